@@ -1,0 +1,1048 @@
+// @ts-check
+/**
+ * FaceLink's page: a synthetic performer, 55 sliders, a preview, plots, the
+ * list of live subjects and a log. The connection itself is facelink.js.
+ *
+ * URL parameters: `perform=1`, `subject=Ann`, `webrtc=0|1`, `debug=1`,
+ * `token=...`, `server=ws://host:port`.
+ */
+import {
+  ARKIT_NAMES, FacialAnimationWebRTCClient, headAngles, headQuaternion, samplePerformance,
+} from './facelink.js';
+
+/** @typedef {import('./facelink.js').Blendshapes} Blendshapes */
+/** @typedef {{ yaw: number, pitch: number, roll: number }} HeadAngles Radians; + left, + up */
+
+const SAMPLE_FPS = 60; // how often the performer is sampled; the client thins it to the target rate
+const HISTORY_S = 30;
+const PLOT_MS = 250;
+const DEGREE = Math.PI / 180;
+
+if (typeof document === 'undefined') metronome();
+else start();
+
+/**
+ * This file run as a worker: a clock that keeps its beat when the page is in
+ * the background, where a page's own timers slow down to one a second.
+ */
+function metronome() {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  self.onmessage = (event) => {
+    clearTimeout(timer);
+    const fps = Number(event.data);
+    if (!(fps > 0)) return;
+    const period = 1000 / fps;
+    let due = performance.now() + period;
+    const beat = () => {
+      self.postMessage(0);
+      due = Math.max(due + period, performance.now());
+      timer = setTimeout(beat, due - performance.now());
+    };
+    timer = setTimeout(beat, period);
+  };
+}
+
+/**
+ * @template {HTMLElement} [T=HTMLElement]
+ * @param {string} id
+ * @returns {T}
+ */
+function $(id) {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`no element #${id}`);
+  return /** @type {T} */ (element);
+}
+
+/** @param {string} tag @param {string} [className] @param {string} [text] */
+function make(tag, className, text) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+/** @param {HTMLElement} element @param {string} text */
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function start() {
+  const params = new URLSearchParams(location.search);
+  const still = matchMedia('(prefers-reduced-motion: reduce)');
+  /** @param {string} name @param {boolean} fallback */
+  const flag = (name, fallback) => {
+    const value = params.get(name);
+    return value === null ? fallback : !/^(0|false|off|no)$/i.test(value);
+  };
+
+  // ---- log --------------------------------------------------------------------
+  const logBox = $('log');
+  /** @type {string[]} */
+  const logLines = [];
+  /** @param {'debug' | 'info' | 'warn' | string} level @param {string} text */
+  const log = (level, text) => {
+    const time = new Date().toLocaleTimeString('en-GB');
+    logLines.push(`${time} ${level} ${text}`);
+    const line = make('p', level);
+    line.append(make('time', '', time), make('span', '', text));
+    const atEnd = logBox.scrollHeight - logBox.scrollTop - logBox.clientHeight < 30;
+    logBox.append(line);
+    while (logLines.length > 400) {
+      logLines.shift();
+      logBox.firstElementChild?.remove();
+    }
+    if (atEnd) logBox.scrollTop = logBox.scrollHeight;
+  };
+  $('copy').addEventListener('click', async () => {
+    const text = `${logLines.join('\n')}\n${JSON.stringify(client.getStats())}\n${navigator.userAgent}\n`;
+    let done = false;
+    try {
+      await navigator.clipboard.writeText(text);
+      done = true;
+    } catch {
+      // Over plain http there is no clipboard interface: copy the old way.
+      const area = document.createElement('textarea');
+      area.value = text;
+      area.className = 'sr';
+      document.body.append(area);
+      area.select();
+      done = document.execCommand('copy');
+      area.remove();
+      $('copy').focus();
+    }
+    write($('copy'), done ? 'Copied' : 'Select the text to copy');
+    setTimeout(() => write($('copy'), 'Copy'), 1600);
+  });
+
+  // ---- client -----------------------------------------------------------------
+  const stateNames = {
+    idle: 'Not connected', connecting: 'Connecting', connected: 'Connected',
+    reconnecting: 'Reconnecting', failed: 'Not connected', closed: 'Disconnected',
+  };
+  const debugBox = /** @type {HTMLInputElement} */ ($('debug'));
+  const webrtcBox = /** @type {HTMLInputElement} */ ($('webrtc'));
+  const subjectBox = /** @type {HTMLInputElement} */ ($('subject'));
+  debugBox.checked = flag('debug', false);
+  webrtcBox.checked = flag('webrtc', true);
+  subjectBox.value = params.get('subject') ?? recall('facelink.subject') ?? '';
+  /** @type {string | null} */
+  let watching = null;
+  /** @type {FacialAnimationWebRTCClient} */
+  let client = newClient();
+  const facelink = { client };
+  /** @type {any} */ (window).facelink = facelink;
+
+  function newClient() {
+    const c = new FacialAnimationWebRTCClient(params.get('server') ?? undefined, {
+      subject: subjectBox.value.trim() || undefined,
+      webrtc: webrtcBox.checked,
+      debug: debugBox.checked,
+      client: 'facelink-page/1',
+    });
+    c.onLog = log;
+    c.onStateChange = showState;
+    c.onTransportChange = showFacts;
+    c.onError = (error) => {
+      if (error.code === 'webrtc') return; // harmless: frames flow all the same
+      showAlert(error.message);
+    };
+    c.onBlendshapeUpdate = (data, raw, message) => {
+      const name = message.subject ?? watching;
+      const card = cards.get(name);
+      if (!card) return;
+      card.live = Object.keys(raw).length ? raw : data;
+      card.liveHead = angles(message.head);
+      card.dirty = true;
+      wake();
+    };
+    return c;
+  }
+
+  function connect() {
+    hideAlert();
+    write($('server'), client.url.replace(/^wss?:\/\//, ''));
+    client.connect().catch(() => {}); // onError shows it
+  }
+
+  function restart() {
+    client.close();
+    client = facelink.client = newClient();
+    connect();
+  }
+
+  /** @param {string} state */
+  function showState(state) {
+    $('state').dataset.state = state;
+    write($('state-text'), stateNames[/** @type {keyof typeof stateNames} */ (state)] ?? state);
+    if (state === 'connected') {
+      hideAlert();
+      if (watching) client.subscribe({ subject: watching, maxFps: 30 });
+    }
+    const on = state === 'connected' || state === 'connecting' || state === 'reconnecting';
+    write($('disconnect'), on ? 'Disconnect' : 'Connect');
+    showFacts();
+  }
+
+  /** @param {string} text */
+  function showAlert(text) {
+    write($('alert-text'), text);
+    $('alert').hidden = false;
+  }
+  function hideAlert() {
+    $('alert').hidden = true;
+  }
+
+  $('alert-retry').addEventListener('click', restart);
+  $('disconnect').addEventListener('click', () => {
+    if (client.state === 'closed' || client.state === 'failed' || client.state === 'idle') restart();
+    else client.close();
+  });
+  $('subject-form').addEventListener('submit', (event) => {
+    event.preventDefault();
+    const name = subjectBox.value.trim();
+    keep('facelink.subject', name);
+    if (name) client.setSubject(name);
+    else restart();
+    log('info', name ? `subject: ${name}` : 'subject: given by the server');
+    subjectBox.blur();
+  });
+  webrtcBox.addEventListener('change', restart);
+  debugBox.addEventListener('change', () => {
+    client.debug = debugBox.checked;
+    log('info', `debug ${debugBox.checked ? 'on: details here and in the console' : 'off'}`);
+  });
+
+  function showFacts() {
+    const s = client.getStats();
+    const transport = $('f-transport');
+    write(transport, { webrtc: 'WebRTC', websocket: 'WebSocket', none: 'none' }[s.transport]);
+    transport.className = { webrtc: 'good', websocket: 'fair', none: 'none' }[s.transport];
+    write($('f-latency'), s.averageLatencyMs ? s.averageLatencyMs.toFixed(s.averageLatencyMs < 10 ? 1 : 0) : '–');
+    write($('f-fps'), String(s.currentFPS));
+    write($('f-target'), `of ${Math.round(s.targetFPS)} fps`);
+    write($('f-rate'), (s.bytesPerSecond / 1000).toFixed(1));
+    write($('f-sent'), s.framesSent.toLocaleString('en'));
+    write($('f-dropped'), s.dropped.toLocaleString('en'));
+  }
+
+  // ---- what is sent -----------------------------------------------------------
+  /** @type {Blendshapes} */
+  const neutral = Object.fromEntries(ARKIT_NAMES.map((name) => [name, 0]));
+  /** Values that the user holds, by slider name. @type {Map<string, number>} */
+  const pins = new Map();
+  /** @type {Blendshapes} */
+  let shapes = { ...neutral };
+  /** @type {HeadAngles} */
+  let head = { yaw: 0, pitch: 0, roll: 0 };
+  let performing = false;
+  let streaming = false;
+  let epoch = 0;
+  const ticker = makeTicker(beat);
+
+  function beat() {
+    if (!streaming) return;
+    pose();
+    client.sendARKitData(shapes, { head: { rotation: headQuaternion(head.yaw, head.pitch, head.roll) } });
+    wake();
+  }
+
+  /** The face of this moment: the performer, with what the user holds on top. */
+  function pose() {
+    if (performing) {
+      const sample = samplePerformance((performance.now() - epoch) / 1000);
+      shapes = sample.blendshapes;
+      head = angles(sample.head);
+    } else {
+      shapes = { ...neutral };
+      head = { yaw: 0, pitch: 0, roll: 0 };
+    }
+    for (const [name, value] of pins) {
+      if (name in neutral) shapes[name] = value;
+      else head[/** @type {keyof HeadAngles} */ (name)] = value * DEGREE;
+    }
+  }
+
+  /** Streams while somebody performs or holds a slider. */
+  function update() {
+    const on = performing || pins.size > 0;
+    if (on !== streaming) {
+      streaming = on;
+      ticker(on ? SAMPLE_FPS : 0);
+      if (!on) client.sendARKitData(neutral, { tracked: false });
+      void stayAwake(on);
+    }
+    pose();
+    write($('stage-note'), performing ? (pins.size ? 'Performing, sliders held' : 'Performing') : streaming ? 'Streaming the sliders' : 'Neutral');
+    write($('slider-note'), pins.size ? `${pins.size} held` : '');
+    wake();
+  }
+
+  /** @param {boolean} on */
+  function perform(on) {
+    performing = on;
+    epoch = performance.now();
+    $('perform').setAttribute('aria-pressed', String(on));
+    write($('perform-text'), on ? 'Stop performing' : 'Perform');
+    update();
+  }
+  $('perform').addEventListener('click', () => perform(!performing));
+
+  /** @type {any} */
+  let wakeLock = null;
+  /** A phone must not fall asleep while it streams. @param {boolean} on */
+  async function stayAwake(on) {
+    try {
+      if (on && !wakeLock) wakeLock = await /** @type {any} */ (navigator).wakeLock?.request('screen');
+      else if (!on && wakeLock) {
+        await wakeLock.release();
+        wakeLock = null;
+      }
+    } catch {
+      wakeLock = null; // not allowed here; harmless
+    }
+  }
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState !== 'visible') return;
+    wakeLock = null;
+    if (streaming) void stayAwake(true);
+    wake();
+  });
+
+  // ---- sliders ----------------------------------------------------------------
+  const regions = [
+    ['Eyes', /^eye/], ['Brows', /^brow/], ['Jaw', /^jaw/], ['Mouth', /^mouth/],
+    ['Cheeks and nose', /^(cheek|nose)/], ['Tongue', /^tongue/],
+  ];
+  /** @typedef {{ name: string, row: HTMLElement, input: HTMLInputElement, output: HTMLElement, min: number, max: number, text: string }} Slider */
+  /** @type {Map<string, Slider>} */
+  const sliders = new Map();
+  const linkedBox = /** @type {HTMLInputElement} */ ($('linked'));
+  const roomy = matchMedia('(min-width: 700px)').matches;
+  const groups = regions.map(([title, pattern]) => makeGroup(
+    /** @type {string} */ (title),
+    ARKIT_NAMES.filter((name) => /** @type {RegExp} */ (pattern).test(name)),
+    roomy || title === 'Jaw',
+  ));
+  groups.push(makeGroup('Head', ['yaw', 'pitch', 'roll'], roomy));
+
+  /** @param {string} title @param {readonly string[]} names @param {boolean} open */
+  function makeGroup(title, names, open) {
+    const details = /** @type {HTMLDetailsElement} */ (make('details', 'group'));
+    details.open = open;
+    const summary = make('summary');
+    summary.append(make('span', '', title), make('span', 'note', String(names.length)));
+    const rows = make('div', 'rows');
+    details.append(summary, rows);
+    for (const name of names) rows.append(makeSlider(name));
+    $('groups').append(details);
+    return details;
+  }
+
+  /** @param {string} name */
+  function makeSlider(name) {
+    const isHead = !(name in neutral);
+    const row = make('div', 'slider');
+    const label = /** @type {HTMLLabelElement} */ (make('label', '', isHead ? { yaw: 'turn (+ left)', pitch: 'nod (+ up)', roll: 'tilt' }[name] : name));
+    label.title = label.textContent ?? '';
+    const input = document.createElement('input');
+    input.type = 'range';
+    input.id = `s-${name}`;
+    label.htmlFor = input.id;
+    const max = isHead ? { yaw: 60, pitch: 40, roll: 40 }[name] ?? 60 : 1;
+    const min = isHead ? -max : 0;
+    input.min = String(min);
+    input.max = String(max);
+    input.step = isHead ? '1' : '0.01';
+    input.value = '0';
+    const output = make('output');
+    output.setAttribute('for', input.id);
+    output.textContent = isHead ? '0°' : '0.00';
+    row.append(label, input, output);
+    /** @type {Slider} */
+    const slider = { name, row, input, output, min, max, text: '' };
+    sliders.set(name, slider);
+    show(slider, 0);
+    input.addEventListener('input', () => {
+      hold(name, Number(input.value));
+      const twin = linkedBox.checked ? partner(name) : null;
+      if (twin) hold(twin, Number(input.value));
+      update();
+    });
+    input.addEventListener('dblclick', () => {
+      pins.delete(name);
+      row.classList.remove('pinned');
+      update();
+    });
+    return row;
+  }
+
+  /** @param {string} name @param {number} value */
+  function hold(name, value) {
+    pins.set(name, value);
+    const slider = sliders.get(name);
+    if (slider) {
+      slider.row.classList.add('pinned');
+      show(slider, value);
+    }
+  }
+
+  /** The shape of the other side. The eyes look the same way together. @param {string} name */
+  function partner(name) {
+    const m = /^(.+)(Left|Right)$/.exec(name);
+    if (!m || m[1] === 'jaw' || m[1] === 'mouth') return null;
+    const stem = { eyeLookIn: 'eyeLookOut', eyeLookOut: 'eyeLookIn' }[m[1]] ?? m[1];
+    return stem + (m[2] === 'Left' ? 'Right' : 'Left');
+  }
+
+  /** @param {Slider} slider @param {number} value */
+  function show(slider, value) {
+    const isHead = slider.min < 0;
+    const text = isHead ? `${Math.round(value)}°` : value.toFixed(2);
+    if (text === slider.text) return;
+    slider.text = text;
+    slider.output.textContent = text;
+    slider.input.value = String(value);
+    if (isHead) slider.input.setAttribute('aria-valuetext', `${Math.round(value)} degrees`);
+    slider.input.style.setProperty('--v', ((value - slider.min) / (slider.max - slider.min)).toFixed(3));
+    slider.input.style.setProperty('--from', isHead ? '0.5' : '0');
+    slider.row.classList.toggle('active', Math.abs(value) > 0.005);
+  }
+
+  function showSliders() {
+    for (const slider of sliders.values()) {
+      if (document.activeElement === slider.input && pins.has(slider.name)) continue;
+      show(slider, slider.name in neutral ? shapes[slider.name] : head[/** @type {keyof HeadAngles} */ (slider.name)] / DEGREE);
+    }
+  }
+
+  $('reset').addEventListener('click', () => {
+    pins.clear();
+    for (const slider of sliders.values()) slider.row.classList.remove('pinned');
+    update();
+    showSliders();
+  });
+
+  const filterBox = /** @type {HTMLInputElement} */ ($('filter'));
+  /** @type {boolean[] | null} */
+  let openBefore = null;
+  filterBox.addEventListener('input', () => {
+    const words = filterBox.value.toLowerCase().split(/\s+/).filter(Boolean);
+    if (words.length && !openBefore) openBefore = groups.map((g) => g.open);
+    let any = false;
+    groups.forEach((group, i) => {
+      let here = false;
+      for (const slider of sliders.values()) {
+        if (!group.contains(slider.row)) continue;
+        const text = `${slider.name} ${group.querySelector('summary span')?.textContent}`.toLowerCase();
+        const fits = words.every((w) => text.includes(w));
+        slider.row.hidden = !fits;
+        here ||= fits;
+      }
+      group.hidden = !here;
+      if (words.length) group.open = here;
+      else if (openBefore) group.open = openBefore[i];
+      any ||= here;
+    });
+    if (!words.length) openBefore = null;
+    $('filter-empty').hidden = any;
+  });
+
+  // ---- drawing ----------------------------------------------------------------
+  const faceCanvas = /** @type {HTMLCanvasElement} */ ($('face'));
+  let slidersSeen = true;
+  let faceSeen = true;
+  if ('IntersectionObserver' in window) {
+    const seen = new IntersectionObserver((entries) => {
+      for (const e of entries) {
+        if (e.target === faceCanvas) faceSeen = e.isIntersecting;
+        else slidersSeen = e.isIntersecting;
+      }
+      wake();
+    });
+    seen.observe(faceCanvas);
+    seen.observe($('sliders'));
+  }
+  let drawPending = false;
+  let lastSliders = 0;
+  let lastFace = 0;
+
+  function wake() {
+    if (drawPending || document.visibilityState === 'hidden') return;
+    drawPending = true;
+    requestAnimationFrame(draw);
+  }
+
+  /** @param {number} now */
+  function draw(now) {
+    drawPending = false;
+    const pause = still.matches ? 240 : 0; // less motion: a few pictures a second
+    if (now - lastFace >= pause) {
+      lastFace = now;
+      if (faceSeen) drawFace(faceCanvas, shapes, still.matches ? { yaw: 0, pitch: 0, roll: 0 } : head);
+      for (const card of cards.values()) {
+        if (!card.dirty) continue;
+        card.dirty = false;
+        drawFace(card.canvas, card.live ?? card.shapes, still.matches ? undefined : card.liveHead ?? card.head);
+      }
+    } else setTimeout(wake, pause);
+    if (slidersSeen && now - lastSliders > 66) {
+      lastSliders = now;
+      showSliders();
+    }
+  }
+  new ResizeObserver(() => {
+    lastFace = 0;
+    wake();
+  }).observe(faceCanvas);
+
+  // ---- plots ------------------------------------------------------------------
+  /** @type {{ at: number, latency: number | null, fps: number | null }[]} */
+  const history = [];
+  function sample() {
+    const s = client.getStats();
+    const at = performance.now() / 1000;
+    history.push({ at, latency: s.averageLatencyMs || null, fps: s.transport === 'none' ? null : s.currentFPS });
+    while (history.length && at - history[0].at > HISTORY_S + 1) history.shift();
+    showFacts();
+    plots();
+  }
+  function plots() {
+    if (document.visibilityState === 'hidden') return;
+    const at = performance.now() / 1000;
+    drawPlot(/** @type {HTMLCanvasElement} */ ($('plot-latency')), history.map((h) => [h.at - at, h.latency]), '#7cb7ff', 4, 'ms');
+    drawPlot(/** @type {HTMLCanvasElement} */ ($('plot-fps')), history.map((h) => [h.at - at, h.fps]), '#5eead4', Math.max(60, client.targetFps), 'fps', client.targetFps);
+  }
+  setInterval(sample, PLOT_MS);
+  addEventListener('resize', plots);
+
+  // ---- live subjects ----------------------------------------------------------
+  /** @typedef {{ item: HTMLElement, canvas: HTMLCanvasElement, name: HTMLElement, meta: HTMLElement, badge: HTMLElement, button: HTMLElement, shapes: Blendshapes, head?: HeadAngles, live?: Blendshapes, liveHead?: HeadAngles, dirty: boolean }} Card */
+  /** @type {Map<string, Card>} */
+  const cards = new Map();
+
+  /** @param {string} name */
+  function makeCard(name) {
+    const item = make('li', 'subject');
+    const canvas = document.createElement('canvas');
+    canvas.setAttribute('aria-hidden', 'true');
+    const button = make('button', 'quiet', 'Watch');
+    button.setAttribute('type', 'button');
+    button.setAttribute('aria-pressed', 'false');
+    button.setAttribute('aria-label', `Watch ${name} live`);
+    button.addEventListener('click', () => watch(watching === name ? null : name));
+    /** @type {Card} */
+    const card = { item, canvas, name: make('span', 'name', name), meta: make('span', 'meta'), badge: make('span', 'badge'), button, shapes: {}, dirty: true };
+    item.append(canvas, card.name, card.meta, card.badge, button);
+    $('subjects').append(item);
+    cards.set(name, card);
+    return card;
+  }
+
+  /** @param {string | null} name */
+  function watch(name) {
+    if (watching) client.unsubscribe();
+    watching = name;
+    if (name) client.subscribe({ subject: name, maxFps: 30 });
+    for (const [n, card] of cards) {
+      card.live = card.liveHead = undefined;
+      card.button.setAttribute('aria-pressed', String(n === name));
+      write(card.button, n === name ? 'Watching' : 'Watch');
+    }
+  }
+
+  let polling = false;
+  async function poll() {
+    if (polling || document.visibilityState === 'hidden' || client.state === 'failed') return;
+    polling = true;
+    const abort = new AbortController();
+    const timer = setTimeout(() => abort.abort(), 3000);
+    try {
+      const url = new URL('/api/v1/subjects', client.url.replace(/^ws/, 'http'));
+      const token = params.get('token');
+      if (token) url.searchParams.set('token', token);
+      const answer = await fetch(url, { cache: 'no-store', credentials: 'omit', signal: abort.signal });
+      if (!answer.ok) throw new Error(answer.status === 401 || answer.status === 403 ? 'The token was refused' : `HTTP ${answer.status}`);
+      const body = await answer.json();
+      showSubjects(Array.isArray(body.subjects) ? body.subjects : []);
+    } catch (error) {
+      write($('monitor-note'), error instanceof Error && /token|HTTP/.test(error.message) ? error.message : 'The server does not answer');
+      for (const card of cards.values()) card.badge.className = 'badge lost';
+    } finally {
+      clearTimeout(timer);
+      polling = false;
+    }
+  }
+
+  /** @param {any[]} subjects */
+  function showSubjects(subjects) {
+    const alive = new Set();
+    for (const s of subjects) {
+      const name = String(s.name);
+      alive.add(name);
+      const card = cards.get(name) ?? makeCard(name);
+      card.shapes = s.blendshapes ?? {};
+      card.head = angles(s.head);
+      card.dirty = true;
+      const fps = Number(s.fps);
+      write(card.meta, `${s.source ?? 'unknown source'}${Number.isFinite(fps) ? `, ${fps.toFixed(fps < 10 ? 1 : 0)} fps` : ''}`);
+      card.meta.title = card.meta.textContent ?? '';
+      write(card.badge, s.tracked === false ? 'Face lost' : 'Tracked');
+      card.badge.className = s.tracked === false ? 'badge lost' : 'badge';
+    }
+    for (const [name, card] of cards) {
+      if (alive.has(name)) continue;
+      card.item.remove();
+      cards.delete(name);
+    }
+    write($('monitor-note'), alive.size ? `${alive.size} live` : '');
+    $('monitor-empty').hidden = alive.size > 0;
+    wake();
+  }
+  setInterval(poll, 500);
+
+  // ---- go ---------------------------------------------------------------------
+  showState(client.state);
+  update();
+  sample();
+  connect();
+  void poll();
+  if (flag('perform', false)) perform(true);
+}
+
+/** @param {string} key @returns {string | null} */
+function recall(key) {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} key @param {string} value */
+function keep(key, value) {
+  try {
+    localStorage.setItem(key, value);
+  } catch { /* private window: it is asked for again next time */ }
+}
+
+/** @param {any} head @returns {HeadAngles} */
+function angles(head) {
+  const a = Array.isArray(head?.rotation) ? headAngles(head.rotation) : null;
+  return a ? { yaw: a[0], pitch: a[1], roll: a[2] } : { yaw: 0, pitch: 0, roll: 0 };
+}
+
+/**
+ * A clock that is not slowed down when the page is hidden.
+ * @param {() => void} beat
+ * @returns {(fps: number) => void} Sets the beats per second; 0 stops it
+ */
+function makeTicker(beat) {
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  let fallback;
+  /** @type {Worker | null} */
+  let worker = null;
+  let rate = 0;
+  const plain = () => {
+    worker = null;
+    clearInterval(fallback);
+    if (rate > 0) fallback = setInterval(beat, 1000 / rate);
+  };
+  try {
+    const address = new URL('./app.js', import.meta.url).href;
+    // Where the server asks for Trusted Types, even our own file's address needs a policy.
+    const trusted = /** @type {any} */ (window).trustedTypes
+      ?.createPolicy('facelink', { createScriptURL: (/** @type {string} */ url) => url })
+      .createScriptURL(address) ?? address;
+    worker = new Worker(trusted, { type: 'module', name: 'facelink clock' });
+    worker.onmessage = beat;
+    worker.onerror = plain;
+  } catch {
+    worker = null;
+  }
+  return (fps) => {
+    rate = fps;
+    if (worker) worker.postMessage(fps);
+    else plain();
+  };
+}
+
+/**
+ * Makes the canvas as sharp as the screen and returns a context in CSS pixels.
+ * @param {HTMLCanvasElement} canvas
+ * @returns {{ ctx: CanvasRenderingContext2D, w: number, h: number } | null}
+ */
+function sharp(canvas) {
+  const w = canvas.clientWidth;
+  const h = canvas.clientHeight;
+  const ctx = canvas.getContext('2d');
+  if (!ctx || !w || !h) return null;
+  const scale = Math.min(3, window.devicePixelRatio || 1);
+  const pw = Math.round(w * scale);
+  const ph = Math.round(h * scale);
+  if (canvas.width !== pw || canvas.height !== ph) {
+    canvas.width = pw;
+    canvas.height = ph;
+  }
+  ctx.setTransform(pw / w, 0, 0, ph / h, 0, 0);
+  ctx.clearRect(0, 0, w, h);
+  return { ctx, w, h };
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {[number, number | null][]} points Seconds before now (negative) and value
+ * @param {string} colour
+ * @param {number} least Smallest top of the scale
+ * @param {string} unit
+ * @param {number} [target] Draws a dashed line here
+ */
+function drawPlot(canvas, points, colour, least, unit, target) {
+  const s = sharp(canvas);
+  if (!s) return;
+  const { ctx, w, h } = s;
+  const left = 52, right = 10, top = 10, bottom = 22;
+  const values = points.map((p) => p[1] ?? 0);
+  const high = Math.max(least, ...values) * 1.08;
+  const rough = high / 3;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * ([1, 2, 2.5, 5, 10].find((m) => m * power >= rough) ?? 10);
+  const max = Math.ceil(high / step) * step;
+  /** @param {number} t */
+  const x = (t) => left + (1 + t / HISTORY_S) * (w - left - right);
+  /** @param {number} v */
+  const y = (v) => h - bottom - (v / max) * (h - top - bottom);
+  ctx.font = '12px system-ui, sans-serif';
+  ctx.lineWidth = 1;
+  ctx.textBaseline = 'middle';
+  ctx.textAlign = 'right';
+  for (let v = 0; v <= max + step / 2; v += step) {
+    const at = Math.round(y(v)) + 0.5;
+    ctx.strokeStyle = v === 0 ? '#3b465a' : '#222b39';
+    ctx.beginPath();
+    ctx.moveTo(left, at);
+    ctx.lineTo(w - right, at);
+    ctx.stroke();
+    ctx.fillStyle = '#9aa6b8';
+    ctx.fillText(`${Number(v.toFixed(2))} ${unit}`, left - 7, at);
+  }
+  ctx.textBaseline = 'alphabetic';
+  for (const t of [-30, -20, -10, 0]) {
+    ctx.textAlign = t === 0 ? 'right' : t === -30 ? 'left' : 'center';
+    ctx.fillText(t === 0 ? 'now' : `${t} s`, x(t), h - 5);
+  }
+  if (target !== undefined && target <= max) {
+    ctx.setLineDash([3, 5]);
+    ctx.strokeStyle = '#6c7b92';
+    ctx.beginPath();
+    ctx.moveTo(left, y(target));
+    ctx.lineTo(w - right, y(target));
+    ctx.stroke();
+    ctx.setLineDash([]);
+  }
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, 0, w - left - right + 4, h - bottom + 2);
+  ctx.clip();
+  ctx.lineWidth = 2;
+  ctx.lineJoin = 'round';
+  ctx.strokeStyle = colour;
+  /** @type {[number, number][]} */
+  let run = [];
+  const flush = () => {
+    if (run.length > 1) {
+      ctx.beginPath();
+      run.forEach(([px, py], i) => (i ? ctx.lineTo(px, py) : ctx.moveTo(px, py)));
+      ctx.stroke();
+      ctx.lineTo(run[run.length - 1][0], y(0));
+      ctx.lineTo(run[0][0], y(0));
+      ctx.closePath();
+      ctx.globalAlpha = 0.12;
+      ctx.fillStyle = colour;
+      ctx.fill();
+      ctx.globalAlpha = 1;
+    }
+    run = [];
+  };
+  for (const [t, v] of points) {
+    if (v === null) flush();
+    else run.push([x(t), y(v)]);
+  }
+  flush();
+  ctx.restore();
+}
+
+/**
+ * A schematic face. The performer's left is on the right of the picture, as
+ * when one looks at them.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Blendshapes} shapes
+ * @param {HeadAngles} [head]
+ */
+function drawFace(canvas, shapes, head = { yaw: 0, pitch: 0, roll: 0 }) {
+  const s = sharp(canvas);
+  if (!s) return;
+  const { ctx, w, h } = s;
+  /** @param {string} name */
+  const v = (name) => {
+    const value = shapes[name];
+    return typeof value === 'number' && value > 0 ? Math.min(1.2, value) : 0;
+  };
+  const unit = Math.min(w / 2.3, h / 2.62);
+  const cy = Math.cos(head.yaw), sy = Math.sin(head.yaw);
+  const cp = Math.cos(head.pitch), sp = Math.sin(head.pitch);
+  const cr = Math.cos(head.roll), sr = Math.sin(head.roll);
+  /** A point of the face (x to the performer's left, y up) on the canvas.
+   * @param {number} x @param {number} y @param {number} [lift] out of the surface
+   * @returns {[number, number]} */
+  const at = (x, y, lift = 0) => {
+    const round = 0.72 * Math.sqrt(Math.max(0, 1 - (x / 0.86) ** 2 * 0.9 - (y / 1.2) ** 2 * 0.8)) + lift;
+    const py = y * cp + round * sp; // pitch about x, then yaw about y, then roll about z
+    const pz = -y * sp + round * cp;
+    const px = x * cy + pz * sy;
+    return [w / 2 + (px * cr - py * sr) * unit, h * 0.5 - (px * sr + py * cr) * unit];
+  };
+  const big = unit > 60;
+  /** @param {number} n */
+  const line = (n) => Math.max(1, n * unit);
+  const skin = '#c5d0e0', shade = '#a3b1c6', ink = '#2b3545';
+  /** @param {[number, number][]} p cubic segments: start, then control, control, end, ... */
+  const trace = (p) => {
+    ctx.beginPath();
+    ctx.moveTo(...p[0]);
+    for (let i = 1; i + 2 < p.length; i += 3) ctx.bezierCurveTo(...p[i], ...p[i + 1], ...p[i + 2]);
+  };
+  ctx.lineCap = 'round';
+  ctx.lineJoin = 'round';
+
+  // The head: an outline that follows the jaw.
+  const jaw = v('jawOpen');
+  const slide = (v('jawLeft') - v('jawRight')) * 0.09;
+  const chin = -1.02 - 0.2 * jaw;
+  const puff = v('cheekPuff') * 0.09;
+  /** Outline points lie at the rim, where the surface faces sideways.
+   * @param {number} x @param {number} y @param {number} [z] @returns {[number, number]} */
+  const rim = (x, y, z = 0) => {
+    const py = y * cp + z * sp;
+    const pz = -y * sp + z * cp;
+    const px = x * (0.88 + 0.12 * cy) + pz * sy;
+    return [w / 2 + (px * cr - py * sr) * unit, h * 0.5 - (px * sr + py * cr) * unit];
+  };
+  for (const side of [-1, 1]) { // ears, behind
+    const [ex, ey] = rim(side * 0.8, 0.02, -0.1);
+    ctx.fillStyle = shade;
+    ctx.beginPath();
+    ctx.ellipse(ex, ey, unit * 0.1, unit * 0.19, -head.roll - side * 0.12, 0, Math.PI * 2);
+    ctx.fill();
+  }
+  trace([
+    rim(0, 1.05), rim(0.5, 1.05), rim(0.82, 0.72), rim(0.82, 0.2),
+    rim(0.82 + puff * 0.3, -0.25), rim(0.72 + puff, -0.5 - jaw * 0.08), rim(0.52 + puff + slide, -0.75 - jaw * 0.14, 0.15),
+    rim(0.36 + slide, -0.95 - jaw * 0.18, 0.3), rim(0.18 + slide, chin, 0.4), rim(slide, chin, 0.4),
+    rim(-0.18 + slide, chin, 0.4), rim(-0.36 + slide, -0.95 - jaw * 0.18, 0.3), rim(-0.52 - puff + slide, -0.75 - jaw * 0.14, 0.15),
+    rim(-0.72 - puff, -0.5 - jaw * 0.08), rim(-0.82 - puff * 0.3, -0.25), rim(-0.82, 0.2),
+    rim(-0.82, 0.72), rim(-0.5, 1.05), rim(0, 1.05),
+  ]);
+  const light = ctx.createLinearGradient(0, h / 2 - unit * 1.1, 0, h / 2 + unit * 1.15);
+  light.addColorStop(0, '#d8e1ee');
+  light.addColorStop(0.6, skin);
+  light.addColorStop(1, '#9fadc2');
+  ctx.fillStyle = light;
+  ctx.fill();
+
+  // Cheeks.
+  for (const side of [-1, 1]) {
+    const name = side > 0 ? 'Left' : 'Right';
+    const glow = 0.1 + 0.32 * Math.max(v(`cheekSquint${name}`), v('cheekPuff'), v(`mouthSmile${name}`) * 0.6);
+    const [px, py] = at(side * 0.48, -0.22 + 0.05 * v(`cheekSquint${name}`));
+    const r = unit * (0.24 + 0.08 * v('cheekPuff'));
+    const blush = ctx.createRadialGradient(px, py, 0, px, py, r);
+    blush.addColorStop(0, `rgba(224,120,130,${Math.min(0.6, glow)})`);
+    blush.addColorStop(1, 'rgba(224,120,130,0)');
+    ctx.fillStyle = blush;
+    ctx.beginPath();
+    ctx.arc(px, py, r, 0, Math.PI * 2);
+    ctx.fill();
+  }
+
+  // Eyes and brows.
+  for (const side of [-1, 1]) {
+    const name = side > 0 ? 'Left' : 'Right';
+    const blink = Math.min(1, v(`eyeBlink${name}`));
+    const squint = v(`eyeSquint${name}`) + 0.4 * v(`cheekSquint${name}`);
+    const wide = v(`eyeWide${name}`);
+    const ex = side * 0.335, ey = 0.17;
+    const shut = -0.055;
+    const upper = shut + (0.16 + 0.085 * wide - 0.05 * squint) * (1 - blink);
+    const lower = shut - (0.065 - 0.07 * Math.min(1, squint)) * (1 - blink) - 0.012;
+    const inner = at(ex - side * 0.155, ey - 0.02 - 0.02 * blink);
+    const outer = at(ex + side * 0.165, ey + 0.012 - 0.05 * blink);
+    const lid = [
+      inner, at(ex - side * 0.08, ey + upper * 1.28), at(ex + side * 0.09, ey + upper * 1.28), outer,
+      at(ex + side * 0.09, ey + lower * 1.25), at(ex - side * 0.08, ey + lower * 1.25), inner,
+    ];
+    ctx.save();
+    trace(/** @type {[number, number][]} */ (lid));
+    ctx.fillStyle = '#f6f9fc';
+    ctx.fill();
+    ctx.clip();
+    const aside = side > 0 ? v('eyeLookOutLeft') - v('eyeLookInLeft') : v('eyeLookInRight') - v('eyeLookOutRight');
+    const gaze = at(ex + aside * 0.1, ey + 0.012 + (v(`eyeLookUp${name}`) - v(`eyeLookDown${name}`)) * 0.085);
+    ctx.fillStyle = '#1f8f86';
+    ctx.beginPath();
+    ctx.arc(gaze[0], gaze[1], unit * 0.094, 0, Math.PI * 2);
+    ctx.fill();
+    ctx.fillStyle = '#0c151b';
+    ctx.beginPath();
+    ctx.arc(gaze[0], gaze[1], unit * 0.046, 0, Math.PI * 2);
+    ctx.fill();
+    ctx.fillStyle = 'rgba(255,255,255,0.85)';
+    ctx.beginPath();
+    ctx.arc(gaze[0] + unit * 0.03, gaze[1] - unit * 0.034, unit * 0.02, 0, Math.PI * 2);
+    ctx.fill();
+    ctx.restore();
+    ctx.strokeStyle = ink;
+    ctx.lineWidth = line(0.03);
+    trace(/** @type {[number, number][]} */ (lid.slice(0, 4)));
+    ctx.stroke();
+    if (big) {
+      ctx.strokeStyle = '#8291a8';
+      ctx.lineWidth = line(0.012);
+      trace([outer, at(ex + side * 0.09, ey + lower * 1.25), at(ex - side * 0.08, ey + lower * 1.25), inner]);
+      ctx.stroke();
+      const fold = upper + 0.055; // the crease above the lid
+      trace([at(ex - side * 0.13, ey + fold * 0.55), at(ex - side * 0.06, ey + fold * 1.2), at(ex + side * 0.08, ey + fold * 1.2), at(ex + side * 0.16, ey + fold * 0.5)]);
+      ctx.stroke();
+    }
+    const down = v(`browDown${name}`);
+    const up = v('browInnerUp');
+    const out = v(`browOuterUp${name}`);
+    const base = 0.43;
+    ctx.strokeStyle = ink;
+    ctx.lineWidth = line(0.062);
+    trace([
+      at(side * (0.15 - 0.03 * down), base - 0.015 + 0.15 * up - 0.12 * down),
+      at(side * 0.26, base + 0.06 + 0.11 * up + 0.06 * out - 0.09 * down),
+      at(side * 0.42, base + 0.07 + 0.02 * up + 0.15 * out - 0.06 * down),
+      at(side * 0.54, base - 0.03 + 0.12 * out - 0.04 * down),
+    ]);
+    ctx.stroke();
+  }
+
+  // Nose.
+  const noseLift = [v('noseSneerRight') * 0.05, v('noseSneerLeft') * 0.05];
+  ctx.strokeStyle = '#8494ab';
+  ctx.lineWidth = line(0.026);
+  trace([at(-0.11, -0.2 + noseLift[0]), at(-0.16, -0.28 + noseLift[0] * 1.4), at(-0.07, -0.31), at(0, -0.285, 0.1),
+    at(0.07, -0.31), at(0.16, -0.28 + noseLift[1] * 1.4), at(0.11, -0.2 + noseLift[1])]);
+  ctx.stroke();
+  if (big) {
+    ctx.lineWidth = line(0.014);
+    for (const side of [-1, 1]) {
+      const sneer = noseLift[side > 0 ? 1 : 0] * 20;
+      if (sneer > 0.15) {
+        ctx.globalAlpha = Math.min(1, sneer);
+        trace([at(side * 0.07, 0.02, 0.06), at(side * 0.1, 0.05, 0.05), at(side * 0.11, 0.08, 0.04), at(side * 0.12, 0.1, 0.03)]);
+        ctx.stroke();
+        ctx.globalAlpha = 1;
+      }
+    }
+  }
+
+  // Mouth.
+  const pucker = v('mouthPucker'), funnel = v('mouthFunnel');
+  const shift = (v('mouthLeft') - v('mouthRight')) * 0.1;
+  const close = Math.min(jaw, v('mouthClose'));
+  const gap = Math.max(0, jaw - close);
+  const mid = -0.57;
+  /** @param {number} side */
+  const half = (side) => {
+    const name = side > 0 ? 'Left' : 'Right';
+    const narrow = Math.max(0.42, 1 - 0.42 * pucker - 0.3 * funnel - 0.1 * jaw);
+    return {
+      x: side * (0.28 + 0.055 * v(`mouthStretch${name}`) + 0.065 * v(`mouthSmile${name}`) + 0.03 * v(`mouthDimple${name}`)) * narrow + shift + slide * 0.5,
+      y: mid - 0.06 * jaw + 0.12 * v(`mouthSmile${name}`) - 0.12 * v(`mouthFrown${name}`) + 0.03 * v(`mouthDimple${name}`) - 0.03 * v(`mouthStretch${name}`),
+      up: 0.07 * v(`mouthUpperUp${name}`),
+      down: 0.085 * v(`mouthLowerDown${name}`),
+      press: v(`mouthPress${name}`),
+    };
+  };
+  const L = half(1), R = half(-1);
+  const pout = 1 + 0.55 * pucker + 0.5 * funnel;
+  const upperTop = (L.up + R.up) / 2 + 0.02 * funnel;
+  const shrugU = 0.045 * v('mouthShrugUpper'), shrugL = 0.07 * v('mouthShrugLower');
+  const press = (L.press + R.press) / 2;
+  const thickU = 0.068 * pout * (1 - 0.75 * Math.min(1, v('mouthRollUpper'))) * (1 - 0.35 * press);
+  const thickL = 0.088 * pout * (1 - 0.75 * Math.min(1, v('mouthRollLower'))) * (1 - 0.35 * press);
+  const inU = mid + 0.005 + upperTop + 0.03 * gap + shrugU + shrugL * 0.5 + 0.035 * funnel;
+  const inL = mid - 0.005 - 0.36 * gap - (L.down + R.down) / 2 - 0.035 * funnel - 0.2 * close * 0.2 + shrugL;
+  const cx = shift + slide * 0.8;
+  const out = 0.04 * (pucker + funnel);
+  const kl = 0.62; // how square the lips' curves are
+  /** @param {number} yTop @param {number} yLow @param {number} grow @returns {[number, number][]} */
+  const lips = (yTop, yLow, grow) => [
+    at(L.x + grow, L.y), at(cx + (L.x - cx) * kl, yTop + L.up * 0.5, out), at(cx + 0.06, yTop + (grow ? 0.014 : 0), out), at(cx, yTop - (grow ? 0.006 : 0), out),
+    at(cx - 0.06, yTop + (grow ? 0.014 : 0), out), at(cx + (R.x - cx) * kl, yTop + R.up * 0.5, out), at(R.x - grow, R.y),
+    at(cx + (R.x - cx) * kl, yLow - R.down * 0.5, out), at(cx - 0.1, yLow, out), at(cx, yLow, out),
+    at(cx + 0.1, yLow, out), at(cx + (L.x - cx) * kl, yLow - L.down * 0.5, out), at(L.x + grow, L.y),
+  ];
+  trace(lips(inU + thickU, inL - thickL, 0.018));
+  ctx.fillStyle = '#cc7a84';
+  ctx.fill();
+  ctx.save();
+  trace(lips(inU, inL, 0));
+  ctx.fillStyle = '#3a161d';
+  ctx.fill();
+  ctx.clip();
+  const wide = Math.max(0.12, (L.x - R.x) / 2);
+  if (inU - inL > 0.03) {
+    ctx.fillStyle = '#f3f5f8'; // the upper teeth
+    trace([at(cx - wide, mid + 0.12), at(cx - wide, mid - 0.005), at(cx - wide * 0.6, mid - 0.035), at(cx, mid - 0.04),
+      at(cx + wide * 0.6, mid - 0.035), at(cx + wide, mid - 0.005), at(cx + wide, mid + 0.12)]);
+    ctx.fill();
+  }
+  const tongue = v('tongueOut');
+  const tongueTop = inL + 0.05 + 0.06 * gap + 0.1 * tongue;
+  ctx.fillStyle = '#d4707c';
+  trace([at(cx - wide * 0.75, inL - 0.05), at(cx - wide * 0.5, tongueTop), at(cx - wide * 0.2, tongueTop), at(cx, tongueTop - 0.02),
+    at(cx + wide * 0.2, tongueTop), at(cx + wide * 0.5, tongueTop), at(cx + wide * 0.75, inL - 0.05)]);
+  ctx.fill();
+  ctx.restore();
+  if (tongue > 0.05) { // and over the lip, when it is out
+    const tip = inL - thickL * 0.4 - 0.24 * tongue;
+    const tw = wide * 0.55;
+    trace([at(cx - tw, (inU + inL) / 2), at(cx - tw, tip - 0.02, 0.1), at(cx - tw * 0.6, tip - 0.06, 0.1), at(cx, tip - 0.06, 0.1),
+      at(cx + tw * 0.6, tip - 0.06, 0.1), at(cx + tw, tip - 0.02, 0.1), at(cx + tw, (inU + inL) / 2)]);
+    ctx.fillStyle = '#dd7e89';
+    ctx.fill();
+    ctx.strokeStyle = '#b85d69';
+    ctx.lineWidth = line(0.014);
+    trace([at(cx, inL + 0.01, 0.05), at(cx, inL, 0.05), at(cx, tip, 0.1), at(cx, tip, 0.1)]);
+    ctx.stroke();
+  }
+  if (inU - inL < 0.06) {
+    ctx.strokeStyle = '#7d3d47';
+    ctx.lineWidth = line(0.016);
+    const seam = (inU + inL) / 2;
+    trace([at(L.x, L.y), at(cx + (L.x - cx) * kl, seam, out), at(cx + 0.05, seam, out), at(cx, seam, out),
+      at(cx - 0.05, seam, out), at(cx + (R.x - cx) * kl, seam, out), at(R.x, R.y)]);
+    ctx.stroke();
+  }
+  if (big) {
+    ctx.strokeStyle = '#8494ab'; // dimples and the fold under the lip
+    ctx.lineWidth = line(0.014);
+    for (const [side, m, name] of /** @type {[number, typeof L, string][]} */ ([[1, L, 'Left'], [-1, R, 'Right']])) {
+      const deep = v(`mouthDimple${name}`) + 0.6 * v(`mouthSmile${name}`) + 0.4 * v(`mouthPress${name}`);
+      if (deep < 0.08) continue;
+      ctx.globalAlpha = Math.min(0.9, deep);
+      trace([at(m.x + side * 0.05, m.y + 0.06), at(m.x + side * 0.08, m.y + 0.02), at(m.x + side * 0.08, m.y - 0.03), at(m.x + side * 0.05, m.y - 0.07)]);
+      ctx.stroke();
+      ctx.globalAlpha = 1;
+    }
+    ctx.globalAlpha = 0.55;
+    const under = inL - thickL - 0.055;
+    trace([at(cx - 0.1, under), at(cx - 0.05, under - 0.02), at(cx + 0.05, under - 0.02), at(cx + 0.1, under)]);
+    ctx.stroke();
+    ctx.globalAlpha = 1;
+  }
+}

@@ -1,0 +1,146 @@
+//! Puts Aria together: joints, materials, meshes.
+
+use std::error::Error;
+
+use crate::clothes::{self, FLOOR};
+use crate::gltf::{Material, Mesh, Writer};
+use crate::part::Part;
+use crate::sculpt::EYE;
+use crate::vec3::{Vec3, v3};
+use crate::{eyes, face, hair, mesh, mouth, trims};
+
+/// Joints, in modelling space.
+const CHEST: Vec3 = v3(0.0, -240.0, -34.0);
+const NECK: Vec3 = v3(0.0, -158.0, -34.0);
+const HEAD: Vec3 = v3(0.0, -78.0, -16.0);
+
+/// Materials, in the file's order.
+mod material {
+    /// Skin.
+    pub const SKIN: usize = 0;
+    /// Eyeballs.
+    pub const EYE: usize = 1;
+    /// Catch-lights.
+    pub const LIGHT: usize = 2;
+    /// Hair and brows.
+    pub const HAIR: usize = 3;
+    /// Lashes.
+    pub const LASH: usize = 4;
+    /// Teeth and tongue.
+    pub const MOUTH: usize = 5;
+    /// Clothes.
+    pub const CLOTH: usize = 6;
+}
+
+const fn paint(name: &'static str, roughness: f32, double_sided: bool) -> Material {
+    Material { name, colour: [1.0; 3], roughness, emissive: [0.0; 3], double_sided }
+}
+
+/// All materials; colours come from the vertices.
+const MATERIALS: [Material; 7] = [
+    paint("Skin", 0.52, false),
+    paint("Eye", 0.12, false),
+    Material { name: "CatchLight", colour: [1.0; 3], roughness: 1.0, emissive: [1.0; 3], double_sided: false },
+    paint("Hair", 0.42, false),
+    paint("Lash", 0.7, true),
+    paint("Mouth", 0.3, true),
+    paint("Cloth", 0.85, true),
+];
+
+/// Every mesh with the joint that it hangs from.
+pub struct Model {
+    /// The skin, alone because tests look at it.
+    pub face: face::Face,
+    /// All meshes.
+    pub meshes: Vec<(Mesh, Joint)>,
+}
+
+/// What a mesh hangs from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Joint {
+    /// Nothing: a skinned mesh, in model space.
+    Model,
+    /// The chest.
+    Chest,
+    /// The head.
+    Head,
+    /// The left eyeball.
+    EyeLeft,
+    /// The right eyeball.
+    EyeRight,
+}
+
+/// Builds all meshes.
+pub fn model() -> Model {
+    let face = face::build();
+    let at_head = |part: Part, name, material| (part.into_mesh(name, material, HEAD), Joint::Head);
+    let at_eye = |part: Part, name, material, joint| (part.into_mesh(name, material, Vec3::ZERO), joint);
+    let skin = Mesh {
+        name: "Face",
+        material: material::SKIN,
+        positions: face.points.iter().map(|p| *p - floor()).collect(),
+        normals: face.normals.clone(),
+        colours: face.colours.clone(),
+        indices: mesh::triangles(&face.faces),
+        weights: Some(face.weights.clone()),
+        targets: face.targets(),
+    };
+    let meshes = vec![
+        (skin, Joint::Model),
+        at_head(trims::brows(&face), "Brows", material::HAIR),
+        at_head(trims::lashes(&face), "Lashes", material::LASH),
+        at_head(trims::nostrils(&face), "Nostrils", material::SKIN),
+        at_head(mouth::upper_teeth(), "TeethUpper", material::MOUTH),
+        at_head(mouth::lower_teeth(), "TeethLower", material::MOUTH),
+        at_head(mouth::tongue(), "Tongue", material::MOUTH),
+        at_head(hair::build(), "Hair", material::HAIR),
+        at_eye(eyes::ball(), "EyeballLeft", material::EYE, Joint::EyeLeft),
+        at_eye(eyes::lights(), "CatchLightLeft", material::LIGHT, Joint::EyeLeft),
+        at_eye(eyes::ball(), "EyeballRight", material::EYE, Joint::EyeRight),
+        at_eye(eyes::lights(), "CatchLightRight", material::LIGHT, Joint::EyeRight),
+        (clothes::build().into_mesh("Clothes", material::CLOTH, CHEST), Joint::Chest),
+    ];
+    Model { face, meshes }
+}
+
+/// The model's origin: on the floor under the middle of the head.
+fn floor() -> Vec3 {
+    v3(0.0, FLOOR, 0.0)
+}
+
+/// The whole file.
+pub fn glb(model: &Model) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut w = Writer::default();
+    for material in &MATERIALS {
+        w.material(material);
+    }
+    let root = w.node("Aria", Vec3::ZERO);
+    let chest = w.node("Chest", CHEST - floor());
+    let neck = w.node("Neck", NECK - CHEST);
+    let head = w.node("Head", HEAD - NECK);
+    let eye_left = w.node("EyeLeft", EYE - HEAD);
+    let eye_right = w.node("EyeRight", EYE.mirrored() - HEAD);
+    w.skin(chest, &[chest, neck, head], &[CHEST - floor(), NECK - floor(), HEAD - floor()]);
+
+    let mut of_root = vec![chest];
+    let mut of_chest = vec![neck];
+    let mut of_head = vec![eye_left, eye_right];
+    let (mut of_left, mut of_right) = (Vec::new(), Vec::new());
+    for (mesh, joint) in &model.meshes {
+        let node = w.mesh(mesh);
+        match joint {
+            Joint::Model => of_root.push(node),
+            Joint::Chest => of_chest.push(node),
+            Joint::Head => of_head.push(node),
+            Joint::EyeLeft => of_left.push(node),
+            Joint::EyeRight => of_right.push(node),
+        }
+    }
+    w.children(root, &of_root);
+    w.children(chest, &of_chest);
+    w.children(neck, &[head]);
+    w.children(head, &of_head);
+    w.children(eye_left, &of_left);
+    w.children(eye_right, &of_right);
+    w.finish(root)
+}

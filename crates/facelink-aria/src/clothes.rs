@@ -1,0 +1,173 @@
+//! What Aria wears: a shirt, and an open jacket with a standing collar.
+
+use std::f64::consts::TAU;
+
+use crate::mesh;
+use crate::palette::{self, mix};
+use crate::part::Part;
+use crate::sculpt;
+use crate::vec3::{Vec3, curve, lerp, smoothstep, v3};
+
+/// Height of the bust's lower edge.
+pub const FLOOR: f64 = -272.0;
+/// Where the rays over chest and shoulders start.
+const CENTRE: Vec3 = v3(0.0, -232.0, -33.0);
+const ROWS: usize = 22;
+
+/// A point of the torso: `t` runs from the neck (0) over the shoulder to the floor (1).
+fn torso_point(t: f64, azimuth: f64, lift: f64) -> Vec3 {
+    let (sin, cos) = azimuth.sin_cos();
+    // Wide of the neck the rays fan out over the shoulders.
+    let elevation = lerp(66.0, -26.0, t.powf(0.85)).to_radians();
+    let d = v3(sin * elevation.cos(), elevation.sin(), cos * elevation.cos());
+    let p = sculpt::cast(sculpt::torso, CENTRE, d) + d * lift;
+    if p.y < FLOOR { v3(p.x, FLOOR, p.z) } else { p }
+}
+
+fn shirt() -> Part {
+    const COLUMNS: usize = 48;
+    let mut part = Part::default();
+    for r in 0..ROWS {
+        let t = r as f64 / (ROWS - 1) as f64;
+        for c in 0..COLUMNS {
+            let azimuth = TAU * c as f64 / COLUMNS as f64;
+            part.points.push(torso_point(t, azimuth, 1.0));
+            let shade = smoothstep(0.75, 0.2, azimuth.cos());
+            part.colours.push(palette::opaque(mix(palette::SHIRT, palette::SHIRT_SHADE, shade)));
+        }
+    }
+    part.faces = mesh::lattice(0, ROWS, COLUMNS, true);
+    part.append(ring(48, 7.0, 4.2));
+    part
+}
+
+/// A rolled collar of the shirt round the neck.
+fn ring(columns: usize, width: f64, thick: f64) -> Part {
+    const AROUND: usize = 8;
+    let mut part = Part::default();
+    for c in 0..columns {
+        let a = TAU * c as f64 / columns as f64;
+        let (sin, cos) = a.sin_cos();
+        let centre = v3(sin * 44.0, -163.0 - 5.0 * cos, -34.0 + cos * 43.0);
+        let out = v3(sin, 0.25, cos).normalized();
+        let up = v3(-sin * 0.25, 1.0, -cos * 0.25).normalized();
+        for k in 0..AROUND {
+            let (s, q) = (TAU * k as f64 / AROUND as f64).sin_cos();
+            part.points.push(centre + out * (thick * q) + up * (width * s));
+            part.colours.push(palette::opaque(mix(
+                palette::SHIRT,
+                palette::SHIRT_SHADE,
+                if q < 0.0 { 0.8 } else { 0.0 },
+            )));
+        }
+    }
+    for r in 0..columns {
+        let n = (r + 1) % columns;
+        for k in 0..AROUND {
+            let d = (k + 1) % AROUND;
+            part.faces.push(vec![r * AROUND + k, n * AROUND + k, n * AROUND + d, r * AROUND + d]);
+        }
+    }
+    part
+}
+
+/// Azimuth at which the jacket's edge runs: a V that closes downwards.
+fn opening(t: f64) -> f64 {
+    curve(&[(0.0, 44.0), (0.3, 30.0), (0.6, 17.0), (1.0, 9.0)], t).to_radians()
+}
+
+fn jacket() -> Part {
+    const COLUMNS: usize = 61;
+    const LIFT: f64 = 6.0;
+    let mut part = Part::default();
+    for r in 0..ROWS {
+        let t = r as f64 / (ROWS - 1) as f64;
+        let open = opening(t);
+        for c in 0..COLUMNS {
+            let u = c as f64 / (COLUMNS - 1) as f64;
+            let azimuth = lerp(open, TAU - open, u);
+            // The edges roll in.
+            let edge = u.min(1.0 - u) * (COLUMNS - 1) as f64;
+            let lift = LIFT - if edge < 0.5 { 6.0 } else { 0.0 } + if (0.5..2.5).contains(&edge) { 1.4 } else { 0.0 };
+            part.points.push(torso_point(t, azimuth, lift));
+            let trim = if edge < 2.5 { 1.0 } else { 0.0 };
+            let shade = smoothstep(0.35, 0.0, t) * 0.5 + smoothstep(0.8, 1.0, t) * 0.6;
+            let cloth = mix(palette::JACKET, palette::JACKET_DEEP, shade);
+            part.colours.push(palette::opaque(mix(cloth, palette::TRIM, trim)));
+        }
+    }
+    part.faces = mesh::lattice(0, ROWS, COLUMNS, false);
+    part.append(collar());
+    part.append(base());
+    part
+}
+
+/// The jacket's standing collar, open in front and leaning outwards.
+fn collar() -> Part {
+    const COLUMNS: usize = 49;
+    /// Outline of the section, from the inner foot over the edge to the outer foot: outwards, upwards.
+    const SECTION: [(f64, f64); 9] = [
+        (-1.0, -8.0),
+        (0.0, 6.0),
+        (3.0, 18.0),
+        (5.5, 26.0),
+        (8.5, 28.0),
+        (11.0, 25.0),
+        (11.5, 15.0),
+        (12.0, 4.0),
+        (12.0, -10.0),
+    ];
+    let mut part = Part::default();
+    for c in 0..COLUMNS {
+        let u = c as f64 / (COLUMNS - 1) as f64;
+        let a = lerp(38.0_f64.to_radians(), TAU - 38.0_f64.to_radians(), u);
+        let (sin, cos) = a.sin_cos();
+        let end = u.min(1.0 - u);
+        // Lower towards the front ends, which taper off.
+        let height = curve(&[(0.0, 0.25), (0.06, 0.7), (0.2, 0.95), (0.5, 1.0)], end);
+        let body = smoothstep(0.0, 0.03, end).max(0.15);
+        let foot = v3(sin * 51.0, -168.0 - 9.0 * cos, -35.0 + cos * 49.0);
+        let out = v3(sin, 0.0, cos);
+        for (k, (o, h)) in SECTION.iter().enumerate() {
+            let spread = o * body + 4.0 * smoothstep(0.0, 1.0, cos + 0.2) * (h / 28.0).max(0.0);
+            part.points.push(foot + out * spread + v3(0.0, h * height, 0.0));
+            let colour = match k {
+                3 | 4 => palette::TRIM,
+                0..=2 => palette::JACKET_DEEP,
+                _ => palette::JACKET,
+            };
+            part.colours.push(palette::opaque(colour));
+        }
+    }
+    part.faces = mesh::lattice(0, COLUMNS, SECTION.len(), false);
+    let n = mesh::normals(&part.points, &part.faces);
+    // The sixth point of the section's middle column faces backwards, away from the neck.
+    if n[(COLUMNS / 2) * SECTION.len() + 6].z > 0.0 {
+        for face in &mut part.faces {
+            face.reverse();
+        }
+    }
+    part
+}
+
+/// Closes the bust below.
+fn base() -> Part {
+    const COLUMNS: usize = 48;
+    let mut part = Part::default();
+    part.points.push(v3(0.0, FLOOR, CENTRE.z));
+    for c in 0..COLUMNS {
+        part.points.push(torso_point(1.0, TAU * c as f64 / COLUMNS as f64, 6.0));
+    }
+    part.colours = vec![palette::opaque(palette::JACKET_DEEP); part.points.len()];
+    for c in 0..COLUMNS {
+        part.faces.push(vec![0, 1 + (c + 1) % COLUMNS, 1 + c]);
+    }
+    part
+}
+
+/// Shirt and jacket.
+pub fn build() -> Part {
+    let mut part = shirt();
+    part.append(jacket());
+    part
+}

@@ -1,0 +1,282 @@
+//! The skin mesh: the cage subdivided, with its expressions, colours and joint weights.
+
+use crate::cage::{self, Cage, LIP_BODY, LIP_BORDER, LIP_SEAM, Tag};
+use crate::gltf::Target;
+use crate::mesh::{self, Stencil};
+use crate::names;
+use crate::palette::{self, mix};
+use crate::sculpt::{EYE, EYE_RADIUS};
+use crate::targets;
+use crate::vec3::{Vec3, bell, curve, smoothstep, v3};
+
+/// The finished skin.
+pub struct Face {
+    /// Positions at rest.
+    pub points: Vec<Vec3>,
+    /// Quads.
+    pub faces: Vec<Vec<usize>>,
+    /// Normals at rest.
+    pub normals: Vec<Vec3>,
+    /// Mirror image of each vertex.
+    pub mirror: Vec<usize>,
+    /// Deltas of the 52 shapes.
+    pub deltas: Vec<Vec<Vec3>>,
+    /// Vertex colours.
+    pub colours: Vec<[f32; 4]>,
+    /// Weights of Chest, Neck, Head.
+    pub weights: Vec<[f32; 4]>,
+    /// How much each vertex belongs to the lids.
+    pub lid: Vec<f64>,
+    /// The cage that it was made from.
+    pub cage: Cage,
+}
+
+/// Share of the head joint down the neck, by lattice row.
+const HEAD_ROWS: [(f64, f64); 6] = [(25.0, 1.0), (26.0, 0.95), (27.0, 0.78), (28.0, 0.45), (29.0, 0.18), (30.0, 0.0)];
+/// Share of the chest joint, by lattice row.
+const CHEST_ROWS: [(f64, f64); 4] = [(28.0, 0.0), (29.0, 0.12), (30.0, 0.45), (31.5, 1.0)];
+
+fn label(cage: &Cage, of: impl Fn(Tag, usize) -> f64, stencils: &[Stencil]) -> Vec<f64> {
+    let values: Vec<f64> = cage.tags.iter().enumerate().map(|(v, tag)| of(*tag, v)).collect();
+    mesh::apply_scalar(stencils, &values)
+}
+
+/// For every subdivided vertex its mirror image, found through the stencils.
+fn mirror_of(cage: &Cage, stencils: &[Stencil]) -> Vec<usize> {
+    let key = |stencil: &Stencil, flip: bool| {
+        let mut k: Vec<(usize, i64)> =
+            stencil.iter().map(|&(i, w)| (if flip { cage.mirror[i] } else { i }, (w * 1e9).round() as i64)).collect();
+        k.sort_unstable();
+        k
+    };
+    let index: std::collections::HashMap<_, _> =
+        stencils.iter().enumerate().map(|(v, stencil)| (key(stencil, false), v)).collect();
+    stencils.iter().enumerate().map(|(v, stencil)| index.get(&key(stencil, true)).copied().unwrap_or(v)).collect()
+}
+
+/// Copies the left half of a vector field onto the right, so that rounding cannot tell the halves apart.
+fn symmetrise(points: &mut [Vec3], mirror: &[usize], rest: &[Vec3]) {
+    for v in 0..points.len() {
+        let m = mirror[v];
+        if m == v {
+            points[v].x = 0.0;
+        } else if rest[v].x > 0.0 {
+            points[m] = points[v].mirrored();
+        }
+    }
+}
+
+fn colour(cage_labels: &Labels, v: usize, p: Vec3, n: Vec3) -> [f32; 4] {
+    let q = v3(p.x.abs(), p.y, p.z);
+    let spot = |x: f64, y: f64, rx: f64, ry: f64| {
+        bell((((q.x - x) / rx).powi(2) + ((q.y - y) / ry).powi(2)).sqrt()) * smoothstep(5.0, 45.0, q.z)
+    };
+    let mut c = palette::SKIN;
+    // Warmth where blood is near: cheeks, nose tip, ears, chin.
+    c = mix(c, palette::BLUSH, 0.62 * spot(42.0, -31.0, 17.0, 12.0));
+    c = mix(c, palette::BLUSH, 0.34 * spot(0.0, -40.0, 12.0, 7.0));
+    c = mix(c, palette::BLUSH, 0.16 * spot(0.0, -93.0, 13.0, 8.0));
+    c = mix(c, palette::BLUSH, 0.40 * cage_labels.ear[v]);
+    c = mix(c, palette::EAR_DEEP, 0.55 * cage_labels.ear_deep[v]);
+    // Soft shadow: sockets, under the nose, under the lip, under the jaw and down the neck.
+    c = mix(c, palette::SHADE, 0.34 * spot(17.0, 9.0, 8.0, 12.0));
+    c = mix(c, palette::SHADE, 0.22 * spot(35.0, 17.0, 20.0, 6.0));
+    c = mix(c, palette::SHADE, 0.28 * spot(6.0, -49.0, 8.0, 3.0));
+    c = mix(c, palette::SHADE, 0.22 * spot(0.0, -80.0, 13.0, 3.4));
+    let under = smoothstep(-0.1, -0.8, n.y) * smoothstep(-85.0, -100.0, q.y);
+    c = mix(c, palette::SHADE, 0.45 * under);
+    c = mix(c, palette::SHADE, 0.40 * smoothstep(-100.0, -118.0, q.y) * (1.0 - cage_labels.ear[v]));
+    c = mix(c, palette::LID, 0.75 * cage_labels.fold[v]);
+    c = mix(c, palette::LID_EDGE, 0.9 * cage_labels.lid_edge[v]);
+    c = mix(c, palette::LIP, cage_labels.lip[v]);
+    c = mix(c, palette::LIP_SEAM, 0.85 * cage_labels.seam[v]);
+    c = mix(c, palette::MOUTH, cage_labels.inside[v]);
+    palette::opaque(c)
+}
+
+struct Labels {
+    ear: Vec<f64>,
+    ear_deep: Vec<f64>,
+    fold: Vec<f64>,
+    lid_edge: Vec<f64>,
+    lip: Vec<f64>,
+    seam: Vec<f64>,
+    inside: Vec<f64>,
+}
+
+impl Labels {
+    fn new(cage: &Cage, stencils: &[Stencil]) -> Self {
+        let middle = |j: usize| (std::f64::consts::PI * cage::lid_place(j).0).sin().max(0.0);
+        Self {
+            ear: label(cage, |t, _| if matches!(t, Tag::Ear { .. }) { 1.0 } else { 0.0 }, stencils),
+            ear_deep: label(cage, |t, _| if matches!(t, Tag::Ear { ring: 0..=2 }) { 1.0 } else { 0.0 }, stencils),
+            fold: label(
+                cage,
+                |t, _| match t {
+                    Tag::Eye { ring: 3, j } if cage::lid_place(j).1 => middle(j),
+                    Tag::Eye { ring: 4, j } if cage::lid_place(j).1 => 0.45 * middle(j),
+                    Tag::Eye { ring: 4, .. } => 0.25,
+                    _ => 0.0,
+                },
+                stencils,
+            ),
+            lid_edge: label(
+                cage,
+                |t, _| match t {
+                    Tag::Eye { ring: 5, j } => {
+                        if cage::lid_place(j).1 {
+                            0.9
+                        } else {
+                            0.35
+                        }
+                    }
+                    Tag::Eye { ring, j } if ring > 5 => {
+                        if cage::lid_place(j).1 {
+                            1.0
+                        } else {
+                            0.45
+                        }
+                    }
+                    _ => 0.0,
+                },
+                stencils,
+            ),
+            lip: label(
+                cage,
+                |t, _| match t {
+                    Tag::Mouth { ring: LIP_BORDER, .. } => 0.62,
+                    Tag::Mouth { ring, .. } if ring >= LIP_BODY => 1.0,
+                    _ => 0.0,
+                },
+                stencils,
+            ),
+            seam: label(cage, |t, _| if matches!(t, Tag::Mouth { ring: LIP_SEAM, .. }) { 1.0 } else { 0.0 }, stencils),
+            inside: label(
+                cage,
+                |t, _| match t {
+                    Tag::Mouth { ring: 7, .. } => 0.75,
+                    Tag::Mouth { ring, .. } if ring > 7 => 1.0,
+                    Tag::MouthEnd => 1.0,
+                    _ => 0.0,
+                },
+                stencils,
+            ),
+        }
+    }
+}
+
+/// Builds the skin.
+pub fn build() -> Face {
+    let cage = cage::build();
+    let cage_deltas = targets::build(&cage);
+    let fine = mesh::catmull_clark(cage.points.len(), &cage.faces);
+    let mirror = mirror_of(&cage, &fine.stencils);
+    let mut points = mesh::apply(&fine.stencils, &cage.points);
+    let lid = label(&cage, |t, _| if targets::is_lid(t) { 1.0 } else { 0.0 }, &fine.stencils);
+
+    // Subdivision rounds the lids' edges inwards; bring them back clear of the ball.
+    for (p, lid) in points.iter_mut().zip(&lid) {
+        let eye = if p.x < 0.0 { EYE.mirrored() } else { EYE };
+        let d = *p - eye;
+        let need = EYE_RADIUS + targets::LID_CLEARANCE;
+        if *lid > 0.0 && d.length() < need {
+            *p = eye + d.normalized() * need;
+        }
+    }
+    let rest = points.clone();
+    symmetrise(&mut points, &mirror, &rest);
+    let mut normals = mesh::normals(&points, &fine.faces);
+    symmetrise(&mut normals, &mirror, &points);
+
+    let mut deltas: Vec<Vec<Vec3>> = cage_deltas
+        .iter()
+        .map(|d| {
+            let mut moved = mesh::apply(&fine.stencils, d);
+            for ((delta, p), lid) in moved.iter_mut().zip(&points).zip(&lid) {
+                if *lid > 0.0 && delta.length() > 1e-9 {
+                    *delta = targets::clear_eyeball(*p, *delta);
+                }
+            }
+            moved
+        })
+        .collect();
+    for index in 0..names::COUNT {
+        let partner = names::mirror(index);
+        if partner == index {
+            symmetrise(&mut deltas[index], &mirror, &points);
+        } else if partner > index {
+            deltas[partner] = (0..points.len()).map(|v| deltas[index][mirror[v]].mirrored()).collect();
+        }
+    }
+
+    let labels = Labels::new(&cage, &fine.stencils);
+    let colours = (0..points.len()).map(|v| colour(&labels, v, points[v], normals[v])).collect();
+    let row = |t: Tag| match t {
+        Tag::Grid { row, .. } => row as f64,
+        _ => 0.0,
+    };
+    let head = label(&cage, |t, _| curve(&HEAD_ROWS, row(t)), &fine.stencils);
+    let chest = label(&cage, |t, _| curve(&CHEST_ROWS, row(t)), &fine.stencils);
+    let weights = head
+        .iter()
+        .zip(&chest)
+        .map(|(h, c)| {
+            let head = h.clamp(0.0, 1.0) as f32;
+            let chest = (c.clamp(0.0, 1.0) as f32).min(1.0 - head);
+            [chest, 1.0 - head - chest, head, 0.0]
+        })
+        .collect();
+    Face { points, faces: fine.faces, normals, mirror, deltas, colours, weights, lid, cage }
+}
+
+impl Face {
+    /// The shapes as glTF targets, with the change of the normals.
+    pub fn targets(&self) -> Vec<Target> {
+        let mut normals: Vec<Vec<Vec3>> = self.deltas.iter().map(|d| self.normal_deltas(d)).collect();
+        for index in 0..names::COUNT {
+            let partner = names::mirror(index);
+            if partner == index {
+                symmetrise(&mut normals[index], &self.mirror, &self.points);
+            } else if partner > index {
+                normals[partner] = (0..self.points.len()).map(|v| normals[index][self.mirror[v]].mirrored()).collect();
+            }
+        }
+        self.deltas
+            .iter()
+            .zip(normals)
+            .zip(names::ALL)
+            .map(|((positions, normals), name)| Target { name, positions: positions.clone(), normals })
+            .collect()
+    }
+
+    fn normal_deltas(&self, deltas: &[Vec3]) -> Vec<Vec3> {
+        let moved: Vec<Vec3> = self.points.iter().zip(deltas).map(|(p, d)| *p + *d).collect();
+        mesh::normals(&moved, &self.faces).iter().zip(&self.normals).map(|(n, rest)| *n - *rest).collect()
+    }
+
+    /// How a point that lies on the skin moves with it in shape `shape`: the mean of the nearest vertices' moves.
+    pub fn carry(&self, binding: &[(usize, f64)], shape: usize) -> Vec3 {
+        let mut sum = Vec3::ZERO;
+        for &(v, w) in binding {
+            sum += self.deltas[shape][v] * w;
+        }
+        sum
+    }
+
+    /// Binds a point to the skin's nearest vertices.
+    pub fn bind(&self, p: Vec3) -> Vec<(usize, f64)> {
+        const NEAREST: usize = 6;
+        let mut near: Vec<(usize, f64)> = self.points.iter().enumerate().map(|(v, q)| (v, (*q - p).length())).collect();
+        near.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        near.truncate(NEAREST);
+        let reach = near.last().map_or(1.0, |n| n.1) * 1.05 + 1e-6;
+        for n in &mut near {
+            n.1 = (1.0 - n.1 / reach).powi(2);
+        }
+        let total: f64 = near.iter().map(|n| n.1).sum();
+        for n in &mut near {
+            n.1 /= total;
+        }
+        near
+    }
+}

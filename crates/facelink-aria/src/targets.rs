@@ -1,0 +1,582 @@
+//! The 52 expressions as moves of cage points, in millimetres.
+//!
+//! Paired shapes are written once for both sides together and then split with a mask that fades over the middle and
+//! sums to one, so left + right is exactly the symmetric shape and the two are mirror images.
+
+use crate::cage::{
+    self, Cage, EYE_MARGIN, EYE_POINTS, LIP_BODY, LIP_BORDER, LIP_SEAM, MOUTH_CORNER, MOUTH_HALF_WIDTH, MOUTH_POINTS,
+    MOUTH_Y, Tag,
+};
+use crate::names;
+use crate::sculpt::{self, EYE, EYE_RADIUS};
+use crate::vec3::{Vec3, bell, curve, lerp, smoothstep, v3};
+
+/// Axis on which the jaw turns.
+pub const JAW_HINGE: Vec3 = v3(0.0, -24.0, 0.0);
+/// How far `jawOpen` turns it, in degrees.
+pub const JAW_ANGLE: f64 = 15.5;
+/// Sideways reach of `jawLeft` and `jawRight`.
+pub const JAW_SIDE: f64 = 8.0;
+/// Reach of `jawForward`.
+pub const JAW_FORWARD: Vec3 = v3(0.0, 0.6, 7.0);
+/// Half-width of the band in the middle in which left and right shapes overlap.
+const SPLIT: f64 = 11.0;
+/// Least distance of any lid point from the eyeball.
+pub const LID_CLEARANCE: f64 = 0.35;
+
+/// Where the jaw takes a point that is wholly its own.
+pub fn jaw_open(p: Vec3) -> Vec3 {
+    p.pitched(JAW_HINGE, JAW_ANGLE.to_radians()) - p
+}
+
+/// Share of left in a left/right split.
+pub fn left_share(x: f64) -> f64 {
+    smoothstep(-SPLIT, SPLIT, x)
+}
+
+/// What a shape does to one point of the left half.
+struct Point<'a> {
+    cage: &'a Cage,
+    p: Vec3,
+    tag: Tag,
+    jaw: f64,
+}
+
+/// Bell around a place on the face's front, `rx` wide and `ry` high.
+fn spot(p: Vec3, x: f64, y: f64, rx: f64, ry: f64) -> f64 {
+    let front = smoothstep(-5.0, 35.0, p.z);
+    let d2 = ((p.x - x) / rx).powi(2) + ((p.y - y) / ry).powi(2);
+    front * bell(d2.sqrt())
+}
+
+/// How far the jaw carries a point, from its place on the surface: never the upper lip.
+fn jaw_weight(tag: Tag, cage: &Cage, p: Vec3) -> f64 {
+    let lattice = |row: usize, col: usize, p: Vec3| {
+        let down = curve(
+            &[
+                (15.0, 0.0),
+                (17.0, 0.05),
+                (18.0, 0.14),
+                (20.0, 0.5),
+                (22.0, 0.94),
+                (23.0, 1.0),
+                (25.0, 0.97),
+                (26.0, 0.72),
+                (27.0, 0.28),
+                (28.0, 0.06),
+                (29.0, 0.0),
+            ],
+            row as f64,
+        );
+        let azimuth = p.x.abs().atan2(p.z).to_degrees();
+        let upper_lip = if row < 20 { smoothstep(2.0, 7.0, col as f64) } else { 1.0 };
+        down * upper_lip * smoothstep(108.0, 45.0, azimuth)
+    };
+    match tag {
+        Tag::Grid { row, col } => lattice(row, col, p),
+        Tag::Mouth { ring, j } => {
+            let along = smoothstep(0.4, -0.45, cage::lip_place(j));
+            let border = cage.mouth_id(0, j);
+            let share = smoothstep(0.0, 4.0, ring as f64);
+            match cage.tags[border] {
+                Tag::Grid { row, col } => lerp(lattice(row, col, cage.points[border]), along, share),
+                _ => along,
+            }
+        }
+        Tag::MouthEnd => 0.4,
+        Tag::Eye { .. } | Tag::Ear { .. } => 0.0,
+    }
+}
+
+impl Point<'_> {
+    /// 1 on the lips, fading over the skin around them; the inside follows, the throat does not.
+    fn mouth_region(&self, reach: f64) -> f64 {
+        let e = ((self.p.x / (30.0 * reach)).powi(2) + ((self.p.y - MOUTH_Y) / (20.0 * reach)).powi(2)).sqrt();
+        smoothstep(1.45, 0.55, e) * self.inside_fade()
+    }
+
+    fn inside_fade(&self) -> f64 {
+        match self.tag {
+            Tag::Mouth { ring: 8, .. } => 0.8,
+            Tag::Mouth { ring: 9, .. } => 0.3,
+            Tag::Mouth { ring: 10, .. } => 0.08,
+            Tag::MouthEnd | Tag::Ear { .. } => 0.0,
+            _ if self.p.z < 20.0 => 0.0,
+            _ => 1.0,
+        }
+    }
+
+    /// +1 well above the lips' seam, -1 well below; by label on the lips, where height alone would not do.
+    fn side_of_seam(&self) -> f64 {
+        match self.tag {
+            Tag::Mouth { ring, j } if ring >= 3 => (cage::lip_place(j) * 3.0).clamp(-1.0, 1.0),
+            _ => ((self.p.y - MOUTH_Y) / 6.0).clamp(-1.0, 1.0),
+        }
+    }
+
+    fn upper(&self) -> f64 {
+        self.side_of_seam().max(0.0)
+    }
+
+    fn lower(&self) -> f64 {
+        (-self.side_of_seam()).max(0.0)
+    }
+
+    /// Where across the lip the point is: ring number, or `None` off the lips.
+    fn lip_ring(&self) -> Option<(usize, f64)> {
+        match self.tag {
+            Tag::Mouth { ring, j } => Some((ring, cage::lip_place(j))),
+            _ => None,
+        }
+    }
+
+    /// Moves the lids: `margin` gives for (place, is upper) the change of elevation, azimuth (degrees) and distance.
+    fn lids(&self, margin: impl Fn(f64, bool) -> (f64, f64, f64)) -> Vec3 {
+        /// Share of the margin's movement at each ring.
+        const SHARE: [f64; cage::EYE_RINGS] = [0.03, 0.12, 0.36, 0.72, 0.92, 1.0, 1.0, 1.0];
+        let (place, share) = match self.tag {
+            Tag::Eye { ring, j } => (cage::lid_place(j), SHARE[ring]),
+            _ => return Vec3::ZERO,
+        };
+        let (elevation, azimuth, out) = margin(place.0, place.1);
+        let (az, el, r) = cage::eye_angles(self.p);
+        let turned = cage::eye_direction(az + azimuth.to_radians() * share, el + elevation.to_radians() * share);
+        EYE + turned * (r + out * share) - self.p
+    }
+
+    fn blink(&self) -> Vec3 {
+        self.lids(|tau, upper| {
+            let (_, open) = cage::lid_margin(tau, upper);
+            let middle = (std::f64::consts::PI * tau).sin().max(0.0);
+            let lap = if upper { -1.6 } else { 0.5 } * middle.sqrt();
+            let turn = (cage::lid_seam(tau) - open).to_degrees() + lap;
+            (turn, 0.0, if upper { 2.6 } else { 1.0 } * middle)
+        })
+    }
+
+    fn mouth_close(&self) -> Vec3 {
+        let Tag::Mouth { ring, j } = self.tag else { return Vec3::ZERO };
+        // Where the two sides of the seam are on an open jaw, and the line between on which they shall meet.
+        let opened = |j: usize| {
+            let id = self.cage.mouth_id(LIP_SEAM, j);
+            let p = self.cage.points[id];
+            (p, p + jaw_delta(p, jaw_weight(self.cage.tags[id], self.cage, p)))
+        };
+        let upper_j = j.min(MOUTH_POINTS - 1 - j);
+        let (_, up) = opened(upper_j);
+        let (_, low) = opened(MOUTH_POINTS - 1 - upper_j);
+        let meet = up.lerp(low, 0.42);
+        let to = meet - if j <= MOUTH_CORNER { up } else { low };
+        let share = match ring {
+            0 => 0.0,
+            1 => 0.16,
+            2 => 0.45,
+            3 => 0.78,
+            LIP_BORDER => 0.97,
+            LIP_BODY | LIP_SEAM | 7 => 1.0,
+            8 => 0.6,
+            9 => 0.2,
+            _ => 0.0,
+        };
+        to * share
+    }
+
+    /// The symmetric form of a shape.
+    fn symmetric(&self, stem: &str) -> Vec3 {
+        let p = self.p;
+        let region = self.mouth_region(1.0);
+        let (upper, lower) = (self.upper(), self.lower());
+        // Distance from the middle as a share of the half width of the mouth.
+        let across = (p.x / MOUTH_HALF_WIDTH).min(1.6);
+        match stem {
+            "eyeBlink" => self.blink(),
+            "eyeLookDown" => {
+                self.lids(|tau, up| {
+                    let middle = (std::f64::consts::PI * tau).sin().max(0.0);
+                    if up { (-12.5 * middle, 0.0, 0.5 * middle) } else { (-6.5 * middle, 0.0, 0.2 * middle) }
+                }) + v3(0.0, -1.6, 0.0) * spot(p, 34.0, 21.0, 20.0, 8.0)
+            }
+            "eyeLookUp" => {
+                self.lids(|tau, up| {
+                    let middle = (std::f64::consts::PI * tau).sin().max(0.0);
+                    if up { (7.5 * middle, 0.0, 0.5 * middle) } else { (4.5 * middle, 0.0, 0.2 * middle) }
+                }) + v3(0.0, 1.8, 0.0) * spot(p, 34.0, 24.0, 24.0, 9.0)
+            }
+            // The cornea pushes the lids along: a turn of both margins with the gaze.
+            "eyeLookIn" => self.lids(|tau, up| {
+                let middle = (std::f64::consts::PI * tau).sin().max(0.0);
+                let bulge = bell((tau - 0.32) / 0.22);
+                (if up { 1.8 } else { -1.0 } * (bulge - bell((tau - 0.75) / 0.2)), -6.5 * middle, 0.7 * bulge)
+            }),
+            "eyeLookOut" => self.lids(|tau, up| {
+                let middle = (std::f64::consts::PI * tau).sin().max(0.0);
+                let bulge = bell((tau - 0.68) / 0.22);
+                (if up { 1.8 } else { -1.0 } * (bulge - bell((tau - 0.25) / 0.2)), 6.5 * middle, 0.7 * bulge)
+            }),
+            "eyeSquint" => {
+                self.lids(|tau, up| {
+                    let middle = (std::f64::consts::PI * tau).sin().max(0.0);
+                    if up { (-5.0 * middle, 0.0, 0.8 * middle) } else { (12.0 * middle, 0.0, 1.2 * middle) }
+                }) + v3(0.3, 2.6, 1.4) * spot(p, 36.0, -22.0, 18.0, 9.0)
+                    + v3(0.0, -1.2, 0.3) * spot(p, 36.0, 23.0, 18.0, 7.0)
+            }
+            "eyeWide" => {
+                self.lids(|tau, up| {
+                    let middle = (std::f64::consts::PI * tau).sin().max(0.0);
+                    if up { (9.0 * middle, 0.0, 0.6 * middle) } else { (-4.0 * middle, 0.0, 0.2 * middle) }
+                }) + v3(0.0, 1.8, 0.0) * spot(p, 34.0, 26.0, 24.0, 10.0)
+            }
+            "jawForward" => JAW_FORWARD * self.jaw,
+            "jawOpen" => jaw_delta(p, self.jaw),
+            "mouthClose" => self.mouth_close(),
+            "mouthFunnel" => {
+                let wide = self.mouth_region(1.15);
+                let open = (1.0 - (across * 0.8).powi(2)).max(0.0);
+                let mut d = v3(-p.x * 0.34, 0.0, 7.5 - 1.5 * across) * wide;
+                d += v3(0.0, upper * 4.2 - lower * 6.2, 0.0) * (region * open);
+                // Lips roll outwards into a trumpet.
+                if let Some((ring, _)) = self.lip_ring() {
+                    let flare = match ring {
+                        LIP_BODY => 1.6,
+                        LIP_SEAM => 1.8,
+                        7 => 0.6,
+                        _ => 0.0,
+                    };
+                    d += v3(0.0, 0.0, flare * open);
+                }
+                d
+            }
+            "mouthPucker" => {
+                let wide = self.mouth_region(1.25);
+                let mut d = v3(-p.x * 0.52, 0.0, 9.0 - 4.0 * across.min(1.0).powi(2)) * wide;
+                if let Some((ring, t)) = self.lip_ring() {
+                    let puff = if ring == LIP_BODY || ring == LIP_BORDER { 1.5 } else { 0.0 };
+                    d += v3(0.0, 0.9 * t.signum() * puff * (1.0 - across).max(0.0), 0.6 * puff);
+                }
+                // The corners come level with the middle.
+                d += v3(0.0, -1.0, 0.0) * (spot(p, MOUTH_HALF_WIDTH, MOUTH_Y, 8.0, 8.0) * self.inside_fade());
+                // Cheeks draw in.
+                d + v3(-2.2, 0.0, -2.2) * (spot(p, 42.0, -58.0, 13.0, 15.0) * self.inside_fade())
+            }
+            "mouthSmile" => {
+                let lips = self.pull_of_corner(23.0, 19.0);
+                let cheek = spot(p, 39.0, -34.0, 15.0, 14.0) * self.inside_fade();
+                let fold = spot(p, 31.0, -56.0, 6.0, 11.0) * self.inside_fade();
+                let mut d = v3(6.3, 7.6, -4.6) * lips;
+                d += v3(1.4, 4.4, 3.6) * cheek;
+                d += v3(0.8, 0.4, -0.8) * fold;
+                // The middle of both lips is stretched thinner and flatter.
+                d += v3(0.0, -0.5 * upper + 0.9 * lower, -1.4) * (region * (1.0 - across).max(0.0));
+                d + self.lids(|tau, up| {
+                    let middle = (std::f64::consts::PI * tau).sin().max(0.0);
+                    if up { (0.0, 0.0, 0.0) } else { (2.6 * middle, 0.0, 0.3 * middle) }
+                })
+            }
+            "mouthFrown" => {
+                let lips = self.pull_of_corner(23.0, 17.0);
+                let mut d = v3(0.8, -7.8, -1.6) * lips;
+                d += v3(0.0, -2.4, 1.4) * (spot(p, 25.0, -82.0, 12.0, 9.0) * self.inside_fade());
+                d += v3(0.0, 1.6, 0.8) * (region * (1.0 - across).max(0.0) * lower);
+                d + v3(0.0, 1.4, 1.2) * (spot(p, 0.0, -88.0, 14.0, 8.0) * self.inside_fade())
+            }
+            "mouthDimple" => {
+                let lips = self.pull_of_corner(23.0, 15.0);
+                let mut d = v3(3.6, 0.9, -6.2) * lips;
+                d += v3(1.6, 0.8, 3.2) * (spot(p, 37.0, -58.0, 8.0, 12.0) * self.inside_fade());
+                d += v3(0.0, -0.6 * upper + 0.6 * lower, -0.8) * (region * across.min(1.0));
+                d
+            }
+            "mouthStretch" => {
+                let lips = self.pull_of_corner(24.0, 20.0);
+                let mut d = v3(8.6, -3.6, -5.6) * lips;
+                d += v3(0.0, 0.3 * upper - 2.6 * lower, 0.0) * (region * (1.0 - 0.4 * across).max(0.0));
+                d + v3(3.2, -3.0, 0.6) * (spot(p, 34.0, -84.0, 15.0, 16.0) * self.inside_fade())
+            }
+            "mouthRollLower" => match self.lip_ring() {
+                Some((ring, t)) if t < 0.15 => {
+                    let w = smoothstep(0.15, -0.5, t);
+                    let d = match ring {
+                        LIP_SEAM => v3(0.0, -0.6, -5.2),
+                        LIP_BODY => v3(0.0, 3.2, -6.6),
+                        LIP_BORDER => v3(0.0, 6.2, -3.8),
+                        3 => v3(0.0, 4.2, -1.4),
+                        2 => v3(0.0, 2.2, -0.2),
+                        1 => v3(0.0, 0.8, 0.2),
+                        7 => v3(0.0, -1.8, -3.2),
+                        8 => v3(0.0, -0.8, -1.6),
+                        _ => Vec3::ZERO,
+                    };
+                    d * w
+                }
+                _ => Vec3::ZERO,
+            },
+            "mouthRollUpper" => match self.lip_ring() {
+                Some((ring, t)) if t > -0.15 => {
+                    let w = smoothstep(-0.15, 0.5, t);
+                    let d = match ring {
+                        LIP_SEAM => v3(0.0, 0.5, -4.6),
+                        LIP_BODY => v3(0.0, -2.4, -5.6),
+                        LIP_BORDER => v3(0.0, -5.0, -3.4),
+                        3 => v3(0.0, -3.6, -1.4),
+                        2 => v3(0.0, -2.0, -0.3),
+                        1 => v3(0.0, -0.8, 0.0),
+                        7 => v3(0.0, 1.6, -2.8),
+                        8 => v3(0.0, 0.6, -1.4),
+                        _ => Vec3::ZERO,
+                    };
+                    d * w
+                }
+                _ => Vec3::ZERO,
+            },
+            "mouthShrugLower" => {
+                let middle = (1.0 - 0.55 * across.powi(2)).max(0.0);
+                let mut d = v3(0.0, 4.6, 1.6) * (region * middle * (0.35 + 0.65 * (0.5 - 0.5 * self.side_of_seam())));
+                d += v3(0.0, 4.2, 2.6) * (spot(p, 0.0, -87.0, 17.0, 10.0) * self.inside_fade());
+                // Pushed up, the lower lip pouts.
+                if let Some((LIP_BODY | LIP_BORDER, t)) = self.lip_ring()
+                    && t < 0.0
+                {
+                    d += v3(0.0, -0.4, 2.6) * middle;
+                }
+                d
+            }
+            "mouthShrugUpper" => {
+                let middle = (1.0 - 0.5 * across.powi(2)).max(0.0);
+                let mut d = v3(0.0, 4.8, 2.2) * (region * middle * upper);
+                d += v3(0.0, 1.4, 0.6) * (spot(p, 0.0, -53.0, 16.0, 7.0) * self.inside_fade());
+                if let Some((LIP_BODY | LIP_SEAM, t)) = self.lip_ring()
+                    && t > 0.0
+                {
+                    d += v3(0.0, 0.0, 1.8) * middle;
+                }
+                d
+            }
+            "mouthPress" => {
+                let side = bell((across - 0.62) / 0.5);
+                let mut d = Vec3::ZERO;
+                if let Some((ring, t)) = self.lip_ring() {
+                    let (y, z) = match ring {
+                        1 => (0.5, 0.0),
+                        2 => (1.2, 0.4),
+                        3 => (2.2, 0.6),
+                        LIP_BORDER => (2.9, -1.2),
+                        LIP_BODY => (1.6, -3.2),
+                        LIP_SEAM => (0.0, -2.2),
+                        7 => (0.0, -1.4),
+                        _ => (0.0, 0.0),
+                    };
+                    let sign = (t * 4.0).clamp(-1.0, 1.0);
+                    d += v3(0.0, -y * sign, z) * side;
+                }
+                d += v3(1.2, 0.4, -1.6) * self.pull_of_corner(20.0, 14.0);
+                d + v3(0.6, -0.6, 2.0) * (spot(p, 29.0, -74.0, 8.0, 8.0) * self.inside_fade())
+            }
+            "mouthLowerDown" => {
+                let side = bell((across - 0.45) / 0.55);
+                let mut d = v3(0.6, -7.6, -0.8) * (region * lower * side);
+                d += v3(0.0, -1.6, 0.4) * (spot(p, 14.0, -86.0, 16.0, 9.0) * self.inside_fade());
+                if let Some((LIP_SEAM | LIP_BODY, t)) = self.lip_ring()
+                    && t < 0.0
+                {
+                    d += v3(0.0, 0.0, 1.0) * side;
+                }
+                d
+            }
+            "mouthUpperUp" => {
+                let side = bell((across - 0.45) / 0.55);
+                let mut d = v3(0.5, 6.4, 0.6) * (region * upper * side);
+                d += v3(0.4, 2.2, 1.2) * (spot(p, 17.0, -49.0, 12.0, 9.0) * self.inside_fade());
+                if let Some((LIP_SEAM | LIP_BODY, t)) = self.lip_ring()
+                    && t > 0.0
+                {
+                    d += v3(0.0, 0.0, 1.0) * side;
+                }
+                d
+            }
+            "browDown" => {
+                let d = v3(-2.4, -5.4, 1.4) * spot(p, 16.0, 26.0, 13.0, 11.0)
+                    + v3(-1.0, -5.0, 0.8) * spot(p, 38.0, 28.0, 19.0, 12.0);
+                d + self.lids(|tau, up| {
+                    let middle = (std::f64::consts::PI * tau).sin().max(0.0);
+                    if up { (-3.0 * middle, 0.0, 0.4 * middle) } else { (0.0, 0.0, 0.0) }
+                })
+            }
+            "browInnerUp" => {
+                v3(0.8, 8.4, 0.6) * spot(p, 9.0, 30.0, 16.0, 14.0) + v3(0.0, 2.0, 0.0) * spot(p, 28.0, 30.0, 16.0, 12.0)
+            }
+            "browOuterUp" => {
+                v3(0.8, 8.2, 0.4) * spot(p, 46.0, 28.0, 17.0, 15.0)
+                    + v3(0.0, 1.6, 0.0) * spot(p, 26.0, 30.0, 12.0, 11.0)
+                    + self.lids(|tau, up| {
+                        let outer = bell((tau - 0.65) / 0.3);
+                        if up { (2.2 * outer, 0.0, 0.0) } else { (0.0, 0.0, 0.0) }
+                    })
+            }
+            "cheekPuff" => {
+                let out = sculpt::gradient(sculpt::head, p);
+                let cheek = spot(p, 40.0, -58.0, 17.0, 19.0) * self.inside_fade();
+                let lips = region * (0.55 + 0.45 * across.min(1.0));
+                let skin = match self.tag {
+                    Tag::Mouth { ring, .. } if ring > LIP_SEAM => 0.0,
+                    _ => 1.0,
+                };
+                out * (10.5 * cheek * skin) + v3(0.0, 0.9 * upper - 0.7 * lower, 2.4) * (lips * skin)
+            }
+            "cheekSquint" => {
+                v3(0.6, 5.4, 3.8) * (spot(p, 38.0, -28.0, 15.0, 11.0) * self.inside_fade())
+                    + self.lids(|tau, up| {
+                        let middle = (std::f64::consts::PI * tau).sin().max(0.0);
+                        if up { (0.0, 0.0, 0.0) } else { (6.5 * middle, 0.0, 0.9 * middle) }
+                    })
+            }
+            "noseSneer" => {
+                let mut d = v3(0.4, 4.6, 0.8) * spot(p, 11.5, -43.0, 8.0, 8.5);
+                d += v3(0.6, 3.2, 1.6) * (spot(p, 16.0, -26.0, 9.0, 12.0));
+                d += v3(0.2, 3.0, 0.4) * (region * upper * bell((across - 0.5) / 0.4));
+                d += v3(-1.4, -2.0, 1.0) * spot(p, 11.0, 20.0, 9.0, 9.0);
+                d
+            }
+            "tongueOut" => {
+                // Just enough room between the lips for the tongue, most of it taken by the lower one.
+                let middle = (1.0 - 0.8 * across.powi(2)).max(0.0);
+                let mut d = v3(0.0, 1.4 * upper - 6.4 * lower, 0.8) * (region * middle);
+                d += v3(0.0, -2.0, 0.0) * (spot(p, 0.0, -88.0, 22.0, 12.0) * self.inside_fade());
+                d
+            }
+            _ => Vec3::ZERO,
+        }
+    }
+
+    /// The field of a pulled mouth corner: full at the corner, fading towards the middle and over the cheek.
+    fn pull_of_corner(&self, rx: f64, ry: f64) -> f64 {
+        let p = self.p;
+        let (dx, dy) = (p.x - MOUTH_HALF_WIDTH, p.y - MOUTH_Y);
+        // Outwards the skin is tauter than along the lips.
+        let rx = if dx > 0.0 { rx * 0.75 } else { rx };
+        let d = ((dx / rx).powi(2) + (dy / ry).powi(2)).sqrt();
+        bell(d) * self.inside_fade()
+    }
+}
+
+fn jaw_delta(p: Vec3, weight: f64) -> Vec3 {
+    let mut d = jaw_open(p) * weight;
+    // A mouth that opens grows narrower.
+    let corner = bell((p.y - MOUTH_Y) / 14.0) * smoothstep(40.0, 60.0, p.z) * smoothstep(8.0, 24.0, p.x.abs());
+    d.x -= 2.4 * p.x.signum() * corner * smoothstep(60.0, 26.0, p.x.abs());
+    d
+}
+
+/// Cage deltas of all 52 shapes, in canonical order.
+pub fn build(cage: &Cage) -> Vec<Vec<Vec3>> {
+    let jaw: Vec<f64> =
+        cage.points.iter().zip(&cage.tags).map(|(p, tag)| jaw_weight(*tag, cage, v3(p.x.abs(), p.y, p.z))).collect();
+    let symmetric = |stem: &str| -> Vec<Vec3> {
+        (0..cage.points.len())
+            .map(|v| {
+                let p = cage.points[v];
+                let left = Point { cage, p: v3(p.x.abs(), p.y, p.z), tag: cage.tags[v], jaw: jaw[v] };
+                let tag = match left.tag {
+                    // The lattice's border points around the eye belong to the lids' ring 0 only as lattice points.
+                    Tag::Eye { ring, j } => Tag::Eye { ring, j: j % EYE_POINTS },
+                    other => other,
+                };
+                let mut d = Point { tag, ..left }.symmetric(stem);
+                if p.x < 0.0 {
+                    d = d.mirrored();
+                } else if p.x == 0.0 {
+                    d.x = 0.0;
+                }
+                d
+            })
+            .collect()
+    };
+    let sideways = |shape: &str| -> Vec<Vec3> {
+        (0..cage.points.len())
+            .map(|v| {
+                let p = cage.points[v];
+                let here = Point { cage, p: v3(p.x.abs(), p.y, p.z), tag: cage.tags[v], jaw: jaw[v] };
+                if shape == "jaw" {
+                    v3(JAW_SIDE, 0.0, -0.02 * JAW_SIDE * p.x * 0.3) * jaw[v]
+                } else {
+                    let w = here.mouth_region(1.25);
+                    // The lips slide around the barrel of the teeth.
+                    v3(9.5, 0.8 * (p.x / 20.0).clamp(-1.0, 1.0), -0.13 * p.x.clamp(-30.0, 30.0)) * w
+                }
+            })
+            .collect()
+    };
+    let mirrored =
+        |deltas: &[Vec3]| -> Vec<Vec3> { (0..deltas.len()).map(|v| deltas[cage.mirror[v]].mirrored()).collect() };
+    names::ALL
+        .iter()
+        .map(|name| match *name {
+            "jawLeft" => sideways("jaw"),
+            "jawRight" => mirrored(&sideways("jaw")),
+            "mouthLeft" => sideways("mouth"),
+            "mouthRight" => mirrored(&sideways("mouth")),
+            name => {
+                if let Some(stem) = name.strip_suffix("Left") {
+                    let deltas = symmetric(stem);
+                    deltas.iter().zip(&cage.points).map(|(d, p)| *d * left_share(p.x)).collect()
+                } else if let Some(stem) = name.strip_suffix("Right") {
+                    let deltas = symmetric(stem);
+                    deltas.iter().zip(&cage.points).map(|(d, p)| *d * left_share(-p.x)).collect()
+                } else {
+                    symmetric(name)
+                }
+            }
+        })
+        .collect()
+}
+
+/// Pushes a lid point's delta outwards until the straight way from `p` to `p + delta` clears the eyeball.
+pub fn clear_eyeball(p: Vec3, delta: Vec3) -> Vec3 {
+    const STEPS: usize = 20;
+    let eye = if p.x < 0.0 { EYE.mirrored() } else { EYE };
+    let need = EYE_RADIUS + LID_CLEARANCE;
+    let mut delta = delta;
+    for _ in 0..60 {
+        let mut worst = 0.0_f64;
+        let mut at = 0.5;
+        for k in 1..=STEPS {
+            let w = k as f64 / STEPS as f64;
+            let short = need - (p + delta * w - eye).length();
+            if short / w > worst {
+                worst = short / w;
+                at = w;
+            }
+        }
+        if worst < 1e-6 {
+            break;
+        }
+        let out = (p + delta * at - eye).normalized();
+        delta += out * (worst * 1.02);
+    }
+    delta
+}
+
+/// Whether a tag is on the visible part of a lid.
+pub fn is_lid(tag: Tag) -> bool {
+    matches!(tag, Tag::Eye { ring, .. } if (2..=EYE_MARGIN + 2).contains(&ring))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_sum_to_the_whole() {
+        for x in [-20.0, -5.0, 0.0, 3.0, 11.0] {
+            assert!((left_share(x) + left_share(-x) - 1.0).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn upper_lip_does_not_follow_the_jaw() {
+        let cage = cage::build();
+        let middle = cage.mouth_id(LIP_SEAM, 0);
+        assert!(jaw_weight(cage.tags[middle], &cage, cage.points[middle]).abs() < 1e-9);
+        let chin = cage.mouth_id(LIP_SEAM, MOUTH_POINTS - 1);
+        assert!(jaw_weight(cage.tags[chin], &cage, cage.points[chin]) > 0.99);
+    }
+}

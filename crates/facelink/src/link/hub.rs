@@ -1,0 +1,554 @@
+//! Where all connections meet: the table of subjects, their figures, and the way to the engine.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use parking_lot::Mutex;
+use tokio::sync::broadcast;
+
+use super::{
+    EndpointConfig, EndpointStats, LinkEvent, LostReason, SourceKind, SubjectFrame, SubjectId, SubjectStats,
+    session::Session,
+};
+use crate::{
+    frame::FaceFrame,
+    subject::SubjectState,
+    timing::{Average, GuideLaw, JitterMeter, LinkReport, RateController, RateMeter},
+    wire::json::VisemeMessage,
+};
+
+/// Frames that wait for the engine; about two seconds of eight faces.
+const FRAME_QUEUE: usize = 1024;
+const EVENT_QUEUE: usize = 4096;
+/// A subject whose connection closed is kept this long, for the connection to come back.
+const DISCONNECT_GRACE: Duration = Duration::from_secs(1);
+/// Without a frame for this long a face counts as not tracked.
+const SILENT: Duration = Duration::from_secs(1);
+/// A newer connection takes a subject over at once; an older one only when the newer has been silent for this long.
+const TAKE_BACK: Duration = Duration::from_secs(1);
+const RATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Identifies one connection or UDP source inside the hub; grows with time.
+pub(super) type ConnectionKey = u64;
+
+/// Counters of one connection, written by its tasks without a lock.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub messages: AtomicU64,
+    pub bytes_in: AtomicU64,
+    pub bytes_out: AtomicU64,
+    pub refused: AtomicU64,
+    pub dropped: AtomicU64,
+}
+
+impl Counters {
+    pub fn add(counter: &AtomicU64, value: u64) {
+        counter.fetch_add(value, Ordering::Relaxed);
+    }
+
+    pub fn get(counter: &AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub id: Arc<str>,
+    pub kind: SourceKind,
+    pub address: Option<SocketAddr>,
+    pub counters: Arc<Counters>,
+    /// `None` for a UDP source, which cannot be answered.
+    pub session: Option<Arc<Session>>,
+    last_seen: Instant,
+}
+
+/// What a connection hands in for one subject.
+pub(super) struct Update<'a> {
+    pub key: ConnectionKey,
+    pub kind: SourceKind,
+    pub subject: &'a str,
+    pub frame: Option<&'a FaceFrame>,
+    pub unix_ms: Option<f64>,
+    pub latency_ms: Option<f32>,
+    pub viseme: Option<VisemeMessage>,
+}
+
+/// Why a frame was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("field `subject`: there are already as many subjects as this endpoint takes")]
+    TooManySubjects,
+    #[error("field `subject`: a newer connection sends this subject")]
+    Contested,
+    #[error("a newer frame was there before")]
+    Stale,
+    #[error("this connection is no longer known")]
+    Disconnected,
+}
+
+#[derive(Debug)]
+struct Subject {
+    id: SubjectId,
+    name: Arc<str>,
+    owner: ConnectionKey,
+    owner_gone: Option<Instant>,
+    kind: SourceKind,
+    address: Option<SocketAddr>,
+    connection_id: Arc<str>,
+    state: SubjectState,
+    last: Instant,
+    rate: RateMeter,
+    jitter: JitterMeter,
+    latency: Average,
+    controller: Box<dyn RateController>,
+    manual_fps: Option<f32>,
+    told_fps: f32,
+}
+
+impl Subject {
+    fn tracked(&self, now: Instant) -> bool {
+        self.state.tracked() && self.owner_gone.is_none() && now.saturating_duration_since(self.last) < SILENT
+    }
+
+    fn target_fps(&self) -> f32 {
+        self.manual_fps.unwrap_or_else(|| self.controller.target_fps())
+    }
+
+    fn report(&self) -> LinkReport {
+        LinkReport { latency_ms: self.latency.get(), loss: self.state.loss(), jitter_ms: self.jitter.jitter_ms() }
+    }
+
+    fn frame(&self) -> SubjectFrame {
+        SubjectFrame {
+            id: self.id,
+            name: self.name.clone(),
+            source: self.kind,
+            frame: self.state.current(),
+            received: self.last,
+        }
+    }
+
+    fn stats(&self, now: Instant) -> SubjectStats {
+        SubjectStats {
+            id: self.id,
+            name: self.name.clone(),
+            source: self.kind,
+            connection_id: self.connection_id.clone(),
+            address: self.address,
+            tracked: self.tracked(now),
+            fps: self.rate.fps(now),
+            target_fps: self.target_fps(),
+            latency_ms: self.latency.get(),
+            jitter_ms: self.jitter.jitter_ms(),
+            loss: self.state.loss(),
+            frames: self.state.frames(),
+            age_ms: now.saturating_duration_since(self.last).as_secs_f32() * 1000.0,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    subjects: HashMap<SubjectId, Subject>,
+    by_name: HashMap<Arc<str>, SubjectId>,
+    connections: HashMap<ConnectionKey, Connection>,
+    next_connection: ConnectionKey,
+    next_subject: u64,
+    last_rate: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub config: EndpointConfig,
+    pub started: Instant,
+    table: Mutex<Table>,
+    frames: (Sender<SubjectFrame>, Receiver<SubjectFrame>),
+    events: (Sender<LinkEvent>, Receiver<LinkEvent>),
+    publish: broadcast::Sender<Arc<SubjectFrame>>,
+    /// Refused before any connection stood: bad datagrams, wrong tokens, forbidden origins.
+    pub refused: AtomicU64,
+    pub ignored: AtomicU64,
+    overrun: AtomicU64,
+}
+
+impl Hub {
+    pub fn new(config: EndpointConfig, now: Instant) -> Self {
+        Self {
+            config,
+            started: now,
+            table: Mutex::default(),
+            frames: crossbeam_channel::bounded(FRAME_QUEUE),
+            events: crossbeam_channel::bounded(EVENT_QUEUE),
+            publish: broadcast::channel(64).0,
+            refused: AtomicU64::new(0),
+            ignored: AtomicU64::new(0),
+            overrun: AtomicU64::new(0),
+        }
+    }
+
+    pub fn frames(&self) -> &Receiver<SubjectFrame> {
+        &self.frames.1
+    }
+
+    pub fn events(&self) -> &Receiver<LinkEvent> {
+        &self.events.1
+    }
+
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<SubjectFrame>> {
+        self.publish.subscribe()
+    }
+
+    /// Adds a connection unless there are too many.
+    pub fn connect(
+        &self,
+        kind: SourceKind,
+        id: Arc<str>,
+        address: Option<SocketAddr>,
+        counters: Arc<Counters>,
+        now: Instant,
+    ) -> Option<ConnectionKey> {
+        let key = {
+            let mut table = self.table.lock();
+            if table.connections.len() >= self.config.max_connections {
+                return None;
+            }
+            table.next_connection += 1;
+            let key = table.next_connection;
+            let connection = Connection { id: id.clone(), kind, address, counters, session: None, last_seen: now };
+            table.connections.insert(key, connection);
+            key
+        };
+        self.event(LinkEvent::Connected { connection_id: id, source: kind, address });
+        Some(key)
+    }
+
+    pub fn attach(&self, key: ConnectionKey, session: &Arc<Session>) {
+        if let Some(connection) = self.table.lock().connections.get_mut(&key) {
+            connection.session = Some(session.clone());
+        }
+    }
+
+    pub fn set_kind(&self, key: ConnectionKey, kind: SourceKind) {
+        if let Some(connection) = self.table.lock().connections.get_mut(&key) {
+            connection.kind = kind;
+        }
+    }
+
+    pub fn disconnect(&self, key: ConnectionKey, reason: &str, now: Instant) {
+        let removed = {
+            let mut table = self.table.lock();
+            for subject in table.subjects.values_mut().filter(|subject| subject.owner == key) {
+                subject.owner_gone.get_or_insert(now);
+            }
+            table.connections.remove(&key)
+        };
+        if let Some(connection) = removed {
+            Counters::add(&self.refused, Counters::get(&connection.counters.refused));
+            self.event(LinkEvent::Disconnected { connection_id: connection.id, reason: reason.to_owned() });
+        }
+    }
+
+    /// The connection sends a subject no longer, having taken another name.
+    pub fn release(&self, key: ConnectionKey, name: &str, now: Instant) {
+        let mut guard = self.table.lock();
+        let table = &mut *guard;
+        let id = table.by_name.get(name);
+        if let Some(subject) = id.and_then(|id| table.subjects.get_mut(id)).filter(|subject| subject.owner == key) {
+            subject.owner_gone.get_or_insert(now);
+        }
+    }
+
+    /// `wish`, or `wish (2)` and so on while another live source bears it: two phones may be called the same.
+    pub fn unique_name(&self, wish: &str, key: ConnectionKey) -> Arc<str> {
+        let table = self.table.lock();
+        let free = |name: &str| {
+            let id = table.by_name.get(name);
+            let subject = id.and_then(|id| table.subjects.get(id));
+            subject.is_none_or(|subject| subject.owner == key || subject.owner_gone.is_some())
+        };
+        if free(wish) {
+            return wish.into();
+        }
+        let mut names = (2_u32..).map(|n| format!("{wish} ({n})"));
+        names.find(|name| free(name)).map_or_else(|| wish.into(), Into::into)
+    }
+
+    /// The smallest `face-n` that no subject bears.
+    pub fn free_name(&self) -> Arc<str> {
+        let table = self.table.lock();
+        let taken = table.connections.values().filter_map(|connection| connection.session.as_ref()?.subject());
+        let taken: Vec<_> = taken.collect();
+        for n in 1_u32.. {
+            let name = format!("face-{n}");
+            if !table.by_name.contains_key(name.as_str()) && !taken.iter().any(|taken| **taken == *name) {
+                return name.into();
+            }
+        }
+        "face".into()
+    }
+
+    /// Takes a frame, a viseme or both for a subject, which appears if it is new.
+    pub fn ingest(&self, update: &Update<'_>, now: Instant) -> Result<SubjectId, Refused> {
+        let mut guard = self.table.lock();
+        let table = &mut *guard;
+        let connection = table.connections.get_mut(&update.key).ok_or(Refused::Disconnected)?;
+        connection.last_seen = now;
+
+        let mut appeared = None;
+        let id = match table.by_name.get(update.subject) {
+            Some(id) => *id,
+            None => {
+                let own = table.subjects.values().filter(|subject| subject.owner == update.key).count();
+                if table.subjects.len() >= self.config.max_subjects || own >= self.config.max_subjects_per_connection {
+                    return Err(Refused::TooManySubjects);
+                }
+                table.next_subject += 1;
+                let id = SubjectId(table.next_subject);
+                let name: Arc<str> = update.subject.into();
+                let controller = GuideLaw::new(self.config.min_fps, self.config.max_fps);
+                table.by_name.insert(name.clone(), id);
+                table.subjects.insert(
+                    id,
+                    Subject {
+                        id,
+                        name: name.clone(),
+                        owner: update.key,
+                        owner_gone: None,
+                        kind: update.kind,
+                        address: connection.address,
+                        connection_id: connection.id.clone(),
+                        state: SubjectState::default(),
+                        last: now,
+                        rate: RateMeter::default(),
+                        jitter: JitterMeter::default(),
+                        latency: Average::default(),
+                        told_fps: controller.target_fps(),
+                        controller: Box::new(controller),
+                        manual_fps: None,
+                    },
+                );
+                appeared =
+                    Some(LinkEvent::SubjectAppeared { id, name, source: update.kind, address: connection.address });
+                id
+            }
+        };
+        let subject = table.subjects.get_mut(&id).ok_or(Refused::Disconnected)?;
+        if subject.owner != update.key {
+            let free = subject.owner_gone.is_some() || now.saturating_duration_since(subject.last) > TAKE_BACK;
+            if update.key < subject.owner && !free {
+                return Err(Refused::Contested);
+            }
+            subject.owner = update.key;
+            subject.address = connection.address;
+            subject.connection_id = connection.id.clone();
+            subject.told_fps = f32::NAN;
+            // The new sender counts and keeps time by itself.
+            subject.state.restart_count();
+            subject.jitter = JitterMeter::default();
+        }
+        subject.owner_gone = None;
+        subject.kind = update.kind;
+
+        if let Some(viseme) = update.viseme {
+            subject.state.speak(viseme, now);
+        }
+        if let Some(frame) = update.frame {
+            if !subject.state.apply(frame, update.unix_ms, now) {
+                return Err(Refused::Stale);
+            }
+            let sent = frame
+                .capture_time
+                .or_else(|| update.unix_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()));
+            subject.jitter.record(now, sent);
+            if let Some(latency) = update.latency_ms {
+                subject.latency.record(latency);
+            }
+        } else {
+            subject.state.touch();
+        }
+        subject.last = now;
+        subject.rate.record(now);
+
+        let frame = subject.frame();
+        // Sent under the lock, so that the engine sees frames of a subject in their order. Nothing here can block.
+        if let Some(event) = appeared {
+            self.event(event);
+        }
+        self.push(frame);
+        Ok(id)
+    }
+
+    /// Newest wins: a full queue loses its oldest frame.
+    fn push(&self, frame: SubjectFrame) {
+        if self.publish.receiver_count() > 0 {
+            // Fails only when the last subscriber has just left.
+            let _ = self.publish.send(Arc::new(frame.clone()));
+        }
+        if let Err(TrySendError::Full(frame)) = self.frames.0.try_send(frame) {
+            if self.frames.1.try_recv().is_ok() {
+                self.overrun.fetch_add(1, Ordering::Relaxed);
+            }
+            // Another thread may have filled the place; then this frame is the one that is lost.
+            if self.frames.0.try_send(frame).is_err() {
+                self.overrun.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn event(&self, event: LinkEvent) {
+        tracing::debug!(?event, "link");
+        if let Err(TrySendError::Full(event)) = self.events.0.try_send(event) {
+            let _ = self.events.1.try_recv();
+            let _ = self.events.0.try_send(event);
+        }
+    }
+
+    /// Housekeeping: visemes that end, subjects that leave, rates that change. Called about ten times a second.
+    pub fn tick(&self, now: Instant) {
+        let mut told = Vec::new();
+        {
+            let mut guard = self.table.lock();
+            let table = &mut *guard;
+            let mut lost = Vec::new();
+            for subject in table.subjects.values_mut() {
+                if subject.state.expire_viseme(now) {
+                    self.push(subject.frame());
+                }
+                let owner = table.connections.get(&subject.owner);
+                let reason = match (subject.owner_gone, owner) {
+                    (Some(gone), _) if now.saturating_duration_since(gone) >= DISCONNECT_GRACE => {
+                        Some(LostReason::Disconnected)
+                    }
+                    (None, Some(owner))
+                        if owner.session.is_none()
+                            && now.saturating_duration_since(subject.last) >= self.config.subject_timeout =>
+                    {
+                        Some(LostReason::Silent)
+                    }
+                    _ => None,
+                };
+                lost.extend(reason.map(|reason| (subject.id, reason)));
+            }
+            for (id, reason) in lost {
+                if let Some(subject) = table.subjects.remove(&id) {
+                    table.by_name.remove(&subject.name);
+                    self.event(LinkEvent::SubjectLost { id, name: subject.name, reason });
+                }
+            }
+            // A UDP source has no end of its own.
+            let timeout = self.config.subject_timeout;
+            let silent: Vec<_> = table
+                .connections
+                .iter()
+                .filter(|(_, c)| c.session.is_none() && now.saturating_duration_since(c.last_seen) >= timeout)
+                .map(|(key, _)| *key)
+                .collect();
+            for key in silent {
+                if let Some(connection) = table.connections.remove(&key) {
+                    Counters::add(&self.refused, Counters::get(&connection.counters.refused));
+                    let reason = "silent".to_owned();
+                    self.event(LinkEvent::Disconnected { connection_id: connection.id, reason });
+                }
+            }
+            let due = table.last_rate.is_none_or(|last| now.saturating_duration_since(last) >= RATE_INTERVAL);
+            if due {
+                table.last_rate = Some(now);
+            }
+            for subject in table.subjects.values_mut() {
+                if due && self.config.adaptive_fps && now.saturating_duration_since(subject.last) < SILENT {
+                    let report = subject.report();
+                    subject.controller.update(&report);
+                }
+                let target = subject.target_fps();
+                // NaN, after a change of sender, differs from everything.
+                if target != subject.told_fps {
+                    let owner = table.connections.get(&subject.owner);
+                    if let Some(session) = owner.and_then(|owner| owner.session.clone()) {
+                        told.push((session, target));
+                    }
+                    subject.told_fps = target;
+                }
+            }
+        }
+        for (session, fps) in told {
+            session.tell_rate(fps);
+        }
+    }
+
+    pub fn set_rate(&self, id: SubjectId, fps: Option<f32>) {
+        if let Some(subject) = self.table.lock().subjects.get_mut(&id) {
+            subject.manual_fps = fps.filter(|fps| fps.is_finite()).map(|fps| fps.clamp(1.0, 1000.0));
+        }
+    }
+
+    /// Every live subject's newest frame and figures, by name.
+    pub fn subjects(&self, now: Instant) -> Vec<(SubjectFrame, SubjectStats)> {
+        let table = self.table.lock();
+        let mut subjects: Vec<_> =
+            table.subjects.values().map(|subject| (subject.frame(), subject.stats(now))).collect();
+        drop(table);
+        subjects.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        subjects
+    }
+
+    pub fn stats(&self, now: Instant) -> EndpointStats {
+        let table = self.table.lock();
+        let mut subjects: Vec<_> = table.subjects.values().map(|subject| subject.stats(now)).collect();
+        let connections = table.connections.len();
+        let refused: u64 = table.connections.values().map(|c| Counters::get(&c.counters.refused)).sum();
+        drop(table);
+        subjects.sort_by(|a, b| a.name.cmp(&b.name));
+        EndpointStats {
+            connections,
+            refused: refused + self.refused.load(Ordering::Relaxed),
+            ignored: self.ignored.load(Ordering::Relaxed),
+            overrun: self.overrun.load(Ordering::Relaxed),
+            subjects,
+        }
+    }
+
+    /// Calls `visit` for every connection, with the figures of the subject that it sends most recently.
+    pub fn visit_connections(&self, now: Instant, mut visit: impl FnMut(&Connection, Option<&SubjectStats>)) {
+        let table = self.table.lock();
+        let mut keys: Vec<_> = table.connections.keys().copied().collect();
+        keys.sort_unstable();
+        for key in keys {
+            let stats = table
+                .subjects
+                .values()
+                .filter(|subject| subject.owner == key)
+                .max_by_key(|subject| subject.last)
+                .map(|subject| subject.stats(now));
+            if let Some(connection) = table.connections.get(&key) {
+                visit(connection, stats.as_ref());
+            }
+        }
+    }
+
+    /// Figures of the subject that a connection sends.
+    pub fn stats_of(&self, key: ConnectionKey, now: Instant) -> Option<SubjectStats> {
+        let table = self.table.lock();
+        let subject = table.subjects.values().filter(|subject| subject.owner == key).max_by_key(|s| s.last)?;
+        Some(subject.stats(now))
+    }
+
+    /// Says goodbye to all subjects.
+    pub fn stop(&self) {
+        let mut table = self.table.lock();
+        let subjects = std::mem::take(&mut table.subjects);
+        table.by_name.clear();
+        table.connections.clear();
+        drop(table);
+        for subject in subjects.into_values() {
+            self.event(LinkEvent::SubjectLost { id: subject.id, name: subject.name, reason: LostReason::Stopped });
+        }
+    }
+}

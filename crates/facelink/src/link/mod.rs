@@ -1,0 +1,306 @@
+//! Sockets, on a background tokio runtime: HTTP and WebSocket on one port, WebRTC, and the phone apps' UDP.
+//!
+//! [`Endpoint`] receives; [`Client`] sends. An endpoint owns a small runtime of its own, so that a game engine, a command
+//! or a test starts and stops it like any other object.
+
+mod client;
+mod hub;
+mod peer;
+mod rtc;
+mod server;
+mod session;
+mod subscribe;
+mod types;
+mod udp;
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Receiver;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_util::sync::CancellationToken;
+
+pub use client::{Client, ClientConfig, ClientError, ClientState};
+pub use types::*;
+
+pub use crate::wire::json::IceServer;
+
+/// Port of HTTP, WebSocket and signalling.
+pub const DEFAULT_PORT: u16 = 8765;
+/// Port of the Live Link Face app.
+pub const LIVE_LINK_FACE_PORT: u16 = 11111;
+/// Port of the old system's UDP JSON.
+pub const UDP_JSON_PORT: u16 = 5005;
+
+/// What to listen on, and whom to let in.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// Address to bind; loopback by default.
+    pub bind: IpAddr,
+    /// Port of HTTP and WebSocket; 0 picks a free one.
+    pub port: u16,
+    /// Port of Live Link Face; `None` does not listen, 0 picks a free one.
+    pub live_link_face: Option<u16>,
+    /// Port of the old UDP JSON; `None` does not listen, 0 picks a free one.
+    pub udp_json: Option<u16>,
+    /// Whether Live Link Face's exchanged `mouthLeft` and `mouthRight` are put right.
+    pub swap_mouth_left_right: bool,
+    /// Pairing token that peers beyond loopback must show.
+    pub token: Option<String>,
+    /// Pages of these origins may connect, beside our own and those of this machine, such as `https://show.example`.
+    pub allowed_origins: Vec<String>,
+    /// STUN and TURN servers, for us and for the clients that ask; none by default.
+    pub ice_servers: Vec<IceServer>,
+    /// A UDP source that is silent for this long is gone, and its subject with it.
+    pub subject_timeout: Duration,
+    /// Whether senders are asked for fewer frames when the latency rises.
+    pub adaptive_fps: bool,
+    /// Lowest rate that a sender is asked for, frames a second.
+    pub min_fps: f32,
+    /// Highest rate that a sender is asked for, frames a second.
+    pub max_fps: f32,
+    /// Most connections and UDP sources at a time.
+    pub max_connections: usize,
+    /// Most subjects at a time.
+    pub max_subjects: usize,
+    /// Most subjects of one connection.
+    pub max_subjects_per_connection: usize,
+    /// Messages a second that one connection may send; twice as many in a burst.
+    pub max_messages_per_second: f32,
+}
+
+impl EndpointConfig {
+    /// Whether a peer beyond loopback may come in with this token. Compared in constant time.
+    pub(crate) fn accepts_token(&self, token: Option<&str>) -> bool {
+        let Some(wanted) = &self.token else { return true };
+        let token = token.unwrap_or_default();
+        let differing = wanted.bytes().zip(token.bytes()).fold(0, |differing, (a, b)| differing | (a ^ b));
+        wanted.len() == token.len() && differing == 0
+    }
+}
+
+impl Default for EndpointConfig {
+    fn default() -> Self {
+        Self {
+            bind: Ipv4Addr::LOCALHOST.into(),
+            port: DEFAULT_PORT,
+            live_link_face: None,
+            udp_json: None,
+            swap_mouth_left_right: true,
+            token: None,
+            allowed_origins: Vec::new(),
+            ice_servers: Vec::new(),
+            subject_timeout: Duration::from_secs(5),
+            adaptive_fps: true,
+            min_fps: 15.0,
+            max_fps: 60.0,
+            max_connections: 256,
+            max_subjects: 256,
+            max_subjects_per_connection: 32,
+            max_messages_per_second: 1000.0,
+        }
+    }
+}
+
+/// Why an endpoint did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// A port is taken or an address is not ours.
+    #[error("cannot listen for {what} on {address}: {source}; set {setting} to another port")]
+    Bind {
+        /// What would have listened.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// The setting that changes it.
+        setting: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The background runtime did not start.
+    #[error("cannot start the background runtime: {0}")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// Where an endpoint listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// HTTP, WebSocket and signalling.
+    pub http: SocketAddr,
+    /// Live Link Face.
+    pub live_link_face: Option<SocketAddr>,
+    /// UDP JSON.
+    pub udp_json: Option<SocketAddr>,
+}
+
+/// A port that an endpoint could do without, and had to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    /// What would have listened there.
+    pub source: SourceKind,
+    /// Where.
+    pub address: SocketAddr,
+    /// One line: the port, the reason, and the setting that changes it.
+    pub message: String,
+}
+
+const TICK: Duration = Duration::from_millis(50);
+/// Time that connections get to say goodbye when an endpoint stops.
+const STOP_LIMIT: Duration = Duration::from_millis(400);
+
+/// A running endpoint: receivers on a runtime of its own. Dropping it frees every port.
+pub struct Endpoint {
+    hub: Arc<hub::Hub>,
+    addresses: Addresses,
+    unavailable: Vec<Unavailable>,
+    cancel: CancellationToken,
+    runtime: Option<Runtime>,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// Binds every port and starts listening; returns when all are bound.
+    ///
+    /// A phone's port that another program holds is no error: it is reported by [`unavailable`](Self::unavailable), and
+    /// the rest works.
+    ///
+    /// # Errors
+    /// [`LinkError::Bind`] when the HTTP port is taken or the address is not this machine's, [`LinkError::Runtime`] when
+    /// the system gives no threads.
+    pub fn start(config: EndpointConfig) -> Result<Self, LinkError> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("facelink")
+            .enable_all()
+            .build()
+            .map_err(LinkError::Runtime)?;
+        let hub = Arc::new(hub::Hub::new(config, Instant::now()));
+        let config = &hub.config;
+        let cancel = CancellationToken::new();
+
+        let address = SocketAddr::new(config.bind, config.port);
+        let http_error = |source| LinkError::Bind { what: "HTTP and WebSocket", address, setting: "`port`", source };
+        let listener = std::net::TcpListener::bind(address).map_err(http_error)?;
+        listener.set_nonblocking(true).map_err(http_error)?;
+        let http = listener.local_addr().map_err(http_error)?;
+
+        let mut unavailable = Vec::new();
+        let mut udp = |port: Option<u16>, source: SourceKind, what: &str, setting: &str| {
+            let address = SocketAddr::new(config.bind, port?);
+            match udp::bind(address).and_then(|socket| Ok((socket.local_addr()?, socket))) {
+                Ok(bound) => Some(bound),
+                Err(error) => {
+                    let message = format!(
+                        "cannot listen for {what} on {address}: {error}; close the program that holds the port, or set \
+                         {setting} to another one"
+                    );
+                    tracing::warn!("{message}");
+                    unavailable.push(Unavailable { source, address, message });
+                    None
+                }
+            }
+        };
+        let llf = udp(config.live_link_face, SourceKind::LiveLinkFace, "Live Link Face", "`live_link_face`");
+        let json = udp(config.udp_json, SourceKind::UdpJson, "UDP JSON", "`udp_json`");
+        let addresses = Addresses {
+            http,
+            live_link_face: llf.as_ref().map(|(address, _)| *address),
+            udp_json: json.as_ref().map(|(address, _)| *address),
+        };
+
+        {
+            let _runtime = runtime.enter();
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(http_error)?;
+            runtime.spawn(server::serve(hub.clone(), listener, cancel.clone()));
+            if let Some((_, socket)) = llf {
+                let socket = tokio::net::UdpSocket::from_std(socket).map_err(LinkError::Runtime)?;
+                runtime.spawn(udp::live_link_face(hub.clone(), socket, cancel.clone()));
+            }
+            if let Some((_, socket)) = json {
+                let socket = tokio::net::UdpSocket::from_std(socket).map_err(LinkError::Runtime)?;
+                runtime.spawn(udp::udp_json(hub.clone(), socket, cancel.clone()));
+            }
+            let (tick_hub, tick_cancel) = (hub.clone(), cancel.clone());
+            runtime.spawn(async move {
+                let mut ticks = tokio::time::interval(TICK);
+                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                loop {
+                    tokio::select! {
+                        () = tick_cancel.cancelled() => return,
+                        _ = ticks.tick() => tick_hub.tick(Instant::now()),
+                    }
+                }
+            });
+        }
+        tracing::info!(%http, live_link_face = ?addresses.live_link_face, udp_json = ?addresses.udp_json, "listening");
+        Ok(Self { hub, addresses, unavailable, cancel, runtime: Some(runtime) })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Ports that were asked for and could not be had, each with a line that says why.
+    pub fn unavailable(&self) -> &[Unavailable] {
+        &self.unavailable
+    }
+
+    /// How it was configured.
+    pub fn config(&self) -> &EndpointConfig {
+        &self.hub.config
+    }
+
+    /// Frames, oldest first; bounded: when the reader is slow, the oldest are dropped.
+    pub fn frames(&self) -> &Receiver<SubjectFrame> {
+        self.hub.frames()
+    }
+
+    /// Lifecycle events, oldest first.
+    pub fn events(&self) -> &Receiver<LinkEvent> {
+        self.hub.events()
+    }
+
+    /// Figures of now.
+    pub fn stats(&self) -> EndpointStats {
+        self.hub.stats(Instant::now())
+    }
+
+    /// Asks a subject's sender for this frame rate from now on, whatever the adaptive rate says; `None` hands it back.
+    pub fn set_rate(&self, subject: SubjectId, fps: Option<f32>) {
+        self.hub.set_rate(subject, fps);
+    }
+
+    /// Handle of the runtime, for a [`Client`] in the same process.
+    pub fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref().map(Runtime::handle)
+    }
+
+    /// Stops: says goodbye to every connection and frees every port. The same as dropping it.
+    pub fn stop(self) {}
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        self.hub.stop();
+        if let Some(runtime) = self.runtime.take() {
+            // A runtime may not wait inside another one.
+            if Handle::try_current().is_ok() {
+                runtime.shutdown_background();
+            } else {
+                runtime.shutdown_timeout(STOP_LIMIT);
+            }
+        }
+    }
+}

@@ -1,0 +1,559 @@
+//! What one WebSocket or WebRTC connection has said so far, and how its messages are answered.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use smallvec::SmallVec;
+use tokio::sync::mpsc;
+
+use super::{
+    SourceKind, SubjectFrame, SubjectStats,
+    hub::{ConnectionKey, Counters, Hub, Refused, Update},
+};
+use crate::{
+    frame::FaceFrame,
+    timing::Average,
+    wire::{
+        float32,
+        json::{Decoder, FaceMessage, Hello, IceCandidate, Message, Pong, VisemeMessage},
+    },
+};
+
+/// Messages that wait for a slow peer; beyond this they are dropped.
+pub(super) const OUT_QUEUE: usize = 64;
+/// `error` messages a second that one connection gets; the rest are counted.
+const ERRORS_PER_SECOND: u32 = 20;
+/// A sender's clock further off than this is not set to the time of day.
+const PLAUSIBLE_LATENCY_MS: f64 = 5000.0;
+
+/// Which of a connection's transports a message came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    WebSocket,
+    DataChannel,
+}
+
+impl Lane {
+    const fn kind(self) -> SourceKind {
+        match self {
+            Self::WebSocket => SourceKind::WebSocket,
+            Self::DataChannel => SourceKind::WebRtc,
+        }
+    }
+}
+
+/// What the transport's task has to do after a message.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Answer on the same lane.
+    Reply(String),
+    Offer(String),
+    Answer,
+    Candidate(Option<IceCandidate>),
+    /// Subscriptions have changed.
+    Subscriptions,
+    /// Close with this WebSocket code.
+    Close(u16, &'static str),
+}
+
+pub(super) type Actions = SmallVec<[Action; 1]>;
+
+/// WebSocket close code for a missing or wrong token.
+pub(super) const CLOSE_UNAUTHORISED: u16 = 4401;
+/// WebSocket close code for a connection that broke the limits.
+pub(super) const CLOSE_LIMITS: u16 = 4429;
+
+#[derive(Debug, Default)]
+struct State {
+    subject: Option<Arc<str>>,
+    schema: Option<Arc<float32::Schema>>,
+    client: Option<Box<str>>,
+    /// `None` as a key stands for all subjects.
+    subscriptions: HashMap<Option<String>, Option<f32>>,
+    rtt_ms: Average,
+    /// The peer's clock minus ours, and the round trip that it was measured by.
+    clock: Option<(f64, f64)>,
+    latency_ms: Average,
+    ws: Option<mpsc::Sender<String>>,
+    channel: Option<mpsc::Sender<String>>,
+    channel_state: &'static str,
+    last_lane: Option<Lane>,
+    publishing: bool,
+    bucket: Option<(Instant, f32)>,
+    overflowed: u32,
+    errors: Option<(Instant, u32)>,
+}
+
+/// One connection's memory, shared by its transports.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub key: ConnectionKey,
+    pub id: Arc<str>,
+    pub hub: Arc<Hub>,
+    pub address: Option<SocketAddr>,
+    pub counters: Arc<Counters>,
+    authorised: AtomicBool,
+    /// Bytes that wait in the data channel, as of the last send.
+    pub buffered: AtomicU64,
+    state: Mutex<State>,
+}
+
+impl Session {
+    pub fn new(
+        hub: &Arc<Hub>,
+        key: ConnectionKey,
+        id: Arc<str>,
+        address: Option<SocketAddr>,
+        counters: Arc<Counters>,
+        authorised: bool,
+    ) -> Arc<Self> {
+        let session = Arc::new(Self {
+            key,
+            id,
+            hub: hub.clone(),
+            address,
+            counters,
+            authorised: AtomicBool::new(authorised),
+            buffered: AtomicU64::new(0),
+            state: Mutex::new(State { channel_state: "none", ..State::default() }),
+        });
+        hub.attach(key, &session);
+        session
+    }
+
+    pub fn is_authorised(&self) -> bool {
+        self.authorised.load(Ordering::Relaxed)
+    }
+
+    pub fn subject(&self) -> Option<Arc<str>> {
+        self.state.lock().subject.clone()
+    }
+
+    /// Whether the peer said hello, and so knows this version of the wire.
+    pub fn is_introduced(&self) -> bool {
+        self.state.lock().client.is_some()
+    }
+
+    pub fn set_ws(&self, ws: Option<mpsc::Sender<String>>) {
+        self.state.lock().ws = ws;
+    }
+
+    pub fn has_ws(&self) -> bool {
+        self.state.lock().ws.is_some()
+    }
+
+    pub fn set_channel(&self, channel: Option<mpsc::Sender<String>>, state: &'static str) {
+        let mut guard = self.state.lock();
+        guard.channel = channel;
+        guard.channel_state = state;
+    }
+
+    pub fn channel_is_open(&self) -> bool {
+        self.state.lock().channel_state == "open"
+    }
+
+    /// `true` for the first caller, until [`end_publishing`](Self::end_publishing).
+    pub fn begin_publishing(&self) -> bool {
+        !std::mem::replace(&mut self.state.lock().publishing, true)
+    }
+
+    pub fn end_publishing(&self) {
+        self.state.lock().publishing = false;
+    }
+
+    pub fn record_rtt(&self, rtt_ms: f32) {
+        self.state.lock().rtt_ms.record(rtt_ms);
+    }
+
+    /// Queues a message that must not be lost lightly: the WebSocket first.
+    fn send_control(&self, text: String) {
+        let (ws, channel) = {
+            let state = self.state.lock();
+            (state.ws.clone(), state.channel.clone())
+        };
+        let sent = [ws, channel].into_iter().flatten().any(|lane| lane.try_send(text.clone()).is_ok());
+        if !sent {
+            Counters::add(&self.counters.dropped, 1);
+        }
+    }
+
+    /// Queues a frame: the data channel first. A full queue drops it.
+    pub fn send_frame(&self, text: String) {
+        let lane = {
+            let state = self.state.lock();
+            state.channel.clone().or_else(|| state.ws.clone())
+        };
+        if lane.is_none_or(|lane| lane.try_send(text).is_err()) {
+            Counters::add(&self.counters.dropped, 1);
+        }
+    }
+
+    /// Asks the sender for a rate.
+    pub fn tell_rate(&self, fps: f32) {
+        self.send_control(json!({"type": "set_rate", "fps": fps}).to_string());
+    }
+
+    /// A text message.
+    pub fn on_text(self: &Arc<Self>, decoder: &mut Decoder, lane: Lane, text: &str, now: Instant) -> Actions {
+        let mut actions = Actions::new();
+        self.count(text.len());
+        if !self.take(1, now, &mut actions) {
+            return actions;
+        }
+        let ignored = decoder.ignored();
+        match decoder.decode(text) {
+            Ok(message) => {
+                Counters::add(&self.hub.ignored, decoder.ignored() - ignored);
+                if self.is_authorised() || matches!(message, Message::Hello(_)) {
+                    self.on_message(decoder, lane, message, now, &mut actions);
+                } else {
+                    self.refuse("unauthorized", "say `hello` with the pairing token first", now, &mut actions);
+                }
+            }
+            Err(error) => self.refuse(error.code(), &error.to_string(), now, &mut actions),
+        }
+        actions
+    }
+
+    /// A binary message.
+    pub fn on_binary(self: &Arc<Self>, lane: Lane, bytes: &[u8], now: Instant) -> Actions {
+        let mut actions = Actions::new();
+        self.count(bytes.len());
+        if !self.take(1, now, &mut actions) {
+            return actions;
+        }
+        if !self.is_authorised() {
+            self.refuse("unauthorized", "say `hello` with the pairing token first", now, &mut actions);
+            return actions;
+        }
+        let schema = self.state.lock().schema.clone();
+        match float32::decode(bytes, schema.as_deref()) {
+            Ok(frame) => self.ingest(lane, None, Some(&frame), None, None, now, &mut actions),
+            Err(error) => self.refuse("bad_frame", &error.to_string(), now, &mut actions),
+        }
+        actions
+    }
+
+    fn count(&self, bytes: usize) {
+        Counters::add(&self.counters.messages, 1);
+        Counters::add(&self.counters.bytes_in, bytes as u64);
+    }
+
+    /// Whether the connection may send `messages` more, by the rate that is allowed.
+    fn take(&self, messages: u32, now: Instant, actions: &mut Actions) -> bool {
+        let limit = self.hub.config.max_messages_per_second;
+        let mut state = self.state.lock();
+        let (last, tokens) = state.bucket.unwrap_or((now, limit * 2.0));
+        let refilled = tokens + now.saturating_duration_since(last).as_secs_f32() * limit;
+        let tokens = refilled.min(limit * 2.0) - messages as f32;
+        if tokens >= 0.0 {
+            state.bucket = Some((now, tokens));
+            if tokens > limit {
+                state.overflowed = 0;
+            }
+            return true;
+        }
+        state.bucket = Some((now, tokens + messages as f32));
+        state.overflowed += messages;
+        let overflowed = state.overflowed;
+        drop(state);
+        if overflowed as f32 > limit * 10.0 {
+            actions.push(Action::Close(CLOSE_LIMITS, "too many messages"));
+        }
+        self.refuse("rate_limited", &format!("more than {limit} messages a second"), now, actions);
+        false
+    }
+
+    fn refuse(&self, code: &str, message: &str, now: Instant, actions: &mut Actions) {
+        Counters::add(&self.counters.refused, 1);
+        let mut state = self.state.lock();
+        let (since, count) = match state.errors {
+            Some((since, count)) if now.saturating_duration_since(since) < Duration::from_secs(1) => (since, count),
+            _ => (now, 0),
+        };
+        state.errors = Some((since, count + 1));
+        drop(state);
+        if count < ERRORS_PER_SECOND {
+            tracing::debug!(connection = %self.id, code, message, "refused");
+            actions.push(Action::Reply(json!({"type": "error", "code": code, "message": message}).to_string()));
+        }
+    }
+
+    fn on_message(
+        self: &Arc<Self>,
+        decoder: &mut Decoder,
+        lane: Lane,
+        message: Message<'_>,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        match message {
+            Message::Face(face) => self.on_face(lane, &face, now, actions),
+            Message::Batch(updates) => {
+                let more = u32::try_from(updates.len()).unwrap_or(u32::MAX).saturating_sub(1);
+                if more > 0 && !self.take(more, now, actions) {
+                    return;
+                }
+                for (i, update) in updates.iter().enumerate() {
+                    match decoder.decode(update.get()) {
+                        Ok(Message::Face(face)) => self.on_face(lane, &face, now, actions),
+                        Ok(_) => self.refuse("bad_field", &format!("field `updates[{i}]`: not a frame"), now, actions),
+                        Err(error) => {
+                            self.refuse(error.code(), &format!("field `updates[{i}]`: {error}"), now, actions);
+                        }
+                    }
+                }
+            }
+            Message::Hello(hello) => self.on_hello(&hello, now, actions),
+            Message::Schema(names) => match float32::Schema::new(names.iter().map(|name| &**name)) {
+                Ok(schema) => self.state.lock().schema = Some(Arc::new(schema)),
+                Err(error) => self.refuse("bad_field", &error.to_string(), now, actions),
+            },
+            Message::Offer(sdp) => actions.push(Action::Offer(sdp.into_owned())),
+            Message::Answer(_) => actions.push(Action::Answer),
+            Message::IceCandidate(candidate) => actions.push(Action::Candidate(candidate)),
+            Message::Ping(t) => {
+                let t = t.map_or("null", |t| t.get());
+                // The clock is echoed as it was written, but only if it is a number or a short string.
+                let t = if t.len() <= 64 { t } else { "null" };
+                let server_time = unix_ms();
+                actions.push(Action::Reply(format!(r#"{{"type":"pong","t":{t},"server_time":{server_time}}}"#)));
+            }
+            Message::Pong(pong) => self.on_pong(pong),
+            Message::GetStats => {
+                let mut stats = self.stats_json(self.hub.stats_of(self.key, now).as_ref());
+                stats["type"] = "stats".into();
+                actions.push(Action::Reply(stats.to_string()));
+            }
+            Message::Subscribe(subscribe) => {
+                let mut state = self.state.lock();
+                if state.subscriptions.len() < 64 {
+                    state.subscriptions.insert(subscribe.subject.map(Into::into), subscribe.max_fps);
+                }
+                drop(state);
+                actions.push(Action::Subscriptions);
+            }
+            Message::Unsubscribe(subject) => {
+                let mut state = self.state.lock();
+                match subject {
+                    Some(subject) => drop(state.subscriptions.remove(&Some(subject.into_owned()))),
+                    None => state.subscriptions.clear(),
+                }
+                drop(state);
+                actions.push(Action::Subscriptions);
+            }
+            // What servers send: another server, or an echo. Ignored like an unknown type.
+            Message::Welcome(_) | Message::SetRate(_) | Message::Error(_) | Message::Unknown(_) => {
+                Counters::add(&self.hub.ignored, 1);
+            }
+        }
+    }
+
+    fn on_hello(&self, hello: &Hello<'_>, now: Instant, actions: &mut Actions) {
+        if !self.is_authorised() {
+            if !self.hub.config.accepts_token(hello.token.as_deref()) {
+                self.refuse("unauthorized", "field `token`: missing or wrong", now, actions);
+                actions.push(Action::Close(CLOSE_UNAUTHORISED, "missing or wrong token"));
+                return;
+            }
+            self.authorised.store(true, Ordering::Relaxed);
+        }
+        let mut state = self.state.lock();
+        let renamed = hello.subject.as_deref().and_then(|name| {
+            let old = state.subject.replace(name.into());
+            old.filter(|old| **old != *name)
+        });
+        state.client = Some(hello.client.as_deref().unwrap_or("unnamed").into());
+        let subject = state.subject.clone();
+        drop(state);
+        if let Some(old) = renamed {
+            self.hub.release(self.key, &old, now);
+        }
+        if hello.binary.as_deref().is_some_and(|binary| binary != "float32") {
+            self.refuse("unsupported", "field `binary`: this version reads \"float32\"", now, actions);
+        }
+        let welcome = json!({
+            "type": "welcome",
+            "connection_id": &*self.id,
+            "version": env!("CARGO_PKG_VERSION"),
+            "protocol": 1,
+            "ice_servers": self.hub.config.ice_servers,
+            "subject": subject.as_deref(),
+        });
+        actions.push(Action::Reply(welcome.to_string()));
+    }
+
+    fn on_pong(&self, pong: Pong) {
+        let now = unix_ms();
+        let Some(sent) = pong.t.filter(|sent| (0.0..60_000.0).contains(&(now - sent))) else { return };
+        let rtt = now - sent;
+        let mut state = self.state.lock();
+        state.rtt_ms.record(rtt as f32);
+        if let Some(theirs) = pong.client_time {
+            // The shortest trip tells the clock best; an old one is forgotten slowly, for clocks drift.
+            let best = state.clock.map_or(f64::INFINITY, |(_, best)| best * 1.02 + 0.05);
+            if rtt <= best {
+                state.clock = Some((theirs - (sent + rtt / 2.0), rtt));
+            } else if let Some((_, rtt)) = &mut state.clock {
+                *rtt = best;
+            }
+        }
+    }
+
+    fn on_face(self: &Arc<Self>, lane: Lane, face: &FaceMessage<'_>, now: Instant, actions: &mut Actions) {
+        let frame = face.has_face.then_some(&face.frame);
+        self.ingest(lane, face.subject.as_deref(), frame, face.unix_ms, face.viseme, now, actions);
+    }
+
+    fn ingest(
+        self: &Arc<Self>,
+        lane: Lane,
+        subject: Option<&str>,
+        frame: Option<&FaceFrame>,
+        sent_unix_ms: Option<f64>,
+        viseme: Option<VisemeMessage>,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        let default = if subject.is_none() { Some(self.default_subject()) } else { None };
+        let Some(subject) = subject.or(default.as_deref()) else { return };
+        let latency_ms = self.latency_ms(lane, sent_unix_ms);
+        let update =
+            Update { key: self.key, kind: lane.kind(), subject, frame, unix_ms: sent_unix_ms, latency_ms, viseme };
+        match self.hub.ingest(&update, now) {
+            Ok(_) | Err(Refused::Stale) => {}
+            Err(refused) => self.refuse("refused", &refused.to_string(), now, actions),
+        }
+    }
+
+    fn default_subject(&self) -> Arc<str> {
+        if let Some(subject) = self.subject() {
+            return subject;
+        }
+        let name = self.hub.free_name();
+        self.state.lock().subject.get_or_insert(name).clone()
+    }
+
+    /// Send to arrival. Exact for a peer whose clock was compared with ours; by the time of day for one whose clock is
+    /// set; half the round trip for the rest.
+    fn latency_ms(&self, lane: Lane, sent_unix_ms: Option<f64>) -> Option<f32> {
+        let now = unix_ms();
+        let mut state = self.state.lock();
+        if state.last_lane.replace(lane) != Some(lane) {
+            // The other transport's figures say nothing of this one.
+            state.latency_ms = Average::default();
+            // The hub's table is locked before a session's state, never after.
+            drop(state);
+            self.hub.set_kind(self.key, lane.kind());
+            state = self.state.lock();
+        }
+        let half_trip = state.rtt_ms.get().map(|rtt| rtt / 2.0);
+        let latency = match (sent_unix_ms, state.clock) {
+            (Some(sent), Some((offset, _))) => Some((now + offset - sent).clamp(0.0, 60_000.0) as f32),
+            (Some(sent), None) if (0.0..PLAUSIBLE_LATENCY_MS).contains(&(now - sent)) => Some((now - sent) as f32),
+            _ => half_trip,
+        };
+        if let Some(latency) = latency {
+            state.latency_ms.record(latency);
+        }
+        latency
+    }
+
+    /// Whether a frame of `name` is wanted, and at what rate at most.
+    pub fn wants(&self, name: &str) -> Option<Option<f32>> {
+        let state = self.state.lock();
+        let named = state.subscriptions.iter().find(|(subject, _)| subject.as_deref() == Some(name));
+        named.or_else(|| state.subscriptions.iter().find(|(subject, _)| subject.is_none())).map(|(_, max)| *max)
+    }
+
+    pub fn is_subscribed(&self) -> bool {
+        !self.state.lock().subscriptions.is_empty()
+    }
+
+    /// Figures by the names of the migration guide.
+    pub fn stats_json(&self, subject: Option<&SubjectStats>) -> Value {
+        let state = self.state.lock();
+        let transport = state
+            .last_lane
+            .map_or_else(|| if state.ws.is_some() { SourceKind::WebSocket } else { SourceKind::WebRtc }, Lane::kind);
+        let connected = state.ws.is_some() || state.channel_state == "open";
+        json!({
+            "connection_id": &*self.id,
+            "state": if connected { "connected" } else { "connecting" },
+            "transport": transport.as_str(),
+            "average_latency_ms": subject.and_then(|s| s.latency_ms).or(state.latency_ms.get()),
+            "rtt_ms": state.rtt_ms.get(),
+            "message_count": Counters::get(&self.counters.messages),
+            "data_channel_state": state.channel_state,
+            "buffered_amount": self.buffered.load(Ordering::Relaxed),
+            "jitter_ms": subject.map(|s| s.jitter_ms),
+            "loss": subject.and_then(|s| s.loss),
+            "fps": subject.map(|s| s.fps),
+            "target_fps": subject.map(|s| s.target_fps),
+            "subject": subject.map(|s| &*s.name).or(state.subject.as_deref()),
+            "client": state.client.as_deref(),
+            "address": self.address.map(|address| address.to_string()),
+            "bytes_received": Counters::get(&self.counters.bytes_in),
+            "bytes_sent": Counters::get(&self.counters.bytes_out),
+            "refused": Counters::get(&self.counters.refused),
+            "dropped": Counters::get(&self.counters.dropped),
+        })
+    }
+}
+
+/// `blendshape_update` as it goes out to subscribers.
+pub(super) fn update_json(subject: &SubjectFrame) -> String {
+    let (shapes, head) = values_json(&subject.frame);
+    let mut message = json!({
+        "type": "blendshape_update",
+        "subject": &*subject.name,
+        "data": shapes,
+        "frame": subject.frame.sequence,
+        "tracked": subject.frame.tracked,
+        "timestamp": unix_ms(),
+    });
+    // The raw ARKit values; mapping to an avatar's own names happens at the avatar.
+    let arkit: serde_json::Map<_, _> = crate::Blendshape::ALL
+        .into_iter()
+        .filter_map(|shape| Some((shape.name().to_owned(), message["data"].get(shape.name())?.clone())))
+        .collect();
+    message["arkit"] = Value::Object(arkit);
+    if let Some(head) = head {
+        message["head"] = head;
+    }
+    message.to_string()
+}
+
+/// Values by name, and the head, as the HTTP answers and outgoing messages write them.
+pub(super) fn values_json(frame: &FaceFrame) -> (Value, Option<Value>) {
+    let round = |value: f32| (f64::from(value) * 1e5).round() / 1e5;
+    let mut values = serde_json::Map::new();
+    for shape in crate::Blendshape::ALL {
+        values.insert(shape.name().to_owned(), round(frame.weights[shape.index()]).into());
+    }
+    for channel in &frame.channels {
+        values.insert(channel.name.to_string(), round(channel.value).into());
+    }
+    let head = frame.head.map(|head| {
+        let mut value = json!({"rotation": head.rotation.map(round)});
+        if let Some(position) = head.position {
+            value["position"] = json!(position.map(round));
+        }
+        value
+    });
+    (Value::Object(values), head)
+}
+
+/// Time of day, Unix milliseconds.
+pub(super) fn unix_ms() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
+}

@@ -1,0 +1,165 @@
+//! What a link tells the engine: frames, lifecycle and figures.
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Instant};
+
+use serde::Serialize;
+
+use crate::frame::FaceFrame;
+
+/// How a source reaches us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SourceKind {
+    /// Epic's Live Link Face app, ARKit mode, over UDP.
+    LiveLinkFace,
+    /// The old system's JSON datagrams.
+    UdpJson,
+    /// A WebSocket client.
+    #[serde(rename = "websocket")]
+    WebSocket,
+    /// A WebRTC data channel.
+    #[serde(rename = "webrtc")]
+    WebRtc,
+}
+
+impl SourceKind {
+    /// The name on the wire, such as `live_link_face`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LiveLinkFace => "live_link_face",
+            Self::UdpJson => "udp_json",
+            Self::WebSocket => "websocket",
+            Self::WebRtc => "webrtc",
+        }
+    }
+}
+
+impl fmt::Display for SourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One subject for as long as it lives; never used twice by one endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct SubjectId(pub u64);
+
+/// The newest state of a subject, merged by the rules of the wire: every weight counts, whether or not the last message
+/// named it.
+#[derive(Clone, Debug)]
+pub struct SubjectFrame {
+    /// Which subject.
+    pub id: SubjectId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What carried this frame.
+    pub source: SourceKind,
+    /// The face.
+    pub frame: FaceFrame,
+    /// When it arrived here.
+    pub received: Instant,
+}
+
+/// Why a subject left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LostReason {
+    /// Its connection closed and did not come back.
+    Disconnected,
+    /// It sent nothing for [`EndpointConfig::subject_timeout`](super::EndpointConfig::subject_timeout).
+    Silent,
+    /// The endpoint was stopped.
+    Stopped,
+}
+
+/// What happened on the link, beside frames.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum LinkEvent {
+    /// A subject sent its first frame.
+    SubjectAppeared {
+        /// Which subject.
+        id: SubjectId,
+        /// Its name.
+        name: Arc<str>,
+        /// What carried its first frame.
+        source: SourceKind,
+        /// Where it came from.
+        address: Option<SocketAddr>,
+    },
+    /// A subject is gone.
+    SubjectLost {
+        /// Which subject.
+        id: SubjectId,
+        /// Its name.
+        name: Arc<str>,
+        /// Why.
+        reason: LostReason,
+    },
+    /// A client connected, or a phone sent its first datagram.
+    Connected {
+        /// The connection's id, as in `welcome` and in the statistics.
+        connection_id: Arc<str>,
+        /// How.
+        source: SourceKind,
+        /// Where it came from.
+        address: Option<SocketAddr>,
+    },
+    /// A connection ended.
+    Disconnected {
+        /// The connection's id.
+        connection_id: Arc<str>,
+        /// Why, in words for a log.
+        reason: String,
+    },
+}
+
+/// Figures of one subject. Times are averages over about the last second.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct SubjectStats {
+    /// Which subject.
+    pub id: SubjectId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What carries it.
+    pub source: SourceKind,
+    /// Connection that carries it.
+    pub connection_id: Arc<str>,
+    /// Where it comes from.
+    pub address: Option<SocketAddr>,
+    /// Whether the source sees a face, and frames arrive.
+    pub tracked: bool,
+    /// Frames a second that arrived.
+    pub fps: f32,
+    /// Frames a second that the sender was asked for.
+    pub target_fps: f32,
+    /// Capture (or send) to arrival, milliseconds, where it can be known.
+    pub latency_ms: Option<f32>,
+    /// RFC 3550 interarrival jitter, milliseconds.
+    pub jitter_ms: f32,
+    /// Share of frames lost, `0..=1`, where the source numbers its frames.
+    pub loss: Option<f32>,
+    /// Frames received since the subject appeared.
+    pub frames: u64,
+    /// Age of the newest frame, milliseconds.
+    pub age_ms: f32,
+}
+
+/// Figures of a whole endpoint.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// Open connections and live UDP sources.
+    pub connections: usize,
+    /// Messages and datagrams refused since the start.
+    pub refused: u64,
+    /// Unknown message types and fields ignored since the start.
+    pub ignored: u64,
+    /// Frames that the engine did not fetch in time and newer ones replaced.
+    pub overrun: u64,
+    /// Every live subject, by name.
+    pub subjects: Vec<SubjectStats>,
+}
