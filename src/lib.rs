@@ -1,1 +1,72 @@
-//! Placeholder.
+//! Live faces for Bevy: a face from an iPhone, a browser or any tracker drives a glTF avatar.
+//!
+//! ```no_run
+//! use bevy::{prelude::*, world_serialization::WorldAssetRoot};
+//! use bevy_facelink::prelude::*;
+//!
+//! # fn main() {
+//! App::new()
+//!     .add_plugins((
+//!         // `DefaultPlugins` in a game
+//!         MinimalPlugins,
+//!         AssetPlugin::default(),
+//!         FaceLinkPlugin::default(),
+//!     ))
+//!     .add_systems(Startup, |mut commands: Commands, assets: Res<AssetServer>| {
+//!         commands.spawn((
+//!             WorldAssetRoot(assets.load("avatars/aria.glb#Scene0")),
+//!             FaceAvatar::default(), // the first subject that appears; `FaceAvatar::of("Ann")` for one by name
+//!         ));
+//!     })
+//!     .run();
+//! # }
+//! ```
+//!
+//! # How it goes
+//! Frames arrive on a background runtime (the [`facelink`](core) crate) and cross a bounded channel. A **subject** is one
+//! face: an entity with [`FaceSubject`], [`FacePose`] and [`LinkQuality`], listed in [`FaceSubjects`]. An **avatar**
+//! carries [`FaceAvatar`] and is related to its subject by [`DrivenBy`]. Systems run in three sets:
+//!
+//! | set | schedule | what |
+//! |---|---|---|
+//! | [`FaceLinkSystems::Receive`] | `PreUpdate` | drains the channel into subjects |
+//! | [`FaceLinkSystems::Evaluate`] | `PostUpdate` | the pose on stage now; easing; which subject drives which avatar |
+//! | [`FaceLinkSystems::Drive`] | `PostUpdate`, after `AnimationSystems`, before `TransformSystems::Propagate` | writes `MorphWeights`, head and eye bones |
+//!
+//! To see what happens: [`SubjectAppeared`], [`SubjectLost`], [`FaceTracked`], [`FaceUntracked`] and [`AvatarBound`] are
+//! entity events; [`BindReport`] on an avatar says which shapes it matched.
+//!
+//! # Features
+//! | feature | default | what |
+//! |---|---|---|
+//! | `panel` | no | `FaceLinkPanelPlugin`: an egui panel with sources, figures and the 52 values |
+
+pub mod avatar;
+pub mod bones;
+pub mod diagnostics;
+mod drive;
+#[cfg(any())]
+pub mod panel;
+pub mod plugin;
+pub mod pose;
+pub mod subjects;
+
+pub use facelink as core;
+
+pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar};
+pub use plugin::{FaceInbox, FaceInjector, FaceLinkEndpoint, FaceLinkFailure, FaceLinkPlugin, FaceLinkSystems};
+pub use pose::{FacePose, FaceSettings};
+pub use subjects::{
+    AdaptiveFps, FaceSource, FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, RequestedFps,
+    SubjectAppeared, SubjectLost,
+};
+
+/// What most games need.
+pub mod prelude {
+    #[cfg(any())]
+    pub use crate::panel::FaceLinkPanelPlugin;
+    pub use crate::{
+        AvatarBound, BindReport, FaceAvatar, FaceLinkPlugin, FaceLinkSystems, FacePose, FaceSubject, FaceSubjects,
+        LinkQuality, SubjectAppeared, SubjectLost,
+    };
+}

@@ -1011,8 +1011,11 @@ function drawFace(canvas, shapes, head = { yaw: 0, pitch: 0, roll: 0 }) {
   if (tongue > 0.05) { // and over the lip, when it is out
     const tip = inL - thickL * 0.4 - 0.24 * tongue;
     const tw = wide * 0.55;
-    trace([at(cx - tw, (inU + inL) / 2), at(cx - tw, tip - 0.02, 0.1), at(cx - tw * 0.6, tip - 0.06, 0.1), at(cx, tip - 0.06, 0.1),
-      at(cx + tw * 0.6, tip - 0.06, 0.1), at(cx + tw, tip - 0.02, 0.1), at(cx + tw, (inU + inL) / 2)]);
+    const root = inL + Math.min(0.03, (inU - inL) / 2);
+    const arch = root + Math.min(0.08, (inU - inL) * 0.5);
+    trace([at(cx - tw, root), at(cx - tw, tip - 0.02, 0.1), at(cx - tw * 0.6, tip - 0.06, 0.1), at(cx, tip - 0.06, 0.1),
+      at(cx + tw * 0.6, tip - 0.06, 0.1), at(cx + tw, tip - 0.02, 0.1), at(cx + tw, root),
+      at(cx + tw * 0.9, arch), at(cx - tw * 0.9, arch), at(cx - tw, root)]);
     ctx.fillStyle = '#dd7e89';
     ctx.fill();
     ctx.strokeStyle = '#b85d69';
@@ -1039,7 +1042,7 @@ function drawFace(canvas, shapes, head = { yaw: 0, pitch: 0, roll: 0 }) {
       ctx.stroke();
       ctx.globalAlpha = 1;
     }
-    ctx.globalAlpha = 0.55;
+    ctx.globalAlpha = tongue > 0.1 ? 0 : 0.55;
     const under = inL - thickL - 0.055;
     trace([at(cx - 0.1, under), at(cx - 0.05, under - 0.02), at(cx + 0.05, under - 0.02), at(cx + 0.1, under)]);
     ctx.stroke();

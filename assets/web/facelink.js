@@ -65,7 +65,7 @@
  * @property {number} messageCount Messages sent and received.
  * @property {number} sent Messages sent (frames, visemes, control).
  * @property {number} framesSent Frames sent by `sendARKitData`.
- * @property {number} dropped Frames dropped: no room to send, or no connection.
+ * @property {number} dropped Frames dropped: no room to send, or the connection was lost.
  * @property {number} thinned Frames merged into the next one to keep to `targetFPS`.
  * @property {number} received Messages received.
  * @property {number} bufferedAmount Bytes that wait in the present transport.
@@ -120,8 +120,9 @@ const CHANNEL_OPTIONS = Object.freeze({
 
 const TICK_MS = 200;
 const PING_MS = 1000;
+const PING_CHANNEL_MS = 500;
 const PING_STANDBY_MS = 3000;
-const SUSPECT_MS = 1200; // a silent data channel: frames move to the WebSocket
+const SUSPECT_MS = 800; // a silent data channel: frames move to the WebSocket
 const DC_DEAD_MS = 2500; // and then the channel is given up
 const WS_DEAD_MS = 5000;
 const WS_OPEN_MS = 6000;
@@ -608,7 +609,7 @@ export class FacialAnimationWebRTCClient {
    */
   #merge(lane, shapes, options, now, period) {
     let p = lane.pending;
-    if (p && now - p.since > Math.max(150, period * 1.5)) {
+    if (p && now - p.since > Math.max(250, period * 1.5)) {
       // It has waited too long for its peaks to mean anything: only the newest counts.
       p.shapes = { ...p.latest };
       p.seen = {};
@@ -682,7 +683,7 @@ export class FacialAnimationWebRTCClient {
   #sendFrame(lane, shapes, options, now, count) {
     const kind = this.#transport;
     if (kind === 'none') {
-      if (count) this.#dropped += 1;
+      if (count && this.#everWelcomed) this.#dropped += 1;
       return false;
     }
     const { head, tracked } = options;
@@ -934,11 +935,11 @@ export class FacialAnimationWebRTCClient {
     const code = String(message.code ?? '');
     const text = String(message.message ?? (code || 'the server reported an error'));
     if (!this.#welcomed && /auth|token|forbidden|denied|pair/i.test(code)) {
-      this.#complaint = unauthorized(this.#address(), text);
+      this.#complaint = this.#unauthorized();
       this.ws?.close(1000);
       return;
     }
-    if (/rtc|offer|sdp|ice/i.test(code) && this.#rtc && !this.#rtc.proven) {
+    if (this.#rtc && !this.#rtc.proven && /webrtc|\brtc|offer|sdp/i.test(`${code} ${text}`)) {
       if (/disabled|unsupported|unavailable/i.test(code)) this.#rtcRefused = true;
       this.#failRtc(this.#rtc, `the server answered: ${text}`);
       return;
@@ -994,7 +995,7 @@ export class FacialAnimationWebRTCClient {
     ws.onclose = (event) => {
       if (this.ws !== ws) return;
       if (!this.#welcomed && (event.code === 1008 || event.code === 3000 || event.code === 3003 || event.code === 4401 || event.code === 4403)) {
-        this.#complaint ??= unauthorized(this.#address(), event.reason);
+        this.#complaint ??= this.#unauthorized();
       }
       this.#log('debug', `WebSocket closed (${event.code}${event.reason ? ` ${event.reason}` : ''})`);
       this.#dropSocket(ws, opened, event.code);
@@ -1068,16 +1069,22 @@ export class FacialAnimationWebRTCClient {
     const timer = setTimeout(() => abort.abort(), 2500);
     try {
       const { status } = await fetch(probe, { cache: 'no-store', credentials: 'omit', signal: abort.signal });
-      if (status === 401 || status === 403) return unauthorized(address, '');
+      if (status === 401 || status === 403) return this.#unauthorized();
       if (status < 400) {
-        return clientError('refused', `${address} is there but refused the WebSocket. Open this page from the server itself, or add this page's origin to those the server lets in.`);
+        return clientError('refused', `${address} is there but refused the WebSocket. Open the page from the server itself, or add this page's origin to those the server lets in; or it has too many connections already.`);
       }
       return clientError('refused', `${address} answered with HTTP ${status}; it is probably not a FaceLink server. Check the address and the port.`);
     } catch {
-      return clientError('unreachable', `No FaceLink server answers at ${address}. Start it (facelink listen), check that this device is on the same network, and that the firewall lets TCP port ${this.#url.port || (this.#url.protocol === 'wss:' ? 443 : 80)} through.`);
+      const stranger = typeof location !== 'undefined' && location.host !== this.#url.host
+        ? ` If it runs, it may not let pages of ${location.origin} in: open the page from the server itself.` : '';
+      return clientError('unreachable', `No FaceLink server answers at ${address}. Start it (facelink listen), check that this device is on the same network, and that the firewall lets TCP port ${this.#url.port || (this.#url.protocol === 'wss:' ? 443 : 80)} through.${stranger}`);
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  #unauthorized() {
+    return unauthorized(this.#address(), Boolean(this.#options.token));
   }
 
   /** An attempt failed. @param {ClientError} error */
@@ -1339,9 +1346,9 @@ export class FacialAnimationWebRTCClient {
       if (silent > DC_DEAD_MS) {
         this.#failRtc(rtc, 'the data channel has been silent for 2.5 s');
       } else {
-        if (silent > SUSPECT_MS && this.#welcomed) this.#suspect(rtc, 'no answer');
+        if (silent > SUSPECT_MS + 3 * this.#rtt && this.#welcomed) this.#suspect(rtc, 'no answer');
         // A ping may be lost on the way: while one is unanswered, ask more often.
-        if (silent || rtc.suspect || now - rtc.link.lastPing >= PING_MS - TICK_MS / 2) this.#ping(rtc.link, now);
+        if (silent || rtc.suspect || now - rtc.link.lastPing >= PING_CHANNEL_MS - TICK_MS / 2) this.#ping(rtc.link, now);
       }
       if (this.#rtcAttempt && rtc.proven && now - rtc.provenAt > 2 * STABLE_MS) this.#rtcAttempt = 0;
     }
@@ -1489,9 +1496,9 @@ export class FacialAnimationWebRTCClient {
 
 export default FacialAnimationWebRTCClient;
 
-/** @param {string} address @param {string} detail @returns {ClientError} */
-function unauthorized(address, detail) {
-  return clientError('unauthorized', `${address} refused the pairing token${detail ? ` (${detail})` : ''}. Open the page by the link or the QR code that the server shows: it ends in ?token=...`);
+/** @param {string} address @param {boolean} gave Whether a token was sent @returns {ClientError} */
+function unauthorized(address, gave) {
+  return clientError('unauthorized', `${address} ${gave ? 'refused the pairing token: it is not the one of this server run' : 'wants a pairing token'}. Open the page by the link or the QR code that the server shows; it ends in ?token=...`);
 }
 
 /** Only finite numbers are sent: a single NaN would make the server refuse the frame. @param {Blendshapes} shapes @returns {Blendshapes} */

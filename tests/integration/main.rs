@@ -1,1 +1,9 @@
-//! Placeholder.
+//! The plugin in real Apps. One binary, because linking Bevy takes long; one module a feature.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod browser;
+mod ecs;
+mod gltf;
+mod live;
+mod support;

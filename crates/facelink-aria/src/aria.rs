@@ -5,14 +5,15 @@ use std::error::Error;
 use crate::clothes::{self, FLOOR};
 use crate::gltf::{Material, Mesh, Writer};
 use crate::part::Part;
+use crate::proportion::{LIFT, settled};
 use crate::sculpt::EYE;
 use crate::vec3::{Vec3, v3};
 use crate::{eyes, face, hair, mesh, mouth, trims};
 
 /// Joints, in modelling space.
-const CHEST: Vec3 = v3(0.0, -240.0, -34.0);
-const NECK: Vec3 = v3(0.0, -158.0, -34.0);
-const HEAD: Vec3 = v3(0.0, -78.0, -16.0);
+const CHEST: Vec3 = v3(0.0, -228.0 + LIFT, -34.0);
+const NECK: Vec3 = v3(0.0, -150.0 + LIFT, -33.0);
+pub const HEAD: Vec3 = v3(0.0, -74.0, -16.0);
 
 /// Materials, in the file's order.
 mod material {
@@ -38,10 +39,10 @@ const fn paint(name: &'static str, roughness: f32, double_sided: bool) -> Materi
 
 /// All materials; colours come from the vertices.
 const MATERIALS: [Material; 7] = [
-    paint("Skin", 0.52, false),
+    paint("Skin", 0.6, false),
     paint("Eye", 0.12, false),
     Material { name: "CatchLight", colour: [1.0; 3], roughness: 1.0, emissive: [1.0; 3], double_sided: false },
-    paint("Hair", 0.42, false),
+    paint("Hair", 0.55, false),
     paint("Lash", 0.7, true),
     paint("Mouth", 0.3, true),
     paint("Cloth", 0.85, true),
@@ -49,7 +50,8 @@ const MATERIALS: [Material; 7] = [
 
 /// Every mesh with the joint that it hangs from.
 pub struct Model {
-    /// The skin, alone because tests look at it.
+    /// The skin as it was built, for the tests.
+    #[cfg(test)]
     pub face: face::Face,
     /// All meshes.
     pub meshes: Vec<(Mesh, Joint)>,
@@ -90,22 +92,26 @@ pub fn model() -> Model {
         at_head(trims::brows(&face), "Brows", material::HAIR),
         at_head(trims::lashes(&face), "Lashes", material::LASH),
         at_head(trims::nostrils(&face), "Nostrils", material::SKIN),
-        at_head(mouth::upper_teeth(), "TeethUpper", material::MOUTH),
-        at_head(mouth::lower_teeth(), "TeethLower", material::MOUTH),
-        at_head(mouth::tongue(), "Tongue", material::MOUTH),
-        at_head(hair::build(), "Hair", material::HAIR),
+        at_head(settled(mouth::upper_teeth()), "TeethUpper", material::MOUTH),
+        at_head(settled(mouth::lower_teeth()), "TeethLower", material::MOUTH),
+        at_head(settled(mouth::tongue()), "Tongue", material::MOUTH),
+        at_head(settled(hair::build()), "Hair", material::HAIR),
         at_eye(eyes::ball(), "EyeballLeft", material::EYE, Joint::EyeLeft),
         at_eye(eyes::lights(), "CatchLightLeft", material::LIGHT, Joint::EyeLeft),
         at_eye(eyes::ball(), "EyeballRight", material::EYE, Joint::EyeRight),
         at_eye(eyes::lights(), "CatchLightRight", material::LIGHT, Joint::EyeRight),
-        (clothes::build().into_mesh("Clothes", material::CLOTH, CHEST), Joint::Chest),
+        (settled(clothes::build()).into_mesh("Clothes", material::CLOTH, CHEST), Joint::Chest),
     ];
-    Model { face, meshes }
+    Model {
+        #[cfg(test)]
+        face,
+        meshes,
+    }
 }
 
 /// The model's origin: on the floor under the middle of the head.
 fn floor() -> Vec3 {
-    v3(0.0, FLOOR, 0.0)
+    v3(0.0, FLOOR + LIFT, 0.0)
 }
 
 /// The whole file.

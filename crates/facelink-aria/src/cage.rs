@@ -66,13 +66,15 @@ const MOUTH_RING_SHARE: [f64; 5] = [0.0, 0.32, 0.58, 0.80, 1.0];
 
 /// Height of the mouth's line at the middle.
 pub const MOUTH_Y: f64 = -67.0;
+/// How far the cage's lips lap over the seam.
+const SEAM_LAP: f64 = 0.62;
 /// Half the width of the mouth.
-pub const MOUTH_HALF_WIDTH: f64 = 22.5;
+pub const MOUTH_HALF_WIDTH: f64 = 21.5;
 
 /// Azimuths of the lattice's columns, degrees from straight ahead.
-const COLUMNS: [f64; 21] = [
-    0.0, 3.4, 6.8, 11.0, 15.3, 19.6, 24.0, 28.2, 32.5, 37.0, 42.0, 49.0, 57.0, 66.0, 76.0, 88.0, 102.0, 118.0, 137.0,
-    158.0, 180.0,
+const COLUMNS: [f64; 20] = [
+    0.0, 3.4, 6.8, 11.0, 15.3, 19.6, 24.0, 28.2, 32.6, 37.6, 43.5, 50.0, 57.0, 66.0, 77.0, 91.0, 108.0, 130.0, 155.0,
+    180.0,
 ];
 
 /// Lattice rows: start of the ray (y at front, side and back; z) and its elevation (front, side, back).
@@ -95,8 +97,8 @@ const fn slope(front: f64, side: f64, back: f64, z: f64, elevation: [f64; 3]) ->
 }
 
 /// Row of the eye block's top, bottom and of the mouth block's top, bottom.
-const EYE_TOP: usize = 8;
-const EYE_BOTTOM: usize = 14;
+const EYE_TOP: usize = 7;
+const EYE_BOTTOM: usize = 13;
 const MOUTH_TOP: usize = 18;
 const MOUTH_BOTTOM: usize = 22;
 const EYE_FIRST_COL: usize = 2;
@@ -104,12 +106,11 @@ const EYE_LAST_COL: usize = 10;
 const MOUTH_LAST_COL: usize = 6;
 
 /// Row 0 is the crown's single point.
-const ROWS: [Row; 33] = [
+const ROWS: [Row; 32] = [
     fan(90.0),
-    fan(66.0),
-    fan(46.0),
-    fan(30.0),
-    fan(17.0),
+    fan(62.0),
+    fan(38.0),
+    fan(20.0),
     fan(6.0),
     level(43.0, 40.0, 38.0),
     level(34.0, 31.0, 26.0),
@@ -121,8 +122,9 @@ const ROWS: [Row; 33] = [
     level(-17.0, -17.0, -28.0),
     level(-25.0, -24.0, -34.0),
     level(-31.0, -30.0, -39.0),
-    level(-37.5, -35.5, -44.0),
-    level(-44.0, -40.5, -48.0),
+    level(-36.5, -35.0, -43.0),
+    level(-41.5, -39.0, -46.5),
+    level(-46.0, -42.5, -49.5),
     level(-51.0, -45.5, -52.0),
     level(-59.0, -50.5, -55.5),
     level(-67.0, -55.5, -59.0),
@@ -134,10 +136,9 @@ const ROWS: [Row; 33] = [
     slope(-76.0, -84.0, -84.0, 2.0, [-46.0, -8.0, 0.0]),
     slope(-92.0, -98.0, -94.0, -14.0, [-34.0, -6.0, 0.0]),
     slope(-122.0, -116.0, -110.0, -28.0, [0.0; 3]),
-    slope(-140.0, -134.0, -128.0, -30.0, [0.0; 3]),
-    slope(-155.0, -150.0, -144.0, -32.0, [0.0; 3]),
-    slope(-166.0, -162.0, -158.0, -34.0, [0.0; 3]),
-    slope(-170.0, -168.0, -166.0, -34.0, [-12.0; 3]),
+    slope(-140.0, -136.0, -130.0, -31.0, [0.0; 3]),
+    slope(-157.0, -153.0, -150.0, -33.0, [0.0; 3]),
+    slope(-168.0, -166.0, -164.0, -34.0, [-10.0; 3]),
 ];
 
 /// The cage of the whole skin.
@@ -177,12 +178,12 @@ pub fn lid_place(j: usize) -> (f64, bool) {
 
 /// Azimuth and elevation (radians, about the eye's centre) of the open lid margins at `tau` along the lid.
 pub fn lid_margin(tau: f64, upper: bool) -> (f64, f64) {
-    let azimuth = lerp(-45.0, 46.0, tau);
+    let azimuth = lerp(-44.0, 47.0, tau);
     let corners = lerp(-5.0, 2.5, tau);
     let lift = if upper {
-        25.5 * (1.0 - (2.0 * tau.powf(0.92) - 1.0).powi(2)).max(0.0).powf(0.62)
+        29.0 * (1.0 - (2.0 * tau.powf(0.92) - 1.0).powi(2)).max(0.0).powf(0.62)
     } else {
-        -18.5 * (1.0 - (2.0 * tau.powf(1.12) - 1.0).powi(2)).max(0.0).powf(0.72)
+        -20.0 * (1.0 - (2.0 * tau.powf(1.12) - 1.0).powi(2)).max(0.0).powf(0.72)
     };
     (azimuth.to_radians(), (corners + lift).to_radians())
 }
@@ -214,7 +215,7 @@ pub fn lip_place(j: usize) -> f64 {
 /// Height of the lips' seam at a share `s` (0 middle, 1 corner) of the half width.
 pub fn seam_height(s: f64) -> f64 {
     // A shallow bow, with corners a little up: a friendly mouth at rest.
-    MOUTH_Y + curve(&[(0.0, -0.2), (0.3, 0.25), (0.6, 0.2), (1.0, 1.9)], s)
+    MOUTH_Y + curve(&[(0.0, -0.5), (0.3, 0.1), (0.6, 0.7), (1.0, 4.3)], s)
 }
 
 fn lip_height(s: f64, upper: bool) -> f64 {
@@ -250,6 +251,11 @@ fn around(values: [f64; 3], azimuth: f64) -> f64 {
     }
 }
 
+/// The nose keeps the spacing of the rays: evening out would pull points off its tip.
+fn on_nose(row: usize, col: usize) -> bool {
+    (EYE_BOTTOM + 1..MOUTH_TOP).contains(&row) && col <= 4
+}
+
 fn in_block(row: usize, col: usize) -> bool {
     let eye = (EYE_TOP..EYE_BOTTOM).contains(&row) && (EYE_FIRST_COL..EYE_LAST_COL).contains(&col);
     let mouth = (MOUTH_TOP..MOUTH_BOTTOM).contains(&row) && col < MOUTH_LAST_COL;
@@ -276,7 +282,7 @@ fn build_lattice(b: &mut Builder) -> Vec<Vec<usize>> {
             if c == 0 || c == COLUMNS.len() - 1 || r == 0 {
                 p.x = 0.0;
             }
-            line.push(b.add(p, Tag::Grid { row: r, col: c }, r == 0 || r == last));
+            line.push(b.add(p, Tag::Grid { row: r, col: c }, r == 0 || r == last || on_nose(r, c)));
         }
         ids.push(line);
     }
@@ -295,36 +301,43 @@ fn build_lattice(b: &mut Builder) -> Vec<Vec<usize>> {
     ids
 }
 
-fn build_eye(b: &mut Builder, grid: &[Vec<usize>]) -> Vec<Vec<usize>> {
+/// Lattice places around the eye's opening, clockwise from the middle of the side by the nose.
+fn eye_border() -> Vec<(usize, usize)> {
     let mid = (EYE_TOP + EYE_BOTTOM) / 2;
-    let mut border = Vec::new();
-    for r in (EYE_TOP..=mid).rev() {
-        border.push(grid[r][EYE_FIRST_COL]);
-    }
-    for c in EYE_FIRST_COL + 1..=EYE_LAST_COL {
-        border.push(grid[EYE_TOP][c]);
-    }
-    for r in EYE_TOP + 1..=EYE_BOTTOM {
-        border.push(grid[r][EYE_LAST_COL]);
-    }
-    for c in (EYE_FIRST_COL..EYE_LAST_COL).rev() {
-        border.push(grid[EYE_BOTTOM][c]);
-    }
-    for r in (mid + 1..EYE_BOTTOM).rev() {
-        border.push(grid[r][EYE_FIRST_COL]);
-    }
-    let mut rings = vec![border];
+    let mut places: Vec<(usize, usize)> = (EYE_TOP..=mid).rev().map(|r| (r, EYE_FIRST_COL)).collect();
+    places.extend((EYE_FIRST_COL + 1..=EYE_LAST_COL).map(|c| (EYE_TOP, c)));
+    places.extend((EYE_TOP + 1..=EYE_BOTTOM).map(|r| (r, EYE_LAST_COL)));
+    places.extend((EYE_FIRST_COL..EYE_LAST_COL).rev().map(|c| (EYE_BOTTOM, c)));
+    places.extend((mid + 1..EYE_BOTTOM).rev().map(|r| (r, EYE_FIRST_COL)));
+    places
+}
+
+/// Lattice places around half the mouth's opening, from the middle above to the middle below.
+fn mouth_border() -> Vec<(usize, usize)> {
+    let mut places: Vec<(usize, usize)> = (0..=MOUTH_LAST_COL).map(|c| (MOUTH_TOP, c)).collect();
+    places.extend((MOUTH_TOP + 1..=MOUTH_BOTTOM).map(|r| (r, MOUTH_LAST_COL)));
+    places.extend((0..MOUTH_LAST_COL).rev().map(|c| (MOUTH_BOTTOM, c)));
+    places
+}
+
+fn build_eye(b: &mut Builder, grid: &[Vec<usize>]) -> Vec<Vec<usize>> {
+    let border: Vec<usize> = eye_border().into_iter().map(|(r, c)| grid[r][c]).collect();
+    let mut rings = vec![border.clone()];
     for (ring, &share) in EYE_RING_SHARE.iter().enumerate().skip(1) {
         let mut line = Vec::new();
-        for j in 0..EYE_POINTS {
+        for (j, &at_border) in border.iter().enumerate() {
             let (tau, upper) = lid_place(j);
             let (azimuth, elevation) = lid_margin(tau, upper);
-            let (border_az, border_el, _) = eye_angles(b.points[rings[0][j]]);
+            let outer = b.points[at_border];
+            let (border_az, border_el, _) = eye_angles(outer);
             let (az, el) = (lerp(border_az, azimuth, share), lerp(border_el, elevation, share));
             let direction = eye_direction(az, el);
             let p = match ring {
                 1..=4 => {
-                    let hit = sculpt::cast(sculpt::head, EYE, direction);
+                    // Straight across and onto the sculpt: rays from the eye would fold over beside the nose.
+                    let margin = EYE + eye_direction(azimuth, elevation) * (EYE_RADIUS + 1.9);
+                    let hit = sculpt::project(sculpt::head, outer.lerp(margin, share));
+                    let direction = (hit - EYE).normalized();
                     let hit = EYE + direction * (hit - EYE).length().max(EYE_RADIUS + 2.0);
                     // The fold of the upper lid.
                     let middle = (PI * tau).sin().max(0.0);
@@ -354,22 +367,14 @@ fn build_eye(b: &mut Builder, grid: &[Vec<usize>]) -> Vec<Vec<usize>> {
 }
 
 fn build_mouth(b: &mut Builder, grid: &[Vec<usize>]) -> Vec<Vec<usize>> {
-    let mut border = Vec::new();
-    for c in 0..=MOUTH_LAST_COL {
-        border.push(grid[MOUTH_TOP][c]);
-    }
-    for r in MOUTH_TOP + 1..=MOUTH_BOTTOM {
-        border.push(grid[r][MOUTH_LAST_COL]);
-    }
-    for c in (0..MOUTH_LAST_COL).rev() {
-        border.push(grid[MOUTH_BOTTOM][c]);
-    }
-    let mut rings = vec![border];
+    let border: Vec<usize> = mouth_border().into_iter().map(|(r, c)| grid[r][c]).collect();
+    let mut rings = vec![border.clone()];
     // The skin's own depth, smoothed over the lips so that they sit on a clean barrel.
     let depth = |x: f64, y: f64| sculpt::cast(sculpt::head, v3(x, y, 30.0), v3(0.0, 0.0, 1.0)).z;
     for ring in 1..MOUTH_RINGS {
+        let share = MOUTH_RING_SHARE.get(ring).copied().unwrap_or(1.0);
         let mut line = Vec::new();
-        for j in 0..MOUTH_POINTS {
+        for (j, &at_border) in border.iter().enumerate() {
             let t = lip_place(j);
             let upper = j <= MOUTH_CORNER;
             let s = {
@@ -390,16 +395,15 @@ fn build_mouth(b: &mut Builder, grid: &[Vec<usize>]) -> Vec<Vec<usize>> {
             let seam_z = depth(seam_x, seam) + 0.6 - 1.6 * s.powi(4);
             let p = match ring {
                 1..=4 => {
-                    let outer = b.points[rings[0][j]];
+                    let outer = b.points[at_border];
                     let x = seam_x + 1.8 * s.powi(3);
-                    let share = MOUTH_RING_SHARE[ring];
                     let (x, y) = (lerp(outer.x, x, share), lerp(outer.y, seam + height, share));
                     let lift = match (ring, upper) {
                         // The border of the upper lip is a fine ridge; under the lower lip lies a hollow.
                         (4, true) => 1.5 * full,
                         (4, false) => 0.5 * full,
                         (3, true) => 0.3 * full,
-                        (3, false) => -1.0 * full,
+                        (3, false) => -full,
                         _ => 0.0,
                     };
                     // The groove under the nose.
@@ -407,12 +411,13 @@ fn build_mouth(b: &mut Builder, grid: &[Vec<usize>]) -> Vec<Vec<usize>> {
                     v3(x, y, depth(x, y) + lift + groove)
                 }
                 LIP_BODY => {
-                    let out = if upper { 3.4 } else { 4.3 };
+                    let out = if upper { 2.6 } else { 3.5 };
                     v3(seam_x + 0.5 * s.powi(3), seam + height * 0.5, seam_z + out * full)
                 }
-                LIP_SEAM => v3(seam_x, seam + 0.1 * sign * full, seam_z + 0.6 * full),
-                7 => v3(seam_x * 0.99, seam + 1.2 * sign * full, seam_z - 3.2),
-                8 => v3(seam_x * 1.06, seam + sign * (2.0 + 9.5 * full), seam_z - 5.2 - 4.0 * s),
+                // Subdivision rounds the lips' edges apart, so the cage laps them.
+                LIP_SEAM => v3(seam_x, seam - SEAM_LAP * sign * full, seam_z + 0.6 * full),
+                7 => v3(seam_x * 0.99, seam - 0.25 * sign * full, seam_z - 3.2),
+                8 => v3(seam_x * 1.06, seam + sign * (2.0 + 7.5 * full), seam_z - 7.0 - 4.0 * s),
                 9 => v3(seam_x * 1.14, seam + sign * (2.0 + 15.0 * full), 58.0 - 8.0 * s),
                 _ => v3(seam_x * 0.8, seam + sign * (1.0 + 10.0 * full), 28.0),
             };
@@ -434,7 +439,7 @@ fn build_mouth(b: &mut Builder, grid: &[Vec<usize>]) -> Vec<Vec<usize>> {
 }
 
 /// Points around an ear.
-const EAR_POINTS: usize = 16;
+const EAR_POINTS: usize = 12;
 /// Rings of an ear: share of the outline, and how far it stands out.
 const EAR_RINGS: [(f64, f64); 9] = [
     (0.12, -3.5),
@@ -472,8 +477,7 @@ fn build_ear(b: &mut Builder) {
             if ring <= 6 {
                 h -= 4.5 * attached * share;
             }
-            let centre_shift = v3(0.0, 0.0, 0.0);
-            let p = centre + centre_shift + back * (u * share) + up * (v * share) + out * h;
+            let p = centre + back * (u * share) + up * (v * share) + out * h;
             b.add(p, Tag::Ear { ring }, true);
         }
     }

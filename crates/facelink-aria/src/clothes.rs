@@ -5,23 +5,27 @@ use std::f64::consts::TAU;
 use crate::mesh;
 use crate::palette::{self, mix};
 use crate::part::Part;
-use crate::sculpt;
+use crate::sculpt::{self, TORSO_LIFT};
 use crate::vec3::{Vec3, curve, lerp, smoothstep, v3};
 
 /// Height of the bust's lower edge.
-pub const FLOOR: f64 = -272.0;
+pub const FLOOR: f64 = -264.0;
 /// Where the rays over chest and shoulders start.
-const CENTRE: Vec3 = v3(0.0, -232.0, -33.0);
-const ROWS: usize = 22;
+const CENTRE: Vec3 = v3(0.0, -232.0 + TORSO_LIFT, -33.0);
+const ROWS: usize = 24;
+/// Share of the rows that fan out over the shoulders.
+const LEVEL_FROM: f64 = 0.7;
 
 /// A point of the torso: `t` runs from the neck (0) over the shoulder to the floor (1).
 fn torso_point(t: f64, azimuth: f64, lift: f64) -> Vec3 {
     let (sin, cos) = azimuth.sin_cos();
     // Wide of the neck the rays fan out over the shoulders.
-    let elevation = lerp(66.0, -26.0, t.powf(0.85)).to_radians();
+    let fan = (t / LEVEL_FROM).min(1.0);
+    let elevation = lerp(66.0, 0.0, fan.powf(0.85)).to_radians();
+    // Below the shoulders they go level, down to a clean edge.
+    let down = lerp(CENTRE.y, FLOOR, ((t - LEVEL_FROM) / (1.0 - LEVEL_FROM)).max(0.0));
     let d = v3(sin * elevation.cos(), elevation.sin(), cos * elevation.cos());
-    let p = sculpt::cast(sculpt::torso, CENTRE, d) + d * lift;
-    if p.y < FLOOR { v3(p.x, FLOOR, p.z) } else { p }
+    sculpt::cast(sculpt::torso, v3(0.0, down, CENTRE.z), d) + d * lift
 }
 
 fn shirt() -> Part {
@@ -31,13 +35,15 @@ fn shirt() -> Part {
         let t = r as f64 / (ROWS - 1) as f64;
         for c in 0..COLUMNS {
             let azimuth = TAU * c as f64 / COLUMNS as f64;
-            part.points.push(torso_point(t, azimuth, 1.0));
+            // Only the front shows; the rest stays well under the jacket.
+            let lift = lerp(1.0, -8.0, smoothstep(0.75, 0.45, azimuth.cos()));
+            part.points.push(torso_point(t, azimuth, lift));
             let shade = smoothstep(0.75, 0.2, azimuth.cos());
             part.colours.push(palette::opaque(mix(palette::SHIRT, palette::SHIRT_SHADE, shade)));
         }
     }
     part.faces = mesh::lattice(0, ROWS, COLUMNS, true);
-    part.append(ring(48, 7.0, 4.2));
+    part.append(ring(48, 8.0, 3.8));
     part
 }
 
@@ -48,7 +54,7 @@ fn ring(columns: usize, width: f64, thick: f64) -> Part {
     for c in 0..columns {
         let a = TAU * c as f64 / columns as f64;
         let (sin, cos) = a.sin_cos();
-        let centre = v3(sin * 44.0, -163.0 - 5.0 * cos, -34.0 + cos * 43.0);
+        let centre = v3(sin * 38.8, -160.0 + TORSO_LIFT - 6.0 * cos, -31.5 + cos * 38.8);
         let out = v3(sin, 0.25, cos).normalized();
         let up = v3(-sin * 0.25, 1.0, -cos * 0.25).normalized();
         for k in 0..AROUND {
@@ -126,7 +132,7 @@ fn collar() -> Part {
         // Lower towards the front ends, which taper off.
         let height = curve(&[(0.0, 0.25), (0.06, 0.7), (0.2, 0.95), (0.5, 1.0)], end);
         let body = smoothstep(0.0, 0.03, end).max(0.15);
-        let foot = v3(sin * 51.0, -168.0 - 9.0 * cos, -35.0 + cos * 49.0);
+        let foot = v3(sin * 51.0, -168.0 + TORSO_LIFT - 9.0 * cos, -35.0 + cos * 49.0);
         let out = v3(sin, 0.0, cos);
         for (k, (o, h)) in SECTION.iter().enumerate() {
             let spread = o * body + 4.0 * smoothstep(0.0, 1.0, cos + 0.2) * (h / 28.0).max(0.0);
@@ -150,6 +156,49 @@ fn collar() -> Part {
     part
 }
 
+/// The badge on the chest: two linked rings.
+fn badge() -> Part {
+    const STEPS: usize = 24;
+    const AROUND: usize = 8;
+    const RADIUS: f64 = 6.0;
+    const TUBE: f64 = 1.5;
+    let azimuth = 62.0_f64.to_radians();
+    let centre = torso_point(0.60, azimuth, 6.8);
+    let out = sculpt::gradient(sculpt::torso, centre);
+    let side = v3(0.0, 1.0, 0.0).cross(out).normalized();
+    let up = out.cross(side);
+    let mut part = Part::default();
+    for sign in [-1.0, 1.0] {
+        let base = part.points.len();
+        let middle = centre + side * (sign * 0.68 * RADIUS);
+        for c in 0..STEPS {
+            let (s, q) = (TAU * c as f64 / STEPS as f64).sin_cos();
+            let radial = side * q + up * s;
+            // One ring passes over the other on one side and under it on the other.
+            let weave = out * (sign * 0.9 * s);
+            for k in 0..AROUND {
+                let (t, r) = (TAU * k as f64 / AROUND as f64).sin_cos();
+                part.points.push(middle + radial * (RADIUS + TUBE * r) + out * (TUBE * t) + weave);
+                part.colours.push(palette::opaque(if sign < 0.0 { palette::TRIM } else { palette::SHIRT }));
+            }
+        }
+        for c in 0..STEPS {
+            let n = (c + 1) % STEPS;
+            for k in 0..AROUND {
+                let d = (k + 1) % AROUND;
+                part.faces.push(vec![
+                    base + c * AROUND + k,
+                    base + n * AROUND + k,
+                    base + n * AROUND + d,
+                    base + c * AROUND + d,
+                ]);
+            }
+        }
+    }
+    part.face_outwards();
+    part
+}
+
 /// Closes the bust below.
 fn base() -> Part {
     const COLUMNS: usize = 48;
@@ -169,5 +218,6 @@ fn base() -> Part {
 pub fn build() -> Part {
     let mut part = shirt();
     part.append(jacket());
+    part.append(badge());
     part
 }

@@ -5,6 +5,7 @@ use crate::gltf::Target;
 use crate::mesh::{self, Stencil};
 use crate::names;
 use crate::palette::{self, mix};
+use crate::proportion::settle;
 use crate::sculpt::{EYE, EYE_RADIUS};
 use crate::targets;
 use crate::vec3::{Vec3, bell, curve, smoothstep, v3};
@@ -26,6 +27,7 @@ pub struct Face {
     /// Weights of Chest, Neck, Head.
     pub weights: Vec<[f32; 4]>,
     /// How much each vertex belongs to the lids.
+    #[cfg(test)]
     pub lid: Vec<f64>,
     /// The cage that it was made from.
     pub cage: Cage,
@@ -34,7 +36,7 @@ pub struct Face {
 /// Share of the head joint down the neck, by lattice row.
 const HEAD_ROWS: [(f64, f64); 6] = [(25.0, 1.0), (26.0, 0.95), (27.0, 0.78), (28.0, 0.45), (29.0, 0.18), (30.0, 0.0)];
 /// Share of the chest joint, by lattice row.
-const CHEST_ROWS: [(f64, f64); 4] = [(28.0, 0.0), (29.0, 0.12), (30.0, 0.45), (31.5, 1.0)];
+const CHEST_ROWS: [(f64, f64); 4] = [(28.0, 0.0), (29.0, 0.15), (30.0, 0.6), (31.0, 1.0)];
 
 fn label(cage: &Cage, of: impl Fn(Tag, usize) -> f64, stencils: &[Stencil]) -> Vec<f64> {
     let values: Vec<f64> = cage.tags.iter().enumerate().map(|(v, tag)| of(*tag, v)).collect();
@@ -79,7 +81,7 @@ fn colour(cage_labels: &Labels, v: usize, p: Vec3, n: Vec3) -> [f32; 4] {
     c = mix(c, palette::BLUSH, 0.40 * cage_labels.ear[v]);
     c = mix(c, palette::EAR_DEEP, 0.55 * cage_labels.ear_deep[v]);
     // Soft shadow: sockets, under the nose, under the lip, under the jaw and down the neck.
-    c = mix(c, palette::SHADE, 0.34 * spot(17.0, 9.0, 8.0, 12.0));
+    c = mix(c, palette::SHADE, 0.16 * spot(17.0, 9.0, 8.0, 12.0));
     c = mix(c, palette::SHADE, 0.22 * spot(35.0, 17.0, 20.0, 6.0));
     c = mix(c, palette::SHADE, 0.28 * spot(6.0, -49.0, 8.0, 3.0));
     c = mix(c, palette::SHADE, 0.22 * spot(0.0, -80.0, 13.0, 3.4));
@@ -171,7 +173,8 @@ pub fn build() -> Face {
     let cage_deltas = targets::build(&cage);
     let fine = mesh::catmull_clark(cage.points.len(), &cage.faces);
     let mirror = mirror_of(&cage, &fine.stencils);
-    let mut points = mesh::apply(&fine.stencils, &cage.points);
+    let sculpted = mesh::apply(&fine.stencils, &cage.points);
+    let mut points: Vec<Vec3> = sculpted.iter().map(|p| settle(*p)).collect();
     let lid = label(&cage, |t, _| if targets::is_lid(t) { 1.0 } else { 0.0 }, &fine.stencils);
 
     // Subdivision rounds the lids' edges inwards; bring them back clear of the ball.
@@ -192,7 +195,8 @@ pub fn build() -> Face {
         .iter()
         .map(|d| {
             let mut moved = mesh::apply(&fine.stencils, d);
-            for ((delta, p), lid) in moved.iter_mut().zip(&points).zip(&lid) {
+            for (((delta, p), lid), from) in moved.iter_mut().zip(&points).zip(&lid).zip(&sculpted) {
+                *delta = settle(*from + *delta) - settle(*from);
                 if *lid > 0.0 && delta.length() > 1e-9 {
                     *delta = targets::clear_eyeball(*p, *delta);
                 }
@@ -210,7 +214,7 @@ pub fn build() -> Face {
     }
 
     let labels = Labels::new(&cage, &fine.stencils);
-    let colours = (0..points.len()).map(|v| colour(&labels, v, points[v], normals[v])).collect();
+    let colours = (0..points.len()).map(|v| colour(&labels, v, sculpted[v], normals[v])).collect();
     let row = |t: Tag| match t {
         Tag::Grid { row, .. } => row as f64,
         _ => 0.0,
@@ -226,13 +230,25 @@ pub fn build() -> Face {
             [chest, 1.0 - head - chest, head, 0.0]
         })
         .collect();
-    Face { points, faces: fine.faces, normals, mirror, deltas, colours, weights, lid, cage }
+    Face {
+        points,
+        faces: fine.faces,
+        normals,
+        mirror,
+        deltas,
+        colours,
+        weights,
+        #[cfg(test)]
+        lid,
+        cage,
+    }
 }
 
 impl Face {
     /// The shapes as glTF targets, with the change of the normals.
     pub fn targets(&self) -> Vec<Target> {
-        let mut normals: Vec<Vec<Vec3>> = self.deltas.iter().map(|d| self.normal_deltas(d)).collect();
+        let mut normals: Vec<Vec<Vec3>> =
+            names::ALL.iter().zip(&self.deltas).map(|(name, d)| self.normal_deltas(name, d)).collect();
         for index in 0..names::COUNT {
             let partner = names::mirror(index);
             if partner == index {
@@ -249,9 +265,21 @@ impl Face {
             .collect()
     }
 
-    fn normal_deltas(&self, deltas: &[Vec3]) -> Vec<Vec3> {
-        let moved: Vec<Vec3> = self.points.iter().zip(deltas).map(|(p, d)| *p + *d).collect();
-        mesh::normals(&moved, &self.faces).iter().zip(&self.normals).map(|(n, rest)| *n - *rest).collect()
+    fn normal_deltas(&self, name: &str, deltas: &[Vec3]) -> Vec<Vec3> {
+        let add = |points: &[Vec3], deltas: &[Vec3]| -> Vec<Vec3> {
+            points.iter().zip(deltas).map(|(p, d)| *p + *d).collect()
+        };
+        // mouthClose only means something on an open jaw, so its normals are what it changes there.
+        let jaw_open = names::ALL.iter().position(|n| *n == "jawOpen").filter(|_| name == "mouthClose");
+        let (points, rest) = match jaw_open {
+            Some(jaw) => {
+                let opened = add(&self.points, &self.deltas[jaw]);
+                let normals = mesh::normals(&opened, &self.faces);
+                (opened, normals)
+            }
+            None => (self.points.clone(), self.normals.clone()),
+        };
+        mesh::normals(&add(&points, deltas), &self.faces).iter().zip(&rest).map(|(n, rest)| *n - *rest).collect()
     }
 
     /// How a point that lies on the skin moves with it in shape `shape`: the mean of the nearest vertices' moves.
@@ -261,6 +289,33 @@ impl Face {
             sum += self.deltas[shape][v] * w;
         }
         sum
+    }
+
+    /// Where a ray first meets the skin from outside, if it does.
+    pub fn hit(&self, origin: Vec3, direction: Vec3) -> Option<Vec3> {
+        let direction = direction.normalized();
+        let mut nearest: Option<f64> = None;
+        for face in &self.faces {
+            for k in 1..face.len() - 1 {
+                let a = self.points[face[0]];
+                let (u, v) = (self.points[face[k]] - a, self.points[face[k + 1]] - a);
+                let h = direction.cross(v);
+                let det = u.dot(h);
+                // Only faces that look towards the origin.
+                if det < 1e-12 {
+                    continue;
+                }
+                let s = origin - a;
+                let b = s.dot(h) / det;
+                let q = s.cross(u);
+                let c = direction.dot(q) / det;
+                let t = v.dot(q) / det;
+                if b >= -1e-9 && c >= -1e-9 && b + c <= 1.0 + 1e-9 && t > 0.0 && nearest.is_none_or(|n| t < n) {
+                    nearest = Some(t);
+                }
+            }
+        }
+        nearest.map(|t| origin + direction * t)
     }
 
     /// Binds a point to the skin's nearest vertices.

@@ -7,9 +7,9 @@ use crate::vec3::Vec3;
 /// Metres per modelling unit.
 pub const UNIT: f64 = 0.001;
 /// Position deltas shorter than this (metres) are noise.
-const SMALLEST_MOVE: f32 = 4e-6;
+const SMALLEST_MOVE: f32 = 8e-6;
 /// Normal deltas shorter than this cannot be seen.
-const SMALLEST_TURN: f32 = 0.012;
+const SMALLEST_TURN: f32 = 0.015;
 
 const FLOAT: u32 = 5126;
 const UNSIGNED_BYTE: u32 = 5121;
@@ -252,7 +252,9 @@ impl Writer {
             "count": mesh.colours.len(), "type": "VEC4",
         })));
         if let Some(weights) = &mesh.weights {
-            let joints: Vec<u8> = weights.iter().flat_map(|_| [0_u8, 1, 2, 0]).collect();
+            // Joints without weight are named 0, as validators ask.
+            let joints: Vec<u8> =
+                weights.iter().flat_map(|w| [0, u8::from(w[1] > 0.0), if w[2] > 0.0 { 2 } else { 0 }, 0]).collect();
             let view = self.view(&joints, Some(VERTEX_BUFFER));
             attributes["JOINTS_0"] = json!(self.accessor(json!({
                 "bufferView": view, "componentType": UNSIGNED_BYTE, "count": weights.len(), "type": "VEC4",

@@ -1,4 +1,17 @@
-//! Makes Aria, FaceLink's own avatar, and writes her as binary glTF.
+//! Makes Aria, FaceLink's own avatar, from code and writes her as binary glTF: `facelink-aria [path.glb]`, by default
+//! `assets/avatars/aria.glb` in the workspace. Every run writes the same bytes.
+//!
+//! A signed distance field gives the form of the head ([`sculpt`]); a hand-laid control cage with loops around eyes and
+//! mouth lies on it ([`cage`]); the 52 ARKit shapes are moves of cage points ([`targets`]); one Catmull-Clark step
+//! ([`mesh`]) smooths rest pose and shapes alike ([`face`]). Eyes, hair, brows, lashes, mouth and clothes are made
+//! apart and hung on joints ([`aria`]). Modelling is in millimetres with the eye line at y = 0; [`proportion`] shortens
+//! the lower face at the end, and [`gltf`] writes metres.
+//!
+//! In the file: metres, +Y up, facing +Z, the character's left is +X. The origin is on the floor of the bust under the
+//! middle of the head; the eyes' centres, and the joints `EyeLeft` and `EyeRight`, are at (+-0.034, 0.256, 0.0545), the
+//! crown at about 0.39. Joints: `Aria` > `Chest` > `Neck` > `Head` > `EyeLeft`, `EyeRight`, all with identity rotation.
+//! `Face` is skinned to Chest, Neck and Head; everything else hangs rigidly below its joint. `eyeLook*` move the lids
+//! only: the balls turn with their joints. `mouthClose` is made for an open jaw: alone it pushes the lips past each other.
 
 mod aria;
 mod cage;
@@ -12,8 +25,11 @@ mod mouth;
 mod names;
 mod palette;
 mod part;
+mod proportion;
 mod sculpt;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod trims;
 mod vec3;
 

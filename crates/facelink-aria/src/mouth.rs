@@ -29,8 +29,8 @@ fn arch(edge: f64, gum: f64, root: f64, half_width: f64, front: f64, depth: f64)
         // Side teeth are shorter, gaps show as notches.
         let tip = edge - toward * (1.2 * a * a + 0.55 * (1.0 - crown));
         let rows = [
-            (at(1.2, root), palette::GUM),
-            (at(0.9, gum + toward * 0.4 * (1.0 - crown)), palette::GUM),
+            (at(0.6, root), palette::GUM),
+            (at(0.6, gum + toward * 0.4 * (1.0 - crown)), palette::GUM),
             (at(0.15 + 0.5 * crown, gum + toward * 0.5), palette::TOOTH),
             (at(-0.1 + 0.9 * crown, lerp(gum, tip, 0.5)), palette::TOOTH),
             (at(-0.35 + 0.7 * crown, tip), palette::TOOTH),
@@ -41,7 +41,7 @@ fn arch(edge: f64, gum: f64, root: f64, half_width: f64, front: f64, depth: f64)
         for (p, colour) in rows {
             let shade = smoothstep(0.35, 1.0, a.abs());
             part.points.push(p);
-            part.colours.push(palette::opaque(mix(colour, palette::MOUTH, 0.55 * shade)));
+            part.colours.push(palette::opaque(mix(colour, palette::MOUTH, 0.35 * shade)));
         }
     }
     part.faces = mesh::lattice(0, columns, 8, false);
@@ -55,7 +55,7 @@ fn arch(edge: f64, gum: f64, root: f64, half_width: f64, front: f64, depth: f64)
 
 /// Upper teeth: they belong to the skull and never move.
 pub fn upper_teeth() -> Part {
-    arch(-66.2, -58.6, -53.5, 20.0, 81.0, 26.0)
+    arch(-69.2, -60.6, -54.0, 20.0, 79.3, 26.0)
 }
 
 /// How the jaw's shapes move something that is all jaw.
@@ -71,7 +71,7 @@ fn jaw_moves(points: &[Vec3], share: impl Fn(Vec3) -> f64) -> Vec<(&'static str,
 
 /// Lower teeth, carried by the jaw.
 pub fn lower_teeth() -> Part {
-    let mut part = arch(-68.6, -75.5, -81.0, 18.6, 78.6, 25.0);
+    let mut part = arch(-69.6, -76.2, -81.5, 18.2, 76.0, 25.0);
     part.deltas = jaw_moves(&part.points, |_| 1.0);
     part
 }

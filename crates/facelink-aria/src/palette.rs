@@ -27,11 +27,11 @@ pub fn opaque(srgb: Colour) -> [f32; 4] {
 }
 
 /// Skin in the light.
-pub const SKIN: Colour = [243.0, 199.0, 170.0];
+pub const SKIN: Colour = [250.0, 188.0, 150.0];
 /// Cheeks, nose, ears.
-pub const BLUSH: Colour = [236.0, 142.0, 120.0];
+pub const BLUSH: Colour = [240.0, 126.0, 104.0];
 /// Soft shadow on the skin.
-pub const SHADE: Colour = [205.0, 138.0, 110.0];
+pub const SHADE: Colour = [218.0, 134.0, 100.0];
 /// The bowl of the ear.
 pub const EAR_DEEP: Colour = [196.0, 112.0, 92.0];
 /// The upper lid's fold.
@@ -39,11 +39,11 @@ pub const LID: Colour = [186.0, 116.0, 96.0];
 /// The lids' edges.
 pub const LID_EDGE: Colour = [120.0, 64.0, 56.0];
 /// Lips.
-pub const LIP: Colour = [212.0, 104.0, 98.0];
+pub const LIP: Colour = [214.0, 92.0, 88.0];
 /// The line between the lips.
 pub const LIP_SEAM: Colour = [142.0, 52.0, 54.0];
 /// Inside the mouth.
-pub const MOUTH: Colour = [88.0, 24.0, 30.0];
+pub const MOUTH: Colour = [60.0, 15.0, 20.0];
 /// Gums.
 pub const GUM: Colour = [198.0, 98.0, 100.0];
 /// Teeth.

@@ -28,6 +28,24 @@ impl Part {
         self.faces.extend(other.faces.into_iter().map(|face| face.into_iter().map(|v| v + base).collect()));
     }
 
+    /// Turns the faces of a closed part around if they look inwards.
+    pub fn face_outwards(&mut self) {
+        let Some(&origin) = self.points.first() else { return };
+        // The signed volume tells.
+        let mut volume = 0.0;
+        for face in &self.faces {
+            for k in 1..face.len() - 1 {
+                let corner = |v: usize| self.points[face[v]] - origin;
+                volume += corner(0).dot(corner(k).cross(corner(k + 1)));
+            }
+        }
+        if volume < 0.0 {
+            for face in &mut self.faces {
+                face.reverse();
+            }
+        }
+    }
+
     /// The mirror image.
     pub fn mirrored(&self) -> Self {
         Self {

@@ -5,9 +5,11 @@
 use crate::vec3::{Vec3, lerp, v3};
 
 /// Centre of the left eyeball.
-pub const EYE: Vec3 = v3(33.5, 0.0, 56.5);
+pub const EYE: Vec3 = v3(34.0, 0.0, 54.5);
 /// Radius of the eyeball.
-pub const EYE_RADIUS: f64 = 23.0;
+pub const EYE_RADIUS: f64 = 25.0;
+/// Raises the whole torso, for the length of the neck.
+pub const TORSO_LIFT: f64 = 12.0;
 
 fn smooth_min(a: f64, b: f64, k: f64) -> f64 {
     let h = (k - (a - b).abs()).max(0.0) / k;
@@ -40,26 +42,34 @@ pub fn head(p: Vec3) -> f64 {
     // The half-space trick: everything paired is written once, for +X. The rounded modulus keeps the middle smooth.
     let p = v3((p.x * p.x + 0.6).sqrt(), p.y, p.z);
     let mut d = ellipsoid(p, v3(0.0, 36.0, -9.0), v3(76.0, 88.0, 91.0));
-    d = smooth_min(d, ellipsoid(p, v3(0.0, -14.0, 20.0), v3(66.0, 80.0, 62.0)), 22.0);
+    d = smooth_min(d, ellipsoid(p, v3(0.0, -14.0, 20.0), v3(64.0, 80.0, 62.0)), 22.0);
     // Jaw and chin: a soft heart shape.
-    d = smooth_min(d, cone(p, v3(44.0, -46.0, 2.0), v3(10.0, -88.0, 60.0), 15.0, 15.0), 26.0);
-    d = smooth_min(d, sphere(p, v3(0.0, -90.0, 71.0), 14.5), 16.0);
+    d = smooth_min(d, cone(p, v3(40.0, -43.0, 2.0), v3(5.5, -89.0, 63.0), 15.0, 12.5), 26.0);
+    d = smooth_min(d, sphere(p, v3(0.0, -91.0, 73.5), 13.0), 15.0);
+    // Between cheek and jaw: a full, young face.
+    d = smooth_min(d, cone(p, v3(33.0, -44.0, 42.0), v3(11.0, -77.0, 56.0), 22.5, 16.0), 16.0);
     // Apple of the cheek.
-    d = smooth_min(d, sphere(p, v3(38.0, -34.0, 53.0), 27.0), 20.0);
+    d = smooth_min(d, sphere(p, v3(37.0, -32.0, 52.5), 26.5), 26.0);
+    d = smooth_min(d, cone(p, v3(38.0, -28.0, 22.0), v3(21.0, -66.0, 38.0), 24.5, 17.0), 26.0);
     // Muzzle under the lips.
-    d = smooth_min(d, ellipsoid(p, v3(0.0, -66.0, 58.0), v3(29.0, 22.0, 29.0)), 16.0);
+    d = smooth_min(d, ellipsoid(p, v3(0.0, -66.0, 57.0), v3(29.0, 22.0, 28.0)), 16.0);
+    d = smooth_min(d, sphere(p, v3(0.0, -54.0, 73.5), 12.5), 10.0);
     // Brow ridge, hardly there.
     d = smooth_min(d, cone(p, v3(10.0, 22.0, 76.0), v3(46.0, 24.0, 60.0), 8.0, 8.0), 18.0);
     // Sockets, then the bulge of the closed lids within them.
-    d = smooth_max(d, -ellipsoid(p, v3(35.0, -1.0, 93.0), v3(24.0, 18.0, 17.0)), 14.0);
-    d = smooth_min(d, sphere(p, EYE, EYE_RADIUS + 2.4), 5.0);
+    d = smooth_max(d, -ellipsoid(p, v3(35.5, -1.0, 93.0), v3(25.0, 19.0, 17.0)), 14.0);
+    d = smooth_min(d, sphere(p, EYE, EYE_RADIUS + 2.4), 6.0);
+    // Between the eye's inner corner and the nose.
+    d = smooth_min(d, sphere(p, v3(11.5, -1.0, 70.0), 8.5), 7.0);
     // Nose: a slim bridge, a small round tip, soft wings.
-    d = smooth_min(d, cone(p, v3(0.0, 8.0, 76.0), v3(0.0, -37.0, 96.0), 5.5, 7.0), 11.0);
-    d = smooth_min(d, sphere(p, v3(0.0, -38.5, 97.5), 8.2), 7.0);
-    d = smooth_min(d, ellipsoid(p, v3(9.0, -42.0, 88.5), v3(5.6, 5.2, 7.5)), 5.0);
+    d = smooth_min(d, cone(p, v3(0.0, 8.0, 76.0), v3(0.0, -34.5, 93.6), 4.9, 6.4), 11.0);
+    // Its core: without it the smooth union leaves a hollow between tip and face.
+    d = smooth_min(d, cone(p, v3(0.0, -16.0, 82.0), v3(0.0, -40.0, 87.0), 6.0, 8.6), 7.0);
+    d = smooth_min(d, sphere(p, v3(0.0, -36.0, 96.8), 7.6), 7.0);
+    d = smooth_min(d, ellipsoid(p, v3(8.8, -40.5, 88.5), v3(5.2, 5.0, 7.8)), 5.0);
     // Neck, running out into the shoulders.
-    d = smooth_min(d, cone(p, v3(0.0, -60.0, -20.0), v3(0.0, -170.0, -34.0), 39.0, 39.0), 18.0);
-    d = smooth_min(d, cone(p, v3(0.0, -214.0, -36.0), v3(110.0, -236.0, -36.0), 40.0, 34.0), 50.0);
+    d = smooth_min(d, cone(p, v3(0.0, -60.0, -20.0), v3(0.0, -170.0, -34.0), 35.0, 34.5), 18.0);
+    d = smooth_min(d, cone(p, v3(0.0, -214.0, -36.0), v3(110.0, -236.0, -36.0), 38.0, 34.0), 26.0);
     d
 }
 
@@ -73,11 +83,11 @@ pub fn hair_body(p: Vec3) -> f64 {
 
 /// Chest and shoulders under the clothes.
 pub fn torso(p: Vec3) -> f64 {
-    let p = v3((p.x * p.x + 4.0).sqrt(), p.y, p.z);
-    let mut d = ellipsoid(p, v3(0.0, -275.0, -28.0), v3(112.0, 95.0, 72.0));
-    d = smooth_min(d, cone(p, v3(20.0, -212.0, -36.0), v3(118.0, -232.0, -36.0), 40.0, 38.0), 40.0);
-    d = smooth_min(d, cone(p, v3(122.0, -232.0, -36.0), v3(140.0, -330.0, -30.0), 38.0, 36.0), 20.0);
-    d = smooth_min(d, cone(p, v3(0.0, -150.0, -33.0), v3(0.0, -230.0, -34.0), 40.0, 46.0), 36.0);
+    let p = v3((p.x * p.x + 4.0).sqrt(), p.y - TORSO_LIFT, p.z);
+    let mut d = ellipsoid(p, v3(0.0, -275.0, -28.0), v3(108.0, 92.0, 70.0));
+    d = smooth_min(d, cone(p, v3(20.0, -212.0, -36.0), v3(106.0, -238.0, -36.0), 40.0, 37.0), 40.0);
+    d = smooth_min(d, cone(p, v3(108.0, -240.0, -36.0), v3(122.0, -330.0, -30.0), 37.0, 35.0), 20.0);
+    d = smooth_min(d, cone(p, v3(0.0, -150.0, -33.0), v3(0.0, -230.0, -34.0), 35.0, 44.0), 34.0);
     d
 }
 
@@ -130,6 +140,6 @@ mod tests {
 
     #[test]
     fn the_eyeballs_do_not_touch() {
-        assert!(EYE.x > EYE_RADIUS);
+        const { assert!(EYE.x > EYE_RADIUS) };
     }
 }

@@ -4,8 +4,7 @@
 //! sums to one, so left + right is exactly the symmetric shape and the two are mirror images.
 
 use crate::cage::{
-    self, Cage, EYE_MARGIN, EYE_POINTS, LIP_BODY, LIP_BORDER, LIP_SEAM, MOUTH_CORNER, MOUTH_HALF_WIDTH, MOUTH_POINTS,
-    MOUTH_Y, Tag,
+    self, Cage, EYE_MARGIN, LIP_BODY, LIP_BORDER, LIP_SEAM, MOUTH_CORNER, MOUTH_HALF_WIDTH, MOUTH_POINTS, MOUTH_Y, Tag,
 };
 use crate::names;
 use crate::sculpt::{self, EYE, EYE_RADIUS};
@@ -21,6 +20,8 @@ pub const JAW_SIDE: f64 = 8.0;
 pub const JAW_FORWARD: Vec3 = v3(0.0, 0.6, 7.0);
 /// Half-width of the band in the middle in which left and right shapes overlap.
 const SPLIT: f64 = 11.0;
+/// Where between the lips of an open jaw `mouthClose` brings them together: 0 at the upper, 1 at the lower.
+const MEET: f64 = 0.42;
 /// Least distance of any lid point from the eyeball.
 pub const LID_CLEARANCE: f64 = 0.35;
 
@@ -92,7 +93,14 @@ impl Point<'_> {
     /// 1 on the lips, fading over the skin around them; the inside follows, the throat does not.
     fn mouth_region(&self, reach: f64) -> f64 {
         let e = ((self.p.x / (30.0 * reach)).powi(2) + ((self.p.y - MOUTH_Y) / (20.0 * reach)).powi(2)).sqrt();
-        smoothstep(1.45, 0.55, e) * self.inside_fade()
+        // The nose holds still.
+        let nose = match self.tag {
+            Tag::Grid { .. } => {
+                1.0 - 0.85 * bell(((self.p.x / 17.0).powi(2) + ((self.p.y + 42.0) / 9.0).powi(2)).sqrt())
+            }
+            _ => 1.0,
+        };
+        smoothstep(1.45, 0.55, e) * nose * self.inside_fade()
     }
 
     fn inside_fade(&self) -> f64 {
@@ -150,7 +158,7 @@ impl Point<'_> {
             let middle = (std::f64::consts::PI * tau).sin().max(0.0);
             let lap = if upper { -1.6 } else { 0.5 } * middle.sqrt();
             let turn = (cage::lid_seam(tau) - open).to_degrees() + lap;
-            (turn, 0.0, if upper { 2.6 } else { 1.0 } * middle)
+            (turn, 0.0, if upper { 3.6 } else { 0.2 } * middle)
         })
     }
 
@@ -163,10 +171,11 @@ impl Point<'_> {
             (p, p + jaw_delta(p, jaw_weight(self.cage.tags[id], self.cage, p)))
         };
         let upper_j = j.min(MOUTH_POINTS - 1 - j);
-        let (_, up) = opened(upper_j);
-        let (_, low) = opened(MOUTH_POINTS - 1 - upper_j);
-        let meet = up.lerp(low, 0.42);
-        let to = meet - if j <= MOUTH_CORNER { up } else { low };
+        let (up_rest, up) = opened(upper_j);
+        let (low_rest, low) = opened(MOUTH_POINTS - 1 - upper_j);
+        // The two sides come to lie as they do at rest.
+        let between = (low - up) - (low_rest - up_rest);
+        let to = if j <= MOUTH_CORNER { between * MEET } else { between * (MEET - 1.0) };
         let share = match ring {
             0 => 0.0,
             1 => 0.16,
@@ -206,18 +215,18 @@ impl Point<'_> {
             "eyeLookIn" => self.lids(|tau, up| {
                 let middle = (std::f64::consts::PI * tau).sin().max(0.0);
                 let bulge = bell((tau - 0.32) / 0.22);
-                (if up { 1.8 } else { -1.0 } * (bulge - bell((tau - 0.75) / 0.2)), -6.5 * middle, 0.7 * bulge)
+                (if up { 1.8 } else { -1.0 } * (bulge - bell((tau - 0.75) / 0.2)), -9.0 * middle, 0.9 * bulge)
             }),
             "eyeLookOut" => self.lids(|tau, up| {
                 let middle = (std::f64::consts::PI * tau).sin().max(0.0);
                 let bulge = bell((tau - 0.68) / 0.22);
-                (if up { 1.8 } else { -1.0 } * (bulge - bell((tau - 0.25) / 0.2)), 6.5 * middle, 0.7 * bulge)
+                (if up { 1.8 } else { -1.0 } * (bulge - bell((tau - 0.25) / 0.2)), 9.0 * middle, 0.9 * bulge)
             }),
             "eyeSquint" => {
                 self.lids(|tau, up| {
                     let middle = (std::f64::consts::PI * tau).sin().max(0.0);
-                    if up { (-5.0 * middle, 0.0, 0.8 * middle) } else { (12.0 * middle, 0.0, 1.2 * middle) }
-                }) + v3(0.3, 2.6, 1.4) * spot(p, 36.0, -22.0, 18.0, 9.0)
+                    if up { (-5.0 * middle, 0.0, 1.3 * middle) } else { (12.0 * middle, 0.0, 0.1 * middle) }
+                }) + v3(0.3, 2.2, 0.8) * spot(p, 36.0, -22.0, 18.0, 9.0)
                     + v3(0.0, -1.2, 0.3) * spot(p, 36.0, 23.0, 18.0, 7.0)
             }
             "eyeWide" => {
@@ -231,8 +240,8 @@ impl Point<'_> {
             "mouthClose" => self.mouth_close(),
             "mouthFunnel" => {
                 let wide = self.mouth_region(1.15);
-                let open = (1.0 - (across * 0.8).powi(2)).max(0.0);
-                let mut d = v3(-p.x * 0.34, 0.0, 7.5 - 1.5 * across) * wide;
+                let open = (1.0 - (across * 0.9).powi(4)).max(0.0);
+                let mut d = v3(-p.x * 0.17, 0.0, 7.5 - 1.5 * across) * wide;
                 d += v3(0.0, upper * 4.2 - lower * 6.2, 0.0) * (region * open);
                 // Lips roll outwards into a trumpet.
                 if let Some((ring, _)) = self.lip_ring() {
@@ -248,10 +257,11 @@ impl Point<'_> {
             }
             "mouthPucker" => {
                 let wide = self.mouth_region(1.25);
-                let mut d = v3(-p.x * 0.52, 0.0, 9.0 - 4.0 * across.min(1.0).powi(2)) * wide;
+                let mut d = v3(-p.x * 0.40, 0.0, 9.0 - 4.0 * across.min(1.0).powi(2)) * wide;
                 if let Some((ring, t)) = self.lip_ring() {
                     let puff = if ring == LIP_BODY || ring == LIP_BORDER { 1.5 } else { 0.0 };
-                    d += v3(0.0, 0.9 * t.signum() * puff * (1.0 - across).max(0.0), 0.6 * puff);
+                    let middle = (1.0 - across).max(0.0);
+                    d += v3(0.0, if t > 0.0 { 0.7 } else { 0.5 } * puff * middle, 0.6 * puff);
                 }
                 // The corners come level with the middle.
                 d += v3(0.0, -1.0, 0.0) * (spot(p, MOUTH_HALF_WIDTH, MOUTH_Y, 8.0, 8.0) * self.inside_fade());
@@ -262,8 +272,8 @@ impl Point<'_> {
                 let lips = self.pull_of_corner(23.0, 19.0);
                 let cheek = spot(p, 39.0, -34.0, 15.0, 14.0) * self.inside_fade();
                 let fold = spot(p, 31.0, -56.0, 6.0, 11.0) * self.inside_fade();
-                let mut d = v3(6.3, 7.6, -4.6) * lips;
-                d += v3(1.4, 4.4, 3.6) * cheek;
+                let mut d = v3(9.0, 9.4, -6.0) * lips;
+                d += v3(1.4, 4.8, 3.8) * cheek;
                 d += v3(0.8, 0.4, -0.8) * fold;
                 // The middle of both lips is stretched thinner and flatter.
                 d += v3(0.0, -0.5 * upper + 0.9 * lower, -1.4) * (region * (1.0 - across).max(0.0));
@@ -281,8 +291,8 @@ impl Point<'_> {
             }
             "mouthDimple" => {
                 let lips = self.pull_of_corner(23.0, 15.0);
-                let mut d = v3(3.6, 0.9, -6.2) * lips;
-                d += v3(1.6, 0.8, 3.2) * (spot(p, 37.0, -58.0, 8.0, 12.0) * self.inside_fade());
+                let mut d = v3(4.6, 1.6, -7.0) * lips;
+                d += v3(2.0, 0.8, 4.0) * (spot(p, 37.0, -60.0, 8.0, 12.0) * self.inside_fade());
                 d += v3(0.0, -0.6 * upper + 0.6 * lower, -0.8) * (region * across.min(1.0));
                 d
             }
@@ -358,21 +368,21 @@ impl Point<'_> {
                     let (y, z) = match ring {
                         1 => (0.5, 0.0),
                         2 => (1.2, 0.4),
-                        3 => (2.2, 0.6),
-                        LIP_BORDER => (2.9, -1.2),
-                        LIP_BODY => (1.6, -3.2),
-                        LIP_SEAM => (0.0, -2.2),
+                        3 => (2.8, 1.0),
+                        LIP_BORDER => (4.0, -1.4),
+                        LIP_BODY => (2.2, -4.2),
+                        LIP_SEAM => (0.0, -3.0),
                         7 => (0.0, -1.4),
                         _ => (0.0, 0.0),
                     };
                     let sign = (t * 4.0).clamp(-1.0, 1.0);
                     d += v3(0.0, -y * sign, z) * side;
                 }
-                d += v3(1.2, 0.4, -1.6) * self.pull_of_corner(20.0, 14.0);
-                d + v3(0.6, -0.6, 2.0) * (spot(p, 29.0, -74.0, 8.0, 8.0) * self.inside_fade())
+                d += v3(1.8, 0.6, -2.6) * self.pull_of_corner(20.0, 14.0);
+                d + v3(0.8, -0.4, 3.2) * (spot(p, 29.0, -72.0, 8.0, 9.0) * self.inside_fade())
             }
             "mouthLowerDown" => {
-                let side = bell((across - 0.45) / 0.55);
+                let side = bell((across - 0.38) / 0.62);
                 let mut d = v3(0.6, -7.6, -0.8) * (region * lower * side);
                 d += v3(0.0, -1.6, 0.4) * (spot(p, 14.0, -86.0, 16.0, 9.0) * self.inside_fade());
                 if let Some((LIP_SEAM | LIP_BODY, t)) = self.lip_ring()
@@ -383,7 +393,7 @@ impl Point<'_> {
                 d
             }
             "mouthUpperUp" => {
-                let side = bell((across - 0.45) / 0.55);
+                let side = bell((across - 0.38) / 0.62);
                 let mut d = v3(0.5, 6.4, 0.6) * (region * upper * side);
                 d += v3(0.4, 2.2, 1.2) * (spot(p, 17.0, -49.0, 12.0, 9.0) * self.inside_fade());
                 if let Some((LIP_SEAM | LIP_BODY, t)) = self.lip_ring()
@@ -423,17 +433,17 @@ impl Point<'_> {
                 out * (10.5 * cheek * skin) + v3(0.0, 0.9 * upper - 0.7 * lower, 2.4) * (lips * skin)
             }
             "cheekSquint" => {
-                v3(0.6, 5.4, 3.8) * (spot(p, 38.0, -28.0, 15.0, 11.0) * self.inside_fade())
+                v3(0.8, 6.2, 4.2) * (spot(p, 38.0, -29.0, 16.0, 12.0) * self.inside_fade())
                     + self.lids(|tau, up| {
                         let middle = (std::f64::consts::PI * tau).sin().max(0.0);
-                        if up { (0.0, 0.0, 0.0) } else { (6.5 * middle, 0.0, 0.9 * middle) }
+                        if up { (0.0, 0.0, 0.0) } else { (8.0 * middle, 0.0, 0.0) }
                     })
             }
             "noseSneer" => {
-                let mut d = v3(0.4, 4.6, 0.8) * spot(p, 11.5, -43.0, 8.0, 8.5);
-                d += v3(0.6, 3.2, 1.6) * (spot(p, 16.0, -26.0, 9.0, 12.0));
-                d += v3(0.2, 3.0, 0.4) * (region * upper * bell((across - 0.5) / 0.4));
-                d += v3(-1.4, -2.0, 1.0) * spot(p, 11.0, 20.0, 9.0, 9.0);
+                let mut d = v3(0.8, 5.8, 0.8) * spot(p, 11.0, -43.0, 8.0, 8.5);
+                d += v3(0.4, 4.0, 2.6) * spot(p, 15.0, -26.0, 9.0, 11.0);
+                d += v3(0.2, 4.0, 0.6) * (region * upper * bell((across - 0.5) / 0.45));
+                d += v3(-1.8, -3.2, 1.4) * spot(p, 12.0, 24.0, 10.0, 10.0);
                 d
             }
             "tongueOut" => {
@@ -474,13 +484,8 @@ pub fn build(cage: &Cage) -> Vec<Vec<Vec3>> {
         (0..cage.points.len())
             .map(|v| {
                 let p = cage.points[v];
-                let left = Point { cage, p: v3(p.x.abs(), p.y, p.z), tag: cage.tags[v], jaw: jaw[v] };
-                let tag = match left.tag {
-                    // The lattice's border points around the eye belong to the lids' ring 0 only as lattice points.
-                    Tag::Eye { ring, j } => Tag::Eye { ring, j: j % EYE_POINTS },
-                    other => other,
-                };
-                let mut d = Point { tag, ..left }.symmetric(stem);
+                let here = Point { cage, p: v3(p.x.abs(), p.y, p.z), tag: cage.tags[v], jaw: jaw[v] };
+                let mut d = here.symmetric(stem);
                 if p.x < 0.0 {
                     d = d.mirrored();
                 } else if p.x == 0.0 {
@@ -496,7 +501,7 @@ pub fn build(cage: &Cage) -> Vec<Vec<Vec3>> {
                 let p = cage.points[v];
                 let here = Point { cage, p: v3(p.x.abs(), p.y, p.z), tag: cage.tags[v], jaw: jaw[v] };
                 if shape == "jaw" {
-                    v3(JAW_SIDE, 0.0, -0.02 * JAW_SIDE * p.x * 0.3) * jaw[v]
+                    v3(JAW_SIDE, 0.0, 0.0) * jaw[v]
                 } else {
                     let w = here.mouth_region(1.25);
                     // The lips slide around the barrel of the teeth.

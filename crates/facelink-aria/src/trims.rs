@@ -28,10 +28,12 @@ pub fn brows(face: &Face) -> Part {
     let mut left = Part::default();
     for i in 0..STEPS {
         let t = i as f64 / (STEPS - 1) as f64;
-        let x = lerp(12.0, 58.5, t);
-        let y = curve(&[(0.0, 24.5), (0.3, 28.6), (0.62, 32.0), (0.82, 30.6), (1.0, 25.2)], t);
-        let half = curve(&[(0.0, 1.6), (0.08, 3.0), (0.35, 3.7), (0.7, 2.8), (1.0, 0.35)], t);
-        let on = sculpt::cast(sculpt::head, v3(x * 0.6, y, 20.0), v3(x * 0.4, 0.0, 50.0));
+        let x = lerp(12.5, 57.5, t);
+        let y = curve(&[(0.0, 27.6), (0.25, 30.0), (0.58, 32.6), (0.82, 30.4), (1.0, 25.4)], t);
+        let half = curve(&[(0.0, 0.6), (0.06, 2.4), (0.16, 3.3), (0.35, 3.7), (0.7, 2.8), (1.0, 0.35)], t);
+        let from = v3(x * 1.5, y + 4.0, 130.0);
+        let towards = v3(x * 0.8, y, 50.0) - from;
+        let on = face.hit(from, towards).unwrap_or(v3(x, y, 84.0));
         let out = sculpt::gradient(sculpt::head, on);
         let ahead = v3(1.0, if t < 0.62 { 0.16 } else { -0.4 }, -0.5);
         let up = out.cross(ahead).cross(out).cross(out).normalized();
@@ -49,7 +51,7 @@ pub fn brows(face: &Face) -> Part {
     }
     left.faces.push((0..AROUND).collect());
     left.faces.push((0..AROUND).rev().map(|k| (STEPS - 1) * AROUND + k).collect());
-    orient(&mut left, v3(35.0, 28.0, 60.0));
+    left.face_outwards();
     let mut both = Part::default();
     let right = left.mirrored();
     both.append(left);
@@ -58,44 +60,54 @@ pub fn brows(face: &Face) -> Part {
     both
 }
 
-/// Turns all faces around if the part, which is closed about some inner point, was built inside out.
-fn orient(part: &mut Part, _near: Vec3) {
-    // The signed volume tells.
-    let mut volume = 0.0;
-    for face in &part.faces {
-        for k in 1..face.len() - 1 {
-            let (a, b, c) = (part.points[face[0]], part.points[face[k]], part.points[face[k + 1]]);
-            volume += a.dot(b.cross(c));
-        }
-    }
-    if volume < 0.0 {
-        for face in &mut part.faces {
-            face.reverse();
-        }
-    }
-}
+/// Rows of the wing that carries the upper lash line on past the outer corner.
+const WING: usize = 5;
+/// Rows before the outer corner at which the upper line leaves the margin for the wing.
+const LEAVE: usize = 3;
+/// Length of the wing.
+const WING_LENGTH: f64 = 8.0;
 
-/// The lash line of one lid margin, built from the margin's points so that it turns with the lid.
+/// The lash line of one lid margin, built from the margin's points so that it turns with the lid. Three points a row:
+/// foot, tip, top.
 fn lash_line(margin: &[Vec3], upper: bool) -> Vec<Vec3> {
     let last = margin.len() - 1;
-    let mut out = Vec::new();
-    for (i, &b) in margin.iter().enumerate() {
-        let tau = i as f64 / last as f64;
+    let frame = |b: Vec3| {
         let away = (b - EYE).normalized();
-        // Up along the ball's meridian, and along the margin towards the outer corner.
+        // Along the margin towards the outer corner, and up along the ball's meridian.
         let side = v3(0.0, 1.0, 0.0).cross(away).normalized();
-        let up = away.cross(side).normalized();
-        let up = if upper { up } else { -up };
-        let length = if upper {
-            curve(&[(0.0, 0.3), (0.15, 1.3), (0.45, 2.7), (0.75, 4.2), (0.92, 5.4), (1.0, 6.0)], tau)
+        (away, side, away.cross(side).normalized())
+    };
+    let mut out = Vec::new();
+    let leave = if upper { last - LEAVE } else { last };
+    for (i, &b) in margin.iter().enumerate().take(leave + 1) {
+        let tau = i as f64 / last as f64;
+        let (away, side, up) = frame(b);
+        if upper {
+            let height = curve(&[(0.0, 0.3), (0.2, 1.5), (0.5, 3.3), (0.8, 4.6), (1.0, 4.0)], tau);
+            out.push(b - up * (0.16 * height) - away * 0.3);
+            out.push(b + up * (0.62 * height) + away * (0.25 + 0.46 * height) + side * (0.35 * height * tau));
+            out.push(b + up * (0.42 * height) + away * (0.1 + 0.12 * height));
         } else {
-            curve(&[(0.0, 0.1), (0.4, 0.3), (0.75, 1.0), (0.95, 1.5), (1.0, 1.0)], tau)
-        };
-        let sweep = length * if upper { 1.0 * smoothstep(0.35, 1.0, tau) } else { 0.5 * smoothstep(0.4, 1.0, tau) };
-        let body = if upper { curve(&[(0.0, 0.4), (0.3, 0.9), (0.7, 1.25), (1.0, 1.0)], tau) } else { 0.25 };
-        out.push(b - up * (body * 0.55) - away * 0.25);
-        out.push(b + away * (length * 0.62 + 0.3) + up * (length * 0.42) + side * sweep);
-        out.push(b + up * body + away * 0.12);
+            // Only the outer part of the lower line shows.
+            let height = 0.75 * smoothstep(0.35, 0.95, tau);
+            let lift = -0.3 + 0.4 * smoothstep(0.3, 0.7, tau);
+            out.push(b + up * (0.2 * height) - away * 0.3);
+            out.push(b - up * (0.5 * height) + away * (lift + 0.5 * height));
+            out.push(b - up * height + away * lift);
+        }
+    }
+    if upper {
+        let (away, side, up) = frame(margin[leave]);
+        for k in 1..=WING {
+            let t = k as f64 / WING as f64;
+            let reach = side * (WING_LENGTH * t) + up * (WING_LENGTH * (0.34 * t * t - 0.12 * t));
+            // The wing keeps to the ball's curve, a little off the skin.
+            let b = EYE + (margin[leave] + reach - EYE).normalized() * ((margin[leave] - EYE).length() + 0.5 * t);
+            let height = 4.3 * (1.0 - t).powf(0.8) + 0.1;
+            out.push(b - up * (0.16 * height) - away * 0.3);
+            out.push(b + up * (0.62 * height) + away * (0.25 + 0.46 * height) + side * (0.33 * height));
+            out.push(b + up * (0.42 * height) + away * (0.1 + 0.12 * height));
+        }
     }
     out
 }
@@ -127,9 +139,16 @@ pub fn lashes(face: &Face) -> Part {
     let mut part = Part::default();
     for mirrored in [false, true] {
         let points = build(None, mirrored);
-        let rows = points.len() / 3 / 2;
+        // Both chains have the margin's rows; the upper one, first, has the wing's too.
+        let lower_rows = (points.len() / 3 + LEAVE - WING) / 2;
         for chain in 0..2 {
-            let base = part.points.len() + chain * rows * 3;
+            let upper_rows = lower_rows - LEAVE + WING;
+            let base = part.points.len() + chain * upper_rows * 3;
+            let rows = if chain == 0 { upper_rows } else { lower_rows };
+            // Caps at both ends.
+            let last = base + (rows - 1) * 3;
+            part.faces.push(vec![base, base + 1, base + 2]);
+            part.faces.push(vec![last, last + 2, last + 1]);
             for r in 0..rows - 1 {
                 for c in 0..3 {
                     let d = (c + 1) % 3;
@@ -142,7 +161,10 @@ pub fn lashes(face: &Face) -> Part {
                 }
             }
         }
-        part.colours.extend(points.iter().map(|_| palette::opaque(palette::LASH)));
+        part.colours.extend((0..points.len()).map(|i| {
+            let lower = if i < (lower_rows - LEAVE + WING) * 3 { 0.0 } else { 0.45 };
+            palette::opaque(mix(palette::LASH, palette::LID, lower))
+        }));
         part.points.extend(points);
     }
     let rest = part.points.clone();
@@ -177,9 +199,9 @@ pub fn nostrils(face: &Face) -> Part {
     const AROUND: usize = 14;
     const RINGS: usize = 4;
     let mut left = Part::default();
-    let centre = v3(5.6, -46.6, 92.5);
-    let on = sculpt::project(sculpt::head, centre);
-    let out = sculpt::gradient(sculpt::head, on);
+    let centre = v3(5.1, -41.8, 93.0);
+    let out = v3(0.22, -0.72, 0.66).normalized();
+    let on = face.hit(centre + out * 15.0, -out).unwrap_or(centre);
     let side = v3(0.94, 0.0, -0.34);
     let side = (side - out * side.dot(out)).normalized();
     let up = out.cross(side).normalized();
@@ -190,8 +212,8 @@ pub fn nostrils(face: &Face) -> Part {
         for k in 0..AROUND {
             let (sin, cos) = (TAU * k as f64 / AROUND as f64).sin_cos();
             let p = on + side * (3.1 * r * cos) + up * ((1.55 + 0.35 * cos) * r * sin);
-            let q = sculpt::project(sculpt::head, p);
-            left.points.push(q + out * (0.22 * (PI * 0.5 * r).cos() + 0.05 - 0.25 * r.powi(6)));
+            let q = face.hit(p + out * 15.0, -out).unwrap_or(p);
+            left.points.push(q + out * (0.22 * (PI * 0.5 * r).cos() + 0.06 - 0.16 * r.powi(6)));
             left.colours.push(palette::opaque(mix(palette::NOSTRIL, palette::SHADE, bell((1.0 - r) / 0.3) * 0.6)));
         }
     }

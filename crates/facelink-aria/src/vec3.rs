@@ -48,11 +48,6 @@ impl Vec3 {
         if length > 1e-12 { self * (1.0 / length) } else { v3(0.0, 1.0, 0.0) }
     }
 
-    /// Component-wise product.
-    pub fn scale(self, by: Self) -> Self {
-        v3(self.x * by.x, self.y * by.y, self.z * by.z)
-    }
-
     /// Linear interpolation.
     pub fn lerp(self, to: Self, t: f64) -> Self {
         self + (to - self) * t
@@ -71,6 +66,7 @@ impl Vec3 {
     }
 
     /// Whether every component is a number.
+    #[cfg(test)]
     pub fn is_finite(self) -> bool {
         self.x.is_finite() && self.y.is_finite() && self.z.is_finite()
     }

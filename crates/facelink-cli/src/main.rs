@@ -1,1 +1,75 @@
-fn main() {}
+//! The `facelink` command: receive and send live faces without a game engine.
+
+mod listen;
+mod send;
+mod stop;
+mod table;
+
+use std::{io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use facelink::link::LinkError;
+use tracing_subscriber::EnvFilter;
+
+/// Live faces on the command line: receive them, or send a synthetic one.
+#[derive(Debug, Parser)]
+#[command(name = "facelink", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(args_override_self = true)]
+    Listen(listen::Args),
+    #[command(args_override_self = true)]
+    Send(send::Args),
+}
+
+/// Why the command failed, in words for the person who ran it.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("cannot write the output: {0}")]
+    Output(io::Error),
+    #[error("cannot watch for Ctrl-C: {0}")]
+    Signals(io::Error),
+    #[error("cannot start the background runtime: {0}")]
+    Runtime(io::Error),
+    #[error("{0}")]
+    Plain(String),
+}
+
+fn main() -> ExitCode {
+    // Usage errors end here, with 2.
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("facelink=error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let done = match cli.command {
+        Command::Listen(args) => listen::run(args),
+        Command::Send(args) => send::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has had enough: no failure of ours.
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("facelink: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -35,6 +35,8 @@ const SILENT: Duration = Duration::from_secs(1);
 /// A newer connection takes a subject over at once; an older one only when the newer has been silent for this long.
 const TAKE_BACK: Duration = Duration::from_secs(1);
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
+/// A new sender's first figures tell of its start, not of its link.
+const RATE_WARM_UP: Duration = Duration::from_secs(2);
 
 /// Identifies one connection or UDP source inside the hub; grows with time.
 pub(super) type ConnectionKey = u64;
@@ -104,6 +106,8 @@ struct Subject {
     address: Option<SocketAddr>,
     connection_id: Arc<str>,
     state: SubjectState,
+    /// When its present sender took it up.
+    since: Instant,
     last: Instant,
     rate: RateMeter,
     jitter: JitterMeter,
@@ -163,6 +167,20 @@ struct Table {
     next_connection: ConnectionKey,
     next_subject: u64,
     last_rate: Option<Instant>,
+    adaptive: Adaptive,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Adaptive {
+    enabled: bool,
+    min_fps: f32,
+    max_fps: f32,
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self { enabled: true, min_fps: 15.0, max_fps: 60.0 }
+    }
 }
 
 #[derive(Debug)]
@@ -181,10 +199,11 @@ pub(super) struct Hub {
 
 impl Hub {
     pub fn new(config: EndpointConfig, now: Instant) -> Self {
+        let adaptive = Adaptive { enabled: config.adaptive_fps, min_fps: config.min_fps, max_fps: config.max_fps };
         Self {
             config,
             started: now,
-            table: Mutex::default(),
+            table: Mutex::new(Table { adaptive, ..Table::default() }),
             frames: crossbeam_channel::bounded(FRAME_QUEUE),
             events: crossbeam_channel::bounded(EVENT_QUEUE),
             publish: broadcast::channel(64).0,
@@ -313,7 +332,7 @@ impl Hub {
                 table.next_subject += 1;
                 let id = SubjectId(table.next_subject);
                 let name: Arc<str> = update.subject.into();
-                let controller = GuideLaw::new(self.config.min_fps, self.config.max_fps);
+                let controller = GuideLaw::new(table.adaptive.min_fps, table.adaptive.max_fps);
                 table.by_name.insert(name.clone(), id);
                 table.subjects.insert(
                     id,
@@ -326,6 +345,7 @@ impl Hub {
                         address: connection.address,
                         connection_id: connection.id.clone(),
                         state: SubjectState::default(),
+                        since: now,
                         last: now,
                         rate: RateMeter::default(),
                         jitter: JitterMeter::default(),
@@ -350,6 +370,7 @@ impl Hub {
             subject.address = connection.address;
             subject.connection_id = connection.id.clone();
             subject.told_fps = f32::NAN;
+            subject.since = now;
             // The new sender counts and keeps time by itself.
             subject.state.restart_count();
             subject.jitter = JitterMeter::default();
@@ -463,7 +484,11 @@ impl Hub {
                 table.last_rate = Some(now);
             }
             for subject in table.subjects.values_mut() {
-                if due && self.config.adaptive_fps && now.saturating_duration_since(subject.last) < SILENT {
+                if due
+                    && table.adaptive.enabled
+                    && now.saturating_duration_since(subject.last) < SILENT
+                    && now.saturating_duration_since(subject.since) >= RATE_WARM_UP
+                {
                     let report = subject.report();
                     subject.controller.update(&report);
                 }
@@ -480,6 +505,15 @@ impl Hub {
         }
         for (session, fps) in told {
             session.tell_rate(fps);
+        }
+    }
+
+    /// Changes the adaptive rate's settings; every sender starts again at the highest rate.
+    pub fn set_adaptive(&self, enabled: bool, min_fps: f32, max_fps: f32) {
+        let mut table = self.table.lock();
+        table.adaptive = Adaptive { enabled, min_fps, max_fps };
+        for subject in table.subjects.values_mut() {
+            subject.controller = Box::new(GuideLaw::new(min_fps, max_fps));
         }
     }
 

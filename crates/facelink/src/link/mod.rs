@@ -281,6 +281,11 @@ impl Endpoint {
         self.hub.set_rate(subject, fps);
     }
 
+    /// Changes the adaptive rate: whether it is on, and between which rates it moves, frames a second.
+    pub fn set_adaptive_fps(&self, enabled: bool, min_fps: f32, max_fps: f32) {
+        self.hub.set_adaptive(enabled, min_fps, max_fps);
+    }
+
     /// Handle of the runtime, for a [`Client`] in the same process.
     pub fn runtime(&self) -> Option<&Handle> {
         self.runtime.as_ref().map(Runtime::handle)

@@ -32,6 +32,8 @@ use crate::{
 pub(super) const OUT_QUEUE: usize = 64;
 /// `error` messages a second that one connection gets; the rest are counted.
 const ERRORS_PER_SECOND: u32 = 20;
+/// Weight of one ping in the average round trip.
+const RTT_WEIGHT: f32 = 0.3;
 /// A sender's clock further off than this is not set to the time of day.
 const PLAUSIBLE_LATENCY_MS: f64 = 5000.0;
 
@@ -170,8 +172,9 @@ impl Session {
         self.state.lock().publishing = false;
     }
 
+    /// A ping came back. They come once a second, and the first ones while a page is still busy loading.
     pub fn record_rtt(&self, rtt_ms: f32) {
-        self.state.lock().rtt_ms.record(rtt_ms);
+        self.state.lock().rtt_ms.record_weighted(rtt_ms, RTT_WEIGHT);
     }
 
     /// Queues a message that must not be lost lightly: the WebSocket first.
@@ -397,7 +400,7 @@ impl Session {
         let Some(sent) = pong.t.filter(|sent| (0.0..60_000.0).contains(&(now - sent))) else { return };
         let rtt = now - sent;
         let mut state = self.state.lock();
-        state.rtt_ms.record(rtt as f32);
+        state.rtt_ms.record_weighted(rtt as f32, RTT_WEIGHT);
         if let Some(theirs) = pong.client_time {
             // The shortest trip tells the clock best; an old one is forgotten slowly, for clocks drift.
             let best = state.clock.map_or(f64::INFINITY, |(_, best)| best * 1.02 + 0.05);
@@ -556,4 +559,96 @@ pub(super) fn values_json(frame: &FaceFrame) -> (Value, Option<Value>) {
 /// Time of day, Unix milliseconds.
 pub(super) fn unix_ms() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        link::EndpointConfig,
+        performer::Performance,
+        wire::{json::write_arkit_data, llf},
+    };
+
+    /// Feeds 400 frames, then measures another 400: allocations of the whole way from bytes to the engine's channel.
+    fn allocations(mut feed: impl FnMut(u64), hub: &Hub) -> u64 {
+        let mut run = |frames: std::ops::Range<u64>| {
+            for i in frames {
+                feed(i);
+                assert!(hub.frames().try_recv().is_ok(), "frame {i} did not come through");
+            }
+        };
+        run(0..400);
+        allocation_counter::measure(|| run(400..800)).count_total
+    }
+
+    #[test]
+    fn a_frame_costs_no_allocation_from_bytes_to_the_engine() {
+        let performance = Performance::new(7);
+        let start = Instant::now();
+        let at = |i: u64| start + Duration::from_micros(16_667 * i);
+        let hub =
+            Arc::new(Hub::new(EndpointConfig { max_messages_per_second: 1e6, ..EndpointConfig::default() }, start));
+        let counters = Arc::new(Counters::default());
+        let key = hub.connect(SourceKind::WebSocket, "id".into(), None, counters.clone(), start).expect("room");
+        let session = Session::new(&hub, key, "id".into(), None, counters, true);
+
+        let frames: Vec<FaceFrame> = (0..800).map(|i| performance.frame_at(Duration::from_millis(16 * i))).collect();
+        let mut decoder = Decoder::default();
+        let json: Vec<String> = frames
+            .iter()
+            .map(|frame| {
+                let mut frame = frame.clone();
+                frame.channels.push(crate::Channel { name: "tail".into(), value: 0.5 });
+                let mut text = String::new();
+                write_arkit_data(&mut text, &frame, Some("Ann"), None);
+                text
+            })
+            .collect();
+        let by_json = allocations(
+            |i| {
+                let actions = session.on_text(&mut decoder, Lane::WebSocket, &json[i as usize], at(i));
+                assert!(actions.is_empty(), "{actions:?}");
+            },
+            &hub,
+        );
+        let binary: Vec<Vec<u8>> = frames
+            .iter()
+            .map(|frame| {
+                let mut bytes = Vec::new();
+                float32::encode_61(frame, &mut bytes);
+                bytes
+            })
+            .collect();
+        let by_floats =
+            allocations(|i| assert!(session.on_binary(Lane::DataChannel, &binary[i as usize], at(i)).is_empty()), &hub);
+        let profile = llf::LlfProfile::default();
+        let packets: Vec<Vec<u8>> = frames
+            .iter()
+            .enumerate()
+            .map(|(i, frame)| {
+                let mut bytes = Vec::new();
+                let packet = llf::LlfPacket::new("device", "iPhone", i as i32, frame.clone());
+                llf::encode(&packet, &profile, &mut bytes).expect("encodes");
+                bytes
+            })
+            .collect();
+        let by_phone = allocations(
+            |i| {
+                let packet = llf::decode(&packets[i as usize], &profile).expect("decodes");
+                let update = Update {
+                    key,
+                    kind: SourceKind::LiveLinkFace,
+                    subject: packet.subject,
+                    frame: Some(&packet.frame),
+                    unix_ms: None,
+                    latency_ms: None,
+                    viseme: None,
+                };
+                hub.ingest(&update, at(i)).expect("taken");
+            },
+            &hub,
+        );
+        assert_eq!((by_json, by_floats, by_phone), (0, 0, 0));
+    }
 }

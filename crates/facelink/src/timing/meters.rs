@@ -148,10 +148,15 @@ impl LossMeter {
 pub struct Average(Option<f32>);
 
 impl Average {
-    /// Adds a sample with a weight of 1/16; anything that is not finite is ignored.
+    /// Adds a sample with a weight of 1/16, for what comes with every frame; anything that is not finite is ignored.
     pub fn record(&mut self, sample: f32) {
+        self.record_weighted(sample, 1.0 / 16.0);
+    }
+
+    /// Adds a sample with a weight of its own, `0..=1`.
+    pub fn record_weighted(&mut self, sample: f32, weight: f32) {
         if sample.is_finite() {
-            self.0 = Some(self.0.map_or(sample, |mean| mean + (sample - mean) / 16.0));
+            self.0 = Some(self.0.map_or(sample, |mean| mean + (sample - mean) * weight));
         }
     }
 

@@ -244,7 +244,7 @@ impl Decoder {
 
     /// Whether no new channel name would be taken any more.
     pub fn is_full(&self) -> bool {
-        self.names.0.len() >= MAX_NAMES
+        self.names.names.len() >= MAX_NAMES
     }
 
     /// Reads one message.
@@ -288,6 +288,10 @@ fn shorten(text: &str) -> String {
 
 /// Refuses nesting bombs before anything recursive sees them.
 fn check_depth(text: &str) -> Result<(), JsonError> {
+    // Nearly every message: fewer brackets than would be too deep, however they nest.
+    if text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() <= MAX_DEPTH {
+        return Ok(());
+    }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
         if in_string {
@@ -314,8 +318,19 @@ fn check_depth(text: &str) -> Result<(), JsonError> {
     Ok(())
 }
 
+/// The `type` where it comes first and holds no escapes, as most senders write it.
+fn leading_kind(text: &str) -> Option<&str> {
+    let rest = text.trim_ascii_start().strip_prefix('{')?.trim_ascii_start().strip_prefix("\"type\"")?;
+    let rest = rest.trim_ascii_start().strip_prefix(':')?.trim_ascii_start().strip_prefix('"')?;
+    let (kind, _) = rest.split_once('"')?;
+    kind.bytes().all(|byte| byte != b'\\' && byte >= 0x20).then_some(kind)
+}
+
 /// The `type` decides how the other fields are read, and may come last: so it is looked for first.
 fn read_kind(text: &str) -> Result<Option<Cow<'_, str>>, JsonError> {
+    if let Some(kind) = leading_kind(text) {
+        return Ok(Some(Cow::Borrowed(kind)));
+    }
     struct Probe;
     impl<'de> Visitor<'de> for Probe {
         type Value = Option<Cow<'de, str>>;
@@ -331,7 +346,7 @@ fn read_kind(text: &str) -> Result<Option<Cow<'_, str>>, JsonError> {
                     let Text(name) = map.next_value().map_err(|error| at("type", &error))?;
                     kind = Some(name);
                 } else {
-                    map.next_value::<IgnoredAny>()?;
+                    map.next_value::<Skip>()?;
                 }
             }
             Ok(kind)
@@ -615,6 +630,58 @@ impl<'de> Visitor<'de> for FieldsVisitor<'_, 'de> {
     }
 }
 
+/// Any value, passed over. Unlike [`IgnoredAny`] it does not make `serde_json` allocate for nested values; it recurses
+/// instead, which [`check_depth`] has bounded.
+struct Skip;
+
+impl<'de> Deserialize<'de> for Skip {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SkipVisitor;
+        impl<'de> Visitor<'de> for SkipVisitor {
+            type Value = Skip;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Skip, E> {
+                Ok(Skip)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Skip, E> {
+                Ok(Skip)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Skip, E> {
+                Ok(Skip)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Skip, E> {
+                Ok(Skip)
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Skip, E> {
+                Ok(Skip)
+            }
+
+            fn visit_unit<E>(self) -> Result<Skip, E> {
+                Ok(Skip)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Skip, A::Error> {
+                while seq.next_element::<Skip>()?.is_some() {}
+                Ok(Skip)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Skip, A::Error> {
+                while map.next_entry::<Text<'de>, Skip>()?.is_some() {}
+                Ok(Skip)
+            }
+        }
+        deserializer.deserialize_any(SkipVisitor)
+    }
+}
+
 /// A string, borrowed where it holds no escapes.
 struct Text<'a>(Cow<'a, str>);
 
@@ -758,18 +825,35 @@ impl Resolved {
 
 /// Names that this connection used, resolved once.
 #[derive(Debug, Default)]
-struct NameTable(HashMap<Box<str>, Resolved>);
+struct NameTable {
+    names: Vec<(Box<str>, Resolved)>,
+    places: HashMap<Box<str>, usize>,
+    /// Senders write their names in the same order every time: the next one is most likely this.
+    expected: usize,
+}
 
 impl NameTable {
     fn resolve(&mut self, name: &str) -> Result<&Resolved, String> {
-        if !self.0.contains_key(name) {
-            check_name(name)?;
-            if self.0.len() >= MAX_NAMES {
-                return Err(format!("more than {MAX_NAMES} different names on one connection"));
-            }
-            self.0.insert(name.into(), Resolved::of(name));
+        let place = match self.names.get(self.expected) {
+            Some((expected, _)) if **expected == *name => self.expected,
+            _ => match self.places.get(name) {
+                Some(place) => *place,
+                None => self.add(name)?,
+            },
+        };
+        self.expected = if place + 1 < self.names.len() { place + 1 } else { 0 };
+        self.names.get(place).map(|(_, resolved)| resolved).ok_or_else(String::new)
+    }
+
+    fn add(&mut self, name: &str) -> Result<usize, String> {
+        check_name(name)?;
+        if self.names.len() >= MAX_NAMES {
+            return Err(format!("more than {MAX_NAMES} different names on one connection"));
         }
-        self.0.get(name).ok_or_else(String::new)
+        let place = self.names.len();
+        self.places.insert(name.into(), place);
+        self.names.push((name.into(), Resolved::of(name)));
+        Ok(place)
     }
 }
 

@@ -1,0 +1,458 @@
+//! `facelink listen`: the receivers of the plugin, without Bevy.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    io::{self, IsTerminal, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    str::FromStr,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, select_biased, tick};
+use facelink::{
+    Blendshape, FaceFrame,
+    link::{
+        DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LostReason, SourceKind, SubjectFrame,
+        SubjectId, UDP_JSON_PORT,
+    },
+};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use crate::{
+    Error,
+    stop::stop_signal,
+    table::{Table, printable},
+};
+
+/// Receive faces and show them: a live table in a terminal, or one JSON object a line.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    bind: IpAddr,
+    /// Listen on every address of this machine; peers need the token.
+    #[arg(long, conflicts_with = "bind")]
+    lan: bool,
+    /// Port of HTTP, WebSocket and WebRTC signalling; 0 picks a free one, as for the ports below.
+    #[arg(long, default_value_t = DEFAULT_PORT)]
+    port: u16,
+    /// Port of the Live Link Face app, or `off`.
+    #[arg(long, value_name = "PORT", default_value_t = UdpPort(Some(LIVE_LINK_FACE_PORT)))]
+    live_link_face: UdpPort,
+    /// Port of JSON datagrams, or `off`.
+    #[arg(long, value_name = "PORT", default_value_t = UdpPort(Some(UDP_JSON_PORT)))]
+    udp_json: UdpPort,
+    /// Pairing token for peers beyond this machine; made up if none is given. The UDP ports have none.
+    #[arg(long, value_parser = token)]
+    token: Option<String>,
+    /// Take mouthLeft and mouthRight from Live Link Face as they arrive, instead of exchanging them.
+    #[arg(long)]
+    no_mouth_swap: bool,
+    /// Write one JSON object a line, for other programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A port that can be done without.
+#[derive(Clone, Copy, Debug)]
+struct UdpPort(Option<u16>);
+
+impl FromStr for UdpPort {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self(None)),
+            _ => text.parse().map(|port| Self(Some(port))).map_err(|_| "expected a port from 0 to 65535, or `off`"),
+        }
+    }
+}
+
+impl fmt::Display for UdpPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(port) => port.fmt(f),
+            None => f.write_str("off"),
+        }
+    }
+}
+
+fn token(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("an empty token would let everybody in".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// A token to read from one screen and type into another: 50 random bits, no letters that look alike.
+fn new_token() -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    // The low 62 bits of a version 4 UUID are all random.
+    let bits = uuid::Uuid::new_v4().as_u128();
+    (0..10).map(|place| char::from(LETTERS[(bits >> (5 * place)) as usize % LETTERS.len()])).collect()
+}
+
+/// One line of `--json`.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line<'a> {
+    Listening {
+        http: SocketAddr,
+        live_link_face: Option<SocketAddr>,
+        udp_json: Option<SocketAddr>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token: Option<&'a str>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        unavailable: Vec<&'a str>,
+    },
+    Connected {
+        connection_id: &'a str,
+        source: SourceKind,
+        address: Option<SocketAddr>,
+    },
+    SubjectAppeared {
+        subject: &'a str,
+        source: SourceKind,
+        address: Option<SocketAddr>,
+    },
+    Frame {
+        subject: &'a str,
+        source: SourceKind,
+        tracked: bool,
+        frame: u64,
+        blendshapes: Weights<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        head: Option<Head>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gaze: Option<Gaze>,
+    },
+    SubjectLost {
+        subject: &'a str,
+        reason: LostReason,
+    },
+    Disconnected {
+        connection_id: &'a str,
+        reason: &'a str,
+    },
+}
+
+#[derive(Serialize)]
+struct Head {
+    rotation: [f32; 4],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<[f32; 3]>,
+}
+
+/// Yaw and pitch of each eye, radians.
+#[derive(Serialize)]
+struct Gaze {
+    left: [f32; 2],
+    right: [f32; 2],
+}
+
+/// The given weights by name.
+struct Weights<'a>(&'a FaceFrame);
+
+impl Serialize for Weights<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for shape in Blendshape::ALL {
+            if let Some(weight) = self.0.get(shape) {
+                map.serialize_entry(shape.name(), &weight)?;
+            }
+        }
+        for channel in &self.0.channels {
+            map.serialize_entry(&*channel.name, &channel.value)?;
+        }
+        map.end()
+    }
+}
+
+/// Where events and frames are shown.
+trait Show {
+    fn event(&mut self, event: &LinkEvent) -> Result<(), Error>;
+    fn frame(&mut self, frame: &SubjectFrame) -> Result<(), Error>;
+    fn tick(&mut self, endpoint: &Endpoint) -> Result<(), Error>;
+}
+
+pub fn run(args: Args) -> Result<(), Error> {
+    let stop = stop_signal()?;
+    let bind = if args.lan { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { args.bind };
+    let token = args.token.or_else(|| (!bind.is_loopback()).then(new_token));
+    let endpoint = Endpoint::start(EndpointConfig {
+        bind,
+        port: args.port,
+        live_link_face: args.live_link_face.0,
+        udp_json: args.udp_json.0,
+        swap_mouth_left_right: !args.no_mouth_swap,
+        token: token.clone(),
+        ..EndpointConfig::default()
+    })?;
+    for port in endpoint.unavailable() {
+        eprintln!("facelink: {}", port.message);
+    }
+    if args.json {
+        let mut json = Json { out: io::stdout(), counts: HashMap::new() };
+        json.listening(&endpoint, token.as_deref())?;
+        watch(&endpoint, &stop, Duration::from_secs(1), &mut json)
+    } else {
+        introduce(&endpoint, token.as_deref()).map_err(Error::Output)?;
+        if io::stdout().is_terminal() {
+            watch(&endpoint, &stop, Duration::from_millis(150), &mut Live { table: Table::new() })
+        } else {
+            watch(&endpoint, &stop, Duration::from_secs(1), &mut Plain { out: io::stdout() })
+        }
+    }
+}
+
+fn watch(endpoint: &Endpoint, stop: &Receiver<()>, period: Duration, show: &mut dyn Show) -> Result<(), Error> {
+    let ticks = tick(period);
+    loop {
+        // In this order: a subject appears before its first frame.
+        select_biased! {
+            recv(stop) -> _ => return Ok(()),
+            recv(ticks) -> _ => show.tick(endpoint)?,
+            recv(endpoint.events()) -> event => match event {
+                Ok(event) => show.event(&event)?,
+                Err(_) => return Ok(()),
+            },
+            recv(endpoint.frames()) -> frame => match frame {
+                Ok(frame) => {
+                    for event in endpoint.events().try_iter() {
+                        show.event(&event)?;
+                    }
+                    show.frame(&frame)?;
+                }
+                Err(_) => return Ok(()),
+            },
+        }
+    }
+}
+
+/// `--json`.
+struct Json<W> {
+    out: W,
+    /// Frames so far of the subjects whose senders do not number them.
+    counts: HashMap<SubjectId, u64>,
+}
+
+impl<W: Write> Json<W> {
+    fn line(&mut self, line: &Line<'_>) -> Result<(), Error> {
+        let mut text = serde_json::to_vec(line).map_err(|error| Error::Output(error.into()))?;
+        text.push(b'\n');
+        self.out.write_all(&text).and_then(|()| self.out.flush()).map_err(Error::Output)
+    }
+
+    fn listening(&mut self, endpoint: &Endpoint, token: Option<&str>) -> Result<(), Error> {
+        let addresses = endpoint.addresses();
+        self.line(&Line::Listening {
+            http: addresses.http,
+            live_link_face: addresses.live_link_face,
+            udp_json: addresses.udp_json,
+            token,
+            unavailable: endpoint.unavailable().iter().map(|port| port.message.as_str()).collect(),
+        })
+    }
+}
+
+impl<W: Write> Show for Json<W> {
+    fn event(&mut self, event: &LinkEvent) -> Result<(), Error> {
+        match event {
+            LinkEvent::Connected { connection_id, source, address } => {
+                self.line(&Line::Connected { connection_id, source: *source, address: *address })
+            }
+            LinkEvent::SubjectAppeared { name, source, address, .. } => {
+                self.line(&Line::SubjectAppeared { subject: name, source: *source, address: *address })
+            }
+            LinkEvent::SubjectLost { id, name, reason } => {
+                self.counts.remove(id);
+                self.line(&Line::SubjectLost { subject: name, reason: *reason })
+            }
+            LinkEvent::Disconnected { connection_id, reason } => {
+                self.line(&Line::Disconnected { connection_id, reason })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn frame(&mut self, subject: &SubjectFrame) -> Result<(), Error> {
+        let count = self.counts.entry(subject.id).or_insert(0);
+        let number = subject.frame.sequence.unwrap_or(*count);
+        *count += 1;
+        self.line(&Line::Frame {
+            subject: &subject.name,
+            source: subject.source,
+            tracked: subject.frame.tracked,
+            frame: number,
+            blendshapes: Weights(&subject.frame),
+            head: subject.frame.head.map(|head| Head { rotation: head.rotation, position: head.position }),
+            gaze: subject
+                .frame
+                .gaze
+                .map(|gaze| Gaze { left: [gaze.left.yaw, gaze.left.pitch], right: [gaze.right.yaw, gaze.right.pitch] }),
+        })
+    }
+
+    fn tick(&mut self, _: &Endpoint) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// The live table.
+struct Live {
+    table: Table,
+}
+
+impl Show for Live {
+    fn event(&mut self, event: &LinkEvent) -> Result<(), Error> {
+        if let Some(line) = in_words(event) {
+            self.table.say(&line).map_err(Error::Output)?;
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: &SubjectFrame) -> Result<(), Error> {
+        self.table.take(frame);
+        Ok(())
+    }
+
+    fn tick(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
+        self.table.draw(&endpoint.stats());
+        Ok(())
+    }
+}
+
+/// What goes to a pipe or a file without `--json`: events, and a line a second for each subject.
+struct Plain<W> {
+    out: W,
+}
+
+impl<W: Write> Show for Plain<W> {
+    fn event(&mut self, event: &LinkEvent) -> Result<(), Error> {
+        match in_words(event) {
+            Some(line) => writeln!(self.out, "{line}").and_then(|()| self.out.flush()).map_err(Error::Output),
+            None => Ok(()),
+        }
+    }
+
+    fn frame(&mut self, _: &SubjectFrame) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn tick(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
+        for subject in endpoint.stats().subjects {
+            let face = if subject.tracked { "tracked" } else { "no face" };
+            let name = printable(&subject.name);
+            writeln!(self.out, "{name}: {}, {face}, {:.0} fps, {} frames", subject.source, subject.fps, subject.frames)
+                .and_then(|()| self.out.flush())
+                .map_err(Error::Output)?;
+        }
+        Ok(())
+    }
+}
+
+fn in_words(event: &LinkEvent) -> Option<String> {
+    match event {
+        LinkEvent::SubjectAppeared { name, source, address, .. } => {
+            let from = address.map(|address| format!(" from {}", address.ip())).unwrap_or_default();
+            Some(format!("{} appeared over {source}{from}", printable(name)))
+        }
+        LinkEvent::SubjectLost { name, reason, .. } => {
+            let reason = match reason {
+                LostReason::Disconnected => "disconnected",
+                LostReason::Silent => "silent",
+                LostReason::Stopped => "stopped",
+                _ => "gone",
+            };
+            Some(format!("{} is lost: {reason}", printable(name)))
+        }
+        _ => None,
+    }
+}
+
+/// Says where to connect to.
+fn introduce(endpoint: &Endpoint, token: Option<&str>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let addresses = endpoint.addresses();
+    let here = |address: SocketAddr| match address.ip().is_unspecified() {
+        true => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+        false => address,
+    };
+    writeln!(out, "Browser, WebSocket, WebRTC   http://{}", here(addresses.http))?;
+    let outward = outward_address().filter(|_| addresses.http.ip().is_unspecified());
+    if let (Some(outward), Some(token)) = (outward, token) {
+        writeln!(out, "  from other machines        http://{outward}:{}/?token={token}", addresses.http.port())?;
+    } else if let (Some(token), false) = (token, addresses.http.ip().is_loopback()) {
+        writeln!(out, "  from other machines        with the token {token}")?;
+    }
+    for (what, address) in
+        [("Live Link Face (iPhone)", addresses.live_link_face), ("JSON over UDP", addresses.udp_json)]
+    {
+        if let Some(address) = address {
+            let ip = outward.unwrap_or(here(address).ip());
+            writeln!(out, "{what:<28} {}", SocketAddr::new(ip, address.port()))?;
+        }
+    }
+    writeln!(out, "Ctrl-C ends.\n")?;
+    out.flush()
+}
+
+/// This machine's address as others see it. Nothing is sent: the system is asked which way it would go.
+fn outward_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(sequence: Option<u64>) -> SubjectFrame {
+        let mut face = FaceFrame { sequence, ..FaceFrame::default() };
+        face.set(Blendshape::JawOpen, 0.5);
+        face.channels.push(facelink::Channel { name: "viseme_aa".into(), value: 0.25 });
+        SubjectFrame {
+            id: SubjectId(1),
+            name: "Ann \"A\"\n".into(),
+            source: SourceKind::LiveLinkFace,
+            frame: face,
+            received: std::time::Instant::now(),
+        }
+    }
+
+    fn lines(frames: &[SubjectFrame]) -> Vec<String> {
+        let mut json = Json { out: Vec::new(), counts: HashMap::new() };
+        for frame in frames {
+            json.frame(frame).unwrap();
+        }
+        String::from_utf8(json.out).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn one_frame_is_one_line() {
+        let written = lines(&[frame(Some(7))]);
+        assert_eq!(
+            written,
+            [concat!(
+                r#"{"event":"frame","subject":"Ann \"A\"\n","source":"live_link_face","tracked":true,"frame":7,"#,
+                r#""blendshapes":{"jawOpen":0.5,"viseme_aa":0.25}}"#
+            )]
+        );
+    }
+
+    #[test]
+    fn frames_without_a_number_are_counted() {
+        let written = lines(&[frame(None), frame(None)]);
+        assert!(written[0].contains(r#""frame":0"#) && written[1].contains(r#""frame":1"#));
+    }
+
+    #[test]
+    fn tokens_are_new_and_typable() {
+        let tokens: std::collections::HashSet<String> = (0..100).map(|_| new_token()).collect();
+        assert_eq!(tokens.len(), 100);
+        assert!(tokens.iter().all(|token| token.len() == 10 && token.bytes().all(|c| c.is_ascii_alphanumeric())));
+    }
+}

@@ -1,0 +1,428 @@
+//! Avatars: binding a scene's morph targets and bones to a face, and saying what matched.
+
+use std::{fmt::Write, sync::Arc};
+
+use bevy::{
+    camera::visibility::NoFrustumCulling,
+    gltf::{GltfExtras, GltfMeshExtras},
+    mesh::{
+        MeshAccessError,
+        morph::{MAX_MORPH_WEIGHTS, MorphWeights},
+        skinning::SkinnedMesh,
+    },
+    prelude::*,
+    world_serialization::{WorldAssetRoot, WorldInstanceReady},
+};
+use facelink::{BLENDSHAPE_COUNT, Blendshape};
+use serde::Deserialize;
+
+use crate::{
+    bones::{self, Bones},
+    pose::{FacePose, FaceSettings},
+    subjects::FaceSubjects,
+};
+
+/// Makes an entity an avatar: everything below it whose morph targets carry ARKit names is driven by a face.
+///
+/// Put it on the entity with the scene (`WorldAssetRoot`), on a parent of it, or on an entity that has `MorphWeights`
+/// itself. Binding happens when the scene is ready, and again after a hot reload.
+#[derive(Component, Reflect, Clone, Debug, PartialEq)]
+#[reflect(Component, Default)]
+#[require(Shown)]
+pub struct FaceAvatar {
+    /// Whose face; without a name, the live subject that appeared first.
+    pub subject: Option<String>,
+    /// Whether the head (and neck) bones follow the head.
+    pub drive_head: bool,
+    /// Whether the eye bones follow the gaze. The `eyeLook*` targets move the lids either way; turn it off for a model
+    /// whose `eyeLook*` targets move the eyeballs too.
+    pub drive_eyes: bool,
+    /// Share of the head's rotation that the neck takes, `0..=1`, where both bones are there.
+    pub neck_share: f32,
+    /// Largest turn of the head, radians.
+    pub head_limit: f32,
+    /// Largest turn of an eye in yaw and in pitch, radians.
+    pub eye_limit: f32,
+    /// Factor on every weight.
+    pub gain: f32,
+}
+
+impl Default for FaceAvatar {
+    fn default() -> Self {
+        Self {
+            subject: None,
+            drive_head: true,
+            drive_eyes: true,
+            neck_share: 0.35,
+            head_limit: 1.2,
+            eye_limit: 0.7,
+            gain: 1.0,
+        }
+    }
+}
+
+impl FaceAvatar {
+    /// An avatar for the face of this name.
+    pub fn of(subject: impl Into<String>) -> Self {
+        Self::default().subject(subject)
+    }
+
+    /// The same avatar for the face of this name.
+    #[must_use]
+    pub fn subject(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+}
+
+/// The subject that drives this avatar.
+#[derive(Component, Reflect, Clone, Copy, Debug, PartialEq, Eq)]
+#[reflect(Component)]
+#[relationship(relationship_target = Drives)]
+pub struct DrivenBy(pub Entity);
+
+/// The avatars that this subject drives.
+#[derive(Component, Reflect, Debug, Default)]
+#[reflect(Component)]
+#[relationship_target(relationship = DrivenBy)]
+pub struct Drives(Vec<Entity>);
+
+impl Drives {
+    /// The avatars.
+    pub fn avatars(&self) -> &[Entity] {
+        &self.0
+    }
+}
+
+/// What an avatar shows now, after the change from one subject to another was smoothed.
+#[derive(Component, Debug, Default)]
+pub(crate) struct Shown {
+    pub pose: FacePose,
+    pub from: FacePose,
+    pub subject: Option<Entity>,
+    /// 0 at the change of a subject, 1 when it is complete.
+    pub blend: f32,
+    /// Nothing is shown and neutral has been written: the rig is left to others.
+    pub idle: bool,
+}
+
+/// What of a face an avatar can show. On every bound avatar.
+#[derive(Component, Reflect, Clone, Debug, Default, PartialEq, Eq)]
+#[reflect(Component, Default)]
+pub struct BindReport {
+    /// ARKit names of the shapes that at least one target shows.
+    pub matched: Vec<String>,
+    /// ARKit names of the shapes that nothing shows.
+    pub missing: Vec<String>,
+    /// Targets that are no ARKit shape; a channel of exactly this name drives them.
+    pub unused: Vec<String>,
+    /// Nodes with morph weights that are driven.
+    pub meshes: usize,
+    /// Names of the bones found: head, neck, left eye, right eye.
+    pub bones: Vec<String>,
+    /// Meshes that were left alone, each with the reason.
+    pub refused: Vec<String>,
+}
+
+impl BindReport {
+    /// One line: `52 of 52 matched`, or `50 of 52 matched, missing: cheekPuff, tongueOut`.
+    pub fn summary(&self) -> String {
+        let mut text = format!("{} of {BLENDSHAPE_COUNT} matched", self.matched.len());
+        if !self.missing.is_empty() {
+            let _ = write!(text, ", missing: {}", self.missing.join(", "));
+        }
+        text
+    }
+}
+
+/// An avatar was bound, or bound again.
+#[derive(EntityEvent, Reflect, Clone, Debug)]
+pub struct AvatarBound {
+    /// The avatar.
+    pub entity: Entity,
+    /// What matched.
+    pub report: BindReport,
+}
+
+/// Where the weights of one node go.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct BoundMesh {
+    pub node: Option<Entity>,
+    /// Target index and shape index.
+    pub shapes: Vec<(u16, u16)>,
+    /// Target index and name of the channel that drives it.
+    pub channels: Vec<(u16, Arc<str>)>,
+}
+
+/// What an avatar's frames are written to.
+#[derive(Component, Debug, Default)]
+pub(crate) struct FaceBinding {
+    pub meshes: Vec<BoundMesh>,
+    pub bones: Bones,
+}
+
+/// The avatar has to be bound; `ready` once its scene is there.
+#[derive(Component, Debug)]
+pub(crate) struct NeedsBinding {
+    ready: bool,
+}
+
+pub(crate) fn on_avatar_added(added: On<Add, FaceAvatar>, mut commands: Commands) {
+    commands.entity(added.entity).insert(NeedsBinding { ready: false });
+}
+
+pub(crate) fn on_scene_ready(
+    ready: On<WorldInstanceReady>,
+    mut commands: Commands,
+    avatars: Query<(), With<FaceAvatar>>,
+    parents: Query<&ChildOf>,
+) {
+    let line = std::iter::once(ready.entity).chain(parents.iter_ancestors(ready.entity));
+    for avatar in line.filter(|entity| avatars.contains(*entity)) {
+        commands.entity(avatar).insert(NeedsBinding { ready: true });
+    }
+}
+
+/// Why a mesh cannot be bound.
+enum Unbound {
+    /// Its asset is still loading.
+    Loading,
+    /// It never can.
+    Refused(String),
+}
+
+pub(crate) fn bind(
+    mut commands: Commands,
+    waiting: Query<(Entity, &NeedsBinding, Option<&WorldAssetRoot>, Option<&Name>)>,
+    children: Query<&Children>,
+    parents: Query<&ChildOf>,
+    names: Query<&Name>,
+    transforms: Query<&Transform>,
+    skins: Query<&SkinnedMesh>,
+    morphs: Query<&MorphWeights>,
+    primitives: Query<&Mesh3d>,
+    mesh_extras: Query<&GltfMeshExtras>,
+    extras: Query<&GltfExtras>,
+    meshes: Option<Res<Assets<Mesh>>>,
+    mut shown: Query<&mut Shown>,
+) {
+    let Some(meshes) = meshes else { return };
+    'avatars: for (avatar, needs, root, name) in &waiting {
+        let mut binding = FaceBinding::default();
+        let mut report = BindReport::default();
+        let mut matched = [false; BLENDSHAPE_COUNT];
+        let mut any = false;
+        for node in std::iter::once(avatar).chain(children.iter_descendants(avatar)) {
+            let Ok(weights) = morphs.get(node) else { continue };
+            any = true;
+            let parts: Vec<Entity> = std::iter::once(node)
+                .chain(children.get(node).into_iter().flat_map(|children| children.iter()))
+                .filter(|part| primitives.contains(*part))
+                .collect();
+            let label = || names.get(node).map_or_else(|_| node.to_string(), |name| name.as_str().to_owned());
+            match target_names(node, weights, &parts, &primitives, &mesh_extras, &extras, &meshes) {
+                Ok(target_names) => {
+                    let bound = bind_node(node, &target_names, &mut matched, &mut report.unused);
+                    report.meshes += usize::from(!bound.shapes.is_empty() || !bound.channels.is_empty());
+                    if !bound.shapes.is_empty() {
+                        // Culling knows nothing of morphs: an opened jaw must not vanish at the edge of the screen.
+                        for part in &parts {
+                            commands.entity(*part).insert(NoFrustumCulling);
+                        }
+                    }
+                    binding.meshes.push(bound);
+                }
+                Err(Unbound::Loading) => continue 'avatars,
+                Err(Unbound::Refused(reason)) => {
+                    let refusal = format!("mesh \"{}\": {reason}", label());
+                    warn!("not driven: {refusal}");
+                    report.refused.push(refusal);
+                }
+            }
+        }
+        if !any && !needs.ready {
+            // The scene is on its way, and tells when it is there.
+            commands.entity(avatar).remove::<NeedsBinding>();
+            continue;
+        }
+        binding.bones = bones::find(avatar, &children, &parents, &names, &transforms, &skins, &morphs);
+        let Bones { head, neck, eyes } = binding.bones;
+        let found = [head, neck, eyes[0], eyes[1]].into_iter().flatten();
+        report.bones = found.filter_map(|bone| Some(names.get(bone.entity).ok()?.as_str().to_owned())).collect();
+        for shape in Blendshape::ALL {
+            let list = if matched[shape.index()] { &mut report.matched } else { &mut report.missing };
+            list.push(shape.name().to_owned());
+        }
+        let title = root
+            .and_then(|root| root.0.path().map(ToString::to_string))
+            .or_else(|| name.map(|name| name.as_str().to_owned()))
+            .unwrap_or_else(|| avatar.to_string());
+        if report.matched.is_empty() {
+            warn!("avatar {title}: no morph target carries an ARKit name; nothing of a face can be shown");
+        } else {
+            info!("avatar {title}: {}", report.summary());
+        }
+        if let Ok(mut shown) = shown.get_mut(avatar) {
+            shown.idle = false;
+        }
+        commands.entity(avatar).remove::<NeedsBinding>().insert((binding, report.clone()));
+        commands.trigger(AvatarBound { entity: avatar, report });
+    }
+}
+
+/// The names of a node's targets, after checking that they are what they seem.
+fn target_names(
+    node: Entity,
+    weights: &MorphWeights,
+    parts: &[Entity],
+    primitives: &Query<&Mesh3d>,
+    mesh_extras: &Query<&GltfMeshExtras>,
+    extras: &Query<&GltfExtras>,
+    meshes: &Assets<Mesh>,
+) -> Result<Vec<String>, Unbound> {
+    let count = weights.weights().len();
+    if count > MAX_MORPH_WEIGHTS {
+        return Err(Unbound::Refused(format!(
+            "{count} morph targets are more than the {MAX_MORPH_WEIGHTS} that Bevy draws; split the mesh or export fewer"
+        )));
+    }
+    let mut found: Option<Vec<String>> = None;
+    let handles = parts.iter().filter_map(|part| primitives.get(*part).ok()).map(|mesh| &mesh.0);
+    for handle in handles.chain(weights.first_mesh()) {
+        let Some(mesh) = meshes.get(handle) else { return Err(Unbound::Loading) };
+        // A mesh that lives on the GPU alone cannot be looked into; its names may be elsewhere.
+        match mesh.try_morph_targets() {
+            Ok(targets) => {
+                let vertices = mesh.count_vertices();
+                if vertices == 0 || targets.len() != vertices * count {
+                    return Err(Unbound::Refused(format!(
+                        "{} deltas are not {count} targets of {vertices} vertices, so the targets would be mixed up; \
+                         export it with normals, without empty targets, and with all primitives alike",
+                        targets.len()
+                    )));
+                }
+            }
+            Err(MeshAccessError::ExtractedToRenderWorld | MeshAccessError::NotFound) => {}
+        }
+        if let Ok(Some(names)) = mesh.try_morph_target_names() {
+            found.get_or_insert_with(|| names.to_vec());
+        }
+    }
+    let mut carriers = std::iter::once(node).chain(parts.iter().copied());
+    let found = found.or_else(|| {
+        carriers.find_map(|entity| {
+            let mesh = mesh_extras.get(entity).ok().and_then(|extras| names_in(&extras.value));
+            mesh.or_else(|| extras.get(entity).ok().and_then(|extras| names_in(&extras.value)))
+        })
+    });
+    match found {
+        Some(names) if names.len() == count => Ok(names),
+        Some(names) => Err(Unbound::Refused(format!("it has {} target names for {count} weights", names.len()))),
+        None => Err(Unbound::Refused("its morph targets have no names (mesh.extras.targetNames)".to_owned())),
+    }
+}
+
+fn names_in(extras: &str) -> Option<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Extras {
+        #[serde(rename = "targetNames")]
+        target_names: Vec<String>,
+    }
+    serde_json::from_str::<Extras>(extras).ok().map(|extras| extras.target_names)
+}
+
+fn bind_node(
+    node: Entity,
+    target_names: &[String],
+    matched: &mut [bool; BLENDSHAPE_COUNT],
+    unused: &mut Vec<String>,
+) -> BoundMesh {
+    let mut bound = BoundMesh { node: Some(node), ..BoundMesh::default() };
+    for (target, name) in target_names.iter().enumerate() {
+        let Ok(target) = u16::try_from(target) else { break };
+        match shape_of(name) {
+            Some(shape) => {
+                matched[shape.index()] = true;
+                bound.shapes.push((target, shape.index() as u16));
+            }
+            None => {
+                if !unused.contains(name) {
+                    unused.push(name.clone());
+                }
+                bound.channels.push((target, name.as_str().into()));
+            }
+        }
+    }
+    bound
+}
+
+/// The shape that a target shows. Rigs that split `browInnerUp` and `cheekPuff` in two have both halves driven by the
+/// one shape.
+fn shape_of(target: &str) -> Option<Blendshape> {
+    Blendshape::from_any_name(target).or_else(|| {
+        let stem = ["_L", "_R", "Left", "Right"].iter().find_map(|side| target.strip_suffix(side))?;
+        Blendshape::from_any_name(stem)
+            .filter(|shape| matches!(shape, Blendshape::BrowInnerUp | Blendshape::CheekPuff))
+    })
+}
+
+/// Relates every avatar to its subject.
+pub(crate) fn choose_subjects(
+    mut commands: Commands,
+    subjects: Res<FaceSubjects>,
+    settings: Res<FaceSettings>,
+    mut avatars: Query<(Entity, &FaceAvatar, Option<&DrivenBy>, &mut Shown)>,
+) {
+    for (entity, avatar, driven, mut shown) in &mut avatars {
+        let current = driven.map(|driven| driven.0);
+        let chosen = match &avatar.subject {
+            Some(name) => subjects.get(name),
+            // The one it has, while it lives; then the next; then the one that is just leaving.
+            None => current
+                .filter(|subject| subjects.is_live(*subject))
+                .or_else(|| subjects.first())
+                .or_else(|| subjects.iter().next().map(|(_, subject)| subject)),
+        };
+        if chosen != current {
+            match chosen {
+                Some(subject) => commands.entity(entity).insert(DrivenBy(subject)),
+                None => commands.entity(entity).remove::<DrivenBy>(),
+            };
+        }
+        if shown.subject != chosen {
+            // What is seen now blends into the other face.
+            let shown = &mut *shown;
+            shown.from.clone_from(&shown.pose);
+            shown.blend = if settings.switch > 0.0 { 0.0 } else { 1.0 };
+            shown.subject = chosen;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn split_shapes_have_both_halves_driven() {
+        for (target, shape) in [
+            ("browInnerUp_L", Some(Blendshape::BrowInnerUp)),
+            ("browInnerUpRight", Some(Blendshape::BrowInnerUp)),
+            ("cheekPuff_R", Some(Blendshape::CheekPuff)),
+            ("jawOpen_L", None),
+            ("eyeBlink_L", Some(Blendshape::EyeBlinkLeft)),
+        ] {
+            assert_eq!(shape_of(target), shape, "{target}");
+        }
+    }
+
+    #[test]
+    fn the_summary_names_what_is_missing() {
+        let report = BindReport {
+            matched: vec![String::new(); 51],
+            missing: vec!["tongueOut".to_owned()],
+            ..BindReport::default()
+        };
+        assert_eq!(report.summary(), "51 of 52 matched, missing: tongueOut");
+    }
+}

@@ -1,0 +1,203 @@
+//! Head, neck and eye bones: finding them by name, and turning them in model space.
+//!
+//! Local axes differ from rig to rig. A bone is therefore turned relative to its rest pose, in the axes of the model:
+//! with `P` the rest rotation of its parent in model space and `r` its own rest rotation, a turn `R` of the model's axes
+//! makes the local rotation `P⁻¹ · R · P · r`.
+
+use bevy::{
+    mesh::{morph::MorphWeights, skinning::SkinnedMesh},
+    platform::collections::HashSet,
+    prelude::*,
+};
+
+/// What a bone is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BoneKind {
+    /// The head.
+    Head,
+    /// The neck, directly or further below the head.
+    Neck,
+    /// The character's left eye.
+    EyeLeft,
+    /// The character's right eye.
+    EyeRight,
+}
+
+/// Names that rigs give these bones, lower case, without separators and prefixes: plain, Ready Player Me, VRoid,
+/// Mixamo, Character Creator, Rocketbox, Rigify.
+const NAMES: [(BoneKind, &[&str]); 4] = [
+    (BoneKind::Head, &["head", "jbipchead", "ccbasehead", "bip01head", "bip001head", "defhead", "headjoint", "jointhead"]),
+    (
+        BoneKind::Neck,
+        &["neck", "neck1", "neck01", "jbipcneck", "ccbasenecktwist01", "bip01neck", "bip001neck", "defneck", "neckjoint"],
+    ),
+    (
+        BoneKind::EyeLeft,
+        &[
+            "eyeleft", "lefteye", "eyel", "leye", "jadjlfaceeye", "ccbaseleye", "bip01leye", "bip001leye", "defeyel",
+            "eyeleftjoint", "lefteyebone", "eyeballleft", "eyeballl",
+        ],
+    ),
+    (
+        BoneKind::EyeRight,
+        &[
+            "eyeright", "righteye", "eyer", "reye", "jadjrfaceeye", "ccbasereye", "bip01reye", "bip001reye", "defeyer",
+            "eyerightjoint", "righteyebone", "eyeballright", "eyeballr",
+        ],
+    ),
+];
+
+/// What a node's name says it is.
+pub fn kind_of(name: &str) -> Option<BoneKind> {
+    let name = name.rsplit_once(':').map_or(name, |(_, last)| last);
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    let plain = plain.strip_prefix("mixamorig").unwrap_or(&plain);
+    NAMES.iter().find(|(_, names)| names.contains(&plain)).map(|(kind, _)| *kind)
+}
+
+/// A bone with its rest pose.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bone {
+    /// The node.
+    pub entity: Entity,
+    /// Its local rotation at rest.
+    pub rest: Quat,
+    /// Its parent's rotation in model space at rest.
+    pub parent: Quat,
+}
+
+impl Bone {
+    /// The local rotation that turns the bone by `turn` in the axes of the model.
+    pub fn turned(&self, turn: Quat) -> Quat {
+        (self.parent.inverse() * turn * self.parent * self.rest).normalize()
+    }
+}
+
+/// The bones of one avatar, as far as they were found.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Bones {
+    /// The head.
+    pub head: Option<Bone>,
+    /// The neck.
+    pub neck: Option<Bone>,
+    /// Left and right eye.
+    pub eyes: [Option<Bone>; 2],
+}
+
+/// Finds the bones below `root`. Joints of a skin come before other nodes of the same name; nodes with a mesh of their
+/// own are not turned unless they are the only eyes there are.
+pub(crate) fn find(
+    root: Entity,
+    children: &Query<&Children>,
+    parents: &Query<&ChildOf>,
+    names: &Query<&Name>,
+    transforms: &Query<&Transform>,
+    skins: &Query<&SkinnedMesh>,
+    morphs: &Query<&MorphWeights>,
+) -> Bones {
+    let mut joints = HashSet::new();
+    for entity in children.iter_descendants(root) {
+        if let Ok(skin) = skins.get(entity) {
+            joints.extend(skin.joints.iter().copied());
+        }
+    }
+    let mut best: [Option<(u8, Entity)>; 4] = [None; 4];
+    for entity in children.iter_descendants(root) {
+        let Some(kind) = names.get(entity).ok().and_then(|name| kind_of(name.as_str())) else { continue };
+        // A mesh called "Head" is the skin, not the bone.
+        if morphs.contains(entity) {
+            continue;
+        }
+        let rank = if joints.contains(&entity) { 2 } else { 1 };
+        let slot = &mut best[kind as usize];
+        if slot.is_none_or(|(other, _)| other < rank) {
+            *slot = Some((rank, entity));
+        }
+    }
+    let bone = |kind: BoneKind| {
+        let (_, entity) = best[kind as usize]?;
+        Some(Bone {
+            entity,
+            rest: transforms.get(entity).ok()?.rotation,
+            parent: rotation_in_model(entity, root, parents, transforms),
+        })
+    };
+    Bones {
+        head: bone(BoneKind::Head),
+        neck: bone(BoneKind::Neck),
+        eyes: [bone(BoneKind::EyeLeft), bone(BoneKind::EyeRight)],
+    }
+}
+
+/// Rotation of a node's parent relative to `root`, by the local rotations of now.
+fn rotation_in_model(
+    entity: Entity,
+    root: Entity,
+    parents: &Query<&ChildOf>,
+    transforms: &Query<&Transform>,
+) -> Quat {
+    let mut rotation = Quat::IDENTITY;
+    for ancestor in parents.iter_ancestors(entity) {
+        if ancestor == root {
+            break;
+        }
+        if let Ok(transform) = transforms.get(ancestor) {
+            rotation = transform.rotation * rotation;
+        }
+    }
+    rotation
+}
+
+/// Limits a rotation to an angle, radians.
+pub(crate) fn limited(rotation: Quat, limit: f32) -> Quat {
+    let angle = rotation.angle_between(Quat::IDENTITY);
+    if angle <= limit { rotation } else { Quat::IDENTITY.slerp(rotation, limit / angle) }
+}
+
+/// The turn of an eye in model space from yaw (positive to the character's left) and pitch (positive up), radians.
+pub(crate) fn eye_turn(gaze: Vec2) -> Quat {
+    Quat::from_rotation_y(gaze.x) * Quat::from_rotation_x(-gaze.y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_rigs() {
+        for (name, kind) in [
+            ("Head", Some(BoneKind::Head)),
+            ("mixamorig:Head", Some(BoneKind::Head)),
+            ("mixamorigHead", Some(BoneKind::Head)),
+            ("J_Bip_C_Neck", Some(BoneKind::Neck)),
+            ("LeftEye", Some(BoneKind::EyeLeft)),
+            ("eye_L", Some(BoneKind::EyeLeft)),
+            ("CC_Base_R_Eye", Some(BoneKind::EyeRight)),
+            ("HeadTop_End", None),
+            ("Eyelid_L", None),
+        ] {
+            assert_eq!(kind_of(name), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_turn_is_the_same_in_model_space_whatever_the_local_axes() {
+        let turn = Quat::from_rotation_y(0.5) * Quat::from_rotation_x(0.2);
+        for (parent, rest) in [
+            (Quat::IDENTITY, Quat::IDENTITY),
+            (Quat::from_rotation_z(1.2) * Quat::from_rotation_x(-0.7), Quat::from_rotation_y(2.0)),
+        ] {
+            let bone = Bone { entity: Entity::PLACEHOLDER, rest, parent };
+            let model_rest = parent * rest;
+            let model_now = parent * bone.turned(turn);
+            assert!((model_now * model_rest.inverse()).angle_between(turn) < 1e-3);
+        }
+    }
+
+    #[test]
+    fn eyes_turn_the_way_they_say() {
+        let ahead = Vec3::Z;
+        assert!((eye_turn(Vec2::new(0.3, 0.0)) * ahead).x > 0.2, "yaw is to the character's left, +X");
+        assert!((eye_turn(Vec2::new(0.0, 0.3)) * ahead).y > 0.2, "pitch is up");
+    }
+}

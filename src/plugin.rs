@@ -1,0 +1,248 @@
+//! The plugin: what it listens on, and in which order its systems run.
+
+use std::{net::IpAddr, ops::Deref};
+
+use bevy::{
+    app::{AnimationSystems, App, Plugin, PostUpdate, PreUpdate},
+    prelude::*,
+    transform::TransformSystems,
+};
+use crossbeam_channel::{Receiver, Sender};
+use facelink::{
+    FaceFrame,
+    link::{
+        DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, SourceKind, SubjectFrame, SubjectId,
+        UDP_JSON_PORT,
+    },
+};
+
+use crate::{avatar, diagnostics, drive, pose::FaceSettings, subjects};
+
+/// The order of FaceLink's systems.
+#[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaceLinkSystems {
+    /// `PreUpdate`: frames and events come in from the link.
+    Receive,
+    /// `PostUpdate`, before [`Drive`](Self::Drive): the pose on stage now, and who drives whom.
+    Evaluate,
+    /// `PostUpdate`, after `AnimationSystems` and before `TransformSystems::Propagate`: morph weights and bones.
+    Drive,
+}
+
+/// Receives faces and drives avatars with them.
+///
+/// By default it listens on this machine alone: HTTP, WebSocket and WebRTC signalling on port 8765, Live Link Face on
+/// 11111, the old system's UDP JSON on 5005. [`lan`](Self::lan) opens it to the network.
+#[derive(Clone, Debug)]
+pub struct FaceLinkPlugin {
+    /// What to listen on; `None` opens no socket at all, and faces come from a [`FaceInbox`] of yours.
+    pub endpoint: Option<EndpointConfig>,
+    /// How faces come and go.
+    pub settings: FaceSettings,
+}
+
+impl Default for FaceLinkPlugin {
+    fn default() -> Self {
+        Self {
+            endpoint: Some(EndpointConfig {
+                port: DEFAULT_PORT,
+                live_link_face: Some(LIVE_LINK_FACE_PORT),
+                udp_json: Some(UDP_JSON_PORT),
+                ..EndpointConfig::default()
+            }),
+            settings: FaceSettings::default(),
+        }
+    }
+}
+
+impl FaceLinkPlugin {
+    /// Opens no socket: for tests, and for games that bring frames by other ways. See [`FaceInbox`].
+    pub fn without_sockets() -> Self {
+        Self { endpoint: None, ..Self::default() }
+    }
+
+    /// Listens as `config` says.
+    pub fn with_endpoint(config: EndpointConfig) -> Self {
+        Self { endpoint: Some(config), ..Self::default() }
+    }
+
+    fn configure(mut self, change: impl FnOnce(&mut EndpointConfig)) -> Self {
+        change(self.endpoint.get_or_insert_default());
+        self
+    }
+
+    /// Opens it to the local network. Peers beyond this machine must show `token`, which the phone gets by QR code or is
+    /// typed in.
+    #[must_use]
+    pub fn lan(self, token: impl Into<String>) -> Self {
+        self.configure(|config| {
+            config.bind = IpAddr::from([0, 0, 0, 0]);
+            config.token = Some(token.into());
+        })
+    }
+
+    /// Port of HTTP, WebSocket and signalling; 0 picks a free one.
+    #[must_use]
+    pub fn port(self, port: u16) -> Self {
+        self.configure(|config| config.port = port)
+    }
+
+    /// Port of Live Link Face; `None` does not listen, 0 picks a free one.
+    #[must_use]
+    pub fn live_link_face(self, port: Option<u16>) -> Self {
+        self.configure(|config| config.live_link_face = port)
+    }
+
+    /// Port of the old system's UDP JSON; `None` does not listen, 0 picks a free one.
+    #[must_use]
+    pub fn udp_json(self, port: Option<u16>) -> Self {
+        self.configure(|config| config.udp_json = port)
+    }
+
+    /// Whether Live Link Face's exchanged `mouthLeft` and `mouthRight` are put right; on by default.
+    #[must_use]
+    pub fn swap_mouth_left_right(self, swap: bool) -> Self {
+        self.configure(|config| config.swap_mouth_left_right = swap)
+    }
+}
+
+/// The running endpoint. Removing it, or dropping the `App`, frees every port.
+#[derive(Resource, Debug)]
+pub struct FaceLinkEndpoint(Endpoint);
+
+impl Deref for FaceLinkEndpoint {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        &self.0
+    }
+}
+
+/// Why nothing listens, in words for the user. Present instead of [`FaceLinkEndpoint`] when starting it failed.
+#[derive(Resource, Reflect, Clone, Debug, PartialEq, Eq)]
+#[reflect(Resource)]
+pub struct FaceLinkFailure(pub String);
+
+/// Where frames and events come from.
+#[derive(Resource, Clone, Debug)]
+pub struct FaceInbox {
+    pub(crate) frames: Receiver<SubjectFrame>,
+    pub(crate) events: Receiver<LinkEvent>,
+}
+
+/// The sending end of a [`FaceInbox`] without sockets.
+#[derive(Resource, Clone, Debug)]
+pub struct FaceInjector {
+    frames: Sender<SubjectFrame>,
+    oldest: Receiver<SubjectFrame>,
+    events: Sender<LinkEvent>,
+}
+
+impl FaceInbox {
+    /// An inbox that holds at most `capacity` frames, and the end to fill it by.
+    pub fn bounded(capacity: usize) -> (Self, FaceInjector) {
+        let (frames, inbox_frames) = crossbeam_channel::bounded(capacity.max(1));
+        let (events, inbox_events) = crossbeam_channel::bounded(capacity.max(1));
+        let injector = FaceInjector { frames, oldest: inbox_frames.clone(), events };
+        (Self { frames: inbox_frames, events: inbox_events }, injector)
+    }
+}
+
+impl FaceInjector {
+    /// Puts a complete frame of a subject in. A full inbox loses its oldest frame.
+    pub fn send(&self, id: u64, name: &str, frame: FaceFrame) {
+        if let Err(full) = self.frames.try_send(subjects::injected(id, name, frame)) {
+            let _ = self.oldest.try_recv();
+            let _ = self.frames.try_send(full.into_inner());
+        }
+    }
+
+    /// Tells that a subject has gone.
+    pub fn lose(&self, id: u64, name: &str) {
+        let _ = self.events.try_send(LinkEvent::SubjectLost {
+            id: SubjectId(id),
+            name: name.into(),
+            reason: facelink::link::LostReason::Disconnected,
+        });
+    }
+
+    /// Tells that a connection came.
+    pub fn connect(&self, id: &str, source: SourceKind) {
+        let _ =
+            self.events.try_send(LinkEvent::Connected { connection_id: id.into(), source, address: None });
+    }
+}
+
+impl Plugin for FaceLinkPlugin {
+    fn build(&self, app: &mut App) {
+        app.register_type::<FaceSettings>()
+            .register_type::<subjects::FaceSubject>()
+            .register_type::<subjects::LinkQuality>()
+            .register_type::<subjects::FaceSource>()
+            .register_type::<subjects::AdaptiveFps>()
+            .register_type::<subjects::RequestedFps>()
+            .register_type::<subjects::FaceSubjects>()
+            .register_type::<crate::FacePose>()
+            .register_type::<avatar::FaceAvatar>()
+            .register_type::<avatar::BindReport>()
+            .register_type::<avatar::DrivenBy>()
+            .register_type::<avatar::Drives>()
+            .register_type::<FaceLinkFailure>()
+            .insert_resource(self.settings)
+            .init_resource::<subjects::FaceSubjects>()
+            .init_resource::<diagnostics::LinkFigures>()
+            .add_observer(avatar::on_scene_ready)
+            .add_observer(avatar::on_avatar_added)
+            .configure_sets(PreUpdate, FaceLinkSystems::Receive)
+            .configure_sets(
+                PostUpdate,
+                (FaceLinkSystems::Evaluate, FaceLinkSystems::Drive)
+                    .chain()
+                    .after(AnimationSystems)
+                    .before(TransformSystems::Propagate),
+            )
+            .add_systems(PreUpdate, subjects::receive.in_set(FaceLinkSystems::Receive))
+            .add_systems(
+                PostUpdate,
+                (
+                    (subjects::evaluate, avatar::choose_subjects).chain().in_set(FaceLinkSystems::Evaluate),
+                    (avatar::bind, drive::show, drive::write_weights, drive::turn_bones)
+                        .chain()
+                        .in_set(FaceLinkSystems::Drive),
+                ),
+            )
+            .add_systems(PreUpdate, (subjects::read_figures, subjects::apply_rates).after(FaceLinkSystems::Receive));
+        diagnostics::register(app);
+        if let Some(config) = &self.endpoint {
+            app.insert_resource(subjects::AdaptiveFps {
+                enabled: config.adaptive_fps,
+                min_fps: config.min_fps,
+                max_fps: config.max_fps,
+            });
+            start(app, config.clone());
+        } else {
+            app.init_resource::<subjects::AdaptiveFps>();
+        }
+    }
+}
+
+fn start(app: &mut App, config: EndpointConfig) {
+    match Endpoint::start(config) {
+        Ok(endpoint) => {
+            let addresses = endpoint.addresses();
+            info!("FaceLink listens on http://{} (open it in a browser to send a face)", addresses.http);
+            if let Some(phone) = addresses.live_link_face {
+                info!("FaceLink listens for Live Link Face on {phone} (UDP)");
+            }
+            for unavailable in endpoint.unavailable() {
+                warn!("{}", unavailable.message);
+            }
+            let inbox = FaceInbox { frames: endpoint.frames().clone(), events: endpoint.events().clone() };
+            app.insert_resource(inbox).insert_resource(FaceLinkEndpoint(endpoint));
+        }
+        Err(failure) => {
+            error!("FaceLink receives nothing: {failure}");
+            app.insert_resource(FaceLinkFailure(failure.to_string()));
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The pose that is on stage now, and how it comes and goes.
+
+use bevy::prelude::*;
+use facelink::{BLENDSHAPE_COUNT, Blendshape, Channels, FaceFrame};
+
+/// Radians that an eye turns at full `eyeLook*`: about what ARKit reports.
+pub const EYE_LOOK_RANGE: f32 = 35.0 * std::f32::consts::PI / 180.0;
+
+/// How faces come and go.
+#[derive(Resource, Reflect, Clone, Copy, Debug, PartialEq)]
+#[reflect(Resource, Default)]
+pub struct FaceSettings {
+    /// A silent face holds its pose for this long, seconds.
+    pub hold: f32,
+    /// Then it eases to neutral over this time, seconds. A face that its tracker has lost eases at once.
+    pub ease_out: f32,
+    /// A face that returns eases in over this time, seconds.
+    pub ease_in: f32,
+    /// An avatar that changes to another subject blends over this time, seconds.
+    pub switch: f32,
+}
+
+impl Default for FaceSettings {
+    fn default() -> Self {
+        Self { hold: 0.25, ease_out: 0.75, ease_in: 0.15, switch: 0.25 }
+    }
+}
+
+/// A face as it is shown: after holding and easing, before an avatar's own mapping.
+#[derive(Component, Reflect, Clone, Debug, PartialEq)]
+#[reflect(Component, Default)]
+pub struct FacePose {
+    /// Weights by [`Blendshape::index`]; 0 neutral, 1 full.
+    pub weights: [f32; BLENDSHAPE_COUNT],
+    /// Channels beside the 52 shapes, by their own names.
+    #[reflect(ignore)]
+    pub channels: Channels,
+    /// Head rotation in model space: +X the face's own left, +Y up, +Z out of the face.
+    pub head: Quat,
+    /// Head position in metres, where the source knows it.
+    pub head_position: Option<Vec3>,
+    /// Direction of the left and the right eye relative to the head: yaw (positive to the performer's left) and pitch
+    /// (positive up), radians.
+    pub gaze: [Vec2; 2],
+    /// Whether the source sees the face now.
+    pub tracked: bool,
+    /// How much of the face is on stage: 1 live, 0 eased to neutral.
+    pub presence: f32,
+}
+
+impl Default for FacePose {
+    fn default() -> Self {
+        Self {
+            weights: [0.0; BLENDSHAPE_COUNT],
+            channels: Channels::new(),
+            head: Quat::IDENTITY,
+            head_position: None,
+            gaze: [Vec2::ZERO; 2],
+            tracked: false,
+            presence: 0.0,
+        }
+    }
+}
+
+impl FacePose {
+    /// The weight of a shape.
+    pub fn weight(&self, shape: Blendshape) -> f32 {
+        self.weights[shape.index()]
+    }
+
+    /// Sets the pose to `frame`, scaled towards neutral by `presence`. Allocates nothing while the channels stay the same.
+    pub fn set_from(&mut self, frame: &FaceFrame, presence: f32) {
+        let share = smooth(presence);
+        for (weight, target) in self.weights.iter_mut().zip(&frame.weights) {
+            *weight = target * share;
+        }
+        let same = self.channels.len() == frame.channels.len()
+            && self.channels.iter().zip(&frame.channels).all(|(a, b)| std::sync::Arc::ptr_eq(&a.name, &b.name));
+        if !same {
+            self.channels.clone_from(&frame.channels);
+        }
+        for (channel, target) in self.channels.iter_mut().zip(&frame.channels) {
+            channel.value = target.value * share;
+        }
+        let head = frame.head.map_or(Quat::IDENTITY, |head| Quat::from_array(head.rotation));
+        self.head = Quat::IDENTITY.slerp(head, share);
+        self.head_position = frame.head.and_then(|head| head.position).map(Vec3::from_array);
+        let gaze = match frame.gaze {
+            Some(gaze) => [gaze.left, gaze.right].map(|eye| Vec2::new(eye.yaw, eye.pitch)),
+            None => gaze_from_shapes(&frame.weights),
+        };
+        self.gaze = gaze.map(|eye| eye * share);
+        self.tracked = frame.tracked;
+        self.presence = presence;
+    }
+
+    /// Moves every value the share `t` of the way to `target`.
+    pub fn blend_to(&mut self, target: &Self, t: f32) {
+        for (weight, target) in self.weights.iter_mut().zip(&target.weights) {
+            *weight += (target - *weight) * t;
+        }
+        // Channels have no counterpart that they could blend with by place.
+        self.channels.clone_from(&target.channels);
+        self.head = self.head.slerp(target.head, t);
+        self.head_position = target.head_position;
+        for (eye, target) in self.gaze.iter_mut().zip(&target.gaze) {
+            *eye = eye.lerp(*target, t);
+        }
+        self.tracked = target.tracked;
+        self.presence += (target.presence - self.presence) * t;
+    }
+}
+
+/// Gaze from the `eyeLook*` shapes: yaw and pitch of the left and the right eye.
+pub fn gaze_from_shapes(weights: &[f32; BLENDSHAPE_COUNT]) -> [Vec2; 2] {
+    use Blendshape::*;
+    let of = |shape: Blendshape| weights[shape.index()];
+    // "Out" is to the left for the left eye and to the right for the right one.
+    let left = Vec2::new(of(EyeLookOutLeft) - of(EyeLookInLeft), of(EyeLookUpLeft) - of(EyeLookDownLeft));
+    let right = Vec2::new(of(EyeLookInRight) - of(EyeLookOutRight), of(EyeLookUpRight) - of(EyeLookDownRight));
+    [left * EYE_LOOK_RANGE, right * EYE_LOOK_RANGE]
+}
+
+/// How much of a face is on stage, over time. Time is passed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Presence {
+    value: f32,
+    /// Seconds since the last frame.
+    silent: f32,
+}
+
+impl Presence {
+    /// A frame came.
+    pub fn frame(&mut self) {
+        self.silent = 0.0;
+    }
+
+    /// Lets `dt` seconds pass.
+    pub fn step(&mut self, dt: f32, tracked: bool, settings: &FaceSettings) {
+        self.silent += dt;
+        let live = tracked && self.silent <= settings.hold;
+        let (target, time) = if live { (1.0, settings.ease_in) } else { (0.0, settings.ease_out) };
+        let step = if time > 0.0 { dt / time } else { 1.0 };
+        self.value = if self.value < target { (self.value + step).min(target) } else { (self.value - step).max(target) };
+    }
+
+    /// Whether a frame came within the time that a face is held.
+    pub fn is_fresh(self, settings: &FaceSettings) -> bool {
+        self.silent <= settings.hold
+    }
+
+    /// 0 neutral, 1 live.
+    pub fn value(self) -> f32 {
+        self.value
+    }
+}
+
+/// Smoothstep.
+pub(crate) fn smooth(t: f32) -> f32 {
+    let t = t.clamp(0.0, 1.0);
+    t * t * (3.0 - 2.0 * t)
+}
+
+#[cfg(test)]
+mod tests {
+    use facelink::HeadPose;
+
+    use super::*;
+
+    #[test]
+    fn a_silent_face_holds_then_eases_and_returns_without_a_pop() {
+        let settings = FaceSettings::default();
+        let mut presence = Presence::default();
+        let dt = 1.0 / 60.0;
+        let mut last = 0.0;
+        let mut at = |presence: &Presence| {
+            let step = (smooth(presence.value()) - last).abs();
+            assert!(step < 0.2, "a step of {step}");
+            last = smooth(presence.value());
+        };
+        for _ in 0..60 {
+            presence.frame();
+            presence.step(dt, true, &settings);
+            at(&presence);
+        }
+        assert_eq!(presence.value(), 1.0);
+        for _ in 0..14 {
+            presence.step(dt, true, &settings);
+            at(&presence);
+        }
+        assert_eq!(presence.value(), 1.0, "held for a quarter of a second");
+        for _ in 0..60 {
+            presence.step(dt, true, &settings);
+            at(&presence);
+        }
+        assert_eq!(presence.value(), 0.0, "neutral after a second");
+        for _ in 0..12 {
+            presence.frame();
+            presence.step(dt, true, &settings);
+            at(&presence);
+        }
+        assert_eq!(presence.value(), 1.0);
+        presence.frame();
+        presence.step(dt, false, &settings);
+        assert!(presence.value() < 1.0, "a lost face does not wait");
+    }
+
+    #[test]
+    fn gaze_is_mirrored_between_the_eyes() {
+        let mut weights = [0.0; BLENDSHAPE_COUNT];
+        weights[Blendshape::EyeLookOutLeft.index()] = 1.0;
+        weights[Blendshape::EyeLookInRight.index()] = 1.0;
+        let [left, right] = gaze_from_shapes(&weights);
+        assert_eq!(left, right, "both look to the performer's left");
+        assert!(left.x > 0.6 && left.y == 0.0);
+    }
+
+    #[test]
+    fn a_pose_is_scaled_towards_neutral() {
+        let mut frame = FaceFrame::neutral();
+        frame.set(Blendshape::JawOpen, 0.8);
+        frame.head = Some(HeadPose { rotation: Quat::from_rotation_y(0.6).to_array(), position: None });
+        let mut pose = FacePose::default();
+        pose.set_from(&frame, 0.5);
+        assert_eq!(pose.weight(Blendshape::JawOpen), 0.4);
+        assert!((pose.head.to_euler(EulerRot::YXZ).0 - 0.3).abs() < 1e-5);
+        pose.set_from(&frame, 0.0);
+        assert_eq!(pose.weights, [0.0; BLENDSHAPE_COUNT]);
+        assert!(pose.head.angle_between(Quat::IDENTITY) < 1e-6);
+    }
+}

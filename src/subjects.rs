@@ -1,0 +1,383 @@
+//! Subjects: one entity a face, from the channel.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bevy::prelude::*;
+use facelink::{
+    FaceFrame,
+    link::{LinkEvent, LostReason, SourceKind, SubjectFrame, SubjectId},
+};
+
+use crate::{
+    plugin::{FaceInbox, FaceLinkEndpoint},
+    pose::{FacePose, FaceSettings, Presence},
+};
+
+/// Frames and events taken from the channel in one go; what is left waits for the next frame.
+const MOST_PER_FRAME: usize = 4096;
+/// Seconds between two looks at the figures.
+const FIGURES_INTERVAL: f32 = 0.25;
+
+/// A face that is, or was just now, on the link.
+#[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
+#[reflect(Component)]
+#[require(FacePose, LinkQuality)]
+pub struct FaceSubject {
+    /// Name by which avatars ask for it.
+    pub name: String,
+    /// Its sender has gone; the face eases to neutral, and then the entity goes.
+    pub leaving: bool,
+    #[reflect(ignore)]
+    id: Option<SubjectId>,
+}
+
+impl FaceSubject {
+    /// Its id on the endpoint; changes when a subject of the same name comes back.
+    pub fn id(&self) -> Option<SubjectId> {
+        self.id
+    }
+}
+
+/// What arrived last, before holding and easing.
+#[derive(Component, Debug, Default)]
+pub struct Incoming {
+    pub(crate) frame: FaceFrame,
+    pub(crate) presence: Presence,
+    fresh: bool,
+}
+
+/// Live figures of a subject's link, a quarter of a second old at most.
+#[derive(Component, Reflect, Clone, Debug, Default, PartialEq)]
+#[reflect(Component, Default)]
+pub struct LinkQuality {
+    /// `webrtc`, `websocket`, `live_link_face` or `udp_json`.
+    pub transport: String,
+    /// Frames a second that arrive.
+    pub fps: f32,
+    /// Frames a second that the sender was asked for.
+    pub target_fps: f32,
+    /// Send to arrival, milliseconds, where it can be known.
+    pub latency_ms: Option<f32>,
+    /// RFC 3550 interarrival jitter, milliseconds.
+    pub jitter_ms: f32,
+    /// Share of frames lost, `0..=1`, where they are numbered.
+    pub loss: Option<f32>,
+    /// Frames since the subject appeared.
+    pub frames: u64,
+    /// Age of the newest frame, milliseconds.
+    pub age_ms: f32,
+    /// Where it comes from.
+    pub address: Option<String>,
+}
+
+/// A connection, or a phone that sends datagrams.
+#[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
+#[reflect(Component)]
+pub struct FaceSource {
+    /// Its id in the statistics.
+    pub connection_id: String,
+    /// `webrtc`, `websocket`, `live_link_face` or `udp_json`; a WebSocket may move to WebRTC later.
+    pub kind: String,
+    /// Where it comes from.
+    pub address: Option<String>,
+}
+
+/// Asks a subject's sender for this rate, whatever the adaptive rate says. Put on a subject; removing it hands the rate
+/// back.
+#[derive(Component, Reflect, Clone, Copy, Debug, PartialEq)]
+#[reflect(Component)]
+pub struct RequestedFps(
+    /// Frames a second.
+    pub f32,
+);
+
+/// Whether and between which bounds senders are asked for fewer frames when their latency rises.
+#[derive(Resource, Reflect, Clone, Copy, Debug, PartialEq)]
+#[reflect(Resource, Default)]
+pub struct AdaptiveFps {
+    /// Off: senders keep their rate.
+    pub enabled: bool,
+    /// Lowest rate asked for, frames a second.
+    pub min_fps: f32,
+    /// Highest rate asked for, frames a second.
+    pub max_fps: f32,
+}
+
+impl Default for AdaptiveFps {
+    fn default() -> Self {
+        Self { enabled: true, min_fps: 15.0, max_fps: 60.0 }
+    }
+}
+
+/// Every subject, in order of appearance.
+#[derive(Resource, Reflect, Clone, Debug, Default)]
+#[reflect(Resource, Default)]
+pub struct FaceSubjects {
+    #[reflect(ignore)]
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    name: Arc<str>,
+    entity: Entity,
+    leaving: bool,
+}
+
+impl FaceSubjects {
+    /// The subject of this name, whether it is live or just leaving.
+    pub fn get(&self, name: &str) -> Option<Entity> {
+        self.entries.iter().find(|entry| *entry.name == *name).map(|entry| entry.entity)
+    }
+
+    /// The live subject that appeared first.
+    pub fn first(&self) -> Option<Entity> {
+        self.entries.iter().find(|entry| !entry.leaving).map(|entry| entry.entity)
+    }
+
+    /// Whether this is a subject that is not leaving.
+    pub fn is_live(&self, entity: Entity) -> bool {
+        self.entries.iter().any(|entry| entry.entity == entity && !entry.leaving)
+    }
+
+    /// Names and entities, in order of appearance.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Entity)> {
+        self.entries.iter().map(|entry| (&*entry.name, entry.entity))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+/// A subject sent its first frame, or came back before it was forgotten.
+#[derive(EntityEvent, Reflect, Clone, Debug)]
+pub struct SubjectAppeared {
+    /// The subject.
+    pub entity: Entity,
+    /// Its name.
+    pub name: String,
+}
+
+/// A subject's sender has gone. The entity stays until the face has eased to neutral.
+#[derive(EntityEvent, Reflect, Clone, Debug)]
+pub struct SubjectLost {
+    /// The subject.
+    pub entity: Entity,
+    /// Its name.
+    pub name: String,
+    /// `disconnected`, `silent` or `stopped`.
+    pub reason: String,
+}
+
+/// The source sees the face (again).
+#[derive(EntityEvent, Reflect, Clone, Debug)]
+pub struct FaceTracked {
+    /// The subject.
+    pub entity: Entity,
+}
+
+/// The source says that it has lost the face, or has fallen silent.
+#[derive(EntityEvent, Reflect, Clone, Debug)]
+pub struct FaceUntracked {
+    /// The subject.
+    pub entity: Entity,
+}
+
+/// Drains the channel into subjects.
+pub(crate) fn receive(
+    mut commands: Commands,
+    inbox: Option<Res<FaceInbox>>,
+    mut subjects: ResMut<FaceSubjects>,
+    mut known: Query<(&mut FaceSubject, &mut Incoming)>,
+    sources: Query<(Entity, &FaceSource)>,
+) {
+    let Some(inbox) = inbox else { return };
+    for event in inbox.events.try_iter().take(MOST_PER_FRAME) {
+        match event {
+            LinkEvent::SubjectLost { id, name, reason } => {
+                // Frames of a successor of the same name may already have been seen.
+                let Some(entry) = subjects.entries.iter_mut().find(|entry| entry.name == name) else { continue };
+                let Ok((mut subject, _)) = known.get_mut(entry.entity) else { continue };
+                if subject.id == Some(id) {
+                    subject.leaving = true;
+                    entry.leaving = true;
+                    let reason = match reason {
+                        LostReason::Disconnected => "disconnected",
+                        LostReason::Silent => "silent",
+                        _ => "stopped",
+                    };
+                    info!("face \"{name}\" left ({reason})");
+                    commands.trigger(SubjectLost {
+                        entity: entry.entity,
+                        name: name.to_string(),
+                        reason: reason.to_owned(),
+                    });
+                }
+            }
+            LinkEvent::Connected { connection_id, source, address } => {
+                commands.spawn(FaceSource {
+                    connection_id: connection_id.to_string(),
+                    kind: source.as_str().to_owned(),
+                    address: address.map(|address| address.to_string()),
+                });
+            }
+            LinkEvent::Disconnected { connection_id, .. } => {
+                for (entity, source) in &sources {
+                    if *source.connection_id == *connection_id {
+                        commands.entity(entity).despawn();
+                    }
+                }
+            }
+            // Told by the first frame, so that the order of the two channels does not matter.
+            _ => {}
+        }
+    }
+    for frame in inbox.frames.try_iter().take(MOST_PER_FRAME) {
+        take_frame(&mut commands, &mut subjects, &mut known, frame);
+    }
+}
+
+fn take_frame(
+    commands: &mut Commands,
+    subjects: &mut FaceSubjects,
+    known: &mut Query<(&mut FaceSubject, &mut Incoming)>,
+    new: SubjectFrame,
+) {
+    let fresh = Incoming { frame: new.frame, presence: Presence::default(), fresh: true };
+    let Some(entry) = subjects.entries.iter_mut().find(|entry| entry.name == new.name) else {
+        let name = new.name.to_string();
+        let subject = FaceSubject { name: name.clone(), leaving: false, id: Some(new.id) };
+        let entity = commands.spawn((Name::new(format!("face: {name}")), subject, fresh)).id();
+        subjects.entries.push(Entry { name: new.name, entity, leaving: false });
+        info!("face \"{name}\" appeared ({})", new.source);
+        commands.trigger(SubjectAppeared { entity, name });
+        return;
+    };
+    let entity = entry.entity;
+    let Ok((mut subject, mut incoming)) = known.get_mut(entity) else {
+        // Spawned by this very run: the newer frame replaces the first.
+        commands.entity(entity).insert(fresh);
+        return;
+    };
+    if subject.id != Some(new.id) {
+        // An old frame of a predecessor cannot bring it back: ids grow.
+        if subject.id > Some(new.id) {
+            return;
+        }
+        subject.id = Some(new.id);
+    }
+    if subject.leaving {
+        subject.leaving = false;
+        entry.leaving = false;
+        info!("face \"{}\" is back", new.name);
+        commands.trigger(SubjectAppeared { entity, name: new.name.to_string() });
+    }
+    incoming.frame = fresh.frame;
+    incoming.fresh = true;
+}
+
+/// The pose on stage now.
+pub(crate) fn evaluate(
+    mut commands: Commands,
+    time: Res<Time<Real>>,
+    settings: Res<FaceSettings>,
+    mut subjects: ResMut<FaceSubjects>,
+    mut faces: Query<(Entity, &FaceSubject, &mut Incoming, &mut FacePose)>,
+) {
+    let dt = time.delta_secs();
+    for (entity, subject, mut incoming, mut pose) in &mut faces {
+        let incoming = &mut *incoming;
+        if std::mem::take(&mut incoming.fresh) {
+            incoming.presence.frame();
+        }
+        let tracked = incoming.frame.tracked && !subject.leaving;
+        incoming.presence.step(dt, tracked, &settings);
+        let was_tracked = pose.tracked;
+        let presence = incoming.presence.value();
+        pose.set_from(&incoming.frame, presence);
+        pose.tracked = tracked && incoming.presence.is_fresh(&settings);
+        match (was_tracked, pose.tracked) {
+            (false, true) => commands.trigger(FaceTracked { entity }),
+            (true, false) => commands.trigger(FaceUntracked { entity }),
+            _ => {}
+        }
+        if subject.leaving && presence == 0.0 {
+            subjects.entries.retain(|entry| entry.entity != entity);
+            commands.entity(entity).despawn();
+        }
+    }
+}
+
+/// Copies the endpoint's figures to the subjects, four times a second.
+pub(crate) fn read_figures(
+    time: Res<Time<Real>>,
+    mut since: Local<f32>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    mut faces: Query<(&FaceSubject, &mut LinkQuality)>,
+    mut figures: ResMut<crate::diagnostics::LinkFigures>,
+) {
+    *since += time.delta_secs();
+    let Some(endpoint) = endpoint else { return };
+    if *since < FIGURES_INTERVAL {
+        return;
+    }
+    *since = 0.0;
+    let stats = endpoint.stats();
+    for (subject, mut quality) in &mut faces {
+        let Some(stats) = stats.subjects.iter().find(|stats| Some(stats.id) == subject.id) else { continue };
+        *quality = LinkQuality {
+            transport: stats.source.as_str().to_owned(),
+            fps: stats.fps,
+            target_fps: stats.target_fps,
+            latency_ms: stats.latency_ms,
+            jitter_ms: stats.jitter_ms,
+            loss: stats.loss,
+            frames: stats.frames,
+            age_ms: stats.age_ms,
+            address: stats.address.map(|address: SocketAddr| address.to_string()),
+        };
+    }
+    figures.0 = stats;
+}
+
+/// Hands the settings on to the endpoint when they change.
+pub(crate) fn apply_rates(
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    adaptive: Res<AdaptiveFps>,
+    changed: Query<(&FaceSubject, &RequestedFps), Changed<RequestedFps>>,
+    mut removed: RemovedComponents<RequestedFps>,
+    faces: Query<&FaceSubject>,
+) {
+    let Some(endpoint) = endpoint else { return };
+    if adaptive.is_changed() {
+        endpoint.set_adaptive_fps(adaptive.enabled, adaptive.min_fps, adaptive.max_fps);
+    }
+    for (subject, fps) in &changed {
+        if let Some(id) = subject.id {
+            endpoint.set_rate(id, Some(fps.0));
+        }
+    }
+    for entity in removed.read() {
+        if let Some(id) = faces.get(entity).ok().and_then(|subject| subject.id) {
+            endpoint.set_rate(id, None);
+        }
+    }
+}
+
+/// A frame as tests inject it.
+pub(crate) fn injected(id: u64, name: &str, frame: FaceFrame) -> SubjectFrame {
+    SubjectFrame {
+        id: SubjectId(id),
+        name: name.into(),
+        source: SourceKind::WebSocket,
+        frame,
+        received: std::time::Instant::now(),
+    }
+}

@@ -1,0 +1,300 @@
+//! Subjects, binding, easing and driving, in virtual time and without sockets.
+
+use std::time::Duration;
+
+use bevy::{
+    app::AnimationSystems,
+    camera::visibility::NoFrustumCulling,
+    mesh::morph::{MorphAttributes, MorphWeights},
+    prelude::*,
+    world_serialization::{WorldInstanceReady, WorldInstanceSpawner},
+};
+use bevy_facelink::{
+    AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, FaceInbox, FacePose, FaceSubject, FaceSubjects,
+    FaceUntracked, SubjectAppeared, SubjectLost,
+    core::{Blendshape, Channel, FaceFrame, HeadPose},
+};
+
+use crate::support::{FRAME, fed_app, frame, morphed_mesh, near, run, spawn_node, spawn_node_with, weights};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn jaw(weight: f32) -> FaceFrame {
+    frame(&[(Blendshape::JawOpen, weight)])
+}
+
+/// An avatar with the given nodes below it.
+fn avatar(app: &mut App, avatar: FaceAvatar, nodes: &[Entity]) -> Entity {
+    let root = app.world_mut().spawn((Transform::default(), Name::new("avatar"))).id();
+    app.world_mut().entity_mut(root).add_children(nodes);
+    app.world_mut().entity_mut(root).insert(avatar);
+    root
+}
+
+#[test]
+fn every_mesh_of_an_avatar_gets_its_weights_by_name() {
+    let (mut app, faces) = fed_app();
+    let head = spawn_node(app.world_mut(), "Head", &["noise", "jawOpen", "eyeBlinkLeft"]);
+    let teeth = spawn_node(app.world_mut(), "Teeth", &["Jaw_Open", "browInnerUp_L", "browInnerUp_R", "tail"]);
+    let root = avatar(&mut app, FaceAvatar::default(), &[head, teeth]);
+    let mut face = frame(&[
+        (Blendshape::JawOpen, 0.5),
+        (Blendshape::EyeBlinkLeft, 1.25),
+        (Blendshape::BrowInnerUp, 0.75),
+        (Blendshape::EyeBlinkRight, 0.9),
+    ]);
+    face.channels.push(Channel { name: "tail".into(), value: 0.25 });
+    run(&mut app, SECOND, || faces.send(1, "Ann", face.clone()));
+
+    assert_eq!(weights(&app, head), [0.0, 0.5, 1.25]);
+    assert_eq!(weights(&app, teeth), [0.5, 0.75, 0.75, 0.25]);
+    let report = app.world().get::<BindReport>(root).expect("a report");
+    assert_eq!(report.matched, ["eyeBlinkLeft", "jawOpen", "browInnerUp"]);
+    assert_eq!((report.missing.len(), report.meshes), (49, 2));
+    assert_eq!(report.unused, ["noise", "tail"]);
+    assert!(report.summary().starts_with("3 of 52 matched, missing: eyeLookDownLeft, "), "{}", report.summary());
+    let primitive = app.world().get::<Children>(head).expect("children")[0];
+    assert!(app.world().get::<NoFrustumCulling>(primitive).is_some());
+}
+
+#[test]
+fn invisible_weights_are_exact_zeros() {
+    let (mut app, faces) = fed_app();
+    let node = spawn_node(app.world_mut(), "Head", &["jawOpen", "cheekPuff"]);
+    avatar(&mut app, FaceAvatar::default(), &[node]);
+    let face = frame(&[(Blendshape::JawOpen, 0.000_05), (Blendshape::CheekPuff, 0.5)]);
+    run(&mut app, SECOND, || faces.send(1, "Ann", face.clone()));
+    assert_eq!(weights(&app, node), [0.0, 0.5]);
+}
+
+#[test]
+fn two_subjects_drive_two_avatars_and_a_nameless_one_takes_the_first() {
+    let (mut app, faces) = fed_app();
+    let nodes: Vec<_> = (0..3).map(|_| spawn_node(app.world_mut(), "Head", &["jawOpen"])).collect();
+    let ann = avatar(&mut app, FaceAvatar::of("Ann"), &[nodes[0]]);
+    avatar(&mut app, FaceAvatar::of("Bob"), &[nodes[1]]);
+    let any = avatar(&mut app, FaceAvatar::default(), &[nodes[2]]);
+    run(&mut app, SECOND, || {
+        faces.send(1, "Ann", jaw(0.25));
+        faces.send(2, "Bob", jaw(0.75));
+    });
+    let jaws: Vec<_> = nodes.iter().map(|node| weights(&app, *node)[0]).collect();
+    assert_eq!(jaws, [0.25, 0.75, 0.25]);
+    let subject = app.world().resource::<FaceSubjects>().get("Ann").expect("there");
+    assert_eq!(app.world().get::<DrivenBy>(ann), Some(&DrivenBy(subject)));
+    assert_eq!(app.world().get::<Drives>(subject).expect("drives").avatars(), [ann, any]);
+}
+
+#[test]
+fn a_silent_face_holds_eases_and_comes_back_without_a_pop() {
+    let (mut app, faces) = fed_app();
+    let node = spawn_node(app.world_mut(), "Head", &["jawOpen"]);
+    avatar(&mut app, FaceAvatar::default(), &[node]);
+    let mut last = 0.0;
+    let mut steady = |app: &App| {
+        let now = weights(app, node)[0];
+        assert!((now - last).abs() < 0.2, "from {last} to {now} in one frame");
+        last = now;
+        now
+    };
+    for _ in 0..60 {
+        faces.send(1, "Ann", jaw(1.0));
+        app.update();
+        steady(&app);
+    }
+    assert_eq!(weights(&app, node), [1.0]);
+    for _ in 0..14 {
+        app.update();
+        assert_eq!(steady(&app), 1.0, "held");
+    }
+    for _ in 0..60 {
+        app.update();
+        steady(&app);
+    }
+    assert_eq!(weights(&app, node), [0.0], "neutral about a second after the last frame");
+    for _ in 0..15 {
+        faces.send(1, "Ann", jaw(1.0));
+        app.update();
+        steady(&app);
+    }
+    assert_eq!(weights(&app, node), [1.0]);
+}
+
+#[test]
+fn a_lost_face_eases_and_says_so() {
+    #[derive(Resource, Default)]
+    struct Lost(u32);
+    let (mut app, faces) = fed_app();
+    app.init_resource::<Lost>();
+    app.add_observer(|_: On<FaceUntracked>, mut lost: ResMut<Lost>| lost.0 += 1);
+    let node = spawn_node(app.world_mut(), "Head", &["jawOpen"]);
+    avatar(&mut app, FaceAvatar::default(), &[node]);
+    run(&mut app, SECOND, || faces.send(1, "Ann", jaw(1.0)));
+    run(&mut app, SECOND, || faces.send(1, "Ann", FaceFrame { tracked: false, ..jaw(1.0) }));
+    assert_eq!(weights(&app, node), [0.0]);
+    assert_eq!(app.world().resource::<Lost>().0, 1);
+    let subject = app.world().resource::<FaceSubjects>().get("Ann").expect("still there");
+    let pose = app.world().get::<FacePose>(subject).expect("a pose");
+    assert!(!pose.tracked && pose.presence == 0.0);
+}
+
+#[test]
+fn a_subject_that_leaves_is_eased_out_and_may_return() {
+    #[derive(Resource, Default)]
+    struct Log(Vec<String>);
+    let (mut app, faces) = fed_app();
+    app.init_resource::<Log>();
+    app.add_observer(|event: On<SubjectAppeared>, mut log: ResMut<Log>| log.0.push(format!("+{}", event.name)));
+    app.add_observer(|event: On<SubjectLost>, mut log: ResMut<Log>| {
+        log.0.push(format!("-{} {}", event.name, event.reason))
+    });
+    let node = spawn_node(app.world_mut(), "Head", &["jawOpen"]);
+    avatar(&mut app, FaceAvatar::default(), &[node]);
+    run(&mut app, SECOND, || faces.send(1, "Ann", jaw(1.0)));
+    let first = app.world().resource::<FaceSubjects>().get("Ann").expect("there");
+
+    faces.lose(1, "Ann");
+    run(&mut app, Duration::from_millis(300), || {});
+    let on_the_way = weights(&app, node)[0];
+    assert!(on_the_way > 0.0 && on_the_way < 1.0, "{on_the_way}");
+    assert!(app.world().get::<FaceSubject>(first).expect("there while it eases").leaving);
+    run(&mut app, SECOND, || faces.send(2, "Ann", jaw(0.5)));
+    assert_eq!(app.world().resource::<FaceSubjects>().get("Ann"), Some(first), "the same subject came back");
+    assert_eq!(weights(&app, node), [0.5]);
+
+    faces.lose(2, "Ann");
+    run(&mut app, SECOND * 2, || {});
+    assert_eq!(weights(&app, node), [0.0]);
+    assert!(app.world().resource::<FaceSubjects>().is_empty());
+    assert!(app.world().get_entity(first).is_err(), "gone once it was eased");
+    assert_eq!(app.world().resource::<Log>().0, ["+Ann", "-Ann disconnected", "+Ann", "-Ann disconnected"]);
+}
+
+#[test]
+fn an_avatar_that_changes_its_subject_blends() {
+    let (mut app, faces) = fed_app();
+    let node = spawn_node(app.world_mut(), "Head", &["jawOpen"]);
+    let root = avatar(&mut app, FaceAvatar::of("Ann"), &[node]);
+    let both = || {
+        faces.send(1, "Ann", jaw(0.0));
+        faces.send(2, "Bob", jaw(1.0));
+    };
+    run(&mut app, SECOND, both);
+    app.world_mut().get_mut::<FaceAvatar>(root).expect("an avatar").subject = Some("Bob".to_owned());
+    let mut last = 0.0;
+    for _ in 0..30 {
+        both();
+        app.update();
+        let now = weights(&app, node)[0];
+        assert!(now >= last && now - last < 0.2, "from {last} to {now}");
+        last = now;
+    }
+    assert_eq!(last, 1.0);
+}
+
+#[test]
+fn a_full_inbox_keeps_the_newest() {
+    let (mut app, _) = fed_app();
+    let (inbox, faces) = FaceInbox::bounded(4);
+    app.insert_resource(inbox);
+    for i in 0..=100_u8 {
+        faces.send(1, "Ann", jaw(f32::from(i) / 100.0));
+    }
+    run(&mut app, SECOND / 5, || {});
+    let subject = app.world().resource::<FaceSubjects>().first().expect("there");
+    assert!(near(app.world().get::<FacePose>(subject).expect("a pose").weight(Blendshape::JawOpen), 1.0));
+}
+
+#[test]
+fn weights_are_written_after_an_animation_and_left_alone_without_a_face() {
+    let (mut app, faces) = fed_app();
+    let node = spawn_node(app.world_mut(), "Head", &["jawOpen", "wag"]);
+    avatar(&mut app, FaceAvatar::default(), &[node]);
+    app.add_systems(
+        PostUpdate,
+        (move |mut morphs: Query<&mut MorphWeights>| {
+            if let Ok(mut morph) = morphs.get_mut(node) {
+                morph.weights_mut().fill(0.9);
+            }
+        })
+        .in_set(AnimationSystems),
+    );
+    run(&mut app, SECOND, || {});
+    assert_eq!(weights(&app, node), [0.9, 0.9], "no face: the animation has the mesh");
+    run(&mut app, SECOND, || faces.send(1, "Ann", jaw(0.25)));
+    assert_eq!(weights(&app, node), [0.25, 0.9], "a face: its shapes win, the rest stays the animation's");
+}
+
+#[test]
+fn bones_turn_in_model_space_whatever_their_axes() {
+    let (mut app, faces) = fed_app();
+    let odd = Quat::from_rotation_z(1.3) * Quat::from_rotation_x(-0.4);
+    let world = app.world_mut();
+    let eye = world.spawn((Name::new("eye_L"), Transform::from_rotation(odd.inverse()))).id();
+    let head = world.spawn((Name::new("mixamorig:Head"), Transform::from_rotation(Quat::from_rotation_y(0.7)))).id();
+    let neck = world.spawn((Name::new("Neck"), Transform::from_rotation(odd))).id();
+    world.entity_mut(neck).add_child(head);
+    world.entity_mut(head).add_child(eye);
+    let node = spawn_node(world, "Face", &["jawOpen"]);
+    let root = avatar(&mut app, FaceAvatar::default(), &[neck, node]);
+    // The avatar stands turned in the world: the face turns with it.
+    let stance = Quat::from_rotation_y(2.0);
+    app.world_mut().get_mut::<Transform>(root).expect("a transform").rotation = stance;
+    app.update();
+    let rest: Vec<Quat> = [head, eye].map(|bone| app.world().get::<GlobalTransform>(bone).unwrap().rotation()).into();
+
+    let turn = Quat::from_rotation_y(0.4) * Quat::from_rotation_x(0.2);
+    let mut face = frame(&[(Blendshape::EyeLookOutLeft, 0.5), (Blendshape::EyeLookUpLeft, 0.25)]);
+    face.head = Some(HeadPose { rotation: turn.to_array(), position: None });
+    run(&mut app, SECOND, || faces.send(1, "Ann", face.clone()));
+
+    let now: Vec<Quat> = [head, eye].map(|bone| app.world().get::<GlobalTransform>(bone).unwrap().rotation()).into();
+    let in_model = |rest: Quat, now: Quat| stance.inverse() * now * rest.inverse() * stance;
+    assert!(in_model(rest[0], now[0]).angle_between(turn) < 1e-3, "neck and head together make the whole turn");
+    let neck_turn = app.world().get::<Transform>(neck).unwrap().rotation * odd.inverse();
+    assert!((neck_turn.angle_between(Quat::IDENTITY) - 0.35 * turn.angle_between(Quat::IDENTITY)).abs() < 1e-3);
+    let gaze = turn.inverse() * in_model(rest[1], now[1]) * Vec3::Z;
+    assert!(gaze.x > 0.25 && gaze.y > 0.1, "the left eye looks out and up: {gaze}");
+    let report = app.world().get::<BindReport>(root).expect("a report");
+    assert_eq!(report.bones, ["mixamorig:Head", "Neck", "eye_L"]);
+}
+
+#[test]
+fn a_corrupt_mesh_is_refused_and_the_others_are_driven() {
+    let (mut app, faces) = fed_app();
+    let good = spawn_node(app.world_mut(), "Good", &["jawOpen"]);
+    let short = morphed_mesh(&["jawOpen", "cheekPuff"]).with_morph_targets(vec![MorphAttributes::default(); 5]);
+    let short = spawn_node_with(app.world_mut(), "Short", 2, short);
+    let long = morphed_mesh(&["jawOpen"]);
+    let long = spawn_node_with(app.world_mut(), "Long", 3, long);
+    let root = avatar(&mut app, FaceAvatar::default(), &[good, short, long]);
+    run(&mut app, SECOND, || faces.send(1, "Ann", jaw(0.5)));
+    assert_eq!(weights(&app, good), [0.5]);
+    assert_eq!((weights(&app, short), weights(&app, long)), (vec![0.0; 2], vec![0.0; 3]));
+    let report = app.world().get::<BindReport>(root).expect("a report");
+    assert_eq!(report.refused.len(), 2, "{:?}", report.refused);
+    assert!(report.refused.iter().any(|reason| reason.starts_with("mesh \"Short\": 5 deltas are not 2 targets of 3")));
+}
+
+#[test]
+fn an_avatar_is_bound_again_when_its_scene_is_replaced() {
+    #[derive(Resource, Default)]
+    struct Bound(Vec<usize>);
+    let (mut app, faces) = fed_app();
+    app.init_resource::<Bound>();
+    app.add_observer(|event: On<AvatarBound>, mut bound: ResMut<Bound>| bound.0.push(event.report.matched.len()));
+    let old = spawn_node(app.world_mut(), "Head", &["jawOpen"]);
+    let root = avatar(&mut app, FaceAvatar::default(), &[old]);
+    run(&mut app, SECOND, || faces.send(1, "Ann", jaw(0.5)));
+    app.world_mut().entity_mut(old).despawn();
+    let new = spawn_node(app.world_mut(), "Head", &["cheekPuff", "jawOpen"]);
+    app.world_mut().entity_mut(root).add_child(new);
+    // As the scene spawner does once the reloaded scene stands.
+    app.world_mut().trigger(WorldInstanceReady {
+        entity: root,
+        instance_id: WorldInstanceSpawner::default().spawn(Handle::default()),
+    });
+    run(&mut app, FRAME * 3, || faces.send(1, "Ann", jaw(0.5)));
+    assert_eq!(weights(&app, new), [0.0, 0.5]);
+    assert_eq!(app.world().resource::<Bound>().0, [1, 2]);
+}

@@ -1,0 +1,112 @@
+//! Real glTF files through Bevy's own loader, without a GPU.
+
+use std::path::{Path, PathBuf};
+
+use bevy::{
+    asset::UnapprovedPathMode,
+    mesh::morph::MorphWeights,
+    prelude::*,
+    render::{RenderPlugin, settings::WgpuSettings},
+    window::ExitCondition,
+    winit::WinitPlugin,
+    world_serialization::WorldAssetRoot,
+};
+use bevy_facelink::{
+    BindReport, FaceAvatar, FaceInbox, FaceInjector, FaceLinkPlugin,
+    core::{Blendshape, HeadPose},
+};
+
+use crate::support::{frame, near, update_until};
+
+/// All of Bevy that the examples use, but no window and no graphics adapter.
+fn app(assets: &Path) -> (App, FaceInjector) {
+    let mut app = App::new();
+    app.add_plugins((
+        DefaultPlugins
+            .set(AssetPlugin {
+                file_path: assets.display().to_string(),
+                unapproved_path_mode: UnapprovedPathMode::Allow,
+                ..default()
+            })
+            .set(WindowPlugin { primary_window: None, exit_condition: ExitCondition::DontExit, ..default() })
+            .set(RenderPlugin { render_creation: WgpuSettings { backends: None, ..default() }.into(), ..default() })
+            .disable::<WinitPlugin>()
+            .disable::<bevy::log::LogPlugin>(),
+        FaceLinkPlugin::without_sockets(),
+    ));
+    let (inbox, faces) = FaceInbox::bounded(64);
+    app.insert_resource(inbox);
+    app.finish();
+    app.cleanup();
+    (app, faces)
+}
+
+fn bind(app: &mut App, file: &str) -> (Entity, BindReport) {
+    let scene = app.world().resource::<AssetServer>().load(format!("{file}#Scene0"));
+    let avatar = app.world_mut().spawn((WorldAssetRoot(scene), FaceAvatar::default())).id();
+    update_until(app, "bound avatar", |app| app.world().get::<BindReport>(avatar).is_some());
+    (avatar, app.world().get::<BindReport>(avatar).expect("a report").clone())
+}
+
+/// The weight of a named target on every mesh that has it.
+fn shown(app: &mut App, target: &str) -> Vec<f32> {
+    let mut nodes = app.world_mut().query::<(&MorphWeights, &Name)>();
+    let found: Vec<_> = nodes
+        .iter(app.world())
+        .filter_map(|(morph, _)| {
+            let mesh = app.world().resource::<Assets<Mesh>>().get(morph.first_mesh()?)?;
+            let place = mesh.try_morph_target_names().ok()??.iter().position(|name| name == target)?;
+            morph.weights().get(place).copied()
+        })
+        .collect();
+    assert!(!found.is_empty(), "no mesh has {target}");
+    found
+}
+
+#[test]
+fn aria_shows_all_52_shapes_and_turns_head_and_eyes() {
+    let (mut app, faces) = app(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets"));
+    let (_, report) = bind(&mut app, "avatars/aria.glb");
+    assert_eq!(report.summary(), "52 of 52 matched");
+    assert_eq!(report.refused, Vec::<String>::new());
+    assert_eq!(report.bones, ["Head", "Neck", "EyeLeft", "EyeRight"]);
+
+    let mut face = frame(&[(Blendshape::JawOpen, 0.5), (Blendshape::EyeLookOutLeft, 1.0)]);
+    face.head = Some(HeadPose { rotation: Quat::from_rotation_y(0.5).to_array(), position: None });
+    update_until(&mut app, "open jaw", |app| {
+        faces.send(1, "Ann", face.clone());
+        shown(app, "jawOpen").iter().all(|weight| near(*weight, 0.5))
+    });
+    app.update();
+    let forward = |app: &mut App, name: &str| {
+        let mut query = app.world_mut().query::<(&Name, &GlobalTransform)>();
+        let found = query.iter(app.world()).find(|(other, _)| other.as_str() == name);
+        found.map(|(_, transform)| transform.rotation()).expect("the bone")
+    };
+    let head = forward(&mut app, "Head") * Vec3::Z;
+    assert!(head.x > 0.4, "the head turns to the character's own left, +X: {head}");
+    let eye = forward(&mut app, "EyeLeft") * Vec3::Z;
+    assert!(eye.x > head.x + 0.2, "the left eye looks further out: {eye}");
+}
+
+#[test]
+fn a_head_by_others_is_bound_too() {
+    let shared = std::env::var_os("FACELINK_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let avatars = shared.join("avatars");
+    if !avatars.join("ict-head.glb").exists() {
+        eprintln!("skipped: {} is not there", avatars.join("ict-head.glb").display());
+        return;
+    }
+    let (mut app, faces) = app(&avatars.canonicalize().expect("a folder"));
+    let (_, report) = bind(&mut app, "ict-head.glb");
+    assert_eq!(report.summary(), "51 of 52 matched, missing: tongueOut");
+    assert_eq!(report.refused, Vec::<String>::new());
+    let face = frame(&[(Blendshape::CheekPuff, 0.75), (Blendshape::MouthSmileRight, 0.25)]);
+    update_until(&mut app, "puffed cheeks", |app| {
+        faces.send(1, "Ann", face.clone());
+        near(shown(app, "cheekPuff_L")[0], 0.75)
+    });
+    assert!(near(shown(&mut app, "cheekPuff_R")[0], 0.75) && near(shown(&mut app, "mouthSmile_R")[0], 0.25));
+    assert_eq!(shown(&mut app, "mouthSmile_L")[0], 0.0);
+}
