@@ -361,8 +361,7 @@ fn bind_node(
 fn shape_of(target: &str) -> Option<Blendshape> {
     Blendshape::from_any_name(target).or_else(|| {
         let stem = ["_L", "_R", "Left", "Right"].iter().find_map(|side| target.strip_suffix(side))?;
-        Blendshape::from_any_name(stem)
-            .filter(|shape| matches!(shape, Blendshape::BrowInnerUp | Blendshape::CheekPuff))
+        Blendshape::from_any_name(stem).filter(|shape| matches!(shape, Blendshape::BrowInnerUp | Blendshape::CheekPuff))
     })
 }
 

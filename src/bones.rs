@@ -26,23 +26,58 @@ pub enum BoneKind {
 /// Names that rigs give these bones, lower case, without separators and prefixes: plain, Ready Player Me, VRoid,
 /// Mixamo, Character Creator, Rocketbox, Rigify.
 const NAMES: [(BoneKind, &[&str]); 4] = [
-    (BoneKind::Head, &["head", "jbipchead", "ccbasehead", "bip01head", "bip001head", "defhead", "headjoint", "jointhead"]),
+    (
+        BoneKind::Head,
+        &["head", "jbipchead", "ccbasehead", "bip01head", "bip001head", "defhead", "headjoint", "jointhead"],
+    ),
     (
         BoneKind::Neck,
-        &["neck", "neck1", "neck01", "jbipcneck", "ccbasenecktwist01", "bip01neck", "bip001neck", "defneck", "neckjoint"],
+        &[
+            "neck",
+            "neck1",
+            "neck01",
+            "jbipcneck",
+            "ccbasenecktwist01",
+            "bip01neck",
+            "bip001neck",
+            "defneck",
+            "neckjoint",
+        ],
     ),
     (
         BoneKind::EyeLeft,
         &[
-            "eyeleft", "lefteye", "eyel", "leye", "jadjlfaceeye", "ccbaseleye", "bip01leye", "bip001leye", "defeyel",
-            "eyeleftjoint", "lefteyebone", "eyeballleft", "eyeballl",
+            "eyeleft",
+            "lefteye",
+            "eyel",
+            "leye",
+            "jadjlfaceeye",
+            "ccbaseleye",
+            "bip01leye",
+            "bip001leye",
+            "defeyel",
+            "eyeleftjoint",
+            "lefteyebone",
+            "eyeballleft",
+            "eyeballl",
         ],
     ),
     (
         BoneKind::EyeRight,
         &[
-            "eyeright", "righteye", "eyer", "reye", "jadjrfaceeye", "ccbasereye", "bip01reye", "bip001reye", "defeyer",
-            "eyerightjoint", "righteyebone", "eyeballright", "eyeballr",
+            "eyeright",
+            "righteye",
+            "eyer",
+            "reye",
+            "jadjrfaceeye",
+            "ccbasereye",
+            "bip01reye",
+            "bip001reye",
+            "defeyer",
+            "eyerightjoint",
+            "righteyebone",
+            "eyeballright",
+            "eyeballr",
         ],
     ),
 ];
@@ -130,12 +165,7 @@ pub(crate) fn find(
 }
 
 /// Rotation of a node's parent relative to `root`, by the local rotations of now.
-fn rotation_in_model(
-    entity: Entity,
-    root: Entity,
-    parents: &Query<&ChildOf>,
-    transforms: &Query<&Transform>,
-) -> Quat {
+fn rotation_in_model(entity: Entity, root: Entity, parents: &Query<&ChildOf>, transforms: &Query<&Transform>) -> Quat {
     let mut rotation = Quat::IDENTITY;
     for ancestor in parents.iter_ancestors(entity) {
         if ancestor == root {

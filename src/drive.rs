@@ -38,10 +38,7 @@ fn is_neutral(shown: &Shown) -> bool {
     shown.subject.is_none() && shown.blend >= 1.0 && pose.weights.iter().all(|weight| weight.abs() < INVISIBLE)
 }
 
-pub(crate) fn write_weights(
-    avatars: Query<(&FaceAvatar, &FaceBinding, &Shown)>,
-    mut morphs: Query<&mut MorphWeights>,
-) {
+pub(crate) fn write_weights(avatars: Query<(&FaceAvatar, &FaceBinding, &Shown)>, mut morphs: Query<&mut MorphWeights>) {
     for (avatar, binding, shown) in &avatars {
         if shown.idle && is_neutral(shown) {
             continue;

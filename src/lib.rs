@@ -45,7 +45,7 @@ pub mod avatar;
 pub mod bones;
 pub mod diagnostics;
 mod drive;
-#[cfg(any())]
+#[cfg(feature = "panel")]
 pub mod panel;
 pub mod plugin;
 pub mod pose;
@@ -63,7 +63,7 @@ pub use subjects::{
 
 /// What most games need.
 pub mod prelude {
-    #[cfg(any())]
+    #[cfg(feature = "panel")]
     pub use crate::panel::FaceLinkPanelPlugin;
     pub use crate::{
         AvatarBound, BindReport, FaceAvatar, FaceLinkPlugin, FaceLinkSystems, FacePose, FaceSubject, FaceSubjects,

@@ -11,8 +11,8 @@ use crossbeam_channel::{Receiver, Sender};
 use facelink::{
     FaceFrame,
     link::{
-        DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, SourceKind, SubjectFrame, SubjectId,
-        UDP_JSON_PORT,
+        DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LlfProfile, SourceKind, SubjectFrame,
+        SubjectId, UDP_JSON_PORT,
     },
 };
 
@@ -99,10 +99,11 @@ impl FaceLinkPlugin {
         self.configure(|config| config.udp_json = port)
     }
 
-    /// Whether Live Link Face's exchanged `mouthLeft` and `mouthRight` are put right; on by default.
+    /// How Live Link Face's curves are read: the exchange of `mouthLeft` and `mouthRight` (put right by default), and
+    /// axes to flip, for a phone that is held in another way.
     #[must_use]
-    pub fn swap_mouth_left_right(self, swap: bool) -> Self {
-        self.configure(|config| config.swap_mouth_left_right = swap)
+    pub fn live_link_face_profile(self, profile: LlfProfile) -> Self {
+        self.configure(|config| config.live_link_face_profile = profile)
     }
 }
 
@@ -168,8 +169,7 @@ impl FaceInjector {
 
     /// Tells that a connection came.
     pub fn connect(&self, id: &str, source: SourceKind) {
-        let _ =
-            self.events.try_send(LinkEvent::Connected { connection_id: id.into(), source, address: None });
+        let _ = self.events.try_send(LinkEvent::Connected { connection_id: id.into(), source, address: None });
     }
 }
 

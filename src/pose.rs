@@ -141,7 +141,8 @@ impl Presence {
         let live = tracked && self.silent <= settings.hold;
         let (target, time) = if live { (1.0, settings.ease_in) } else { (0.0, settings.ease_out) };
         let step = if time > 0.0 { dt / time } else { 1.0 };
-        self.value = if self.value < target { (self.value + step).min(target) } else { (self.value - step).max(target) };
+        self.value =
+            if self.value < target { (self.value + step).min(target) } else { (self.value - step).max(target) };
     }
 
     /// Whether a frame came within the time that a face is held.

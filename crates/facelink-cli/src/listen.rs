@@ -13,8 +13,8 @@ use crossbeam_channel::{Receiver, select_biased, tick};
 use facelink::{
     Blendshape, FaceFrame,
     link::{
-        DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LostReason, SourceKind, SubjectFrame,
-        SubjectId, UDP_JSON_PORT,
+        DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LlfProfile, LostReason, SourceKind,
+        SubjectFrame, SubjectId, UDP_JSON_PORT,
     },
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -83,14 +83,6 @@ fn token(text: &str) -> Result<String, String> {
         return Err("an empty token would let everybody in".to_owned());
     }
     Ok(text.to_owned())
-}
-
-/// A token to read from one screen and type into another: 50 random bits, no letters that look alike.
-fn new_token() -> String {
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    // The low 62 bits of a version 4 UUID are all random.
-    let bits = uuid::Uuid::new_v4().as_u128();
-    (0..10).map(|place| char::from(LETTERS[(bits >> (5 * place)) as usize % LETTERS.len()])).collect()
 }
 
 /// One line of `--json`.
@@ -179,14 +171,13 @@ trait Show {
 pub fn run(args: Args) -> Result<(), Error> {
     let stop = stop_signal()?;
     let bind = if args.lan { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { args.bind };
-    let token = args.token.or_else(|| (!bind.is_loopback()).then(new_token));
     let endpoint = Endpoint::start(EndpointConfig {
         bind,
         port: args.port,
         live_link_face: args.live_link_face.0,
         udp_json: args.udp_json.0,
-        swap_mouth_left_right: !args.no_mouth_swap,
-        token: token.clone(),
+        live_link_face_profile: LlfProfile { swap_mouth_left_right: !args.no_mouth_swap, ..LlfProfile::default() },
+        token: args.token,
         ..EndpointConfig::default()
     })?;
     for port in endpoint.unavailable() {
@@ -194,10 +185,10 @@ pub fn run(args: Args) -> Result<(), Error> {
     }
     if args.json {
         let mut json = Json { out: io::stdout(), counts: HashMap::new() };
-        json.listening(&endpoint, token.as_deref())?;
+        json.listening(&endpoint, endpoint.token())?;
         watch(&endpoint, &stop, Duration::from_secs(1), &mut json)
     } else {
-        introduce(&endpoint, token.as_deref()).map_err(Error::Output)?;
+        introduce(&endpoint, endpoint.token()).map_err(Error::Output)?;
         if io::stdout().is_terminal() {
             watch(&endpoint, &stop, Duration::from_millis(150), &mut Live { table: Table::new() })
         } else {
@@ -447,12 +438,5 @@ mod tests {
     fn frames_without_a_number_are_counted() {
         let written = lines(&[frame(None), frame(None)]);
         assert!(written[0].contains(r#""frame":0"#) && written[1].contains(r#""frame":1"#));
-    }
-
-    #[test]
-    fn tokens_are_new_and_typable() {
-        let tokens: std::collections::HashSet<String> = (0..100).map(|_| new_token()).collect();
-        assert_eq!(tokens.len(), 100);
-        assert!(tokens.iter().all(|token| token.len() == 10 && token.bytes().all(|c| c.is_ascii_alphanumeric())));
     }
 }

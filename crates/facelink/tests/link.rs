@@ -1,5 +1,7 @@
 //! An endpoint over real sockets on loopback: WebSocket, WebRTC, UDP, all at once, and against a hostile peer.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream, UdpSocket},

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub use client::{Client, ClientConfig, ClientError, ClientState};
 pub use types::*;
 
-pub use crate::wire::json::IceServer;
+pub use crate::wire::{json::IceServer, llf::LlfProfile};
 
 /// Port of HTTP, WebSocket and signalling.
 pub const DEFAULT_PORT: u16 = 8765;
@@ -47,9 +47,10 @@ pub struct EndpointConfig {
     pub live_link_face: Option<u16>,
     /// Port of the old UDP JSON; `None` does not listen, 0 picks a free one.
     pub udp_json: Option<u16>,
-    /// Whether Live Link Face's exchanged `mouthLeft` and `mouthRight` are put right.
-    pub swap_mouth_left_right: bool,
-    /// Pairing token that peers beyond loopback must show.
+    /// How Live Link Face's curves are read: the exchange of `mouthLeft` and `mouthRight`, and flipped axes.
+    pub live_link_face_profile: LlfProfile,
+    /// Pairing token that peers beyond loopback must show. Without one, an endpoint that is open to a network makes one
+    /// up; see [`Endpoint::token`].
     pub token: Option<String>,
     /// Pages of these origins may connect, beside our own and those of this machine, such as `https://show.example`.
     pub allowed_origins: Vec<String>,
@@ -74,6 +75,14 @@ pub struct EndpointConfig {
 }
 
 impl EndpointConfig {
+    /// The same, with a token where a network can reach it.
+    fn guarded(mut self) -> Self {
+        if !self.bind.is_loopback() {
+            self.token.get_or_insert_with(new_token);
+        }
+        self
+    }
+
     /// Whether a peer beyond loopback may come in with this token. Compared in constant time.
     pub(crate) fn accepts_token(&self, token: Option<&str>) -> bool {
         let Some(wanted) = &self.token else { return true };
@@ -90,7 +99,7 @@ impl Default for EndpointConfig {
             port: DEFAULT_PORT,
             live_link_face: None,
             udp_json: None,
-            swap_mouth_left_right: true,
+            live_link_face_profile: LlfProfile::default(),
             token: None,
             allowed_origins: Vec::new(),
             ice_servers: Vec::new(),
@@ -138,6 +147,14 @@ pub struct Addresses {
     pub udp_json: Option<SocketAddr>,
 }
 
+/// A pairing token to read from one screen and type into another: 50 random bits, without letters that look alike.
+pub fn new_token() -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    // The low 62 bits of a version 4 UUID are all random.
+    let bits = uuid::Uuid::new_v4().as_u128();
+    (0..10).map(|place| char::from(LETTERS[(bits >> (5 * place)) as usize % LETTERS.len()])).collect()
+}
+
 /// A port that an endpoint could do without, and had to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {
@@ -178,6 +195,7 @@ impl Endpoint {
     /// [`LinkError::Bind`] when the HTTP port is taken or the address is not this machine's, [`LinkError::Runtime`] when
     /// the system gives no threads.
     pub fn start(config: EndpointConfig) -> Result<Self, LinkError> {
+        let config = config.guarded();
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("facelink")
@@ -256,6 +274,11 @@ impl Endpoint {
         &self.unavailable
     }
 
+    /// The pairing token that peers beyond this machine must show; `None` on loopback without one.
+    pub fn token(&self) -> Option<&str> {
+        self.hub.config.token.as_deref()
+    }
+
     /// How it was configured.
     pub fn config(&self) -> &EndpointConfig {
         &self.hub.config
@@ -307,5 +330,28 @@ impl Drop for Endpoint {
                 runtime.shutdown_timeout(STOP_LIMIT);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_differ_and_are_typed_easily() {
+        let tokens: std::collections::HashSet<String> = (0..100).map(|_| new_token()).collect();
+        assert_eq!(tokens.len(), 100);
+        assert!(tokens.iter().all(|token| token.len() == 10 && token.bytes().all(|b| b.is_ascii_alphanumeric())));
+    }
+
+    #[test]
+    fn an_endpoint_that_is_open_to_a_network_has_a_token() {
+        assert!(EndpointConfig::default().accepts_token(None));
+        let guarded = EndpointConfig { token: Some("secret".to_owned()), ..EndpointConfig::default() };
+        assert!(guarded.accepts_token(Some("secret")));
+        assert!(!guarded.accepts_token(None) && !guarded.accepts_token(Some("secre")));
+        assert_eq!(EndpointConfig::default().guarded().token, None);
+        let open = EndpointConfig { bind: [0, 0, 0, 0].into(), ..EndpointConfig::default() };
+        assert_eq!(open.guarded().token.map(|token| token.len()), Some(10));
     }
 }

@@ -126,8 +126,7 @@ struct Partial<'a> {
 
 /// Receives Live Link Face.
 pub(super) async fn live_link_face(hub: Arc<Hub>, socket: UdpSocket, cancel: CancellationToken) {
-    let profile =
-        llf::LlfProfile { swap_mouth_left_right: hub.config.swap_mouth_left_right, ..llf::LlfProfile::default() };
+    let profile = hub.config.live_link_face_profile;
     let mut port = Port::new(hub, SourceKind::LiveLinkFace);
     let mut buffer = vec![0; DATAGRAM];
     while let Some((len, from)) = receive(&socket, &mut buffer, &cancel, &port.hub.refused).await {

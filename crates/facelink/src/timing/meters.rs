@@ -90,6 +90,8 @@ pub struct LossMeter {
     step: u64,
     expected: f32,
     received: f32,
+    /// Stale frames since the last newer one.
+    stale: u32,
 }
 
 /// What a frame number says about a frame.
@@ -107,6 +109,9 @@ impl LossMeter {
     /// A step ahead further than this is a new count, not a gap.
     const GAP: u64 = 1024;
     const MEMORY: f32 = 300.0;
+    /// After so many stale frames in a row it is the count that cannot be trusted: a sender that always says the same
+    /// number, or one that started anew just below its old count.
+    const MOST_STALE: u32 = 30;
 
     /// Notes a numbered frame.
     ///
@@ -117,9 +122,14 @@ impl LossMeter {
             self.newest = Some(number);
             return Order::Newer;
         };
-        if number <= newest && newest - number < Self::LATE {
+        if number <= newest && newest - number < Self::LATE && self.stale < Self::MOST_STALE {
+            self.stale += 1;
             return Order::Stale;
         }
+        if number == newest {
+            return Order::Newer;
+        }
+        self.stale = 0;
         let gap = number.wrapping_sub(newest);
         self.newest = Some(number);
         if number < newest || gap > Self::GAP {
@@ -210,6 +220,17 @@ mod tests {
         assert_eq!(meter.record(999), Order::Stale);
         assert_eq!(meter.record(5), Order::Newer, "a restarted sender counts from the start");
         assert_eq!(meter.record(6), Order::Newer);
+    }
+
+    #[test]
+    fn a_count_that_stands_still_does_not_freeze_the_face() {
+        let mut meter = LossMeter::default();
+        let taken = (0..200).filter(|_| meter.record(7) == Order::Newer).count();
+        assert!(taken > 150, "{taken}");
+        let mut restarted = LossMeter::default();
+        restarted.record(100);
+        let taken = (0..100).filter(|number| restarted.record(*number) == Order::Newer).count();
+        assert_eq!(taken, 70);
     }
 
     #[test]

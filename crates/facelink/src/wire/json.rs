@@ -1198,10 +1198,10 @@ mod tests {
             let len = bytes.len();
             bytes[at % len] = byte;
             bytes.truncate(len - cut % len);
-            if let Ok(text) = std::str::from_utf8(&bytes) {
-                if let Ok(Message::Face(face)) = Decoder::default().decode(text) {
-                    prop_assert!(face.frame.weights.iter().all(|w| (-1.0..=2.0).contains(w)));
-                }
+            if let Ok(text) = std::str::from_utf8(&bytes)
+                && let Ok(Message::Face(face)) = Decoder::default().decode(text)
+            {
+                prop_assert!(face.frame.weights.iter().all(|w| (-1.0..=2.0).contains(w)));
             }
         }
     }
