@@ -351,7 +351,8 @@ pub(crate) fn read_figures(
 pub(crate) fn apply_rates(
     endpoint: Option<Res<FaceLinkEndpoint>>,
     adaptive: Res<AdaptiveFps>,
-    changed: Query<(&FaceSubject, &RequestedFps), Changed<RequestedFps>>,
+    // A subject that comes back has a new id, and its sender has not heard.
+    changed: Query<(&FaceSubject, &RequestedFps), Or<(Changed<RequestedFps>, Changed<FaceSubject>)>>,
     mut removed: RemovedComponents<RequestedFps>,
     faces: Query<&FaceSubject>,
 ) {

@@ -1,0 +1,74 @@
+//! What the command line says.
+
+use std::path::PathBuf;
+
+use bevy_facelink::{FaceLinkPlugin, core::link::new_token};
+use clap::Parser;
+
+/// A face on an avatar, live.
+#[derive(Parser, Debug)]
+#[command(name = "avatar")]
+pub struct Args {
+    /// Model to drive, a .glb or .gltf; Aria without one.
+    model: Option<PathBuf>,
+    /// Draw without a window, for `--frames` frames.
+    #[arg(long)]
+    pub headless: bool,
+    /// Frames to draw before the screenshot, counted once a face is on the avatar.
+    #[arg(long, default_value_t = 180)]
+    pub frames: u32,
+    /// Save a picture as PNG, and end.
+    #[arg(long, value_name = "PNG")]
+    pub screenshot: Option<PathBuf>,
+    /// Save a picture of every shape as PNG, and end.
+    #[arg(long, value_name = "PNG")]
+    pub contact_sheet: Option<PathBuf>,
+    /// Size of the picture, pixels.
+    #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = size)]
+    pub size: (u32, u32),
+    /// Open it to the local network, and show a QR code for the phone.
+    #[arg(long)]
+    lan: bool,
+    /// Port of HTTP, WebSocket and signalling; 0 picks a free one.
+    #[arg(long, default_value_t = 8765)]
+    port: u16,
+    /// Port of Live Link Face (UDP); 0 picks a free one.
+    #[arg(long, default_value_t = 11111)]
+    live_link_face: u16,
+    /// Port of the old system's UDP JSON; 0 picks a free one.
+    #[arg(long, default_value_t = 5005)]
+    udp_json: u16,
+    /// Leave the stage to real sources.
+    #[arg(long)]
+    pub no_performer: bool,
+}
+
+fn size(text: &str) -> Result<(u32, u32), String> {
+    let (width, height) = text.split_once('x').ok_or("write it as 1280x800")?;
+    let side = |text: &str| match text.parse() {
+        Ok(side @ 16..=8192) => Ok(side),
+        _ => Err(format!("`{text}` is not between 16 and 8192")),
+    };
+    Ok((side(width)?, side(height)?))
+}
+
+impl Args {
+    /// The model as Bevy's asset server takes it.
+    pub fn model(&self) -> Result<String, String> {
+        let Some(path) = &self.model else { return Ok("avatars/aria.glb".to_owned()) };
+        let full = path.canonicalize().map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+        if !full.is_file() {
+            return Err(format!("{} is not a file", path.display()));
+        }
+        Ok(full.display().to_string())
+    }
+
+    /// The plugin with these ports.
+    pub fn plugin(&self) -> FaceLinkPlugin {
+        let plugin = FaceLinkPlugin::default()
+            .port(self.port)
+            .live_link_face(Some(self.live_link_face))
+            .udp_json(Some(self.udp_json));
+        if self.lan { plugin.lan(new_token()) } else { plugin }
+    }
+}

@@ -1,0 +1,246 @@
+//! Every shape of a model on one picture: neutral, the 52, and expressions that mix them.
+
+use std::path::PathBuf;
+
+use bevy::{
+    prelude::*,
+    render::view::screenshot::{Screenshot, ScreenshotCaptured},
+};
+use bevy_facelink::{
+    FaceInbox, FaceInjector, FaceSettings,
+    core::{Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose},
+};
+use image::{Rgb, RgbImage, imageops};
+
+use crate::stage::{Canvas, Ready};
+
+const TILE: (u32, u32) = (240, 270);
+/// What a pose is drawn on: twice a tile.
+pub const CANVAS: (u32, u32) = (2 * TILE.0, 2 * TILE.1);
+const COLUMNS: u32 = 9;
+/// Frames between showing a pose and taking its picture: the renderer is a frame or two behind.
+const SETTLE: u32 = 3;
+
+/// Takes the pictures, writes the sheet, and ends.
+pub struct ContactSheetPlugin {
+    /// Where to save it.
+    pub path: PathBuf,
+}
+
+#[derive(Resource)]
+struct Sheet {
+    path: PathBuf,
+    poses: Vec<(String, FaceFrame)>,
+    picture: RgbImage,
+    /// The pose that is on stage.
+    place: usize,
+    waited: u32,
+    pending: bool,
+}
+
+impl Plugin for ContactSheetPlugin {
+    fn build(&self, app: &mut App) {
+        let (inbox, injector) = FaceInbox::bounded(8);
+        let poses = poses();
+        let rows = (poses.len() as u32).div_ceil(COLUMNS);
+        let picture = RgbImage::from_pixel(COLUMNS * TILE.0, rows * TILE.1, Rgb([27, 32, 41]));
+        app.insert_resource(inbox)
+            .insert_resource(injector)
+            .insert_resource(FaceSettings { hold: 1e9, ease_out: 0.0, ease_in: 0.0, switch: 0.0 })
+            .insert_resource(Sheet { path: self.path.clone(), poses, picture, place: 0, waited: 0, pending: false })
+            .add_systems(Update, pose);
+    }
+}
+
+fn poses() -> Vec<(String, FaceFrame)> {
+    use Blendshape::*;
+    let of = |name: &str, shapes: &[(Blendshape, f32)]| {
+        let mut frame = FaceFrame::neutral();
+        for (shape, weight) in shapes {
+            frame.set(*shape, *weight);
+        }
+        (name.to_owned(), frame)
+    };
+    let mut poses = vec![of("neutral", &[])];
+    poses.extend(Blendshape::ALL.map(|shape| of(shape.name(), &[(shape, 1.0)])));
+    poses.extend([
+        of("jawOpen + mouthClose", &[(JawOpen, 1.0), (MouthClose, 1.0)]),
+        of(
+            "laugh",
+            &[
+                (JawOpen, 0.55),
+                (MouthSmileLeft, 0.9),
+                (MouthSmileRight, 0.9),
+                (CheekSquintLeft, 0.8),
+                (CheekSquintRight, 0.8),
+                (EyeSquintLeft, 0.6),
+                (EyeSquintRight, 0.6),
+                (MouthUpperUpLeft, 0.4),
+                (MouthUpperUpRight, 0.4),
+                (BrowInnerUp, 0.3),
+            ],
+        ),
+        of(
+            "anger",
+            &[
+                (BrowDownLeft, 1.0),
+                (BrowDownRight, 1.0),
+                (NoseSneerLeft, 0.7),
+                (NoseSneerRight, 0.7),
+                (EyeSquintLeft, 0.5),
+                (EyeSquintRight, 0.5),
+                (MouthFrownLeft, 0.5),
+                (MouthFrownRight, 0.5),
+                (MouthPressLeft, 0.6),
+                (MouthPressRight, 0.6),
+            ],
+        ),
+        of(
+            "sadness",
+            &[
+                (BrowInnerUp, 1.0),
+                (MouthFrownLeft, 0.9),
+                (MouthFrownRight, 0.9),
+                (MouthShrugLower, 0.5),
+                (EyeLookDownLeft, 0.4),
+                (EyeLookDownRight, 0.4),
+                (EyeBlinkLeft, 0.2),
+                (EyeBlinkRight, 0.2),
+            ],
+        ),
+        of(
+            "surprise",
+            &[
+                (JawOpen, 0.7),
+                (EyeWideLeft, 1.0),
+                (EyeWideRight, 1.0),
+                (BrowInnerUp, 1.0),
+                (BrowOuterUpLeft, 1.0),
+                (BrowOuterUpRight, 1.0),
+                (MouthFunnel, 0.4),
+            ],
+        ),
+        of("kiss", &[(MouthPucker, 1.0), (MouthFunnel, 0.2), (EyeBlinkLeft, 0.5), (EyeBlinkRight, 0.5)]),
+        of("tongueOut + jawOpen", &[(TongueOut, 1.0), (JawOpen, 0.6)]),
+        of("half blink", &[(EyeBlinkLeft, 0.5), (EyeBlinkRight, 0.5)]),
+        of(
+            "blink + look down",
+            &[(EyeBlinkLeft, 1.0), (EyeBlinkRight, 1.0), (EyeLookDownLeft, 1.0), (EyeLookDownRight, 1.0)],
+        ),
+    ]);
+    let mut aside =
+        of("look left, head turned", &[(EyeLookOutLeft, 0.7), (EyeLookInRight, 0.7), (MouthSmileLeft, 0.4)]);
+    let eye = EyeGaze { yaw: 0.4, pitch: 0.0 };
+    aside.1.gaze = Some(Gaze { left: eye, right: eye });
+    aside.1.head = Some(HeadPose { rotation: Quat::from_rotation_y(0.45).to_array(), position: None });
+    poses.push(aside);
+    poses
+}
+
+fn pose(
+    mut commands: Commands,
+    mut sheet: ResMut<Sheet>,
+    ready: Option<Res<Ready>>,
+    faces: Res<FaceInjector>,
+    canvas: Option<Res<Canvas>>,
+) {
+    let Some(canvas) = canvas.filter(|_| ready.is_some() && !sheet.pending) else { return };
+    let Some((_, frame)) = sheet.poses.get(sheet.place) else { return };
+    faces.send(1, "Sheet", frame.clone());
+    sheet.waited += 1;
+    // The first picture waits for shaders and textures as well.
+    if sheet.waited > if sheet.place == 0 { 20 } else { SETTLE } {
+        sheet.pending = true;
+        commands.spawn(Screenshot::image(canvas.0.clone())).observe(keep);
+    }
+}
+
+fn keep(captured: On<ScreenshotCaptured>, mut sheet: ResMut<Sheet>, mut exit: MessageWriter<AppExit>) {
+    let sheet = &mut *sheet;
+    if let Ok(image) = captured.image.clone().try_into_dynamic() {
+        let tile = imageops::resize(&image.to_rgb8(), TILE.0, TILE.1, imageops::FilterType::CatmullRom);
+        let place = sheet.place as u32;
+        let (x, y) = (place % COLUMNS * TILE.0, place / COLUMNS * TILE.1);
+        imageops::replace(&mut sheet.picture, &tile, i64::from(x), i64::from(y));
+        let label = sheet.poses.get(sheet.place).map_or("", |(name, _)| name.as_str());
+        letters::write(&mut sheet.picture, x + 6, y + 6, label);
+    }
+    sheet.place += 1;
+    sheet.waited = 0;
+    sheet.pending = false;
+    if sheet.place < sheet.poses.len() {
+        return;
+    }
+    match sheet.picture.save(&sheet.path) {
+        Ok(()) => {
+            println!("wrote {} ({} poses)", sheet.path.display(), sheet.poses.len());
+            exit.write(AppExit::Success);
+        }
+        Err(error) => {
+            eprintln!("cannot write {}: {error}", sheet.path.display());
+            exit.write(AppExit::error());
+        }
+    }
+}
+
+/// Letters of five by seven dots: enough for names of shapes.
+mod letters {
+    use image::{Rgb, RgbImage};
+
+    const INK: Rgb<u8> = Rgb([235, 238, 245]);
+
+    /// Seven rows of five dots, the leftmost in the highest bit.
+    fn dots(letter: char) -> [u8; 7] {
+        match letter.to_ascii_lowercase() {
+            'a' => [0, 0, 14, 1, 15, 17, 15],
+            'b' => [16, 16, 30, 17, 17, 17, 30],
+            'c' => [0, 0, 14, 16, 16, 17, 14],
+            'd' => [1, 1, 15, 17, 17, 17, 15],
+            'e' => [0, 0, 14, 17, 31, 16, 14],
+            'f' => [6, 8, 28, 8, 8, 8, 8],
+            'g' => [0, 15, 17, 17, 15, 1, 14],
+            'h' => [16, 16, 30, 17, 17, 17, 17],
+            'i' => [4, 0, 12, 4, 4, 4, 14],
+            'j' => [2, 0, 6, 2, 2, 18, 12],
+            'k' => [16, 16, 18, 20, 24, 20, 18],
+            'l' => [12, 4, 4, 4, 4, 4, 14],
+            'm' => [0, 0, 26, 21, 21, 21, 21],
+            'n' => [0, 0, 30, 17, 17, 17, 17],
+            'o' => [0, 0, 14, 17, 17, 17, 14],
+            'p' => [0, 30, 17, 17, 30, 16, 16],
+            'q' => [0, 15, 17, 17, 15, 1, 1],
+            'r' => [0, 0, 22, 25, 16, 16, 16],
+            's' => [0, 0, 15, 16, 14, 1, 30],
+            't' => [8, 8, 28, 8, 8, 9, 6],
+            'u' => [0, 0, 17, 17, 17, 17, 15],
+            'v' => [0, 0, 17, 17, 17, 10, 4],
+            'w' => [0, 0, 17, 17, 21, 21, 10],
+            'x' => [0, 0, 17, 10, 4, 10, 17],
+            'y' => [0, 17, 17, 17, 15, 1, 14],
+            'z' => [0, 0, 31, 2, 4, 8, 31],
+            '+' => [0, 4, 4, 31, 4, 4, 0],
+            ',' => [0, 0, 0, 0, 4, 4, 8],
+            _ => [0; 7],
+        }
+    }
+
+    /// Writes a line. A capital is a small letter with a bar above it, so that `jawOpen` reads as it is spelt.
+    pub fn write(picture: &mut RgbImage, x: u32, y: u32, text: &str) {
+        for (i, letter) in (0_u32..).zip(text.chars()) {
+            let left = x + i * 6;
+            let mut dot = |column: u32, row: u32| {
+                if left + column < picture.width() && y + row < picture.height() {
+                    picture.put_pixel(left + column, y + row, INK);
+                }
+            };
+            for (row, bits) in (0_u32..).zip(dots(letter)) {
+                for column in (0..5).filter(|column| bits >> (4 - column) & 1 == 1) {
+                    dot(column, row + 1);
+                }
+            }
+            if letter.is_ascii_uppercase() {
+                (0..5).for_each(|column| dot(column, 0));
+            }
+        }
+    }
+}

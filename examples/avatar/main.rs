@@ -1,0 +1,114 @@
+//! A face on an avatar, live.
+//!
+//! ```text
+//! cargo run --example avatar                             a window; a built-in performer talks until you connect
+//! cargo run --example avatar -- --lan                    open to the network, with a QR code for the phone
+//! cargo run --example avatar -- path/to/model.glb        another model
+//! cargo run --example avatar -- --headless --frames 300 --screenshot out.png
+//! cargo run --example avatar -- --contact-sheet out.png  every shape of the model on one picture
+//! ```
+//!
+//! The performer is no short cut: it streams over a WebRTC connection on loopback into the same server that a phone
+//! uses. It steps back when a real source connects, and in again when the last one has left.
+
+mod cli;
+mod contact_sheet;
+mod guard;
+mod lan;
+mod performer;
+mod picture;
+mod stage;
+
+use std::{process::ExitCode, time::Duration};
+
+use bevy::{
+    app::ScheduleRunnerPlugin,
+    asset::UnapprovedPathMode,
+    log::LogPlugin,
+    prelude::*,
+    window::{ExitCondition, WindowResolution},
+    winit::WinitPlugin,
+};
+use bevy_facelink::{FaceLinkEndpoint, FaceLinkFailure, panel::FaceLinkPanelPlugin, prelude::*};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = cli::Args::parse();
+    let model = match args.model() {
+        Ok(model) => model,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let windowed = !args.headless && args.contact_sheet.is_none();
+    if windowed && let Err(missing) = guard::display() {
+        eprintln!("{missing}");
+        return ExitCode::from(2);
+    }
+    guard::watch_start();
+
+    let mut app = App::new();
+    let window = windowed.then(|| Window {
+        title: "FaceLink: avatar".to_owned(),
+        resolution: WindowResolution::new(args.size.0, args.size.1),
+        ..default()
+    });
+    let plugins = DefaultPlugins
+        .set(AssetPlugin { unapproved_path_mode: UnapprovedPathMode::Allow, ..default() })
+        .set(LogPlugin {
+            // The WebRTC crates warn of every candidate that leads nowhere.
+            filter: format!("{},rtc=error,rtc_ice=error,rtc_dtls=error,webrtc=error", bevy::log::DEFAULT_FILTER),
+            ..default()
+        })
+        .set(WindowPlugin {
+            primary_window: window,
+            exit_condition: if windowed { ExitCondition::OnPrimaryClosed } else { ExitCondition::DontExit },
+            ..default()
+        });
+    if windowed {
+        app.add_plugins(plugins);
+    } else {
+        let pace = ScheduleRunnerPlugin::run_loop(Duration::from_secs_f64(1.0 / 60.0));
+        app.add_plugins((plugins.disable::<WinitPlugin>(), pace));
+    }
+    let size = if args.contact_sheet.is_some() { contact_sheet::CANVAS } else { args.size };
+    app.add_plugins(stage::StagePlugin { model, size, windowed });
+    app.add_systems(Update, guard::started);
+
+    if let Some(path) = args.contact_sheet {
+        app.add_plugins((FaceLinkPlugin::without_sockets(), contact_sheet::ContactSheetPlugin { path }));
+        return exit_code(app.run());
+    }
+    let plugin = args.plugin();
+    let token = plugin.endpoint.as_ref().and_then(|endpoint| endpoint.token.clone());
+    app.add_plugins(plugin);
+    if let Some(failure) = app.world().get_resource::<FaceLinkFailure>() {
+        eprintln!("{}", failure.0);
+        return ExitCode::from(1);
+    }
+    if let Some(endpoint) = app.world().get_resource::<FaceLinkEndpoint>() {
+        let addresses = endpoint.addresses();
+        println!("send a face from a browser:   http://{}", addresses.http);
+        if let Some(token) = token {
+            app.insert_resource(lan::invite(addresses.http.port(), token));
+        }
+    }
+    if windowed {
+        app.add_plugins((FaceLinkPanelPlugin::default(), lan::LanPlugin));
+    }
+    if !args.no_performer {
+        app.add_plugins(performer::PerformerPlugin);
+    }
+    if !windowed || args.screenshot.is_some() {
+        app.add_plugins(picture::PicturePlugin { frames: args.frames, path: args.screenshot, windowed });
+    }
+    exit_code(app.run())
+}
+
+fn exit_code(exit: AppExit) -> ExitCode {
+    match exit {
+        AppExit::Success => ExitCode::SUCCESS,
+        AppExit::Error(code) => ExitCode::from(code.get()),
+    }
+}

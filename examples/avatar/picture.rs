@@ -1,0 +1,85 @@
+//! A number of frames, a picture, and the end.
+
+use std::path::PathBuf;
+
+use bevy::{
+    prelude::*,
+    render::view::screenshot::{Screenshot, ScreenshotCaptured},
+};
+use bevy_facelink::{BindReport, FaceLinkEndpoint, FaceSubjects};
+
+use crate::stage::{Canvas, Ready};
+
+/// Counts frames from the moment that a face can be seen, then saves a picture.
+pub struct PicturePlugin {
+    /// Frames to wait.
+    pub frames: u32,
+    /// Where to save it.
+    pub path: Option<PathBuf>,
+    /// Whether to take the window's picture.
+    pub windowed: bool,
+}
+
+#[derive(Resource)]
+struct Plan {
+    left: u32,
+    path: Option<PathBuf>,
+    windowed: bool,
+    frames: u32,
+    taken: bool,
+}
+
+impl Plugin for PicturePlugin {
+    fn build(&self, app: &mut App) {
+        let (left, path, windowed) = (self.frames, self.path.clone(), self.windowed);
+        app.insert_resource(Plan { left, path, windowed, frames: left, taken: false }).add_systems(Update, count);
+    }
+}
+
+fn count(
+    mut commands: Commands,
+    mut plan: ResMut<Plan>,
+    ready: Option<Res<Ready>>,
+    performer: Option<Res<crate::performer::OnStage>>,
+    subjects: Res<FaceSubjects>,
+    canvas: Option<Res<Canvas>>,
+    reports: Query<&BindReport>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    mut exit: MessageWriter<AppExit>,
+) {
+    // With a performer on its way, the first frame is the first with a face.
+    if plan.taken || ready.is_none() || (performer.is_some() && subjects.is_empty()) {
+        return;
+    }
+    plan.left = plan.left.saturating_sub(1);
+    if plan.left > 0 {
+        return;
+    }
+    plan.taken = true;
+    let summary = reports.iter().map(BindReport::summary).collect::<Vec<_>>().join("; ");
+    let faces = subjects.iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+    let received = endpoint.map_or(0, |endpoint| endpoint.stats().subjects.iter().map(|s| s.frames).sum());
+    println!("{} frames drawn; {summary}; on stage: {faces}; {received} frames received", plan.frames);
+    let Some(path) = plan.path.clone() else {
+        exit.write(AppExit::Success);
+        return;
+    };
+    let screenshot = match (plan.windowed, canvas) {
+        (false, Some(canvas)) => Screenshot::image(canvas.0.clone()),
+        _ => Screenshot::primary_window(),
+    };
+    commands.spawn(screenshot).observe(move |captured: On<ScreenshotCaptured>, mut exit: MessageWriter<AppExit>| {
+        let saved = captured.image.clone().try_into_dynamic().map_err(|error| error.to_string());
+        // Without alpha: what is behind the picture is nobody's business.
+        match saved.and_then(|image| image.to_rgb8().save(&path).map_err(|error| error.to_string())) {
+            Ok(()) => {
+                println!("wrote {}", path.display());
+                exit.write(AppExit::Success);
+            }
+            Err(error) => {
+                eprintln!("cannot write {}: {error}", path.display());
+                exit.write(AppExit::error());
+            }
+        }
+    });
+}
