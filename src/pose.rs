@@ -127,17 +127,20 @@ pub struct Presence {
     value: f32,
     /// Seconds since the last frame.
     silent: f32,
+    /// A frame came since the last step.
+    fresh: bool,
 }
 
 impl Presence {
     /// A frame came.
     pub fn frame(&mut self) {
-        self.silent = 0.0;
+        self.fresh = true;
     }
 
     /// Lets `dt` seconds pass.
     pub fn step(&mut self, dt: f32, tracked: bool, settings: &FaceSettings) {
-        self.silent += dt;
+        // A frame that came during this step is new now, however long the engine took for the step.
+        self.silent = if std::mem::take(&mut self.fresh) { 0.0 } else { self.silent + dt };
         let live = tracked && self.silent <= settings.hold;
         let (target, time) = if live { (1.0, settings.ease_in) } else { (0.0, settings.ease_out) };
         let step = if time > 0.0 { dt / time } else { 1.0 };
@@ -204,6 +207,18 @@ mod tests {
         presence.frame();
         presence.step(dt, false, &settings);
         assert!(presence.value() < 1.0, "a lost face does not wait");
+    }
+
+    #[test]
+    fn an_engine_that_is_slower_than_the_hold_still_shows_the_face() {
+        let settings = FaceSettings::default();
+        let mut presence = Presence::default();
+        for _ in 0..3 {
+            presence.frame();
+            presence.step(1.0, true, &settings);
+        }
+        assert_eq!(presence.value(), 1.0);
+        assert!(presence.is_fresh(&settings));
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub struct Args {
     /// Leave the stage to real sources.
     #[arg(long)]
     pub no_performer: bool,
+    /// Open the window without the panel; F1 brings it.
+    #[arg(long)]
+    pub no_panel: bool,
 }
 
 fn size(text: &str) -> Result<(u32, u32), String> {

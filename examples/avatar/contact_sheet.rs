@@ -7,7 +7,7 @@ use bevy::{
     render::view::screenshot::{Screenshot, ScreenshotCaptured},
 };
 use bevy_facelink::{
-    FaceInbox, FaceInjector, FaceSettings,
+    FaceInbox, FaceInjector, FaceLinkSystems, FaceSettings,
     core::{Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose},
 };
 use image::{Rgb, RgbImage, imageops};
@@ -18,8 +18,8 @@ const TILE: (u32, u32) = (240, 270);
 /// What a pose is drawn on: twice a tile.
 pub const CANVAS: (u32, u32) = (2 * TILE.0, 2 * TILE.1);
 const COLUMNS: u32 = 9;
-/// Frames between showing a pose and taking its picture: the renderer is a frame or two behind.
-const SETTLE: u32 = 3;
+/// Frames before the first picture: shaders and textures come first.
+const WARM_UP: u32 = 8;
 
 /// Takes the pictures, writes the sheet, and ends.
 pub struct ContactSheetPlugin {
@@ -32,10 +32,12 @@ struct Sheet {
     path: PathBuf,
     poses: Vec<(String, FaceFrame)>,
     picture: RgbImage,
-    /// The pose that is on stage.
-    place: usize,
-    waited: u32,
-    pending: bool,
+    /// Frames before the next pose.
+    wait: u32,
+    /// Poses that were on stage.
+    shown: usize,
+    /// Pictures that came back.
+    taken: usize,
 }
 
 impl Plugin for ContactSheetPlugin {
@@ -47,8 +49,9 @@ impl Plugin for ContactSheetPlugin {
         app.insert_resource(inbox)
             .insert_resource(injector)
             .insert_resource(FaceSettings { hold: 1e9, ease_out: 0.0, ease_in: 0.0, switch: 0.0 })
-            .insert_resource(Sheet { path: self.path.clone(), poses, picture, place: 0, waited: 0, pending: false })
-            .add_systems(Update, pose);
+            .insert_resource(Sheet { path: self.path.clone(), poses, picture, wait: WARM_UP, shown: 0, taken: 0 })
+            // What is sent before the link is read is drawn in the same frame.
+            .add_systems(PreUpdate, pose.before(FaceLinkSystems::Receive));
     }
 }
 
@@ -64,7 +67,7 @@ fn poses() -> Vec<(String, FaceFrame)> {
     let mut poses = vec![of("neutral", &[])];
     poses.extend(Blendshape::ALL.map(|shape| of(shape.name(), &[(shape, 1.0)])));
     poses.extend([
-        of("jawOpen + mouthClose", &[(JawOpen, 1.0), (MouthClose, 1.0)]),
+        of("jawOpen+mouthClose", &[(JawOpen, 1.0), (MouthClose, 1.0)]),
         of(
             "laugh",
             &[
@@ -121,15 +124,14 @@ fn poses() -> Vec<(String, FaceFrame)> {
             ],
         ),
         of("kiss", &[(MouthPucker, 1.0), (MouthFunnel, 0.2), (EyeBlinkLeft, 0.5), (EyeBlinkRight, 0.5)]),
-        of("tongueOut + jawOpen", &[(TongueOut, 1.0), (JawOpen, 0.6)]),
+        of("tongueOut+jawOpen", &[(TongueOut, 1.0), (JawOpen, 0.6)]),
         of("half blink", &[(EyeBlinkLeft, 0.5), (EyeBlinkRight, 0.5)]),
         of(
             "blink + look down",
             &[(EyeBlinkLeft, 1.0), (EyeBlinkRight, 1.0), (EyeLookDownLeft, 1.0), (EyeLookDownRight, 1.0)],
         ),
     ]);
-    let mut aside =
-        of("look left, head turned", &[(EyeLookOutLeft, 0.7), (EyeLookInRight, 0.7), (MouthSmileLeft, 0.4)]);
+    let mut aside = of("look left, turned", &[(EyeLookOutLeft, 0.7), (EyeLookInRight, 0.7), (MouthSmileLeft, 0.4)]);
     let eye = EyeGaze { yaw: 0.4, pitch: 0.0 };
     aside.1.gaze = Some(Gaze { left: eye, right: eye });
     aside.1.head = Some(HeadPose { rotation: Quat::from_rotation_y(0.45).to_array(), position: None });
@@ -137,6 +139,7 @@ fn poses() -> Vec<(String, FaceFrame)> {
     poses
 }
 
+/// Shows a pose in each frame, and asks for that frame's picture.
 fn pose(
     mut commands: Commands,
     mut sheet: ResMut<Sheet>,
@@ -144,31 +147,34 @@ fn pose(
     faces: Res<FaceInjector>,
     canvas: Option<Res<Canvas>>,
 ) {
-    let Some(canvas) = canvas.filter(|_| ready.is_some() && !sheet.pending) else { return };
-    let Some((_, frame)) = sheet.poses.get(sheet.place) else { return };
+    let Some(canvas) = canvas.filter(|_| ready.is_some()) else { return };
+    let place = sheet.shown;
+    let Some((_, frame)) = sheet.poses.get(place) else { return };
     faces.send(1, "Sheet", frame.clone());
-    sheet.waited += 1;
-    // The first picture waits for shaders and textures as well.
-    if sheet.waited > if sheet.place == 0 { 20 } else { SETTLE } {
-        sheet.pending = true;
-        commands.spawn(Screenshot::image(canvas.0.clone())).observe(keep);
+    if sheet.wait > 0 {
+        sheet.wait -= 1;
+        return;
     }
+    sheet.shown += 1;
+    commands.spawn(Screenshot::image(canvas.0.clone())).observe(
+        move |captured: On<ScreenshotCaptured>, mut sheet: ResMut<Sheet>, exit: MessageWriter<AppExit>| {
+            keep(&captured.image, place, &mut sheet, exit);
+        },
+    );
 }
 
-fn keep(captured: On<ScreenshotCaptured>, mut sheet: ResMut<Sheet>, mut exit: MessageWriter<AppExit>) {
-    let sheet = &mut *sheet;
-    if let Ok(image) = captured.image.clone().try_into_dynamic() {
-        let tile = imageops::resize(&image.to_rgb8(), TILE.0, TILE.1, imageops::FilterType::CatmullRom);
-        let place = sheet.place as u32;
+/// Puts a picture in its place; the last one completes the sheet.
+fn keep(image: &Image, place: usize, sheet: &mut Sheet, mut exit: MessageWriter<AppExit>) {
+    if let Ok(image) = image.clone().try_into_dynamic() {
+        let tile = imageops::resize(&image.to_rgb8(), TILE.0, TILE.1, imageops::FilterType::Triangle);
+        let label = sheet.poses.get(place).map_or("", |(name, _)| name.as_str());
+        let place = place as u32;
         let (x, y) = (place % COLUMNS * TILE.0, place / COLUMNS * TILE.1);
         imageops::replace(&mut sheet.picture, &tile, i64::from(x), i64::from(y));
-        let label = sheet.poses.get(sheet.place).map_or("", |(name, _)| name.as_str());
-        letters::write(&mut sheet.picture, x + 6, y + 6, label);
+        letters::write(&mut sheet.picture, x + 8, y + 8, label);
     }
-    sheet.place += 1;
-    sheet.waited = 0;
-    sheet.pending = false;
-    if sheet.place < sheet.poses.len() {
+    sheet.taken += 1;
+    if sheet.taken < sheet.poses.len() {
         return;
     }
     match sheet.picture.save(&sheet.path) {
@@ -183,15 +189,16 @@ fn keep(captured: On<ScreenshotCaptured>, mut sheet: ResMut<Sheet>, mut exit: Me
     }
 }
 
-/// Letters of five by seven dots: enough for names of shapes.
+/// Letters of five by seven dots: as many as the labels need.
 mod letters {
     use image::{Rgb, RgbImage};
 
     const INK: Rgb<u8> = Rgb([235, 238, 245]);
+    const SIZE: u32 = 2;
 
     /// Seven rows of five dots, the leftmost in the highest bit.
     fn dots(letter: char) -> [u8; 7] {
-        match letter.to_ascii_lowercase() {
+        match letter {
             'a' => [0, 0, 14, 1, 15, 17, 15],
             'b' => [16, 16, 30, 17, 17, 17, 30],
             'c' => [0, 0, 14, 16, 16, 17, 14],
@@ -218,28 +225,39 @@ mod letters {
             'x' => [0, 0, 17, 10, 4, 10, 17],
             'y' => [0, 17, 17, 17, 15, 1, 14],
             'z' => [0, 0, 31, 2, 4, 8, 31],
+            'A' => [14, 17, 17, 31, 17, 17, 17],
+            'B' => [30, 17, 17, 30, 17, 17, 30],
+            'C' => [14, 17, 16, 16, 16, 17, 14],
+            'D' => [30, 17, 17, 17, 17, 17, 30],
+            'E' => [31, 16, 16, 30, 16, 16, 31],
+            'F' => [31, 16, 16, 30, 16, 16, 16],
+            'H' => [17, 17, 17, 31, 17, 17, 17],
+            'I' => [14, 4, 4, 4, 4, 4, 14],
+            'L' => [16, 16, 16, 16, 16, 16, 31],
+            'O' => [14, 17, 17, 17, 17, 17, 14],
+            'P' => [30, 17, 17, 30, 16, 16, 16],
+            'R' => [30, 17, 17, 30, 20, 18, 17],
+            'S' => [15, 16, 16, 14, 1, 1, 30],
+            'U' => [17, 17, 17, 17, 17, 17, 14],
+            'W' => [17, 17, 17, 21, 21, 21, 10],
             '+' => [0, 4, 4, 31, 4, 4, 0],
             ',' => [0, 0, 0, 0, 4, 4, 8],
             _ => [0; 7],
         }
     }
 
-    /// Writes a line. A capital is a small letter with a bar above it, so that `jawOpen` reads as it is spelt.
+    /// Writes a line, each dot a square of [`SIZE`] pixels.
     pub fn write(picture: &mut RgbImage, x: u32, y: u32, text: &str) {
-        for (i, letter) in (0_u32..).zip(text.chars()) {
-            let left = x + i * 6;
-            let mut dot = |column: u32, row: u32| {
-                if left + column < picture.width() && y + row < picture.height() {
-                    picture.put_pixel(left + column, y + row, INK);
-                }
-            };
+        for (place, letter) in (0_u32..).zip(text.chars()) {
             for (row, bits) in (0_u32..).zip(dots(letter)) {
-                for column in (0..5).filter(|column| bits >> (4 - column) & 1 == 1) {
-                    dot(column, row + 1);
+                for column in (0..5_u32).filter(|column| bits >> (4 - column) & 1 == 1) {
+                    let (left, top) = (x + (place * 6 + column) * SIZE, y + row * SIZE);
+                    for (dx, dy) in (0..SIZE * SIZE).map(|dot| (dot % SIZE, dot / SIZE)) {
+                        if let Some(pixel) = picture.get_pixel_mut_checked(left + dx, top + dy) {
+                            *pixel = INK;
+                        }
+                    }
                 }
-            }
-            if letter.is_ascii_uppercase() {
-                (0..5).for_each(|column| dot(column, 0));
             }
         }
     }

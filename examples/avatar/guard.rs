@@ -36,14 +36,14 @@ pub fn watch_start() {
             return others(info);
         }
         let text = info.payload_as_str().unwrap_or("unknown");
-        let what = if text.contains("GPU") || text.contains("adapter") {
-            "There is no graphics driver that Vulkan or OpenGL could use."
-        } else if text.contains("event loop") || text.contains("EventLoop") || text.contains("XOpenDisplay") {
-            "The display cannot be opened."
+        if text.contains("GPU") || text.contains("adapter") {
+            eprintln!("There is no graphics driver that Vulkan or OpenGL could use.");
+        } else if text.contains("event loop") || text.contains("XOpenDisplay") {
+            eprintln!("The display cannot be opened, or a library that windows need is missing.");
         } else {
-            "The avatar could not start."
-        };
-        eprintln!("{what} ({})\n{ADVICE}", text.lines().next().unwrap_or_default());
+            eprintln!("The avatar could not start: {}", text.lines().next().unwrap_or_default());
+        }
+        eprintln!("{ADVICE}");
         process::exit(2);
     }));
 }

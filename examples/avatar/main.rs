@@ -26,6 +26,7 @@ use bevy::{
     asset::UnapprovedPathMode,
     log::LogPlugin,
     prelude::*,
+    render::RenderPlugin,
     window::{ExitCondition, WindowResolution},
     winit::WinitPlugin,
 };
@@ -61,6 +62,8 @@ fn main() -> ExitCode {
             filter: format!("{},rtc=error,rtc_ice=error,rtc_dtls=error,webrtc=error", bevy::log::DEFAULT_FILTER),
             ..default()
         })
+        // A picture is to be complete, so it waits for the shaders; a window rather opens at once.
+        .set(RenderPlugin { synchronous_pipeline_compilation: !windowed || args.screenshot.is_some(), ..default() })
         .set(WindowPlugin {
             primary_window: window,
             exit_condition: if windowed { ExitCondition::OnPrimaryClosed } else { ExitCondition::DontExit },
@@ -73,7 +76,13 @@ fn main() -> ExitCode {
         app.add_plugins((plugins.disable::<WinitPlugin>(), pace));
     }
     let size = if args.contact_sheet.is_some() { contact_sheet::CANVAS } else { args.size };
-    app.add_plugins(stage::StagePlugin { model, size, windowed });
+    app.add_plugins(stage::StagePlugin {
+        model,
+        size,
+        windowed,
+        panel: windowed && !args.no_panel,
+        close: args.contact_sheet.is_some(),
+    });
     app.add_systems(Update, guard::started);
 
     if let Some(path) = args.contact_sheet {
@@ -95,7 +104,7 @@ fn main() -> ExitCode {
         }
     }
     if windowed {
-        app.add_plugins((FaceLinkPanelPlugin::default(), lan::LanPlugin));
+        app.add_plugins((FaceLinkPanelPlugin { open: !args.no_panel, ..default() }, lan::LanPlugin));
     }
     if !args.no_performer {
         app.add_plugins(performer::PerformerPlugin);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
 use bevy_facelink::{
-    FaceLinkEndpoint, FaceSubject, FaceSubjects, LinkQuality,
+    FaceAvatar, FaceLinkEndpoint, FaceSubject, FaceSubjects, LinkQuality,
     core::{
         link::{Client, ClientConfig},
         performer::Performance,
@@ -13,6 +13,8 @@ use bevy_facelink::{
 
 /// The performer's name among the subjects.
 pub const NAME: &str = "Performer";
+/// A face that has sent nothing for this long has left the stage, milliseconds.
+const SILENT_MS: f32 = 2000.0;
 
 /// Streams the built-in performance while no other face is there.
 pub struct PerformerPlugin;
@@ -36,17 +38,30 @@ fn step_in_or_back(
     on_stage: Option<Res<OnStage>>,
     subjects: Res<FaceSubjects>,
     faces: Query<(&FaceSubject, &LinkQuality)>,
+    mut avatars: Query<&mut FaceAvatar>,
+    mut lead: Local<String>,
 ) {
     let Some(endpoint) = endpoint else { return };
     // A connected face that has been silent for a while has left the stage, too.
-    let real = subjects.iter().any(|(name, entity)| {
-        name != NAME && faces.get(entity).is_ok_and(|(face, link)| !face.leaving && link.age_ms < 2000.0)
+    let is_real = |name: &str, entity: Entity| {
+        name != NAME && faces.get(entity).is_ok_and(|(face, link)| !face.leaving && link.age_ms < SILENT_MS)
+    };
+    let current = subjects.get(&lead).filter(|entity| is_real(&lead, *entity)).map(|_| lead.clone());
+    let real = current.or_else(|| {
+        let (name, _) = subjects.iter().find(|(name, entity)| is_real(name, *entity))?;
+        Some(name.to_owned())
     });
-    match (real, on_stage.is_some()) {
-        (true, true) => {
-            info!("a real face is here: the performer steps back");
-            commands.remove_resource::<OnStage>();
+    // By name, so that a newcomer does not wait until the performer has said goodbye.
+    let next = real.as_deref().unwrap_or(NAME);
+    if *lead != next {
+        info!("on stage: {next}");
+        next.clone_into(&mut lead);
+        for mut avatar in &mut avatars {
+            avatar.subject = Some(next.to_owned());
         }
+    }
+    match (real.is_some(), on_stage.is_some()) {
+        (true, true) => commands.remove_resource::<OnStage>(),
         (false, false) => {
             let Some(runtime) = endpoint.runtime() else { return };
             let url = format!("ws://127.0.0.1:{}", endpoint.addresses().http.port());

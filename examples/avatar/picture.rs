@@ -6,7 +6,9 @@ use bevy::{
     prelude::*,
     render::view::screenshot::{Screenshot, ScreenshotCaptured},
 };
-use bevy_facelink::{BindReport, FaceLinkEndpoint, FaceSubjects};
+use bevy_facelink::{
+    BindReport, DrivenBy, FaceLinkEndpoint, FacePose, FaceSettings, FaceSubject, FaceSubjects, core::Blendshape,
+};
 
 use crate::stage::{Canvas, Ready};
 
@@ -27,12 +29,17 @@ struct Plan {
     windowed: bool,
     frames: u32,
     taken: bool,
+    /// How far the mouth was open at most.
+    jaw: f32,
 }
 
 impl Plugin for PicturePlugin {
     fn build(&self, app: &mut App) {
         let (left, path, windowed) = (self.frames, self.path.clone(), self.windowed);
-        app.insert_resource(Plan { left, path, windowed, frames: left, taken: false }).add_systems(Update, count);
+        // A software renderer may take seconds for a frame; the face shall not fade for that.
+        app.world_mut().get_resource_or_init::<FaceSettings>().hold = 30.0;
+        app.insert_resource(Plan { left, path, windowed, frames: left, taken: false, jaw: 0.0 })
+            .add_systems(Update, count);
     }
 }
 
@@ -43,7 +50,8 @@ fn count(
     performer: Option<Res<crate::performer::OnStage>>,
     subjects: Res<FaceSubjects>,
     canvas: Option<Res<Canvas>>,
-    reports: Query<&BindReport>,
+    avatars: Query<(&BindReport, Option<&DrivenBy>)>,
+    faces: Query<(&FaceSubject, &FacePose)>,
     endpoint: Option<Res<FaceLinkEndpoint>>,
     mut exit: MessageWriter<AppExit>,
 ) {
@@ -51,15 +59,20 @@ fn count(
     if plan.taken || ready.is_none() || (performer.is_some() && subjects.is_empty()) {
         return;
     }
+    let face = avatars.iter().find_map(|(_, driven)| faces.get(driven?.0).ok());
+    plan.jaw = face.map_or(plan.jaw, |(_, pose)| plan.jaw.max(pose.weights[Blendshape::JawOpen.index()]));
     plan.left = plan.left.saturating_sub(1);
     if plan.left > 0 {
         return;
     }
     plan.taken = true;
-    let summary = reports.iter().map(BindReport::summary).collect::<Vec<_>>().join("; ");
-    let faces = subjects.iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+    let summary = avatars.iter().map(|(report, _)| report.summary()).collect::<Vec<_>>().join("; ");
+    let face = face.map_or("nobody", |(subject, _)| subject.name.as_str());
     let received = endpoint.map_or(0, |endpoint| endpoint.stats().subjects.iter().map(|s| s.frames).sum());
-    println!("{} frames drawn; {summary}; on stage: {faces}; {received} frames received", plan.frames);
+    println!(
+        "{} frames drawn; {summary}; on stage: {face}; {received} frames received; jawOpen up to {:.2}",
+        plan.frames, plan.jaw
+    );
     let Some(path) = plan.path.clone() else {
         exit.write(AppExit::Success);
         return;

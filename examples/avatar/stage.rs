@@ -1,19 +1,27 @@
 //! The stage: model, light, backdrop, and a camera that finds the face.
 
+use std::f32::consts::TAU;
+
 use bevy::{
-    camera::{Exposure, ImageRenderTarget, RenderTarget, primitives::Aabb},
+    asset::{LoadState, RenderAssetUsages},
+    camera::{Exposure, ImageRenderTarget, RenderTarget, primitives::Aabb, visibility::NoFrustumCulling},
     core_pipeline::tonemapping::Tonemapping,
     input::mouse::{AccumulatedMouseMotion, AccumulatedMouseScroll},
-    light::{CascadeShadowConfigBuilder, GlobalAmbientLight},
-    mesh::morph::MorphWeights,
+    light::{
+        CascadeShadowConfig, CascadeShadowConfigBuilder, EnvironmentMapLight, GlobalAmbientLight, NotShadowCaster,
+        NotShadowReceiver,
+    },
+    mesh::{Indices, PrimitiveTopology, morph::MorphWeights},
     prelude::*,
-    render::render_resource::TextureFormat,
+    render::render_resource::{TextureFormat, TextureUsages},
     world_serialization::WorldAssetRoot,
 };
 use bevy_facelink::prelude::*;
 
 /// Vertical field of view: a portrait lens.
-const FIELD_OF_VIEW: f32 = 24.0 * std::f32::consts::PI / 180.0;
+const FIELD_OF_VIEW: f32 = 26.0 * TAU / 360.0;
+/// Metres from the camera to the backdrop: behind any model.
+const BACKDROP: f32 = 60.0;
 
 /// Sets everything up for one model.
 pub struct StagePlugin {
@@ -23,6 +31,10 @@ pub struct StagePlugin {
     pub size: (u32, u32),
     /// Whether there is a window to draw to.
     pub windowed: bool,
+    /// Whether the panel takes the right-hand side of the window.
+    pub panel: bool,
+    /// Whether to come close, so that little but the face is seen.
+    pub close: bool,
 }
 
 #[derive(Resource, Clone)]
@@ -30,6 +42,8 @@ struct Setup {
     model: String,
     size: (u32, u32),
     windowed: bool,
+    panel: bool,
+    close: bool,
 }
 
 /// What is drawn to without a window.
@@ -53,9 +67,11 @@ pub struct Ready;
 
 impl Plugin for StagePlugin {
     fn build(&self, app: &mut App) {
-        app.insert_resource(Setup { model: self.model.clone(), size: self.size, windowed: self.windowed })
-            .insert_resource(ClearColor(Color::srgb(0.105, 0.125, 0.16)))
-            .insert_resource(GlobalAmbientLight { color: Color::srgb(0.75, 0.82, 1.0), brightness: 150.0, ..default() })
+        let Self { size, windowed, panel, close, .. } = *self;
+        app.insert_resource(Setup { model: self.model.clone(), size, windowed, panel, close })
+            .insert_resource(ClearColor(Color::srgb(0.07, 0.085, 0.11)))
+            // The environment of the camera is the ambient light.
+            .insert_resource(GlobalAmbientLight::NONE)
             .insert_resource(Orbit { target: Vec3::Y * 0.25, distance: 1.0, yaw: 0.0, pitch: 0.0, shift: 0.0 })
             .add_systems(Startup, set_up)
             .add_systems(Update, (frame_face, fail_on_missing_model))
@@ -66,49 +82,103 @@ impl Plugin for StagePlugin {
     }
 }
 
-fn set_up(mut commands: Commands, setup: Res<Setup>, assets: Res<AssetServer>, mut images: ResMut<Assets<Image>>) {
+/// The key light, which casts the shadows.
+#[derive(Component)]
+struct Key;
+
+fn set_up(
+    mut commands: Commands,
+    setup: Res<Setup>,
+    assets: Res<AssetServer>,
+    mut images: ResMut<Assets<Image>>,
+    mut meshes: ResMut<Assets<Mesh>>,
+    mut materials: ResMut<Assets<StandardMaterial>>,
+) {
     commands.spawn((
         WorldAssetRoot(assets.load(format!("{}#Scene0", setup.model))),
         FaceAvatar::default(),
         Name::new("Avatar"),
     ));
 
+    // A studio's walls: cool from above, warm from below. They fill the shadows and give the eyes something to mirror.
+    let mut studio = EnvironmentMapLight::hemispherical_gradient(
+        &mut images,
+        Color::linear_rgb(0.72, 0.84, 1.0),
+        Color::linear_rgb(0.46, 0.47, 0.50),
+        Color::linear_rgb(0.30, 0.23, 0.19),
+    );
+    studio.intensity = 330.0;
     let mut camera = commands.spawn((
         Camera3d::default(),
         Projection::from(PerspectiveProjection { fov: FIELD_OF_VIEW, near: 0.01, ..default() }),
         Tonemapping::TonyMcMapface,
-        Exposure::from_physical_camera(default()),
+        Exposure::BLENDER,
         Msaa::Sample4,
+        studio,
+    ));
+    // It hangs from the camera, so that it looks the same from everywhere.
+    camera.with_child((
+        Mesh3d(meshes.add(backdrop())),
+        MeshMaterial3d(materials.add(StandardMaterial { unlit: true, ..default() })),
+        Transform::from_xyz(0.0, 0.0, -BACKDROP),
+        NotShadowCaster,
+        NotShadowReceiver,
+        NoFrustumCulling,
     ));
     if !setup.windowed {
         let (width, height) = setup.size;
         let mut image = Image::new_target_texture(width, height, TextureFormat::Rgba8UnormSrgb, None);
-        image.texture_descriptor.usage |= bevy::render::render_resource::TextureUsages::COPY_SRC;
+        image.texture_descriptor.usage |= TextureUsages::COPY_SRC;
         let canvas = images.add(image);
         camera.insert(RenderTarget::Image(ImageRenderTarget { handle: canvas.clone(), scale_factor: 1.0 }));
         commands.insert_resource(Canvas(canvas));
     }
 
+    let mut light = |at: Vec3, color: Color, illuminance: f32| {
+        let light = DirectionalLight { color, illuminance, ..default() };
+        commands.spawn((light, Transform::from_translation(at).looking_at(Vec3::ZERO, Vec3::Y))).id()
+    };
     // A warm key from the upper left, as seen by the camera, whose shadows model the face.
-    commands.spawn((
-        DirectionalLight {
-            color: Color::srgb(1.0, 0.93, 0.84),
-            illuminance: 2300.0,
-            shadow_maps_enabled: true,
-            ..default()
-        },
-        CascadeShadowConfigBuilder { num_cascades: 1, maximum_distance: 6.0, ..default() }.build(),
-        Transform::from_xyz(-0.8, 1.1, 1.3).looking_at(Vec3::ZERO, Vec3::Y),
-    ));
-    // A low, soft fill on the other side, and a cool rim from behind that cuts the hair out of the dark.
-    commands.spawn((
-        DirectionalLight { color: Color::srgb(0.80, 0.88, 1.0), illuminance: 600.0, ..default() },
-        Transform::from_xyz(1.4, 0.1, 1.0).looking_at(Vec3::ZERO, Vec3::Y),
-    ));
-    commands.spawn((
-        DirectionalLight { color: Color::srgb(0.55, 0.75, 1.0), illuminance: 3000.0, ..default() },
-        Transform::from_xyz(1.1, 0.9, -1.5).looking_at(Vec3::ZERO, Vec3::Y),
-    ));
+    let key = light(Vec3::new(-0.85, 1.0, 1.25), Color::srgb(1.0, 0.92, 0.82), 5000.0);
+    // A low fill from the other side.
+    light(Vec3::new(1.4, 0.0, 1.1), Color::srgb(0.86, 0.90, 1.0), 550.0);
+    // A cool rim from behind that cuts hair and shoulder out of the dark, and a fainter warm one across.
+    light(Vec3::new(0.75, 0.9, -1.5), Color::srgb(0.50, 0.74, 1.0), 5000.0);
+    light(Vec3::new(-1.4, 0.6, -1.2), Color::srgb(1.0, 0.80, 0.62), 2200.0);
+    commands.entity(key).insert(Key).entry::<DirectionalLight>().and_modify(|mut key| key.shadow_maps_enabled = true);
+}
+
+/// A disc with a glow in the middle that falls off to the edges.
+fn backdrop() -> Mesh {
+    const RINGS: u32 = 32;
+    const SPOKES: u32 = 64;
+    let (glow, dark) = (LinearRgba::rgb(0.118, 0.150, 0.172), LinearRgba::rgb(0.0065, 0.0090, 0.0135));
+    // Reaches beyond the corners of a picture three times as wide as high.
+    let radius = 3.5 * BACKDROP * (FIELD_OF_VIEW / 2.0).tan();
+    // Behind the shadow side of the face, so that both its edges stand out.
+    let middle = Vec2::new(0.045, 0.0) * radius;
+    let mut positions = Vec::new();
+    let mut colors = Vec::new();
+    let mut indices = Vec::new();
+    for ring in 0..=RINGS {
+        // The rings are denser where the glow changes.
+        let out = (ring as f32 / RINGS as f32).powi(2);
+        let color = glow.mix(&dark, 1.0 - (-(out * 3.6).powi(2)).exp());
+        for spoke in 0..SPOKES {
+            let at = middle + Vec2::from_angle(TAU * spoke as f32 / SPOKES as f32) * radius * out;
+            positions.push([at.x, at.y, 0.0]);
+            colors.push(color.to_f32_array());
+            if ring < RINGS {
+                let (here, next) = (ring * SPOKES + spoke, ring * SPOKES + (spoke + 1) % SPOKES);
+                indices.extend([here, here + SPOKES, next + SPOKES, here, next + SPOKES, next]);
+            }
+        }
+    }
+    Mesh::new(PrimitiveTopology::TriangleList, RenderAssetUsages::RENDER_WORLD)
+        .with_inserted_attribute(Mesh::ATTRIBUTE_NORMAL, vec![[0.0, 0.0, 1.0]; positions.len()])
+        .with_inserted_attribute(Mesh::ATTRIBUTE_POSITION, positions)
+        .with_inserted_attribute(Mesh::ATTRIBUTE_COLOR, colors)
+        .with_inserted_indices(Indices::U32(indices))
 }
 
 /// Finds the face once the avatar is bound, and frames it.
@@ -122,6 +192,7 @@ fn frame_face(
     morphs: Query<(), With<MorphWeights>>,
     boxes: Query<(&Aabb, &GlobalTransform)>,
     names: Query<(&Name, &GlobalTransform)>,
+    mut shadows: Query<&mut CascadeShadowConfig, With<Key>>,
 ) {
     if ready.is_some() {
         return;
@@ -149,13 +220,26 @@ fn frame_face(
     });
     // From the joint of the head, which is at the top of the neck, the rest is head; without one, a bust is two parts head.
     let head = bone.map_or((high.y - low.y) * 0.6, |at| (high.y - at.y).max(0.12));
+    // Half the height of the picture and the distance of its middle from the top of the head, in heads.
+    let (half, middle, yaw) = if setup.close { (0.68, 0.67, 0.12) } else { (0.94, 0.62, 0.2) };
+    let distance = head * half / (FIELD_OF_VIEW / 2.0).tan();
     *orbit = Orbit {
-        target: Vec3::new((low.x + high.x) / 2.0, high.y - head * 0.66, (low.z + high.z) / 2.0),
-        distance: head * 1.02 / (FIELD_OF_VIEW / 2.0).tan(),
-        yaw: 0.16,
+        target: Vec3::new((low.x + high.x) / 2.0, high.y - head * middle, (low.z + high.z) / 2.0),
+        distance,
+        yaw,
         pitch: 0.03,
-        shift: if setup.windowed { 0.12 } else { 0.0 },
+        shift: if setup.panel { 0.12 } else { 0.0 },
     };
+    // One shadow map, all of it around the model.
+    for mut shadows in &mut shadows {
+        *shadows = CascadeShadowConfigBuilder {
+            num_cascades: 1,
+            minimum_distance: distance * 0.3,
+            maximum_distance: distance * 2.0,
+            ..default()
+        }
+        .build();
+    }
     commands.insert_resource(Ready);
 }
 
@@ -199,7 +283,7 @@ fn fail_on_missing_model(
     mut exit: MessageWriter<AppExit>,
 ) {
     for root in &avatar {
-        if let bevy::asset::LoadState::Failed(error) = assets.load_state(&root.0) {
+        if let LoadState::Failed(error) = assets.load_state(&root.0) {
             eprintln!("cannot load {}: {error}", setup.model);
             exit.write(AppExit::from_code(2));
         }
