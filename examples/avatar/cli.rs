@@ -15,7 +15,7 @@ pub struct Args {
     #[arg(long)]
     pub headless: bool,
     /// Frames to draw before the screenshot, counted once a face is on the avatar.
-    #[arg(long, default_value_t = 180)]
+    #[arg(long, default_value_t = 60)]
     pub frames: u32,
     /// Save a picture as PNG, and end.
     #[arg(long, value_name = "PNG")]

@@ -18,6 +18,8 @@ const TILE: (u32, u32) = (240, 270);
 /// What a pose is drawn on: twice a tile.
 pub const CANVAS: (u32, u32) = (2 * TILE.0, 2 * TILE.1);
 const COLUMNS: u32 = 9;
+/// Height of a label, pixels.
+const STRIP: u32 = 26;
 /// Frames before the first picture: shaders and textures come first.
 const WARM_UP: u32 = 8;
 
@@ -171,7 +173,12 @@ fn keep(image: &Image, place: usize, sheet: &mut Sheet, mut exit: MessageWriter<
         let place = place as u32;
         let (x, y) = (place % COLUMNS * TILE.0, place / COLUMNS * TILE.1);
         imageops::replace(&mut sheet.picture, &tile, i64::from(x), i64::from(y));
-        letters::write(&mut sheet.picture, x + 8, y + 8, label);
+        // On a darker strip below the chin, where nothing of the face is lost.
+        for (dx, dy) in (0..TILE.0 * STRIP).map(|dot| (dot % TILE.0, dot / TILE.0)) {
+            let pixel = sheet.picture.get_pixel_mut(x + dx, y + TILE.1 - STRIP + dy);
+            pixel.0 = pixel.0.map(|part| part / 3);
+        }
+        letters::write(&mut sheet.picture, x + 6, y + TILE.1 - STRIP + 5, label);
     }
     sheet.taken += 1;
     if sheet.taken < sheet.poses.len() {
@@ -205,7 +212,7 @@ mod letters {
             'd' => [1, 1, 15, 17, 17, 17, 15],
             'e' => [0, 0, 14, 17, 31, 16, 14],
             'f' => [6, 8, 28, 8, 8, 8, 8],
-            'g' => [0, 15, 17, 17, 15, 1, 14],
+            'g' => [15, 17, 17, 17, 15, 1, 14],
             'h' => [16, 16, 30, 17, 17, 17, 17],
             'i' => [4, 0, 12, 4, 4, 4, 14],
             'j' => [2, 0, 6, 2, 2, 18, 12],
@@ -214,8 +221,8 @@ mod letters {
             'm' => [0, 0, 26, 21, 21, 21, 21],
             'n' => [0, 0, 30, 17, 17, 17, 17],
             'o' => [0, 0, 14, 17, 17, 17, 14],
-            'p' => [0, 30, 17, 17, 30, 16, 16],
-            'q' => [0, 15, 17, 17, 15, 1, 1],
+            'p' => [30, 17, 17, 17, 30, 16, 16],
+            'q' => [15, 17, 17, 17, 15, 1, 1],
             'r' => [0, 0, 22, 25, 16, 16, 16],
             's' => [0, 0, 15, 16, 14, 1, 30],
             't' => [8, 8, 28, 8, 8, 9, 6],
@@ -223,7 +230,7 @@ mod letters {
             'v' => [0, 0, 17, 17, 17, 10, 4],
             'w' => [0, 0, 17, 17, 21, 21, 10],
             'x' => [0, 0, 17, 10, 4, 10, 17],
-            'y' => [0, 17, 17, 17, 15, 1, 14],
+            'y' => [17, 17, 17, 17, 15, 1, 14],
             'z' => [0, 0, 31, 2, 4, 8, 31],
             'A' => [14, 17, 17, 31, 17, 17, 17],
             'B' => [30, 17, 17, 30, 17, 17, 30],
@@ -249,7 +256,9 @@ mod letters {
     /// Writes a line, each dot a square of [`SIZE`] pixels.
     pub fn write(picture: &mut RgbImage, x: u32, y: u32, text: &str) {
         for (place, letter) in (0_u32..).zip(text.chars()) {
-            for (row, bits) in (0_u32..).zip(dots(letter)) {
+            // These reach below the line.
+            let drop = if matches!(letter, 'g' | 'p' | 'q' | 'y') { 2 } else { 0 };
+            for (row, bits) in (drop..).zip(dots(letter)) {
                 for column in (0..5_u32).filter(|column| bits >> (4 - column) & 1 == 1) {
                     let (left, top) = (x + (place * 6 + column) * SIZE, y + row * SIZE);
                     for (dx, dy) in (0..SIZE * SIZE).map(|dot| (dot % SIZE, dot / SIZE)) {

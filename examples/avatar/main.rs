@@ -98,7 +98,7 @@ fn main() -> ExitCode {
     }
     if let Some(endpoint) = app.world().get_resource::<FaceLinkEndpoint>() {
         let addresses = endpoint.addresses();
-        println!("send a face from a browser:   http://{}", addresses.http);
+        println!("send a face from a browser:   http://127.0.0.1:{}", addresses.http.port());
         if let Some(token) = token {
             app.insert_resource(lan::invite(addresses.http.port(), token));
         }

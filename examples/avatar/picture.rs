@@ -6,9 +6,7 @@ use bevy::{
     prelude::*,
     render::view::screenshot::{Screenshot, ScreenshotCaptured},
 };
-use bevy_facelink::{
-    BindReport, DrivenBy, FaceLinkEndpoint, FacePose, FaceSettings, FaceSubject, FaceSubjects, core::Blendshape,
-};
+use bevy_facelink::{BindReport, DrivenBy, FaceLinkEndpoint, FacePose, FaceSubject, FaceSubjects, core::Blendshape};
 
 use crate::stage::{Canvas, Ready};
 
@@ -36,8 +34,6 @@ struct Plan {
 impl Plugin for PicturePlugin {
     fn build(&self, app: &mut App) {
         let (left, path, windowed) = (self.frames, self.path.clone(), self.windowed);
-        // A software renderer may take seconds for a frame; the face shall not fade for that.
-        app.world_mut().get_resource_or_init::<FaceSettings>().hold = 30.0;
         app.insert_resource(Plan { left, path, windowed, frames: left, taken: false, jaw: 0.0 })
             .add_systems(Update, count);
     }

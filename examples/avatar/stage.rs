@@ -82,10 +82,6 @@ impl Plugin for StagePlugin {
     }
 }
 
-/// The key light, which casts the shadows.
-#[derive(Component)]
-struct Key;
-
 fn set_up(
     mut commands: Commands,
     setup: Res<Setup>,
@@ -134,18 +130,17 @@ fn set_up(
         commands.insert_resource(Canvas(canvas));
     }
 
-    let mut light = |at: Vec3, color: Color, illuminance: f32| {
-        let light = DirectionalLight { color, illuminance, ..default() };
-        commands.spawn((light, Transform::from_translation(at).looking_at(Vec3::ZERO, Vec3::Y))).id()
+    let mut light = |at: Vec3, color: Color, illuminance: f32, shadow_maps_enabled: bool| {
+        let light = DirectionalLight { color, illuminance, shadow_maps_enabled, ..default() };
+        commands.spawn((light, Transform::from_translation(at).looking_at(Vec3::ZERO, Vec3::Y)));
     };
     // A warm key from the upper left, as seen by the camera, whose shadows model the face.
-    let key = light(Vec3::new(-0.85, 1.0, 1.25), Color::srgb(1.0, 0.92, 0.82), 5000.0);
+    light(Vec3::new(-0.85, 1.0, 1.25), Color::srgb(1.0, 0.92, 0.82), 5000.0, true);
     // A low fill from the other side.
-    light(Vec3::new(1.4, 0.0, 1.1), Color::srgb(0.86, 0.90, 1.0), 550.0);
-    // A cool rim from behind that cuts hair and shoulder out of the dark, and a fainter warm one across.
-    light(Vec3::new(0.75, 0.9, -1.5), Color::srgb(0.50, 0.74, 1.0), 5000.0);
-    light(Vec3::new(-1.4, 0.6, -1.2), Color::srgb(1.0, 0.80, 0.62), 2200.0);
-    commands.entity(key).insert(Key).entry::<DirectionalLight>().and_modify(|mut key| key.shadow_maps_enabled = true);
+    light(Vec3::new(1.4, 0.0, 1.1), Color::srgb(0.86, 0.90, 1.0), 550.0, false);
+    // A cool rim from behind that cuts hair and shoulder out of the dark. Without shadows it would shine through the
+    // head into the open mouth.
+    light(Vec3::new(0.75, 0.95, -1.5), Color::srgb(0.50, 0.74, 1.0), 7000.0, true);
 }
 
 /// A disc with a glow in the middle that falls off to the edges.
@@ -192,7 +187,7 @@ fn frame_face(
     morphs: Query<(), With<MorphWeights>>,
     boxes: Query<(&Aabb, &GlobalTransform)>,
     names: Query<(&Name, &GlobalTransform)>,
-    mut shadows: Query<&mut CascadeShadowConfig, With<Key>>,
+    mut shadows: Query<&mut CascadeShadowConfig>,
 ) {
     if ready.is_some() {
         return;
@@ -221,7 +216,7 @@ fn frame_face(
     // From the joint of the head, which is at the top of the neck, the rest is head; without one, a bust is two parts head.
     let head = bone.map_or((high.y - low.y) * 0.6, |at| (high.y - at.y).max(0.12));
     // Half the height of the picture and the distance of its middle from the top of the head, in heads.
-    let (half, middle, yaw) = if setup.close { (0.68, 0.67, 0.12) } else { (0.94, 0.62, 0.2) };
+    let (half, middle, yaw) = if setup.close { (0.72, 0.64, 0.08) } else { (0.94, 0.62, 0.1) };
     let distance = head * half / (FIELD_OF_VIEW / 2.0).tan();
     *orbit = Orbit {
         target: Vec3::new((low.x + high.x) / 2.0, high.y - head * middle, (low.z + high.z) / 2.0),
@@ -230,7 +225,7 @@ fn frame_face(
         pitch: 0.03,
         shift: if setup.panel { 0.12 } else { 0.0 },
     };
-    // One shadow map, all of it around the model.
+    // One shadow map a light, all of it around the model.
     for mut shadows in &mut shadows {
         *shadows = CascadeShadowConfigBuilder {
             num_cascades: 1,
@@ -249,9 +244,9 @@ fn place_camera(orbit: Res<Orbit>, mut camera: Query<(&mut Transform, &Projectio
         *transform = Transform::from_translation(orbit.target + turn * Vec3::Z * orbit.distance)
             .looking_at(orbit.target, Vec3::Y);
         let aspect = if let Projection::Perspective(lens) = projection { lens.aspect_ratio } else { 1.0 };
-        let width = 2.0 * orbit.distance * (FIELD_OF_VIEW / 2.0).tan() * aspect;
-        let aside = transform.right() * (orbit.shift * width);
-        transform.translation += aside;
+        // Turned rather than moved, so that the face is seen from the same side.
+        let aside = orbit.shift * 2.0 * (FIELD_OF_VIEW / 2.0).tan() * aspect;
+        transform.rotate_local_y(-aside.atan());
     }
 }
 
