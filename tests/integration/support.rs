@@ -12,12 +12,12 @@ use bevy::{
     time::TimeUpdateStrategy,
 };
 use bevy_facelink::{
-    FaceInbox, FaceInjector, FaceLinkPlugin,
+    FaceInbox, FaceInjector, FaceLinkEndpoint, FaceLinkPlugin,
     core::{Blendshape, FaceFrame},
 };
 
 /// Far more than anything takes; only a failure waits this long.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// A frame of virtual time.
 pub const FRAME: Duration = Duration::from_nanos(16_666_667);
@@ -83,7 +83,10 @@ pub fn run(app: &mut App, time: Duration, mut feed: impl FnMut()) {
 pub fn update_until(app: &mut App, what: &str, mut done: impl FnMut(&mut App) -> bool) {
     let end = Instant::now() + LIMIT;
     while !done(app) {
-        assert!(Instant::now() < end, "no {what} in time");
+        if Instant::now() >= end {
+            let stats = app.world().get_resource::<FaceLinkEndpoint>().map(|endpoint| endpoint.stats());
+            panic!("no {what} in time; the endpoint: {stats:#?}");
+        }
         app.update();
         std::thread::sleep(Duration::from_millis(4));
     }

@@ -97,7 +97,8 @@ enum Heard {
     Open(Arc<dyn DataChannel>),
     /// The peer speaks on the channel negotiated with id 0, so it hears us there.
     Negotiated,
-    Closed,
+    /// A channel has ended; `true` if the peer had spoken on it.
+    Closed(bool),
 }
 
 async fn next_command(commands: &mut Option<mpsc::Receiver<PeerCommand>>) -> Option<PeerCommand> {
@@ -180,7 +181,9 @@ impl PeerTask {
                         self.out = Some(self.peer.channel.clone());
                         session.set_channel(Some(out_sender.clone()), "open");
                     }
-                    Some(Heard::Closed) | None => break "the peer closed its channel",
+                    Some(Heard::Closed(true)) | None => break "the peer closed its channel",
+                    // One that the peer never used, such as a second one of ours, is no loss.
+                    Some(Heard::Closed(false)) => {}
                 },
                 command = next_command(&mut commands) => match command {
                     Some(PeerCommand::Candidate(Some(candidate))) => self.peer.add_candidate(candidate).await,
@@ -214,7 +217,7 @@ impl PeerTask {
                 }
             }
         };
-        tracing::debug!(connection = %session.id, reason, "WebRTC peer ended");
+        tracing::info!(connection = %session.id, reason, "WebRTC peer ended");
         self.cancel.cancel();
         session.set_channel(None, "closed");
         let Self { peer, out, .. } = self;
@@ -248,7 +251,7 @@ impl PeerTask {
                     }
                     Some(DataChannelEvent::OnMessage(message)) => {
                         let now = Instant::now();
-                        if negotiated && !std::mem::replace(&mut spoke, true) {
+                        if !std::mem::replace(&mut spoke, true) && negotiated {
                             let _ = heard.send(Heard::Negotiated).await;
                         }
                         let actions = if message.is_string {
@@ -282,7 +285,7 @@ impl PeerTask {
                         }
                     }
                     Some(DataChannelEvent::OnClose) | None => {
-                        let _ = heard.send(Heard::Closed).await;
+                        let _ = heard.send(Heard::Closed(spoke)).await;
                         return;
                     }
                     Some(_) => {}
