@@ -1,6 +1,6 @@
 //! The plugin in real Apps. One binary, because linking Bevy takes long; one module a feature.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod browser;
 mod ecs;
