@@ -26,6 +26,9 @@ use crate::{
 ///
 /// Put it on the entity with the scene (`WorldAssetRoot`), on a parent of it, or on an entity that has `MorphWeights`
 /// itself. Binding happens when the scene is ready, and again after a hot reload.
+///
+/// Its shapes are the face's alone while there is one. Head and eyes turn on top of whatever an animation or the game
+/// does with the bones; see [`bones`](crate::bones).
 #[derive(Component, Reflect, Clone, Debug, PartialEq)]
 #[reflect(Component, Default)]
 #[require(Shown)]
@@ -150,8 +153,17 @@ pub(crate) struct BoundMesh {
     pub node: Option<Entity>,
     /// Target index and shape index.
     pub shapes: Vec<(u16, u16)>,
-    /// Target index and name of the channel that drives it.
-    pub channels: Vec<(u16, Arc<str>)>,
+    /// Targets that a channel of the same name drives.
+    pub channels: Vec<BoundChannel>,
+}
+
+/// A target beside the 52 shapes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct BoundChannel {
+    pub target: u16,
+    pub name: Arc<str>,
+    /// A channel has driven it, so it goes back to 0 when nobody sends that channel any more.
+    pub driven: bool,
 }
 
 /// What an avatar's frames are written to.
@@ -165,10 +177,15 @@ pub(crate) struct FaceBinding {
 #[derive(Component, Debug)]
 pub(crate) struct NeedsBinding {
     ready: bool,
+    /// Seconds that it has waited for meshes to load.
+    waited: f32,
 }
 
+/// An avatar whose meshes are not there after this many seconds says so, once.
+const PATIENCE: f32 = 10.0;
+
 pub(crate) fn on_avatar_added(added: On<Add, FaceAvatar>, mut commands: Commands) {
-    commands.entity(added.entity).insert(NeedsBinding { ready: false });
+    commands.entity(added.entity).try_insert(NeedsBinding { ready: false, waited: 0.0 });
 }
 
 pub(crate) fn on_scene_ready(
@@ -179,7 +196,7 @@ pub(crate) fn on_scene_ready(
 ) {
     let line = std::iter::once(ready.entity).chain(parents.iter_ancestors(ready.entity));
     for avatar in line.filter(|entity| avatars.contains(*entity)) {
-        commands.entity(avatar).insert(NeedsBinding { ready: true });
+        commands.entity(avatar).try_insert(NeedsBinding { ready: true, waited: 0.0 });
     }
 }
 
@@ -193,7 +210,8 @@ enum Unbound {
 
 pub(crate) fn bind(
     mut commands: Commands,
-    waiting: Query<(Entity, &NeedsBinding, Option<&WorldAssetRoot>, Option<&Name>)>,
+    time: Res<Time<Real>>,
+    mut waiting: Query<(Entity, &mut NeedsBinding, Option<&WorldAssetRoot>, Option<&Name>)>,
     children: Query<&Children>,
     parents: Query<&ChildOf>,
     names: Query<&Name>,
@@ -207,7 +225,12 @@ pub(crate) fn bind(
     mut shown: Query<&mut Shown>,
 ) {
     let Some(meshes) = meshes else { return };
-    'avatars: for (avatar, needs, root, name) in &waiting {
+    'avatars: for (avatar, mut needs, root, name) in &mut waiting {
+        let title = || {
+            root.and_then(|root| root.0.path().map(ToString::to_string))
+                .or_else(|| name.map(|name| name.as_str().to_owned()))
+                .unwrap_or_else(|| avatar.to_string())
+        };
         let mut binding = FaceBinding::default();
         let mut report = BindReport::default();
         let mut matched = [false; BLENDSHAPE_COUNT];
@@ -227,36 +250,45 @@ pub(crate) fn bind(
                     if !bound.shapes.is_empty() {
                         // Culling knows nothing of morphs: an opened jaw must not vanish at the edge of the screen.
                         for part in &parts {
-                            commands.entity(*part).insert(NoFrustumCulling);
+                            commands.entity(*part).try_insert(NoFrustumCulling);
                         }
                     }
                     binding.meshes.push(bound);
                 }
-                Err(Unbound::Loading) => continue 'avatars,
+                Err(Unbound::Loading) => {
+                    let waited = needs.waited;
+                    needs.waited += time.delta_secs();
+                    if waited < PATIENCE && needs.waited >= PATIENCE {
+                        warn!("avatar {}: still waits for mesh \"{}\" to load", title(), label());
+                    }
+                    continue 'avatars;
+                }
                 Err(Unbound::Refused(reason)) => {
-                    let refusal = format!("mesh \"{}\": {reason}", label());
-                    warn!("not driven: {refusal}");
-                    report.refused.push(refusal);
+                    report.refused.push(format!("mesh \"{}\": {reason}", label()));
                 }
             }
         }
         if !any && !needs.ready {
             // The scene is on its way, and tells when it is there.
-            commands.entity(avatar).remove::<NeedsBinding>();
+            commands.entity(avatar).try_remove::<NeedsBinding>();
             continue;
         }
         binding.bones = bones::find(avatar, &children, &parents, &names, &transforms, &skins, &morphs);
         let Bones { head, neck, eyes } = binding.bones;
         let found = [head, neck, eyes[0], eyes[1]].into_iter().flatten();
-        report.bones = found.filter_map(|bone| Some(names.get(bone.entity).ok()?.as_str().to_owned())).collect();
+        for bone in found {
+            commands.entity(bone.entity).try_insert_if_new(bones::Turned::default());
+            report.bones.extend(names.get(bone.entity).map(|name| name.as_str().to_owned()));
+        }
+        // Only now, because an avatar with a mesh that is still loading comes here again.
+        for refusal in &report.refused {
+            warn!("not driven: {refusal}");
+        }
         for shape in Blendshape::ALL {
             let list = if matched[shape.index()] { &mut report.matched } else { &mut report.missing };
             list.push(shape.name().to_owned());
         }
-        let title = root
-            .and_then(|root| root.0.path().map(ToString::to_string))
-            .or_else(|| name.map(|name| name.as_str().to_owned()))
-            .unwrap_or_else(|| avatar.to_string());
+        let title = title();
         if report.matched.is_empty() {
             warn!("avatar {title}: no morph target carries an ARKit name; nothing of a face can be shown");
         } else {
@@ -265,7 +297,7 @@ pub(crate) fn bind(
         if let Ok(mut shown) = shown.get_mut(avatar) {
             shown.idle = false;
         }
-        commands.entity(avatar).remove::<NeedsBinding>().insert((binding, report.clone()));
+        commands.entity(avatar).try_remove::<NeedsBinding>().try_insert((binding, report.clone()));
         commands.trigger(AvatarBound { entity: avatar, report });
     }
 }
@@ -349,7 +381,7 @@ fn bind_node(
                 if !unused.contains(name) {
                     unused.push(name.clone());
                 }
-                bound.channels.push((target, name.as_str().into()));
+                bound.channels.push(BoundChannel { target, name: name.as_str().into(), driven: false });
             }
         }
     }
@@ -384,8 +416,8 @@ pub(crate) fn choose_subjects(
         };
         if chosen != current {
             match chosen {
-                Some(subject) => commands.entity(entity).insert(DrivenBy(subject)),
-                None => commands.entity(entity).remove::<DrivenBy>(),
+                Some(subject) => commands.entity(entity).try_insert(DrivenBy(subject)),
+                None => commands.entity(entity).try_remove::<DrivenBy>(),
             };
         }
         if shown.subject != chosen {

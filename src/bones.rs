@@ -1,8 +1,12 @@
 //! Head, neck and eye bones: finding them by name, and turning them in model space.
 //!
-//! Local axes differ from rig to rig. A bone is therefore turned relative to its rest pose, in the axes of the model:
-//! with `P` the rest rotation of its parent in model space and `r` its own rest rotation, a turn `R` of the model's axes
-//! makes the local rotation `P⁻¹ · R · P · r`.
+//! Local axes differ from rig to rig. A bone is therefore turned in the axes of the model: with `P` the rest rotation of
+//! its parent in model space and `r` its own local rotation, a turn `R` of the model's axes makes the local rotation
+//! `P⁻¹ · R · P · r`.
+//!
+//! `r` is whatever the rig, an animation or the game has the bone at: the turn comes on top of it in `PostUpdate` and is
+//! taken off again in the next `PreUpdate`, so nobody else ever sees a bone that the face has turned already, and nothing
+//! adds up. Only a `GlobalTransform` shows the turn.
 
 use bevy::{
     mesh::{morph::MorphWeights, skinning::SkinnedMesh},
@@ -90,21 +94,52 @@ pub fn kind_of(name: &str) -> Option<BoneKind> {
     NAMES.iter().find(|(_, names)| names.contains(&plain)).map(|(kind, _)| *kind)
 }
 
-/// A bone with its rest pose.
+/// A bone and the axes that it turns in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bone {
     /// The node.
     pub entity: Entity,
-    /// Its local rotation at rest.
-    pub rest: Quat,
     /// Its parent's rotation in model space at rest.
     pub parent: Quat,
 }
 
 impl Bone {
-    /// The local rotation that turns the bone by `turn` in the axes of the model.
-    pub fn turned(&self, turn: Quat) -> Quat {
-        (self.parent.inverse() * turn * self.parent * self.rest).normalize()
+    /// The local rotation that turns the bone from its local rotation `base` by `turn` in the axes of the model.
+    pub fn turned(&self, base: Quat, turn: Quat) -> Quat {
+        (self.parent.inverse() * turn * self.parent * base).normalize()
+    }
+}
+
+/// On every bone that a face may turn: the turn of this frame, to be taken off again.
+#[derive(Component, Debug, Default)]
+pub(crate) struct Turned(Option<Turn>);
+
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    base: Quat,
+    written: Quat,
+}
+
+impl Turned {
+    /// Turns a bone in the axes of the model. Where two avatars share it, the later one has it.
+    pub fn turn(&mut self, bone: &Bone, transform: &mut Transform, turn: Quat) {
+        let base = self.0.map_or(transform.rotation, |turn| turn.base);
+        let written = bone.turned(base, turn);
+        transform.rotation = written;
+        self.0 = Some(Turn { base, written });
+    }
+}
+
+/// Takes last frame's turns off, unless somebody has set the bone anew since.
+pub(crate) fn turn_back(mut bones: Query<(&mut Turned, &mut Transform)>) {
+    for (mut turned, mut transform) in &mut bones {
+        // Without a turn nothing counts as changed.
+        if turned.0.is_none() {
+            continue;
+        }
+        if let Some(turn) = turned.0.take().filter(|turn| turn.written == transform.rotation) {
+            transform.rotation = turn.base;
+        }
     }
 }
 
@@ -151,11 +186,8 @@ pub(crate) fn find(
     }
     let bone = |kind: BoneKind| {
         let (_, entity) = best[kind as usize]?;
-        Some(Bone {
-            entity,
-            rest: transforms.get(entity).ok()?.rotation,
-            parent: rotation_in_model(entity, root, parents, transforms),
-        })
+        let parent = rotation_in_model(entity, root, parents, transforms);
+        transforms.contains(entity).then_some(Bone { entity, parent })
     };
     Bones {
         head: bone(BoneKind::Head),
@@ -217,9 +249,9 @@ mod tests {
             (Quat::IDENTITY, Quat::IDENTITY),
             (Quat::from_rotation_z(1.2) * Quat::from_rotation_x(-0.7), Quat::from_rotation_y(2.0)),
         ] {
-            let bone = Bone { entity: Entity::PLACEHOLDER, rest, parent };
+            let bone = Bone { entity: Entity::PLACEHOLDER, parent };
             let model_rest = parent * rest;
-            let model_now = parent * bone.turned(turn);
+            let model_now = parent * bone.turned(rest, turn);
             assert!((model_now * model_rest.inverse()).angle_between(turn) < 1e-3);
         }
     }

@@ -4,7 +4,7 @@ use bevy::{mesh::morph::MorphWeights, prelude::*};
 
 use crate::{
     avatar::{FaceAvatar, FaceBinding, Shown},
-    bones::{eye_turn, limited},
+    bones::{Bone, Turned, eye_turn, limited},
     pose::{FacePose, FaceSettings, smooth},
 };
 
@@ -38,25 +38,33 @@ fn is_neutral(shown: &Shown) -> bool {
     shown.subject.is_none() && shown.blend >= 1.0 && pose.weights.iter().all(|weight| weight.abs() < INVISIBLE)
 }
 
-pub(crate) fn write_weights(avatars: Query<(&FaceAvatar, &FaceBinding, &Shown)>, mut morphs: Query<&mut MorphWeights>) {
-    for (avatar, binding, shown) in &avatars {
+pub(crate) fn write_weights(
+    mut avatars: Query<(&FaceAvatar, &mut FaceBinding, &Shown)>,
+    mut morphs: Query<&mut MorphWeights>,
+) {
+    let visible = |weight: f32| if weight.abs() < INVISIBLE { 0.0 } else { weight };
+    for (avatar, mut binding, shown) in &mut avatars {
         if shown.idle && is_neutral(shown) {
             continue;
         }
-        for mesh in &binding.meshes {
+        for mesh in &mut binding.meshes {
             let Some(Ok(mut morph)) = mesh.node.map(|node| morphs.get_mut(node)) else { continue };
             let weights = morph.weights_mut();
             for (target, shape) in &mesh.shapes {
                 let weight = shown.pose.weights[usize::from(*shape)] * avatar.gain;
                 if let Some(slot) = weights.get_mut(usize::from(*target)) {
-                    *slot = if weight.abs() < INVISIBLE { 0.0 } else { weight };
+                    *slot = visible(weight);
                 }
             }
-            for (target, name) in &mesh.channels {
-                // A target that no channel has ever named is left to others.
-                let Some(channel) = shown.pose.channels.iter().find(|channel| channel.name == *name) else { continue };
-                if let Some(slot) = weights.get_mut(usize::from(*target)) {
-                    *slot = if channel.value.abs() < INVISIBLE { 0.0 } else { channel.value };
+            for bound in &mut mesh.channels {
+                let channel = shown.pose.channels.iter().find(|channel| channel.name == bound.name);
+                // A target that no channel names is left to others, once it is back at 0.
+                if channel.is_none() && !bound.driven {
+                    continue;
+                }
+                bound.driven = channel.is_some();
+                if let Some(slot) = weights.get_mut(usize::from(bound.target)) {
+                    *slot = visible(channel.map_or(0.0, |channel| channel.value * avatar.gain));
                 }
             }
         }
@@ -65,8 +73,13 @@ pub(crate) fn write_weights(avatars: Query<(&FaceAvatar, &FaceBinding, &Shown)>,
 
 pub(crate) fn turn_bones(
     mut avatars: Query<(&FaceAvatar, &FaceBinding, &mut Shown)>,
-    mut transforms: Query<&mut Transform>,
+    mut transforms: Query<(&mut Transform, &mut Turned)>,
 ) {
+    let mut turn = |bone: &Bone, by: Quat| {
+        if let Ok((mut transform, mut turned)) = transforms.get_mut(bone.entity) {
+            turned.turn(bone, &mut transform, by);
+        }
+    };
     for (avatar, binding, mut shown) in &mut avatars {
         let neutral = is_neutral(&shown);
         if neutral && shown.idle {
@@ -78,19 +91,17 @@ pub(crate) fn turn_bones(
             let neck_share = if bones.neck.is_some() && bones.head.is_some() { avatar.neck_share } else { 0.0 };
             let neck = Quat::IDENTITY.slerp(head, neck_share.clamp(0.0, 1.0));
             let rest = neck.inverse() * head;
-            for (bone, turn) in [(bones.neck, neck), (bones.head, rest)] {
-                let Some(bone) = bone else { continue };
-                if let Ok(mut transform) = transforms.get_mut(bone.entity) {
-                    transform.rotation = bone.turned(turn);
+            for (bone, by) in [(bones.neck, neck), (bones.head, rest)] {
+                if let Some(bone) = bone {
+                    turn(&bone, by);
                 }
             }
         }
         if avatar.drive_eyes {
             let limit = Vec2::splat(avatar.eye_limit);
             for (bone, gaze) in bones.eyes.iter().zip(shown.pose.gaze) {
-                let Some(bone) = bone else { continue };
-                if let Ok(mut transform) = transforms.get_mut(bone.entity) {
-                    transform.rotation = bone.turned(eye_turn(gaze.clamp(-limit, limit)));
+                if let Some(bone) = bone {
+                    turn(bone, eye_turn(gaze.clamp(-limit, limit)));
                 }
             }
         }
@@ -106,9 +117,9 @@ mod tests {
     use super::*;
     use crate::{
         FaceAvatar, FaceInbox, FaceSubjects,
-        avatar::{BoundMesh, choose_subjects},
-        bones::{Bone, Bones},
-        subjects::{evaluate, receive},
+        avatar::{BoundChannel, BoundMesh, choose_subjects},
+        bones::{Bones, turn_back},
+        subjects::{evaluate, receive, receive_events},
     };
 
     #[test]
@@ -121,17 +132,19 @@ mod tests {
         world.init_resource::<Time<Real>>();
         let mut schedule = Schedule::default();
         schedule.set_executor(SingleThreadedExecutor::new());
-        schedule.add_systems((receive, evaluate, choose_subjects, show, write_weights, turn_bones).chain());
+        let received = (turn_back, receive, receive_events).chain();
+        let driven = (evaluate, choose_subjects, show, write_weights, turn_bones).chain();
+        schedule.add_systems((received, driven).chain());
 
         let mut nodes = Vec::new();
         for i in 0..10 {
             let weights = MorphWeights::new(vec![0.0; 53], None).expect("few enough");
-            let node = world.spawn((weights, Transform::default())).id();
-            let bone = Some(Bone { entity: node, rest: Quat::IDENTITY, parent: Quat::IDENTITY });
+            let node = world.spawn((weights, Transform::default(), Turned::default())).id();
+            let bone = Some(Bone { entity: node, parent: Quat::IDENTITY });
             let mesh = BoundMesh {
                 node: Some(node),
                 shapes: (0..52).map(|shape| (shape, shape)).collect(),
-                channels: vec![(52, "tail".into())],
+                channels: vec![BoundChannel { target: 52, name: "tail".into(), driven: false }],
             };
             let bones = Bones { head: bone, neck: None, eyes: [None; 2] };
             world.spawn((FaceAvatar::of(format!("face {}", i % 2)), FaceBinding { meshes: vec![mesh], bones }));
@@ -139,13 +152,15 @@ mod tests {
         }
 
         let performance = Performance::new(3);
-        let tail = Channel { name: "tail".into(), value: 0.5 };
+        // More channels than are stored inline.
+        let names = ["tail", "a", "b", "c", "d", "e", "f", "g", "h", "i"];
+        let channels = names.map(|name| Channel { name: name.into(), value: 0.5 });
         let mut total = 0;
         for i in 0..240_u64 {
             world.resource_mut::<Time<Real>>().update_with_duration(std::time::Duration::from_millis(16));
             for (id, name) in [(1, "face 0"), (2, "face 1")] {
                 let mut frame = performance.frame_at(std::time::Duration::from_millis(16 * i));
-                frame.channels.push(tail.clone());
+                frame.channels.extend(channels.iter().cloned());
                 faces.send(id, name, frame);
             }
             let counted = allocation_counter::measure(|| schedule.run(&mut world));

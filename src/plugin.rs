@@ -3,7 +3,7 @@
 use std::{net::IpAddr, ops::Deref};
 
 use bevy::{
-    app::{AnimationSystems, App, Plugin, PostUpdate, PreUpdate},
+    app::{AnimationSystems, App, AppExit, Last, Plugin, PostUpdate, PreUpdate},
     prelude::*,
     transform::TransformSystems,
 };
@@ -16,7 +16,7 @@ use facelink::{
     },
 };
 
-use crate::{avatar, diagnostics, drive, pose::FaceSettings, subjects};
+use crate::{avatar, bones, diagnostics, drive, pose::FaceSettings, subjects};
 
 /// The order of FaceLink's systems.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,7 +107,7 @@ impl FaceLinkPlugin {
     }
 }
 
-/// The running endpoint. Removing it, or dropping the `App`, frees every port.
+/// The running endpoint. Removing it, an [`AppExit`], or dropping the `App` frees every port.
 #[derive(Resource, Debug)]
 pub struct FaceLinkEndpoint(Endpoint);
 
@@ -158,13 +158,19 @@ impl FaceInjector {
         }
     }
 
-    /// Tells that a subject has gone.
+    /// Tells that a subject has gone. If it comes back, it has a higher id.
     pub fn lose(&self, id: u64, name: &str) {
         let _ = self.events.try_send(LinkEvent::SubjectLost {
             id: SubjectId(id),
             name: name.into(),
             reason: facelink::link::LostReason::Disconnected,
         });
+    }
+
+    /// Tells that a connection has ended.
+    pub fn disconnect(&self, id: &str) {
+        let _ =
+            self.events.try_send(LinkEvent::Disconnected { connection_id: id.into(), reason: "injected".to_owned() });
     }
 
     /// Tells that a connection came.
@@ -193,6 +199,7 @@ impl Plugin for FaceLinkPlugin {
             .init_resource::<diagnostics::LinkFigures>()
             .add_observer(avatar::on_scene_ready)
             .add_observer(avatar::on_avatar_added)
+            .add_observer(subjects::on_subject_removed)
             .configure_sets(PreUpdate, FaceLinkSystems::Receive)
             .configure_sets(
                 PostUpdate,
@@ -201,7 +208,11 @@ impl Plugin for FaceLinkPlugin {
                     .after(AnimationSystems)
                     .before(TransformSystems::Propagate),
             )
-            .add_systems(PreUpdate, subjects::receive.in_set(FaceLinkSystems::Receive))
+            .add_systems(
+                PreUpdate,
+                (bones::turn_back, (subjects::receive, subjects::receive_events).chain())
+                    .in_set(FaceLinkSystems::Receive),
+            )
             .add_systems(
                 PostUpdate,
                 (
@@ -212,6 +223,7 @@ impl Plugin for FaceLinkPlugin {
                 ),
             )
             .add_systems(PreUpdate, (subjects::read_figures, subjects::apply_rates).after(FaceLinkSystems::Receive));
+        app.add_systems(Last, stop);
         diagnostics::register(app);
         if let Some(config) = &self.endpoint {
             app.insert_resource(subjects::AdaptiveFps {
@@ -223,6 +235,13 @@ impl Plugin for FaceLinkPlugin {
         } else {
             app.init_resource::<subjects::AdaptiveFps>();
         }
+    }
+}
+
+/// Not every runner drops its `App` when the game ends.
+fn stop(mut commands: Commands, mut exits: MessageReader<AppExit>) {
+    if exits.read().count() > 0 {
+        commands.remove_resource::<FaceLinkEndpoint>();
     }
 }
 

@@ -1,7 +1,7 @@
 //! The pose that is on stage now, and how it comes and goes.
 
 use bevy::prelude::*;
-use facelink::{BLENDSHAPE_COUNT, Blendshape, Channels, FaceFrame};
+use facelink::{BLENDSHAPE_COUNT, Blendshape, Channel, Channels, FaceFrame};
 
 /// Radians that an eye turns at full `eyeLook*`: about what ARKit reports.
 pub const EYE_LOOK_RANGE: f32 = 35.0 * std::f32::consts::PI / 180.0;
@@ -14,7 +14,7 @@ pub struct FaceSettings {
     pub hold: f32,
     /// Then it eases to neutral over this time, seconds. A face that its tracker has lost eases at once.
     pub ease_out: f32,
-    /// A face that returns eases in over this time, seconds.
+    /// A face that returns eases in over this time, seconds, from whatever is shown when it does.
     pub ease_in: f32,
     /// An avatar that changes to another subject blends over this time, seconds.
     pub switch: f32,
@@ -27,8 +27,8 @@ impl Default for FaceSettings {
 }
 
 /// A face as it is shown: after holding and easing, before an avatar's own mapping.
-#[derive(Component, Reflect, Clone, Debug, PartialEq)]
-#[reflect(Component, Default)]
+#[derive(Component, Reflect, Debug, PartialEq)]
+#[reflect(Component, Clone, Default)]
 pub struct FacePose {
     /// Weights by [`Blendshape::index`]; 0 neutral, 1 full.
     pub weights: [f32; BLENDSHAPE_COUNT],
@@ -59,6 +59,19 @@ impl Default for FacePose {
             tracked: false,
             presence: 0.0,
         }
+    }
+}
+
+impl Clone for FacePose {
+    fn clone(&self) -> Self {
+        Self { channels: self.channels.clone(), ..*self }
+    }
+
+    /// Allocates nothing where `self` already had room for as many channels: every avatar does this every frame.
+    fn clone_from(&mut self, source: &Self) {
+        let mut channels = std::mem::take(&mut self.channels);
+        channels.clone_from(&source.channels);
+        *self = Self { channels, ..*source };
     }
 }
 
@@ -99,10 +112,27 @@ impl FacePose {
         for (weight, target) in self.weights.iter_mut().zip(&target.weights) {
             *weight += (target - *weight) * t;
         }
-        // Channels have no counterpart that they could blend with by place.
-        self.channels.clone_from(&target.channels);
+        // A channel that one of the two lacks is 0 there.
+        for channel in &mut self.channels {
+            let target = target.channels.iter().find(|target| target.name == channel.name);
+            channel.value += (target.map_or(0.0, |target| target.value) - channel.value) * t;
+        }
+        for target in &target.channels {
+            if !self.channels.iter().any(|channel| channel.name == target.name) {
+                self.channels.push(Channel { value: target.value * t, ..target.clone() });
+            }
+        }
         self.head = self.head.slerp(target.head, t);
-        self.head_position = target.head_position;
+        self.head_position = match (self.head_position, target.head_position) {
+            (Some(own), Some(target)) => Some(own.lerp(target, t)),
+            (own, target) => {
+                if t < 0.5 {
+                    own
+                } else {
+                    target
+                }
+            }
+        };
         for (eye, target) in self.gaze.iter_mut().zip(&target.gaze) {
             *eye = eye.lerp(*target, t);
         }
@@ -121,14 +151,27 @@ pub fn gaze_from_shapes(weights: &[f32; BLENDSHAPE_COUNT]) -> [Vec2; 2] {
     [left * EYE_LOOK_RANGE, right * EYE_LOOK_RANGE]
 }
 
+/// A face that was gone for less than this share of the way to neutral returns as if it had moved on meanwhile: a tracker
+/// that flickers must not freeze the face.
+const BARELY_GONE: f32 = 0.9;
+
 /// How much of a face is on stage, over time. Time is passed in.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Presence {
     value: f32,
+    live: bool,
+    /// 0 at a return, 1 when what was shown then has blended into the live face.
+    returned: f32,
     /// Seconds since the last frame.
     silent: f32,
     /// A frame came since the last step.
     fresh: bool,
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self { value: 0.0, live: false, returned: 1.0, silent: 0.0, fresh: false }
+    }
 }
 
 impl Presence {
@@ -137,15 +180,30 @@ impl Presence {
         self.fresh = true;
     }
 
-    /// Lets `dt` seconds pass.
-    pub fn step(&mut self, dt: f32, tracked: bool, settings: &FaceSettings) {
+    /// Lets `dt` seconds pass. `true` when a face returns that was on its way to neutral: what is shown at that moment is
+    /// to blend into the live face by [`returned`](Self::returned), because the two may differ.
+    pub fn step(&mut self, dt: f32, tracked: bool, settings: &FaceSettings) -> bool {
         // A frame that came during this step is new now, however long the engine took for the step.
         self.silent = if std::mem::take(&mut self.fresh) { 0.0 } else { self.silent + dt };
         let live = tracked && self.silent <= settings.hold;
-        let (target, time) = if live { (1.0, settings.ease_in) } else { (0.0, settings.ease_out) };
-        let step = if time > 0.0 { dt / time } else { 1.0 };
-        self.value =
-            if self.value < target { (self.value + step).min(target) } else { (self.value - step).max(target) };
+        let returns = live && !self.live && self.value > 0.0 && self.value < BARELY_GONE;
+        self.live = live;
+        if returns {
+            self.returned = 0.0;
+        }
+        let share = |time: f32| if time > 0.0 { dt / time } else { 1.0 };
+        self.returned = (self.returned + share(settings.ease_in)).min(1.0);
+        self.value = if live {
+            (self.value + share(settings.ease_in)).min(1.0)
+        } else {
+            (self.value - share(settings.ease_out)).max(0.0)
+        };
+        returns
+    }
+
+    /// 0 at a return, 1 when it is complete.
+    pub fn returned(self) -> f32 {
+        self.returned
     }
 
     /// Whether a frame came within the time that a face is held.
@@ -219,6 +277,37 @@ mod tests {
         }
         assert_eq!(presence.value(), 1.0);
         assert!(presence.is_fresh(&settings));
+    }
+
+    #[test]
+    fn a_return_blends_unless_the_face_was_barely_gone() {
+        let settings = FaceSettings::default();
+        let mut presence = Presence::default();
+        let mut step = |tracked: bool, dt: f32| {
+            presence.frame();
+            (presence.step(dt, tracked, &settings), presence.returned())
+        };
+        assert_eq!(step(true, 1.0), (false, 1.0), "out of neutral there is nothing to blend with");
+        step(false, 0.05);
+        assert_eq!(step(true, 0.01), (false, 1.0), "a flicker");
+        step(true, 1.0);
+        step(false, 0.3);
+        let (returns, returned) = step(true, 0.05);
+        assert!(returns && returned > 0.3 && returned < 0.4, "{returned}");
+        assert_eq!(step(true, 0.2), (false, 1.0));
+        step(false, 2.0);
+        assert_eq!(step(true, 0.05), (false, 1.0), "it had gone altogether");
+    }
+
+    #[test]
+    fn channels_blend_by_name() {
+        let pose = |channels: &[(&str, f32)]| FacePose {
+            channels: channels.iter().map(|(name, value)| Channel { name: (*name).into(), value: *value }).collect(),
+            ..FacePose::default()
+        };
+        let mut blended = pose(&[("tail", 1.0), ("ears", 0.5)]);
+        blended.blend_to(&pose(&[("wings", 1.0), ("ears", 1.0)]), 0.5);
+        assert_eq!(blended, pose(&[("tail", 0.5), ("ears", 0.75), ("wings", 0.5)]));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use facelink::{
 
 use crate::{
     plugin::{FaceInbox, FaceLinkEndpoint},
-    pose::{FacePose, FaceSettings, Presence},
+    pose::{FacePose, FaceSettings, Presence, smooth},
 };
 
 /// Frames and events taken from the channel in one go; what is left waits for the next frame.
@@ -41,9 +41,27 @@ impl FaceSubject {
 /// What arrived last, before holding and easing.
 #[derive(Component, Debug, Default)]
 pub struct Incoming {
-    pub(crate) frame: FaceFrame,
-    pub(crate) presence: Presence,
+    /// The last frame with a face in it: many trackers send zeros once they have lost it.
+    frame: FaceFrame,
+    tracked: bool,
+    presence: Presence,
+    /// What was shown when the face returned.
+    from: FacePose,
     fresh: bool,
+}
+
+impl Incoming {
+    fn new(frame: FaceFrame) -> Self {
+        Self { tracked: frame.tracked, frame, fresh: true, ..Self::default() }
+    }
+
+    fn take(&mut self, frame: FaceFrame) {
+        self.tracked = frame.tracked;
+        self.fresh = true;
+        if frame.tracked {
+            self.frame = frame;
+        }
+    }
 }
 
 /// Live figures of a subject's link, a quarter of a second old at most.
@@ -196,16 +214,31 @@ pub(crate) fn receive(
     inbox: Option<Res<FaceInbox>>,
     mut subjects: ResMut<FaceSubjects>,
     mut known: Query<(&mut FaceSubject, &mut Incoming)>,
+) {
+    let Some(inbox) = inbox else { return };
+    for frame in inbox.frames.try_iter().take(MOST_PER_FRAME) {
+        take_frame(&mut commands, &mut subjects, &mut known, frame);
+    }
+}
+
+/// What happened on the link. After the frames, and with their entities there: a subject whose first frame and whose end
+/// wait in the channels together has to appear before it can leave.
+pub(crate) fn receive_events(
+    mut commands: Commands,
+    inbox: Option<Res<FaceInbox>>,
+    mut subjects: ResMut<FaceSubjects>,
+    mut known: Query<&mut FaceSubject>,
     sources: Query<(Entity, &FaceSource)>,
 ) {
     let Some(inbox) = inbox else { return };
+    let mut connected: Vec<(Arc<str>, Entity)> = Vec::new();
     for event in inbox.events.try_iter().take(MOST_PER_FRAME) {
         match event {
             LinkEvent::SubjectLost { id, name, reason } => {
                 // Frames of a successor of the same name may already have been seen.
                 let Some(entry) = subjects.entries.iter_mut().find(|entry| entry.name == name) else { continue };
-                let Ok((mut subject, _)) = known.get_mut(entry.entity) else { continue };
-                if subject.id == Some(id) {
+                let Ok(mut subject) = known.get_mut(entry.entity) else { continue };
+                if subject.id == Some(id) && !subject.leaving {
                     subject.leaving = true;
                     entry.leaving = true;
                     let reason = match reason {
@@ -222,26 +255,29 @@ pub(crate) fn receive(
                 }
             }
             LinkEvent::Connected { connection_id, source, address } => {
-                commands.spawn(FaceSource {
+                let source = FaceSource {
                     connection_id: connection_id.to_string(),
                     kind: source.as_str().to_owned(),
                     address: address.map(|address| address.to_string()),
-                });
+                };
+                connected.push((connection_id, commands.spawn(source).id()));
             }
             LinkEvent::Disconnected { connection_id, .. } => {
-                for (entity, source) in &sources {
-                    if *source.connection_id == *connection_id {
-                        commands.entity(entity).despawn();
-                    }
+                let known = sources.iter().filter(|(_, source)| *source.connection_id == *connection_id);
+                let new = connected.iter().filter(|(id, _)| *id == connection_id).map(|(_, entity)| *entity);
+                for entity in known.map(|(entity, _)| entity).chain(new) {
+                    commands.entity(entity).try_despawn();
                 }
             }
             // Told by the first frame, so that the order of the two channels does not matter.
             _ => {}
         }
     }
-    for frame in inbox.frames.try_iter().take(MOST_PER_FRAME) {
-        take_frame(&mut commands, &mut subjects, &mut known, frame);
-    }
+}
+
+/// A subject's entity may be despawned by the game; a frame that comes after that makes a new one.
+pub(crate) fn on_subject_removed(removed: On<Remove, FaceSubject>, mut subjects: ResMut<FaceSubjects>) {
+    subjects.entries.retain(|entry| entry.entity != removed.entity);
 }
 
 fn take_frame(
@@ -250,11 +286,11 @@ fn take_frame(
     known: &mut Query<(&mut FaceSubject, &mut Incoming)>,
     new: SubjectFrame,
 ) {
-    let fresh = Incoming { frame: new.frame, presence: Presence::default(), fresh: true };
     let Some(entry) = subjects.entries.iter_mut().find(|entry| entry.name == new.name) else {
         let name = new.name.to_string();
         let subject = FaceSubject { name: name.clone(), leaving: false, id: Some(new.id) };
-        let entity = commands.spawn((Name::new(format!("face: {name}")), subject, fresh)).id();
+        let incoming = Incoming::new(new.frame);
+        let entity = commands.spawn((Name::new(format!("face: {name}")), subject, incoming)).id();
         subjects.entries.push(Entry { name: new.name, entity, leaving: false });
         info!("face \"{name}\" appeared ({})", new.source);
         commands.trigger(SubjectAppeared { entity, name });
@@ -263,14 +299,15 @@ fn take_frame(
     let entity = entry.entity;
     let Ok((mut subject, mut incoming)) = known.get_mut(entity) else {
         // Spawned by this very run: the newer frame replaces the first.
-        commands.entity(entity).insert(fresh);
+        commands.entity(entity).try_insert(Incoming::new(new.frame));
         return;
     };
+    // A late frame of a subject that has ended, or of its predecessor, cannot bring it back: ids grow, and none is used
+    // twice.
+    if subject.id > Some(new.id) || (subject.leaving && subject.id == Some(new.id)) {
+        return;
+    }
     if subject.id != Some(new.id) {
-        // An old frame of a predecessor cannot bring it back: ids grow.
-        if subject.id > Some(new.id) {
-            return;
-        }
         subject.id = Some(new.id);
     }
     if subject.leaving {
@@ -279,8 +316,7 @@ fn take_frame(
         info!("face \"{}\" is back", new.name);
         commands.trigger(SubjectAppeared { entity, name: new.name.to_string() });
     }
-    incoming.frame = fresh.frame;
-    incoming.fresh = true;
+    incoming.take(new.frame);
 }
 
 /// The pose on stage now.
@@ -297,11 +333,18 @@ pub(crate) fn evaluate(
         if std::mem::take(&mut incoming.fresh) {
             incoming.presence.frame();
         }
-        let tracked = incoming.frame.tracked && !subject.leaving;
-        incoming.presence.step(dt, tracked, &settings);
+        let tracked = incoming.tracked && !subject.leaving;
+        if incoming.presence.step(dt, tracked, &settings) {
+            incoming.from.clone_from(&pose);
+        }
         let was_tracked = pose.tracked;
         let presence = incoming.presence.value();
         pose.set_from(&incoming.frame, presence);
+        let returned = incoming.presence.returned();
+        if returned < 1.0 {
+            pose.blend_to(&incoming.from, 1.0 - smooth(returned));
+            pose.presence = presence;
+        }
         pose.tracked = tracked && incoming.presence.is_fresh(&settings);
         match (was_tracked, pose.tracked) {
             (false, true) => commands.trigger(FaceTracked { entity }),
@@ -310,7 +353,7 @@ pub(crate) fn evaluate(
         }
         if subject.leaving && presence == 0.0 {
             subjects.entries.retain(|entry| entry.entity != entity);
-            commands.entity(entity).despawn();
+            commands.entity(entity).try_despawn();
         }
     }
 }

@@ -5,14 +5,15 @@ use std::time::Duration;
 use bevy::{
     app::AnimationSystems,
     camera::visibility::NoFrustumCulling,
-    mesh::morph::{MorphAttributes, MorphWeights},
+    gltf::{GltfExtras, GltfMeshExtras},
+    mesh::morph::{MeshMorphWeights, MorphAttributes, MorphWeights},
     prelude::*,
     world_serialization::{WorldInstanceReady, WorldInstanceSpawner},
 };
 use bevy_facelink::{
-    AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, FaceInbox, FacePose, FaceSubject, FaceSubjects,
+    AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, FaceInbox, FacePose, FaceSource, FaceSubject, FaceSubjects,
     FaceUntracked, SubjectAppeared, SubjectLost,
-    core::{Blendshape, Channel, FaceFrame, HeadPose},
+    core::{Blendshape, Channel, FaceFrame, HeadPose, link::SourceKind},
 };
 
 use crate::support::{FRAME, fed_app, frame, morphed_mesh, near, run, spawn_node, spawn_node_with, weights};
@@ -297,4 +298,270 @@ fn an_avatar_is_bound_again_when_its_scene_is_replaced() {
     run(&mut app, FRAME * 3, || faces.send(1, "Ann", jaw(0.5)));
     assert_eq!(weights(&app, new), [0.0, 0.5]);
     assert_eq!(app.world().resource::<Bound>().0, [1, 2]);
+}
+
+#[test]
+fn a_subject_whose_frames_and_end_come_together_does_not_stay_forever() {
+    let (mut app, faces) = fed_app();
+    let node = spawn_node(app.world_mut(), "Head", &["jawOpen"]);
+    avatar(&mut app, FaceAvatar::default(), &[node]);
+    // As after an engine hitch that was longer than the whole visit.
+    faces.send(1, "Ann", jaw(1.0));
+    faces.lose(1, "Ann");
+    run(&mut app, SECOND * 3, || {});
+    assert!(app.world().resource::<FaceSubjects>().is_empty(), "a new subject");
+
+    run(&mut app, SECOND, || faces.send(2, "Ann", jaw(1.0)));
+    faces.send(2, "Ann", jaw(1.0));
+    faces.lose(2, "Ann");
+    app.update();
+    // What the network pushed while the events were being read.
+    faces.send(2, "Ann", jaw(1.0));
+    run(&mut app, SECOND * 3, || {});
+    assert!(app.world().resource::<FaceSubjects>().is_empty(), "a known subject");
+    assert_eq!(weights(&app, node), [0.0]);
+}
+
+#[test]
+fn a_connection_that_comes_and_goes_within_a_frame_leaves_no_source() {
+    let (mut app, faces) = fed_app();
+    faces.connect("stays", SourceKind::WebSocket);
+    faces.connect("probe", SourceKind::WebSocket);
+    faces.disconnect("probe");
+    app.update();
+    app.update();
+    let mut sources = app.world_mut().query::<&FaceSource>();
+    let ids: Vec<_> = sources.iter(app.world()).map(|source| source.connection_id.clone()).collect();
+    assert_eq!(ids, ["stays"]);
+    faces.disconnect("stays");
+    app.update();
+    app.update();
+    assert_eq!(app.world_mut().query::<&FaceSource>().iter(app.world()).count(), 0);
+}
+
+#[test]
+fn a_face_that_is_lost_with_zeros_and_returns_with_another_pose_does_not_pop() {
+    let (mut app, faces) = fed_app();
+    let node = spawn_node(app.world_mut(), "Head", &["jawOpen"]);
+    avatar(&mut app, FaceAvatar::default(), &[node]);
+    run(&mut app, SECOND, || faces.send(1, "Ann", jaw(1.0)));
+    let mut last = 1.0;
+    let mut steady = |app: &App| {
+        let now = weights(app, node)[0];
+        assert!((now - last).abs() < 0.2, "from {last} to {now} in one frame");
+        last = now;
+    };
+    // Many trackers send zeros once they have lost the face.
+    for _ in 0..12 {
+        faces.send(1, "Ann", FaceFrame { tracked: false, ..jaw(0.0) });
+        app.update();
+        steady(&app);
+    }
+    assert!(weights(&app, node)[0] > 0.3, "on the way to neutral");
+    for _ in 0..20 {
+        faces.send(1, "Ann", jaw(0.1));
+        app.update();
+        steady(&app);
+    }
+    assert!(near(weights(&app, node)[0], 0.1));
+    // Silent for longer than it is held, and back with a shut mouth.
+    run(&mut app, SECOND, || faces.send(1, "Ann", jaw(1.0)));
+    last = 1.0;
+    let mut steady = |app: &App| {
+        let now = weights(app, node)[0];
+        assert!((now - last).abs() < 0.2, "from {last} to {now} in one frame");
+        last = now;
+    };
+    for _ in 0..25 {
+        app.update();
+        steady(&app);
+    }
+    for _ in 0..20 {
+        faces.send(1, "Ann", jaw(0.0));
+        app.update();
+        steady(&app);
+    }
+    assert_eq!(weights(&app, node), [0.0]);
+}
+
+#[test]
+fn a_channel_that_nobody_sends_any_more_goes_back_to_zero() {
+    let (mut app, faces) = fed_app();
+    let node = spawn_node(app.world_mut(), "Head", &["jawOpen", "tail"]);
+    let root = avatar(&mut app, FaceAvatar::of("Ann"), &[node]);
+    let with_tail = || {
+        let mut face = jaw(0.5);
+        face.channels.push(Channel { name: "tail".into(), value: 0.8 });
+        face
+    };
+    let both = || {
+        faces.send(1, "Ann", with_tail());
+        faces.send(2, "Bob", jaw(0.5));
+    };
+    run(&mut app, SECOND, both);
+    assert_eq!(weights(&app, node), [0.5, 0.8]);
+    // Bob has no tail.
+    app.world_mut().get_mut::<FaceAvatar>(root).expect("an avatar").subject = Some("Bob".to_owned());
+    let mut last = 0.8;
+    for _ in 0..30 {
+        both();
+        app.update();
+        let now = weights(&app, node)[1];
+        assert!(last - now < 0.2, "from {last} to {now} in one frame");
+        last = now;
+    }
+    assert_eq!(weights(&app, node), [0.5, 0.0]);
+}
+
+#[test]
+fn bound_again_while_the_head_is_turned_it_turns_as_before() {
+    let (mut app, faces) = fed_app();
+    let rest = Quat::from_rotation_x(0.3);
+    let head = app.world_mut().spawn((Name::new("Head"), Transform::from_rotation(rest))).id();
+    let neck = app.world_mut().spawn((Name::new("Neck"), Transform::default())).id();
+    app.world_mut().entity_mut(neck).add_child(head);
+    let node = spawn_node(app.world_mut(), "Face", &["jawOpen"]);
+    let root = avatar(&mut app, FaceAvatar::default(), &[neck, node]);
+    let turn = Quat::from_rotation_y(0.6) * Quat::from_rotation_x(0.2);
+    let mut face = jaw(0.5);
+    face.head = Some(HeadPose { rotation: turn.to_array(), position: None });
+    run(&mut app, SECOND, || faces.send(1, "Ann", face.clone()));
+    let global = |app: &App| app.world().get::<GlobalTransform>(head).expect("a bone").rotation();
+    assert!(global(&app).angle_between(turn * rest) < 1e-3);
+    for _ in 0..5 {
+        // A second scene below the same avatar, hair for instance, gets ready.
+        app.world_mut().trigger(WorldInstanceReady {
+            entity: root,
+            instance_id: WorldInstanceSpawner::default().spawn(Handle::default()),
+        });
+        run(&mut app, FRAME * 2, || faces.send(1, "Ann", face.clone()));
+    }
+    assert!(global(&app).angle_between(turn * rest) < 1e-3, "the rest pose is the one of before");
+}
+
+#[test]
+fn a_head_that_is_animated_too_keeps_its_animation() {
+    let (mut app, faces) = fed_app();
+    let head = app.world_mut().spawn((Name::new("Head"), Transform::default())).id();
+    let node = spawn_node(app.world_mut(), "Face", &["jawOpen"]);
+    let root = avatar(&mut app, FaceAvatar::default(), &[head, node]);
+    let nod = Quat::from_rotation_x(0.25);
+    app.add_systems(
+        PostUpdate,
+        (move |mut bones: Query<&mut Transform>, mut frames: Local<u32>| {
+            // It begins after the avatar was bound, at its rest pose.
+            *frames += 1;
+            if let Ok(mut bone) = bones.get_mut(head)
+                && *frames > 3
+            {
+                bone.rotation = nod;
+            }
+        })
+        .in_set(AnimationSystems),
+    );
+    let turn = Quat::from_rotation_y(0.5);
+    let mut face = jaw(0.5);
+    face.head = Some(HeadPose { rotation: turn.to_array(), position: None });
+    run(&mut app, SECOND, || faces.send(1, "Ann", face.clone()));
+    let local = |app: &App| app.world().get::<Transform>(head).expect("a bone").rotation;
+    assert!(local(&app).angle_between(turn * nod) < 1e-3, "{}", local(&app));
+    app.world_mut().get_mut::<FaceAvatar>(root).expect("an avatar").drive_head = false;
+    run(&mut app, FRAME * 2, || faces.send(1, "Ann", face.clone()));
+    assert!(local(&app).angle_between(nod) < 1e-3, "switched off, the animation has it alone");
+}
+
+#[test]
+fn game_code_that_turns_a_bone_little_by_little_is_not_amplified() {
+    let (mut app, faces) = fed_app();
+    let head = app.world_mut().spawn((Name::new("Head"), Transform::default())).id();
+    let node = spawn_node(app.world_mut(), "Face", &["jawOpen"]);
+    let root = avatar(&mut app, FaceAvatar::default(), &[head, node]);
+    app.add_systems(Update, move |mut bones: Query<&mut Transform>| {
+        if let Ok(mut bone) = bones.get_mut(head) {
+            bone.rotate_local_z(0.001);
+        }
+    });
+    let mut face = jaw(0.5);
+    face.head = Some(HeadPose { rotation: Quat::from_rotation_y(0.5).to_array(), position: None });
+    run(&mut app, SECOND, || faces.send(1, "Ann", face.clone()));
+    let own = Quat::from_rotation_z(0.001 * 60.0);
+    let local = app.world().get::<Transform>(head).expect("a bone").rotation;
+    assert!(local.angle_between(Quat::from_rotation_y(0.5) * own) < 0.01, "{local}");
+    app.world_mut().entity_mut(root).remove::<FaceAvatar>();
+    run(&mut app, FRAME * 2, || {});
+    let local = app.world().get::<Transform>(head).expect("a bone").rotation;
+    assert!(local.angle_between(own) < 0.01, "without an avatar the bone is back where the game has it: {local}");
+}
+
+#[test]
+fn two_avatars_that_share_a_head_do_not_add_up() {
+    let (mut app, faces) = fed_app();
+    let head = app.world_mut().spawn((Name::new("Head"), Transform::default())).id();
+    let node = spawn_node(app.world_mut(), "Face", &["jawOpen"]);
+    let inner = avatar(&mut app, FaceAvatar::default(), &[head, node]);
+    avatar(&mut app, FaceAvatar::default(), &[inner]);
+    let turn = Quat::from_rotation_y(0.5);
+    let mut face = jaw(0.5);
+    face.head = Some(HeadPose { rotation: turn.to_array(), position: None });
+    run(&mut app, SECOND, || faces.send(1, "Ann", face.clone()));
+    let local = app.world().get::<Transform>(head).expect("a bone").rotation;
+    assert!(local.angle_between(turn) < 1e-3, "{local}");
+}
+
+#[test]
+fn a_subject_that_the_game_despawns_appears_anew() {
+    let (mut app, faces) = fed_app();
+    let node = spawn_node(app.world_mut(), "Head", &["jawOpen"]);
+    avatar(&mut app, FaceAvatar::default(), &[node]);
+    run(&mut app, SECOND, || faces.send(1, "Ann", jaw(0.5)));
+    let first = app.world().resource::<FaceSubjects>().get("Ann").expect("there");
+    app.world_mut().entity_mut(first).despawn();
+    assert!(app.world().resource::<FaceSubjects>().is_empty());
+    run(&mut app, SECOND, || faces.send(1, "Ann", jaw(0.5)));
+    assert_ne!(app.world().resource::<FaceSubjects>().get("Ann"), Some(first));
+    assert_eq!(weights(&app, node), [0.5]);
+}
+
+#[test]
+fn a_mesh_that_is_on_the_gpu_alone_is_bound_by_the_names_in_its_extras() {
+    let (mut app, faces) = fed_app();
+    let names = r#"{"targetNames": ["cheekPuff", "jawOpen"]}"#;
+    let world = app.world_mut();
+    let [mesh_level, primitive_level, nameless] =
+        ["Mesh", "Primitive", "Nameless"].map(|name| spawn_node(world, name, &["gone", "too"]));
+    for node in [mesh_level, primitive_level, nameless] {
+        let primitive = world.get::<Children>(node).expect("children")[0];
+        let handle = world.get::<Mesh3d>(primitive).expect("a mesh").0.clone();
+        // As the renderer does with a mesh that nobody else asked to keep.
+        let mut meshes = world.resource_mut::<Assets<Mesh>>();
+        meshes.get_mut(&handle).expect("there").take_gpu_data().expect("not yet taken");
+        if node == mesh_level {
+            world.entity_mut(primitive).insert(GltfMeshExtras { value: names.to_owned() });
+        } else if node == primitive_level {
+            world.entity_mut(primitive).insert(GltfExtras { value: names.to_owned() });
+        }
+    }
+    let root = avatar(&mut app, FaceAvatar::default(), &[mesh_level, primitive_level, nameless]);
+    run(&mut app, SECOND, || faces.send(1, "Ann", jaw(0.5)));
+    assert_eq!(weights(&app, mesh_level), [0.0, 0.5]);
+    assert_eq!(weights(&app, primitive_level), [0.0, 0.5]);
+    let report = app.world().get::<BindReport>(root).expect("a report");
+    assert_eq!(report.meshes, 2);
+    assert!(report.refused.iter().all(|reason| reason.contains("Nameless")), "{:?}", report.refused);
+}
+
+#[test]
+fn an_avatar_waits_for_meshes_that_are_still_loading() {
+    let (mut app, faces) = fed_app();
+    let handle = app.world().resource::<Assets<Mesh>>().reserve_handle();
+    let morph = MorphWeights::new(vec![0.0], Some(handle.clone())).expect("few enough");
+    let node = app.world_mut().spawn((Name::new("Head"), Transform::default(), morph)).id();
+    let primitive = app.world_mut().spawn((Mesh3d(handle.clone()), MeshMorphWeights::Reference(node))).id();
+    app.world_mut().entity_mut(node).add_child(primitive);
+    let root = avatar(&mut app, FaceAvatar::default(), &[node]);
+    run(&mut app, SECOND, || faces.send(1, "Ann", jaw(0.5)));
+    assert!(app.world().get::<BindReport>(root).is_none());
+    app.world_mut().resource_mut::<Assets<Mesh>>().insert(handle.id(), morphed_mesh(&["jawOpen"])).expect("reserved");
+    run(&mut app, SECOND, || faces.send(1, "Ann", jaw(0.5)));
+    assert_eq!(weights(&app, node), [0.5]);
 }

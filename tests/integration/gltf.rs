@@ -12,7 +12,7 @@ use bevy::{
     world_serialization::WorldAssetRoot,
 };
 use bevy_facelink::{
-    BindReport, FaceAvatar, FaceInbox, FaceInjector, FaceLinkPlugin,
+    AvatarBound, BindReport, FaceAvatar, FaceInbox, FaceInjector, FaceLinkPlugin,
     core::{Blendshape, HeadPose},
 };
 
@@ -87,6 +87,50 @@ fn aria_shows_all_52_shapes_and_turns_head_and_eyes() {
     assert!(head.x > 0.4, "the head turns to the character's own left, +X: {head}");
     let eye = forward(&mut app, "EyeLeft") * Vec3::Z;
     assert!(eye.x > head.x + 0.2, "the left eye looks further out: {eye}");
+}
+
+#[test]
+fn a_model_that_is_loaded_again_is_driven_again() {
+    #[derive(Resource, Default)]
+    struct Bound(Vec<String>);
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/avatars/aria.glb");
+    std::fs::copy(source, folder.path().join("aria.glb")).expect("copied");
+    let (mut app, faces) = app(folder.path());
+    app.init_resource::<Bound>();
+    app.add_observer(|event: On<AvatarBound>, mut bound: ResMut<Bound>| bound.0.push(event.report.summary()));
+    // The avatar comes when the scene has long been there.
+    let scene = app.world().resource::<AssetServer>().load("aria.glb#Scene0");
+    // Without a watcher the server knows what to load again by the file's own handle.
+    let _file: Handle<Gltf> = app.world().resource::<AssetServer>().load("aria.glb");
+    let avatar = app.world_mut().spawn(WorldAssetRoot(scene)).id();
+    let nodes = |app: &mut App| -> Vec<Entity> {
+        app.world_mut().query_filtered::<Entity, With<MorphWeights>>().iter(app.world()).collect()
+    };
+    update_until(&mut app, "the scene", |app| !nodes(app).is_empty());
+    app.world_mut().entity_mut(avatar).insert(FaceAvatar::default());
+    update_until(&mut app, "bound avatar", |app| app.world().resource::<Bound>().0.len() == 1);
+    let mut face = frame(&[(Blendshape::JawOpen, 0.5)]);
+    face.head = Some(HeadPose { rotation: Quat::from_rotation_y(0.5).to_array(), position: None });
+    let old = nodes(&mut app);
+    let turned = |app: &mut App| {
+        let mut query = app.world_mut().query::<(&Name, &GlobalTransform)>();
+        let found = query.iter(app.world()).find(|(name, _)| name.as_str() == "Head");
+        found.map_or(0.0, |(_, transform)| (transform.rotation() * Vec3::Z).x)
+    };
+    let shows = |app: &mut App| {
+        faces.send(1, "Ann", face.clone());
+        !nodes(app).is_empty()
+            && shown(app, "jawOpen").iter().all(|weight| near(*weight, 0.5))
+            && (turned(app) - 0.5_f32.sin()).abs() < 0.01
+    };
+    update_until(&mut app, "open jaw and turned head", shows);
+
+    app.world().resource::<AssetServer>().reload("aria.glb");
+    update_until(&mut app, "bound again", |app| app.world().resource::<Bound>().0.len() == 2);
+    assert!(nodes(&mut app).iter().all(|node| !old.contains(node)), "its entities are new");
+    update_until(&mut app, "open jaw and turned head again", shows);
+    assert_eq!(app.world().resource::<Bound>().0, ["52 of 52 matched", "52 of 52 matched"]);
 }
 
 #[test]

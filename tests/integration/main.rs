@@ -4,6 +4,7 @@
 
 mod browser;
 mod ecs;
+mod exit;
 mod gltf;
 mod live;
 mod support;
