@@ -28,7 +28,7 @@ use crate::{
 /// itself. Binding happens when the scene is ready, and again after a hot reload.
 ///
 /// Its shapes are the face's alone while there is one. Head and eyes turn on top of whatever an animation or the game
-/// does with the bones; see [`bones`](crate::bones).
+/// does with the bones; see [`bones`].
 #[derive(Component, Reflect, Clone, Debug, PartialEq)]
 #[reflect(Component, Default)]
 #[require(Shown)]
