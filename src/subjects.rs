@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use bevy::prelude::*;
 use facelink::{
     FaceFrame,
-    link::{LinkEvent, LostReason, SourceKind, SubjectFrame, SubjectId},
+    link::{LinkEvent, SourceKind, SubjectFrame, SubjectId},
 };
 
 use crate::{
@@ -241,11 +241,7 @@ pub(crate) fn receive_events(
                 if subject.id == Some(id) && !subject.leaving {
                     subject.leaving = true;
                     entry.leaving = true;
-                    let reason = match reason {
-                        LostReason::Disconnected => "disconnected",
-                        LostReason::Silent => "silent",
-                        _ => "stopped",
-                    };
+                    let reason = reason.as_str();
                     info!("face \"{name}\" left ({reason})");
                     commands.trigger(SubjectLost {
                         entity: entry.entity,

@@ -1,9 +1,10 @@
 //! An invitation for phones: address, token and QR code.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::IpAddr;
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui};
+use bevy_facelink::core::link::outward_address;
 use qrcode::{Color as Module, QrCode, render::unicode::Dense1x2};
 
 /// What a phone needs to connect.
@@ -25,19 +26,9 @@ impl Plugin for LanPlugin {
     }
 }
 
-/// The address by which the local network reaches this machine. Nothing is sent: the system only picks a route.
-fn own_address() -> IpAddr {
-    let route = || {
-        let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-        socket.connect("192.0.2.1:9").ok()?;
-        Some(socket.local_addr().ok()?.ip())
-    };
-    route().unwrap_or(IpAddr::from([127, 0, 0, 1]))
-}
-
 /// Prints the invitation to the terminal and keeps it for the window.
 pub fn invite(port: u16, token: String) -> Invitation {
-    let url = format!("http://{}:{port}/?token={token}", own_address());
+    let url = format!("http://{}:{port}/?token={token}", outward_address().unwrap_or(IpAddr::from([127, 0, 0, 1])));
     println!("from a phone on this network: {url}");
     println!("pairing token:                {token}");
     let mut modules = Vec::new();

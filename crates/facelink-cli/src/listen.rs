@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     io::{self, IsTerminal, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     str::FromStr,
     time::Duration,
 };
@@ -14,7 +14,7 @@ use facelink::{
     Blendshape, FaceFrame,
     link::{
         DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LlfProfile, LostReason, SourceKind,
-        SubjectFrame, SubjectId, UDP_JSON_PORT,
+        SubjectFrame, SubjectId, UDP_JSON_PORT, outward_address,
     },
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -350,13 +350,7 @@ fn in_words(event: &LinkEvent) -> Option<String> {
             Some(format!("{} appeared over {source}{from}", printable(name)))
         }
         LinkEvent::SubjectLost { name, reason, .. } => {
-            let reason = match reason {
-                LostReason::Disconnected => "disconnected",
-                LostReason::Silent => "silent",
-                LostReason::Stopped => "stopped",
-                _ => "gone",
-            };
-            Some(format!("{} is lost: {reason}", printable(name)))
+            Some(format!("{} is lost: {}", printable(name), reason.as_str()))
         }
         _ => None,
     }
@@ -387,14 +381,6 @@ fn introduce(endpoint: &Endpoint, token: Option<&str>) -> io::Result<()> {
     }
     writeln!(out, "Ctrl-C ends.\n")?;
     out.flush()
-}
-
-/// This machine's address as others see it. Nothing is sent: the system is asked which way it would go.
-fn outward_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    let address = socket.local_addr().ok()?.ip();
-    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
 #[cfg(test)]

@@ -155,6 +155,14 @@ pub fn new_token() -> String {
     (0..10).map(|place| char::from(LETTERS[(bits >> (5 * place)) as usize % LETTERS.len()])).collect()
 }
 
+/// This machine's address as others on its network see it. Nothing is sent: the system is asked which way it would go.
+pub fn outward_address() -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
 /// A port that an endpoint could do without, and had to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {

@@ -74,6 +74,17 @@ pub enum LostReason {
     Stopped,
 }
 
+impl LostReason {
+    /// The name on the wire, such as `disconnected`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Silent => "silent",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// What happened on the link, beside frames.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
