@@ -22,7 +22,7 @@ use webrtc::{
 };
 
 use super::{
-    SourceKind,
+    IceConfig, SourceKind,
     rtc::{FrameData, PeerEvent, RtcPeer, send_frame},
     session::{CLOSE_UNAUTHORISED, unix_ms},
 };
@@ -470,7 +470,8 @@ async fn open_rtc(
     bind: IpAddr,
     ice_servers: &[crate::wire::json::IceServer],
 ) -> Result<(Rtc, String), super::rtc::RtcError> {
-    let (peer, events) = RtcPeer::new(bind, ice_servers).await?;
+    let (peer, events) =
+        RtcPeer::new(bind, &IceConfig { servers: ice_servers.to_vec(), ..IceConfig::default() }).await?;
     let offer = peer.offer().await?;
     let (sender, heard) = mpsc::channel(64);
     let channel = peer.channel.clone();

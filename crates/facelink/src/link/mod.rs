@@ -3,13 +3,18 @@
 //! [`Endpoint`] receives; [`Client`] sends. An endpoint owns a small runtime of its own, so that a game engine, a command
 //! or a test starts and stops it like any other object.
 
+mod admit;
+mod api;
 mod client;
 mod hub;
+mod ice;
 mod peer;
 mod rtc;
 mod server;
 mod session;
+mod socket;
 mod subscribe;
+mod tls;
 mod types;
 mod udp;
 
@@ -25,6 +30,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
 pub use client::{Client, ClientConfig, ClientError, ClientState};
+pub use ice::{IceConfig, IcePolicy, IceServerProvider};
+pub use tls::TlsConfig;
 pub use types::*;
 
 pub use crate::wire::{json::IceServer, llf::LlfProfile};
@@ -54,8 +61,10 @@ pub struct EndpointConfig {
     pub token: Option<String>,
     /// Pages of these origins may connect, beside our own and those of this machine, such as `https://show.example`.
     pub allowed_origins: Vec<String>,
-    /// STUN and TURN servers, for us and for the clients that ask; none by default.
-    pub ice_servers: Vec<IceServer>,
+    /// How WebRTC connections are made: STUN and TURN servers, ports, interfaces.
+    pub ice: IceConfig,
+    /// HTTPS on the same port; off by default. Phones open cameras and sensors on secure pages alone.
+    pub tls: TlsConfig,
     /// A UDP source that is silent for this long is gone, and its subject with it.
     pub subject_timeout: Duration,
     /// Whether senders are asked for fewer frames when the latency rises.
@@ -102,7 +111,8 @@ impl Default for EndpointConfig {
             live_link_face_profile: LlfProfile::default(),
             token: None,
             allowed_origins: Vec::new(),
-            ice_servers: Vec::new(),
+            ice: IceConfig::default(),
+            tls: TlsConfig::Off,
             subject_timeout: Duration::from_secs(5),
             adaptive_fps: true,
             min_fps: 15.0,

@@ -65,7 +65,7 @@ pub(super) async fn accept(
 ) -> Result<(String, PeerHandle), RtcError> {
     let config = &session.hub.config;
     let origin = session_of(&offer);
-    let (mut peer, mut events) = RtcPeer::new(config.bind, &config.ice_servers).await?;
+    let (mut peer, mut events) = RtcPeer::new(config.bind, &config.ice).await?;
     let answer = match peer.answer(offer).await {
         Ok(answer) if signal.is_some() => Ok(answer),
         Ok(_) => peer.complete_description(&mut events, GATHER_LIMIT).await,

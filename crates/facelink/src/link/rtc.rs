@@ -24,7 +24,8 @@ use webrtc::{
     },
 };
 
-use crate::wire::json::{IceCandidate, IceServer};
+use super::IceConfig;
+use crate::wire::json::IceCandidate;
 
 /// Protocol of our data channels.
 const PROTOCOL: &str = "animation-data";
@@ -115,12 +116,10 @@ fn udp_addresses(bind: IpAddr) -> Vec<SocketAddr> {
 }
 
 impl RtcPeer {
-    pub async fn new(
-        bind: IpAddr,
-        ice_servers: &[IceServer],
-    ) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
+    /// `bind` is what the endpoint is bound to.
+    pub async fn new(bind: IpAddr, ice: &IceConfig) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
         let (events, receiver) = mpsc::unbounded_channel();
-        let servers = ice_servers.iter().map(|server| RTCIceServer {
+        let servers = ice.servers.iter().map(|server| RTCIceServer {
             urls: server.urls.clone(),
             username: server.username.clone().unwrap_or_default(),
             credential: server.credential.clone().unwrap_or_default(),
@@ -172,6 +171,14 @@ impl RtcPeer {
         let sdp = offer.sdp.clone();
         self.connection.set_local_description(offer).await.map_err(RtcError::Open)?;
         Ok(sdp)
+    }
+
+    /// Makes an offer that restarts ICE on the same connection: DTLS, SCTP and the channels live on.
+    #[expect(dead_code, reason = "the client takes it up next")]
+    pub async fn restart(&mut self) -> Result<String, RtcError> {
+        self.connection.restart_ice().await.map_err(RtcError::Open)?;
+        self.described = false;
+        self.offer().await
     }
 
     /// Takes the answer to our offer.

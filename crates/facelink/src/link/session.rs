@@ -389,7 +389,7 @@ impl Session {
             "connection_id": &*self.id,
             "version": env!("CARGO_PKG_VERSION"),
             "protocol": 1,
-            "ice_servers": self.hub.config.ice_servers,
+            "ice_servers": self.hub.config.ice.servers,
             "subject": subject.as_deref(),
         });
         actions.push(Action::Reply(welcome.to_string()));

@@ -1,0 +1,199 @@
+//! What HTTP answers: health, figures, subjects, and WebRTC offers.
+
+use std::{fmt::Write, net::SocketAddr, sync::Arc, time::Instant};
+
+use axum::{
+    Json,
+    extract::{Extension, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    SourceKind,
+    admit::refuse,
+    hub::Counters,
+    peer,
+    server::Server,
+    session::{Session, values_json},
+};
+
+#[derive(Deserialize)]
+pub(super) struct OfferBody {
+    sdp: String,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    session_id: Option<String>,
+}
+
+pub(super) async fn rtc_offer(
+    State(server): State<Server>,
+    Extension(peer_address): Extension<SocketAddr>,
+    body: Result<Json<OfferBody>, axum::extract::rejection::JsonRejection>,
+) -> Response {
+    let Json(offer) = match body {
+        Ok(body) => body,
+        Err(error) => {
+            Counters::add(&server.hub.refused, 1);
+            return refuse(StatusCode::BAD_REQUEST, "bad_json", &error.body_text());
+        }
+    };
+    if offer.kind.as_deref().is_some_and(|kind| kind != "offer") {
+        Counters::add(&server.hub.refused, 1);
+        return refuse(StatusCode::BAD_REQUEST, "bad_field", "field `type`: must be \"offer\"");
+    }
+    if offer.session_id.as_deref().is_some_and(|id| crate::wire::json::check_name(id).is_err()) {
+        Counters::add(&server.hub.refused, 1);
+        return refuse(StatusCode::BAD_REQUEST, "bad_field", "field `session_id`: must be 1 to 128 printable bytes");
+    }
+    let id: Arc<str> = offer.session_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()).into();
+    {
+        // The same client once more: its old connection goes.
+        let mut posted = server.posted.lock();
+        posted.retain(|(old, handle, session)| {
+            let ended = handle.commands.is_closed();
+            let replaced = *old == id && session.address.map(|address| address.ip()) == Some(peer_address.ip());
+            if replaced {
+                handle.cancel.cancel();
+            }
+            !ended && !replaced
+        });
+        if posted.iter().any(|(other, ..)| *other == id) {
+            Counters::add(&server.hub.refused, 1);
+            return refuse(StatusCode::CONFLICT, "bad_field", "field `session_id`: in use by another client");
+        }
+    }
+    let counters = Arc::new(Counters::default());
+    let now = Instant::now();
+    let Some(key) = server.hub.connect(SourceKind::WebRtc, id.clone(), Some(peer_address), counters.clone(), now)
+    else {
+        Counters::add(&server.hub.refused, 1);
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections");
+    };
+    // The offer itself came with the token where one is needed.
+    let session = Session::new(&server.hub, key, id.clone(), Some(peer_address), counters, true);
+    match peer::accept(&session, offer.sdp, None, server.cancel.child_token()).await {
+        Ok((sdp, handle)) => {
+            server.posted.lock().push((id.clone(), handle, session));
+            Json(json!({"sdp": sdp, "type": "answer", "session_id": &*id})).into_response()
+        }
+        Err(error) => {
+            server.hub.disconnect(key, "bad offer", Instant::now());
+            Counters::add(&server.hub.refused, 1);
+            refuse(StatusCode::BAD_REQUEST, "bad_field", &error.to_string())
+        }
+    }
+}
+
+pub(super) async fn health(State(server): State<Server>) -> Response {
+    Json(json!({
+        "status": "healthy",
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": server.hub.started.elapsed().as_secs_f64(),
+    }))
+    .into_response()
+}
+
+pub(super) async fn stats(State(server): State<Server>) -> Response {
+    let now = Instant::now();
+    let mut connections = Vec::new();
+    server.hub.visit_connections(now, |connection, subject| {
+        connections.push(match &connection.session {
+            Some(session) => session.stats_json(subject),
+            None => json!({
+                "connection_id": &*connection.id,
+                "state": "connected",
+                "transport": connection.kind.as_str(),
+                "average_latency_ms": subject.and_then(|s| s.latency_ms),
+                "message_count": Counters::get(&connection.counters.messages),
+                "data_channel_state": "none",
+                "buffered_amount": 0,
+                "jitter_ms": subject.map(|s| s.jitter_ms),
+                "loss": subject.and_then(|s| s.loss),
+                "fps": subject.map(|s| s.fps),
+                "target_fps": subject.map(|s| s.target_fps),
+                "subject": subject.map(|s| &*s.name),
+                "address": connection.address.map(|address| address.to_string()),
+                "bytes_received": Counters::get(&connection.counters.bytes_in),
+                "refused": Counters::get(&connection.counters.refused),
+            }),
+        });
+    });
+    let totals = server.hub.stats(now);
+    Json(json!({
+        "connections": connections,
+        "subjects": totals.subjects.len(),
+        "refused": totals.refused,
+        "ignored": totals.ignored,
+        "overrun": totals.overrun,
+        "uptime_seconds": server.hub.started.elapsed().as_secs_f64(),
+    }))
+    .into_response()
+}
+
+pub(super) async fn subjects(State(server): State<Server>) -> Response {
+    let subjects: Vec<_> = server
+        .hub
+        .subjects(Instant::now())
+        .into_iter()
+        .map(|(frame, stats)| {
+            let (values, head) = values_json(&frame.frame);
+            let mut subject = json!({
+                "name": &*frame.name,
+                "source": frame.source.as_str(),
+                "tracked": stats.tracked,
+                "fps": stats.fps,
+                "target_fps": stats.target_fps,
+                "frame": frame.frame.sequence,
+                "blendshapes": values,
+            });
+            if let Some(head) = head {
+                subject["head"] = head;
+            }
+            subject
+        })
+        .collect();
+    Json(json!({"subjects": subjects})).into_response()
+}
+
+pub(super) async fn metrics(State(server): State<Server>) -> Response {
+    let stats = server.hub.stats(Instant::now());
+    let mut text = String::new();
+    let mut single = |name: &str, kind: &str, help: &str, value: f64| {
+        let _ = writeln!(text, "# HELP facelink_{name} {help}\n# TYPE facelink_{name} {kind}\nfacelink_{name} {value}");
+    };
+    single("connections", "gauge", "Open connections and live UDP sources.", stats.connections as f64);
+    single("subjects", "gauge", "Live subjects.", stats.subjects.len() as f64);
+    single("refused_total", "counter", "Messages, datagrams and connections refused.", stats.refused as f64);
+    single("ignored_total", "counter", "Unknown message types and fields.", stats.ignored as f64);
+    single("overrun_total", "counter", "Frames replaced before the engine fetched them.", stats.overrun as f64);
+    single(
+        "uptime_seconds",
+        "gauge",
+        "Seconds since the endpoint started.",
+        server.hub.started.elapsed().as_secs_f64(),
+    );
+    type Figure = fn(&super::SubjectStats) -> Option<f64>;
+    let per_subject: [(&str, &str, &str, Figure); 7] = [
+        ("frames_total", "counter", "Frames received.", |s| Some(s.frames as f64)),
+        ("fps", "gauge", "Frames a second that arrive.", |s| Some(s.fps.into())),
+        ("target_fps", "gauge", "Frames a second that the sender is asked for.", |s| Some(s.target_fps.into())),
+        ("latency_seconds", "gauge", "Send to arrival.", |s| s.latency_ms.map(|ms| f64::from(ms) / 1000.0)),
+        ("jitter_seconds", "gauge", "RFC 3550 interarrival jitter.", |s| Some(f64::from(s.jitter_ms) / 1000.0)),
+        ("loss_ratio", "gauge", "Share of frames lost.", |s| s.loss.map(f64::from)),
+        ("tracked", "gauge", "1 while a face is tracked.", |s| Some(f64::from(u8::from(s.tracked)))),
+    ];
+    for (name, kind, help, figure) in per_subject {
+        let _ = writeln!(text, "# HELP facelink_subject_{name} {help}\n# TYPE facelink_subject_{name} {kind}");
+        for subject in &stats.subjects {
+            if let Some(value) = figure(subject) {
+                let label = subject.name.replace('\\', "\\\\").replace('"', "\\\"");
+                let source = subject.source;
+                let _ = writeln!(text, "facelink_subject_{name}{{subject=\"{label}\",source=\"{source}\"}} {value}");
+            }
+        }
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
