@@ -127,7 +127,7 @@ impl Default for EndpointConfig {
             adaptive_fps: true,
             min_fps: 15.0,
             max_fps: 60.0,
-            reconnect_grace: Duration::from_secs(10),
+            reconnect_grace: Duration::from_secs(5),
             signalling: true,
             max_room_peers: 16,
             max_connections: 256,

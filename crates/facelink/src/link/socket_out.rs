@@ -27,6 +27,8 @@ use super::{
 use crate::timing::Heartbeat;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// A TCP connection that is not open by then is tried anew: the system's own next try would come seconds later.
+const TCP_LIMIT: Duration = Duration::from_millis(1500);
 /// Time that the other side gets to take our goodbye.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -135,8 +137,9 @@ pub(super) fn dial(config: &ClientConfig, dial: &Dial) -> mpsc::Receiver<Result<
 
 async fn connect(url: &str, dial: Dial) -> Result<Ws, ClientError> {
     let failed = |reason: String| ClientError::Connect { url: url.to_owned(), reason };
-    let stream =
-        TcpStream::connect((dial.host.as_str(), dial.port)).await.map_err(|error| failed(error.to_string()))?;
+    let opening = tokio::time::timeout(TCP_LIMIT, TcpStream::connect((dial.host.as_str(), dial.port)));
+    let opened = opening.await.map_err(|_| failed("no answer in time".to_owned()))?;
+    let stream = opened.map_err(|error| failed(error.to_string()))?;
     let _ = stream.set_nodelay(true);
     let remote = stream.peer_addr().ok();
     let (socket, _) = match client_async_tls_with_config(dial.request, stream, None, None).await {
