@@ -149,7 +149,7 @@ class F1Out {
 
   length = 0;
 
-  /** Makes room; returns where. @param {number} count */
+  /** Makes room, maybe in another `view`; returns where. @param {number} count */
   #room(count) {
     const at = this.length;
     this.length += count;
@@ -164,16 +164,28 @@ class F1Out {
   }
 
   /** @param {number} value */
-  u8(value) { this.view.setUint8(this.#room(1), value); }
+  u8(value) {
+    const at = this.#room(1);
+    this.view.setUint8(at, value);
+  }
 
   /** @param {number} value */
-  u16(value) { this.view.setUint16(this.#room(2), value, true); }
+  u16(value) {
+    const at = this.#room(2);
+    this.view.setUint16(at, value, true);
+  }
 
   /** @param {number} value */
-  i16(value) { this.view.setInt16(this.#room(2), value, true); }
+  i16(value) {
+    const at = this.#room(2);
+    this.view.setInt16(at, value, true);
+  }
 
   /** @param {number} value */
-  u32(value) { this.view.setUint32(this.#room(4), value, true); }
+  u32(value) {
+    const at = this.#room(4);
+    this.view.setUint32(at, value, true);
+  }
 
   /** @param {number} value */
   u64(value) {
