@@ -27,7 +27,7 @@ use webrtc::{
 };
 
 use super::{
-    IceConfig, SourceKind,
+    IceConfig, ServerTrust, SourceKind,
     hub::{Counters, Hub},
     out::Outgoing,
     outward_address,
@@ -91,6 +91,8 @@ pub struct ClientConfig {
     pub room: Option<String>,
     /// How WebRTC connections are made; the endpoint's own STUN and TURN servers are added.
     pub ice: IceConfig,
+    /// Whom to take for the endpoint of a `wss://` address.
+    pub trust: ServerTrust,
     /// Address that WebRTC binds; by default loopback for an endpoint on this machine, else every address.
     pub bind: Option<IpAddr>,
 }
@@ -107,6 +109,7 @@ impl ClientConfig {
             receive: false,
             room: None,
             ice: IceConfig::default(),
+            trust: ServerTrust::default(),
             bind: None,
         }
     }

@@ -17,6 +17,7 @@ mod socket;
 mod socket_out;
 mod subscribe;
 mod tls;
+mod trust;
 mod types;
 mod udp;
 
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
 pub use ice::{IceConfig, IcePolicy, IceServerProvider};
 pub use tls::TlsConfig;
+pub use trust::ServerTrust;
 pub use types::*;
 
 use crate::frame::FaceFrame;

@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::{net::TcpStream, sync::mpsc};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
+    Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
     tungstenite::{
         self, Message as WsMessage,
         client::IntoClientRequest,
@@ -38,6 +38,7 @@ pub(super) struct Dial {
     request: tungstenite::http::Request<()>,
     host: String,
     port: u16,
+    tls: Option<Arc<rustls::ClientConfig>>,
     /// The endpoint is on this machine.
     pub local: bool,
 }
@@ -63,7 +64,11 @@ pub(super) fn parse_url(config: &ClientConfig) -> Result<Dial, ClientError> {
         (None, _) => 80,
     };
     let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    Ok(Dial { request, host, port, local })
+    let tls = match request.uri().scheme_str() {
+        Some("wss") => Some(config.trust.config().map_err(|error| bad(error.to_string()))?),
+        _ => None,
+    };
+    Ok(Dial { request, host, port, tls, local })
 }
 
 /// What happens on the socket.
@@ -142,7 +147,8 @@ async fn connect(url: &str, dial: Dial) -> Result<Ws, ClientError> {
     let stream = opened.map_err(|error| failed(error.to_string()))?;
     let _ = stream.set_nodelay(true);
     let remote = stream.peer_addr().ok();
-    let (socket, _) = match client_async_tls_with_config(dial.request, stream, None, None).await {
+    let connector = dial.tls.map_or(Connector::Plain, Connector::Rustls);
+    let (socket, _) = match client_async_tls_with_config(dial.request, stream, None, Some(connector)).await {
         Err(tungstenite::Error::Http(response)) if response.status() == tungstenite::http::StatusCode::UNAUTHORIZED => {
             return Err(ClientError::Unauthorised { url: url.to_owned() });
         }
