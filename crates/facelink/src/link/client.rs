@@ -510,6 +510,8 @@ struct Worker {
     /// The last one that there was.
     address_before: Option<IpAddr>,
     address_at: Instant,
+    /// The other side offers, as a mate without a name.
+    answering: bool,
     /// The transport that frames left by last.
     lane: Option<SourceKind>,
 }
@@ -573,6 +575,7 @@ impl Worker {
             text: String::new(),
             bytes: Vec::new(),
             address_at: now,
+            answering: false,
             lane: None,
         }
     }
@@ -636,6 +639,11 @@ impl Worker {
 
     fn ws_ready(&self) -> bool {
         self.ws.as_ref().is_some_and(|ws| ws.welcomed)
+    }
+
+    /// Whether a data channel to the endpoint itself is ours to open.
+    fn own_offer(&self) -> bool {
+        self.config.room.is_none() && !self.answering
     }
 
     fn can_send(&self) -> bool {
@@ -780,6 +788,10 @@ impl Worker {
     }
 
     async fn on_message(&mut self, decoder: &mut Decoder, lane: Lane, message: Message<'_>, now: Instant) {
+        // A signalling server of another make says no welcome; that it speaks is one.
+        if matches!(message, Message::Offer(_) | Message::Face(_)) && self.ws.as_ref().is_some_and(|ws| !ws.welcomed) {
+            self.on_welcome(Welcome::default(), now).await;
+        }
         match message {
             Message::Welcome(welcome) => self.on_welcome(welcome, now).await,
             Message::Answer(answer) => match answer.peer {
@@ -795,6 +807,7 @@ impl Worker {
             },
             Message::IceCandidate(trickle) => match (trickle.peer, trickle.candidate) {
                 (Some(mate), candidate) => self.mate_command(&mate, PeerCommand::Candidate(candidate)),
+                (None, candidate) if self.answering => self.mate_command("", PeerCommand::Candidate(candidate)),
                 (None, Some(candidate)) => {
                     if let Some(rtc) = &mut self.rtc {
                         rtc.peer.add_candidate(candidate).await;
@@ -803,9 +816,15 @@ impl Worker {
                 (None, None) => {}
             },
             Message::Offer(offer) => {
-                if let Some(mate) = offer.peer {
-                    self.on_mate_offer(&mate, offer.sdp.into_owned(), now).await;
+                let mate = offer.peer.unwrap_or_default();
+                if mate.is_empty() {
+                    // This server would rather offer: then our own attempt is one too many.
+                    self.answering = true;
+                    if let Some(rtc) = self.rtc.take() {
+                        tokio::spawn(rtc.peer.close());
+                    }
                 }
+                self.on_mate_offer(&mate, offer.sdp.into_owned(), now).await;
             }
             Message::Peers(peers) => {
                 let present: Vec<Arc<str>> = peers.iter().map(|peer| (&**peer).into()).collect();
@@ -892,16 +911,17 @@ impl Worker {
     async fn on_welcome(&mut self, welcome: Welcome, now: Instant) {
         let Some(ws) = &mut self.ws else { return };
         ws.welcomed = true;
+        self.answering = false;
         self.ws_error = None;
         let out = ws.out.clone();
         let remote = ws.remote;
-        let id: Arc<str> = welcome.connection_id.into();
-        let came_back = self.connection_id.replace(id.clone()).is_some();
+        let id: Option<Arc<str>> = (!welcome.connection_id.is_empty()).then(|| welcome.connection_id.into());
+        let came_back = std::mem::replace(&mut self.connection_id, id.clone()).is_some();
         self.compact = welcome.binary.as_deref() == Some("facelink1");
         self.servers.servers = self.config.ice.servers.iter().cloned().chain(welcome.ice_servers).collect();
         {
             let mut figures = self.shared.figures.lock();
-            figures.connection_id = Some(id);
+            figures.connection_id = id;
             figures.reconnects += u64::from(came_back);
         }
         if self.rtc.is_some() && !welcome.resumed {
@@ -923,7 +943,7 @@ impl Worker {
             }
         }
         // In a room, frames go to the others directly; the endpoint only stands in.
-        if self.config.webrtc && self.config.room.is_none() {
+        if self.config.webrtc && self.own_offer() {
             match &mut self.rtc {
                 None => self.rtc_retry.now(now),
                 Some(rtc) if rtc.broken || rtc.beat.is_suspect(now) => self.mend_rtc(now).await,
@@ -1073,7 +1093,7 @@ impl Worker {
 
     async fn watch_rtc(&mut self, now: Instant) {
         let ready = self.ws_ready();
-        if self.rtc.is_none() && ready && self.config.room.is_none() && self.rtc_retry.take_due(now) {
+        if self.rtc.is_none() && ready && self.own_offer() && self.rtc_retry.take_due(now) {
             match Rtc::open(&self.way()).await {
                 Ok((rtc, offer)) => {
                     self.rtc = Some(rtc);
@@ -1127,15 +1147,20 @@ impl Worker {
     }
 
     async fn on_mate_offer(&mut self, id: &str, offer: String, now: Instant) {
-        if self.config.room.is_none() {
+        if self.config.room.is_none() && !id.is_empty() || !self.config.webrtc {
             return;
         }
         self.drop_mate(id, now);
         let (Some((session, hub)), Some(ws)) = (self.mate_session(now), &self.ws) else { return };
-        let signal = Signal::Relay(ws.out.clone(), id.into());
+        let to: Option<Arc<str>> = (!id.is_empty()).then(|| id.into());
+        let signal = Signal::Relay(ws.out.clone(), to.clone());
         match peer::accept(&session, offer, signal, self.cancel.child_token(), &self.way()).await {
             Ok(answer) => {
-                self.signal(json!({"type": "answer", "sdp": answer, "to": id}).to_string());
+                let mut message = json!({"type": "answer", "sdp": answer});
+                if let Some(to) = to {
+                    message["to"] = (*to).into();
+                }
+                self.signal(message.to_string());
                 self.mates.insert(id.into(), Mate { session: Some(session), offering: false, retry: None });
             }
             Err(error) => {
@@ -1163,7 +1188,7 @@ impl Worker {
         }
         for id in due {
             let (Some((session, hub)), Some(ws)) = (self.mate_session(now), &self.ws) else { return };
-            let signal = Signal::Relay(ws.out.clone(), id.clone());
+            let signal = Signal::Relay(ws.out.clone(), Some(id.clone()));
             match peer::offer(&session, signal, self.cancel.child_token(), &self.way()).await {
                 Ok(offer) => {
                     self.signal(json!({"type": "offer", "sdp": offer, "to": &*id}).to_string());
@@ -1190,8 +1215,18 @@ impl Worker {
 
     async fn send_face(&mut self, name: Option<&str>, frame: &FaceFrame, now: Instant) -> bool {
         let mut sent = self.send_to_mates(name, frame);
+        if self.answering
+            && let Some(session) = self.mates.get("").and_then(|mate| mate.session.clone())
+            && session.channel_is_open()
+        {
+            // In the server's own format: it may be of another make.
+            if let Some(data) = self.encode(name, frame) {
+                session.send_frame(face_key(name.unwrap_or_default()), data);
+                sent = true;
+            }
+        }
         // Whoever cannot be reached directly gets it by the endpoint.
-        if self.config.room.is_some() && !self.mates.is_empty() && self.directs() == self.mates.len() {
+        if !self.own_offer() && !self.mates.is_empty() && self.directs() == self.mates.len() {
             return sent;
         }
         let Some(data) = self.encode(name, frame) else { return sent };
@@ -1223,13 +1258,14 @@ impl Worker {
     }
 
     fn send_to_mates(&mut self, name: Option<&str>, frame: &FaceFrame) -> bool {
-        if self.mates.is_empty() {
+        if self.config.room.is_none() || self.mates.is_empty() {
             return false;
         }
         let name = name.or(self.config.subject.as_deref()).unwrap_or_default();
         let Some(bytes) = subscribe::encode(&mut self.encoder, &mut self.bytes, name, frame) else { return false };
         let mut sent = false;
-        for session in self.mates.values().filter_map(|mate| mate.session.as_ref()) {
+        let mates = self.mates.iter().filter(|(id, _)| !id.is_empty());
+        for session in mates.filter_map(|(_, mate)| mate.session.as_ref()) {
             if session.channel_is_open() {
                 session.send_frame(face_key(name), Outgoing::Binary(bytes.clone()));
                 sent = true;

@@ -57,8 +57,8 @@ pub(super) enum Signal {
     None,
     /// By the session's WebSocket.
     Session,
-    /// By an endpoint that both know, addressed to this connection id.
-    Relay(Outbox, Arc<str>),
+    /// By an endpoint that both know, addressed to this connection id; to the endpoint itself without one.
+    Relay(Outbox, Option<Arc<str>>),
 }
 
 /// Where a peer's sockets are bound, and how it finds its way.
@@ -74,6 +74,8 @@ pub(super) struct PeerHandle {
     pub number: u64,
     pub commands: mpsc::Sender<PeerCommand>,
     pub cancel: CancellationToken,
+    /// The offer was ours.
+    pub offered: bool,
     origin: Option<String>,
     route: Arc<Mutex<Option<String>>>,
 }
@@ -114,7 +116,7 @@ pub(super) async fn accept(
     };
     match answer {
         Ok(answer) => {
-            serve(session, peer, events, origin, signal, cancel);
+            serve(session, peer, events, (origin, false), signal, cancel);
             Ok(answer)
         }
         Err(error) => {
@@ -134,7 +136,7 @@ pub(super) async fn offer(
     let (peer, events) = RtcPeer::new(way.bind, &way.ice).await?;
     match peer.offer().await {
         Ok(offer) => {
-            serve(session, peer, events, None, signal, cancel);
+            serve(session, peer, events, (None, true), signal, cancel);
             Ok(offer)
         }
         Err(error) => {
@@ -148,7 +150,7 @@ fn serve(
     session: &Arc<Session>,
     peer: RtcPeer,
     events: mpsc::UnboundedReceiver<PeerEvent>,
-    origin: Option<String>,
+    (origin, offered): (Option<String>, bool),
     signal: Signal,
     cancel: CancellationToken,
 ) {
@@ -156,7 +158,7 @@ fn serve(
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let (commands, command_queue) = mpsc::channel(64);
     let route = Arc::new(Mutex::new(None));
-    session.set_peer(PeerHandle { number, commands, cancel: cancel.clone(), origin, route: route.clone() });
+    session.set_peer(PeerHandle { number, commands, cancel: cancel.clone(), offered, origin, route: route.clone() });
     let task = PeerTask {
         number,
         session: session.clone(),
@@ -362,7 +364,9 @@ impl PeerTask {
             Signal::None => {}
             Signal::Session => self.session.send_signal(message.to_string()),
             Signal::Relay(out, to) => {
-                message["to"] = (**to).into();
+                if let Some(to) = to {
+                    message["to"] = (**to).into();
+                }
                 out.text(message.to_string());
             }
         }
@@ -408,7 +412,11 @@ impl PeerTask {
                                     return;
                                 }
                                 Action::Subscriptions => super::subscribe::start(&session),
-                                Action::Offer(_) | Action::Answer | Action::Candidate(_) | Action::Resume(..) => {
+                                Action::Offer(_)
+                                | Action::Answer(_)
+                                | Action::MakeOffer
+                                | Action::Candidate(_)
+                                | Action::Resume(..) => {
                                     let _ = channel
                                         .try_send_text(
                                             r#"{"type":"error","code":"unsupported","message":"signalling goes over the WebSocket or POST /api/v1/rtc/offer"}"#,

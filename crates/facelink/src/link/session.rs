@@ -56,7 +56,10 @@ pub(super) enum Action {
     /// Answer on the same lane.
     Reply(String),
     Offer(String),
-    Answer,
+    /// The answer to our offer.
+    Answer(String),
+    /// An offer of ours is wanted.
+    MakeOffer,
     Candidate(Option<IceCandidate>),
     /// Subscriptions have changed.
     Subscriptions,
@@ -293,6 +296,11 @@ impl Session {
     /// Whether an offer continues the connection of the peer that serves now.
     pub fn peer_continues(&self, offer: &str) -> bool {
         self.state.lock().peer.as_ref().is_some_and(|peer| peer.continues(offer))
+    }
+
+    /// Whether the peer that serves now waits for an answer to our offer.
+    pub fn peer_offered(&self) -> bool {
+        self.state.lock().peer.as_ref().is_some_and(|peer| peer.offered)
     }
 
     pub fn peer_command(&self, command: PeerCommand) {
@@ -577,7 +585,7 @@ impl Session {
             },
             Message::Answer(answer) => match answer.peer {
                 Some(peer) => self.relay("answer", &peer, json!({"sdp": answer.sdp}), now, actions),
-                None => actions.push(Action::Answer),
+                None => actions.push(Action::Answer(answer.sdp.into_owned())),
             },
             Message::IceCandidate(trickle) => match trickle.peer {
                 Some(peer) => {
@@ -585,6 +593,7 @@ impl Session {
                 }
                 None => actions.push(Action::Candidate(trickle.candidate)),
             },
+            Message::RequestOffer => actions.push(Action::MakeOffer),
             Message::Join(room) => match self.hub.join(self.key, &room) {
                 Ok(peers) => {
                     actions.push(Action::Reply(json!({"type": "peers", "room": room, "peers": peers}).to_string()));
