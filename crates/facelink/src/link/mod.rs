@@ -30,7 +30,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
 pub use client::{Client, ClientConfig, ClientError, ClientState};
-pub use ice::{IceConfig, IcePolicy, IceServerProvider};
+pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IcePolicy, IceServerProvider, IceWarning, TurnSecret};
 pub use tls::TlsConfig;
 pub use types::*;
 
