@@ -215,7 +215,7 @@ async fn has_way(connection: &Arc<dyn PeerConnection>) -> bool {
 impl RtcPeer {
     /// `bind` is what the endpoint is bound to. Its sockets stay for as long as it lives.
     pub async fn new(bind: IpAddr, ice: &IceConfig) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
-        Self::open(bind, ice, false).await
+        Self::open(bind, ice, false, true).await
     }
 
     /// The same on a machine that changes networks: [`restart`](Self::restart) takes new sockets, on the interfaces that
@@ -225,13 +225,14 @@ impl RtcPeer {
         bind: IpAddr,
         ice: &IceConfig,
     ) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
-        Self::open(bind, ice, true).await
+        Self::open(bind, ice, true, true).await
     }
 
     async fn open(
         bind: IpAddr,
         ice: &IceConfig,
         roaming: bool,
+        no_delay: bool,
     ) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
         let servers = ice.current().own;
         if ice.policy == IcePolicy::Relay && !has_relay(&servers) {
@@ -240,7 +241,7 @@ impl RtcPeer {
         let ice = Arc::new(ice.clone());
         let outgoing = Arc::new(Outgoing::new(bind, &ice));
         let (events, receiver) = mpsc::unbounded_channel();
-        let (connection, tcp) = connect(bind, &ice, &servers, roaming, true, &outgoing, &events).await?;
+        let (connection, tcp) = connect(bind, &ice, &servers, roaming, no_delay, &outgoing, &events).await?;
         let channel = connection.create_data_channel("animation", Some(channel_init(Some(0)))).await;
         let channel = match channel {
             Ok(channel) => channel,
