@@ -32,7 +32,7 @@ use super::{
     out::Outgoing,
     outward_address,
     peer::{self, PeerCommand, Signal, Way},
-    rtc::{FrameData, PeerEvent, RtcError, RtcPeer, send_frame},
+    rtc::{FrameData, FrameSender, PeerEvent, RtcError, RtcPeer},
     session::{Action, CLOSE_UNAUTHORISED, Lane, Role, Session, subscribe_json, unix_ms},
     socket_out::{self, Dial, Ws, WsEvent},
     subscribe,
@@ -408,6 +408,7 @@ enum Heard {
 /// The data channel to the endpoint.
 struct Rtc {
     peer: RtcPeer,
+    frames: FrameSender,
     events: mpsc::UnboundedReceiver<PeerEvent>,
     heard: mpsc::Receiver<Heard>,
     started: Instant,
@@ -423,11 +424,12 @@ struct Rtc {
 
 impl Rtc {
     async fn open(way: &Way) -> Result<(Self, String), RtcError> {
-        let (peer, events) = RtcPeer::new(way.bind, &way.ice).await?;
+        let (peer, events) = RtcPeer::roaming(way.bind, &way.ice).await?;
         let offer = peer.offer().await?;
         let (sender, heard) = mpsc::channel(256);
         tokio::spawn(read_channel(peer.channel.clone(), sender));
         let rtc = Self {
+            frames: FrameSender::new(peer.channel.clone()),
             peer,
             events,
             heard,
@@ -449,7 +451,7 @@ impl Rtc {
 
     async fn ping(&mut self, now: Instant) {
         self.beat.sent(now);
-        let _ = self.peer.channel.try_send_text(&format!(r#"{{"type":"ping","t":{}}}"#, unix_ms())).await;
+        self.frames.send_control(&format!(r#"{{"type":"ping","t":{}}}"#, unix_ms()), now).await;
     }
 }
 
@@ -658,11 +660,7 @@ impl Worker {
     fn way(&self) -> Way {
         let bind =
             self.config.bind.unwrap_or(if self.dial.local { [127, 0, 0, 1].into() } else { [0, 0, 0, 0].into() });
-        let mut ice = self.servers.clone();
-        if let Some(provider) = &ice.provider {
-            ice.servers.extend((provider.0)());
-        }
-        Way { bind, ice }
+        Way { bind, ice: self.servers.clone() }
     }
 
     fn report(&mut self, now: Instant) {
@@ -901,8 +899,8 @@ impl Worker {
                 }
             }
             Lane::DataChannel => {
-                if let Some(rtc) = &self.rtc {
-                    let _ = rtc.peer.channel.try_send_text(&text).await;
+                if let Some(rtc) = &mut self.rtc {
+                    rtc.frames.send_control(&text, Instant::now()).await;
                 }
             }
         }
@@ -1006,7 +1004,9 @@ impl Worker {
         }
         self.rtc_retry.again(now);
         // Closing waits for the driver, and frames do not wait for that.
-        tokio::spawn(rtc.peer.close());
+        let Rtc { peer, frames, .. } = rtc;
+        drop(frames);
+        tokio::spawn(peer.close());
         self.end_session_if_deaf(reason, now);
         self.shared.wake.notify_one();
     }
@@ -1241,7 +1241,7 @@ impl Worker {
                     Outgoing::Binary(bytes) => FrameData::Binary(bytes),
                     Outgoing::Ping(_) | Outgoing::Close(..) => return sent,
                 };
-                let went = send_frame(&rtc.peer.channel, bytes).await.0;
+                let went = rtc.frames.send(bytes, rtc.beat.rtt_ms(), now).await.sent;
                 rtc.last_frame = Some(now);
                 sent |= went;
                 by_ws &= doubtful || !went;

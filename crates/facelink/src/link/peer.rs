@@ -22,7 +22,7 @@ use super::{
     IceConfig,
     hub::Counters,
     out::{Next, OutQueue, Outbox, Outgoing, outbox},
-    rtc::{FrameData, PeerEvent, RtcError, RtcPeer, send_frame},
+    rtc::{FrameData, FrameSender, PeerEvent, RtcError, RtcPeer},
     session::{Action, Lane, Role, Session, unix_ms},
 };
 use crate::wire::json::{Decoder, IceCandidate, IceServer};
@@ -189,7 +189,7 @@ struct PeerTask {
     signal: Signal,
     cancel: CancellationToken,
     /// The channel that reaches the peer unreliably, once it is known.
-    out: Option<Arc<dyn DataChannel>>,
+    out: Option<FrameSender>,
     open: bool,
     heard: (mpsc::Sender<Heard>, mpsc::Receiver<Heard>),
     route: Arc<Mutex<Option<String>>>,
@@ -278,7 +278,7 @@ impl PeerTask {
                     Some(Heard::Open(channel)) => {
                         let label = channel.label().await.unwrap_or_default();
                         if label == "animation-out" && self.out.is_none() {
-                            self.out = Some(channel);
+                            self.out = Some(FrameSender::new(channel));
                         }
                         self.open = true;
                         session.set_channel(self.number, self.out.is_some().then(|| outbox.clone()), "open");
@@ -288,7 +288,7 @@ impl PeerTask {
                         }
                     }
                     Some(Heard::Negotiated) => {
-                        self.out = Some(self.peer.channel.clone());
+                        self.out = Some(FrameSender::new(self.peer.channel.clone()));
                         session.set_channel(self.number, Some(outbox.clone()), "open");
                     }
                     Some(Heard::Closed(true)) | None => return End("the peer closed its channel", true),
@@ -308,7 +308,11 @@ impl PeerTask {
                             return End("the answer was refused", false);
                         }
                     }
-                    Some(PeerCommand::IceServers(servers)) => self.peer.set_ice_servers(&servers).await,
+                    Some(PeerCommand::IceServers(servers)) => {
+                        if let Err(error) = self.peer.set_ice_servers(&servers).await {
+                            tracing::warn!(connection = %session.id, %error, "ICE servers not changed");
+                        }
+                    }
                     None => return End("closed by this side", true),
                 },
                 next = queue.next() => self.write(next).await,
@@ -325,8 +329,9 @@ impl PeerTask {
                     }
                     if self.open && now.saturating_duration_since(routed) >= ROUTE_INTERVAL {
                         routed = now;
-                        let route = self.peer.route().await;
-                        *self.route.lock() = route;
+                        let figures = self.peer.figures().await;
+                        session.buffered.store(figures.waiting_bytes, Ordering::Relaxed);
+                        *self.route.lock() = figures.route();
                     }
                 }
             }
@@ -334,28 +339,34 @@ impl PeerTask {
     }
 
     async fn write(&mut self, next: Next) {
-        let (counters, session) = (&self.session.counters, &self.session);
-        let Some(out) = &self.out else { return };
-        let sent = match &next {
-            Next::Control(Outgoing::Text(text)) => out.try_send_text(text).await.is_ok(),
-            Next::Control(Outgoing::Binary(bytes)) => out.try_send((&**bytes).into()).await.is_ok(),
+        let session = &self.session;
+        let Some(out) = &mut self.out else { return };
+        let now = Instant::now();
+        let (message, sent) = match next {
+            Next::Control(message) => {
+                let sent = match &message {
+                    Outgoing::Text(text) => out.send_control(text, now).await,
+                    _ => return,
+                };
+                (message, sent)
+            }
             Next::Frame(frame) => {
-                let data = match frame {
+                let data = match &frame {
                     Outgoing::Text(text) => FrameData::Text(text),
                     Outgoing::Binary(bytes) => FrameData::Binary(bytes),
                     Outgoing::Ping(_) | Outgoing::Close(..) => return,
                 };
-                let (sent, waiting) = send_frame(out, data).await;
-                session.buffered.store(waiting, Ordering::Relaxed);
-                sent
+                let outcome = out.send(data, session.channel_rtt_ms(), now).await;
+                session.buffered.store(outcome.waiting_bytes, Ordering::Relaxed);
+                (frame, outcome.sent)
             }
-            Next::Control(Outgoing::Ping(_) | Outgoing::Close(..)) | Next::End => return,
+            Next::End => return,
         };
-        match (&next, sent) {
-            (Next::Control(message) | Next::Frame(message), true) => {
-                Counters::add(&counters.bytes_out, message.len() as u64);
-            }
-            _ => Counters::add(&counters.dropped, 1),
+        let counters = &session.counters;
+        if sent {
+            Counters::add(&counters.bytes_out, message.len() as u64);
+        } else {
+            Counters::add(&counters.dropped, 1);
         }
     }
 

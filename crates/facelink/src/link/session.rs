@@ -348,6 +348,10 @@ impl Session {
         self.note_heard(lane, now);
     }
 
+    pub fn channel_rtt_ms(&self) -> Option<f32> {
+        self.state.lock().channel_beat.rtt_ms()
+    }
+
     /// For how long nothing has come by the data channel, neither an answer nor anything else: there are clients that
     /// send and never answer.
     pub fn channel_silence(&self, now: Instant) -> Duration {
@@ -698,7 +702,7 @@ impl Session {
             "connection_id": &*session.id,
             "version": env!("CARGO_PKG_VERSION"),
             "protocol": 1,
-            "ice_servers": self.hub.ice_servers(),
+            "ice_servers": self.hub.way().ice.for_clients(),
             "subject": subject.as_deref(),
             "binary": binary.as_str(),
             "resumed": live,
