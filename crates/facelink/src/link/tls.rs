@@ -8,6 +8,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use etcetera::BaseStrategy;
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair};
 use rustls::{
     ServerConfig,
@@ -48,7 +49,8 @@ impl TlsConfig {
     /// A self-signed certificate in the folder that the system has for such things, such as `~/.local/share/facelink`;
     /// in the temporary folder where there is no home.
     pub fn self_signed() -> Self {
-        Self::SelfSigned(dirs::data_local_dir().unwrap_or_else(std::env::temp_dir).join("facelink"))
+        let data = etcetera::choose_base_strategy().map(|folders| folders.data_dir());
+        Self::SelfSigned(data.unwrap_or_else(|_| std::env::temp_dir()).join("facelink"))
     }
 }
 
