@@ -45,6 +45,8 @@
  *   URL, then of the page.
  * @property {boolean} [debug] Verbose console logging. Default false.
  * @property {boolean} [webrtc] Try WebRTC. Default true.
+ * @property {RTCIceTransportPolicy} [iceTransportPolicy] `'relay'`: only through
+ *   TURN servers. Default `'all'`.
  * @property {boolean} [reconnect] Reconnect by itself. Default true.
  * @property {RTCIceServer[]} [iceServers] STUN/TURN servers; default: those the
  *   server names when it greets.
@@ -74,6 +76,26 @@
  * @property {number} currentFPS Frames sent in the last second.
  * @property {number} bytesPerSecond Payload bytes sent in the last second.
  * @property {number} reconnects How often the WebSocket came back.
+ * @property {number} iceRestarts How often ICE looked for another path.
+ * @property {number} moves How often frames moved from one transport to another.
+ * @property {boolean} hedging The data channel is silent just now: frames go over both transports.
+ * @property {number} pingsLost Pings that were never answered although later ones were.
+ * @property {number | null} loss Share of this connection's frames that the server misses, 0..1,
+ *   as of the last answer to `requestStats`; null before it.
+ * @property {number | null} jitterMs Variation of the frames' travel time, from the same answer.
+ */
+/**
+ * The path that ICE chose.
+ * @typedef {object} ConnectionInfo
+ * @property {Transport} transport
+ * @property {string | null} connectionId
+ * @property {boolean} relayed Through a TURN server.
+ * @property {'udp' | 'tcp' | null} protocol Of the path; null without a data channel.
+ * @property {{ type: string, protocol: string, relayProtocol?: string, address?: string, port?: number } | null} local
+ *   `type` is `host`, `srflx`, `prflx` or `relay`.
+ * @property {{ type: string, protocol: string, address?: string, port?: number } | null} remote
+ * @property {number | null} rttMs ICE's own newest round trip.
+ * @property {RTCIceConnectionState | 'none'} iceState
  */
 /**
  * @typedef {Error & { code: string }} ClientError `code` is one of
@@ -118,16 +140,24 @@ const CHANNEL_OPTIONS = Object.freeze({
   protocol: 'animation-data',
 });
 
-const TICK_MS = 200;
-const PING_MS = 1000;
-const PING_CHANNEL_MS = 500;
-const PING_STANDBY_MS = 3000;
-const SUSPECT_MS = 800; // a silent data channel: frames move to the WebSocket
-const DC_DEAD_MS = 2500; // and then the channel is given up
-const WS_DEAD_MS = 5000;
+const BEAT_MS = 50;
+const PING_BUSY_MS = 100; // on a transport that carries frames: silence is noticed by the next few frames
+const PING_IDLE_MS = 400;
+const BUSY_MS = 300; // a transport that took a frame within this time carries frames
+const SUSPECT_MS = 200; // a channel silent for so long, and 3 round trips + 100 ms, is not relied upon
+const RESTART_MS = 400; // and so much later ICE looks for another path
+const RESTART_LIMIT_MS = 2000; // a restart that brought nothing by then: a new peer connection
+const DC_LOST_MS = 12000; // silent for so long while there is no WebSocket to restart it by: given up
+const WS_BLOCKED_MS = 250; // a WebSocket silent for so long, and 2 round trips, takes no more frames
+const WS_DEAD_MS = 1500; // and then it is replaced
+const WS_DEAD_MOST_MS = 5000; // for very slow networks
+const WAKE_MS = 1000; // after sleep or a change of network, less patience
+const GONE_MS = 1000; // nothing answers for so long: "reconnecting"
 const WS_OPEN_MS = 6000;
+const WS_REOPEN_MS = 2500; // where the server was already there once
 const RTC_OPEN_MS = 12000;
 const STABLE_MS = 5000; // a connection that lasted so long forgets its failures
+const SLEPT_MS = 2500; // a gap between heartbeats that only sleep explains
 const MAX_DATAGRAM_MESSAGE = 16000; // larger messages go over the WebSocket
 
 /**
@@ -253,8 +283,14 @@ export function headQuaternion(yaw, pitch, roll) {
  * What the heartbeat knows of one transport.
  * @typedef {object} Link
  * @property {'webrtc' | 'websocket'} kind
- * @property {number} waiting Time of the oldest unanswered ping, or 0.
+ * @property {number[]} pings When the pings left that are newer than the newest one answered.
+ * @property {number} excuse How much of the silence was this page's own, ms.
+ * @property {number} limit After sleep: silence that ends the link, ms; 0 for the usual.
  * @property {number} lastPing
+ * @property {number} lastHeard
+ * @property {number} lastFrame
+ * @property {number} rtt Smoothed round trip, ms; 0 until measured.
+ * @property {number} lastRtt
  * @property {(text: string) => boolean} reply Sends on the channel the message came by.
  */
 /**
@@ -266,6 +302,11 @@ export function headQuaternion(yaw, pitch, roll) {
  * @property {boolean} offered The offer has been sent.
  * @property {boolean} proven The far side has answered on the channel.
  * @property {boolean} suspect It was proven, but is silent or full just now.
+ * @property {number} suspectAt
+ * @property {boolean} pathLost ICE says that its path is broken.
+ * @property {boolean} established The first answer has arrived.
+ * @property {number} restartAt When ICE was restarted, until it has helped; or 0.
+ * @property {string | null} owner The connection (by the server's name) whose signalling made it.
  * @property {number} provenAt
  * @property {number} blockedSince When sends began to find the channel full, or 0.
  * @property {(RTCIceCandidateInit | null)[]} remote Candidates that wait for the answer.
@@ -273,6 +314,17 @@ export function headQuaternion(yaw, pitch, roll) {
  * @property {Link} link
  * @property {ReturnType<typeof setTimeout> | undefined} timer
  */
+
+/** @param {Link['kind']} kind @param {Link['reply']} reply @returns {Link} */
+const newLink = (kind, reply) => ({
+  kind, reply, pings: [], excuse: 0, limit: 0, lastPing: 0, lastHeard: 0, lastFrame: 0, rtt: 0, lastRtt: 0,
+});
+
+/** For how long a link has owed an answer, ms. @param {Link} link @param {number} now */
+const silence = (link, now) => (link.pings.length ? Math.max(0, now - link.pings[0] - link.excuse) : 0);
+
+/** @param {Link} link */
+const roundTrip = (link) => Math.max(link.rtt, link.lastRtt);
 
 export class FacialAnimationWebRTCClient {
   /** Verbose console logging. @type {boolean} */
@@ -323,7 +375,14 @@ export class FacialAnimationWebRTCClient {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #wsOpenTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #rtcTimer;
   /** @type {ReturnType<typeof setInterval> | undefined} */ #ticker;
-  #lastTick = 0;
+  #lastBeat = 0;
+  #socketAt = 0;
+  #networkAt = -1e9;
+  #iceRestarts = 0;
+  #moves = 0;
+  #pingsLost = 0;
+  #unsubscribed = false;
+  /** @type {Message | null} */ #serverStats = null;
   /** @type {Link} */ #wsLink;
   /** @type {RtcSession | null} */ #rtc = null;
   /** @type {RTCIceServer[]} */ #iceServers = [];
@@ -333,8 +392,6 @@ export class FacialAnimationWebRTCClient {
   /** @type {{ resolve: (m: Message) => void, reject: (e: ClientError) => void, timer: ReturnType<typeof setTimeout> }[]} */ #statsWaiters = [];
   /** @type {Map<string, Lane>} */ #lanes = new Map();
   #introduce = true;
-  #rtt = 0;
-  #latency = 0;
   #sent = 0;
   #framesSent = 0;
   #dropped = 0;
@@ -361,9 +418,7 @@ export class FacialAnimationWebRTCClient {
       this.#options.token = token;
       this.#url.searchParams.set('token', token);
     }
-    this.#wsLink = {
-      kind: 'websocket', waiting: 0, lastPing: 0, reply: (text) => this.#sendOn('websocket', text),
-    };
+    this.#wsLink = newLink('websocket', (text) => this.#sendOn('websocket', text));
   }
 
   /** @returns {ClientState} */
@@ -405,8 +460,8 @@ export class FacialAnimationWebRTCClient {
     this.#listen();
     this.#setState(this.#everWelcomed ? 'reconnecting' : 'connecting');
     if (!this.#ticker) {
-      this.#lastTick = performance.now();
-      this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+      this.#lastBeat = performance.now();
+      this.#ticker = setInterval(() => this.#beat(performance.now()), BEAT_MS);
     }
     this.#openSocket();
     return promise;
@@ -439,6 +494,8 @@ export class FacialAnimationWebRTCClient {
    */
   sendARKitData(blendshapes, options = {}) {
     const now = performance.now();
+    // A hidden page's timers are slow; its frames, if a worker drives them, are not.
+    if (this.#wanted && now - this.#lastBeat >= BEAT_MS) this.#beat(now);
     const lane = this.#lane(options.subject);
     if (options.tracked === false) {
       this.#clearLane(lane);
@@ -529,6 +586,7 @@ export class FacialAnimationWebRTCClient {
   unsubscribe() {
     const subject = this.#subscription?.subject;
     this.#subscription = null;
+    this.#unsubscribed = true;
     this.#sendControl(subject ? { type: 'unsubscribe', subject } : { type: 'unsubscribe' });
   }
 
@@ -537,6 +595,36 @@ export class FacialAnimationWebRTCClient {
     this.#options.subject = name;
     this.#introduce = true;
     if (this.#welcomed) this.#sendOn('websocket', JSON.stringify(this.#hello()));
+  }
+
+  /**
+   * The path that frames take: which kind of candidates ICE chose, over UDP or TCP, relayed or not.
+   * @returns {Promise<ConnectionInfo>}
+   */
+  async getConnectionInfo() {
+    /** @type {ConnectionInfo} */
+    const info = {
+      transport: this.#transport, connectionId: this.connectionId, relayed: false, protocol: null,
+      local: null, remote: null, rttMs: null, iceState: this.pc?.iceConnectionState ?? 'none',
+    };
+    if (!this.pc || this.dataChannel?.readyState !== 'open') return info;
+    /** @type {any[]} */
+    const all = [];
+    (await this.pc.getStats()).forEach((entry) => all.push(entry));
+    const chosen = all.find((s) => s.type === 'transport' && s.selectedCandidatePairId)?.selectedCandidatePairId;
+    const pair = all.find((s) => s.type === 'candidate-pair' && (chosen ? s.id === chosen : s.selected || (s.nominated && s.state === 'succeeded')));
+    if (!pair) return info;
+    /** @param {string} id */
+    const candidate = (id) => {
+      const c = all.find((s) => s.id === id);
+      return c ? { type: c.candidateType, protocol: c.protocol, relayProtocol: c.relayProtocol, address: c.address ?? c.ip, port: c.port } : null;
+    };
+    info.local = candidate(pair.localCandidateId);
+    info.remote = candidate(pair.remoteCandidateId);
+    info.protocol = info.local?.protocol === 'tcp' ? 'tcp' : 'udp';
+    info.relayed = info.local?.type === 'relay' || info.remote?.type === 'relay';
+    if (finite(pair.currentRoundTripTime)) info.rttMs = pair.currentRoundTripTime * 1000;
+    return info;
   }
 
   /** @returns {ClientStats} */
@@ -549,12 +637,13 @@ export class FacialAnimationWebRTCClient {
       bytes += s.bytes;
       if (s.frame) frames += 1;
     }
+    const link = this.#link();
     return {
       connectionId: this.connectionId,
       state: this.#state,
       transport: this.#transport,
-      averageLatencyMs: this.#latency,
-      rttMs: this.#rtt,
+      averageLatencyMs: (link?.rtt ?? 0) / 2,
+      rttMs: link?.lastRtt ?? 0,
       messageCount: this.#sent + this.#received,
       sent: this.#sent,
       framesSent: this.#framesSent,
@@ -567,6 +656,12 @@ export class FacialAnimationWebRTCClient {
       currentFPS: frames,
       bytesPerSecond: bytes,
       reconnects: this.#reconnects,
+      iceRestarts: this.#iceRestarts,
+      moves: this.#moves,
+      hedging: this.#rtc?.suspect === true && this.#transport === 'webrtc' && this.#welcomed,
+      pingsLost: this.#pingsLost,
+      loss: finite(this.#serverStats?.loss) ? this.#serverStats?.loss : null,
+      jitterMs: finite(this.#serverStats?.jitter_ms) ? this.#serverStats?.jitter_ms : null,
     };
   }
 
@@ -704,26 +799,60 @@ export class FacialAnimationWebRTCClient {
       lane.recent[name] = shapes[name];
       lane.recentAt[name] = now;
     }
-    const bytes = typeof payload === 'string' ? payload.length : payload.byteLength;
-    const waiting = this.#buffered();
-    if (waiting > Math.max(bytes, this.#lastFrameBytes, 256)) {
-      if (count) this.#dropped += 1;
-      const rtc = this.#rtc;
-      if (kind === 'webrtc' && rtc) {
-        rtc.blockedSince ||= now;
-        if (now - rtc.blockedSince > 300 && this.#welcomed) this.#suspect(rtc, 'it does not drain');
-      }
-      return false;
-    }
-    if (!this.#sendOn(kind, payload, true)) {
+    const numbered = false;
+    if (!this.#carry(payload, numbered, now)) {
       if (count) this.#dropped += 1;
       return false;
     }
-    if (this.#rtc && kind === 'webrtc') this.#rtc.blockedSince = 0;
-    this.#lastFrameBytes = bytes;
     this.#introduce = false;
     this.#framesSent += 1;
     return true;
+  }
+
+  /**
+   * Sends a frame over the transport in use, or over both while the data
+   * channel is in doubt; never over one where frames already wait.
+   * @param {string | ArrayBuffer} payload
+   * @param {boolean} numbered The server can tell a double of it
+   * @param {number} now
+   * @returns {boolean} True when it left by one way at least
+   */
+  #carry(payload, numbered, now) {
+    const bytes = typeof payload === 'string' ? payload.length : payload.byteLength;
+    const room = Math.max(bytes, this.#lastFrameBytes, 256);
+    let left = false;
+    const rtc = this.#rtc;
+    if (this.#transport === 'webrtc' && rtc) {
+      const full = rtc.channel.bufferedAmount > room;
+      if (!full) rtc.blockedSince = 0;
+      else {
+        rtc.blockedSince ||= now;
+        // A lull of a few ms is no reason to move; frames without numbers must not hurry back and forth.
+        if (now - rtc.blockedSince > 50) this.#suspect(rtc, 'it does not drain');
+      }
+      const doubted = full || rtc.suspect;
+      const other = doubted && this.#socketTakes(room, now);
+      if (this.#transport === 'webrtc' && !full && !(other && !numbered)) left = this.#sendOn('webrtc', payload, true);
+      if ((other || !left) && (numbered || !left) && this.#socketTakes(room, now)) {
+        left = this.#sendOn('websocket', payload, !left) || left;
+      }
+    } else if (this.#transport === 'websocket' && this.#socketTakes(room, now)) {
+      left = this.#sendOn('websocket', payload, true);
+    }
+    if (left) this.#lastFrameBytes = bytes;
+    return left;
+  }
+
+  /**
+   * Whether a frame on the WebSocket would arrive soon. A dead TCP connection
+   * takes frames for seconds, and brings them all when it comes back to life.
+   * @param {number} room Bytes that may wait
+   * @param {number} now
+   */
+  #socketTakes(room, now) {
+    const ws = this.ws;
+    return this.#welcomed && ws?.readyState === WebSocket.OPEN && ws.bufferedAmount <= room
+      && silence(this.#wsLink, now) <= WS_BLOCKED_MS + 2 * roundTrip(this.#wsLink);
   }
 
   /**
@@ -760,6 +889,12 @@ export class FacialAnimationWebRTCClient {
 
   // ---- sending --------------------------------------------------------------
 
+  /** What carries frames now. @returns {Link | null} */
+  #link() {
+    if (this.#transport === 'webrtc') return this.#rtc?.link ?? null;
+    return this.#transport === 'websocket' ? this.#wsLink : null;
+  }
+
   #buffered() {
     if (this.#transport === 'webrtc') return this.dataChannel?.bufferedAmount ?? 0;
     if (this.#transport === 'websocket') return this.ws?.bufferedAmount ?? 0;
@@ -787,6 +922,10 @@ export class FacialAnimationWebRTCClient {
       return false;
     }
     const now = performance.now();
+    if (frame) {
+      const link = kind === 'webrtc' ? this.#rtc?.link : this.#wsLink;
+      if (link) link.lastFrame = now;
+    }
     this.#sent += 1;
     this.#recentSends.push({ at: now, bytes: typeof payload === 'string' ? payload.length : payload.byteLength, frame });
     if (this.#recentSends.length > 600) this.#forgetSends(now);
@@ -803,9 +942,12 @@ export class FacialAnimationWebRTCClient {
   /** A message on the transport in use; dropped when that is full. @param {Message} message @returns {boolean} */
   #sendNow(message) {
     const text = JSON.stringify(message);
+    const room = Math.max(text.length, this.#lastFrameBytes, 1024);
     let kind = this.#transport;
-    if (kind === 'webrtc' && text.length > MAX_DATAGRAM_MESSAGE && this.#welcomed) kind = 'websocket';
-    if (kind === 'none' || this.#buffered() > Math.max(text.length, this.#lastFrameBytes, 1024) || !this.#sendOn(kind, text)) {
+    if (kind === 'webrtc' && this.#socketTakes(room, performance.now())
+      && (text.length > MAX_DATAGRAM_MESSAGE || this.#rtc?.suspect || this.#buffered() > room)) kind = 'websocket';
+    const takes = kind === 'webrtc' ? this.#buffered() <= room : kind === 'websocket' && this.#socketTakes(room, performance.now());
+    if (!takes || !this.#sendOn(kind, text)) {
       this.#dropped += 1;
       return false;
     }
@@ -818,10 +960,12 @@ export class FacialAnimationWebRTCClient {
     return (this.#welcomed && this.#sendOn('websocket', text)) || (this.#rtc?.proven === true && this.#sendOn('webrtc', text));
   }
 
-  #hello() {
+  /** @param {string | null} [resume] The connection to go on with */
+  #hello(resume) {
     const { subject, token, client } = this.#options;
     return {
       type: 'hello',
+      ...(resume ? { resume } : null),
       ...(subject ? { subject } : null),
       ...(token ? { token } : null),
       binary: 'float32',
@@ -834,7 +978,7 @@ export class FacialAnimationWebRTCClient {
   /** @param {Link} link @param {unknown} data */
   #receive(link, data) {
     this.#received += 1;
-    if (link.kind === 'websocket') link.waiting = 0;
+    link.lastHeard = performance.now();
     if (typeof data !== 'string') return;
     /** @type {Message} */
     let message;
@@ -866,6 +1010,7 @@ export class FacialAnimationWebRTCClient {
       case 'stats': {
         const waiters = this.#statsWaiters;
         this.#statsWaiters = [];
+        this.#serverStats = message;
         for (const w of waiters) {
           clearTimeout(w.timer);
           w.resolve(message);
@@ -885,19 +1030,34 @@ export class FacialAnimationWebRTCClient {
   /** @param {Message} message */
   #onWelcome(message) {
     const first = !this.#welcomed;
+    const before = this.connectionId;
     this.connectionId = message.connection_id ?? this.connectionId;
     this.serverVersion = message.version ?? this.serverVersion;
     if (Array.isArray(message.ice_servers)) this.#iceServers = message.ice_servers;
     if (!first) return;
+    const now = performance.now();
     clearTimeout(this.#wsOpenTimer);
     this.#welcomed = true;
-    this.#welcomedAt = performance.now();
+    this.#welcomedAt = now;
     this.#complaint = null;
-    if (this.#everWelcomed) this.#reconnects += 1;
+    const again = this.#everWelcomed;
+    if (again) this.#reconnects += 1;
     this.#everWelcomed = true;
-    this.#log('info', `connected to ${this.#address()} as ${this.connectionId ?? '?'}`);
+    const resumed = message.resumed === true;
+    this.#log('info', `connected to ${this.#address()} as ${this.connectionId ?? '?'}${again ? (resumed ? ', resumed' : ', anew') : ''}`);
+    this.#ping(this.#wsLink, now);
     if (this.#subscription) this.#sendControl({ type: 'subscribe', ...this.#subscription });
+    else if (resumed && this.#unsubscribed) this.#sendControl({ type: 'unsubscribe' });
+    this.#unsubscribed = false;
     this.#rtcRefused = false;
+    const rtc = this.#rtc;
+    if (rtc && again && message.resumed === false) {
+      this.#failRtc(rtc, 'the server no longer knows this connection');
+      clearTimeout(this.#rtcTimer);
+    } else if (rtc && rtc.owner !== this.connectionId && (rtc.suspect || rtc.pathLost)) {
+      this.#failRtc(rtc, `it belonged to connection ${before}`);
+      clearTimeout(this.#rtcTimer);
+    } else if (rtc && (rtc.suspect || rtc.pathLost)) void this.#restartIce(rtc, 'the WebSocket is back and the channel is silent');
     this.#startRtc();
     this.#refresh();
     this.#connecting?.resolve();
@@ -906,28 +1066,49 @@ export class FacialAnimationWebRTCClient {
 
   /** @param {Link} link @param {Message} message */
   #onPong(link, message) {
-    link.waiting = 0;
-    const rtt = finite(message.t) ? performance.now() - message.t : -1;
+    const now = performance.now();
+    const before = link.pings.length;
+    const t = finite(message.t) ? message.t : now;
+    // Pings sent before this one are lost, or their answers late: either way, the link lives.
+    link.pings = link.pings.filter((sent) => sent > t + 0.001);
+    const lost = before - link.pings.length - 1;
+    if (lost > 0) {
+      this.#pingsLost += lost;
+      this.#log('debug', `${lost} ping${lost > 1 ? 's' : ''} over ${link.kind} lost or late`);
+    }
+    link.excuse = 0;
+    link.limit = 0;
+    const rtt = finite(message.t) ? now - message.t : -1;
+    if (rtt >= 0 && rtt < 60000) {
+      link.lastRtt = rtt;
+      link.rtt = link.rtt ? link.rtt + (rtt - link.rtt) * 0.2 : rtt;
+    }
     const rtc = this.#rtc;
-    if (link.kind === 'webrtc' && rtc && link === rtc.link) {
-      const full = rtc.channel.bufferedAmount > 1500;
-      if (!rtc.proven) {
-        rtc.proven = true;
-        rtc.provenAt = performance.now();
-        clearTimeout(rtc.timer);
-        this.#log('info', 'the data channel answers; frames move to it');
-        this.#refresh();
-      } else if (rtc.suspect && !full && rtc.pc.connectionState !== 'disconnected') {
-        rtc.suspect = false;
-        rtc.blockedSince = 0;
-        this.#log('info', 'the data channel answers again');
-        this.#refresh();
+    if (link.kind !== 'webrtc' || !rtc || link !== rtc.link) return;
+    if (rtc.restartAt && rtc.answered && !rtc.pathLost) {
+      this.#log('info', `ICE restarted in ${Math.round(now - rtc.restartAt)} ms`);
+      rtc.restartAt = 0;
+    }
+    if (!rtc.proven) {
+      rtc.proven = true;
+      rtc.provenAt = now;
+      clearTimeout(rtc.timer);
+      this.#log('info', 'the data channel answers; frames move to it');
+      if (this.debug) {
+        void this.getConnectionInfo().then((i) => this.#log('debug', `path: ${i.local?.type ?? '?'} to ${i.remote?.type ?? '?'} over ${i.protocol ?? '?'}`)).catch(() => {});
       }
+      this.#refresh();
+    } else if (rtc.suspect && rtc.channel.bufferedAmount <= 1500 && silence(link, now) <= this.#patience(link)) {
+      rtc.suspect = false;
+      rtc.blockedSince = 0;
+      this.#log('info', `the data channel answers again after ${Math.round(now - rtc.suspectAt)} ms`);
+      this.#refresh();
     }
-    if (link.kind === this.#transport && rtt >= 0 && rtt < 60000) {
-      this.#rtt = rtt;
-      this.#latency = this.#latency ? this.#latency + (rtt / 2 - this.#latency) * 0.2 : rtt / 2;
-    }
+  }
+
+  /** The silence after which a data channel is not relied upon, ms. @param {Link} link */
+  #patience(link) {
+    return Math.max(SUSPECT_MS, 3 * roundTrip(link) + 100);
   }
 
   /** @param {Message} message */
@@ -939,7 +1120,7 @@ export class FacialAnimationWebRTCClient {
       this.ws?.close(1000);
       return;
     }
-    if (this.#rtc && !this.#rtc.proven && /webrtc|\brtc|offer|sdp/i.test(`${code} ${text}`)) {
+    if (this.#rtc && (!this.#rtc.proven || this.#rtc.restartAt) && /webrtc|\brtc|offer|sdp/i.test(`${code} ${text}`)) {
       if (/disabled|unsupported|unavailable/i.test(code)) this.#rtcRefused = true;
       this.#failRtc(this.#rtc, `the server answered: ${text}`);
       return;
@@ -973,8 +1154,9 @@ export class FacialAnimationWebRTCClient {
       return;
     }
     this.ws = ws;
+    this.#socketAt = performance.now();
     ws.binaryType = 'arraybuffer';
-    this.#wsLink.waiting = 0;
+    Object.assign(this.#wsLink, newLink('websocket', this.#wsLink.reply));
     let opened = false;
     this.#wsOpenTimer = setTimeout(() => {
       if (this.ws !== ws) return;
@@ -982,12 +1164,11 @@ export class FacialAnimationWebRTCClient {
         ? clientError('timeout', `${this.#address()} took the connection but did not greet. Is it a FaceLink server?`)
         : clientError('timeout', `${this.#address()} does not answer. Check the address, and that the firewall lets this port through.`);
       this.#dropSocket(ws, opened, 1006);
-    }, WS_OPEN_MS);
+    }, this.#everWelcomed ? Math.min(WS_OPEN_MS, WS_REOPEN_MS * 1.3 ** Math.max(0, this.#wsAttempt - 2)) : WS_OPEN_MS);
     ws.onopen = () => {
       if (this.ws !== ws) return;
       opened = true;
-      this.#wsLink.lastPing = performance.now();
-      ws.send(JSON.stringify(this.#hello()));
+      ws.send(JSON.stringify(this.#hello(this.#everWelcomed ? this.connectionId : null)));
     };
     ws.onmessage = (event) => {
       if (this.ws === ws) this.#receive(this.#wsLink, event.data);
@@ -996,6 +1177,10 @@ export class FacialAnimationWebRTCClient {
       if (this.ws !== ws) return;
       if (!this.#welcomed && (event.code === 1008 || event.code === 3000 || event.code === 3003 || event.code === 4401 || event.code === 4403)) {
         this.#complaint ??= this.#unauthorized();
+      }
+      if (event.code === 4409) {
+        // Another socket goes on with our connection: this one starts a new one instead of taking it back.
+        this.connectionId = null;
       }
       this.#log('debug', `WebSocket closed (${event.code}${event.reason ? ` ${event.reason}` : ''})`);
       this.#dropSocket(ws, opened, event.code);
@@ -1019,11 +1204,22 @@ export class FacialAnimationWebRTCClient {
     if (welcomed && performance.now() - this.#welcomedAt > STABLE_MS) this.#wsAttempt = 0;
     this.#welcomed = false;
     if (!this.#wanted) return;
+    if (this.#rtc) this.#rtc.restartAt = 0; // its answer will not come
     if (this.#rtc && !this.#rtc.proven) this.#failRtc(this.#rtc, 'the WebSocket that carries its signalling closed');
     this.#refresh();
     if (welcomed) {
       this.#log('warn', `the WebSocket to ${this.#address()} was lost (${code})`);
+      this.#retrySocket(this.#wsAttempt === 0);
+      return;
+    }
+    if (this.#everWelcomed && !this.#complaint && this.#options.reconnect) {
+      // The server was there and let us in: no need to ask why before every attempt.
       this.#retrySocket();
+      if (this.#wsAttempt % 4 !== 0) return;
+      void this.#explain(opened).then((error) => {
+        if (this.#wanted && !this.#welcomed && error.code !== 'unauthorized') this.#report(error);
+        else if (this.#wanted && error.code === 'unauthorized') this.#giveUp(error);
+      });
       return;
     }
     void this.#explain(opened).then((error) => {
@@ -1036,7 +1232,8 @@ export class FacialAnimationWebRTCClient {
     });
   }
 
-  #retrySocket() {
+  /** @param {boolean} [now] At once; only chance keeps many clients from coming in step. */
+  #retrySocket(now = false) {
     if (!this.#options.reconnect) {
       if (this.#transport === 'none') {
         this.#wanted = false;
@@ -1045,7 +1242,7 @@ export class FacialAnimationWebRTCClient {
       }
       return;
     }
-    const delay = backoff(this.#wsAttempt, 250, 10000);
+    const delay = now ? Math.random() * 60 : backoff(this.#wsAttempt, 250, 5000);
     this.#wsAttempt += 1;
     this.#log('debug', `trying again in ${Math.round(delay)} ms`);
     clearTimeout(this.#wsTimer);
@@ -1113,6 +1310,12 @@ export class FacialAnimationWebRTCClient {
     if (session) void this.#offer(session);
   }
 
+  /** @returns {RTCConfiguration} */
+  #iceConfiguration() {
+    const { iceServers, iceTransportPolicy } = this.#options;
+    return { iceServers: iceServers ?? this.#iceServers, iceTransportPolicy: iceTransportPolicy ?? 'all' };
+  }
+
   /** @returns {RtcSession | null} */
   #newSession() {
     if (typeof RTCPeerConnection === 'undefined') {
@@ -1123,10 +1326,10 @@ export class FacialAnimationWebRTCClient {
     let pc;
     try {
       try {
-        pc = new RTCPeerConnection({ iceServers: this.#options.iceServers ?? this.#iceServers });
+        pc = new RTCPeerConnection(this.#iceConfiguration());
       } catch (error) {
         this.#report(clientError('webrtc', `The list of ICE servers is not valid (${error}); going on without it. Check the stun:/turn: entries.`));
-        pc = new RTCPeerConnection();
+        pc = new RTCPeerConnection({ iceTransportPolicy: this.#options.iceTransportPolicy ?? 'all' });
       }
     } catch (error) {
       this.#log('warn', `WebRTC is not available (${error}); frames stay on the WebSocket`);
@@ -1137,9 +1340,10 @@ export class FacialAnimationWebRTCClient {
     channel.binaryType = 'arraybuffer';
     /** @type {RtcSession} */
     const session = {
-      pc, channel, answered: false, offered: false, proven: false, suspect: false, provenAt: 0,
+      pc, channel, answered: false, offered: false, established: false, proven: false, provenAt: 0,
+      suspect: false, suspectAt: 0, pathLost: false, restartAt: 0, owner: this.connectionId,
       blockedSince: 0, remote: [], local: [], timer: undefined,
-      link: { kind: 'webrtc', waiting: 0, lastPing: 0, reply: (text) => this.#sendOn('webrtc', text) },
+      link: newLink('webrtc', (text) => this.#sendOn('webrtc', text)),
     };
     this.#rtc = session;
     this.pc = pc;
@@ -1156,17 +1360,14 @@ export class FacialAnimationWebRTCClient {
       this.#log('debug', `the server opened channel "${event.channel.label}"`);
       event.channel.binaryType = 'arraybuffer';
       /** @type {Link} */
-      const link = {
-        kind: 'webrtc', waiting: 0, lastPing: 0,
-        reply: (text) => {
-          try {
-            event.channel.send(text);
-            return true;
-          } catch {
-            return false;
-          }
-        },
-      };
+      const link = newLink('webrtc', (text) => {
+        try {
+          event.channel.send(text);
+          return true;
+        } catch {
+          return false;
+        }
+      });
       event.channel.onmessage = (e) => {
         if (this.#rtc !== session) return;
         // A pong may come back by the server's own channel: it answers for ours too.
@@ -1177,17 +1378,32 @@ export class FacialAnimationWebRTCClient {
     pc.onicecandidate = ({ candidate }) => {
       if (this.#rtc !== session) return;
       if (candidate && !candidate.candidate) return; // the old way to say "no more"
+      this.#log('debug', candidate ? `own candidate: ${candidate.type ?? '?'} ${candidate.protocol ?? ''}` : 'own candidates: all gathered');
       const init = candidate
         ? { candidate: candidate.candidate, sdpMid: candidate.sdpMid, sdpMLineIndex: candidate.sdpMLineIndex }
         : null;
       if (session.offered) this.#sendOn('websocket', JSON.stringify({ type: 'ice_candidate', candidate: init }));
       else session.local.push(init);
     };
+    pc.oniceconnectionstatechange = () => {
+      if (this.#rtc === session) this.#log('debug', `ICE ${pc.iceConnectionState}`);
+    };
     pc.onconnectionstatechange = () => {
       if (this.#rtc !== session) return;
-      this.#log('debug', `peer connection ${pc.connectionState}`);
-      if (pc.connectionState === 'failed') this.#failRtc(session, 'no path between the two machines works (any more)');
-      else if (pc.connectionState === 'disconnected') this.#suspect(session, 'its path is broken');
+      const state = pc.connectionState;
+      this.#log('debug', `peer connection ${state}`);
+      session.pathLost = state === 'failed' || state === 'disconnected';
+      if (!session.pathLost) return;
+      if (!session.proven) {
+        if (state === 'failed') this.#failRtc(session, 'no path between the two machines works');
+        return;
+      }
+      // A peer connection whose DTLS failed cannot be restarted; one whose ICE failed can.
+      if (state === 'failed' && pc.iceConnectionState === 'connected') this.#failRtc(session, 'its encryption failed');
+      else {
+        this.#suspect(session, 'its path is broken');
+        void this.#restartIce(session, `ICE ${pc.iceConnectionState}`);
+      }
     };
     return session;
   }
@@ -1208,11 +1424,9 @@ export class FacialAnimationWebRTCClient {
       await session.pc.setLocalDescription(offer);
       if (this.#rtc !== session) return;
       const sent = this.#sendOn('websocket', JSON.stringify({ type: 'offer', sdp: session.pc.localDescription?.sdp ?? offer.sdp }));
-      if (!sent) {
-        this.#failRtc(session, 'the WebSocket that carries its signalling closed');
-        return;
-      }
-      this.#flushLocal(session);
+      if (sent) this.#flushLocal(session);
+      else if (session.proven) session.restartAt = 0; // its WebSocket will come back
+      else this.#failRtc(session, 'the WebSocket that carries its signalling closed');
     } catch (error) {
       this.#failRtc(session, `no offer could be made (${error})`);
     }
@@ -1242,6 +1456,7 @@ export class FacialAnimationWebRTCClient {
     }
     try {
       await session.pc.setRemoteDescription({ type: 'answer', sdp: message.sdp });
+      session.established = true;
       if (this.#rtc === session) this.#flushRemote(session);
     } catch (error) {
       this.#failRtc(session, `the server's answer is not usable (${error})`);
@@ -1259,6 +1474,7 @@ export class FacialAnimationWebRTCClient {
       await session.pc.setLocalDescription(await session.pc.createAnswer());
       if (this.#rtc !== session) return;
       this.#sendOn('websocket', JSON.stringify({ type: 'answer', sdp: session.pc.localDescription?.sdp }));
+      session.established = true;
       this.#flushLocal(session);
       this.#flushRemote(session);
     } catch (error) {
@@ -1278,17 +1494,55 @@ export class FacialAnimationWebRTCClient {
   /** @param {RtcSession} session @param {RTCIceCandidateInit | null} candidate */
   #addCandidate(session, candidate) {
     if (!candidate?.candidate) return; // the end of the list needs no action
+    this.#log('debug', `server's candidate: ${/ typ (\w+)/.exec(candidate.candidate)?.[1] ?? '?'} ${/^\S+ \d+ (\w+)/.exec(candidate.candidate)?.[1] ?? ''}`);
     session.pc.addIceCandidate(candidate).catch((error) => {
       this.#log('debug', `a candidate was not usable and is ignored: ${error}`);
     });
   }
 
-  /** Frames move to the WebSocket while the channel is silent. @param {RtcSession} session @param {string} why */
+  /** The channel is not relied upon while it is silent. @param {RtcSession} session @param {string} why */
   #suspect(session, why) {
     if (!session.proven || session.suspect || this.#rtc !== session) return;
+    const now = performance.now();
     session.suspect = true;
+    session.suspectAt = now;
     this.#log('warn', `the data channel stalls (${why})`);
+    // Whether the other way is open should be known by the next frame.
+    if (this.#welcomed && now - this.#wsLink.lastPing > BEAT_MS) this.#ping(this.#wsLink, now);
     this.#refresh();
+  }
+
+  /** The WebSocket answers, so signalling will arrive. @param {number} now */
+  #signals(now) {
+    return this.#welcomed && silence(this.#wsLink, now) <= WS_BLOCKED_MS + 2 * roundTrip(this.#wsLink);
+  }
+
+  /**
+   * Looks for another path for the same peer connection; cheaper than a new one.
+   * @param {RtcSession} session
+   * @param {string} why
+   */
+  async #restartIce(session, why) {
+    const now = performance.now();
+    if (this.#rtc !== session || !session.established || session.restartAt || !this.#signals(now)) return;
+    if (session.owner !== this.connectionId) return; // the server would take it for a new connection
+    session.restartAt = now;
+    this.#iceRestarts += 1;
+    this.#log('info', `ICE restart: ${why}`);
+    session.answered = session.offered = false;
+    session.remote = [];
+    session.local = [];
+    try {
+      if (session.pc.signalingState === 'have-local-offer') await session.pc.setLocalDescription({ type: 'rollback' });
+      try {
+        session.pc.setConfiguration(this.#iceConfiguration()); // credentials may be new
+      } catch { /* the old ones will do */ }
+      session.pc.restartIce();
+    } catch (error) {
+      this.#failRtc(session, `ICE could not be restarted (${error})`);
+      return;
+    }
+    await this.#offer(session);
   }
 
   /** @param {RtcSession} session @param {string} why */
@@ -1301,7 +1555,7 @@ export class FacialAnimationWebRTCClient {
     this.#refresh();
     if (this.#transport === 'none' && !this.ws && !this.#options.reconnect) this.#retrySocket();
     if (!this.#wanted || this.#rtcRefused) return;
-    const delay = backoff(this.#rtcAttempt, 1000, 60000);
+    const delay = backoff(this.#rtcAttempt, 300, 60000);
     this.#rtcAttempt += 1;
     clearTimeout(this.#rtcTimer);
     this.#rtcTimer = setTimeout(() => this.#startRtc(), delay);
@@ -1315,50 +1569,88 @@ export class FacialAnimationWebRTCClient {
     if (!session) return;
     clearTimeout(session.timer);
     session.channel.onopen = session.channel.onclose = session.channel.onmessage = session.channel.onerror = null;
-    session.pc.onicecandidate = session.pc.onconnectionstatechange = session.pc.ondatachannel = null;
+    session.pc.onicecandidate = session.pc.onconnectionstatechange = session.pc.oniceconnectionstatechange = session.pc.ondatachannel = null;
     session.pc.close();
   }
 
   // ---- heartbeat and state --------------------------------------------------
 
-  #tick() {
-    const now = performance.now();
-    const slept = now - this.#lastTick > 2000;
-    this.#lastTick = now;
+  /**
+   * Pings, and judges who is silent. Called by a timer and by every frame.
+   * @param {number} now
+   */
+  #beat(now) {
+    const gap = now - this.#lastBeat;
+    this.#lastBeat = now;
     const rtc = this.#rtc;
-    if (slept) {
-      // The page was asleep: answers may still be on their way into it.
-      if (this.#wsLink.waiting) this.#wsLink.waiting = now;
-      if (rtc?.link.waiting) rtc.link.waiting = now;
+    if (gap > SLEPT_MS) {
+      this.#awake(`the page slept for ${(gap / 1000).toFixed(1)} s`, false);
+      return;
     }
-    if (this.#welcomed && this.ws) {
-      const link = this.#wsLink;
-      if (link.waiting && now - link.waiting > WS_DEAD_MS) {
-        this.#log('warn', 'the WebSocket has been silent for 5 s');
-        this.#dropSocket(this.ws, true, 1006);
-      } else if (now - link.lastPing >= (this.#transport === 'websocket' ? PING_MS : PING_STANDBY_MS) - TICK_MS / 2) {
-        this.#ping(link, now);
+    if (gap > 3 * BEAT_MS) {
+      // The page was busy, or its timers are slow: answers may still be on their way into it.
+      for (const link of [this.#wsLink, rtc?.link]) if (link?.pings.length) link.excuse += gap - BEAT_MS;
+    }
+    this.#beatSocket(now);
+    if (rtc && this.#rtc === rtc && rtc.channel.readyState === 'open') this.#beatChannel(rtc, now);
+    if (this.#wanted && this.#everWelcomed) this.#showState(now);
+  }
+
+  /** @param {number} now */
+  #beatSocket(now) {
+    const link = this.#wsLink;
+    const ws = this.ws;
+    if (!this.#welcomed || !ws) return;
+    const silent = silence(link, now);
+    const patience = link.limit || Math.min(WS_DEAD_MOST_MS, Math.max(WS_DEAD_MS, 4 * roundTrip(link) + 500));
+    if (silent > patience && now - link.lastHeard - link.excuse > Math.min(patience, WS_DEAD_MS)) {
+      this.#log('warn', `the WebSocket has been silent for ${(silent / 1000).toFixed(1)} s`);
+      this.#dropSocket(ws, true, 1006);
+      return;
+    }
+    const busy = now - link.lastFrame < BUSY_MS || this.#rtc?.suspect;
+    // Behind what already waits, a ping would only wait as well.
+    if (now - link.lastPing >= (busy ? PING_BUSY_MS : PING_IDLE_MS) - BEAT_MS / 4 && ws.bufferedAmount < 2000) this.#ping(link, now);
+    if (this.#wsAttempt && now - this.#welcomedAt > STABLE_MS) this.#wsAttempt = 0;
+  }
+
+  /** @param {RtcSession} rtc @param {number} now */
+  #beatChannel(rtc, now) {
+    const link = rtc.link;
+    const silent = silence(link, now);
+    if (rtc.proven && silent > this.#patience(link)) this.#suspect(rtc, `no answer for ${Math.round(silent)} ms`);
+    if (rtc.restartAt && now - rtc.restartAt > RESTART_LIMIT_MS) {
+      if (rtc.suspect) {
+        this.#failRtc(rtc, 'an ICE restart did not help');
+        return;
       }
-      if (this.#wsAttempt && now - this.#welcomedAt > STABLE_MS) this.#wsAttempt = 0;
+      rtc.restartAt = 0;
     }
-    if (rtc && rtc.channel.readyState === 'open') {
-      const silent = rtc.link.waiting ? now - rtc.link.waiting : 0;
-      if (silent > DC_DEAD_MS) {
-        this.#failRtc(rtc, 'the data channel has been silent for 2.5 s');
-      } else {
-        if (silent > SUSPECT_MS + 3 * this.#rtt && this.#welcomed) this.#suspect(rtc, 'no answer');
-        // A ping may be lost on the way: while one is unanswered, ask more often.
-        if (silent || rtc.suspect || now - rtc.link.lastPing >= PING_CHANNEL_MS - TICK_MS / 2) this.#ping(rtc.link, now);
+    if (rtc.suspect) {
+      const waited = now - rtc.suspectAt;
+      if (!rtc.restartAt && waited > (now - this.#networkAt < 5000 ? 0 : RESTART_MS) && this.#signals(now)) {
+        if (rtc.owner !== this.connectionId) {
+          this.#failRtc(rtc, 'it is silent, and belonged to an earlier connection');
+          return;
+        }
+        void this.#restartIce(rtc, `the channel has been silent for ${Math.round(silent)} ms`);
+      } else if (silent > DC_LOST_MS && !this.#welcomed) {
+        this.#failRtc(rtc, 'the data channel has been silent for too long');
+        return;
       }
-      if (this.#rtcAttempt && rtc.proven && now - rtc.provenAt > 2 * STABLE_MS) this.#rtcAttempt = 0;
     }
+    const busy = !rtc.proven || rtc.suspect || silent > 0 || now - link.lastFrame < BUSY_MS;
+    if (now - link.lastPing >= (busy ? PING_BUSY_MS : PING_IDLE_MS) - BEAT_MS / 4 && rtc.channel.bufferedAmount < 2000) this.#ping(link, now);
+    if (this.#rtcAttempt && rtc.proven && !rtc.suspect && now - rtc.provenAt > 2 * STABLE_MS) this.#rtcAttempt = 0;
   }
 
   /** @param {Link} link @param {number} now */
   #ping(link, now) {
+    const t = Math.round(now * 1000) / 1000;
     link.lastPing = now;
-    if (!link.waiting) link.waiting = now;
-    link.reply(JSON.stringify({ type: 'ping', t: Math.round(now * 1000) / 1000 }));
+    if (!link.reply(`{"type":"ping","t":${t}}`)) return;
+    link.pings.push(t);
+    if (link.pings.length > 64) link.pings.splice(1, 1); // the oldest and the newest matter
   }
 
   /** Chooses the transport anew. */
@@ -1366,23 +1658,38 @@ export class FacialAnimationWebRTCClient {
     if (!this.#wanted) return;
     const rtc = this.#rtc;
     const open = rtc?.proven === true && rtc.channel.readyState === 'open';
-    if (open && !(rtc.suspect && this.#welcomed)) this.#setTransport('webrtc');
+    // Numbered frames go both ways while the channel is in doubt; others have to move.
+    const moved = rtc?.suspect === true && this.#welcomed && !this.#numbered();
+    if (open && !moved) this.#setTransport('webrtc');
     else this.#setTransport(this.#welcomed ? 'websocket' : 'none');
-    if (this.#transport !== 'none') this.#setState('connected');
+    this.#showState(performance.now());
+  }
+
+  /** Whether this connection's frames carry numbers by which the server tells doubles. */
+  #numbered() {
+    return false;
+  }
+
+  /** @param {number} now */
+  #showState(now) {
+    const rtc = this.#rtc;
+    const channel = this.#transport === 'webrtc' && rtc !== null && !(rtc.suspect && now - rtc.suspectAt > GONE_MS);
+    const socket = this.#welcomed && silence(this.#wsLink, now) <= GONE_MS;
+    if (channel || socket) this.#setState('connected');
     else this.#setState(this.#everWelcomed ? 'reconnecting' : 'connecting');
   }
 
   /** @param {Transport} transport */
   #setTransport(transport) {
-    if (this.#transport === transport) return;
+    const from = this.#transport;
+    if (from === transport) return;
     this.#transport = transport;
     this.#introduce = true;
     this.#lastFrameBytes = 0;
-    this.#rtt = 0;
-    this.#latency = 0;
+    if (from !== 'none' && transport !== 'none') this.#moves += 1;
     this.#log('info', `transport: ${transport}`);
-    const link = transport === 'webrtc' ? this.#rtc?.link : transport === 'websocket' ? this.#wsLink : null;
-    if (link && !link.waiting) this.#ping(link, performance.now());
+    const link = this.#link();
+    if (link && !link.pings.length) this.#ping(link, performance.now());
     this.#call(this.onTransportChange, transport);
   }
 
@@ -1401,12 +1708,22 @@ export class FacialAnimationWebRTCClient {
       target.addEventListener(type, fn);
       this.#unlisten.push(() => target.removeEventListener(type, fn));
     };
-    on(window, 'online', () => this.#awake('the network is back'));
+    on(window, 'online', () => this.#awake('the network is back', true));
+    on(window, 'offline', () => this.#awake('the network is gone', false));
+    const network = /** @type {any} */ (navigator).connection;
+    if (network?.addEventListener) {
+      let type = network.type;
+      on(network, 'change', () => {
+        const same = network.type === type; // then only an estimate has changed
+        type = network.type;
+        if (!same) this.#awake(`the network is now ${type}`, true);
+      });
+    }
     on(document, 'visibilitychange', () => {
-      if (document.visibilityState === 'visible') this.#awake('the page is visible again');
+      if (document.visibilityState === 'visible') this.#awake('the page is visible again', false);
     });
     on(window, 'pageshow', (e) => {
-      if (e.persisted) this.#awake('the page was restored');
+      if (e.persisted) this.#awake('the page was restored', true);
     });
     // A closed tab is noticed late over WebRTC unless the page says goodbye.
     on(window, 'pagehide', () => {
@@ -1416,24 +1733,48 @@ export class FacialAnimationWebRTCClient {
     });
   }
 
-  /** Something has changed for the better: do not wait for the next attempt. @param {string} why */
-  #awake(why) {
+  /**
+   * Something has changed: do not wait for the next attempt, and find out soon
+   * whether what was open still lives.
+   * @param {string} why
+   * @param {boolean} network It is the network that changed
+   */
+  #awake(why, network) {
     if (!this.#wanted) return;
     this.#log('debug', `${why}; checking the connection`);
     const now = performance.now();
-    this.#lastTick = now;
-    if (this.#rtc?.channel.readyState === 'open') {
-      this.#rtc.link.waiting = 0;
-      this.#ping(this.#rtc.link, now);
+    this.#lastBeat = now;
+    if (network) this.#networkAt = now;
+    const rtc = this.#rtc;
+    const open = rtc?.channel.readyState === 'open';
+    for (const link of [this.#welcomed ? this.#wsLink : null, open ? rtc.link : null]) {
+      if (!link) continue;
+      link.pings = [];
+      link.excuse = 0;
+      link.limit = Math.max(WAKE_MS, 4 * roundTrip(link) + 300);
+      this.#ping(link, now);
     }
     if (this.#welcomed) {
-      this.#wsLink.waiting = 0;
-      this.#ping(this.#wsLink, now);
-      if (this.#rtcTimer !== undefined && !this.#rtc) this.#startRtc();
-    } else if (!this.ws && this.#options.reconnect) {
-      this.#wsAttempt = 0;
-      this.#openSocket();
+      if (rtc && network && (rtc.suspect || rtc.pathLost)) void this.#restartIce(rtc, why);
+      if (this.#rtcTimer !== undefined && !rtc) {
+        this.#rtcAttempt = 0;
+        this.#startRtc();
+      }
+      return;
     }
+    if (!this.#options.reconnect && this.ws) return;
+    this.#wsAttempt = 0;
+    // What was sent into a dead network waits for TCP to try again; a new attempt is quicker.
+    if (this.ws && network && this.#everWelcomed && now - this.#socketAt > 300) {
+      const ws = this.ws;
+      clearTimeout(this.#wsOpenTimer);
+      ws.onopen = ws.onmessage = ws.onclose = null;
+      try {
+        ws.close();
+      } catch { /* it was closed */ }
+      this.ws = null;
+    }
+    if (!this.ws) this.#openSocket();
   }
 
   /** Lets go of everything that was opened or timed. */
