@@ -145,6 +145,7 @@ const PING_BUSY_MS = 100; // on a transport that carries frames: silence is noti
 const PING_IDLE_MS = 400;
 const BUSY_MS = 300; // a transport that took a frame within this time carries frames
 const SUSPECT_MS = 200; // a channel silent for so long, and 3 round trips + 100 ms, is not relied upon
+const HEDGE_MS = 120; // sooner where doubt costs only a few bytes: numbered frames then go both ways
 const RESTART_MS = 400; // and so much later ICE looks for another path
 const RESTART_LIMIT_MS = 2000; // a restart that brought nothing by then: a new peer connection
 const DC_LOST_MS = 12000; // silent for so long while there is no WebSocket to restart it by: given up
@@ -1101,14 +1102,16 @@ export class FacialAnimationWebRTCClient {
     } else if (rtc.suspect && rtc.channel.bufferedAmount <= 1500 && silence(link, now) <= this.#patience(link)) {
       rtc.suspect = false;
       rtc.blockedSince = 0;
-      this.#log('info', `the data channel answers again after ${Math.round(now - rtc.suspectAt)} ms`);
+      this.#log(this.#numbered() ? 'debug' : 'info', `the data channel answers again after ${Math.round(now - rtc.suspectAt)} ms`);
       this.#refresh();
     }
   }
 
   /** The silence after which a data channel is not relied upon, ms. @param {Link} link */
   #patience(link) {
-    return Math.max(SUSPECT_MS, 3 * roundTrip(link) + 100);
+    return this.#numbered()
+      ? Math.max(HEDGE_MS, 3 * roundTrip(link) + HEDGE_MS / 2)
+      : Math.max(SUSPECT_MS, 3 * roundTrip(link) + SUSPECT_MS / 2);
   }
 
   /** @param {Message} message */
@@ -1506,7 +1509,7 @@ export class FacialAnimationWebRTCClient {
     const now = performance.now();
     session.suspect = true;
     session.suspectAt = now;
-    this.#log('warn', `the data channel stalls (${why})`);
+    this.#log(this.#numbered() ? 'debug' : 'warn', `the data channel stalls (${why})`);
     // Whether the other way is open should be known by the next frame.
     if (this.#welcomed && now - this.#wsLink.lastPing > BEAT_MS) this.#ping(this.#wsLink, now);
     this.#refresh();
@@ -1555,7 +1558,7 @@ export class FacialAnimationWebRTCClient {
     this.#refresh();
     if (this.#transport === 'none' && !this.ws && !this.#options.reconnect) this.#retrySocket();
     if (!this.#wanted || this.#rtcRefused) return;
-    const delay = backoff(this.#rtcAttempt, 300, 60000);
+    const delay = backoff(this.#rtcAttempt, 300, session.proven ? 3000 : 60000);
     this.#rtcAttempt += 1;
     clearTimeout(this.#rtcTimer);
     this.#rtcTimer = setTimeout(() => this.#startRtc(), delay);
@@ -1639,8 +1642,9 @@ export class FacialAnimationWebRTCClient {
         return;
       }
     }
-    const busy = !rtc.proven || rtc.suspect || silent > 0 || now - link.lastFrame < BUSY_MS;
-    if (now - link.lastPing >= (busy ? PING_BUSY_MS : PING_IDLE_MS) - BEAT_MS / 4 && rtc.channel.bufferedAmount < 2000) this.#ping(link, now);
+    const busy = rtc.suspect || silent > 0 || now - link.lastFrame < BUSY_MS;
+    const pause = !rtc.proven ? BEAT_MS : busy ? PING_BUSY_MS : PING_IDLE_MS;
+    if (now - link.lastPing >= pause - BEAT_MS / 4 && rtc.channel.bufferedAmount < 2000) this.#ping(link, now);
     if (this.#rtcAttempt && rtc.proven && !rtc.suspect && now - rtc.provenAt > 2 * STABLE_MS) this.#rtcAttempt = 0;
   }
 
