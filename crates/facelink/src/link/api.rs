@@ -15,9 +15,9 @@ use super::{
     SourceKind,
     admit::refuse,
     hub::Counters,
-    peer,
+    peer::{self, Signal},
     server::Server,
-    session::{Session, values_json},
+    session::{Role, Session, values_json},
 };
 
 #[derive(Deserialize)]
@@ -48,39 +48,40 @@ pub(super) async fn rtc_offer(
         Counters::add(&server.hub.refused, 1);
         return refuse(StatusCode::BAD_REQUEST, "bad_field", "field `session_id`: must be 1 to 128 printable bytes");
     }
+    let now = Instant::now();
     let id: Arc<str> = offer.session_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()).into();
     {
         // The same client once more: its old connection goes.
         let mut posted = server.posted.lock();
-        posted.retain(|(old, handle, session)| {
-            let ended = handle.commands.is_closed();
-            let replaced = *old == id && session.address.map(|address| address.ip()) == Some(peer_address.ip());
+        posted.retain(|session| {
+            let same_host = session.address().map(|address| address.ip()) == Some(peer_address.ip());
+            let replaced = session.id == id && same_host;
             if replaced {
-                handle.cancel.cancel();
+                session.end_peer();
+                server.hub.disconnect(session.key, "its client made a new offer", true, now);
             }
-            !ended && !replaced
+            session.has_peer() && !replaced
         });
-        if posted.iter().any(|(other, ..)| *other == id) {
+        if posted.iter().any(|session| session.id == id) {
             Counters::add(&server.hub.refused, 1);
             return refuse(StatusCode::CONFLICT, "bad_field", "field `session_id`: in use by another client");
         }
     }
     let counters = Arc::new(Counters::default());
-    let now = Instant::now();
     let Some(key) = server.hub.connect(SourceKind::WebRtc, id.clone(), Some(peer_address), counters.clone(), now)
     else {
         Counters::add(&server.hub.refused, 1);
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections");
     };
     // The offer itself came with the token where one is needed.
-    let session = Session::new(&server.hub, key, id.clone(), Some(peer_address), counters, true);
-    match peer::accept(&session, offer.sdp, None, server.cancel.child_token()).await {
-        Ok((sdp, handle)) => {
-            server.posted.lock().push((id.clone(), handle, session));
+    let session = Session::new(&server.hub, key, id.clone(), Some(peer_address), counters, Role::Inbound, true);
+    match peer::accept(&session, offer.sdp, Signal::None, server.cancel.child_token(), &server.hub.way()).await {
+        Ok(sdp) => {
+            server.posted.lock().push(session);
             Json(json!({"sdp": sdp, "type": "answer", "session_id": &*id})).into_response()
         }
         Err(error) => {
-            server.hub.disconnect(key, "bad offer", Instant::now());
+            server.hub.disconnect(key, "bad offer", true, Instant::now());
             Counters::add(&server.hub.refused, 1);
             refuse(StatusCode::BAD_REQUEST, "bad_field", &error.to_string())
         }

@@ -1,20 +1,25 @@
-//! A sender in Rust: frames to a FaceLink endpoint, over WebRTC where it opens and over the WebSocket until then.
+//! A sender in Rust: frames to a FaceLink endpoint, over the WebSocket at once and over WebRTC as soon as it answers.
+//!
+//! One task keeps both transports. Frames move to the data channel when it has answered a ping, go by both while it is
+//! silent for longer than its round trip explains, and by the WebSocket alone once it is given up. Whichever transport is
+//! lost is made again while the other one carries on.
 
 use std::{
-    net::IpAddr,
+    collections::HashMap,
+    hash::{Hash, Hasher},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
-use futures_util::{SinkExt, StreamExt};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::json;
+use smallvec::SmallVec;
 use tokio::sync::{Notify, mpsc};
-use tokio_tungstenite::tungstenite::{self, Message as WsMessage, client::IntoClientRequest};
 use tokio_util::sync::CancellationToken;
 use webrtc::{
     data_channel::{DataChannel, DataChannelEvent},
@@ -23,23 +28,47 @@ use webrtc::{
 
 use super::{
     IceConfig, SourceKind,
-    rtc::{FrameData, PeerEvent, RtcPeer, send_frame},
-    session::{CLOSE_UNAUTHORISED, unix_ms},
+    hub::{Counters, Hub},
+    out::Outgoing,
+    outward_address,
+    peer::{self, PeerCommand, Signal, Way},
+    rtc::{FrameData, PeerEvent, RtcError, RtcPeer, send_frame},
+    session::{Action, CLOSE_UNAUTHORISED, Lane, Role, Session, subscribe_json, unix_ms},
+    socket_out::{self, Dial, Ws, WsEvent},
+    subscribe,
 };
 use crate::{
     frame::FaceFrame,
+    timing::Heartbeat,
     wire::{
-        float32,
+        facelink1, float32,
         json::{Decoder, Message, Welcome, write_arkit_data},
     },
 };
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-const FIRST_DELAY: Duration = Duration::from_millis(250);
-const LONGEST_DELAY: Duration = Duration::from_secs(10);
-/// After a data channel ended, a new one is tried no sooner than this.
-const CHANNEL_DELAY: Duration = Duration::from_secs(2);
-const DEAD_AFTER: Duration = Duration::from_secs(10);
+/// Time between two looks at the transports.
+const TICK: Duration = Duration::from_millis(50);
+/// Pings of a transport that carries frames, and of one that stands by.
+const PING_BUSY: Duration = Duration::from_millis(100);
+const PING_IDLE: Duration = Duration::from_millis(500);
+/// A transport carries frames if one left by it within this time.
+const BUSY: Duration = Duration::from_secs(1);
+/// A transport that answers nothing for this long is lost.
+const DEAD_AFTER: Duration = Duration::from_secs(2);
+/// An endpoint that has not said welcome by then is none.
+const WELCOME_LIMIT: Duration = Duration::from_secs(5);
+/// A data channel that is not open by then is given up, for this time.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// An ICE restart that has brought nothing by then is given up for a new connection.
+const RESTART_LIMIT: Duration = Duration::from_millis(1500);
+/// A direct connection to a room mate that failed is tried again after this time.
+const MATE_DELAY: Duration = Duration::from_secs(3);
+/// Time between two looks at this machine's address: another one means another network.
+const ADDRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// A connection that stood for this long makes the next delay the first one again.
+const STABLE: Duration = Duration::from_secs(5);
+/// Faces of which a frame may wait for a transport.
+const MOST_FACES: usize = 64;
 
 /// Where to send, and as whom.
 #[derive(Clone, Debug)]
@@ -54,6 +83,16 @@ pub struct ClientConfig {
     pub webrtc: bool,
     /// What the client calls itself.
     pub client: String,
+    /// Whether the endpoint's faces are wanted too. Only a client that [`Endpoint::connect`](super::Endpoint::connect)
+    /// made has a place for them.
+    pub receive: bool,
+    /// Room in which to meet others: faces then go to them directly where that is possible, and by the endpoint where it
+    /// is not. Needs [`Endpoint::connect`](super::Endpoint::connect) too.
+    pub room: Option<String>,
+    /// How WebRTC connections are made; the endpoint's own STUN and TURN servers are added.
+    pub ice: IceConfig,
+    /// Address that WebRTC binds; by default loopback for an endpoint on this machine, else every address.
+    pub bind: Option<IpAddr>,
 }
 
 impl ClientConfig {
@@ -65,6 +104,10 @@ impl ClientConfig {
             token: None,
             webrtc: true,
             client: concat!("facelink-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
+            receive: false,
+            room: None,
+            ice: IceConfig::default(),
+            bind: None,
         }
     }
 
@@ -74,6 +117,34 @@ impl ClientConfig {
         self.subject = Some(subject.into());
         self
     }
+}
+
+/// Figures of a client.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ClientStats {
+    /// The endpoint's id of this connection; the same after a reconnection that resumed it.
+    pub connection_id: Option<Arc<str>>,
+    /// What carries frames now; `None` while nothing does.
+    pub transport: Option<SourceKind>,
+    /// Average round trip of that transport, milliseconds.
+    pub rtt_ms: Option<f32>,
+    /// Frames a second that the other side asks for.
+    pub target_fps: f32,
+    /// Frames sent.
+    pub sent: u64,
+    /// Frames replaced or left out because nothing could take them.
+    pub dropped: u64,
+    /// Frames that went by both transports, while one of them was in doubt.
+    pub hedged: u64,
+    /// How often the WebSocket came back.
+    pub reconnects: u64,
+    /// How often frames moved to another transport.
+    pub moves: u64,
+    /// Others in the room.
+    pub room_mates: usize,
+    /// Those of them with a direct connection.
+    pub direct: usize,
 }
 
 /// Why a client is not connected.
@@ -118,15 +189,67 @@ pub enum ClientState {
     Waiting(ClientError),
 }
 
+/// Delays that double, each with its share of chance: clients of an endpoint that restarts must not come back in step.
+#[derive(Debug)]
+struct Backoff {
+    first: Duration,
+    longest: Duration,
+    failures: u32,
+    at: Option<Instant>,
+}
+
+impl Backoff {
+    const fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest, failures: 0, at: None }
+    }
+
+    /// Another attempt after the next delay. The first one comes at once, but for its chance.
+    fn again(&mut self, now: Instant) {
+        let full = match self.failures {
+            0 => self.first / 4,
+            n => (self.first * 2_u32.saturating_pow((n - 1).min(16))).min(self.longest),
+        };
+        let chance = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.at = Some(now + full.mul_f64(0.5 + chance));
+    }
+
+    fn now(&mut self, now: Instant) {
+        self.failures = 0;
+        self.at = Some(now);
+    }
+
+    fn take_due(&mut self, now: Instant) -> bool {
+        let due = self.at.is_some_and(|at| at <= now);
+        if due {
+            self.at = None;
+        }
+        due
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
-    slot: Mutex<Option<FaceFrame>>,
+    /// The newest frame of each face; without a name, the connection's own.
+    slot: Mutex<SmallVec<[(Option<Arc<str>>, FaceFrame); 1]>>,
     wake: Notify,
     state: Mutex<ClientState>,
     changed: Notify,
     target_fps: Mutex<f32>,
+    figures: Mutex<Figures>,
     sent: AtomicU64,
     dropped: AtomicU64,
+    hedged: AtomicU64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Figures {
+    connection_id: Option<Arc<str>>,
+    rtt_ms: Option<f32>,
+    reconnects: u64,
+    moves: u64,
+    room_mates: usize,
+    direct: usize,
 }
 
 impl Shared {
@@ -156,32 +279,62 @@ impl Drop for Client {
 
 impl Client {
     /// Starts connecting on a tokio runtime and returns at once. Lost connections are made again.
+    ///
+    /// Frames go out alone: to receive the endpoint's faces too, or to meet others in a room, use
+    /// [`Endpoint::connect`](super::Endpoint::connect).
     pub fn start(config: ClientConfig, runtime: &tokio::runtime::Handle) -> Self {
+        Self::spawn(config, runtime, None)
+    }
+
+    pub(super) fn start_into(config: ClientConfig, runtime: &tokio::runtime::Handle, hub: Arc<Hub>) -> Self {
+        Self::spawn(config, runtime, Some(hub))
+    }
+
+    fn spawn(config: ClientConfig, runtime: &tokio::runtime::Handle, hub: Option<Arc<Hub>>) -> Self {
         let shared = Arc::new(Shared {
-            slot: Mutex::new(None),
+            slot: Mutex::default(),
             wake: Notify::new(),
             state: Mutex::new(ClientState::Connecting),
             changed: Notify::new(),
             target_fps: Mutex::new(60.0),
+            figures: Mutex::default(),
             sent: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            hedged: AtomicU64::new(0),
         });
         let cancel = CancellationToken::new();
-        let (task_shared, task_cancel) = (shared.clone(), cancel.clone());
-        runtime.spawn(async move {
-            tokio::select! {
-                () = task_cancel.cancelled() => {}
-                () = keep_connected(&config, &task_shared) => {}
+        match socket_out::parse_url(&config) {
+            Ok(dial) => {
+                let worker = Worker::new(config, dial, shared.clone(), hub, cancel.clone());
+                runtime.spawn(worker.run());
             }
-        });
+            Err(error) => shared.set_state(ClientState::Refused(error)),
+        }
         Self { shared, cancel }
     }
 
-    /// Hands over a frame to send. Never blocks: a frame that was not sent yet is replaced.
+    /// Hands over a frame of the connection's own face. Never blocks: a frame that was not sent yet is replaced.
     pub fn send(&self, frame: FaceFrame) {
-        if self.shared.slot.lock().replace(frame).is_some() {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        self.put(None, frame);
+    }
+
+    /// Hands over a frame of the face `name`, for a connection that sends several.
+    pub fn send_as(&self, name: &str, frame: FaceFrame) {
+        self.put(Some(name), frame);
+    }
+
+    fn put(&self, name: Option<&str>, frame: FaceFrame) {
+        let mut slot = self.shared.slot.lock();
+        let full = slot.len() >= MOST_FACES;
+        match slot.iter_mut().find(|(waiting, _)| waiting.as_deref() == name) {
+            Some((_, old)) => {
+                *old = frame;
+                self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+            None if full => drop(self.shared.dropped.fetch_add(1, Ordering::Relaxed)),
+            None => slot.push((name.map(Into::into), frame)),
         }
+        drop(slot);
         self.shared.wake.notify_one();
     }
 
@@ -218,265 +371,83 @@ impl Client {
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
-}
 
-async fn keep_connected(config: &ClientConfig, shared: &Arc<Shared>) {
-    let mut delay = FIRST_DELAY;
-    loop {
-        let connected_before = shared.sent.load(Ordering::Relaxed);
-        let error = match run_once(config, shared).await {
-            Ok(()) => ClientError::Connect { url: config.url.clone(), reason: "the connection ended".to_owned() },
-            Err(error @ (ClientError::Unauthorised { .. } | ClientError::Url { .. })) => {
-                shared.set_state(ClientState::Refused(error));
-                return;
-            }
-            Err(error) => error,
-        };
-        shared.set_state(ClientState::Waiting(error));
-        if shared.sent.load(Ordering::Relaxed) != connected_before {
-            delay = FIRST_DELAY;
+    /// Figures of now.
+    pub fn stats(&self) -> ClientStats {
+        let figures = self.shared.figures.lock().clone();
+        ClientStats {
+            connection_id: figures.connection_id,
+            transport: match self.state() {
+                ClientState::Connected(kind) => Some(kind),
+                _ => None,
+            },
+            rtt_ms: figures.rtt_ms,
+            target_fps: self.target_fps(),
+            sent: self.sent(),
+            dropped: self.dropped(),
+            hedged: self.shared.hedged.load(Ordering::Relaxed),
+            reconnects: figures.reconnects,
+            moves: figures.moves,
+            room_mates: figures.room_mates,
+            direct: figures.direct,
         }
-        // Many clients of a server that restarts must not come back in step.
-        let share = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
-        tokio::time::sleep(delay.mul_f64(0.5 + share)).await;
-        delay = (delay * 2).min(LONGEST_DELAY);
     }
-}
-
-/// The WebSocket address of an endpoint, and whether it is on this machine.
-fn parse_url(config: &ClientConfig) -> Result<(tungstenite::http::Request<()>, bool), ClientError> {
-    let url = match config.url.split_once("://") {
-        Some(("http", rest)) => format!("ws://{rest}"),
-        Some(("https", rest)) => format!("wss://{rest}"),
-        Some(_) => config.url.clone(),
-        None => format!("ws://{}", config.url),
-    };
-    let bad = |reason: String| ClientError::Url { url: config.url.clone(), reason };
-    let mut request = url.into_client_request().map_err(|error| bad(error.to_string()))?;
-    if let Some(token) = &config.token {
-        let value = format!("Bearer {token}").parse().map_err(|_| bad("the token is not printable".to_owned()))?;
-        request.headers_mut().insert(tungstenite::http::header::AUTHORIZATION, value);
-    }
-    let host = request.uri().host().unwrap_or_default().trim_matches(|c| matches!(c, '[' | ']')).to_owned();
-    let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    Ok((request, local))
 }
 
 /// What a data channel's reader reports.
 enum Heard {
     Open,
     Text(String),
+    Binary(Bytes),
     Closed,
 }
 
+/// The data channel to the endpoint.
 struct Rtc {
     peer: RtcPeer,
     events: mpsc::UnboundedReceiver<PeerEvent>,
     heard: mpsc::Receiver<Heard>,
+    started: Instant,
     open: bool,
+    beat: Heartbeat,
+    last_frame: Option<Instant>,
+    /// Since when an ICE restart is under way.
+    restarting: Option<Instant>,
+    /// ICE itself says that the way is broken.
+    broken: bool,
+    address: Option<IpAddr>,
 }
 
-async fn run_once(config: &ClientConfig, shared: &Arc<Shared>) -> Result<(), ClientError> {
-    let failed = |reason: String| ClientError::Connect { url: config.url.clone(), reason };
-    let (request, local) = parse_url(config)?;
-    shared.set_state(ClientState::Connecting);
-    let connecting =
-        tokio::time::timeout(CONNECT_LIMIT, tokio_tungstenite::connect_async_with_config(request, None, true));
-    let (socket, _) = match connecting.await {
-        Err(_) => return Err(failed("no answer in time".to_owned())),
-        Ok(Err(tungstenite::Error::Http(response)))
-            if response.status() == tungstenite::http::StatusCode::UNAUTHORIZED =>
-        {
-            return Err(ClientError::Unauthorised { url: config.url.clone() });
-        }
-        Ok(Err(error)) => return Err(failed(error.to_string())),
-        Ok(Ok(connected)) => connected,
-    };
-    let (mut sink, mut stream) = socket.split();
-    let hello = json!({
-        "type": "hello",
-        "subject": config.subject,
-        "token": config.token,
-        "binary": "float32",
-        "client": config.client,
-    });
-    sink.send(WsMessage::text(hello.to_string())).await.map_err(|error| failed(error.to_string()))?;
-
-    let mut decoder = Decoder::default();
-    let mut text = String::new();
-    let mut bytes = Vec::new();
-    let mut rtc: Option<Rtc> = None;
-    let mut try_rtc_at: Option<tokio::time::Instant> = None;
-    let mut ice_servers = Vec::new();
-    let bind: IpAddr = if local { [127, 0, 0, 1].into() } else { [0, 0, 0, 0].into() };
-    let mut welcome = false;
-    let welcome_by = tokio::time::Instant::now() + CONNECT_LIMIT;
-    let mut dead_at = tokio::time::Instant::now() + DEAD_AFTER;
-    let (heard_sender, mut never_heard) = mpsc::channel::<Heard>(1);
-    loop {
-        let no_rtc = rtc.is_none();
-        let (events, heard) = match &mut rtc {
-            Some(rtc) => (Some(&mut rtc.events), &mut rtc.heard),
-            None => (None, &mut never_heard),
+impl Rtc {
+    async fn open(way: &Way) -> Result<(Self, String), RtcError> {
+        let (peer, events) = RtcPeer::new(way.bind, &way.ice).await?;
+        let offer = peer.offer().await?;
+        let (sender, heard) = mpsc::channel(256);
+        tokio::spawn(read_channel(peer.channel.clone(), sender));
+        let rtc = Self {
+            peer,
+            events,
+            heard,
+            started: Instant::now(),
+            open: false,
+            beat: Heartbeat::default(),
+            last_frame: None,
+            restarting: None,
+            broken: false,
+            address: outward_address(),
         };
-        let mut lost_channel = false;
-        tokio::select! {
-            () = tokio::time::sleep_until(welcome_by), if !welcome => {
-                return Err(failed("no welcome in time: is this a FaceLink endpoint?".to_owned()));
-            }
-            () = tokio::time::sleep_until(dead_at) => return Err(failed("the endpoint does not answer".to_owned())),
-            message = stream.next() => {
-                dead_at = tokio::time::Instant::now() + DEAD_AFTER;
-                let reply = match message {
-                    Some(Ok(WsMessage::Text(message))) => match decoder.decode(message.as_str()) {
-                        Ok(Message::Welcome(Welcome { ice_servers: servers, .. })) => {
-                            welcome = true;
-                            ice_servers = servers;
-                            shared.set_state(ClientState::Connected(SourceKind::WebSocket));
-                            // A frame may have been waiting for this.
-                            shared.wake.notify_one();
-                            try_rtc_at = config.webrtc.then(tokio::time::Instant::now);
-                            None
-                        }
-                        Ok(Message::Answer(sdp)) => {
-                            if let Some(rtc) = &mut rtc
-                                && let Err(error) = rtc.peer.set_answer(sdp.into_owned()).await
-                            {
-                                tracing::debug!(%error, "answer refused");
-                                lost_channel = true;
-                            }
-                            None
-                        }
-                        Ok(Message::IceCandidate(Some(candidate))) => {
-                            if let Some(rtc) = &mut rtc {
-                                rtc.peer.add_candidate(candidate).await;
-                            }
-                            None
-                        }
-                        Ok(message) => on_common(shared, &message),
-                        Err(error) => {
-                            tracing::debug!(%error, "message of the endpoint ignored");
-                            None
-                        }
-                    },
-                    Some(Ok(WsMessage::Close(frame))) => {
-                        let unauthorised = frame.as_ref().is_some_and(|frame| u16::from(frame.code) == CLOSE_UNAUTHORISED);
-                        return if unauthorised {
-                            Err(ClientError::Unauthorised { url: config.url.clone() })
-                        } else {
-                            Err(failed(frame.map_or_else(|| "closed".to_owned(), |frame| frame.reason.to_string())))
-                        };
-                    }
-                    Some(Ok(_)) => None,
-                    Some(Err(error)) => return Err(failed(error.to_string())),
-                    None => return Ok(()),
-                };
-                if let Some(reply) = reply {
-                    sink.send(WsMessage::text(reply)).await.map_err(|error| failed(error.to_string()))?;
-                }
-            }
-            Some(event) = next_event(events) => match event {
-                PeerEvent::Candidate(candidate) => {
-                    let message = json!({"type": "ice_candidate", "candidate": candidate}).to_string();
-                    sink.send(WsMessage::text(message)).await.map_err(|error| failed(error.to_string()))?;
-                }
-                PeerEvent::Gathered => {
-                    let message = json!({"type": "ice_candidate", "candidate": null}).to_string();
-                    sink.send(WsMessage::text(message)).await.map_err(|error| failed(error.to_string()))?;
-                }
-                PeerEvent::State(RTCPeerConnectionState::Disconnected | RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed) => lost_channel = true,
-                PeerEvent::State(_) | PeerEvent::Channel(_) => {}
-            },
-            Some(heard) = heard.recv() => match heard {
-                Heard::Open => {
-                    if let Some(rtc) = &mut rtc {
-                        rtc.open = true;
-                        shared.set_state(ClientState::Connected(SourceKind::WebRtc));
-                    }
-                }
-                Heard::Text(message) => {
-                    if let Ok(message) = decoder.decode(&message)
-                        && let Some(reply) = on_common(shared, &message)
-                        && let Some(rtc) = &rtc
-                    {
-                        let _ = rtc.peer.channel.try_send_text(&reply).await;
-                    }
-                }
-                Heard::Closed => lost_channel = true,
-            },
-            () = until(try_rtc_at), if no_rtc => {
-                try_rtc_at = None;
-                match open_rtc(bind, &ice_servers).await {
-                    Ok((opened, offer)) => {
-                        rtc = Some(opened);
-                        let message = json!({"type": "offer", "sdp": offer}).to_string();
-                        sink.send(WsMessage::text(message)).await.map_err(|error| failed(error.to_string()))?;
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, "no WebRTC");
-                        try_rtc_at = Some(tokio::time::Instant::now() + CHANNEL_DELAY);
-                    }
-                }
-            }
-            () = shared.wake.notified(), if welcome => {
-                let Some(frame) = shared.slot.lock().take() else { continue };
-                // Everything that the 61 floats can hold goes in one small datagram.
-                let compact = frame.tracked && frame.is_complete() && frame.channels.is_empty();
-                if compact {
-                    bytes.clear();
-                    float32::encode_61(&frame, &mut bytes);
-                } else {
-                    write_arkit_data(&mut text, &frame, None, Some(unix_ms()));
-                }
-                let sent = match rtc.as_ref().filter(|rtc| rtc.open) {
-                    Some(rtc) => {
-                        let data = if compact { FrameData::Binary(&bytes) } else { FrameData::Text(&text) };
-                        send_frame(&rtc.peer.channel, data).await.0
-                    }
-                    None => {
-                        let message = if compact { WsMessage::binary(bytes.clone()) } else { WsMessage::text(text.as_str()) };
-                        sink.send(message).await.map_err(|error| failed(error.to_string()))?;
-                        true
-                    }
-                };
-                if sent { &shared.sent } else { &shared.dropped }.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        if lost_channel && let Some(lost) = rtc.take() {
-            lost.peer.close().await;
-            shared.set_state(ClientState::Connected(SourceKind::WebSocket));
-            try_rtc_at = Some(tokio::time::Instant::now() + CHANNEL_DELAY);
-        }
-        // Held so that the placeholder's receiver stays quiet.
-        let _ = &heard_sender;
+        Ok((rtc, offer))
     }
-}
 
-async fn next_event(events: Option<&mut mpsc::UnboundedReceiver<PeerEvent>>) -> Option<PeerEvent> {
-    match events {
-        Some(events) => events.recv().await,
-        None => std::future::pending().await,
+    /// Whether frames may go this way: the far side has answered on it.
+    fn is_proven(&self) -> bool {
+        self.open && self.beat.has_answered()
     }
-}
 
-async fn until(at: Option<tokio::time::Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
+    async fn ping(&mut self, now: Instant) {
+        self.beat.sent(now);
+        let _ = self.peer.channel.try_send_text(&format!(r#"{{"type":"ping","t":{}}}"#, unix_ms())).await;
     }
-}
-
-async fn open_rtc(
-    bind: IpAddr,
-    ice_servers: &[crate::wire::json::IceServer],
-) -> Result<(Rtc, String), super::rtc::RtcError> {
-    let (peer, events) =
-        RtcPeer::new(bind, &IceConfig { servers: ice_servers.to_vec(), ..IceConfig::default() }).await?;
-    let offer = peer.offer().await?;
-    let (sender, heard) = mpsc::channel(64);
-    let channel = peer.channel.clone();
-    tokio::spawn(read_channel(channel, sender));
-    Ok((Rtc { peer, events, heard, open: false }, offer))
 }
 
 async fn read_channel(channel: Arc<dyn DataChannel>, heard: mpsc::Sender<Heard>) {
@@ -488,36 +459,823 @@ async fn read_channel(channel: Arc<dyn DataChannel>, heard: mpsc::Sender<Heard>)
         let message = match event {
             Some(DataChannelEvent::OnOpen) => Heard::Open,
             Some(DataChannelEvent::OnMessage(message)) if message.is_string => {
-                let data: BytesMut = message.data;
-                Heard::Text(String::from_utf8_lossy(&data).into_owned())
+                Heard::Text(String::from_utf8_lossy(&message.data).into_owned())
             }
+            Some(DataChannelEvent::OnMessage(message)) => Heard::Binary(message.data.freeze()),
             Some(DataChannelEvent::OnClose) | None => {
                 let _ = heard.send(Heard::Closed).await;
                 return;
             }
             Some(_) => continue,
         };
-        // Small control messages; what does not fit is not worth stalling the connection for.
+        // What does not fit is not worth stalling the connection for.
         let _ = heard.try_send(message);
     }
 }
 
-/// What both transports carry, and the answer to it.
-fn on_common(shared: &Shared, message: &Message<'_>) -> Option<String> {
-    match message {
-        Message::Ping(t) => {
-            let t = t.map_or("null", |t| t.get());
-            let now = unix_ms();
-            Some(format!(r#"{{"type":"pong","t":{t},"server_time":{now},"client_time":{now}}}"#))
+/// A direct connection to a room mate.
+struct Mate {
+    session: Option<Arc<Session>>,
+    /// We came into the room after it, so the offer is ours to make.
+    offering: bool,
+    retry: Option<Instant>,
+}
+
+struct Worker {
+    config: ClientConfig,
+    dial: Dial,
+    shared: Arc<Shared>,
+    hub: Option<Arc<Hub>>,
+    cancel: CancellationToken,
+    ws: Option<Ws>,
+    dialling: Option<mpsc::Receiver<Result<Ws, ClientError>>>,
+    ws_retry: Backoff,
+    ws_error: Option<ClientError>,
+    rtc: Option<Rtc>,
+    rtc_retry: Backoff,
+    /// What was received lands here.
+    session: Option<Arc<Session>>,
+    mates: HashMap<Arc<str>, Mate>,
+    connection_id: Option<Arc<str>>,
+    servers: IceConfig,
+    compact: bool,
+    decoders: (Decoder, Decoder),
+    encoder: facelink1::Encoder,
+    text: String,
+    bytes: Vec<u8>,
+    address: Option<IpAddr>,
+    address_at: Instant,
+    /// The transport that frames left by last.
+    lane: Option<SourceKind>,
+}
+
+async fn recv<T>(receiver: Option<&mut mpsc::Receiver<T>>) -> Option<T> {
+    match receiver {
+        Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn recv_unbounded<T>(receiver: Option<&mut mpsc::UnboundedReceiver<T>>) -> Option<T> {
+    match receiver {
+        Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+enum Event {
+    Cancelled,
+    Dialled(Result<Ws, ClientError>),
+    Ws(WsEvent),
+    Rtc(Option<PeerEvent>),
+    Heard(Heard),
+    Frame,
+    Tick,
+}
+
+impl Worker {
+    fn new(
+        config: ClientConfig,
+        dial: Dial,
+        shared: Arc<Shared>,
+        hub: Option<Arc<Hub>>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let now = Instant::now();
+        let mut ws_retry = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+        ws_retry.now(now);
+        Self {
+            servers: config.ice.clone(),
+            address: outward_address(),
+            config,
+            dial,
+            shared,
+            hub,
+            cancel,
+            ws: None,
+            dialling: None,
+            ws_retry,
+            ws_error: None,
+            rtc: None,
+            rtc_retry: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+            session: None,
+            mates: HashMap::new(),
+            connection_id: None,
+            compact: false,
+            decoders: <_>::default(),
+            encoder: facelink1::Encoder::new(),
+            text: String::new(),
+            bytes: Vec::new(),
+            address_at: now,
+            lane: None,
         }
-        Message::SetRate(fps) if fps.is_finite() && *fps > 0.0 => {
-            *shared.target_fps.lock() = *fps;
-            None
+    }
+
+    async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let can_send = self.can_send();
+            let (rtc_events, rtc_heard) = match &mut self.rtc {
+                Some(rtc) => (Some(&mut rtc.events), Some(&mut rtc.heard)),
+                None => (None, None),
+            };
+            let event = tokio::select! {
+                () = self.cancel.cancelled() => Event::Cancelled,
+                Some(dialled) = recv(self.dialling.as_mut()) => Event::Dialled(dialled),
+                Some(event) = recv(self.ws.as_mut().map(|ws| &mut ws.events)) => Event::Ws(event),
+                event = recv_unbounded(rtc_events) => Event::Rtc(event),
+                Some(heard) = recv(rtc_heard) => Event::Heard(heard),
+                () = self.shared.wake.notified(), if can_send => Event::Frame,
+                _ = tick.tick() => Event::Tick,
+            };
+            let now = Instant::now();
+            match event {
+                Event::Cancelled => {
+                    self.close().await;
+                    return;
+                }
+                Event::Dialled(dialled) => self.on_dialled(dialled, now),
+                Event::Ws(event) => self.on_ws(event, now).await,
+                Event::Rtc(event) => self.on_rtc(event, now).await,
+                Event::Heard(heard) => self.on_heard(heard, now).await,
+                Event::Frame => self.flush(now).await,
+                Event::Tick => self.on_tick(now).await,
+            }
+            if let ClientState::Refused(_) = *self.shared.state.lock() {
+                break;
+            }
+            self.report(now);
         }
-        Message::Error(error) => {
-            tracing::warn!(code = error.code, message = error.message, "the endpoint refused a message");
-            None
+        self.close().await;
+    }
+
+    async fn close(&mut self) {
+        // A frame that was handed over just before is not held back.
+        if self.can_send() {
+            self.flush(Instant::now()).await;
         }
-        _ => None,
+        if let Some(ws) = self.ws.take() {
+            ws.say_goodbye();
+        }
+        if let Some(rtc) = self.rtc.take() {
+            rtc.peer.close().await;
+        }
+        let now = Instant::now();
+        for session in self.mates.drain().filter_map(|(_, mate)| mate.session).chain(self.session.take()) {
+            session.end_peer();
+            session.hub.disconnect(session.key, "closed by this side", true, now);
+        }
+    }
+
+    fn ws_ready(&self) -> bool {
+        self.ws.as_ref().is_some_and(|ws| ws.welcomed)
+    }
+
+    fn can_send(&self) -> bool {
+        self.ws_ready() || self.rtc.as_ref().is_some_and(Rtc::is_proven) || self.directs() > 0
+    }
+
+    /// Room mates with a direct connection.
+    fn directs(&self) -> usize {
+        self.mates.values().filter(|mate| mate.session.as_ref().is_some_and(|s| s.channel_is_open())).count()
+    }
+
+    fn way(&self) -> Way {
+        let bind =
+            self.config.bind.unwrap_or(if self.dial.local { [127, 0, 0, 1].into() } else { [0, 0, 0, 0].into() });
+        let mut ice = self.servers.clone();
+        if let Some(provider) = &ice.provider {
+            ice.servers.extend((provider.0)());
+        }
+        Way { bind, ice }
+    }
+
+    fn report(&mut self, now: Instant) {
+        let rtc = self.rtc.as_ref().filter(|rtc| rtc.is_proven());
+        let ready = self.ws_ready();
+        let kind = match rtc {
+            Some(rtc) if !ready || !(rtc.beat.is_suspect(now) || rtc.broken) => Some(SourceKind::WebRtc),
+            _ if ready => Some(SourceKind::WebSocket),
+            _ => None,
+        };
+        let direct = self.directs();
+        let mut figures = self.shared.figures.lock();
+        if let (Some(kind), true) = (kind, self.lane != kind) {
+            figures.moves += u64::from(self.lane.is_some());
+            tracing::info!(url = self.config.url, transport = %kind, "frames move");
+            self.lane = Some(kind);
+        }
+        figures.rtt_ms = match kind {
+            Some(SourceKind::WebRtc) => rtc.and_then(|rtc| rtc.beat.rtt_ms()),
+            _ => self.ws.as_ref().and_then(|ws| ws.beat.lock().rtt_ms()),
+        };
+        (figures.room_mates, figures.direct) = (self.mates.len(), direct);
+        drop(figures);
+        let told = self.mates.values().filter_map(|mate| mate.session.as_ref()?.told_fps()).reduce(f32::min);
+        if let Some(told) = told {
+            *self.shared.target_fps.lock() = told;
+        }
+        self.shared.set_state(match (kind, &self.ws_error) {
+            (Some(kind), _) => ClientState::Connected(kind),
+            (None, Some(error)) if self.dialling.is_none() && self.ws.is_none() => ClientState::Waiting(error.clone()),
+            _ => ClientState::Connecting,
+        });
+    }
+
+    fn on_dialled(&mut self, dialled: Result<Ws, ClientError>, now: Instant) {
+        self.dialling = None;
+        match dialled {
+            Ok(ws) => {
+                let hello = json!({
+                    "type": "hello",
+                    "subject": self.config.subject,
+                    "token": self.config.token,
+                    "binary": "facelink1",
+                    "client": self.config.client,
+                    "resume": self.connection_id,
+                });
+                ws.out.text(hello.to_string());
+                self.ws = Some(ws);
+            }
+            Err(error @ ClientError::Unauthorised { .. }) => self.shared.set_state(ClientState::Refused(error)),
+            Err(error) => {
+                tracing::debug!(%error, "not connected");
+                self.ws_error = Some(error);
+                self.ws_retry.again(now);
+            }
+        }
+    }
+
+    fn lose_ws(&mut self, reason: &str, now: Instant) {
+        let Some(ws) = self.ws.take() else { return };
+        tracing::info!(url = self.config.url, reason, "the WebSocket is lost");
+        self.ws_error = Some(ClientError::Connect { url: self.config.url.clone(), reason: reason.to_owned() });
+        if let Some(session) = &self.session {
+            session.detach_ws(&ws.out);
+        }
+        if now.saturating_duration_since(ws.opened) > STABLE {
+            self.ws_retry.failures = 0;
+        }
+        self.ws_retry.again(now);
+        self.end_session_if_deaf(reason, now);
+    }
+
+    /// With both transports gone, what was received from the endpoint waits for it no longer than any broken source.
+    fn end_session_if_deaf(&mut self, reason: &str, now: Instant) {
+        if self.ws.is_none()
+            && self.rtc.is_none()
+            && let Some(session) = self.session.take()
+        {
+            session.hub.disconnect(session.key, reason, false, now);
+        }
+    }
+
+    async fn on_ws(&mut self, event: WsEvent, now: Instant) {
+        match event {
+            WsEvent::Text(text) => self.on_text(Lane::WebSocket, &text, now).await,
+            WsEvent::Binary(bytes) => self.on_binary(Lane::WebSocket, &bytes, now),
+            WsEvent::Pong(rtt) => {
+                if let Some(ws) = &self.ws {
+                    ws.beat.lock().answered(rtt, now);
+                }
+                if let Some(session) = &self.session {
+                    session.record_rtt(Lane::WebSocket, rtt, now);
+                }
+            }
+            WsEvent::Closed { code: Some(CLOSE_UNAUTHORISED), .. } => {
+                let error = ClientError::Unauthorised { url: self.config.url.clone() };
+                self.shared.set_state(ClientState::Refused(error));
+            }
+            WsEvent::Closed { reason, .. } => self.lose_ws(&reason, now),
+        }
+    }
+
+    async fn on_text(&mut self, lane: Lane, text: &str, now: Instant) {
+        let mut decoder = std::mem::take(match lane {
+            Lane::WebSocket => &mut self.decoders.0,
+            Lane::DataChannel => &mut self.decoders.1,
+        });
+        match decoder.decode(text) {
+            Ok(message) => self.on_message(&mut decoder, lane, message, now).await,
+            Err(error) => tracing::debug!(%error, "message of the endpoint ignored"),
+        }
+        match lane {
+            Lane::WebSocket => self.decoders.0 = decoder,
+            Lane::DataChannel => self.decoders.1 = decoder,
+        }
+    }
+
+    async fn on_message(&mut self, decoder: &mut Decoder, lane: Lane, message: Message<'_>, now: Instant) {
+        match message {
+            Message::Welcome(welcome) => self.on_welcome(welcome, now).await,
+            Message::Answer(answer) => match answer.peer {
+                Some(mate) => self.mate_command(&mate, PeerCommand::Answer(answer.sdp.into_owned())),
+                None => {
+                    if let Some(rtc) = &mut self.rtc
+                        && let Err(error) = rtc.peer.set_answer(answer.sdp.into_owned()).await
+                    {
+                        tracing::debug!(%error, "answer refused");
+                        self.lose_rtc("the answer was refused", now).await;
+                    }
+                }
+            },
+            Message::IceCandidate(trickle) => match (trickle.peer, trickle.candidate) {
+                (Some(mate), candidate) => self.mate_command(&mate, PeerCommand::Candidate(candidate)),
+                (None, Some(candidate)) => {
+                    if let Some(rtc) = &mut self.rtc {
+                        rtc.peer.add_candidate(candidate).await;
+                    }
+                }
+                (None, None) => {}
+            },
+            Message::Offer(offer) => {
+                if let Some(mate) = offer.peer {
+                    self.on_mate_offer(&mate, offer.sdp.into_owned(), now).await;
+                }
+            }
+            Message::Peers(peers) => {
+                let present: Vec<Arc<str>> = peers.iter().map(|peer| (&**peer).into()).collect();
+                self.mates.retain(|id, mate| present.contains(id) || mate.session.is_some());
+                for peer in present {
+                    let mate = self.mates.entry(peer).or_insert(Mate { session: None, offering: true, retry: None });
+                    if mate.session.is_none() {
+                        (mate.offering, mate.retry) = (true, Some(now));
+                    }
+                }
+            }
+            Message::PeerJoined(peer) => {
+                self.mates.entry((&*peer).into()).or_insert(Mate { session: None, offering: false, retry: None });
+            }
+            Message::PeerLeft(peer) => {
+                // A direct connection that still stands ends by itself.
+                if self
+                    .mates
+                    .get(&*peer)
+                    .is_some_and(|mate| !mate.session.as_ref().is_some_and(|s| s.channel_is_open()))
+                {
+                    self.drop_mate(&peer, now);
+                }
+            }
+            Message::Ping(t) => {
+                let t = t.map_or("null", |t| t.get());
+                let t = if t.len() <= 64 { t } else { "null" };
+                let unix = unix_ms();
+                let pong = format!(r#"{{"type":"pong","t":{t},"server_time":{unix},"client_time":{unix}}}"#);
+                self.reply(lane, pong).await;
+            }
+            Message::SetRate(fps) if fps.is_finite() && fps > 0.0 => *self.shared.target_fps.lock() = fps,
+            Message::Error(error) => {
+                tracing::warn!(code = error.code, message = error.message, "the endpoint refused a message");
+            }
+            message => {
+                if let Message::Pong(pong) = &message
+                    && lane == Lane::DataChannel
+                    && let (Some(rtc), Some(sent)) = (&mut self.rtc, pong.t)
+                {
+                    let rtt = Duration::try_from_secs_f64((unix_ms() - sent) / 1000.0).unwrap_or_default();
+                    let proven = rtc.is_proven();
+                    rtc.beat.answered(rtt, now);
+                    rtc.broken = false;
+                    if !proven && rtc.is_proven() {
+                        tracing::debug!(open_ms = rtc.started.elapsed().as_millis() as u64, "the data channel answers");
+                    }
+                    if rtc.restarting.take().is_some() {
+                        tracing::info!("the ICE restart brought the data channel back");
+                    }
+                }
+                let Some(session) = self.session.clone() else { return };
+                for action in session.on_decoded(decoder, lane, message, now) {
+                    if let Action::Reply(text) = action {
+                        self.reply(lane, text).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_binary(&mut self, lane: Lane, bytes: &[u8], now: Instant) {
+        if let Some(session) = &self.session {
+            // A complaint about a frame is for the figures alone: the endpoint could do nothing with it.
+            drop(session.on_binary(lane, bytes, now));
+        }
+    }
+
+    async fn reply(&mut self, lane: Lane, text: String) {
+        match lane {
+            Lane::WebSocket => {
+                if let Some(ws) = &self.ws {
+                    ws.out.text(text);
+                }
+            }
+            Lane::DataChannel => {
+                if let Some(rtc) = &self.rtc {
+                    let _ = rtc.peer.channel.try_send_text(&text).await;
+                }
+            }
+        }
+    }
+
+    async fn on_welcome(&mut self, welcome: Welcome, now: Instant) {
+        let Some(ws) = &mut self.ws else { return };
+        ws.welcomed = true;
+        self.ws_error = None;
+        let out = ws.out.clone();
+        let remote = ws.remote;
+        let id: Arc<str> = welcome.connection_id.into();
+        let came_back = self.connection_id.replace(id.clone()).is_some();
+        self.compact = welcome.binary.as_deref() == Some("facelink1");
+        self.servers.servers = self.config.ice.servers.iter().cloned().chain(welcome.ice_servers).collect();
+        {
+            let mut figures = self.shared.figures.lock();
+            figures.connection_id = Some(id);
+            figures.reconnects += u64::from(came_back);
+        }
+        if self.rtc.is_some() && !welcome.resumed {
+            // That channel belongs to a connection that the endpoint no longer knows.
+            self.lose_rtc("the endpoint has forgotten the connection", now).await;
+        }
+        if let Some(hub) = &self.hub {
+            if self.session.is_none() {
+                self.session = outgoing_session(hub, SourceKind::WebSocket, Role::Outbound, remote, now);
+            }
+            if let Some(session) = &self.session {
+                session.attach_ws(out.clone(), remote);
+                if self.config.receive {
+                    out.text(subscribe_json(None));
+                }
+                if let Some(room) = &self.config.room {
+                    out.text(json!({"type": "join", "room": room}).to_string());
+                }
+            }
+        }
+        // In a room, frames go to the others directly; the endpoint only stands in.
+        if self.config.webrtc && self.config.room.is_none() {
+            match &mut self.rtc {
+                None => self.rtc_retry.now(now),
+                Some(rtc) if rtc.broken || rtc.beat.is_suspect(now) => self.mend_rtc(now).await,
+                Some(_) => {}
+            }
+        }
+        // A frame may have been waiting for this.
+        self.shared.wake.notify_one();
+    }
+
+    async fn on_rtc(&mut self, event: Option<PeerEvent>, now: Instant) {
+        match event {
+            Some(PeerEvent::Candidate(candidate)) => {
+                self.signal(json!({"type": "ice_candidate", "candidate": candidate}).to_string());
+            }
+            Some(PeerEvent::Gathered) => self.signal(json!({"type": "ice_candidate", "candidate": null}).to_string()),
+            Some(PeerEvent::State(state)) => {
+                tracing::debug!(?state, "WebRTC");
+                match state {
+                    RTCPeerConnectionState::Closed => self.lose_rtc("it closed", now).await,
+                    RTCPeerConnectionState::Failed | RTCPeerConnectionState::Disconnected => {
+                        if let Some(rtc) = &mut self.rtc {
+                            rtc.broken = true;
+                        }
+                        self.mend_rtc(now).await;
+                    }
+                    _ => {}
+                }
+            }
+            Some(PeerEvent::Channel(_)) => {}
+            None => self.lose_rtc("its driver ended", now).await,
+        }
+    }
+
+    fn signal(&self, text: String) {
+        if let Some(ws) = &self.ws {
+            ws.out.text(text);
+        }
+    }
+
+    async fn on_heard(&mut self, heard: Heard, now: Instant) {
+        match heard {
+            Heard::Open => {
+                if let Some(rtc) = &mut self.rtc {
+                    rtc.open = true;
+                    rtc.ping(now).await;
+                }
+            }
+            Heard::Text(text) => self.on_text(Lane::DataChannel, &text, now).await,
+            Heard::Binary(bytes) => self.on_binary(Lane::DataChannel, &bytes, now),
+            Heard::Closed => self.lose_rtc("the channel closed", now).await,
+        }
+    }
+
+    async fn lose_rtc(&mut self, reason: &str, now: Instant) {
+        let Some(rtc) = self.rtc.take() else { return };
+        tracing::info!(url = self.config.url, reason, "the data channel is lost");
+        if rtc.is_proven() && now.saturating_duration_since(rtc.started) > STABLE {
+            self.rtc_retry.failures = 0;
+        }
+        self.rtc_retry.again(now);
+        // Closing waits for the driver, and frames do not wait for that.
+        tokio::spawn(rtc.peer.close());
+        self.end_session_if_deaf(reason, now);
+        self.shared.wake.notify_one();
+    }
+
+    /// The way is broken: ICE looks for another one, where there is somebody to tell. On another network the sockets are
+    /// useless too, and a new connection is the quicker way.
+    async fn mend_rtc(&mut self, now: Instant) {
+        let ready = self.ws_ready();
+        let Some(rtc) = &mut self.rtc else { return };
+        if rtc.restarting.is_some() || !ready {
+            return;
+        }
+        if !rtc.open || rtc.address != outward_address() {
+            self.lose_rtc("the network has changed", now).await;
+            return;
+        }
+        match rtc.peer.restart().await {
+            Ok(offer) => {
+                tracing::info!("ICE restart");
+                rtc.restarting = Some(now);
+                self.signal(json!({"type": "offer", "sdp": offer}).to_string());
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no ICE restart");
+                self.lose_rtc("it could not be restarted", now).await;
+            }
+        }
+    }
+
+    async fn on_tick(&mut self, now: Instant) {
+        self.watch_address(now).await;
+        self.watch_ws(now);
+        self.watch_rtc(now).await;
+        self.watch_mates(now).await;
+    }
+
+    async fn watch_address(&mut self, now: Instant) {
+        if self.dial.local || now.saturating_duration_since(self.address_at) < ADDRESS_INTERVAL {
+            return;
+        }
+        self.address_at = now;
+        let address = outward_address();
+        if address.is_none() || address == self.address {
+            return;
+        }
+        if self.address.replace(address.unwrap_or([0, 0, 0, 0].into())).is_some() {
+            // Sockets of the old network would only hang.
+            self.lose_ws("this machine has changed networks", now);
+            self.ws_retry.now(now);
+            if let Some(rtc) = &mut self.rtc {
+                rtc.broken = true;
+            }
+        }
+    }
+
+    fn watch_ws(&mut self, now: Instant) {
+        if self.ws.is_none() && self.dialling.is_none() && self.ws_retry.take_due(now) {
+            self.dialling = Some(socket_out::dial(&self.config, &self.dial));
+        }
+        let Some(ws) = &mut self.ws else { return };
+        if !ws.welcomed && now.saturating_duration_since(ws.opened) > WELCOME_LIMIT {
+            self.lose_ws("no welcome in time: is this a FaceLink endpoint?", now);
+            return;
+        }
+        let mut beat = ws.beat.lock();
+        let silence = beat.silence(now);
+        let busy = ws.last_frame.is_some_and(|last| now.saturating_duration_since(last) < BUSY);
+        if beat.is_due(if busy { PING_BUSY } else { PING_IDLE }, now) {
+            beat.sent(now);
+            ws.out.control(Outgoing::Ping(ws.clock(now)));
+        }
+        drop(beat);
+        if silence > DEAD_AFTER {
+            self.lose_ws("the endpoint does not answer", now);
+        }
+    }
+
+    async fn watch_rtc(&mut self, now: Instant) {
+        let ready = self.ws_ready();
+        if self.rtc.is_none() && ready && self.config.room.is_none() && self.rtc_retry.take_due(now) {
+            match Rtc::open(&self.way()).await {
+                Ok((rtc, offer)) => {
+                    self.rtc = Some(rtc);
+                    self.signal(json!({"type": "offer", "sdp": offer}).to_string());
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "no WebRTC");
+                    self.rtc_retry.again(now);
+                }
+            }
+        }
+        let Some(rtc) = &mut self.rtc else { return };
+        if !rtc.open {
+            if now.saturating_duration_since(rtc.started) > OPEN_LIMIT {
+                self.lose_rtc("it did not open", now).await;
+            }
+            return;
+        }
+        let busy = rtc.last_frame.is_some_and(|last| now.saturating_duration_since(last) < BUSY);
+        let unsettled = rtc.beat.silence(now) > Duration::ZERO || !rtc.is_proven();
+        if rtc.beat.is_due(if busy || unsettled { PING_BUSY } else { PING_IDLE }, now) {
+            rtc.ping(now).await;
+        }
+        let silent = rtc.beat.silence(now) > DEAD_AFTER;
+        let restart_failed = rtc.restarting.is_some_and(|since| now.saturating_duration_since(since) > RESTART_LIMIT);
+        if restart_failed {
+            self.lose_rtc("the ICE restart brought nothing", now).await;
+        } else if silent && ready {
+            self.mend_rtc(now).await;
+        } else if silent && !ready && rtc.beat.silence(now) > DEAD_AFTER * 5 {
+            self.lose_rtc("it is silent", now).await;
+        }
+    }
+
+    fn mate_command(&mut self, mate: &str, command: PeerCommand) {
+        if let Some(session) = self.mates.get(mate).and_then(|mate| mate.session.as_ref()) {
+            session.peer_command(command);
+        }
+    }
+
+    fn drop_mate(&mut self, id: &str, now: Instant) {
+        if let Some(session) = self.mates.remove(id).and_then(|mate| mate.session) {
+            session.end_peer();
+            session.hub.disconnect(session.key, "it left the room", true, now);
+        }
+    }
+
+    fn mate_session(&self, now: Instant) -> Option<(Arc<Session>, Arc<Hub>)> {
+        let hub = self.hub.clone()?;
+        Some((outgoing_session(&hub, SourceKind::WebRtc, Role::Peer, None, now)?, hub))
+    }
+
+    async fn on_mate_offer(&mut self, id: &str, offer: String, now: Instant) {
+        if self.config.room.is_none() {
+            return;
+        }
+        self.drop_mate(id, now);
+        let (Some((session, hub)), Some(ws)) = (self.mate_session(now), &self.ws) else { return };
+        let signal = Signal::Relay(ws.out.clone(), id.into());
+        match peer::accept(&session, offer, signal, self.cancel.child_token(), &self.way()).await {
+            Ok(answer) => {
+                self.signal(json!({"type": "answer", "sdp": answer, "to": id}).to_string());
+                self.mates.insert(id.into(), Mate { session: Some(session), offering: false, retry: None });
+            }
+            Err(error) => {
+                tracing::debug!(%error, mate = id, "offer refused");
+                hub.disconnect(session.key, "its offer was refused", true, now);
+                self.mates.insert(id.into(), Mate { session: None, offering: false, retry: None });
+            }
+        }
+    }
+
+    async fn watch_mates(&mut self, now: Instant) {
+        let mut due = Vec::new();
+        for (id, mate) in &mut self.mates {
+            if mate.session.as_ref().is_some_and(|session| session.ended.is_cancelled()) {
+                mate.session = None;
+                mate.retry = mate.offering.then(|| now + MATE_DELAY);
+            }
+            if mate.session.is_none() && mate.retry.is_some_and(|retry| retry <= now) {
+                mate.retry = None;
+                due.push(id.clone());
+            }
+        }
+        if !self.config.webrtc || !self.ws_ready() {
+            return;
+        }
+        for id in due {
+            let (Some((session, hub)), Some(ws)) = (self.mate_session(now), &self.ws) else { return };
+            let signal = Signal::Relay(ws.out.clone(), id.clone());
+            match peer::offer(&session, signal, self.cancel.child_token(), &self.way()).await {
+                Ok(offer) => {
+                    self.signal(json!({"type": "offer", "sdp": offer, "to": &*id}).to_string());
+                    self.mates.insert(id, Mate { session: Some(session), offering: true, retry: None });
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "no direct connection");
+                    hub.disconnect(session.key, "no connection could be made", true, now);
+                    if let Some(mate) = self.mates.get_mut(&id) {
+                        mate.retry = Some(now + MATE_DELAY);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn flush(&mut self, now: Instant) {
+        let faces = std::mem::take(&mut *self.shared.slot.lock());
+        for (name, frame) in faces {
+            let sent = self.send_face(name.as_deref(), &frame, now).await;
+            if sent { &self.shared.sent } else { &self.shared.dropped }.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn send_face(&mut self, name: Option<&str>, frame: &FaceFrame, now: Instant) -> bool {
+        let mut sent = self.send_to_mates(name, frame);
+        // Whoever cannot be reached directly gets it by the endpoint.
+        if self.config.room.is_some() && !self.mates.is_empty() && self.directs() == self.mates.len() {
+            return sent;
+        }
+        let Some(data) = self.encode(name, frame) else { return sent };
+        let ready = self.ws_ready();
+        let mut by_ws = ready;
+        if let Some(rtc) = self.rtc.as_mut().filter(|rtc| rtc.is_proven()) {
+            let doubtful = rtc.broken || rtc.beat.is_suspect(now);
+            // A frame that can be told from its double goes both ways while one of them is in doubt.
+            if !doubtful || self.compact || !ready {
+                let bytes = match &data {
+                    Outgoing::Text(text) => FrameData::Text(text),
+                    Outgoing::Binary(bytes) => FrameData::Binary(bytes),
+                    Outgoing::Ping(_) | Outgoing::Close(..) => return sent,
+                };
+                let went = send_frame(&rtc.peer.channel, bytes).await.0;
+                rtc.last_frame = Some(now);
+                sent |= went;
+                by_ws &= doubtful || !went;
+                if by_ws {
+                    self.shared.hedged.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        if by_ws && let Some(ws) = &mut self.ws {
+            ws.last_frame = Some(now);
+            sent |= ws.out.frame(face_key(name.unwrap_or_default()), data);
+        }
+        sent
+    }
+
+    fn send_to_mates(&mut self, name: Option<&str>, frame: &FaceFrame) -> bool {
+        if self.mates.is_empty() {
+            return false;
+        }
+        let name = name.or(self.config.subject.as_deref()).unwrap_or_default();
+        let Some(bytes) = subscribe::encode(&mut self.encoder, &mut self.bytes, name, frame) else { return false };
+        let mut sent = false;
+        for session in self.mates.values().filter_map(|mate| mate.session.as_ref()) {
+            if session.channel_is_open() {
+                session.send_frame(face_key(name), Outgoing::Binary(bytes.clone()));
+                sent = true;
+            }
+        }
+        sent
+    }
+
+    /// One frame as it goes to the endpoint: one small datagram.
+    fn encode(&mut self, name: Option<&str>, frame: &FaceFrame) -> Option<Outgoing> {
+        if self.compact {
+            let encoded = subscribe::encode(&mut self.encoder, &mut self.bytes, name.unwrap_or_default(), frame);
+            if encoded.is_some() {
+                return encoded.map(Outgoing::Binary);
+            }
+        }
+        if name.is_none() && frame.tracked && frame.is_complete() && frame.channels.is_empty() && !self.compact {
+            self.bytes.clear();
+            float32::encode_61(frame, &mut self.bytes);
+            return Some(Outgoing::Binary(Bytes::copy_from_slice(&self.bytes)));
+        }
+        write_arkit_data(&mut self.text, frame, name, Some(unix_ms()));
+        Some(Outgoing::Text(self.text.clone()))
+    }
+}
+
+/// Tells the faces of one connection apart in its outbox.
+fn face_key(name: &str) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A connection of the hub for what an endpoint or a room mate sends us.
+fn outgoing_session(
+    hub: &Arc<Hub>,
+    kind: SourceKind,
+    role: Role,
+    address: Option<SocketAddr>,
+    now: Instant,
+) -> Option<Arc<Session>> {
+    let id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+    let counters = Arc::new(Counters::default());
+    let key = hub.connect(kind, id.clone(), address, counters.clone(), now)?;
+    Some(Session::new(hub, key, id, address, counters, role, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_with_a_share_of_chance_and_end_somewhere() {
+        let start = Instant::now();
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+        backoff.now(start);
+        assert!(backoff.take_due(start) && !backoff.take_due(start));
+        let mut longest = Duration::ZERO;
+        for failure in 0..12 {
+            backoff.again(start);
+            let delay = backoff.at.expect("set").duration_since(start);
+            if failure == 0 {
+                assert!(delay <= Duration::from_millis(94), "the first one comes nearly at once: {delay:?}");
+            }
+            longest = longest.max(delay);
+        }
+        assert!((Duration::from_secs(5)..=Duration::from_secs(15)).contains(&longest), "{longest:?}");
     }
 }

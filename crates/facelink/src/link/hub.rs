@@ -1,7 +1,7 @@
 //! Where all connections meet: the table of subjects, their figures, and the way to the engine.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::SocketAddr,
     sync::{
         Arc,
@@ -16,24 +16,29 @@ use tokio::sync::broadcast;
 
 use super::{
     EndpointConfig, EndpointStats, LinkEvent, LostReason, SourceKind, SubjectFrame, SubjectId, SubjectStats,
-    session::Session,
+    peer::Way,
+    session::{Resumed, Session},
 };
 use crate::{
     frame::FaceFrame,
     subject::SubjectState,
     timing::{Average, GuideLaw, JitterMeter, LinkReport, RateController, RateMeter},
-    wire::json::VisemeMessage,
+    wire::json::{IceServer, VisemeMessage},
 };
 
 /// Frames that wait for the engine; about two seconds of eight faces.
 const FRAME_QUEUE: usize = 1024;
 const EVENT_QUEUE: usize = 4096;
-/// A subject whose connection closed is kept this long, for the connection to come back.
-const DISCONNECT_GRACE: Duration = Duration::from_secs(1);
+/// A subject whose sender said goodbye is kept this long, for another one to take it up.
+const GOODBYE_GRACE: Duration = Duration::from_secs(1);
 /// Without a frame for this long a face counts as not tracked.
 const SILENT: Duration = Duration::from_secs(1);
 /// A newer connection takes a subject over at once; an older one only when the newer has been silent for this long.
 const TAKE_BACK: Duration = Duration::from_secs(1);
+/// Ended connections that a client may come back to.
+const MOST_REMEMBERED: usize = 256;
+/// For how long.
+const REMEMBERED_FOR: Duration = Duration::from_secs(120);
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
 /// A new sender's first figures tell of its start, not of its link.
 const RATE_WARM_UP: Duration = Duration::from_secs(2);
@@ -61,7 +66,7 @@ impl Counters {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Connection {
     pub id: Arc<str>,
     pub kind: SourceKind,
@@ -69,7 +74,25 @@ pub(super) struct Connection {
     pub counters: Arc<Counters>,
     /// `None` for a UDP source, which cannot be answered.
     pub session: Option<Arc<Session>>,
+    room: Option<Arc<str>>,
     last_seen: Instant,
+}
+
+/// A connection that has ended.
+#[derive(Debug)]
+struct Remembered {
+    id: Arc<str>,
+    subject: Arc<str>,
+    until: Instant,
+}
+
+/// Why a room cannot be joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RoomError {
+    #[error("this endpoint keeps no rooms; see `signalling`")]
+    Off,
+    #[error("field `room`: there are already as many peers in it as this endpoint takes")]
+    Full,
 }
 
 /// What a connection hands in for one subject.
@@ -81,6 +104,22 @@ pub(super) struct Update<'a> {
     pub unix_ms: Option<f64>,
     pub latency_ms: Option<f32>,
     pub viseme: Option<VisemeMessage>,
+}
+
+/// What subscribers hear of.
+#[derive(Clone, Debug)]
+pub(super) enum Published {
+    /// A frame, and the connection that it came by.
+    Frame(Arc<SubjectFrame>, Option<ConnectionKey>),
+    /// A subject has gone.
+    Lost(Arc<str>),
+}
+
+fn tell_room(mates: &[Connection], kind: &str, id: &str) {
+    let message = serde_json::json!({"type": kind, "peer": id}).to_string();
+    for session in mates.iter().filter_map(|mate| mate.session.as_ref()) {
+        session.send_signal(message.clone());
+    }
 }
 
 /// Why a frame was not taken.
@@ -102,6 +141,10 @@ struct Subject {
     name: Arc<str>,
     owner: ConnectionKey,
     owner_gone: Option<Instant>,
+    /// How long it is kept without a sender.
+    grace: Duration,
+    /// Our own: it goes out to subscribers, and not to our engine.
+    local: bool,
     kind: SourceKind,
     address: Option<SocketAddr>,
     connection_id: Arc<str>,
@@ -168,6 +211,9 @@ struct Table {
     next_subject: u64,
     last_rate: Option<Instant>,
     adaptive: Adaptive,
+    remembered: VecDeque<Remembered>,
+    /// Connection by which our own faces go out.
+    local: Option<ConnectionKey>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -188,9 +234,10 @@ pub(super) struct Hub {
     pub config: EndpointConfig,
     pub started: Instant,
     table: Mutex<Table>,
+    ice_servers: Mutex<Vec<IceServer>>,
     frames: (Sender<SubjectFrame>, Receiver<SubjectFrame>),
     events: (Sender<LinkEvent>, Receiver<LinkEvent>),
-    publish: broadcast::Sender<Arc<SubjectFrame>>,
+    publish: broadcast::Sender<Published>,
     /// Refused before any connection stood: bad datagrams, wrong tokens, forbidden origins.
     pub refused: AtomicU64,
     pub ignored: AtomicU64,
@@ -201,6 +248,7 @@ impl Hub {
     pub fn new(config: EndpointConfig, now: Instant) -> Self {
         let adaptive = Adaptive { enabled: config.adaptive_fps, min_fps: config.min_fps, max_fps: config.max_fps };
         Self {
+            ice_servers: Mutex::new(config.ice.servers.clone()),
             config,
             started: now,
             table: Mutex::new(Table { adaptive, ..Table::default() }),
@@ -221,7 +269,7 @@ impl Hub {
         &self.events.1
     }
 
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<SubjectFrame>> {
+    pub fn subscribe(&self) -> broadcast::Receiver<Published> {
         self.publish.subscribe()
     }
 
@@ -241,7 +289,8 @@ impl Hub {
             }
             table.next_connection += 1;
             let key = table.next_connection;
-            let connection = Connection { id: id.clone(), kind, address, counters, session: None, last_seen: now };
+            let connection =
+                Connection { id: id.clone(), kind, address, counters, session: None, room: None, last_seen: now };
             table.connections.insert(key, connection);
             key
         };
@@ -261,15 +310,120 @@ impl Hub {
         }
     }
 
-    pub fn disconnect(&self, key: ConnectionKey, reason: &str, now: Instant) {
+    /// The client of a connection has come back from another address.
+    pub fn set_address(&self, key: ConnectionKey, address: Option<SocketAddr>) {
+        let mut guard = self.table.lock();
+        let table = &mut *guard;
+        if let Some(connection) = table.connections.get_mut(&key) {
+            connection.address = address.or(connection.address);
+            for subject in table.subjects.values_mut().filter(|subject| subject.owner == key) {
+                subject.address = connection.address;
+            }
+        }
+    }
+
+    /// STUN and TURN servers as they are now, with those of the provider.
+    pub fn ice_servers(&self) -> Vec<IceServer> {
+        let mut servers = self.ice_servers.lock().clone();
+        if let Some(provider) = &self.config.ice.provider {
+            servers.extend((provider.0)());
+        }
+        servers
+    }
+
+    /// Changes the STUN and TURN servers; connections that stand take them up too.
+    pub fn set_ice_servers(&self, servers: Vec<IceServer>) {
+        *self.ice_servers.lock() = servers;
+        let sessions: Vec<_> = self.table.lock().connections.values().filter_map(|c| c.session.clone()).collect();
+        for session in sessions {
+            session.peer_command(super::peer::PeerCommand::IceServers(self.ice_servers()));
+        }
+    }
+
+    /// How WebRTC connections are made now.
+    pub fn way(&self) -> Way {
+        let ice = super::IceConfig { servers: self.ice_servers(), ..self.config.ice.clone() };
+        Way { bind: self.config.bind, ice }
+    }
+
+    /// The connection of this id, for its client to come back to.
+    pub fn resume(&self, id: &str) -> Option<Resumed> {
+        let table = self.table.lock();
+        let live = table.connections.values().find(|connection| *connection.id == *id);
+        if let Some(session) = live.and_then(|connection| connection.session.clone()) {
+            return Some(Resumed::Live(session));
+        }
+        let remembered = table.remembered.iter().rev().find(|remembered| *remembered.id == *id)?;
+        Some(Resumed::Remembered(remembered.subject.clone()))
+    }
+
+    /// Puts a connection into a room, and gives the ids of those who are in it already.
+    pub fn join(&self, key: ConnectionKey, room: &str) -> Result<Vec<Arc<str>>, RoomError> {
+        if !self.config.signalling {
+            return Err(RoomError::Off);
+        }
+        self.leave(key);
+        let (id, mates) = {
+            let mut table = self.table.lock();
+            let mates: Vec<_> =
+                table.connections.values().filter(|c| c.room.as_deref() == Some(room)).cloned().collect();
+            if mates.len() >= self.config.max_room_peers {
+                return Err(RoomError::Full);
+            }
+            let Some(connection) = table.connections.get_mut(&key) else { return Ok(Vec::new()) };
+            connection.room = Some(room.into());
+            (connection.id.clone(), mates)
+        };
+        tell_room(&mates, "peer_joined", &id);
+        Ok(mates.into_iter().map(|mate| mate.id).collect())
+    }
+
+    /// Takes a connection out of its room.
+    pub fn leave(&self, key: ConnectionKey) {
+        let mut table = self.table.lock();
+        let Some(connection) = table.connections.get_mut(&key) else { return };
+        let Some(room) = connection.room.take() else { return };
+        let id = connection.id.clone();
+        let mates: Vec<_> = table.connections.values().filter(|c| c.room.as_ref() == Some(&room)).cloned().collect();
+        drop(table);
+        tell_room(&mates, "peer_left", &id);
+    }
+
+    /// The connection of this id, if it is in the same room.
+    pub fn room_mate(&self, key: ConnectionKey, id: &str) -> Option<Arc<Session>> {
+        let table = self.table.lock();
+        let room = table.connections.get(&key)?.room.as_ref()?;
+        let mate = table.connections.values().find(|c| *c.id == *id && c.room.as_ref() == Some(room))?;
+        mate.session.clone()
+    }
+
+    /// A connection has ended. `goodbye` if its client said so: otherwise it may come back, and its face waits for it.
+    pub fn disconnect(&self, key: ConnectionKey, reason: &str, goodbye: bool, now: Instant) {
+        self.leave(key);
         let removed = {
             let mut table = self.table.lock();
+            let grace = if goodbye { GOODBYE_GRACE } else { self.config.reconnect_grace.max(GOODBYE_GRACE) };
             for subject in table.subjects.values_mut().filter(|subject| subject.owner == key) {
                 subject.owner_gone.get_or_insert(now);
+                subject.grace = grace;
             }
-            table.connections.remove(&key)
+            let removed = table.connections.remove(&key);
+            let session = removed.as_ref().and_then(|connection| connection.session.as_ref());
+            if let Some(session) = session.filter(|_| !goodbye)
+                && let Some(subject) = session.subject()
+            {
+                if table.remembered.len() >= MOST_REMEMBERED {
+                    table.remembered.pop_front();
+                }
+                let until = now + REMEMBERED_FOR;
+                table.remembered.push_back(Remembered { id: session.id.clone(), subject, until });
+            }
+            removed
         };
         if let Some(connection) = removed {
+            if let Some(session) = &connection.session {
+                session.ended.cancel();
+            }
             Counters::add(&self.refused, Counters::get(&connection.counters.refused));
             self.event(LinkEvent::Disconnected { connection_id: connection.id, reason: reason.to_owned() });
         }
@@ -282,6 +436,7 @@ impl Hub {
         let id = table.by_name.get(name);
         if let Some(subject) = id.and_then(|id| table.subjects.get_mut(id)).filter(|subject| subject.owner == key) {
             subject.owner_gone.get_or_insert(now);
+            subject.grace = GOODBYE_GRACE;
         }
     }
 
@@ -333,6 +488,7 @@ impl Hub {
                 let id = SubjectId(table.next_subject);
                 let name: Arc<str> = update.subject.into();
                 let controller = GuideLaw::new(table.adaptive.min_fps, table.adaptive.max_fps);
+                let local = table.local == Some(update.key);
                 table.by_name.insert(name.clone(), id);
                 table.subjects.insert(
                     id,
@@ -341,6 +497,8 @@ impl Hub {
                         name: name.clone(),
                         owner: update.key,
                         owner_gone: None,
+                        grace: GOODBYE_GRACE,
+                        local,
                         kind: update.kind,
                         address: connection.address,
                         connection_id: connection.id.clone(),
@@ -355,8 +513,10 @@ impl Hub {
                         manual_fps: None,
                     },
                 );
-                appeared =
-                    Some(LinkEvent::SubjectAppeared { id, name, source: update.kind, address: connection.address });
+                if !local {
+                    appeared =
+                        Some(LinkEvent::SubjectAppeared { id, name, source: update.kind, address: connection.address });
+                }
                 id
             }
         };
@@ -398,20 +558,50 @@ impl Hub {
         subject.last = now;
         subject.rate.record(now);
 
-        let frame = subject.frame();
+        let (frame, local) = (subject.frame(), subject.local);
         // Sent under the lock, so that the engine sees frames of a subject in their order. Nothing here can block.
         if let Some(event) = appeared {
             self.event(event);
         }
-        self.push(frame);
+        self.push(frame, Some(update.key), local);
         Ok(id)
     }
 
+    /// Takes a face of our own: it goes out to those who have subscribed, and is listed with the others.
+    pub fn publish(&self, name: &str, frame: &FaceFrame, now: Instant) -> Result<(), Refused> {
+        let known = {
+            let table = self.table.lock();
+            table.local.filter(|key| table.connections.contains_key(key))
+        };
+        let key = match known {
+            Some(key) => key,
+            None => {
+                let key = self.connect(SourceKind::Game, "game".into(), None, Arc::default(), now);
+                let key = key.ok_or(Refused::TooManySubjects)?;
+                self.table.lock().local = Some(key);
+                key
+            }
+        };
+        let update = Update {
+            key,
+            kind: SourceKind::Game,
+            subject: name,
+            frame: Some(frame),
+            unix_ms: None,
+            latency_ms: None,
+            viseme: None,
+        };
+        self.ingest(&update, now).map(drop)
+    }
+
     /// Newest wins: a full queue loses its oldest frame.
-    fn push(&self, frame: SubjectFrame) {
+    fn push(&self, frame: SubjectFrame, from: Option<ConnectionKey>, local: bool) {
         if self.publish.receiver_count() > 0 {
             // Fails only when the last subscriber has just left.
-            let _ = self.publish.send(Arc::new(frame.clone()));
+            let _ = self.publish.send(Published::Frame(Arc::new(frame.clone()), from));
+        }
+        if local {
+            return;
         }
         if let Err(TrySendError::Full(frame)) = self.frames.0.try_send(frame) {
             if self.frames.1.try_recv().is_ok() {
@@ -441,11 +631,11 @@ impl Hub {
             let mut lost = Vec::new();
             for subject in table.subjects.values_mut() {
                 if subject.state.expire_viseme(now) {
-                    self.push(subject.frame());
+                    self.push(subject.frame(), Some(subject.owner), subject.local);
                 }
                 let owner = table.connections.get(&subject.owner);
                 let reason = match (subject.owner_gone, owner) {
-                    (Some(gone), _) if now.saturating_duration_since(gone) >= DISCONNECT_GRACE => {
+                    (Some(gone), _) if now.saturating_duration_since(gone) >= subject.grace => {
                         Some(LostReason::Disconnected)
                     }
                     (None, Some(owner))
@@ -461,8 +651,14 @@ impl Hub {
             for (id, reason) in lost {
                 if let Some(subject) = table.subjects.remove(&id) {
                     table.by_name.remove(&subject.name);
-                    self.event(LinkEvent::SubjectLost { id, name: subject.name, reason });
+                    let _ = self.publish.send(Published::Lost(subject.name.clone()));
+                    if !subject.local {
+                        self.event(LinkEvent::SubjectLost { id, name: subject.name, reason });
+                    }
                 }
+            }
+            while table.remembered.front().is_some_and(|remembered| remembered.until <= now) {
+                table.remembered.pop_front();
             }
             // A UDP source has no end of its own.
             let timeout = self.config.subject_timeout;
@@ -523,6 +719,11 @@ impl Hub {
         }
     }
 
+    /// Every live subject's newest frame and the connection that sends it.
+    pub fn newest(&self) -> Vec<(SubjectFrame, ConnectionKey)> {
+        self.table.lock().subjects.values().map(|subject| (subject.frame(), subject.owner)).collect()
+    }
+
     /// Every live subject's newest frame and figures, by name.
     pub fn subjects(&self, now: Instant) -> Vec<(SubjectFrame, SubjectStats)> {
         let table = self.table.lock();
@@ -579,8 +780,11 @@ impl Hub {
         let mut table = self.table.lock();
         let subjects = std::mem::take(&mut table.subjects);
         table.by_name.clear();
-        table.connections.clear();
+        let connections = std::mem::take(&mut table.connections);
         drop(table);
+        for session in connections.into_values().filter_map(|connection| connection.session) {
+            session.ended.cancel();
+        }
         for subject in subjects.into_values() {
             self.event(LinkEvent::SubjectLost { id: subject.id, name: subject.name, reason: LostReason::Stopped });
         }

@@ -8,11 +8,13 @@ mod api;
 mod client;
 mod hub;
 mod ice;
+mod out;
 mod peer;
 mod rtc;
 mod server;
 mod session;
 mod socket;
+mod socket_out;
 mod subscribe;
 mod tls;
 mod types;
@@ -29,11 +31,12 @@ use crossbeam_channel::Receiver;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
-pub use client::{Client, ClientConfig, ClientError, ClientState};
+pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
 pub use ice::{IceConfig, IcePolicy, IceServerProvider};
 pub use tls::TlsConfig;
 pub use types::*;
 
+use crate::frame::FaceFrame;
 pub use crate::wire::{json::IceServer, llf::LlfProfile};
 
 /// Port of HTTP, WebSocket and signalling.
@@ -73,6 +76,13 @@ pub struct EndpointConfig {
     pub min_fps: f32,
     /// Highest rate that a sender is asked for, frames a second.
     pub max_fps: f32,
+    /// A face whose connection broke off is kept this long, for its client to come back; it then goes on as the same
+    /// subject. One whose client said goodbye leaves after a second.
+    pub reconnect_grace: Duration,
+    /// Whether clients may meet in rooms here, to connect to each other directly.
+    pub signalling: bool,
+    /// Most clients in one room.
+    pub max_room_peers: usize,
     /// Most connections and UDP sources at a time.
     pub max_connections: usize,
     /// Most subjects at a time.
@@ -117,6 +127,9 @@ impl Default for EndpointConfig {
             adaptive_fps: true,
             min_fps: 15.0,
             max_fps: 60.0,
+            reconnect_grace: Duration::from_secs(10),
+            signalling: true,
+            max_room_peers: 16,
             max_connections: 256,
             max_subjects: 256,
             max_subjects_per_connection: 32,
@@ -144,6 +157,16 @@ pub enum LinkError {
     /// The background runtime did not start.
     #[error("cannot start the background runtime: {0}")]
     Runtime(#[source] std::io::Error),
+}
+
+/// Why a face of this game does not go out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot send the face `{name}`: {reason}")]
+pub struct PublishError {
+    /// Name of the face.
+    pub name: String,
+    /// What stands against it.
+    pub reason: String,
 }
 
 /// Where an endpoint listens.
@@ -325,6 +348,28 @@ impl Endpoint {
     /// Changes the adaptive rate: whether it is on, and between which rates it moves, frames a second.
     pub fn set_adaptive_fps(&self, enabled: bool, min_fps: f32, max_fps: f32) {
         self.hub.set_adaptive(enabled, min_fps, max_fps);
+    }
+
+    /// Changes the STUN and TURN servers, such as their credentials, for connections to come and those that stand.
+    pub fn set_ice_servers(&self, servers: Vec<IceServer>) {
+        self.hub.set_ice_servers(servers);
+    }
+
+    /// Sends a face of this game to all who have subscribed to it: pages, and games that dialled in. Our own engine does
+    /// not hear of it. Never blocks. A face that is not sent for [`EndpointConfig::subject_timeout`] leaves.
+    ///
+    /// # Errors
+    /// [`PublishError`] when another source sends a subject of this name, or there are too many.
+    pub fn publish(&self, name: &str, frame: &FaceFrame) -> Result<(), PublishError> {
+        self.hub
+            .publish(name, frame, Instant::now())
+            .map_err(|refused| PublishError { name: name.to_owned(), reason: refused.to_string() })
+    }
+
+    /// Dials out: faces of the endpoint at `config.url` come in here like those of any other source, and frames that the
+    /// client is given go there. The connection keeps itself alive until the client is dropped.
+    pub fn connect(&self, config: ClientConfig) -> Option<Client> {
+        Some(Client::start_into(config, self.runtime()?, self.hub.clone()))
     }
 
     /// Handle of the runtime, for a [`Client`] in the same process.

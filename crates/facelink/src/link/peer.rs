@@ -1,10 +1,15 @@
 //! The task of one WebRTC peer of the endpoint.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -14,38 +19,74 @@ use webrtc::{
 };
 
 use super::{
+    IceConfig,
     hub::Counters,
+    out::{Next, OutQueue, Outbox, Outgoing, outbox},
     rtc::{FrameData, PeerEvent, RtcError, RtcPeer, send_frame},
-    session::{Action, Lane, OUT_QUEUE, Session, unix_ms},
+    session::{Action, Lane, Role, Session, unix_ms},
 };
-use crate::wire::json::{Decoder, IceCandidate};
+use crate::wire::json::{Decoder, IceCandidate, IceServer};
 
 /// A peer that has opened no channel by then is given up.
 const OPEN_LIMIT: Duration = Duration::from_secs(20);
-/// A disconnected peer may come back within this time.
-const DISCONNECTED_GRACE: Duration = Duration::from_secs(4);
+/// A disconnected peer may come back within this time, by an ICE restart or by itself.
+const DISCONNECTED_GRACE: Duration = Duration::from_secs(8);
+/// A peer that answers nothing for this long is gone.
+const SILENT_LIMIT: Duration = Duration::from_secs(8);
 const GATHER_LIMIT: Duration = Duration::from_secs(3);
+/// Time between two looks at the connection.
+const TICK: Duration = Duration::from_millis(100);
+/// Time between two pings; while frames go out, every tick.
 const PING: Duration = Duration::from_secs(1);
+const ROUTE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the signalling side asks of a peer.
 pub(super) enum PeerCommand {
     Candidate(Option<IceCandidate>),
     /// Renegotiation of the same session, such as an ICE restart.
     Offer(String),
+    /// The answer to our offer.
+    Answer(String),
+    /// Other STUN and TURN servers from now on.
+    IceServers(Vec<IceServer>),
+}
+
+/// How a peer's descriptions and candidates reach the other side.
+pub(super) enum Signal {
+    /// Not at all: everything was in the answer.
+    None,
+    /// By the session's WebSocket.
+    Session,
+    /// By an endpoint that both know, addressed to this connection id.
+    Relay(Outbox, Arc<str>),
+}
+
+/// Where a peer's sockets are bound, and how it finds its way.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    pub bind: IpAddr,
+    pub ice: IceConfig,
 }
 
 /// A peer as its session's transports see it.
 #[derive(Debug)]
 pub(super) struct PeerHandle {
+    pub number: u64,
     pub commands: mpsc::Sender<PeerCommand>,
     pub cancel: CancellationToken,
     origin: Option<String>,
+    route: Arc<Mutex<Option<String>>>,
 }
 
 impl PeerHandle {
     /// Whether an offer belongs to the connection that this peer already has.
     pub fn continues(&self, offer: &str) -> bool {
         !self.commands.is_closed() && self.origin.is_some() && self.origin == session_of(offer)
+    }
+
+    /// The way that its packets take, such as `udp host-prflx` or `udp relay-host`.
+    pub fn route(&self) -> Option<String> {
+        self.route.lock().clone()
     }
 }
 
@@ -55,41 +96,79 @@ fn session_of(sdp: &str) -> Option<String> {
     origin.split_whitespace().nth(1).map(str::to_owned)
 }
 
-/// Answers an offer and serves the peer from then on. With `signal`, candidates trickle there; without, they are all in
-/// the answer.
+/// Answers an offer and serves the peer from then on, for this session. Without signalling, every candidate is in the
+/// answer.
 pub(super) async fn accept(
     session: &Arc<Session>,
     offer: String,
-    signal: Option<mpsc::Sender<String>>,
+    signal: Signal,
     cancel: CancellationToken,
-) -> Result<(String, PeerHandle), RtcError> {
-    let config = &session.hub.config;
+    way: &Way,
+) -> Result<String, RtcError> {
     let origin = session_of(&offer);
-    let (mut peer, mut events) = RtcPeer::new(config.bind, &config.ice).await?;
+    let (mut peer, mut events) = RtcPeer::new(way.bind, &way.ice).await?;
     let answer = match peer.answer(offer).await {
-        Ok(answer) if signal.is_some() => Ok(answer),
+        Ok(answer) if !matches!(signal, Signal::None) => Ok(answer),
         Ok(_) => peer.complete_description(&mut events, GATHER_LIMIT).await,
         Err(error) => Err(error),
     };
-    let answer = match answer {
-        Ok(answer) => answer,
+    match answer {
+        Ok(answer) => {
+            serve(session, peer, events, origin, signal, cancel);
+            Ok(answer)
+        }
         Err(error) => {
             peer.close().await;
-            return Err(error);
+            Err(error)
         }
-    };
+    }
+}
+
+/// Makes an offer to a room mate and serves the peer from then on.
+pub(super) async fn offer(
+    session: &Arc<Session>,
+    signal: Signal,
+    cancel: CancellationToken,
+    way: &Way,
+) -> Result<String, RtcError> {
+    let (peer, events) = RtcPeer::new(way.bind, &way.ice).await?;
+    match peer.offer().await {
+        Ok(offer) => {
+            serve(session, peer, events, None, signal, cancel);
+            Ok(offer)
+        }
+        Err(error) => {
+            peer.close().await;
+            Err(error)
+        }
+    }
+}
+
+fn serve(
+    session: &Arc<Session>,
+    peer: RtcPeer,
+    events: mpsc::UnboundedReceiver<PeerEvent>,
+    origin: Option<String>,
+    signal: Signal,
+    cancel: CancellationToken,
+) {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let (commands, command_queue) = mpsc::channel(64);
+    let route = Arc::new(Mutex::new(None));
+    session.set_peer(PeerHandle { number, commands, cancel: cancel.clone(), origin, route: route.clone() });
     let task = PeerTask {
+        number,
         session: session.clone(),
         peer,
         signal,
-        cancel: cancel.clone(),
+        cancel,
         out: None,
         open: false,
         heard: mpsc::channel(8),
+        route,
     };
     tokio::spawn(task.run(events, command_queue));
-    Ok((answer, PeerHandle { commands, cancel, origin }))
 }
 
 /// What a channel's reader reports.
@@ -101,46 +180,64 @@ enum Heard {
     Closed(bool),
 }
 
-async fn next_command(commands: &mut Option<mpsc::Receiver<PeerCommand>>) -> Option<PeerCommand> {
-    match commands {
-        Some(commands) => commands.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
 struct PeerTask {
+    number: u64,
     session: Arc<Session>,
     peer: RtcPeer,
-    signal: Option<mpsc::Sender<String>>,
+    signal: Signal,
     cancel: CancellationToken,
     /// The channel that reaches the peer unreliably, once it is known.
     out: Option<Arc<dyn DataChannel>>,
     open: bool,
     heard: (mpsc::Sender<Heard>, mpsc::Receiver<Heard>),
+    route: Arc<Mutex<Option<String>>>,
 }
 
+/// Why a peer ended, and whether it said so.
+struct End(&'static str, bool);
+
 impl PeerTask {
-    async fn run(mut self, mut events: mpsc::UnboundedReceiver<PeerEvent>, commands: mpsc::Receiver<PeerCommand>) {
-        let mut commands = Some(commands);
+    async fn run(mut self, mut events: mpsc::UnboundedReceiver<PeerEvent>, mut commands: mpsc::Receiver<PeerCommand>) {
         let session = self.session.clone();
-        let (out_sender, mut out_queue) = mpsc::channel::<String>(OUT_QUEUE);
-        session.set_channel(None, "connecting");
+        let (outbox, mut queue) = outbox();
+        let End(reason, goodbye) = self.serve(&mut events, &mut commands, &outbox, &mut queue).await;
+        tracing::info!(connection = %session.id, reason, "WebRTC peer ended");
+        self.cancel.cancel();
+        let ours = session.forget_peer(self.number);
+        let Self { peer, out, .. } = self;
+        drop(out);
+        peer.close().await;
+        if ours && !session.has_ws() {
+            session.hub.disconnect(session.key, reason, goodbye, Instant::now());
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        events: &mut mpsc::UnboundedReceiver<PeerEvent>,
+        commands: &mut mpsc::Receiver<PeerCommand>,
+        outbox: &Outbox,
+        queue: &mut OutQueue,
+    ) -> End {
+        let session = self.session.clone();
+        session.set_channel(self.number, None, "connecting");
         self.read(self.peer.channel.clone(), true);
         let opened_by = tokio::time::Instant::now() + OPEN_LIMIT;
         let mut gone_by = None;
-        let mut ping = tokio::time::interval(PING);
-        ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut routed = Instant::now();
         let mut readers = 1_usize;
         let mut own_channel_opened = false;
-        let reason = loop {
+        loop {
             let deadline = gone_by.unwrap_or(opened_by);
             tokio::select! {
-                () = self.cancel.cancelled() => break "closed by this side",
+                () = self.cancel.cancelled() => return End("closed by this side", true),
                 () = tokio::time::sleep_until(deadline), if gone_by.is_some() || !self.open => {
-                    break if self.open { "the peer does not answer" } else { "the peer opened no channel" };
+                    return End(if self.open { "the peer does not answer" } else { "the peer opened no channel" }, false);
                 }
                 event = events.recv() => match event {
-                    None => break "the connection's driver ended",
+                    None => return End("the connection's driver ended", false),
                     Some(PeerEvent::Candidate(candidate)) => self.signal_json(json!({"type": "ice_candidate", "candidate": candidate})),
                     Some(PeerEvent::Gathered) => self.signal_json(json!({"type": "ice_candidate", "candidate": null})),
                     Some(PeerEvent::Channel(channel)) => {
@@ -159,14 +256,21 @@ impl PeerTask {
                             }
                         }
                     }
-                    Some(PeerEvent::State(state)) => match state {
-                        RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => break "the connection failed",
-                        RTCPeerConnectionState::Disconnected => {
-                            gone_by.get_or_insert(tokio::time::Instant::now() + DISCONNECTED_GRACE);
+                    Some(PeerEvent::State(state)) => {
+                        tracing::debug!(connection = %session.id, ?state, "WebRTC");
+                        match state {
+                            RTCPeerConnectionState::Closed => return End("the connection closed", false),
+                            // An ICE restart by the client may yet bring it back.
+                            RTCPeerConnectionState::Failed if !self.open || !session.has_ws() => {
+                                return End("the connection failed", false);
+                            }
+                            RTCPeerConnectionState::Failed | RTCPeerConnectionState::Disconnected => {
+                                gone_by.get_or_insert(tokio::time::Instant::now() + DISCONNECTED_GRACE);
+                            }
+                            RTCPeerConnectionState::Connected => gone_by = None,
+                            _ => {}
                         }
-                        RTCPeerConnectionState::Connected => gone_by = None,
-                        _ => {}
-                    },
+                    }
                 },
                 heard = self.heard.1.recv() => match heard {
                     Some(Heard::Open(channel)) => {
@@ -175,62 +279,92 @@ impl PeerTask {
                             self.out = Some(channel);
                         }
                         self.open = true;
-                        session.set_channel(self.out.is_some().then(|| out_sender.clone()), "open");
+                        session.set_channel(self.number, self.out.is_some().then(|| outbox.clone()), "open");
+                        if session.role == Role::Peer && self.out.is_none() {
+                            // It hears us once it has spoken, and so it is with us: one of us speaks first.
+                            let _ = self.peer.channel.try_send_text(&ping_json()).await;
+                        }
                     }
                     Some(Heard::Negotiated) => {
                         self.out = Some(self.peer.channel.clone());
-                        session.set_channel(Some(out_sender.clone()), "open");
+                        session.set_channel(self.number, Some(outbox.clone()), "open");
                     }
-                    Some(Heard::Closed(true)) | None => break "the peer closed its channel",
+                    Some(Heard::Closed(true)) | None => return End("the peer closed its channel", true),
                     // One that the peer never used, such as a second one of ours, is no loss.
                     Some(Heard::Closed(false)) => {}
                 },
-                command = next_command(&mut commands) => match command {
+                command = commands.recv() => match command {
                     Some(PeerCommand::Candidate(Some(candidate))) => self.peer.add_candidate(candidate).await,
                     Some(PeerCommand::Candidate(None)) => {}
                     Some(PeerCommand::Offer(offer)) => match self.peer.answer(offer).await {
                         Ok(sdp) => self.signal_json(json!({"type": "answer", "sdp": sdp})),
                         Err(error) => self.signal_json(json!({"type": "error", "code": "bad_field", "message": error.to_string()})),
                     },
-                    // The signalling socket is gone; an open channel lives on by itself.
-                    None if self.open || self.signal.is_none() => {
-                        self.signal = None;
-                        commands = None;
-                    }
-                    None => break "the signalling connection closed",
-                },
-                Some(text) = out_queue.recv() => {
-                    if let Some(out) = &self.out {
-                        let (sent, waiting) = send_frame(out, FrameData::Text(&text)).await;
-                        session.buffered.store(waiting, Ordering::Relaxed);
-                        if sent {
-                            Counters::add(&session.counters.bytes_out, text.len() as u64);
-                        } else {
-                            Counters::add(&session.counters.dropped, 1);
+                    Some(PeerCommand::Answer(answer)) => {
+                        if let Err(error) = self.peer.set_answer(answer).await {
+                            tracing::debug!(connection = %session.id, %error, "answer refused");
+                            return End("the answer was refused", false);
                         }
                     }
-                }
-                _ = ping.tick(), if self.open && session.is_introduced() => {
-                    if let Some(out) = &self.out {
-                        let _ = out.try_send_text(&format!(r#"{{"type":"ping","t":{}}}"#, unix_ms())).await;
+                    Some(PeerCommand::IceServers(servers)) => self.peer.set_ice_servers(&servers).await,
+                    None => return End("closed by this side", true),
+                },
+                next = queue.next() => self.write(next).await,
+                _ = tick.tick() => {
+                    let now = Instant::now();
+                    if session.silence(Lane::DataChannel, now) > SILENT_LIMIT {
+                        return End("the peer does not answer", false);
+                    }
+                    let interval = if session.is_publishing() { TICK } else { PING };
+                    if self.open && session.is_introduced() && self.out.is_some()
+                        && session.take_ping(Lane::DataChannel, interval, now)
+                    {
+                        outbox.text(ping_json());
+                    }
+                    if self.open && now.saturating_duration_since(routed) >= ROUTE_INTERVAL {
+                        routed = now;
+                        let route = self.peer.route().await;
+                        *self.route.lock() = route;
                     }
                 }
             }
-        };
-        tracing::info!(connection = %session.id, reason, "WebRTC peer ended");
-        self.cancel.cancel();
-        session.set_channel(None, "closed");
-        let Self { peer, out, .. } = self;
-        drop(out);
-        peer.close().await;
-        if !session.has_ws() {
-            session.hub.disconnect(session.key, reason, Instant::now());
         }
     }
 
-    fn signal_json(&self, message: serde_json::Value) {
-        if let Some(signal) = &self.signal {
-            let _ = signal.try_send(message.to_string());
+    async fn write(&mut self, next: Next) {
+        let (counters, session) = (&self.session.counters, &self.session);
+        let Some(out) = &self.out else { return };
+        let sent = match &next {
+            Next::Control(Outgoing::Text(text)) => out.try_send_text(text).await.is_ok(),
+            Next::Control(Outgoing::Binary(bytes)) => out.try_send((&**bytes).into()).await.is_ok(),
+            Next::Frame(frame) => {
+                let data = match frame {
+                    Outgoing::Text(text) => FrameData::Text(text),
+                    Outgoing::Binary(bytes) => FrameData::Binary(bytes),
+                    Outgoing::Ping(_) | Outgoing::Close(..) => return,
+                };
+                let (sent, waiting) = send_frame(out, data).await;
+                session.buffered.store(waiting, Ordering::Relaxed);
+                sent
+            }
+            Next::Control(Outgoing::Ping(_) | Outgoing::Close(..)) | Next::End => return,
+        };
+        match (&next, sent) {
+            (Next::Control(message) | Next::Frame(message), true) => {
+                Counters::add(&counters.bytes_out, message.len() as u64);
+            }
+            _ => Counters::add(&counters.dropped, 1),
+        }
+    }
+
+    fn signal_json(&self, mut message: serde_json::Value) {
+        match &self.signal {
+            Signal::None => {}
+            Signal::Session => self.session.send_signal(message.to_string()),
+            Signal::Relay(out, to) => {
+                message["to"] = (**to).into();
+                out.text(message.to_string());
+            }
         }
     }
 
@@ -273,8 +407,8 @@ impl PeerTask {
                                     cancel.cancel();
                                     return;
                                 }
-                                Action::Subscriptions => super::subscribe::start(&session, &cancel),
-                                Action::Offer(_) | Action::Answer | Action::Candidate(_) => {
+                                Action::Subscriptions => super::subscribe::start(&session),
+                                Action::Offer(_) | Action::Answer | Action::Candidate(_) | Action::Resume(..) => {
                                     let _ = channel
                                         .try_send_text(
                                             r#"{"type":"error","code":"unsupported","message":"signalling goes over the WebSocket or POST /api/v1/rtc/offer"}"#,
@@ -293,4 +427,8 @@ impl PeerTask {
             }
         });
     }
+}
+
+fn ping_json() -> String {
+    format!(r#"{{"type":"ping","t":{}}}"#, unix_ms())
 }

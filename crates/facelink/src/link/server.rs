@@ -33,8 +33,7 @@ use super::{
     admit::{Admitted, admit, refuse},
     api,
     hub::{Counters, Hub},
-    peer::PeerHandle,
-    session::Session,
+    session::{Role, Session},
     socket::serve_socket,
 };
 use crate::wire::json::MAX_MESSAGE;
@@ -53,8 +52,8 @@ const STYLE: &str = include_str!("../../../../assets/web/style.css");
 pub(super) struct Server {
     pub hub: Arc<Hub>,
     pub cancel: CancellationToken,
-    /// Sessions that came by `POST /api/v1/rtc/offer`, by id.
-    pub posted: Arc<Mutex<Vec<(Arc<str>, PeerHandle, Arc<Session>)>>>,
+    /// Sessions that came by `POST /api/v1/rtc/offer`.
+    pub posted: Arc<Mutex<Vec<Arc<Session>>>>,
 }
 
 /// Accepts until it is cancelled.
@@ -153,12 +152,12 @@ async fn root(
         Counters::add(&server.hub.refused, 1);
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections");
     };
-    let session = Session::new(&server.hub, key, id, Some(peer), counters, admitted);
+    let session = Session::new(&server.hub, key, id, Some(peer), counters, Role::Inbound, admitted);
     let hub = server.hub.clone();
     upgrade
         // Refused with an error by the decoder, rather than by a closed connection.
         .max_message_size(MAX_MESSAGE * 4)
         .max_frame_size(MAX_MESSAGE * 4)
-        .on_failed_upgrade(move |error: axum::Error| hub.disconnect(key, &error.to_string(), Instant::now()))
-        .on_upgrade(move |socket| serve_socket(server, session, socket))
+        .on_failed_upgrade(move |error: axum::Error| hub.disconnect(key, &error.to_string(), true, Instant::now()))
+        .on_upgrade(move |socket| serve_socket(server, session, peer, socket))
 }

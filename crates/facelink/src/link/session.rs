@@ -5,35 +5,32 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use parking_lot::Mutex;
-use serde_json::{Value, json};
-use smallvec::SmallVec;
-use tokio::sync::mpsc;
-
 use super::{
     SourceKind, SubjectFrame, SubjectStats,
     hub::{ConnectionKey, Counters, Hub, Refused, Update},
+    out::{Outbox, Outgoing},
+    peer::{PeerCommand, PeerHandle},
 };
 use crate::{
     frame::FaceFrame,
-    timing::Average,
+    timing::{Average, Heartbeat},
     wire::{
-        float32,
-        json::{Decoder, FaceMessage, Hello, IceCandidate, Message, Pong, VisemeMessage},
+        facelink1, float32,
+        json::{Decoder, FaceMessage, Hello, IceCandidate, Message, Pong, Subscribe, VisemeMessage},
     },
 };
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use smallvec::SmallVec;
+use tokio_util::sync::CancellationToken;
 
-/// Messages that wait for a slow peer; beyond this they are dropped.
-pub(super) const OUT_QUEUE: usize = 64;
 /// `error` messages a second that one connection gets; the rest are counted.
 const ERRORS_PER_SECOND: u32 = 20;
-/// Weight of one ping in the average round trip.
-const RTT_WEIGHT: f32 = 0.3;
 /// A sender's clock further off than this is not set to the time of day.
 const PLAUSIBLE_LATENCY_MS: f64 = 5000.0;
 
@@ -63,6 +60,8 @@ pub(super) enum Action {
     Candidate(Option<IceCandidate>),
     /// Subscriptions have changed.
     Subscriptions,
+    /// This WebSocket takes the place of another one of the same client, and then says this.
+    Resume(Arc<Session>, String),
     /// Close with this WebSocket code.
     Close(u16, &'static str),
 }
@@ -71,23 +70,69 @@ pub(super) type Actions = SmallVec<[Action; 1]>;
 
 /// WebSocket close code for a missing or wrong token.
 pub(super) const CLOSE_UNAUTHORISED: u16 = 4401;
+/// WebSocket close code for a socket whose client has come back by another one.
+pub(super) const CLOSE_RESUMED: u16 = 4409;
 /// WebSocket close code for a connection that broke the limits.
 pub(super) const CLOSE_LIMITS: u16 = 4429;
+/// Without a message or a pong for this long, a connection counts as stalled in the figures.
+const STALLED: Duration = Duration::from_secs(2);
+
+/// How a connection writes its binary frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Binary {
+    #[default]
+    Float32,
+    Facelink1,
+}
+
+impl Binary {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Float32 => "float32",
+            Self::Facelink1 => "facelink1",
+        }
+    }
+}
+
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The other side: a client of ours.
+    #[default]
+    Inbound,
+    /// We did: the other side is an endpoint.
+    Outbound,
+    /// A room mate, directly.
+    Peer,
+}
+
+/// What a connection wants to hear.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wish {
+    pub max_fps: Option<f32>,
+    pub binary: Binary,
+    pub not_own: bool,
+}
 
 #[derive(Debug, Default)]
 struct State {
     subject: Option<Arc<str>>,
     schema: Option<Arc<float32::Schema>>,
     client: Option<Box<str>>,
+    binary: Binary,
     /// `None` as a key stands for all subjects.
-    subscriptions: HashMap<Option<String>, Option<f32>>,
-    rtt_ms: Average,
+    subscriptions: HashMap<Option<String>, Wish>,
+    address: Option<SocketAddr>,
+    ws_beat: Heartbeat,
+    channel_beat: Heartbeat,
+    heard: Option<Instant>,
     /// The peer's clock minus ours, and the round trip that it was measured by.
     clock: Option<(f64, f64)>,
     latency_ms: Average,
-    ws: Option<mpsc::Sender<String>>,
-    channel: Option<mpsc::Sender<String>>,
+    ws: Option<Outbox>,
+    channel: Option<Outbox>,
     channel_state: &'static str,
+    peer: Option<PeerHandle>,
     last_lane: Option<Lane>,
     publishing: bool,
     bucket: Option<(Instant, f32)>,
@@ -101,11 +146,17 @@ pub(super) struct Session {
     pub key: ConnectionKey,
     pub id: Arc<str>,
     pub hub: Arc<Hub>,
-    pub address: Option<SocketAddr>,
     pub counters: Arc<Counters>,
+    pub role: Role,
     authorised: AtomicBool,
+    /// The rate that the other side asked for, as bits of an `f32`; 0 until it does.
+    told_fps: AtomicU32,
+    /// Cancelled when the hub lets the connection go.
+    pub ended: CancellationToken,
     /// Bytes that wait in the data channel, as of the last send.
     pub buffered: AtomicU64,
+    /// Locked before the hub's table, which goes before `state`.
+    facelink1: Mutex<facelink1::Decoder>,
     state: Mutex<State>,
 }
 
@@ -116,17 +167,26 @@ impl Session {
         id: Arc<str>,
         address: Option<SocketAddr>,
         counters: Arc<Counters>,
+        role: Role,
         authorised: bool,
     ) -> Arc<Self> {
+        // Room mates and endpoints that we dialled know this version of the wire.
+        let (client, binary) = match role {
+            Role::Inbound => (None, Binary::Float32),
+            Role::Outbound | Role::Peer => (Some("facelink".into()), Binary::Facelink1),
+        };
         let session = Arc::new(Self {
             key,
             id,
             hub: hub.clone(),
-            address,
             counters,
+            role,
             authorised: AtomicBool::new(authorised),
+            told_fps: AtomicU32::new(0),
+            ended: CancellationToken::new(),
             buffered: AtomicU64::new(0),
-            state: Mutex::new(State { channel_state: "none", ..State::default() }),
+            facelink1: Mutex::new(facelink1::Decoder::new()),
+            state: Mutex::new(State { channel_state: "none", address, client, binary, ..State::default() }),
         });
         hub.attach(key, &session);
         session
@@ -140,27 +200,89 @@ impl Session {
         self.state.lock().subject.clone()
     }
 
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.state.lock().address
+    }
+
     /// Whether the peer said hello, and so knows this version of the wire.
     pub fn is_introduced(&self) -> bool {
         self.state.lock().client.is_some()
     }
 
-    pub fn set_ws(&self, ws: Option<mpsc::Sender<String>>) {
-        self.state.lock().ws = ws;
+    /// The rate that the other side asked for.
+    pub fn told_fps(&self) -> Option<f32> {
+        Some(f32::from_bits(self.told_fps.load(Ordering::Relaxed))).filter(|fps| *fps > 0.0)
+    }
+
+    /// A WebSocket carries this connection from now on; gives the one that did before.
+    pub fn attach_ws(&self, ws: Outbox, address: Option<SocketAddr>) -> Option<Outbox> {
+        let mut state = self.state.lock();
+        state.ws_beat = Heartbeat::default();
+        state.address = address.or(state.address);
+        state.ws.replace(ws)
+    }
+
+    /// The WebSocket is gone; `false` if another one has taken its place before.
+    pub fn detach_ws(&self, ws: &Outbox) -> bool {
+        let mut state = self.state.lock();
+        let ours = state.ws.as_ref().is_some_and(|now| now.is_same(ws));
+        if ours {
+            state.ws = None;
+        }
+        ours
     }
 
     pub fn has_ws(&self) -> bool {
         self.state.lock().ws.is_some()
     }
 
-    pub fn set_channel(&self, channel: Option<mpsc::Sender<String>>, state: &'static str) {
+    /// What the peer of this number makes of the data channel. A peer that was replaced has no say any more.
+    pub fn set_channel(&self, peer: u64, channel: Option<Outbox>, state: &'static str) {
         let mut guard = self.state.lock();
-        guard.channel = channel;
-        guard.channel_state = state;
+        if guard.peer.as_ref().is_some_and(|now| now.number == peer) {
+            guard.channel = channel;
+            guard.channel_state = state;
+        }
     }
 
     pub fn channel_is_open(&self) -> bool {
         self.state.lock().channel_state == "open"
+    }
+
+    /// The peer that serves this connection from now on; the one before is of no use to it any more.
+    pub fn set_peer(&self, peer: PeerHandle) {
+        let mut state = self.state.lock();
+        state.end_peer("connecting");
+        state.peer = Some(peer);
+    }
+
+    pub fn has_peer(&self) -> bool {
+        self.state.lock().peer.as_ref().is_some_and(|peer| !peer.commands.is_closed())
+    }
+
+    pub fn end_peer(&self) {
+        self.state.lock().end_peer("closed");
+    }
+
+    /// A peer has ended; `false` if it serves no longer anyway.
+    pub fn forget_peer(&self, peer: u64) -> bool {
+        let mut state = self.state.lock();
+        let ours = state.peer.as_ref().is_some_and(|now| now.number == peer);
+        if ours {
+            state.end_peer("closed");
+        }
+        ours
+    }
+
+    /// Whether an offer continues the connection of the peer that serves now.
+    pub fn peer_continues(&self, offer: &str) -> bool {
+        self.state.lock().peer.as_ref().is_some_and(|peer| peer.continues(offer))
+    }
+
+    pub fn peer_command(&self, command: PeerCommand) {
+        if let Some(peer) = &self.state.lock().peer {
+            let _ = peer.commands.try_send(command);
+        }
     }
 
     /// `true` for the first caller, until [`end_publishing`](Self::end_publishing).
@@ -172,50 +294,111 @@ impl Session {
         self.state.lock().publishing = false;
     }
 
-    /// A ping came back. They come once a second, and the first ones while a page is still busy loading.
-    pub fn record_rtt(&self, rtt_ms: f32) {
-        self.state.lock().rtt_ms.record_weighted(rtt_ms, RTT_WEIGHT);
+    /// Whether frames go out here, so that the link has to be watched closely.
+    pub fn is_publishing(&self) -> bool {
+        self.state.lock().publishing || self.role != Role::Inbound
+    }
+
+    fn beat<T>(&self, lane: Lane, on: impl FnOnce(&mut Heartbeat) -> T) -> T {
+        let mut state = self.state.lock();
+        on(match lane {
+            Lane::WebSocket => &mut state.ws_beat,
+            Lane::DataChannel => &mut state.channel_beat,
+        })
+    }
+
+    /// Whether a ping should go out on this lane now; notes that it does.
+    pub fn take_ping(&self, lane: Lane, interval: Duration, now: Instant) -> bool {
+        self.beat(lane, |beat| {
+            let due = beat.is_due(interval, now);
+            if due {
+                beat.sent(now);
+            }
+            due
+        })
+    }
+
+    /// A ping came back.
+    pub fn record_rtt(&self, lane: Lane, rtt: Duration, now: Instant) {
+        self.beat(lane, |beat| beat.answered(rtt, now));
+        self.state.lock().heard = Some(now);
+    }
+
+    pub fn silence(&self, lane: Lane, now: Instant) -> Duration {
+        self.beat(lane, |beat| beat.silence(now))
+    }
+
+    /// Whether the WebSocket takes frames: a stream that has fallen silent must not swallow them.
+    pub fn ws_takes_frames(&self, now: Instant) -> bool {
+        self.beat(Lane::WebSocket, |beat| beat.takes_frames(now))
     }
 
     /// Queues a message that must not be lost lightly: the WebSocket first.
-    fn send_control(&self, text: String) {
+    pub fn send_control(&self, text: String) {
         let (ws, channel) = {
             let state = self.state.lock();
             (state.ws.clone(), state.channel.clone())
         };
-        let sent = [ws, channel].into_iter().flatten().any(|lane| lane.try_send(text.clone()).is_ok());
-        if !sent {
+        let length = text.len() as u64;
+        let sent = [ws, channel].into_iter().flatten().any(|lane| lane.text(text.clone()));
+        Counters::add(
+            if sent { &self.counters.bytes_out } else { &self.counters.dropped },
+            if sent { length } else { 1 },
+        );
+    }
+
+    /// Queues a message on the WebSocket alone.
+    pub fn send_signal(&self, text: String) {
+        let ws = self.state.lock().ws.clone();
+        if ws.is_none_or(|ws| !ws.text(text)) {
             Counters::add(&self.counters.dropped, 1);
         }
     }
 
-    /// Queues a frame: the data channel first. A full queue drops it.
-    pub fn send_frame(&self, text: String) {
-        let lane = {
+    /// Puts a frame out: by the data channel while it answers, by the WebSocket while it does not. A frame that can be
+    /// told from its double goes by both while that is uncertain. What cannot leave at once is replaced by the next.
+    pub fn send_frame(&self, face: u64, frame: Outgoing) {
+        let now = Instant::now();
+        let (first, second) = {
             let state = self.state.lock();
-            state.channel.clone().or_else(|| state.ws.clone())
+            let suspect = state.channel_beat.is_suspect(now);
+            match (&state.channel, &state.ws) {
+                (Some(channel), Some(ws)) if suspect => {
+                    let hedged = matches!(frame, Outgoing::Binary(_));
+                    (Some(ws.clone()), hedged.then(|| channel.clone()))
+                }
+                (Some(channel), _) => (Some(channel.clone()), None),
+                (None, ws) => (ws.clone(), None),
+            }
         };
-        if lane.is_none_or(|lane| lane.try_send(text).is_err()) {
+        if let Some(second) = second {
+            second.frame(face, frame.clone());
+        }
+        if first.is_none_or(|lane| !lane.frame(face, frame)) {
             Counters::add(&self.counters.dropped, 1);
         }
     }
 
     /// Asks the sender for a rate.
     pub fn tell_rate(&self, fps: f32) {
-        self.send_control(json!({"type": "set_rate", "fps": fps}).to_string());
+        self.send_control(match self.role {
+            Role::Inbound | Role::Peer => json!({"type": "set_rate", "fps": fps}).to_string(),
+            Role::Outbound => subscribe_json(Some(fps)),
+        });
     }
 
     /// A text message.
     pub fn on_text(self: &Arc<Self>, decoder: &mut Decoder, lane: Lane, text: &str, now: Instant) -> Actions {
         let mut actions = Actions::new();
         self.count(text.len());
+        self.state.lock().heard = Some(now);
         if !self.take(1, now, &mut actions) {
             return actions;
         }
         let ignored = decoder.ignored();
         match decoder.decode(text) {
             Ok(message) => {
-                Counters::add(&self.hub.ignored, decoder.ignored() - ignored);
+                Counters::add(&self.hub.ignored, decoder.ignored().saturating_sub(ignored));
                 if self.is_authorised() || matches!(message, Message::Hello(_)) {
                     self.on_message(decoder, lane, message, now, &mut actions);
                 } else {
@@ -227,15 +410,37 @@ impl Session {
         actions
     }
 
+    /// A message that was decoded already.
+    pub fn on_decoded(
+        self: &Arc<Self>,
+        decoder: &mut Decoder,
+        lane: Lane,
+        message: Message<'_>,
+        now: Instant,
+    ) -> Actions {
+        let mut actions = Actions::new();
+        self.count(0);
+        self.state.lock().heard = Some(now);
+        if self.take(1, now, &mut actions) {
+            self.on_message(decoder, lane, message, now, &mut actions);
+        }
+        actions
+    }
+
     /// A binary message.
     pub fn on_binary(self: &Arc<Self>, lane: Lane, bytes: &[u8], now: Instant) -> Actions {
         let mut actions = Actions::new();
         self.count(bytes.len());
+        self.state.lock().heard = Some(now);
         if !self.take(1, now, &mut actions) {
             return actions;
         }
         if !self.is_authorised() {
             self.refuse("unauthorized", "say `hello` with the pairing token first", now, &mut actions);
+            return actions;
+        }
+        if self.state.lock().binary == Binary::Facelink1 {
+            self.on_facelink1(lane, bytes, now, &mut actions);
             return actions;
         }
         let schema = self.state.lock().schema.clone();
@@ -244,6 +449,20 @@ impl Session {
             Err(error) => self.refuse("bad_frame", &error.to_string(), now, &mut actions),
         }
         actions
+    }
+
+    fn on_facelink1(self: &Arc<Self>, lane: Lane, bytes: &[u8], now: Instant, actions: &mut Actions) {
+        let decoded = self.facelink1.lock().decode(bytes, |face| {
+            let subject = (!face.subject.is_empty()).then_some(face.subject);
+            let unix_ms = match (face.clock, face.frame.capture_time) {
+                (Some(facelink1::Clock::Unix), Some(time)) => Some(time.as_secs_f64() * 1000.0),
+                _ => None,
+            };
+            self.ingest(lane, subject, Some(&face.frame), unix_ms, None, now, actions);
+        });
+        if let Err(error) = decoded {
+            self.refuse("bad_frame", &error.to_string(), now, actions);
+        }
     }
 
     fn count(&self, bytes: usize) {
@@ -318,12 +537,39 @@ impl Session {
             }
             Message::Hello(hello) => self.on_hello(&hello, now, actions),
             Message::Schema(names) => match float32::Schema::new(names.iter().map(|name| &**name)) {
-                Ok(schema) => self.state.lock().schema = Some(Arc::new(schema)),
+                Ok(schema) => match self.facelink1.lock().set_schema(&names) {
+                    Ok(()) => self.state.lock().schema = Some(Arc::new(schema)),
+                    Err(error) => self.refuse("bad_field", &error.to_string(), now, actions),
+                },
                 Err(error) => self.refuse("bad_field", &error.to_string(), now, actions),
             },
-            Message::Offer(sdp) => actions.push(Action::Offer(sdp.into_owned())),
-            Message::Answer(_) => actions.push(Action::Answer),
-            Message::IceCandidate(candidate) => actions.push(Action::Candidate(candidate)),
+            Message::Offer(offer) => match offer.peer {
+                Some(peer) => self.relay("offer", &peer, json!({"sdp": offer.sdp}), now, actions),
+                None => actions.push(Action::Offer(offer.sdp.into_owned())),
+            },
+            Message::Answer(answer) => match answer.peer {
+                Some(peer) => self.relay("answer", &peer, json!({"sdp": answer.sdp}), now, actions),
+                None => actions.push(Action::Answer),
+            },
+            Message::IceCandidate(trickle) => match trickle.peer {
+                Some(peer) => {
+                    self.relay("ice_candidate", &peer, json!({"candidate": trickle.candidate}), now, actions);
+                }
+                None => actions.push(Action::Candidate(trickle.candidate)),
+            },
+            Message::Join(room) => match self.hub.join(self.key, &room) {
+                Ok(peers) => {
+                    actions.push(Action::Reply(json!({"type": "peers", "room": room, "peers": peers}).to_string()));
+                }
+                Err(error) => self.refuse("refused", &error.to_string(), now, actions),
+            },
+            Message::Leave => self.hub.leave(self.key),
+            Message::SubjectLost(subject) if self.role != Role::Inbound => {
+                self.hub.release(self.key, &subject, now);
+            }
+            Message::SetRate(fps) if fps.is_finite() && fps > 0.0 => {
+                self.told_fps.store(fps.to_bits(), Ordering::Relaxed);
+            }
             Message::Ping(t) => {
                 let t = t.map_or("null", |t| t.get());
                 // The clock is echoed as it was written, but only if it is a number or a short string.
@@ -331,20 +577,13 @@ impl Session {
                 let server_time = unix_ms();
                 actions.push(Action::Reply(format!(r#"{{"type":"pong","t":{t},"server_time":{server_time}}}"#)));
             }
-            Message::Pong(pong) => self.on_pong(pong),
+            Message::Pong(pong) => self.on_pong(lane, pong, now),
             Message::GetStats => {
                 let mut stats = self.stats_json(self.hub.stats_of(self.key, now).as_ref());
                 stats["type"] = "stats".into();
                 actions.push(Action::Reply(stats.to_string()));
             }
-            Message::Subscribe(subscribe) => {
-                let mut state = self.state.lock();
-                if state.subscriptions.len() < 64 {
-                    state.subscriptions.insert(subscribe.subject.map(Into::into), subscribe.max_fps);
-                }
-                drop(state);
-                actions.push(Action::Subscriptions);
-            }
+            Message::Subscribe(subscribe) => self.on_subscribe(subscribe, now, actions),
             Message::Unsubscribe(subject) => {
                 let mut state = self.state.lock();
                 match subject {
@@ -355,13 +594,20 @@ impl Session {
                 actions.push(Action::Subscriptions);
             }
             // What servers send: another server, or an echo. Ignored like an unknown type.
-            Message::Welcome(_) | Message::SetRate(_) | Message::Error(_) | Message::Unknown(_) => {
+            Message::Welcome(_)
+            | Message::SetRate(_)
+            | Message::Error(_)
+            | Message::Peers(_)
+            | Message::PeerJoined(_)
+            | Message::PeerLeft(_)
+            | Message::SubjectLost(_)
+            | Message::Unknown(_) => {
                 Counters::add(&self.hub.ignored, 1);
             }
         }
     }
 
-    fn on_hello(&self, hello: &Hello<'_>, now: Instant, actions: &mut Actions) {
+    fn on_hello(self: &Arc<Self>, hello: &Hello<'_>, now: Instant, actions: &mut Actions) {
         if !self.is_authorised() {
             if !self.hub.config.accepts_token(hello.token.as_deref()) {
                 self.refuse("unauthorized", "field `token`: missing or wrong", now, actions);
@@ -370,38 +616,101 @@ impl Session {
             }
             self.authorised.store(true, Ordering::Relaxed);
         }
-        let mut state = self.state.lock();
+        let resumed = match hello.resume.as_deref() {
+            Some(id) if id != &*self.id => self.hub.resume(id),
+            _ => None,
+        };
+        let (session, subject) = match &resumed {
+            Some(Resumed::Live(session)) => (session, None),
+            Some(Resumed::Remembered(subject)) => (self, Some(subject.clone())),
+            None => (self, None),
+        };
+        let mut state = session.state.lock();
+        if state.subject.is_none() {
+            state.subject = subject;
+        }
         let renamed = hello.subject.as_deref().and_then(|name| {
             let old = state.subject.replace(name.into());
             old.filter(|old| **old != *name)
         });
         state.client = Some(hello.client.as_deref().unwrap_or("unnamed").into());
-        let subject = state.subject.clone();
+        let known = match hello.binary.as_deref() {
+            None | Some("float32") => Some(Binary::Float32),
+            Some("facelink1") => Some(Binary::Facelink1),
+            Some(_) => None,
+        };
+        state.binary = known.unwrap_or_default();
+        let (subject, binary) = (state.subject.clone(), state.binary);
         drop(state);
         if let Some(old) = renamed {
-            self.hub.release(self.key, &old, now);
+            self.hub.release(session.key, &old, now);
         }
-        if hello.binary.as_deref().is_some_and(|binary| binary != "float32") {
-            self.refuse("unsupported", "field `binary`: this version reads \"float32\"", now, actions);
+        if known.is_none() {
+            self.refuse(
+                "unsupported",
+                "field `binary`: this version reads \"float32\" and \"facelink1\"",
+                now,
+                actions,
+            );
         }
+        let live = matches!(resumed, Some(Resumed::Live(_)));
         let welcome = json!({
             "type": "welcome",
-            "connection_id": &*self.id,
+            "connection_id": &*session.id,
             "version": env!("CARGO_PKG_VERSION"),
             "protocol": 1,
-            "ice_servers": self.hub.config.ice.servers,
+            "ice_servers": self.hub.ice_servers(),
             "subject": subject.as_deref(),
+            "binary": binary.as_str(),
+            "resumed": live,
+        })
+        .to_string();
+        actions.push(match resumed {
+            Some(Resumed::Live(session)) => Action::Resume(session, welcome),
+            _ => Action::Reply(welcome),
         });
-        actions.push(Action::Reply(welcome.to_string()));
     }
 
-    fn on_pong(&self, pong: Pong) {
-        let now = unix_ms();
-        let Some(sent) = pong.t.filter(|sent| (0.0..60_000.0).contains(&(now - sent))) else { return };
-        let rtt = now - sent;
+    fn on_subscribe(&self, subscribe: Subscribe<'_>, now: Instant, actions: &mut Actions) {
+        let binary = match subscribe.binary.as_deref() {
+            None | Some("json") => Binary::Float32,
+            Some("facelink1") => Binary::Facelink1,
+            Some(_) => {
+                self.refuse("bad_field", "field `binary`: must be \"facelink1\" or left out", now, actions);
+                return;
+            }
+        };
+        let wish = Wish { max_fps: subscribe.max_fps, binary, not_own: subscribe.own == Some(false) };
         let mut state = self.state.lock();
-        state.rtt_ms.record_weighted(rtt as f32, RTT_WEIGHT);
-        if let Some(theirs) = pong.client_time {
+        if state.subscriptions.len() < 64 {
+            state.subscriptions.insert(subscribe.subject.map(Into::into), wish);
+        }
+        drop(state);
+        actions.push(Action::Subscriptions);
+    }
+
+    /// Hands signalling on to a room mate.
+    fn relay(&self, kind: &str, to: &str, mut message: Value, now: Instant, actions: &mut Actions) {
+        match self.hub.room_mate(self.key, to) {
+            Some(mate) => {
+                message["type"] = kind.into();
+                message["from"] = (*self.id).into();
+                mate.send_signal(message.to_string());
+            }
+            None => {
+                let message = format!("field `to`: nobody of that id is in the room (`{kind}`)");
+                self.refuse("no_such_peer", &message, now, actions);
+            }
+        }
+    }
+
+    fn on_pong(&self, lane: Lane, pong: Pong, now: Instant) {
+        let unix = unix_ms();
+        let Some(sent) = pong.t.filter(|sent| (0.0..60_000.0).contains(&(unix - sent))) else { return };
+        let rtt = unix - sent;
+        self.record_rtt(lane, Duration::from_secs_f64(rtt / 1000.0), now);
+        let mut state = self.state.lock();
+        if let Some(theirs) = pong.client_time.or(pong.server_time) {
             // The shortest trip tells the clock best; an old one is forgotten slowly, for clocks drift.
             let best = state.clock.map_or(f64::INFINITY, |(_, best)| best * 1.02 + 0.05);
             if rtt <= best {
@@ -459,7 +768,7 @@ impl Session {
             self.hub.set_kind(self.key, lane.kind());
             state = self.state.lock();
         }
-        let half_trip = state.rtt_ms.get().map(|rtt| rtt / 2.0);
+        let half_trip = state.beat(lane).rtt_ms().map(|rtt| rtt / 2.0);
         let latency = match (sent_unix_ms, state.clock) {
             (Some(sent), Some((offset, _))) => Some((now + offset - sent).clamp(0.0, 60_000.0) as f32),
             (Some(sent), None) if (0.0..PLAUSIBLE_LATENCY_MS).contains(&(now - sent)) => Some((now - sent) as f32),
@@ -472,7 +781,7 @@ impl Session {
     }
 
     /// Whether a frame of `name` is wanted, and at what rate at most.
-    pub fn wants(&self, name: &str) -> Option<Option<f32>> {
+    pub fn wants(&self, name: &str) -> Option<Wish> {
         let state = self.state.lock();
         let named = state.subscriptions.iter().find(|(subject, _)| subject.as_deref() == Some(name));
         named.or_else(|| state.subscriptions.iter().find(|(subject, _)| subject.is_none())).map(|(_, max)| *max)
@@ -484,17 +793,23 @@ impl Session {
 
     /// Figures by the names of the migration guide.
     pub fn stats_json(&self, subject: Option<&SubjectStats>) -> Value {
+        let now = Instant::now();
         let state = self.state.lock();
-        let transport = state
-            .last_lane
-            .map_or_else(|| if state.ws.is_some() { SourceKind::WebSocket } else { SourceKind::WebRtc }, Lane::kind);
+        let lane = state.last_lane.unwrap_or(if state.ws.is_some() { Lane::WebSocket } else { Lane::DataChannel });
         let connected = state.ws.is_some() || state.channel_state == "open";
+        let stalled = state.heard.is_some_and(|heard| now.saturating_duration_since(heard) > STALLED);
+        let status = match (connected, stalled) {
+            (true, false) => "connected",
+            (true, true) => "stalled",
+            (false, _) => "connecting",
+        };
         json!({
             "connection_id": &*self.id,
-            "state": if connected { "connected" } else { "connecting" },
-            "transport": transport.as_str(),
+            "state": status,
+            "transport": lane.kind().as_str(),
+            "direction": match self.role { Role::Inbound => "in", Role::Outbound => "out", Role::Peer => "peer" },
             "average_latency_ms": subject.and_then(|s| s.latency_ms).or(state.latency_ms.get()),
-            "rtt_ms": state.rtt_ms.get(),
+            "rtt_ms": state.beat(lane).rtt_ms(),
             "message_count": Counters::get(&self.counters.messages),
             "data_channel_state": state.channel_state,
             "buffered_amount": self.buffered.load(Ordering::Relaxed),
@@ -504,13 +819,46 @@ impl Session {
             "target_fps": subject.map(|s| s.target_fps),
             "subject": subject.map(|s| &*s.name).or(state.subject.as_deref()),
             "client": state.client.as_deref(),
-            "address": self.address.map(|address| address.to_string()),
+            "address": state.address.map(|address| address.to_string()),
+            "route": state.peer.as_ref().and_then(PeerHandle::route),
             "bytes_received": Counters::get(&self.counters.bytes_in),
             "bytes_sent": Counters::get(&self.counters.bytes_out),
             "refused": Counters::get(&self.counters.refused),
             "dropped": Counters::get(&self.counters.dropped),
         })
     }
+}
+
+impl State {
+    fn end_peer(&mut self, channel_state: &'static str) {
+        if let Some(old) = self.peer.take() {
+            old.cancel.cancel();
+        }
+        self.channel = None;
+        self.channel_state = channel_state;
+        self.channel_beat = Heartbeat::default();
+    }
+
+    fn beat(&self, lane: Lane) -> &Heartbeat {
+        match lane {
+            Lane::WebSocket => &self.ws_beat,
+            Lane::DataChannel => &self.channel_beat,
+        }
+    }
+}
+
+/// A connection that a client comes back to.
+#[derive(Debug)]
+pub(super) enum Resumed {
+    /// It is there still.
+    Live(Arc<Session>),
+    /// It has ended; this was its face.
+    Remembered(Arc<str>),
+}
+
+/// What we ask of an endpoint that we dialled.
+pub(super) fn subscribe_json(max_fps: Option<f32>) -> String {
+    json!({"type": "subscribe", "binary": "facelink1", "own": false, "max_fps": max_fps}).to_string()
 }
 
 /// `blendshape_update` as it goes out to subscribers.
@@ -591,7 +939,7 @@ mod tests {
             Arc::new(Hub::new(EndpointConfig { max_messages_per_second: 1e6, ..EndpointConfig::default() }, start));
         let counters = Arc::new(Counters::default());
         let key = hub.connect(SourceKind::WebSocket, "id".into(), None, counters.clone(), start).expect("room");
-        let session = Session::new(&hub, key, "id".into(), None, counters, true);
+        let session = Session::new(&hub, key, "id".into(), None, counters, Role::Inbound, true);
 
         let frames: Vec<FaceFrame> = (0..800).map(|i| performance.frame_at(Duration::from_millis(16 * i))).collect();
         let mut decoder = Decoder::default();

@@ -1,98 +1,115 @@
 //! One WebSocket of the endpoint.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use axum::extract::ws::{CloseFrame, Message as WsMessage, WebSocket};
 use futures_util::{SinkExt, StreamExt};
+use parking_lot::Mutex;
 use serde_json::json;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     hub::Counters,
-    peer::{self, PeerCommand, PeerHandle},
+    out::{Next, OutQueue, Outbox, Outgoing, outbox},
+    peer::{self, PeerCommand, Signal},
     server::Server,
-    session::{Action, Actions, CLOSE_UNAUTHORISED, Lane, OUT_QUEUE, Session, unix_ms},
+    session::{Action, Actions, CLOSE_RESUMED, CLOSE_UNAUTHORISED, Lane, Session, unix_ms},
     subscribe,
 };
 use crate::wire::json::Decoder;
 
 /// A peer that has not said hello with its token by then is sent away.
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
+/// Time between two looks at the connection.
+const TICK: Duration = Duration::from_millis(125);
+/// Time between two pings; the shorter one while frames go out, which a silent socket must not swallow.
 const PING: Duration = Duration::from_secs(1);
+const PING_PUBLISHING: Duration = Duration::from_millis(250);
 /// A WebSocket that does not even answer pings is gone.
-const DEAD_AFTER: Duration = Duration::from_secs(10);
+const DEAD_AFTER: Duration = Duration::from_secs(6);
 /// A peer that does not take what we send for this long is sent away.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
 
-pub(super) async fn serve_socket(server: Server, session: Arc<Session>, socket: WebSocket) {
-    let cancel = server.cancel.child_token();
-    let (out, queue) = mpsc::channel::<WsMessage>(OUT_QUEUE);
-    let (text_out, text_queue) = mpsc::channel::<String>(OUT_QUEUE);
-    session.set_ws(Some(text_out.clone()));
-    let (sink, stream) = socket.split();
-    let mut writer = tokio::spawn(write_socket(session.clone(), sink, queue, text_queue, cancel.clone()));
-    let mut reader = Reader { server, session: session.clone(), out, text_out, cancel: cancel.clone(), peer: None };
-    let reason = reader.run(stream).await;
-    let Reader { peer, out, text_out, .. } = reader;
-    drop((out, text_out));
-    session.set_ws(None);
-    let channel_lives = session.channel_is_open();
-    if !channel_lives {
-        if let Some(peer) = &peer {
-            peer.cancel.cancel();
-        }
-        session.hub.disconnect(session.key, reason, Instant::now());
+/// Why a WebSocket ended, and whether the client said goodbye.
+struct End {
+    reason: &'static str,
+    goodbye: bool,
+}
+
+impl End {
+    const fn broken(reason: &'static str) -> Self {
+        Self { reason, goodbye: false }
     }
-    drop(peer);
+
+    const fn goodbye(reason: &'static str) -> Self {
+        Self { reason, goodbye: true }
+    }
+}
+
+pub(super) async fn serve_socket(server: Server, session: Arc<Session>, address: SocketAddr, socket: WebSocket) {
+    let cancel = server.cancel.child_token();
+    let (out, queue) = outbox();
+    session.attach_ws(out.clone(), Some(address));
+    let (sink, stream) = socket.split();
+    let current = Arc::new(Mutex::new(session.clone()));
+    let mut writer = tokio::spawn(write_socket(current.clone(), sink, queue, cancel.clone()));
+    let mut reader = Reader { server, session, current, address, out: out.clone(), cancel };
+    let end = reader.run(stream).await;
+    let Reader { session, .. } = reader;
+    // Unless the client has come back by another socket, this was its only one.
+    if session.detach_ws(&out) {
+        if session.channel_is_open() {
+            tracing::debug!(connection = %session.id, reason = end.reason, "the data channel lives on");
+        } else {
+            session.end_peer();
+            session.hub.disconnect(session.key, end.reason, end.goodbye, Instant::now());
+        }
+    }
+    drop(out);
+    drop(session);
     // The writer still says goodbye.
     if tokio::time::timeout(Duration::from_millis(500), &mut writer).await.is_err() {
         writer.abort();
-    }
-    if !channel_lives {
-        cancel.cancel();
     }
 }
 
 struct Reader {
     server: Server,
     session: Arc<Session>,
-    out: mpsc::Sender<WsMessage>,
-    text_out: mpsc::Sender<String>,
+    /// The same for the writer.
+    current: Arc<Mutex<Arc<Session>>>,
+    address: SocketAddr,
+    out: Outbox,
     cancel: CancellationToken,
-    peer: Option<PeerHandle>,
 }
 
 impl Reader {
-    async fn run(&mut self, mut stream: futures_util::stream::SplitStream<WebSocket>) -> &'static str {
+    async fn run(&mut self, mut stream: futures_util::stream::SplitStream<WebSocket>) -> End {
         let mut decoder = Decoder::default();
-        let mut ping = tokio::time::interval(PING);
-        ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let hello_by = tokio::time::Instant::now() + HELLO_LIMIT;
         let started = Instant::now();
         let mut heard = Instant::now();
         loop {
             tokio::select! {
                 () = self.cancel.cancelled() => {
-                    self.close(1001, "this side stops");
-                    return "this side stops";
+                    self.out.control(Outgoing::Close(1001, "this side stops"));
+                    return End::goodbye("this side stops");
                 }
                 () = tokio::time::sleep_until(hello_by), if !self.session.is_authorised() => {
-                    self.close(CLOSE_UNAUTHORISED, "no token in time");
-                    return "no token in time";
+                    self.out.control(Outgoing::Close(CLOSE_UNAUTHORISED, "no token in time"));
+                    return End::goodbye("no token in time");
                 }
-                _ = ping.tick() => {
+                _ = tick.tick() => {
                     if heard.elapsed() > DEAD_AFTER {
-                        return "the peer does not answer";
+                        return End::broken("the peer does not answer");
                     }
-                    let sent = started.elapsed().as_nanos() as u64;
-                    let _ = self.out.try_send(WsMessage::Ping(sent.to_le_bytes().to_vec().into()));
-                    if self.session.is_introduced() {
-                        let _ = self.text_out.try_send(format!(r#"{{"type":"ping","t":{}}}"#, unix_ms()));
-                    }
+                    self.ping(started);
                 }
                 message = stream.next() => {
                     let now = Instant::now();
@@ -106,80 +123,98 @@ impl Reader {
                             if let Ok(sent) = <[u8; 8]>::try_from(payload.as_ref()) {
                                 let sent = Duration::from_nanos(u64::from_le_bytes(sent));
                                 if let Some(rtt) = started.elapsed().checked_sub(sent) {
-                                    self.session.record_rtt(rtt.as_secs_f32() * 1000.0);
+                                    self.session.record_rtt(Lane::WebSocket, rtt, now);
                                 }
                             }
                             continue;
                         }
                         Some(Ok(WsMessage::Ping(_))) => continue,
-                        Some(Ok(WsMessage::Close(_))) | None => return "closed by the peer",
+                        Some(Ok(WsMessage::Close(_))) => return End::goodbye("closed by the peer"),
+                        None => return End::broken("the WebSocket ended"),
                         Some(Err(error)) => {
                             tracing::debug!(connection = %self.session.id, %error, "WebSocket failed");
-                            return "the WebSocket failed";
+                            return End::broken("the WebSocket failed");
                         }
                     };
-                    if let Some(reason) = self.act(actions).await {
-                        return reason;
+                    if let Some(end) = self.act(actions).await {
+                        return end;
                     }
                 }
             }
         }
     }
 
-    async fn act(&mut self, actions: Actions) -> Option<&'static str> {
+    /// A WebSocket ping measures the way and keeps the connection; our own one compares clocks too.
+    fn ping(&self, started: Instant) {
+        let now = Instant::now();
+        let interval = if self.session.is_publishing() { PING_PUBLISHING } else { PING };
+        if !self.session.take_ping(Lane::WebSocket, interval, now) {
+            return;
+        }
+        self.out.control(Outgoing::Ping(now.saturating_duration_since(started).as_nanos() as u64));
+        if self.session.is_introduced() {
+            self.out.text(format!(r#"{{"type":"ping","t":{}}}"#, unix_ms()));
+        }
+    }
+
+    async fn act(&mut self, actions: Actions) -> Option<End> {
         for action in actions {
             match action {
                 // Waits for a slow reader, so that one that only asks and never reads stops being served.
                 Action::Reply(text) => {
-                    if self.text_out.send(text).await.is_err() {
-                        return Some("the peer does not read");
+                    Counters::add(&self.session.counters.bytes_out, text.len() as u64);
+                    if !self.out.control_when_room(Outgoing::Text(text)).await {
+                        return Some(End::broken("the peer does not read"));
                     }
                 }
                 Action::Offer(sdp) => self.on_offer(sdp).await,
                 Action::Answer => {
-                    let _ = self.text_out.try_send(error_json("unexpected", "field `type`: no offer was made"));
+                    self.out.text(error_json("unexpected", "field `type`: no offer was made"));
                 }
-                Action::Candidate(candidate) => {
-                    if let Some(peer) = &self.peer {
-                        let _ = peer.commands.try_send(PeerCommand::Candidate(candidate));
-                    }
-                }
-                Action::Subscriptions => subscribe::start(&self.session, &self.cancel),
+                Action::Candidate(candidate) => self.session.peer_command(PeerCommand::Candidate(candidate)),
+                Action::Subscriptions => subscribe::start(&self.session),
+                Action::Resume(session, welcome) => self.resume(session, welcome),
                 Action::Close(code, reason) => {
-                    self.close(code, reason);
-                    return Some(reason);
+                    self.out.control(Outgoing::Close(code, reason));
+                    return Some(End::goodbye(reason));
                 }
             }
         }
         None
     }
 
-    async fn on_offer(&mut self, sdp: String) {
-        if let Some(peer) = &self.peer {
-            if peer.continues(&sdp) {
-                let _ = peer.commands.try_send(PeerCommand::Offer(sdp));
-                return;
-            }
-            // A new connection of the same client: the old one is of no use to it any more.
-            peer.cancel.cancel();
-            self.peer = None;
+    /// Takes the place of the socket by which this client came before.
+    fn resume(&mut self, session: Arc<Session>, welcome: String) {
+        *self.current.lock() = session.clone();
+        let own = std::mem::replace(&mut self.session, session);
+        own.detach_ws(&self.out);
+        own.hub.disconnect(own.key, "its client resumed an older connection", true, Instant::now());
+        if let Some(old) = self.session.attach_ws(self.out.clone(), Some(self.address)) {
+            old.control(Outgoing::Close(CLOSE_RESUMED, "the client has come back by another socket"));
         }
+        self.session.hub.set_address(self.session.key, Some(self.address));
+        tracing::info!(connection = %self.session.id, address = %self.address, "resumed");
+        self.out.text(welcome);
+        subscribe::start(&self.session);
+    }
+
+    async fn on_offer(&mut self, sdp: String) {
+        if self.session.peer_continues(&sdp) {
+            self.session.peer_command(PeerCommand::Offer(sdp));
+            return;
+        }
+        // A new connection of the same client: the old one is of no use to it any more.
+        self.session.end_peer();
         let cancel = self.server.cancel.child_token();
-        match peer::accept(&self.session, sdp, Some(self.text_out.clone()), cancel).await {
-            Ok((answer, peer)) => {
-                let _ = self.text_out.try_send(json!({"type": "answer", "sdp": answer}).to_string());
-                self.peer = Some(peer);
+        match peer::accept(&self.session, sdp, Signal::Session, cancel, &self.session.hub.way()).await {
+            Ok(answer) => {
+                self.out.text(json!({"type": "answer", "sdp": answer}).to_string());
             }
             Err(error) => {
                 Counters::add(&self.session.counters.refused, 1);
-                let _ = self.text_out.try_send(error_json("bad_field", &format!("offer: {error}")));
+                self.out.text(error_json("bad_field", &format!("offer: {error}")));
             }
         }
-    }
-
-    fn close(&self, code: u16, reason: &'static str) {
-        let frame = CloseFrame { code, reason: reason.into() };
-        let _ = self.out.try_send(WsMessage::Close(Some(frame)));
     }
 }
 
@@ -188,36 +223,37 @@ fn error_json(code: &str, message: &str) -> String {
 }
 
 async fn write_socket(
-    session: Arc<Session>,
+    session: Arc<Mutex<Arc<Session>>>,
     mut sink: futures_util::stream::SplitSink<WebSocket, WsMessage>,
-    mut queue: mpsc::Receiver<WsMessage>,
-    mut text_queue: mpsc::Receiver<String>,
+    mut queue: OutQueue,
     cancel: CancellationToken,
 ) {
-    let mut talking = true;
     loop {
-        let message = tokio::select! {
-            biased;
-            text = text_queue.recv(), if talking => match text {
-                Some(text) => WsMessage::Text(text.into()),
-                None => {
-                    talking = false;
-                    continue;
-                }
-            },
-            message = queue.recv() => match message {
-                Some(message) => message,
-                None => break,
-            },
-        };
-        let bytes = if let WsMessage::Text(text) = &message { text.len() } else { 0 };
-        let last = matches!(message, WsMessage::Close(_));
-        match tokio::time::timeout(STALLED_AFTER, sink.send(message)).await {
-            Ok(Ok(())) => Counters::add(&session.counters.bytes_out, bytes as u64),
-            _ => {
-                cancel.cancel();
-                return;
+        let next = queue.next().await;
+        let session = session.lock().clone();
+        let message = match next {
+            Next::Control(message) => message,
+            // Into a socket that has fallen silent it would only wait, and come out stale.
+            Next::Frame(_) if !session.ws_takes_frames(Instant::now()) => {
+                Counters::add(&session.counters.dropped, 1);
+                continue;
             }
+            Next::Frame(message) => {
+                Counters::add(&session.counters.bytes_out, message.len() as u64);
+                message
+            }
+            Next::End => break,
+        };
+        let last = matches!(message, Outgoing::Close(..));
+        let message = match message {
+            Outgoing::Text(text) => WsMessage::Text(text.into()),
+            Outgoing::Binary(bytes) => WsMessage::Binary(bytes),
+            Outgoing::Ping(sent) => WsMessage::Ping(sent.to_le_bytes().to_vec().into()),
+            Outgoing::Close(code, reason) => WsMessage::Close(Some(CloseFrame { code, reason: reason.into() })),
+        };
+        if !matches!(tokio::time::timeout(STALLED_AFTER, sink.send(message)).await, Ok(Ok(()))) {
+            cancel.cancel();
+            return;
         }
         if last {
             break;

@@ -6,58 +6,112 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     SubjectFrame,
-    session::{Session, update_json},
+    hub::{ConnectionKey, Published},
+    out::Outgoing,
+    session::{Binary, Session, Wish, update_json},
 };
+use crate::wire::facelink1;
 
 /// Starts sending, if it is not running yet and something is subscribed to. Ends with the connection or the last
 /// subscription.
-pub(super) fn start(session: &Arc<Session>, cancel: &CancellationToken) {
+pub(super) fn start(session: &Arc<Session>) {
     if !session.is_subscribed() || !session.begin_publishing() {
         return;
     }
-    let (session, cancel) = (session.clone(), cancel.clone());
+    let ended = session.ended.clone();
     let mut frames = session.hub.subscribe();
+    let mut publisher = Publisher {
+        session: session.clone(),
+        last: HashMap::new(),
+        encoder: facelink1::Encoder::new(),
+        bytes: Vec::new(),
+    };
     // What is there already comes at once: a face that holds still is not waited for.
-    for (frame, _) in session.hub.subjects(Instant::now()) {
-        if session.wants(&frame.name).is_some() {
-            session.send_frame(update_json(&frame));
-        }
+    for (frame, owner) in session.hub.newest() {
+        publisher.publish(&frame, Some(owner));
     }
     tokio::spawn(async move {
-        let mut last: HashMap<u64, Instant> = HashMap::new();
-        while session.is_subscribed() {
-            let frame = tokio::select! {
-                () = cancel.cancelled() => break,
-                frame = frames.recv() => frame,
+        while publisher.session.is_subscribed() {
+            let published = tokio::select! {
+                () = ended.cancelled() => break,
+                published = frames.recv() => published,
             };
-            match frame {
-                Ok(frame) => publish(&session, &frame, &mut last),
+            match published {
+                Ok(Published::Frame(frame, from)) => publisher.publish(&frame, from),
+                Ok(Published::Lost(name)) => publisher.lost(&name),
                 // A slow connection sees fewer frames, never older ones.
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => break,
             }
         }
-        session.end_publishing();
+        publisher.session.end_publishing();
     });
 }
 
-fn publish(session: &Session, frame: &SubjectFrame, last: &mut HashMap<u64, Instant>) {
-    let Some(max_fps) = session.wants(&frame.name) else { return };
-    if let Some(max_fps) = max_fps {
-        // A tenth of slack, so that a 60 fps stream at max_fps 60 is not halved by its own jitter.
-        let interval = Duration::from_secs_f32(0.9 / max_fps.clamp(0.1, 1000.0));
-        if last.get(&frame.id.0).is_some_and(|last| frame.received.saturating_duration_since(*last) < interval) {
+struct Publisher {
+    session: Arc<Session>,
+    last: HashMap<u64, Instant>,
+    encoder: facelink1::Encoder,
+    bytes: Vec<u8>,
+}
+
+impl Publisher {
+    fn publish(&mut self, frame: &SubjectFrame, from: Option<ConnectionKey>) {
+        let Some(Wish { max_fps, binary, not_own }) = self.session.wants(&frame.name) else { return };
+        if not_own && from == Some(self.session.key) {
             return;
         }
-        if last.len() > 1024 {
-            last.clear();
+        if let Some(max_fps) = max_fps {
+            // A tenth of slack, so that a 60 fps stream at max_fps 60 is not halved by its own jitter.
+            let interval = Duration::from_secs_f32(0.9 / max_fps.clamp(0.1, 1000.0));
+            let last = self.last.get(&frame.id.0);
+            if last.is_some_and(|last| frame.received.saturating_duration_since(*last) < interval) {
+                return;
+            }
+            if self.last.len() > 1024 {
+                self.last.clear();
+            }
+            self.last.insert(frame.id.0, frame.received);
         }
-        last.insert(frame.id.0, frame.received);
+        let message = match binary {
+            Binary::Float32 => Outgoing::Text(update_json(frame)),
+            Binary::Facelink1 => match encode(&mut self.encoder, &mut self.bytes, &frame.name, &frame.frame) {
+                Some(bytes) => Outgoing::Binary(bytes),
+                None => Outgoing::Text(update_json(frame)),
+            },
+        };
+        self.session.send_frame(frame.id.0, message);
     }
-    session.send_frame(update_json(frame));
+
+    fn lost(&mut self, name: &str) {
+        if self.session.wants(name).is_some() {
+            self.session.send_control(json!({"type": "subject_lost", "subject": name}).to_string());
+        }
+    }
+}
+
+/// One face as a packet of its own, stamped with the time of day; `None` when it does not fit the format.
+pub(super) fn encode(
+    encoder: &mut facelink1::Encoder,
+    bytes: &mut Vec<u8>,
+    name: &str,
+    frame: &crate::FaceFrame,
+) -> Option<Bytes> {
+    bytes.clear();
+    // The time of day here, by which the receiver measures the way: the source's own clock may count from anywhere.
+    let mut frame = frame.clone();
+    frame.capture_time = Duration::try_from_secs_f64(super::session::unix_ms() / 1000.0).ok();
+    match encoder.encode(name, &frame, facelink1::Clock::Unix, bytes) {
+        Ok(()) => Some(Bytes::copy_from_slice(bytes)),
+        Err(error) => {
+            tracing::debug!(%error, name, "not sent as facelink1");
+            None
+        }
+    }
 }

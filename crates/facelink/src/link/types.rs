@@ -21,6 +21,8 @@ pub enum SourceKind {
     /// A WebRTC data channel.
     #[serde(rename = "webrtc")]
     WebRtc,
+    /// This very game: a face that it sends to others.
+    Game,
 }
 
 impl SourceKind {
@@ -31,6 +33,7 @@ impl SourceKind {
             Self::UdpJson => "udp_json",
             Self::WebSocket => "websocket",
             Self::WebRtc => "webrtc",
+            Self::Game => "game",
         }
     }
 }

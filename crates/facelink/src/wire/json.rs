@@ -78,12 +78,22 @@ pub enum Message<'a> {
     Hello(Hello<'a>),
     /// `schema`: the channel order of the binary frames that follow.
     Schema(Vec<Cow<'a, str>>),
-    /// `offer`, an SDP.
-    Offer(Cow<'a, str>),
-    /// `answer`, an SDP.
-    Answer(Cow<'a, str>),
-    /// `ice_candidate`; `None` at the end.
-    IceCandidate(Option<IceCandidate>),
+    /// `offer`.
+    Offer(Description<'a>),
+    /// `answer`.
+    Answer(Description<'a>),
+    /// `ice_candidate`.
+    IceCandidate(Trickle<'a>),
+    /// `join`: the room in which others are met; the name of it.
+    Join(Cow<'a, str>),
+    /// `leave`: out of the room again.
+    Leave,
+    /// `peers`, as a client receives it: who is in the room already.
+    Peers(Vec<Cow<'a, str>>),
+    /// `peer_joined`, as a client receives it: its connection id.
+    PeerJoined(Cow<'a, str>),
+    /// `peer_left`, as a client receives it: its connection id.
+    PeerLeft(Cow<'a, str>),
     /// `ping`, with the sender's clock as it was written.
     Ping(Option<&'a RawValue>),
     /// `pong`.
@@ -100,6 +110,8 @@ pub enum Message<'a> {
     SetRate(f32),
     /// `error`, as a client receives it.
     Error(ErrorMessage),
+    /// `subject_lost`, as a client receives it: a face has gone.
+    SubjectLost(Cow<'a, str>),
     /// A type that this version does not know.
     Unknown(Cow<'a, str>),
 }
@@ -141,6 +153,26 @@ pub struct Hello<'a> {
     pub binary: Option<Cow<'a, str>>,
     /// What the client calls itself.
     pub client: Option<Cow<'a, str>>,
+    /// Connection id that this client had before its WebSocket was lost.
+    pub resume: Option<Cow<'a, str>>,
+}
+
+/// `offer` or `answer`.
+#[derive(Debug)]
+pub struct Description<'a> {
+    /// The session description.
+    pub sdp: Cow<'a, str>,
+    /// Connection id of the room mate that it is for (`to`) or that it is of (`from`); the endpoint itself without one.
+    pub peer: Option<Cow<'a, str>>,
+}
+
+/// `ice_candidate`.
+#[derive(Debug)]
+pub struct Trickle<'a> {
+    /// The candidate; `None` at the end.
+    pub candidate: Option<IceCandidate>,
+    /// Connection id of the room mate, as in [`Description::peer`].
+    pub peer: Option<Cow<'a, str>>,
 }
 
 /// An ICE candidate as browsers write it (`RTCIceCandidateInit`).
@@ -175,6 +207,10 @@ pub struct Subscribe<'a> {
     pub subject: Option<Cow<'a, str>>,
     /// Highest rate wanted, frames a second.
     pub max_fps: Option<f32>,
+    /// Format of the frames: JSON without one.
+    pub binary: Option<Cow<'a, str>>,
+    /// Whether the connection's own faces come back to it; they do by default.
+    pub own: Option<bool>,
 }
 
 /// `welcome`.
@@ -191,6 +227,12 @@ pub struct Welcome {
     /// The name under which this connection's face is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// Whether this is the connection that `hello` asked to resume.
+    #[serde(default)]
+    pub resumed: bool,
+    /// Format of binary frames that the endpoint will read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<String>,
 }
 
 /// One STUN or TURN server, in the form of `RTCConfiguration.iceServers`.
@@ -383,6 +425,12 @@ enum Kind {
     Welcome,
     SetRate,
     Error,
+    Join,
+    Leave,
+    Peers,
+    PeerJoined,
+    PeerLeft,
+    SubjectLost,
     Unknown,
 }
 
@@ -407,6 +455,12 @@ impl Kind {
             Some("welcome") => Self::Welcome,
             Some("set_rate") => Self::SetRate,
             Some("error") => Self::Error,
+            Some("join") => Self::Join,
+            Some("leave") => Self::Leave,
+            Some("peers") => Self::Peers,
+            Some("peer_joined") => Self::PeerJoined,
+            Some("peer_left") => Self::PeerLeft,
+            Some("subject_lost") => Self::SubjectLost,
             Some(_) => Self::Unknown,
         }
     }
@@ -436,6 +490,10 @@ struct Fields<'a> {
     fps: Option<f32>,
     error: ErrorMessage,
     has_shapes: bool,
+    peer: Option<Cow<'a, str>>,
+    room: Option<Cow<'a, str>>,
+    binary: Option<Cow<'a, str>>,
+    own: Option<bool>,
 }
 
 impl<'a> Fields<'a> {
@@ -459,6 +517,10 @@ impl<'a> Fields<'a> {
             fps: None,
             error: ErrorMessage::default(),
             has_shapes: false,
+            peer: None,
+            room: None,
+            binary: None,
+            own: None,
         }
     }
 
@@ -481,17 +543,35 @@ impl<'a> Fields<'a> {
                 }
             }
             Kind::BatchUpdate => Message::Batch(self.updates.ok_or_else(|| missing("updates"))?),
-            Kind::Hello => Message::Hello(Hello { subject: self.face.subject, ..self.hello }),
+            Kind::Hello => Message::Hello(Hello { subject: self.face.subject, binary: self.binary, ..self.hello }),
             Kind::Schema => Message::Schema(self.names.ok_or_else(|| missing("names"))?),
-            Kind::Offer => Message::Offer(self.sdp.ok_or_else(|| missing("sdp"))?),
-            Kind::Answer => Message::Answer(self.sdp.ok_or_else(|| missing("sdp"))?),
-            Kind::IceCandidate => Message::IceCandidate(self.candidate.ok_or_else(|| missing("candidate"))?),
+            Kind::Offer => {
+                Message::Offer(Description { sdp: self.sdp.ok_or_else(|| missing("sdp"))?, peer: self.peer })
+            }
+            Kind::Answer => {
+                Message::Answer(Description { sdp: self.sdp.ok_or_else(|| missing("sdp"))?, peer: self.peer })
+            }
+            Kind::IceCandidate => {
+                let candidate = self.candidate.ok_or_else(|| missing("candidate"))?;
+                Message::IceCandidate(Trickle { candidate, peer: self.peer })
+            }
             Kind::Ping => Message::Ping(self.raw_t),
             Kind::Pong => Message::Pong(self.pong),
             Kind::GetStats => Message::GetStats,
-            Kind::Subscribe => Message::Subscribe(Subscribe { subject: self.face.subject, max_fps: self.max_fps }),
+            Kind::Subscribe => Message::Subscribe(Subscribe {
+                subject: self.face.subject,
+                max_fps: self.max_fps,
+                binary: self.binary,
+                own: self.own,
+            }),
             Kind::Unsubscribe => Message::Unsubscribe(self.face.subject),
-            Kind::Welcome => Message::Welcome(self.welcome),
+            Kind::Welcome => Message::Welcome(Welcome { binary: self.binary.map(Cow::into_owned), ..self.welcome }),
+            Kind::Join => Message::Join(self.room.ok_or_else(|| missing("room"))?),
+            Kind::Leave => Message::Leave,
+            Kind::Peers => Message::Peers(self.names.ok_or_else(|| missing("peers"))?),
+            Kind::PeerJoined => Message::PeerJoined(self.peer.ok_or_else(|| missing("peer"))?),
+            Kind::SubjectLost => Message::SubjectLost(self.face.subject.ok_or_else(|| missing("subject"))?),
+            Kind::PeerLeft => Message::PeerLeft(self.peer.ok_or_else(|| missing("peer"))?),
             Kind::SetRate => Message::SetRate(self.fps.ok_or_else(|| missing("fps"))?),
             Kind::Error => Message::Error(self.error),
             Kind::Unknown => Message::Unknown(Cow::Borrowed("")),
@@ -527,7 +607,10 @@ impl<'de> Visitor<'de> for FieldsVisitor<'_, 'de> {
                 "type" => map.next_value::<IgnoredAny>().map(drop),
                 "subject"
                     if kind.is_face()
-                        || matches!(kind, Kind::Hello | Kind::Subscribe | Kind::Unsubscribe | Kind::Welcome) =>
+                        || matches!(
+                            kind,
+                            Kind::Hello | Kind::Subscribe | Kind::Unsubscribe | Kind::Welcome | Kind::SubjectLost
+                        ) =>
                 {
                     map.next_value::<Option<Name>>().map(|name| {
                         let name = name.map(|Name(name)| name);
@@ -581,8 +664,21 @@ impl<'de> Visitor<'de> for FieldsVisitor<'_, 'de> {
                 "token" if kind == Kind::Hello => {
                     map.next_value::<Option<Text>>().map(|t| fields.hello.token = t.map(|Text(t)| t))
                 }
-                "binary" if kind == Kind::Hello => {
-                    map.next_value::<Option<Text>>().map(|t| fields.hello.binary = t.map(|Text(t)| t))
+                "binary" if matches!(kind, Kind::Hello | Kind::Welcome | Kind::Subscribe) => {
+                    map.next_value::<Option<Text>>().map(|t| fields.binary = t.map(|Text(t)| t))
+                }
+                "own" if kind == Kind::Subscribe => map.next_value().map(|own| fields.own = own),
+                "resume" if kind == Kind::Hello => {
+                    map.next_value::<Option<Name>>().map(|t| fields.hello.resume = t.map(|Name(t)| t))
+                }
+                "resumed" if kind == Kind::Welcome => map.next_value().map(|r| fields.welcome.resumed = r),
+                "room" if kind == Kind::Join => map.next_value().map(|Name(room)| fields.room = Some(room)),
+                "peers" if kind == Kind::Peers => map.next_value().map(|Names(names)| fields.names = Some(names)),
+                "peer" if matches!(kind, Kind::PeerJoined | Kind::PeerLeft) => {
+                    map.next_value().map(|Name(peer)| fields.peer = Some(peer))
+                }
+                "to" | "from" if matches!(kind, Kind::Offer | Kind::Answer | Kind::IceCandidate) => {
+                    map.next_value::<Option<Name>>().map(|peer| fields.peer = peer.map(|Name(peer)| peer))
                 }
                 "client" if kind == Kind::Hello => {
                     map.next_value::<Option<Name>>().map(|t| fields.hello.client = t.map(|Name(t)| t))

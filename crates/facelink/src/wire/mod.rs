@@ -3,6 +3,7 @@
 //! Every decoder takes a byte slice from outside and gives back a [`FaceFrame`](crate::FaceFrame) or a typed error that
 //! names the field. Nothing here reads a clock, and nothing allocates by a length that came over the wire.
 
+pub mod facelink1;
 pub mod float32;
 pub mod json;
 pub mod llf;
