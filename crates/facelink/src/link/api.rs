@@ -99,29 +99,7 @@ pub(super) async fn health(State(server): State<Server>) -> Response {
 
 pub(super) async fn stats(State(server): State<Server>) -> Response {
     let now = Instant::now();
-    let mut connections = Vec::new();
-    server.hub.visit_connections(now, |connection, subject| {
-        connections.push(match &connection.session {
-            Some(session) => session.stats_json(subject),
-            None => json!({
-                "connection_id": &*connection.id,
-                "state": "connected",
-                "transport": connection.kind.as_str(),
-                "average_latency_ms": subject.and_then(|s| s.latency_ms),
-                "message_count": Counters::get(&connection.counters.messages),
-                "data_channel_state": "none",
-                "buffered_amount": 0,
-                "jitter_ms": subject.map(|s| s.jitter_ms),
-                "loss": subject.and_then(|s| s.loss),
-                "fps": subject.map(|s| s.fps),
-                "target_fps": subject.map(|s| s.target_fps),
-                "subject": subject.map(|s| &*s.name),
-                "address": connection.address.map(|address| address.to_string()),
-                "bytes_received": Counters::get(&connection.counters.bytes_in),
-                "refused": Counters::get(&connection.counters.refused),
-            }),
-        });
-    });
+    let connections = server.hub.connections(now);
     let totals = server.hub.stats(now);
     Json(json!({
         "connections": connections,

@@ -659,6 +659,13 @@ impl Worker {
             _ if ready => Some(SourceKind::WebSocket),
             _ => None,
         };
+        if let Some(session) = &self.session {
+            session.note_channel(match &self.rtc {
+                Some(rtc) if rtc.open => "open",
+                Some(_) => "connecting",
+                None => "none",
+            });
+        }
         let direct = self.directs();
         let mut figures = self.shared.figures.lock();
         if let (Some(kind), true) = (kind, self.lane != kind) {

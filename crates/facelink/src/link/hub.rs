@@ -15,7 +15,8 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use super::{
-    EndpointConfig, EndpointStats, LinkEvent, LostReason, SourceKind, SubjectFrame, SubjectId, SubjectStats,
+    ConnectionState, ConnectionStats, EndpointConfig, EndpointStats, LinkEvent, LostReason, SourceKind, SubjectFrame,
+    SubjectId, SubjectStats,
     peer::Way,
     session::{Resumed, Session},
 };
@@ -76,6 +77,35 @@ pub(super) struct Connection {
     pub session: Option<Arc<Session>>,
     room: Option<Arc<str>>,
     last_seen: Instant,
+}
+
+impl Connection {
+    /// Figures of a source that cannot be answered.
+    fn stats(&self, subject: Option<SubjectStats>) -> ConnectionStats {
+        ConnectionStats {
+            connection_id: self.id.clone(),
+            state: ConnectionState::Connected,
+            transport: self.kind,
+            direction: "in",
+            average_latency_ms: subject.as_ref().and_then(|s| s.latency_ms),
+            rtt_ms: None,
+            message_count: Counters::get(&self.counters.messages),
+            data_channel_state: "none",
+            buffered_amount: 0,
+            jitter_ms: subject.as_ref().map(|s| s.jitter_ms),
+            loss: subject.as_ref().and_then(|s| s.loss),
+            fps: subject.as_ref().map(|s| s.fps),
+            target_fps: subject.as_ref().map(|s| s.target_fps),
+            subject: subject.map(|s| s.name),
+            client: None,
+            address: self.address,
+            route: None,
+            bytes_received: Counters::get(&self.counters.bytes_in),
+            bytes_sent: Counters::get(&self.counters.bytes_out),
+            refused: Counters::get(&self.counters.refused),
+            dropped: Counters::get(&self.counters.dropped),
+        }
+    }
 }
 
 /// A connection that has ended.
@@ -750,22 +780,20 @@ impl Hub {
         }
     }
 
-    /// Calls `visit` for every connection, with the figures of the subject that it sends most recently.
-    pub fn visit_connections(&self, now: Instant, mut visit: impl FnMut(&Connection, Option<&SubjectStats>)) {
+    /// Figures of every connection, oldest first, each with those of the subject that it sends most recently.
+    pub fn connections(&self, now: Instant) -> Vec<ConnectionStats> {
         let table = self.table.lock();
-        let mut keys: Vec<_> = table.connections.keys().copied().collect();
-        keys.sort_unstable();
-        for key in keys {
-            let stats = table
-                .subjects
-                .values()
-                .filter(|subject| subject.owner == key)
-                .max_by_key(|subject| subject.last)
-                .map(|subject| subject.stats(now));
-            if let Some(connection) = table.connections.get(&key) {
-                visit(connection, stats.as_ref());
+        let mut connections: Vec<_> = table.connections.iter().collect();
+        connections.sort_unstable_by_key(|(key, _)| **key);
+        let stats = connections.into_iter().map(|(key, connection)| {
+            let newest = table.subjects.values().filter(|subject| subject.owner == *key).max_by_key(|s| s.last);
+            let subject = newest.map(|subject| subject.stats(now));
+            match &connection.session {
+                Some(session) => session.stats(subject.as_ref()),
+                None => connection.stats(subject),
             }
-        }
+        });
+        stats.collect()
     }
 
     /// Figures of the subject that a connection sends.

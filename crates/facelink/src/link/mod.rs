@@ -340,6 +340,11 @@ impl Endpoint {
         self.hub.stats(Instant::now())
     }
 
+    /// Figures of every connection, oldest first.
+    pub fn connections(&self) -> Vec<ConnectionStats> {
+        self.hub.connections(Instant::now())
+    }
+
     /// Asks a subject's sender for this frame rate from now on, whatever the adaptive rate says; `None` hands it back.
     pub fn set_rate(&self, subject: SubjectId, fps: Option<f32>) {
         self.hub.set_rate(subject, fps);

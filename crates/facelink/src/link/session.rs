@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    SourceKind, SubjectFrame, SubjectStats,
+    ConnectionState, ConnectionStats, SourceKind, SubjectFrame, SubjectStats,
     hub::{ConnectionKey, Counters, Hub, Refused, Update},
     out::{Outbox, Outgoing},
     peer::{PeerCommand, PeerHandle},
@@ -106,6 +106,16 @@ pub(super) enum Role {
     Outbound,
     /// A room mate, directly.
     Peer,
+}
+
+impl Role {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "in",
+            Self::Outbound => "out",
+            Self::Peer => "peer",
+        }
+    }
 }
 
 /// What a connection wants to hear.
@@ -245,6 +255,11 @@ impl Session {
             guard.channel = channel;
             guard.channel_state = state;
         }
+    }
+
+    /// What the client of ours that owns this connection makes of its data channel.
+    pub fn note_channel(&self, state: &'static str) {
+        self.state.lock().channel_state = state;
     }
 
     pub fn channel_is_open(&self) -> bool {
@@ -581,9 +596,11 @@ impl Session {
             }
             Message::Pong(pong) => self.on_pong(lane, pong, now),
             Message::GetStats => {
-                let mut stats = self.stats_json(self.hub.stats_of(self.key, now).as_ref());
-                stats["type"] = "stats".into();
-                actions.push(Action::Reply(stats.to_string()));
+                let stats = self.stats(self.hub.stats_of(self.key, now).as_ref());
+                if let Ok(mut stats) = serde_json::to_value(stats) {
+                    stats["type"] = "stats".into();
+                    actions.push(Action::Reply(stats.to_string()));
+                }
             }
             Message::Subscribe(subscribe) => self.on_subscribe(subscribe, now, actions),
             Message::Unsubscribe(subject) => {
@@ -794,40 +811,40 @@ impl Session {
     }
 
     /// Figures by the names of the migration guide.
-    pub fn stats_json(&self, subject: Option<&SubjectStats>) -> Value {
+    pub fn stats(&self, subject: Option<&SubjectStats>) -> ConnectionStats {
         let now = Instant::now();
         let state = self.state.lock();
         let lane = state.last_lane.unwrap_or(if state.ws.is_some() { Lane::WebSocket } else { Lane::DataChannel });
         let connected = state.ws.is_some() || state.channel_state == "open";
         let stalled = state.heard.is_some_and(|heard| now.saturating_duration_since(heard) > STALLED);
         let status = match (connected, stalled) {
-            (true, false) => "connected",
-            (true, true) => "stalled",
-            (false, _) => "connecting",
+            (true, false) => ConnectionState::Connected,
+            (true, true) => ConnectionState::Stalled,
+            (false, _) => ConnectionState::Connecting,
         };
-        json!({
-            "connection_id": &*self.id,
-            "state": status,
-            "transport": lane.kind().as_str(),
-            "direction": match self.role { Role::Inbound => "in", Role::Outbound => "out", Role::Peer => "peer" },
-            "average_latency_ms": subject.and_then(|s| s.latency_ms).or(state.latency_ms.get()),
-            "rtt_ms": state.beat(lane).rtt_ms(),
-            "message_count": Counters::get(&self.counters.messages),
-            "data_channel_state": state.channel_state,
-            "buffered_amount": self.buffered.load(Ordering::Relaxed),
-            "jitter_ms": subject.map(|s| s.jitter_ms),
-            "loss": subject.and_then(|s| s.loss),
-            "fps": subject.map(|s| s.fps),
-            "target_fps": subject.map(|s| s.target_fps),
-            "subject": subject.map(|s| &*s.name).or(state.subject.as_deref()),
-            "client": state.client.as_deref(),
-            "address": state.address.map(|address| address.to_string()),
-            "route": state.peer.as_ref().and_then(PeerHandle::route),
-            "bytes_received": Counters::get(&self.counters.bytes_in),
-            "bytes_sent": Counters::get(&self.counters.bytes_out),
-            "refused": Counters::get(&self.counters.refused),
-            "dropped": Counters::get(&self.counters.dropped),
-        })
+        ConnectionStats {
+            connection_id: self.id.clone(),
+            state: status,
+            transport: lane.kind(),
+            direction: self.role.as_str(),
+            average_latency_ms: subject.and_then(|s| s.latency_ms).or(state.latency_ms.get()),
+            rtt_ms: state.beat(lane).rtt_ms(),
+            message_count: Counters::get(&self.counters.messages),
+            data_channel_state: state.channel_state,
+            buffered_amount: self.buffered.load(Ordering::Relaxed),
+            jitter_ms: subject.map(|s| s.jitter_ms),
+            loss: subject.and_then(|s| s.loss),
+            fps: subject.map(|s| s.fps),
+            target_fps: subject.map(|s| s.target_fps),
+            subject: subject.map(|s| s.name.clone()).or(state.subject.clone()),
+            client: state.client.as_deref().map(Into::into),
+            address: state.address,
+            route: state.peer.as_ref().and_then(PeerHandle::route),
+            bytes_received: Counters::get(&self.counters.bytes_in),
+            bytes_sent: Counters::get(&self.counters.bytes_out),
+            refused: Counters::get(&self.counters.refused),
+            dropped: Counters::get(&self.counters.dropped),
+        }
     }
 }
 

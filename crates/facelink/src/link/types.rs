@@ -162,6 +162,79 @@ pub struct SubjectStats {
     pub age_ms: f32,
 }
 
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// No transport of it is open yet, or none any more.
+    #[default]
+    Connecting,
+    /// It answers.
+    Connected,
+    /// Nothing was heard of it for two seconds.
+    Stalled,
+}
+
+impl ConnectionState {
+    /// The name on the wire, such as `connected`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
+/// Figures of one connection, by the names of the migration guide. Times are averages over about the last second.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ConnectionStats {
+    /// Its id, as in `welcome`.
+    pub connection_id: Arc<str>,
+    /// Whether it answers.
+    pub state: ConnectionState,
+    /// What carries its frames now.
+    pub transport: SourceKind,
+    /// `in` for a client or a phone, `out` for an endpoint that we dialled, `peer` for a room mate.
+    pub direction: &'static str,
+    /// Capture (or send) to arrival, milliseconds, where it can be known.
+    pub average_latency_ms: Option<f32>,
+    /// Round trip, milliseconds.
+    pub rtt_ms: Option<f32>,
+    /// Messages and datagrams received.
+    pub message_count: u64,
+    /// `none`, `connecting`, `open` or `closed`.
+    pub data_channel_state: &'static str,
+    /// Bytes that waited in the data channel as of the last frame outwards.
+    pub buffered_amount: u64,
+    /// RFC 3550 interarrival jitter, milliseconds.
+    pub jitter_ms: Option<f32>,
+    /// Share of frames lost, `0..=1`, where they are numbered.
+    pub loss: Option<f32>,
+    /// Frames a second that arrive.
+    pub fps: Option<f32>,
+    /// Frames a second that it was asked for.
+    pub target_fps: Option<f32>,
+    /// The face that it sends.
+    pub subject: Option<Arc<str>>,
+    /// What it calls itself.
+    pub client: Option<Arc<str>>,
+    /// Where it comes from.
+    pub address: Option<SocketAddr>,
+    /// The way of its WebRTC packets, such as `udp host-prflx` or `udp relay-host`.
+    pub route: Option<String>,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
+    /// Messages refused.
+    pub refused: u64,
+    /// Messages and frames outwards that found no room.
+    pub dropped: u64,
+}
+
 /// Figures of a whole endpoint.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
