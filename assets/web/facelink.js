@@ -888,8 +888,8 @@ export class FacialAnimationWebRTCClient {
   }
 
   /**
-   * One facelink1 packet. Where frames get lost it repeats the one before, and
-   * while the channel is in doubt the three before: they may have gone down with it.
+   * One facelink1 packet. Where frames get lost it repeats the one before; when
+   * the channel has just fallen silent, the three before: they went down with it.
    * @param {Lane} lane
    * @param {Blendshapes} blendshapes
    * @param {SendOptions} options
@@ -905,7 +905,8 @@ export class FacialAnimationWebRTCClient {
       const at = head.position;
       frame.head = { rotation: head.rotation, position: at && [0, 1, 2].every((i) => finite(at[i])) ? at : null };
     }
-    const repeats = this.#rtc?.suspect ? 3 : now - this.#lossAt < LOSSY_MS ? 1 : 0;
+    const doubted = this.#rtc?.suspect ? now - this.#rtc.suspectAt : Infinity;
+    const repeats = doubted < 60 ? 3 : now - this.#lossAt < LOSSY_MS ? 1 : 0;
     const previous = repeats ? lane.history.slice(-repeats).filter((f) => captureTime - (f.captureTime ?? 0) < REPEAT_MS * 1000) : [];
     try {
       const packet = encodeFacelink1([{ ...frame, subject: lane.subject, previous }]);
@@ -2113,16 +2114,28 @@ class F1Out {
   }
 
   /** @param {number} value */
-  u8(value) { this.view.setUint8(this.#room(1), value); }
+  u8(value) {
+    const at = this.#room(1); // it may replace the view
+    this.view.setUint8(at, value);
+  }
 
   /** @param {number} value */
-  u16(value) { this.view.setUint16(this.#room(2), value, true); }
+  u16(value) {
+    const at = this.#room(2); // it may replace the view
+    this.view.setUint16(at, value, true);
+  }
 
   /** @param {number} value */
-  i16(value) { this.view.setInt16(this.#room(2), value, true); }
+  i16(value) {
+    const at = this.#room(2); // it may replace the view
+    this.view.setInt16(at, value, true);
+  }
 
   /** @param {number} value */
-  u32(value) { this.view.setUint32(this.#room(4), value, true); }
+  u32(value) {
+    const at = this.#room(4); // it may replace the view
+    this.view.setUint32(at, value, true);
+  }
 
   /** @param {number} value */
   u64(value) {

@@ -81,7 +81,7 @@ export class Server {
           this.port = Number(line.http.split(':').at(-1));
           done();
         } else if (line.event === 'frame') {
-          this.frames.push({ at: now(), n: numberOf(line.head), face: JSON.stringify(line.blendshapes), subject: line.subject, source: line.source });
+          this.frames.push({ at: now(), frame: line.frame, n: numberOf(line.head), face: JSON.stringify(line.blendshapes), subject: line.subject, source: line.source });
         } else this.events.push({ at: now(), ...line });
       });
     });
@@ -109,6 +109,7 @@ export class Server {
     const seen = new Map();
     const faces = new Set();
     let doubles = 0;
+    const odd = [];
     let late = 0;
     let newest = -1;
     let gap = 0;
@@ -121,11 +122,18 @@ export class Server {
         last = f.at; // the first gap begins before what is counted
         continue;
       }
-      // The value after a peak follows with the same number: no double.
-      if (faces.has(`${f.n} ${f.face}`)) doubles += 1;
-      faces.add(`${f.n} ${f.face}`);
+      // The value after a peak follows with the same number of ours, but one of its own: no double.
+      const key = `${f.n} ${f.frame} ${f.face}`;
+      if (faces.has(key)) {
+        doubles += 1;
+        odd.push(`double ${f.n} (${f.frame}, ${f.source})`);
+      }
+      faces.add(key);
       seen.set(f.n, (seen.get(f.n) ?? 0) + 1);
-      if (f.n < newest) late += 1;
+      if (f.n < newest) {
+        late += 1;
+        odd.push(`late ${f.n} (${f.frame}, ${f.source}) after ${newest}`);
+      }
       newest = Math.max(newest, f.n);
       if (last !== null && f.at - last > gap) {
         gap = f.at - last;
@@ -143,7 +151,7 @@ export class Server {
       longest = Math.max(longest, run);
     }
     return {
-      sent: to - from + 1, lost, longestRun: longest, late, doubles,
+      sent: to - from + 1, lost, longestRun: longest, late, doubles, odd: odd.slice(0, 8),
       gapMs: Math.round(gap), gapAt, by: spans.map((s) => s.source).slice(0, 12).join('>'),
     };
   }
@@ -252,6 +260,13 @@ export class Relays {
   loss = 0;
   delay = 0;
   packets = 0;
+  known = new Set();
+  cut = new Set();
+
+  /** The paths that were used until now end; new ones work. */
+  cutKnown() {
+    this.cut = new Set(this.known);
+  }
 
   async to(port, host = '127.0.0.1') {
     const key = `${host}:${port}`;
@@ -270,8 +285,9 @@ export class Relays {
   async #open(port, host) {
     const front = dgram.createSocket('udp4');
     const backs = new Map();
-    const send = (socket, data, ...to) => {
-      if (!this.#lets()) return;
+    const send = (path, socket, data, ...to) => {
+      this.known.add(path);
+      if (!this.#lets() || this.cut.has(path)) return;
       const go = () => {
         try {
           socket.send(data, ...to);
@@ -286,10 +302,10 @@ export class Relays {
       if (!back) {
         back = dgram.createSocket('udp4');
         back.on('error', () => {});
-        back.on('message', (answer) => send(front, answer, from.port, from.address));
+        back.on('message', (answer) => send(key, front, answer, from.port, from.address));
         backs.set(key, back);
       }
-      send(back, data, port, host);
+      send(key, back, data, port, host);
     });
     front.on('error', () => {});
     await new Promise((done) => front.bind(0, '127.0.0.1', done));
