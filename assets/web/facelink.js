@@ -317,6 +317,7 @@ export function headQuaternion(yaw, pitch, roll) {
  * @property {number} lastFrame
  * @property {number} rtt Smoothed round trip, ms; 0 until measured.
  * @property {number} lastRtt
+ * @property {number} trips How many round trips were measured.
  * @property {(text: string) => boolean} reply Sends on the channel the message came by.
  */
 /**
@@ -343,7 +344,7 @@ export function headQuaternion(yaw, pitch, roll) {
 
 /** @param {Link['kind']} kind @param {Link['reply']} reply @returns {Link} */
 const newLink = (kind, reply) => ({
-  kind, reply, pings: [], excuse: 0, limit: 0, lastPing: 0, lastHeard: 0, lastFrame: 0, rtt: 0, lastRtt: 0,
+  kind, reply, pings: [], excuse: 0, limit: 0, lastPing: 0, lastHeard: 0, lastFrame: 0, rtt: 0, lastRtt: 0, trips: 0,
 });
 
 /** For how long a link has owed an answer, ms. @param {Link} link @param {number} now */
@@ -1185,7 +1186,9 @@ export class FacialAnimationWebRTCClient {
     const rtt = finite(message.t) ? now - message.t : -1;
     if (rtt >= 0 && rtt < 60000) {
       link.lastRtt = rtt;
-      link.rtt = link.rtt ? link.rtt + (rtt - link.rtt) * 0.2 : rtt;
+      // The first ones are often slow, while the page is still busy: they are forgotten sooner.
+      link.trips += 1;
+      link.rtt += (rtt - link.rtt) * Math.max(0.1, 1 / link.trips, link.trips < 5 ? 0.6 : 0);
     }
     const rtc = this.#rtc;
     if (link.kind !== 'webrtc' || !rtc || link !== rtc.link) return;
