@@ -27,7 +27,7 @@ use webrtc::{
 };
 
 use super::{
-    IceConfig, SourceKind,
+    IceConfig, ServerTrust, SourceKind,
     hub::{Counters, Hub},
     out::Outgoing,
     outward_address,
@@ -91,6 +91,8 @@ pub struct ClientConfig {
     pub room: Option<String>,
     /// How WebRTC connections are made; the endpoint's own STUN and TURN servers are added.
     pub ice: IceConfig,
+    /// Whom to take for the endpoint of a `wss://` address.
+    pub trust: ServerTrust,
     /// Address that WebRTC binds; by default loopback for an endpoint on this machine, else every address.
     pub bind: Option<IpAddr>,
 }
@@ -107,6 +109,7 @@ impl ClientConfig {
             receive: false,
             room: None,
             ice: IceConfig::default(),
+            trust: ServerTrust::default(),
             bind: None,
         }
     }
@@ -504,6 +507,8 @@ struct Worker {
     text: String,
     bytes: Vec<u8>,
     address: Option<IpAddr>,
+    /// The last one that there was.
+    address_before: Option<IpAddr>,
     address_at: Instant,
     /// The transport that frames left by last.
     lane: Option<SourceKind>,
@@ -542,11 +547,12 @@ impl Worker {
         cancel: CancellationToken,
     ) -> Self {
         let now = Instant::now();
-        let mut ws_retry = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+        let mut ws_retry = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
         ws_retry.now(now);
         Self {
             servers: config.ice.clone(),
             address: outward_address(),
+            address_before: outward_address(),
             config,
             dial,
             shared,
@@ -1023,16 +1029,23 @@ impl Worker {
         }
         self.address_at = now;
         let address = outward_address();
-        if address.is_none() || address == self.address {
+        let before = std::mem::replace(&mut self.address, address);
+        if address.is_none() || address == before {
             return;
         }
-        if self.address.replace(address.unwrap_or([0, 0, 0, 0].into())).is_some() {
+        if let Some(before) = before.or(self.address_before).filter(|before| Some(*before) != address) {
             // Sockets of the old network would only hang.
+            tracing::info!(%before, "this machine has changed networks");
             self.lose_ws("this machine has changed networks", now);
-            self.ws_retry.now(now);
             if let Some(rtc) = &mut self.rtc {
                 rtc.broken = true;
             }
+        }
+        self.address_before = address;
+        // The network is back: nobody waits for the next attempt.
+        if self.ws.is_none() {
+            self.dialling = None;
+            self.ws_retry.now(now);
         }
     }
 

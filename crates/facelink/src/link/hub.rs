@@ -18,7 +18,7 @@ use super::{
     ConnectionState, ConnectionStats, EndpointConfig, EndpointStats, LinkEvent, LostReason, SourceKind, SubjectFrame,
     SubjectId, SubjectStats,
     peer::Way,
-    session::{Resumed, Session},
+    session::{Resumed, Role, Session},
 };
 use crate::{
     frame::FaceFrame,
@@ -380,7 +380,8 @@ impl Hub {
     pub fn resume(&self, id: &str) -> Option<Resumed> {
         let table = self.table.lock();
         let live = table.connections.values().find(|connection| *connection.id == *id);
-        if let Some(session) = live.and_then(|connection| connection.session.clone()) {
+        let live = live.and_then(|connection| connection.session.clone());
+        if let Some(session) = live.filter(|session| session.role == Role::Inbound) {
             return Some(Resumed::Live(session));
         }
         let remembered = table.remembered.iter().rev().find(|remembered| *remembered.id == *id)?;

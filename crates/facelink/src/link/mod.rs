@@ -17,6 +17,7 @@ mod socket;
 mod socket_out;
 mod subscribe;
 mod tls;
+mod trust;
 mod types;
 mod udp;
 
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
 pub use ice::{IceConfig, IcePolicy, IceServerProvider};
 pub use tls::TlsConfig;
+pub use trust::ServerTrust;
 pub use types::*;
 
 use crate::frame::FaceFrame;
@@ -127,7 +129,7 @@ impl Default for EndpointConfig {
             adaptive_fps: true,
             min_fps: 15.0,
             max_fps: 60.0,
-            reconnect_grace: Duration::from_secs(10),
+            reconnect_grace: Duration::from_secs(5),
             signalling: true,
             max_room_peers: 16,
             max_connections: 256,

@@ -312,7 +312,7 @@ impl PeerTask {
                 next = queue.next() => self.write(next).await,
                 _ = tick.tick() => {
                     let now = Instant::now();
-                    if session.silence(Lane::DataChannel, now) > SILENT_LIMIT {
+                    if session.channel_silence(now) > SILENT_LIMIT {
                         return End("the peer does not answer", false);
                     }
                     let interval = if session.is_publishing() { TICK } else { PING };

@@ -138,6 +138,7 @@ struct State {
     ws_beat: Heartbeat,
     channel_beat: Heartbeat,
     heard: Option<Instant>,
+    channel_heard: Option<Instant>,
     /// The peer's clock minus ours, and the round trip that it was measured by.
     clock: Option<(f64, f64)>,
     latency_ms: Average,
@@ -338,11 +339,15 @@ impl Session {
     /// A ping came back.
     pub fn record_rtt(&self, lane: Lane, rtt: Duration, now: Instant) {
         self.beat(lane, |beat| beat.answered(rtt, now));
-        self.state.lock().heard = Some(now);
+        self.note_heard(lane, now);
     }
 
-    pub fn silence(&self, lane: Lane, now: Instant) -> Duration {
-        self.beat(lane, |beat| beat.silence(now))
+    /// For how long nothing has come by the data channel, neither an answer nor anything else: there are clients that
+    /// send and never answer.
+    pub fn channel_silence(&self, now: Instant) -> Duration {
+        let state = self.state.lock();
+        let heard = state.channel_heard.map_or(Duration::MAX, |heard| now.saturating_duration_since(heard));
+        state.channel_beat.silence(now).min(heard)
     }
 
     /// Whether the WebSocket takes frames: a stream that has fallen silent must not swallow them.
@@ -378,7 +383,7 @@ impl Session {
         let now = Instant::now();
         let (first, second) = {
             let state = self.state.lock();
-            let suspect = state.channel_beat.is_suspect(now);
+            let suspect = state.channel_beat.has_answered() && state.channel_beat.is_suspect(now);
             match (&state.channel, &state.ws) {
                 (Some(channel), Some(ws)) if suspect => {
                     let hedged = matches!(frame, Outgoing::Binary(_));
@@ -408,7 +413,7 @@ impl Session {
     pub fn on_text(self: &Arc<Self>, decoder: &mut Decoder, lane: Lane, text: &str, now: Instant) -> Actions {
         let mut actions = Actions::new();
         self.count(text.len());
-        self.state.lock().heard = Some(now);
+        self.note_heard(lane, now);
         if !self.take(1, now, &mut actions) {
             return actions;
         }
@@ -437,7 +442,7 @@ impl Session {
     ) -> Actions {
         let mut actions = Actions::new();
         self.count(0);
-        self.state.lock().heard = Some(now);
+        self.note_heard(lane, now);
         if self.take(1, now, &mut actions) {
             self.on_message(decoder, lane, message, now, &mut actions);
         }
@@ -448,7 +453,7 @@ impl Session {
     pub fn on_binary(self: &Arc<Self>, lane: Lane, bytes: &[u8], now: Instant) -> Actions {
         let mut actions = Actions::new();
         self.count(bytes.len());
-        self.state.lock().heard = Some(now);
+        self.note_heard(lane, now);
         if !self.take(1, now, &mut actions) {
             return actions;
         }
@@ -479,6 +484,14 @@ impl Session {
         });
         if let Err(error) = decoded {
             self.refuse("bad_frame", &error.to_string(), now, actions);
+        }
+    }
+
+    fn note_heard(&self, lane: Lane, now: Instant) {
+        let mut state = self.state.lock();
+        state.heard = Some(now);
+        if lane == Lane::DataChannel {
+            state.channel_heard = Some(now);
         }
     }
 
