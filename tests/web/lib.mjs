@@ -105,7 +105,8 @@ export class Server {
   }
 
   /** The frames from number `from` on, of what was sent: lost, doubles, out of order, gaps. */
-  count(from, to, subject = 'Test') {
+  count(from, to, times = [], subject = 'Test') {
+    const ages = [];
     const seen = new Map();
     const faces = new Set();
     let doubles = 0;
@@ -129,6 +130,7 @@ export class Server {
         odd.push(`double ${f.n} (${f.frame}, ${f.source})`);
       }
       faces.add(key);
+      if (times[f.n] !== undefined) ages.push(performance.timeOrigin + f.at - times[f.n]);
       seen.set(f.n, (seen.get(f.n) ?? 0) + 1);
       if (f.n < newest) {
         late += 1;
@@ -152,7 +154,7 @@ export class Server {
     }
     return {
       sent: to - from + 1, lost, longestRun: longest, late, doubles, odd: odd.slice(0, 8),
-      gapMs: Math.round(gap), gapAt, by: spans.map((s) => s.source).slice(0, 12).join('>'),
+      gapMs: Math.round(gap), gapAt, age: spread(ages), by: spans.map((s) => s.source).slice(0, 12).join('>'),
     };
   }
 }
@@ -171,6 +173,13 @@ function numberOf(head) {
   const low = Math.round(yaw / STEP) + 100;
   const high = Math.round(pitch / STEP) + 100;
   return high * 200 + low;
+}
+
+/** Median, 99th percentile and largest, in ms. @param {number[]} values */
+export function spread(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (share) => Math.round((sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN) * 10) / 10;
+  return { p50: at(0.5), p99: at(0.99), max: at(1) };
 }
 
 /** A TCP proxy between page and server that can be cut in several ways. */
@@ -455,7 +464,7 @@ export const relayHooks = `
 export const startClient = (url, options = {}) => `
   const { FacialAnimationWebRTCClient, headQuaternion, samplePerformance } = await import('/facelink.js');
   const number = ${numberSource};
-  const t = window.test = { n: 0, left: 0, notes: [], moves: [], states: [] };
+  const t = window.test = { n: 0, left: 0, times: [], notes: [], moves: [], states: [] };
   const client = t.client = new FacialAnimationWebRTCClient(${JSON.stringify(url)}, ${JSON.stringify({ subject: 'Test', ...options })});
   client.debug = true;
   client.targetFps = 240; // every frame is to leave as it is
@@ -470,6 +479,7 @@ export const startClient = (url, options = {}) => `
   clock.onmessage = () => {
     if (t.stopped) return;
     const [yaw, pitch] = number(t.n);
+    t.times.push(performance.timeOrigin + performance.now());
     t.n += 1;
     const { blendshapes } = samplePerformance(t.n / 60);
     if (client.sendARKitData(blendshapes, { head: { rotation: headQuaternion(yaw, pitch, 0) } })) t.left += 1;

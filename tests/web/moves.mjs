@@ -39,9 +39,9 @@ async function stage({ relayed = false, options = {}, } = {}) {
     const to = (await s.n()) - 1;
     await until('the last frames', () => server.frames.some((f) => f.n >= to - 3), 3000).catch(() => {});
     await sleep(300);
-    const notes = await page.run('return { moves: test.moves, states: test.states, notes: test.notes };');
+    const notes = await page.run('return { moves: test.moves, states: test.states, notes: test.notes, times: test.times };');
     if (VERBOSE) for (const note of notes.notes) console.error(note.join(' '));
-    return { ...server.count(from, to), moves: notes.moves.map((m) => `${m[1]}:${m[2]}`).join(' '), states: notes.states.map((m) => `${m[1]}:${m[2]}`).join(' ') };
+    return { ...server.count(from, to, notes.times), moves: notes.moves.map((m) => `${m[1]}:${m[2]}`).join(' '), states: notes.states.map((m) => `${m[1]}:${m[2]}`).join(' ') };
   };
   return s;
 }
@@ -51,13 +51,14 @@ await runAll({
     const s = await stage();
     await s.over('webrtc');
     const first = { n: await s.n() };
-    for (let i = 0; i < 10; i += 1) {
+    for (let i = 0; i < Number(process.env.ROUNDS ?? 5); i += 1) {
       // The channel is closed by force; a new one comes by itself.
       await s.page.run('test.client.dataChannel.close();');
       await s.over('websocket');
       await s.over('webrtc');
     }
     const figures = await s.count(5);
+    assert(figures.lost === 0 && figures.late === 0, 'no frame is lost by a move', figures);
     assert(figures.doubles === 0 && figures.late === 0, 'doubled or late frames', figures);
     assert(s.server.events.every((e) => e.event !== 'subject_lost'), 'the subject kept its identity', s.server.events);
     return { ...figures, start: first.n, moves: undefined };
