@@ -151,16 +151,18 @@ const RESTART_MS = 400; // and so much later ICE looks for another path
 const RESTART_LIMIT_MS = 2000; // a restart that brought nothing by then: a new peer connection
 const DC_LOST_MS = 12000; // silent for so long while there is no WebSocket to restart it by: given up
 const WS_BLOCKED_MS = 250; // a WebSocket silent for so long, and 2 round trips, takes no more frames
-const WS_DEAD_MS = 1500; // and then it is replaced
+const WS_DEAD_MS = 1000; // and then it is replaced
+const WS_DEAD_STANDBY_MS = 1500; // if the channel carries the frames there is less hurry
 const WS_DEAD_MOST_MS = 5000; // for very slow networks
 const WAKE_MS = 1000; // after sleep or a change of network, less patience
-const GONE_MS = 1000; // nothing answers for so long: "reconnecting"
+const GONE_MS = 800; // nothing answers for so long: "reconnecting"
 const WS_OPEN_MS = 6000;
 const WS_REOPEN_MS = 2500; // where the server was already there once
 const RTC_OPEN_MS = 12000;
 const LOSSY_MS = 5000; // for so long after a loss, frames repeat the one before
 const REPEAT_MS = 150; // an older frame is not worth repeating
-const STABLE_MS = 5000; // a connection that lasted so long forgets its failures
+const STABLE_MS = 1000; // a WebSocket that lasted so long forgets earlier failures
+const RTC_STABLE_MS = 10000; // and so a data channel
 const SLEPT_MS = 2500; // a gap between heartbeats that only sleep explains
 const CLOSE_AGAIN = 4000; // WebSocket close code: this client comes back by another socket
 const MAX_DATAGRAM_MESSAGE = 16000; // larger messages go over the WebSocket
@@ -203,9 +205,10 @@ const round4 = (x) => Math.round(x * 1e4) / 1e4;
  * @param {number} attempt 0, 1, 2, ...
  * @param {number} first
  * @param {number} last
+ * @param {number} [growth]
  */
-function backoff(attempt, first, last) {
-  const full = Math.min(last, first * 2 ** Math.min(attempt, 16));
+function backoff(attempt, first, last, growth = 2) {
+  const full = Math.min(last, first * growth ** Math.min(attempt, 40));
   return first / 2 + (full - first / 2) * (0.5 + Math.random() / 2);
 }
 
@@ -310,7 +313,6 @@ export function headQuaternion(yaw, pitch, roll) {
  * @typedef {object} Link
  * @property {'webrtc' | 'websocket'} kind
  * @property {number[]} pings When the pings left that are newer than the newest one answered.
- * @property {number} excuse How much of the silence was this page's own, ms.
  * @property {number} limit After sleep: silence that ends the link, ms; 0 for the usual.
  * @property {number} lastPing
  * @property {number} lastHeard
@@ -344,11 +346,11 @@ export function headQuaternion(yaw, pitch, roll) {
 
 /** @param {Link['kind']} kind @param {Link['reply']} reply @returns {Link} */
 const newLink = (kind, reply) => ({
-  kind, reply, pings: [], excuse: 0, limit: 0, lastPing: 0, lastHeard: 0, lastFrame: 0, rtt: 0, lastRtt: 0, trips: 0,
+  kind, reply, pings: [], limit: 0, lastPing: 0, lastHeard: 0, lastFrame: 0, rtt: 0, lastRtt: 0, trips: 0,
 });
 
 /** For how long a link has owed an answer, ms. @param {Link} link @param {number} now */
-const silence = (link, now) => (link.pings.length ? Math.max(0, now - link.pings[0] - link.excuse) : 0);
+const silence = (link, now) => (link.pings.length ? Math.max(0, now - link.pings[0]) : 0);
 
 /** @param {Link} link */
 const roundTrip = (link) => Math.max(link.rtt, link.lastRtt);
@@ -403,6 +405,7 @@ export class FacialAnimationWebRTCClient {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #rtcTimer;
   /** @type {ReturnType<typeof setInterval> | undefined} */ #ticker;
   #lastBeat = 0;
+  #late = false;
   #socketAt = 0;
   #networkAt = -1e9;
   #iceRestarts = 0;
@@ -885,7 +888,7 @@ export class FacialAnimationWebRTCClient {
   #socketTakes(room, now) {
     const ws = this.ws;
     return this.#welcomed && ws?.readyState === WebSocket.OPEN && ws.bufferedAmount <= room
-      && silence(this.#wsLink, now) <= WS_BLOCKED_MS + 2 * roundTrip(this.#wsLink);
+      && (this.#late || silence(this.#wsLink, now) <= WS_BLOCKED_MS + 2 * roundTrip(this.#wsLink));
   }
 
   /**
@@ -977,6 +980,7 @@ export class FacialAnimationWebRTCClient {
       if (kind === 'webrtc') {
         if (this.dataChannel?.readyState !== 'open') return false;
         if (typeof payload === 'string') this.dataChannel.send(payload);
+        else if (payload instanceof ArrayBuffer) this.dataChannel.send(payload);
         else this.dataChannel.send(payload);
       } else if (kind === 'websocket') {
         if (this.ws?.readyState !== WebSocket.OPEN) return false;
@@ -1181,7 +1185,6 @@ export class FacialAnimationWebRTCClient {
       if (link.kind === 'webrtc') this.#lossAt = now;
       this.#log('debug', `${lost} ping${lost > 1 ? 's' : ''} over ${link.kind} lost or late`);
     }
-    link.excuse = 0;
     link.limit = 0;
     const rtt = finite(message.t) ? now - message.t : -1;
     if (rtt >= 0 && rtt < 60000) {
@@ -1354,7 +1357,7 @@ export class FacialAnimationWebRTCClient {
       }
       return;
     }
-    const delay = now ? Math.random() * 60 : backoff(this.#wsAttempt, 250, 5000);
+    const delay = now ? Math.random() * 60 : backoff(this.#wsAttempt, 200, 5000, 1.5);
     this.#wsAttempt += 1;
     this.#log('debug', `trying again in ${Math.round(delay)} ms`);
     clearTimeout(this.#wsTimer);
@@ -1662,7 +1665,7 @@ export class FacialAnimationWebRTCClient {
     if (this.#rtc !== session) return;
     const lasted = session.proven ? performance.now() - session.provenAt : 0;
     this.#endRtc();
-    if (lasted > 2 * STABLE_MS) this.#rtcAttempt = 0;
+    if (lasted > RTC_STABLE_MS) this.#rtcAttempt = 0;
     this.#log('warn', `WebRTC ended: ${why}; frames ${this.#welcomed ? 'travel over the WebSocket' : 'wait for the WebSocket'}`);
     this.#refresh();
     if (this.#transport === 'none' && !this.ws && !this.#options.reconnect) this.#retrySocket();
@@ -1699,10 +1702,8 @@ export class FacialAnimationWebRTCClient {
       this.#awake(`the page slept for ${(gap / 1000).toFixed(1)} s`, false);
       return;
     }
-    if (gap > 3 * BEAT_MS) {
-      // The page was busy, or its timers are slow: answers may still be on their way into it.
-      for (const link of [this.#wsLink, rtc?.link]) if (link?.pings.length) link.excuse += gap - BEAT_MS;
-    }
+    // After a pause of the page's own, answers may still be on their way into it: judge at the next beat.
+    this.#late = gap > 3 * BEAT_MS && !this.#late;
     this.#beatSocket(now);
     if (rtc && this.#rtc === rtc && rtc.channel.readyState === 'open') this.#beatChannel(rtc, now);
     if (this.#wanted && this.#everWelcomed) this.#showState(now);
@@ -1714,8 +1715,10 @@ export class FacialAnimationWebRTCClient {
     const ws = this.ws;
     if (!this.#welcomed || !ws) return;
     const silent = silence(link, now);
-    const patience = link.limit || Math.min(WS_DEAD_MOST_MS, Math.max(WS_DEAD_MS, 4 * roundTrip(link) + 500));
-    if (silent > patience && now - link.lastHeard - link.excuse > Math.min(patience, WS_DEAD_MS)) {
+    const needed = this.#transport === 'websocket' || this.#rtc?.suspect === true;
+    const least = needed ? WS_DEAD_MS : WS_DEAD_STANDBY_MS;
+    const patience = link.limit || Math.min(WS_DEAD_MOST_MS, Math.max(least, 4 * roundTrip(link) + 500));
+    if (silent > patience && now - link.lastHeard > least && !this.#late) {
       this.#log('warn', `the WebSocket has been silent for ${(silent / 1000).toFixed(1)} s`);
       this.#dropSocket(ws, true, 1006);
       return;
@@ -1729,7 +1732,7 @@ export class FacialAnimationWebRTCClient {
   /** @param {RtcSession} rtc @param {number} now */
   #beatChannel(rtc, now) {
     const link = rtc.link;
-    const silent = silence(link, now);
+    const silent = this.#late ? 0 : silence(link, now);
     if (rtc.proven && silent > this.#patience(link)) this.#suspect(rtc, `no answer for ${Math.round(silent)} ms`);
     if (rtc.restartAt && now - rtc.restartAt > RESTART_LIMIT_MS) {
       if (rtc.suspect) {
@@ -1754,7 +1757,7 @@ export class FacialAnimationWebRTCClient {
     const busy = rtc.suspect || silent > 0 || now - link.lastFrame < BUSY_MS;
     const pause = !rtc.proven ? BEAT_MS : busy ? PING_BUSY_MS : PING_IDLE_MS;
     if (now - link.lastPing >= pause - BEAT_MS / 4 && rtc.channel.bufferedAmount < 2000) this.#ping(link, now);
-    if (this.#rtcAttempt && rtc.proven && !rtc.suspect && now - rtc.provenAt > 2 * STABLE_MS) this.#rtcAttempt = 0;
+    if (this.#rtcAttempt && rtc.proven && !rtc.suspect && now - rtc.provenAt > RTC_STABLE_MS) this.#rtcAttempt = 0;
   }
 
   /** @param {Link} link @param {number} now */
@@ -1835,6 +1838,7 @@ export class FacialAnimationWebRTCClient {
     on(document, 'visibilitychange', () => {
       if (document.visibilityState === 'visible') this.#awake('the page is visible again', false);
     });
+    on(document, 'resume', () => this.#awake('the page was frozen', true));
     on(window, 'pageshow', (e) => {
       if (e.persisted) this.#awake('the page was restored', true);
     });
@@ -1863,7 +1867,6 @@ export class FacialAnimationWebRTCClient {
     for (const link of [this.#welcomed ? this.#wsLink : null, open ? rtc.link : null]) {
       if (!link) continue;
       link.pings = [];
-      link.excuse = 0;
       link.limit = Math.max(WAKE_MS, 4 * roundTrip(link) + 300);
       this.#ping(link, now);
     }

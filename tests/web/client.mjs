@@ -155,6 +155,31 @@ await runAll({
     return { stale };
   },
 
+  async a_hidden_page_notices_a_dead_socket() {
+    // Timers that come once a second, as in a hidden page, and no frames that would keep the heartbeat going.
+    const server = await Server.start();
+    const proxy = await Proxy.start(() => server.port);
+    const page = await Browser.open(await serveFiles(new Relays()));
+    await page.run(`
+      const plain = setInterval;
+      window.setInterval = (fn, ms) => plain(fn, Math.max(ms, 1000));
+      ${startClient(`ws://127.0.0.1:${proxy.port}/ws`, { webrtc: false })}
+      test.stopped = true;
+    `);
+    await sleep(3000);
+    const before = await page.run('return { reconnects: test.client.getStats().reconnects, states: test.states.length };');
+    assert(before.reconnects === 0, 'a living socket is not dropped', before);
+    const count = proxy.connects.length;
+    proxy.freeze();
+    const frozen = performance.now();
+    await until('another attempt', () => proxy.connects.length > count, 15000);
+    const noticed = Math.round(performance.now() - frozen);
+    proxy.kill();
+    proxy.thaw();
+    await until('the connection', async () => (await page.run('return test.client.getStats();')).reconnects === 1);
+    return { noticed };
+  },
+
   async a_page_that_leaves_says_goodbye() {
     const s = await stage({}, false);
     await until('frames over WebRTC', () => s.server.frames.some((f) => f.source === 'webrtc'));

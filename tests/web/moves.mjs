@@ -81,6 +81,37 @@ await runAll({
     return figures;
   },
 
+  async a_lossy_channel_is_not_given_up() {
+    // 20 ms away, and 5 % of the packets lost each way: frames stay on the channel, and repeat each other.
+    const s = await stage({ relayed: true });
+    await s.over('webrtc');
+    s.relays.delay = 20;
+    s.relays.loss = 0.05;
+    await sleep(1000);
+    const from = await s.n();
+    await sleep(10000);
+    const stats = await s.stats();
+    const figures = await s.count(from);
+    assert(stats.moves === 1 && stats.iceRestarts === 0, 'it stays where it is', stats);
+    assert(figures.late === 0 && figures.doubles === 0, 'none late or doubled', figures);
+    assert(figures.lost < 0.04 * figures.sent, 'fewer frames are lost than packets', figures);
+    return { ...figures, pingsLost: stats.pingsLost, serverLoss: (await s.page.run('return test.client.requestStats();')).loss };
+  },
+
+  async a_slow_path_is_no_silence() {
+    const s = await stage({ relayed: true });
+    await s.over('webrtc');
+    s.relays.delay = 60;
+    await sleep(3000);
+    s.relays.delay = 150;
+    await sleep(3000);
+    const stats = await s.stats();
+    const figures = await s.count(60);
+    assert(stats.moves === 1 && stats.iceRestarts === 0, 'it stays where it is', stats);
+    assert(figures.late === 0 && figures.doubles === 0, 'none late or doubled', figures);
+    return { ...figures, latency: stats.averageLatencyMs };
+  },
+
   async channel_gone_for_good() {
     // The path dies and the relays' ports with it: an ICE restart, then a new connection.
     const s = await stage({ relayed: true });
