@@ -25,7 +25,8 @@ async function stage(options, relayed) {
       const wanted = options.webrtc === false ? 'websocket' : 'webrtc';
       return state === 'connected' && transport === wanted && !hedging && now() - server.frames.at(-1)?.at < 100;
     });
-    await sleep(300 + 700 * Math.random());
+    // One that breaks within its first second is retried less eagerly: that is another case.
+    await sleep(1300 + 700 * Math.random());
   };
   return s;
 }
@@ -74,6 +75,7 @@ await runAll({
     // The old connection never says another word; a new one works from the first moment.
     s.proxy.freeze();
     s.proxy.mode = 'open';
+    await sleep(40); // what was under way arrives
   }, () => {}),
 
   network_gone_3_s_other_address: () => table({}, true, async (s) => {
@@ -98,7 +100,10 @@ await runAll({
     s.proxy.thaw();
   }),
 
-  channel_path_dies: () => table({}, true, async (s) => s.relays.cutKnown(), () => {}),
+  channel_path_dies: () => table({}, true, async (s) => {
+    s.relays.cutKnown();
+    await sleep(40);
+  }, () => {}),
 
   server_restarts: () => table({}, false, async (s) => {
     await s.server.stop();
