@@ -352,27 +352,19 @@ impl Hub {
         }
     }
 
-    /// STUN and TURN servers as they are now, with those of the provider.
-    pub fn ice_servers(&self) -> Vec<IceServer> {
-        let mut servers = self.ice_servers.lock().clone();
-        if let Some(provider) = &self.config.ice.provider {
-            servers.extend((provider.0)());
-        }
-        servers
-    }
-
     /// Changes the STUN and TURN servers; connections that stand take them up too.
     pub fn set_ice_servers(&self, servers: Vec<IceServer>) {
         *self.ice_servers.lock() = servers;
+        let own = self.way().ice.current().own;
         let sessions: Vec<_> = self.table.lock().connections.values().filter_map(|c| c.session.clone()).collect();
         for session in sessions {
-            session.peer_command(super::peer::PeerCommand::IceServers(self.ice_servers()));
+            session.peer_command(super::peer::PeerCommand::IceServers(own.clone()));
         }
     }
 
     /// How WebRTC connections are made now.
     pub fn way(&self) -> Way {
-        let ice = super::IceConfig { servers: self.ice_servers(), ..self.config.ice.clone() };
+        let ice = super::IceConfig { servers: self.ice_servers.lock().clone(), ..self.config.ice.clone() };
         Way { bind: self.config.bind, ice }
     }
 

@@ -33,7 +33,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
 pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
-pub use ice::{IceConfig, IcePolicy, IceServerProvider};
+pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IcePolicy, IceServerProvider, IceWarning, TurnSecret};
 pub use tls::TlsConfig;
 pub use trust::ServerTrust;
 pub use types::*;
@@ -156,6 +156,9 @@ pub enum LinkError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// WebRTC cannot be set up as it is configured.
+    #[error("{0}")]
+    Ice(#[from] IceWarning),
     /// The background runtime did not start.
     #[error("cannot start the background runtime: {0}")]
     Runtime(#[source] std::io::Error),
@@ -239,6 +242,12 @@ impl Endpoint {
     /// the system gives no threads.
     pub fn start(config: EndpointConfig) -> Result<Self, LinkError> {
         let config = config.guarded();
+        for warning in config.ice.check().warnings {
+            if warning.is_error() {
+                return Err(warning.into());
+            }
+            tracing::warn!("{warning}");
+        }
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("facelink")

@@ -56,7 +56,10 @@ pub(super) enum Action {
     /// Answer on the same lane.
     Reply(String),
     Offer(String),
-    Answer,
+    /// The answer to our offer.
+    Answer(String),
+    /// An offer of ours is wanted.
+    MakeOffer,
     Candidate(Option<IceCandidate>),
     /// Subscriptions have changed.
     Subscriptions,
@@ -297,6 +300,11 @@ impl Session {
         self.state.lock().peer.as_ref().is_some_and(|peer| peer.continues(offer))
     }
 
+    /// Whether the peer that serves now waits for an answer to our offer.
+    pub fn peer_offered(&self) -> bool {
+        self.state.lock().peer.as_ref().is_some_and(|peer| peer.offered)
+    }
+
     pub fn peer_command(&self, command: PeerCommand) {
         if let Some(peer) = &self.state.lock().peer {
             let _ = peer.commands.try_send(command);
@@ -340,6 +348,10 @@ impl Session {
     pub fn record_rtt(&self, lane: Lane, rtt: Duration, now: Instant) {
         self.beat(lane, |beat| beat.answered(rtt, now));
         self.note_heard(lane, now);
+    }
+
+    pub fn channel_rtt_ms(&self) -> Option<f32> {
+        self.state.lock().channel_beat.rtt_ms()
     }
 
     /// For how long nothing has come by the data channel, neither an answer nor anything else: there are clients that
@@ -579,7 +591,7 @@ impl Session {
             },
             Message::Answer(answer) => match answer.peer {
                 Some(peer) => self.relay("answer", &peer, json!({"sdp": answer.sdp}), now, actions),
-                None => actions.push(Action::Answer),
+                None => actions.push(Action::Answer(answer.sdp.into_owned())),
             },
             Message::IceCandidate(trickle) => match trickle.peer {
                 Some(peer) => {
@@ -587,6 +599,7 @@ impl Session {
                 }
                 None => actions.push(Action::Candidate(trickle.candidate)),
             },
+            Message::RequestOffer => actions.push(Action::MakeOffer),
             Message::Join(room) => match self.hub.join(self.key, &room) {
                 Ok(peers) => {
                     actions.push(Action::Reply(json!({"type": "peers", "room": room, "peers": peers}).to_string()));
@@ -691,7 +704,7 @@ impl Session {
             "connection_id": &*session.id,
             "version": env!("CARGO_PKG_VERSION"),
             "protocol": 1,
-            "ice_servers": self.hub.ice_servers(),
+            "ice_servers": self.hub.way().ice.for_clients(),
             "subject": subject.as_deref(),
             "binary": binary.as_str(),
             "resumed": live,

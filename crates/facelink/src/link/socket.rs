@@ -171,7 +171,11 @@ impl Reader {
                     }
                 }
                 Action::Offer(sdp) => self.on_offer(sdp).await,
-                Action::Answer => {
+                Action::Answer(sdp) if self.session.peer_offered() => {
+                    self.session.peer_command(PeerCommand::Answer(sdp));
+                }
+                Action::MakeOffer => self.make_offer().await,
+                Action::Answer(_) => {
                     self.out.text(error_json("unexpected", "field `type`: no offer was made"));
                 }
                 Action::Candidate(candidate) => self.session.peer_command(PeerCommand::Candidate(candidate)),
@@ -199,6 +203,19 @@ impl Reader {
         tracing::info!(connection = %self.session.id, address = %self.address, "resumed");
         self.out.text(welcome);
         subscribe::start(&self.session);
+    }
+
+    /// For a client that would rather answer.
+    async fn make_offer(&mut self) {
+        let cancel = self.server.cancel.child_token();
+        match peer::offer(&self.session, Signal::Session, cancel, &self.session.hub.way()).await {
+            Ok(offer) => {
+                self.out.text(json!({"type": "offer", "sdp": offer}).to_string());
+            }
+            Err(error) => {
+                self.out.text(error_json("webrtc", &error.to_string()));
+            }
+        }
     }
 
     async fn on_offer(&mut self, sdp: String) {
