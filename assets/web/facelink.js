@@ -863,8 +863,10 @@ export class FacialAnimationWebRTCClient {
       if (!full) rtc.blockedSince = 0;
       else {
         rtc.blockedSince ||= now;
-        // A lull of a few ms is no reason to move; frames without numbers must not hurry back and forth.
+        // A lull of a few ms is no reason to move.
         if (now - rtc.blockedSince > 50) this.#suspect(rtc, 'it does not drain');
+        // Without numbers, one frame by the other way might arrive after the next one by this.
+        if (!numbered && !rtc.suspect) return false;
       }
       const doubted = full || rtc.suspect;
       const other = doubted && this.#socketTakes(room, now);

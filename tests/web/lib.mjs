@@ -1,6 +1,6 @@
 // What the browser tests share: a server process, a Chromium led by WebDriver,
 // a TCP proxy and a UDP relay that can be cut, and the count of what arrived.
-// Plain node (20 or newer), no packages.
+// Plain node (18 or newer), no packages.
 import { spawn, spawnSync } from 'node:child_process';
 import dgram from 'node:dgram';
 import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
