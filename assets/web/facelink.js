@@ -906,7 +906,10 @@ export class FacialAnimationWebRTCClient {
     const { head, tracked } = options;
     const captureTime = Math.round(captureMs(options.timestamp) * 1000);
     /** @type {Facelink1Frame} */
-    const frame = { sequence: lane.sequence, captureTime, blendshapes, tracked: tracked !== false };
+    const frame = {
+      sequence: lane.sequence, captureTime, blendshapes, tracked: tracked !== false,
+      precise: Object.keys(blendshapes).length <= WHOLE_FACE, // where it costs next to nothing
+    };
     if (head?.rotation && headAngles(head.rotation)) {
       const at = head.position;
       frame.head = { rotation: head.rotation, position: at && [0, 1, 2].every((i) => finite(at[i])) ? at : null };
@@ -1184,7 +1187,7 @@ export class FacialAnimationWebRTCClient {
     const lost = before - link.pings.length - 1;
     if (lost > 0) {
       this.#pingsLost += lost;
-      if (link.kind === 'webrtc') this.#lossAt = now;
+      if (this.#rtc?.proven && link === this.#rtc.link) this.#lossAt = now;
       this.#log('debug', `${lost} ping${lost > 1 ? 's' : ''} over ${link.kind} lost or late`);
     }
     link.limit = 0;
@@ -1997,6 +2000,8 @@ function plainHead(head) {
  *   microseconds, exact up to 2^53.
  * @property {boolean} [tracked] `false` says that the face is out of sight.
  *   Default: true.
+ * @property {boolean} [precise] Write the shapes in 16 bits instead of 8; those
+ *   outside 0..1 need it anyway.
  * @property {Record<string, number>} blendshapes Weights by name. ARKit names
  *   are the 52 shapes, every other name is a channel of its own. Values outside
  *   -1..2 are clamped; a decoded shape that is missing was not sent.
@@ -2184,6 +2189,7 @@ function f1PackRotation(rotation) {
 /** The flags that go with a frame's body. @param {Facelink1Frame} frame */
 function f1Flags(frame) {
   let flags = frame.tracked === false ? 0 : F1_TRACKED;
+  if (frame.precise) flags |= F1_WIDE;
   for (const name of ARKIT_NAMES) {
     const weight = frame.blendshapes[name];
     if (weight === undefined) flags |= F1_PARTIAL;

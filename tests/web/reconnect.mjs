@@ -105,6 +105,23 @@ await runAll({
     await sleep(40);
   }, () => {}),
 
+  page_slept_5_s: () => table({}, true, async (s) => {
+    // A phone in a pocket: when it wakes up, neither its connections nor its path are there any more.
+    s.page.signal('SIGSTOP');
+    await sleep(2500);
+    s.relays.cutKnown();
+    s.proxy.kill();
+    await sleep(2500);
+  }, (s) => s.page.signal('SIGCONT')),
+
+  page_slept_5_s_old_connections_silent: () => table({}, true, async (s) => {
+    s.page.signal('SIGSTOP');
+    s.relays.cutKnown();
+    s.proxy.freeze();
+    s.proxy.mode = 'open';
+    await sleep(5000);
+  }, (s) => s.page.signal('SIGCONT')),
+
   server_restarts: () => table({}, false, async (s) => {
     await s.server.stop();
     await sleep(500);
