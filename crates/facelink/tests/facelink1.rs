@@ -815,12 +815,13 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Gives each line of `input` to `each` in `node` beside the module; `None` where there is no node.
 fn node(each: &str, input: &[Value]) -> Option<Vec<Value>> {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/web/facelink1.js");
-    let module = std::fs::read_to_string(module).expect("the module is there");
-    // In one piece: an older node takes a `.js` file outside a package for no ES module.
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/web/facelink.js");
+    // By a data URL: an older node takes a `.js` file outside a package for no ES module.
     let script = format!(
-        "{module}
-        import {{ readFileSync }} from 'node:fs';
+        "import {{ readFileSync }} from 'node:fs';
+        const source = readFileSync({module:?}, 'utf8');
+        const module = await import('data:text/javascript,' + encodeURIComponent(source));
+        const {{ encodeFacelink1, decodeFacelink1 }} = module;
         const hex = (bytes) => Buffer.from(bytes).toString('hex');
         const each = {each};
         const lines = readFileSync(0, 'utf8').split('\\n').filter(Boolean);

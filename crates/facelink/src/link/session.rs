@@ -75,6 +75,8 @@ pub(super) type Actions = SmallVec<[Action; 1]>;
 pub(super) const CLOSE_UNAUTHORISED: u16 = 4401;
 /// WebSocket close code for a socket whose client has come back by another one.
 pub(super) const CLOSE_RESUMED: u16 = 4409;
+/// WebSocket close code of a client that drops a silent socket to come back by another: no goodbye.
+pub(super) const CLOSE_AGAIN: u16 = 4000;
 /// WebSocket close code for a connection that broke the limits.
 pub(super) const CLOSE_LIMITS: u16 = 4429;
 /// Without a message or a pong for this long, a connection counts as stalled in the figures.

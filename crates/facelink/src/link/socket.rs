@@ -17,7 +17,7 @@ use super::{
     out::{Next, OutQueue, Outbox, Outgoing, outbox},
     peer::{self, PeerCommand, Signal},
     server::Server,
-    session::{Action, Actions, CLOSE_RESUMED, CLOSE_UNAUTHORISED, Lane, Session, unix_ms},
+    session::{Action, Actions, CLOSE_AGAIN, CLOSE_RESUMED, CLOSE_UNAUTHORISED, Lane, Session, unix_ms},
     subscribe,
 };
 use crate::wire::json::Decoder;
@@ -129,6 +129,9 @@ impl Reader {
                             continue;
                         }
                         Some(Ok(WsMessage::Ping(_))) => continue,
+                        Some(Ok(WsMessage::Close(Some(close)))) if close.code == CLOSE_AGAIN => {
+                            return End::broken("the peer comes back by another socket");
+                        }
                         Some(Ok(WsMessage::Close(_))) => return End::goodbye("closed by the peer"),
                         None => return End::broken("the WebSocket ended"),
                         Some(Err(error)) => {
