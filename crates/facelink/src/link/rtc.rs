@@ -27,16 +27,16 @@ use bytes::BytesMut;
 use candidates::Outgoing;
 use gate::FrameGate;
 use parking_lot::Mutex;
-use rtc::ice::mdns::MulticastDnsMode;
+use rtc::{ice::mdns::MulticastDnsMode, peer_connection::transport::RTCIceCandidatePair};
 use runtime::PeerRuntime;
 use tokio::{runtime::Handle, sync::mpsc};
 use webrtc::{
     data_channel::{DataChannel, RTCDataChannelInit, RTCDataChannelState},
     peer_connection::{
         PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfiguration, RTCConfigurationBuilder,
-        RTCIceCandidateInit, RTCIceCandidateType, RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy,
-        RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription, RTCStatsReportEntry,
-        SettingEngineBuilder, StatsSelector,
+        RTCIceCandidateInit, RTCIceCandidateType, RTCIceGatheringState, RTCIceProtocol, RTCIceServer,
+        RTCIceTransportPolicy, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
+        RTCStatsReportEntry, SettingEngineBuilder, StatsSelector,
     },
 };
 
@@ -206,10 +206,9 @@ async fn add(connection: &Arc<dyn PeerConnection>, candidate: IceCandidate) {
     }
 }
 
-async fn has_way(connection: &Arc<dyn PeerConnection>) -> bool {
-    let Some(sctp) = connection.sctp().await else { return false };
-    let pair = sctp.transport().ice_transport().get_selected_candidate_pair().await;
-    pair.is_ok_and(|pair| pair.is_some())
+/// The pair of candidates in use.
+async fn way(connection: &Arc<dyn PeerConnection>) -> Option<RTCIceCandidatePair> {
+    connection.sctp().await?.transport().ice_transport().get_selected_candidate_pair().await.ok()?
 }
 
 impl RtcPeer {
@@ -341,7 +340,7 @@ impl RtcPeer {
         tokio::spawn(async move {
             tokio::time::sleep_until(described + TCP_WAIT).await;
             if let Some(connection) = Weak::upgrade(&connection)
-                && !has_way(&connection).await
+                && way(&connection).await.is_none()
             {
                 add(&connection, candidate).await;
             }
@@ -366,32 +365,23 @@ impl RtcPeer {
             waiting_bytes: self.channel.outstanding_bytes().await.unwrap_or_default() as u64,
             ..Figures::default()
         };
-        // Of several pairs that were nominated in turn, the transport knows the one in use.
-        let report = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
-        let pair = report.transport().and_then(|transport| match report.get(&transport.selected_candidate_pair_id) {
-            Some(RTCStatsReportEntry::IceCandidatePair(pair)) => Some(pair),
-            _ => None,
-        });
-        let Some(pair) = pair else { return figures };
-        if pair.responses_received > 0 {
-            figures.rtt_ms = Some((pair.current_round_trip_time * 1000.0) as f32);
-        }
-        let candidate = |id: &str| match report.get(id) {
-            Some(RTCStatsReportEntry::LocalCandidate(candidate) | RTCStatsReportEntry::RemoteCandidate(candidate)) => {
-                Some(candidate)
-            }
+        let Some(way) = way(&self.connection).await else { return figures };
+        figures.local = kind(way.local().typ);
+        figures.remote = kind(way.remote().typ);
+        figures.relayed = [figures.local, figures.remote].contains(&Some("relay"));
+        figures.protocol = match way.local().protocol {
+            RTCIceProtocol::Udp => Some("udp"),
+            RTCIceProtocol::Tcp => Some("tcp"),
             _ => None,
         };
-        if let Some(local) = candidate(&pair.local_candidate_id) {
-            figures.local = kind(local.candidate_type);
-            figures.protocol = match local.protocol.to_ascii_lowercase().as_str() {
-                "udp" => Some("udp"),
-                "tcp" => Some("tcp"),
-                _ => None,
-            };
+        // Of several pairs that were nominated in turn, the transport knows the one in use.
+        let report = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
+        if let Some(transport) = report.transport()
+            && let Some(RTCStatsReportEntry::IceCandidatePair(pair)) = report.get(&transport.selected_candidate_pair_id)
+            && pair.responses_received > 0
+        {
+            figures.rtt_ms = Some((pair.current_round_trip_time * 1000.0) as f32);
         }
-        figures.remote = candidate(&pair.remote_candidate_id).and_then(|remote| kind(remote.candidate_type));
-        figures.relayed = [figures.local, figures.remote].contains(&Some("relay"));
         figures
     }
 
