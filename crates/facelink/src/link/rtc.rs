@@ -58,6 +58,12 @@ const NUDGES: u32 = 1000;
 const RELAY_WAIT: Duration = Duration::from_secs(1);
 /// How long ways over UDP are looked for first, relays among them.
 const TCP_WAIT: Duration = Duration::from_millis(1500);
+/// Without a packet of the peer for this long it counts as disconnected.
+const DISCONNECTED: Duration = Duration::from_secs(2);
+/// Disconnected for this long, it has failed.
+const FAILED: Duration = Duration::from_secs(7);
+/// How often a way in use is checked, which measures the round trip.
+const KEEPALIVE: Duration = Duration::from_millis(500);
 /// How often a port that somebody else took in between is exchanged for another one.
 const BIND_ATTEMPTS: u32 = 4;
 /// Candidates of the peer that one description may bring: a hostile peer may send them for ever.
@@ -88,11 +94,13 @@ pub(super) enum PeerEvent {
     Channel(Arc<dyn DataChannel>),
 }
 
+/// Candidates of ours that were told of since our last description.
+type Told = Arc<Mutex<HashSet<String>>>;
+
 struct Handler {
     events: mpsc::UnboundedSender<PeerEvent>,
     outgoing: Arc<Outgoing>,
-    /// Candidates that were told of since gathering began.
-    told: Mutex<HashSet<String>>,
+    told: Told,
 }
 
 #[async_trait]
@@ -112,7 +120,6 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
-            self.told.lock().clear();
             let _ = self.events.send(PeerEvent::Gathered);
         }
     }
@@ -149,6 +156,7 @@ pub(super) struct RtcPeer {
     /// Negotiated by both sides with id 0; a peer that does not know it never hears of it.
     pub channel: Arc<dyn DataChannel>,
     outgoing: Arc<Outgoing>,
+    told: Told,
     policy: IcePolicy,
     tcp: bool,
     pending: Vec<IceCandidate>,
@@ -240,7 +248,9 @@ impl RtcPeer {
         let ice = Arc::new(ice.clone());
         let outgoing = Arc::new(Outgoing::new(bind, &ice));
         let (events, receiver) = mpsc::unbounded_channel();
-        let (connection, tcp) = connect(bind, &ice, &servers, roaming, no_delay, &outgoing, &events).await?;
+        let told = Told::default();
+        let handler = Handler { events, outgoing: outgoing.clone(), told: told.clone() };
+        let (connection, tcp) = connect(bind, &ice, &servers, roaming, no_delay, Arc::new(handler)).await?;
         let channel = connection.create_data_channel("animation", Some(channel_init(Some(0)))).await;
         let channel = match channel {
             Ok(channel) => channel,
@@ -253,6 +263,7 @@ impl RtcPeer {
             connection,
             channel,
             outgoing,
+            told,
             policy: ice.policy,
             tcp,
             pending: Vec::new(),
@@ -277,6 +288,7 @@ impl RtcPeer {
         self.described(candidates).await;
         let answer = self.connection.create_answer(None).await.map_err(RtcError::Description)?;
         let sdp = self.outgoing.description(&answer.sdp);
+        self.told.lock().clear();
         self.connection.set_local_description(answer).await.map_err(RtcError::Description)?;
         self.nudge_until_open();
         Ok(sdp)
@@ -286,6 +298,7 @@ impl RtcPeer {
     pub async fn offer(&self) -> Result<String, RtcError> {
         let offer = self.connection.create_offer(None).await.map_err(RtcError::Open)?;
         let sdp = self.outgoing.description(&offer.sdp);
+        self.told.lock().clear();
         self.connection.set_local_description(offer).await.map_err(RtcError::Open)?;
         Ok(sdp)
     }
@@ -445,15 +458,13 @@ async fn connect(
     servers: &[IceServer],
     roaming: bool,
     no_delay: bool,
-    outgoing: &Arc<Outgoing>,
-    events: &mpsc::UnboundedSender<PeerEvent>,
+    handler: Arc<Handler>,
 ) -> Result<(Arc<dyn PeerConnection>, bool), RtcError> {
     let mut attempt = 0;
     loop {
         attempt += 1;
         let (udp, tcp) = (Addresses::new(Protocol::Udp, bind, ice), Addresses::new(Protocol::Tcp, bind, ice));
         let runtime = Arc::new(PeerRuntime::new(no_delay));
-        let handler = Handler { events: events.clone(), outgoing: outgoing.clone(), told: Mutex::default() };
         let relay_wait = match ice.policy {
             IcePolicy::All => RELAY_WAIT,
             IcePolicy::Relay => Duration::ZERO,
@@ -461,7 +472,7 @@ async fn connect(
         let settings = SettingEngineBuilder::new()
             // A browser's `.local` candidate need not be resolved: the browser finds ours, and is then known by its packets.
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-            .with_ice_timeouts(Some(Duration::from_secs(3)), Some(Duration::from_secs(7)), Some(Duration::from_secs(1)))
+            .with_ice_timeouts(Some(DISCONNECTED), Some(FAILED), Some(KEEPALIVE))
             .with_ice_connection_attempts(Some(Duration::from_millis(20)), Some(500))
             .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
             .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
@@ -471,7 +482,7 @@ async fn connect(
         let built = PeerConnectionBuilder::new()
             .with_configuration(configuration(ice.policy, servers))
             .with_setting_engine(settings)
-            .with_handler(Arc::new(handler))
+            .with_handler(handler.clone())
             .with_runtime(runtime.clone())
             .with_udp_addrs(vec![udp.clone()])
             .with_tcp_addrs(vec![tcp.clone()])
