@@ -220,7 +220,8 @@ async fn way(connection: &Arc<dyn PeerConnection>) -> Option<RTCIceCandidatePair
 }
 
 impl RtcPeer {
-    /// `bind` is what the endpoint is bound to. Its sockets stay for as long as it lives.
+    /// `bind` is what the endpoint is bound to. Its sockets stay for as long as it lives, unless it uses relays: then a
+    /// restart of either side takes new ones.
     pub async fn new(bind: IpAddr, ice: &IceConfig) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
         Self::open(bind, ice, false, true).await
     }
@@ -245,6 +246,9 @@ impl RtcPeer {
         if ice.policy == IcePolicy::Relay && !has_relay(&servers) {
             return Err(RtcError::Configuration(IceWarning::NoRelay));
         }
+        // With the sockets the crate would keep the relays, and sign for them with whatever credentials come later. To a
+        // TURN server a relay is its first user's alone (RFC 8656, 5).
+        let roaming = roaming || has_relay(&servers);
         let ice = Arc::new(ice.clone());
         let outgoing = Arc::new(Outgoing::new(bind, &ice));
         let (events, receiver) = mpsc::unbounded_channel();
@@ -360,8 +364,8 @@ impl RtcPeer {
         });
     }
 
-    /// Exchanges the STUN and TURN servers, such as for fresh credentials, while everything goes on. It counts from the
-    /// next [`restart`](Self::restart) or offer of the peer that restarts; relays that are open live on.
+    /// Exchanges the STUN and TURN servers, such as for fresh credentials, while everything goes on. They count
+    /// from the next restart by either side on; until then, relays that are open live on with what opened them.
     #[allow(dead_code, reason = "the session takes it up next")]
     pub async fn set_ice_servers(&self, servers: &[IceServer]) -> Result<(), RtcError> {
         let servers = IceConfig { servers: servers.to_vec(), ..IceConfig::default() }.current().own;

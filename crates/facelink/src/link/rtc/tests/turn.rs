@@ -45,7 +45,7 @@ impl Coturn {
             let directory = std::env::temp_dir().join(format!("facelink-coturn-{}", uuid::Uuid::new_v4()));
             std::fs::create_dir_all(&directory).expect("a directory");
             let process = Command::new("turnserver")
-                .args(["-n", "--no-tls", "--no-dtls", "--allow-loopback-peers", "--no-cli", "--realm", "r"])
+                .args(["-n", "--no-tls", "--no-dtls", "--allow-loopback-peers", "--no-cli", "-v", "--realm", "r"])
                 .args(["-L", "127.0.0.1", "--relay-ip", "127.0.0.1", "--log-file", "stdout"])
                 .args(["--listening-port", &address.port().to_string()])
                 .arg("--pidfile")
@@ -55,7 +55,7 @@ impl Coturn {
                 .args(arguments)
                 .current_dir(&directory)
                 .stdin(Stdio::null())
-                .stdout(Stdio::null())
+                .stdout(std::fs::File::create(directory.join("log")).expect("a file"))
                 .stderr(Stdio::null())
                 .spawn();
             let process = match process {
@@ -96,6 +96,10 @@ impl Coturn {
             }
         }
         false
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("log")).expect("a log")
     }
 
     fn url(&self) -> String {
@@ -202,7 +206,8 @@ async fn wrong_credentials_end_the_search_and_hang_nothing() {
     echo(&mut ours, &mut theirs).await;
 }
 
-/// Fresh credentials for the same server: the relay that is open lives on, and a restart uses them.
+/// Fresh credentials for the same server, of another user as time-limited ones always are: a restart takes a relay of
+/// that user, and nothing signs for the old relay with the new name.
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_rotate_in_place() {
     let Some(coturn) = Coturn::start(&["--lt-cred-mech", "--user", "u:p", "--user", "v:q"]).await else { return };
@@ -212,7 +217,19 @@ async fn credentials_rotate_in_place() {
     let fresh = IceServer { urls: vec![coturn.url()], ..credentials("v", "q") };
     ours.peer.set_ice_servers(&[fresh]).await.expect("new servers");
     echo(&mut ours, &mut theirs).await;
-    super::restart(&mut ours, &mut theirs).await;
-    super::delivered(&mut ours, &mut theirs).await;
-    assert_eq!(ours.figures().await.local, Some("relay"));
+    assert!(coturn.log().contains("username=<u>") && !coturn.log().contains("username=<v>"));
+    for offers in [true, false] {
+        ours.told.clear();
+        if offers {
+            super::restart(&mut ours, &mut theirs).await;
+        } else {
+            super::restart(&mut theirs, &mut ours).await;
+        }
+        pump(&mut ours, &mut theirs, &all, |ours, _| !ours.told.is_empty()).await;
+        super::delivered(&mut ours, &mut theirs).await;
+        while ours.reader.messages.try_recv().is_ok() || theirs.reader.messages.try_recv().is_ok() {}
+        assert_eq!(ours.figures().await.local, Some("relay"));
+    }
+    assert!(coturn.log().contains("username=<v>"), "{}", coturn.log());
+    assert!(!coturn.log().contains("error 441"), "{}", coturn.log());
 }
