@@ -1,5 +1,4 @@
 //! One peer against another: every trap of the crate has its test here.
-#![expect(clippy::expect_used, reason = "helpers of tests")]
 
 mod relay;
 mod turn;
@@ -235,14 +234,14 @@ async fn an_advertised_address_is_where_others_come_in() {
     let ice = IceConfig { advertised: vec![outside.into()], ..IceConfig::default() };
     let mut a = End::new(LOOPBACK, &IceConfig::default()).await;
     let mut b = End::new(inside, &ice).await;
-    let forwarded = std::sync::Mutex::new(Vec::new());
+    let forwarded = parking_lot::Mutex::new(Vec::new());
     let route = |first: bool, candidate: IceCandidate| {
         // The endpoint learns nothing from the client: only the advertised candidate can do it.
         (!first).then(|| {
             let address = relay::address_of(&candidate);
             assert_eq!(address.ip(), IpAddr::from(outside));
             let to = SocketAddr::from((inside, address.port()));
-            forwarded.lock().expect("no panic").push(relay::forward(address, to));
+            forwarded.lock().push(relay::forward(address, to));
             candidate
         })
     };
@@ -325,10 +324,10 @@ async fn tcp_is_the_second_choice() {
     for _ in 0..3 {
         let (mut a, mut b) = (End::new(LOOPBACK, &tcp()).await, End::new(LOOPBACK, &tcp()).await);
         // Candidates for TCP come first.
-        let held = std::sync::Mutex::new(Vec::new());
+        let mut held = parking_lot::Mutex::new(Vec::new());
         let route = |first: bool, candidate: IceCandidate| {
-            if candidate.candidate.contains(" udp ") && held.lock().expect("no panic").len() < 2 {
-                held.lock().expect("no panic").push((first, candidate));
+            if candidate.candidate.contains(" udp ") && held.lock().len() < 2 {
+                held.lock().push((first, candidate));
                 return None;
             }
             Some(candidate)
@@ -336,8 +335,8 @@ async fn tcp_is_the_second_choice() {
         let offer = a.peer.offer().await.expect("an offer");
         let answer = b.peer.answer(offer).await.expect("an answer");
         a.peer.set_answer(answer).await.expect("an answer that fits");
-        pump(&mut a, &mut b, &route, |_, _| held.lock().expect("no panic").len() == 2).await;
-        for (first, candidate) in held.lock().expect("no panic").drain(..).collect::<Vec<_>>() {
+        pump(&mut a, &mut b, &route, |_, _| held.lock().len() == 2).await;
+        for (first, candidate) in std::mem::take(&mut held).into_inner() {
             let to = if first { &mut b } else { &mut a };
             to.peer.add_candidate(candidate).await;
         }

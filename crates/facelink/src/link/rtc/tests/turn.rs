@@ -154,12 +154,12 @@ async fn a_relay_is_left_alone_where_a_direct_way_leads_there() {
     let ice = IceConfig { policy: IcePolicy::All, ..coturn.relayed(credentials("u", "p")) };
     let (mut ours, mut theirs) = (End::new(LOOPBACK, &ice).await, End::new(LOOPBACK, &ice).await);
     // Relayed candidates come first.
-    let held = std::sync::Mutex::new(Vec::new());
+    let mut held = parking_lot::Mutex::new(Vec::new());
     let route = |first: bool, candidate: IceCandidate| {
         if candidate.candidate.contains("typ relay") {
             return Some(candidate);
         }
-        held.lock().expect("no panic").push((first, candidate));
+        held.lock().push((first, candidate));
         None
     };
     let offer = ours.peer.offer().await.expect("an offer");
@@ -167,7 +167,7 @@ async fn a_relay_is_left_alone_where_a_direct_way_leads_there() {
     ours.peer.set_answer(answer).await.expect("an answer that fits");
     let relayed = |end: &End| end.told.iter().any(|told| told.contains("typ relay"));
     pump(&mut ours, &mut theirs, &route, |ours, theirs| relayed(ours) && relayed(theirs)).await;
-    for (first, candidate) in held.lock().expect("no panic").drain(..).collect::<Vec<_>>() {
+    for (first, candidate) in std::mem::take(&mut held).into_inner() {
         let to = if first { &mut theirs } else { &mut ours };
         to.peer.add_candidate(candidate).await;
     }
