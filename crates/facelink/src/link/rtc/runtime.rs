@@ -300,4 +300,19 @@ mod tests {
         accepting.abort();
         assert_eq!(runtime.streams.load(Ordering::Relaxed), 0);
     }
+
+    /// A peer that takes nothing more stalls the driver once, and not for long.
+    #[tokio::test]
+    async fn a_stream_that_takes_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = PeerRuntime::new(true).connect_tcp(listener.local_addr().unwrap()).await.unwrap();
+        let (_silent, _) = listener.accept().unwrap();
+        let error = loop {
+            if let Err(error) = stream.write_all(&[0; 64 * 1024]).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(stream.write_all(&[0; 1]).await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
 }
