@@ -60,6 +60,11 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
+    // The lab's processes speak on their standard output.
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
     let done = match Cli::parse().command {
         Command::Moves(args) => moves::run(&args),
         Command::Reconnect(args) => reconnect::run(&args),

@@ -99,7 +99,9 @@ fn closed(args: &Args, table: &mut Table) -> Res<()> {
         still.push(rig.log.seen(quiet, quiet + TAIL_US));
         let closed = now_us();
         proxy.close_channel()?;
-        rig.wait("the WebSocket after the channel was closed", LIMIT, |log| came_to(log, "websocket", closed).is_some())?;
+        rig.wait("the WebSocket after the channel was closed", LIMIT, |log| {
+            came_to(log, "websocket", closed).is_some()
+        })?;
         rig.wait("WebRTC again", LIMIT, |log| came_to(log, "webrtc", closed).is_some())?;
         let back = came_to(&rig.log, "webrtc", closed).ok_or("no time")?;
         rig.settle("webrtc", STABLE, LIMIT)?;
@@ -114,7 +116,8 @@ fn closed(args: &Args, table: &mut Table) -> Res<()> {
 
 fn silent(args: &Args, table: &mut Table) -> Res<()> {
     let net = Net::new()?;
-    let server = Proc::start(Some(&net.server), &["endpoint", "--bind", "0.0.0.0", "--port", "8765", "--token", "lab"])?;
+    let server =
+        Proc::start(Some(&net.server), &["endpoint", "--bind", "0.0.0.0", "--port", "8765", "--token", "lab"])?;
     server.wait("listening", LIMIT)?;
     let url = format!("ws://{SERVER}:8765");
     let client = Proc::start(Some(&net.client), &["client", "--url", &url, "--token", "lab"])?;

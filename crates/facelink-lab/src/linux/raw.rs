@@ -89,13 +89,15 @@ impl PeerConnectionEventHandler for Handler {
 pub fn run(args: &Args) -> Res<()> {
     let runtime = Runtime::new()?;
     let (gathered, mut complete) = mpsc::unbounded_channel();
-    let connection: Arc<dyn PeerConnection> = Arc::new(runtime.block_on(
-        PeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::new().build())
-            .with_handler(Arc::new(Handler(gathered)))
-            .with_udp_addrs(vec!["127.0.0.1:0"])
-            .build(),
-    )?);
+    let connection: Arc<dyn PeerConnection> = Arc::new(
+        runtime.block_on(
+            PeerConnectionBuilder::new()
+                .with_configuration(RTCConfigurationBuilder::new().build())
+                .with_handler(Arc::new(Handler(gathered)))
+                .with_udp_addrs(vec!["127.0.0.1:0"])
+                .build(),
+        )?,
+    );
     let init = RTCDataChannelInit { ordered: false, max_retransmits: Some(0), ..RTCDataChannelInit::default() };
     let channel = runtime.block_on(connection.create_data_channel("animation", Some(init)))?;
     let sdp = runtime.block_on(async {

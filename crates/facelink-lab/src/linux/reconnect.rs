@@ -54,6 +54,13 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether it lasts longer than a silent WebSocket is borne with.
+    fn loses_websocket(self) -> bool {
+        matches!(self, Self::Network | Self::Restart | Self::HalfDead | Self::Tcp | Self::Reset)
+    }
+}
+
 #[derive(clap::Args)]
 pub struct Args {
     /// Tries of each kind.
@@ -131,12 +138,19 @@ fn measure(args: &Args, kind: Kind, times: &mut Times) -> Res<()> {
     let mut rig = Rig { server, client, log: Log::default() };
     let best = if args.websocket { "websocket" } else { "webrtc" };
     for _ in 0..args.tries {
+        // A state that comes and goes between two looks is not seen, so time passes in any case.
+        rig.run_for(STABLE);
         rig.settle(best, STABLE, LIMIT * 3)?;
+        let steady = |log: &Log| log.reconnects.last().is_none_or(|at| now_us() - at > STABLE.as_micros() as i64);
+        rig.wait("a steady WebSocket", LIMIT, steady)?;
         let known = rig.log.reconnects.len();
         let broken = now_us();
         let mended = break_and_mend(kind, &mut net, &mut rig)?;
         rig.wait("a fresh frame", LIMIT, |log| log.first(mended, |_| true).is_some())?;
         rig.wait("WebRTC again", LIMIT * 2, |log| args.websocket || log.first(mended, |a| a.webrtc).is_some())?;
+        if kind.loses_websocket() {
+            rig.wait("the WebSocket again", LIMIT, |log| log.reconnects.len() > known)?;
+        }
         rig.settle(best, Duration::from_millis(1500), LIMIT)?;
         let log = &rig.log;
         let after = |at: i64, since: i64| (at - since) as f64 / 1000.0;
