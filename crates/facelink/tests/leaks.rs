@@ -285,6 +285,7 @@ fn outward(endpoint: &Endpoint, end: End, name: &str) {
 fn connections_of_every_kind_leave_nothing_behind() {
     let endpoint = start();
     let mut silent = Silent::new();
+    let tasks = held(&endpoint).0;
     let quiet = |silent: &mut Silent, wanted: Option<(usize, usize, usize, usize)>| {
         let end = Instant::now() + LIMIT;
         loop {
@@ -294,30 +295,22 @@ fn connections_of_every_kind_leave_nothing_behind() {
                 // All are given up, though their sockets are still there.
                 silent.clear();
             }
-            if wanted.map_or(silent.is_empty(), |wanted| now == wanted) {
+            if wanted.map_or((now.0, now.2, now.3) == (tasks, 0, 0), |wanted| now == wanted) {
                 return now;
             }
             assert!(Instant::now() < end, "tasks, descriptors, subjects, connections: {now:?}, not {wanted:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
     };
-    let started = held(&endpoint);
     // What is made once and kept, such as a resolver's socket, is no leak.
     for (number, way) in WAYS.into_iter().enumerate() {
         cycle(&endpoint, way, End::Polite, number, &mut silent);
     }
-    quiet(&mut silent, None);
-    let tasks = started.0;
-    until(&"tasks end", |_| {
-        std::thread::sleep(FRAME);
-        held(&endpoint).0 == tasks
-    });
-    let before = held(&endpoint);
+    let before = quiet(&mut silent, None);
     for number in 0..30 {
         let (way, end) = (WAYS[number % WAYS.len()], ENDS[(number / WAYS.len()) % ENDS.len()]);
         cycle(&endpoint, way, end, number + 100, &mut silent);
     }
     let after = quiet(&mut silent, Some(before));
-    assert_eq!(after, before);
-    assert_eq!(after.0, tasks);
+    assert_eq!((after, after.0), (before, tasks));
 }

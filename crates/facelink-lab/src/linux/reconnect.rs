@@ -16,11 +16,8 @@ use super::{
 
 const LIMIT: Duration = Duration::from_secs(60);
 const STABLE: Duration = Duration::from_millis(5500);
-const BREAK: Duration = Duration::from_secs(5);
 /// A phone between two networks.
 const BETWEEN: Duration = Duration::from_millis(500);
-/// An endpoint that starts again.
-const RESTART: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kind {
@@ -44,11 +41,11 @@ impl Kind {
     fn title(self) -> &'static str {
         match self {
             Self::Network => "Wi-Fi to cellular (another address, 0.5 s between)",
-            Self::Restart => "endpoint killed, back after 3 s",
-            Self::Sleep => "phone asleep for 5 s (SIGSTOP)",
-            Self::HalfDead => "half-dead: all packets dropped for 5 s",
-            Self::Udp => "UDP dropped for 5 s",
-            Self::Tcp => "TCP dropped for 5 s",
+            Self::Restart => "endpoint killed and started again",
+            Self::Sleep => "phone asleep (SIGSTOP)",
+            Self::HalfDead => "half-dead: all packets dropped",
+            Self::Udp => "UDP dropped",
+            Self::Tcp => "TCP dropped",
             Self::Reset => "WebSocket reset, channel lives",
         }
     }
@@ -75,6 +72,12 @@ pub struct Args {
     /// Without WebRTC.
     #[arg(long)]
     websocket: bool,
+    /// How long packets are dropped, or the phone sleeps.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// How long the endpoint is away.
+    #[arg(long, default_value_t = 3)]
+    away: u64,
 }
 
 #[derive(Debug, Default)]
@@ -87,7 +90,8 @@ struct Times {
 }
 
 pub fn run(args: &Args) -> Res<()> {
-    println!("Breaks of the network, {} tries of each; {}", args.tries, load());
+    let (tries, seconds, away) = (args.tries, args.seconds, args.away);
+    println!("Breaks of the network of {seconds} s (endpoint away for {away} s), {tries} tries of each; {}", load());
     println!("Times in ms, median / p90 / worst. Fresh: from the return of the network to a frame sent after it.\n");
     let kinds = if args.only.is_empty() { Kind::value_variants() } else { &args.only };
     let mut table = Table::new([
@@ -145,7 +149,7 @@ fn measure(args: &Args, kind: Kind, times: &mut Times) -> Res<()> {
         rig.wait("a steady WebSocket", LIMIT, steady)?;
         let known = rig.log.reconnects.len();
         let broken = now_us();
-        let mended = break_and_mend(kind, &mut net, &mut rig)?;
+        let mended = break_and_mend(args, kind, &mut net, &mut rig)?;
         rig.wait("a fresh frame", LIMIT, |log| log.first(mended, |_| true).is_some())?;
         rig.wait("WebRTC again", LIMIT * 2, |log| args.websocket || log.first(mended, |a| a.webrtc).is_some())?;
         if kind.loses_websocket() {
@@ -185,7 +189,7 @@ fn measure(args: &Args, kind: Kind, times: &mut Times) -> Res<()> {
 }
 
 /// Breaks it, mends it, and says when it was whole again.
-fn break_and_mend(kind: Kind, net: &mut Net, rig: &mut Rig) -> Res<i64> {
+fn break_and_mend(args: &Args, kind: Kind, net: &mut Net, rig: &mut Rig) -> Res<i64> {
     let gates = net.gates.clone();
     match kind {
         Kind::Network => {
@@ -195,7 +199,7 @@ fn break_and_mend(kind: Kind, net: &mut Net, rig: &mut Rig) -> Res<i64> {
         }
         Kind::Restart => {
             rig.server.kill();
-            rig.run_for(RESTART);
+            rig.run_for(Duration::from_secs(args.away));
             let known = rig.log.listening.len();
             rig.server = start_server(net)?;
             rig.wait("the endpoint", LIMIT, |log| log.listening.len() > known)?;
@@ -203,7 +207,7 @@ fn break_and_mend(kind: Kind, net: &mut Net, rig: &mut Rig) -> Res<i64> {
         }
         Kind::Sleep => {
             rig.client.signal(Signal::STOP)?;
-            rig.run_for(BREAK);
+            rig.run_for(Duration::from_secs(args.seconds));
             let mended = now_us();
             rig.client.signal(Signal::CONT)?;
             return Ok(mended);
@@ -215,7 +219,7 @@ fn break_and_mend(kind: Kind, net: &mut Net, rig: &mut Rig) -> Res<i64> {
                 _ => &gates.tcp,
             };
             gate.store(true, Ordering::Relaxed);
-            rig.run_for(BREAK);
+            rig.run_for(Duration::from_secs(args.seconds));
             gate.store(false, Ordering::Relaxed);
         }
         Kind::Reset => {
