@@ -3,8 +3,9 @@
  * FaceLink's page: a synthetic performer, 55 sliders, a preview, plots, the
  * list of live subjects and a log. The connection itself is facelink.js.
  *
- * URL parameters: `perform=1`, `subject=Ann`, `webrtc=0|1`, `debug=1`,
- * `token=...`, `server=ws://host:port`.
+ * URL parameters: `perform=1`, `subject=Ann`, `webrtc=0|1`, `relay=1` (only
+ * through TURN), `binary=float32|json`, `debug=1`, `token=...`,
+ * `server=ws://host:port`.
  */
 import {
   ARKIT_NAMES, FacialAnimationWebRTCClient, headAngles, headQuaternion, samplePerformance,
@@ -134,18 +135,30 @@ function start() {
   /** @type {any} */ (window).facelink = facelink;
 
   function newClient() {
+    const asked = params.get('binary');
+    const binary = asked === 'float32' || asked === 'json' ? asked : undefined;
     const c = new FacialAnimationWebRTCClient(params.get('server') ?? undefined, {
       subject: subjectBox.value.trim() || undefined,
       webrtc: webrtcBox.checked,
+      iceTransportPolicy: flag('relay', false) ? 'relay' : 'all',
+      ...(binary ? { binary } : null),
       debug: debugBox.checked,
       client: 'facelink-page/1',
     });
     c.onLog = log;
     c.onStateChange = showState;
-    c.onTransportChange = showFacts;
+    c.onTransportChange = () => {
+      path = null;
+      showFacts();
+      void look();
+    };
     c.onError = (error) => {
       if (error.code === 'webrtc') return; // harmless: frames flow all the same
-      showAlert(error.message);
+      if (c.state === 'reconnecting' && error.code !== 'unauthorized') {
+        // It works on it by itself: say so where one looks for it, and no louder.
+        write($('link-note'), error.message);
+        $('link-note').hidden = false;
+      } else showAlert(error.message);
     };
     c.onBlendshapeUpdate = (data, raw, message) => {
       const name = message.subject ?? watching;
@@ -168,6 +181,7 @@ function start() {
   function restart() {
     client.close();
     client = facelink.client = newClient();
+    if (watching) client.subscribe({ subject: watching, maxFps: 30 }); // sent once it is connected
     connect();
   }
 
@@ -175,10 +189,8 @@ function start() {
   function showState(state) {
     $('state').dataset.state = state;
     write($('state-text'), stateNames[/** @type {keyof typeof stateNames} */ (state)] ?? state);
-    if (state === 'connected') {
-      hideAlert();
-      if (watching) client.subscribe({ subject: watching, maxFps: 30 });
-    }
+    if (state !== 'reconnecting') $('link-note').hidden = true;
+    if (state === 'connected') hideAlert();
     const on = state === 'connected' || state === 'connecting' || state === 'reconnecting';
     write($('disconnect'), on ? 'Disconnect' : 'Connect');
     showFacts();
@@ -213,17 +225,45 @@ function start() {
     log('info', `debug ${debugBox.checked ? 'on: details here and in the console' : 'off'}`);
   });
 
+  /** The path that ICE chose, while there is one. @type {import('./facelink.js').ConnectionInfo | null} */
+  let path = null;
+  let looking = false;
+  /** Asks for what takes a moment: ICE's choice, and what the server counts. */
+  async function look() {
+    if (looking || document.visibilityState === 'hidden' || client.transport === 'none') return;
+    looking = true;
+    const of = client;
+    try {
+      const info = await of.getConnectionInfo();
+      if (of === client) path = info.transport === 'webrtc' ? info : null;
+      await of.requestStats();
+    } catch {
+      // Not answered just now; asked again soon.
+    } finally {
+      looking = false;
+    }
+    if (of === client) showFacts();
+  }
+  setInterval(look, 2000);
+
   function showFacts() {
     const s = client.getStats();
     const transport = $('f-transport');
-    write(transport, { webrtc: 'WebRTC', websocket: 'WebSocket', none: 'none' }[s.transport]);
-    transport.className = { webrtc: 'good', websocket: 'fair', none: 'none' }[s.transport];
-    write($('f-latency'), s.averageLatencyMs ? s.averageLatencyMs.toFixed(s.averageLatencyMs < 10 ? 1 : 0) : '–');
+    const away = s.state === 'reconnecting'; // what there was is no use just now
+    write(transport, away ? 'None' : { webrtc: 'WebRTC', websocket: 'WebSocket', none: 'None' }[s.transport]);
+    transport.className = away ? 'none' : { webrtc: 'good', websocket: 'fair', none: 'none' }[s.transport];
+    write($('f-path'), away ? 'reconnecting'
+      : s.transport === 'webrtc' ? (s.hedging ? 'unsteady' : path?.protocol ? `${path.relayed ? 'relayed' : 'direct'}, ${path.protocol.toUpperCase()}` : '')
+        : s.transport === 'websocket' ? 'TCP' : '');
+    write($('f-latency'), s.averageLatencyMs && !away ? s.averageLatencyMs.toFixed(s.averageLatencyMs < 10 ? 1 : 0) : '–');
+    write($('f-jitter'), s.jitterMs === null ? '–' : s.jitterMs.toFixed(1));
+    write($('f-loss'), s.loss === null ? '–' : (s.loss * 100).toFixed(1));
     write($('f-fps'), String(s.currentFPS));
     write($('f-target'), `of ${Math.round(s.targetFPS)} fps`);
     write($('f-rate'), (s.bytesPerSecond / 1000).toFixed(1));
     write($('f-sent'), s.framesSent.toLocaleString('en'));
     write($('f-dropped'), s.dropped.toLocaleString('en'));
+    write($('f-reconnects'), s.reconnects.toLocaleString('en'));
   }
 
   // ---- what is sent -----------------------------------------------------------
@@ -502,7 +542,7 @@ function start() {
   function sample() {
     const s = client.getStats();
     const at = performance.now() / 1000;
-    history.push({ at, latency: s.averageLatencyMs || null, fps: s.transport === 'none' ? null : s.currentFPS });
+    history.push({ at, latency: (s.state === 'connected' && s.averageLatencyMs) || null, fps: s.transport === 'none' ? null : s.currentFPS });
     while (history.length && at - history[0].at > HISTORY_S + 1) history.shift();
     showFacts();
     plots();

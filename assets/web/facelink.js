@@ -34,7 +34,7 @@
  * @typedef {object} SendOptions
  * @property {Head | null} [head] Head pose of this frame.
  * @property {number | string} [timestamp] Capture time: Unix milliseconds, or
- *   an ISO 8601 string. Default: now. Only JSON frames carry it.
+ *   an ISO 8601 string. Default: now. `float32` frames do not carry it.
  * @property {boolean} [tracked] `false` says that the face is out of sight.
  * @property {string} [subject] Send as another subject than the connection's.
  */
@@ -45,11 +45,14 @@
  *   URL, then of the page.
  * @property {boolean} [debug] Verbose console logging. Default false.
  * @property {boolean} [webrtc] Try WebRTC. Default true.
+ * @property {RTCIceTransportPolicy} [iceTransportPolicy] `'relay'`: only through
+ *   TURN servers. Default `'all'`.
  * @property {boolean} [reconnect] Reconnect by itself. Default true.
  * @property {RTCIceServer[]} [iceServers] STUN/TURN servers; default: those the
  *   server names when it greets.
- * @property {'float32' | 'json'} [binary] How whole frames are written:
- *   little-endian floats (one datagram a frame, the default), or always JSON.
+ * @property {'facelink1' | 'float32' | 'json'} [binary] How frames are written:
+ *   compact and numbered, so that they may go over both transports at once (the
+ *   default, where the server reads it), as little-endian floats, or always JSON.
  * @property {string} [client] Name and version of the application, for logs.
  */
 /** @typedef {'idle' | 'connecting' | 'connected' | 'reconnecting' | 'failed' | 'closed'} ClientState */
@@ -74,6 +77,26 @@
  * @property {number} currentFPS Frames sent in the last second.
  * @property {number} bytesPerSecond Payload bytes sent in the last second.
  * @property {number} reconnects How often the WebSocket came back.
+ * @property {number} iceRestarts How often ICE looked for another path.
+ * @property {number} moves How often frames moved from one transport to another.
+ * @property {boolean} hedging The data channel is silent just now: frames go over both transports.
+ * @property {number} pingsLost Pings that were never answered although later ones were.
+ * @property {number | null} loss Share of this connection's frames that the server misses, 0..1,
+ *   as of the last answer to `requestStats`; null before it.
+ * @property {number | null} jitterMs Variation of the frames' travel time, from the same answer.
+ */
+/**
+ * The path that ICE chose.
+ * @typedef {object} ConnectionInfo
+ * @property {Transport} transport
+ * @property {string | null} connectionId
+ * @property {boolean} relayed Through a TURN server.
+ * @property {'udp' | 'tcp' | null} protocol Of the path; null without a data channel.
+ * @property {{ type: string, protocol: string, relayProtocol?: string, address?: string, port?: number } | null} local
+ *   `type` is `host`, `srflx`, `prflx` or `relay`.
+ * @property {{ type: string, protocol: string, address?: string, port?: number } | null} remote
+ * @property {number | null} rttMs ICE's own newest round trip.
+ * @property {RTCIceConnectionState | 'none'} iceState
  */
 /**
  * @typedef {Error & { code: string }} ClientError `code` is one of
@@ -118,16 +141,30 @@ const CHANNEL_OPTIONS = Object.freeze({
   protocol: 'animation-data',
 });
 
-const TICK_MS = 200;
-const PING_MS = 1000;
-const PING_CHANNEL_MS = 500;
-const PING_STANDBY_MS = 3000;
-const SUSPECT_MS = 800; // a silent data channel: frames move to the WebSocket
-const DC_DEAD_MS = 2500; // and then the channel is given up
-const WS_DEAD_MS = 5000;
+const BEAT_MS = 50;
+const PING_BUSY_MS = 100; // on a transport that carries frames: silence is noticed by the next few frames
+const PING_IDLE_MS = 400;
+const BUSY_MS = 300; // a transport that took a frame within this time carries frames
+const SUSPECT_MS = 200; // a channel silent for so long, and 3 round trips + 100 ms, is not relied upon
+const HEDGE_MS = 120; // sooner where doubt costs only a few bytes: numbered frames then go both ways
+const RESTART_MS = 400; // and so much later ICE looks for another path
+const RESTART_LIMIT_MS = 2000; // a restart that brought nothing by then: a new peer connection
+const DC_LOST_MS = 12000; // silent for so long while there is no WebSocket to restart it by: given up
+const WS_BLOCKED_MS = 250; // a WebSocket silent for so long, and 2 round trips, takes no more frames
+const WS_DEAD_MS = 1000; // and then it is replaced
+const WS_DEAD_STANDBY_MS = 1500; // if the channel carries the frames there is less hurry
+const WS_DEAD_MOST_MS = 5000; // for very slow networks
+const WAKE_MS = 1000; // after sleep or a change of network, less patience
+const GONE_MS = 800; // nothing answers for so long: "reconnecting"
 const WS_OPEN_MS = 6000;
+const WS_REOPEN_MS = 2500; // where the server was already there once
 const RTC_OPEN_MS = 12000;
-const STABLE_MS = 5000; // a connection that lasted so long forgets its failures
+const LOSSY_MS = 5000; // for so long after a loss, frames repeat the one before
+const REPEAT_MS = 150; // an older frame is not worth repeating
+const STABLE_MS = 1000; // a WebSocket that lasted so long forgets earlier failures
+const RTC_STABLE_MS = 10000; // and so a data channel
+const SLEPT_MS = 2500; // a gap between heartbeats that only sleep explains
+const CLOSE_AGAIN = 4000; // WebSocket close code: this client comes back by another socket
 const MAX_DATAGRAM_MESSAGE = 16000; // larger messages go over the WebSocket
 
 /**
@@ -142,6 +179,25 @@ function clientError(code, message) {
 /** @param {unknown} x @returns {x is number} */
 const finite = (x) => typeof x === 'number' && Number.isFinite(x);
 
+/** The time of day in ms, finer than `Date.now()` and never back by less than a set clock. */
+const wallClock = (() => {
+  let zero = Date.now() - performance.now();
+  return () => {
+    const time = zero + performance.now();
+    const day = Date.now();
+    if (Math.abs(time - day) <= 5) return time;
+    zero = day - performance.now(); // it was set, or the machine slept
+    return day;
+  };
+})();
+
+/** A capture time in Unix ms. @param {number | string | undefined} timestamp As the wire has it: seconds below 1e11 */
+function captureMs(timestamp) {
+  const time = typeof timestamp === 'string' ? Date.parse(timestamp) : timestamp;
+  if (!finite(time) || time < 0) return wallClock();
+  return time < 1e11 ? time * 1000 : time;
+}
+
 /** @param {number} x */
 const round4 = (x) => Math.round(x * 1e4) / 1e4;
 
@@ -149,9 +205,10 @@ const round4 = (x) => Math.round(x * 1e4) / 1e4;
  * @param {number} attempt 0, 1, 2, ...
  * @param {number} first
  * @param {number} last
+ * @param {number} [growth]
  */
-function backoff(attempt, first, last) {
-  const full = Math.min(last, first * 2 ** Math.min(attempt, 16));
+function backoff(attempt, first, last, growth = 2) {
+  const full = Math.min(last, first * growth ** Math.min(attempt, 40));
   return first / 2 + (full - first / 2) * (0.5 + Math.random() / 2);
 }
 
@@ -239,6 +296,8 @@ export function headQuaternion(yaw, pitch, roll) {
  * @property {Record<string, number>} recentAt
  * @property {Pending | null} pending
  * @property {ReturnType<typeof setTimeout> | undefined} timer
+ * @property {number} sequence The number of the next frame.
+ * @property {Facelink1Frame[]} history The frames sent last, oldest first.
  */
 /**
  * @typedef {object} Pending The one frame that waits. Never more than one.
@@ -253,8 +312,14 @@ export function headQuaternion(yaw, pitch, roll) {
  * What the heartbeat knows of one transport.
  * @typedef {object} Link
  * @property {'webrtc' | 'websocket'} kind
- * @property {number} waiting Time of the oldest unanswered ping, or 0.
+ * @property {number[]} pings When the pings left that are newer than the newest one answered.
+ * @property {number} limit After sleep: silence that ends the link, ms; 0 for the usual.
  * @property {number} lastPing
+ * @property {number} lastHeard
+ * @property {number} lastFrame
+ * @property {number} rtt Smoothed round trip, ms; 0 until measured.
+ * @property {number} lastRtt
+ * @property {number} trips How many round trips were measured.
  * @property {(text: string) => boolean} reply Sends on the channel the message came by.
  */
 /**
@@ -266,6 +331,11 @@ export function headQuaternion(yaw, pitch, roll) {
  * @property {boolean} offered The offer has been sent.
  * @property {boolean} proven The far side has answered on the channel.
  * @property {boolean} suspect It was proven, but is silent or full just now.
+ * @property {number} suspectAt
+ * @property {boolean} pathLost ICE says that its path is broken.
+ * @property {boolean} established The first answer has arrived.
+ * @property {number} restartAt When ICE was restarted, until it has helped; or 0.
+ * @property {string | null} owner The connection (by the server's name) whose signalling made it.
  * @property {number} provenAt
  * @property {number} blockedSince When sends began to find the channel full, or 0.
  * @property {(RTCIceCandidateInit | null)[]} remote Candidates that wait for the answer.
@@ -273,6 +343,17 @@ export function headQuaternion(yaw, pitch, roll) {
  * @property {Link} link
  * @property {ReturnType<typeof setTimeout> | undefined} timer
  */
+
+/** @param {Link['kind']} kind @param {Link['reply']} reply @returns {Link} */
+const newLink = (kind, reply) => ({
+  kind, reply, pings: [], limit: 0, lastPing: 0, lastHeard: 0, lastFrame: 0, rtt: 0, lastRtt: 0, trips: 0,
+});
+
+/** For how long a link has owed an answer, ms. @param {Link} link @param {number} now */
+const silence = (link, now) => (link.pings.length ? Math.max(0, now - link.pings[0]) : 0);
+
+/** @param {Link} link */
+const roundTrip = (link) => Math.max(link.rtt, link.lastRtt);
 
 export class FacialAnimationWebRTCClient {
   /** Verbose console logging. @type {boolean} */
@@ -323,7 +404,19 @@ export class FacialAnimationWebRTCClient {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #wsOpenTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #rtcTimer;
   /** @type {ReturnType<typeof setInterval> | undefined} */ #ticker;
-  #lastTick = 0;
+  #lastBeat = 0;
+  #late = false;
+  #socketAt = 0;
+  #networkAt = -1e9;
+  #iceRestarts = 0;
+  #moves = 0;
+  #pingsLost = 0;
+  #unsubscribed = false;
+  /** How this connection's frames are written. @type {'facelink1' | 'float32' | 'json'} */ #format = 'float32';
+  #lossAt = -1e9;
+  /** Capture time and number of the newest frame received of each subject. @type {Map<string, { time: number, sequence: number }>} */
+  #heardFrames = new Map();
+  /** @type {Message | null} */ #serverStats = null;
   /** @type {Link} */ #wsLink;
   /** @type {RtcSession | null} */ #rtc = null;
   /** @type {RTCIceServer[]} */ #iceServers = [];
@@ -333,8 +426,6 @@ export class FacialAnimationWebRTCClient {
   /** @type {{ resolve: (m: Message) => void, reject: (e: ClientError) => void, timer: ReturnType<typeof setTimeout> }[]} */ #statsWaiters = [];
   /** @type {Map<string, Lane>} */ #lanes = new Map();
   #introduce = true;
-  #rtt = 0;
-  #latency = 0;
   #sent = 0;
   #framesSent = 0;
   #dropped = 0;
@@ -351,7 +442,7 @@ export class FacialAnimationWebRTCClient {
    * @param {ClientOptions} [options]
    */
   constructor(wsUrl, options = {}) {
-    this.#options = { webrtc: true, reconnect: true, binary: 'float32', ...options };
+    this.#options = { webrtc: true, reconnect: true, binary: 'facelink1', ...options };
     this.debug = Boolean(options.debug);
     this.#url = socketUrl(wsUrl);
     const own = this.#url.searchParams.get('token');
@@ -361,9 +452,7 @@ export class FacialAnimationWebRTCClient {
       this.#options.token = token;
       this.#url.searchParams.set('token', token);
     }
-    this.#wsLink = {
-      kind: 'websocket', waiting: 0, lastPing: 0, reply: (text) => this.#sendOn('websocket', text),
-    };
+    this.#wsLink = newLink('websocket', (text) => this.#sendOn('websocket', text));
   }
 
   /** @returns {ClientState} */
@@ -405,8 +494,8 @@ export class FacialAnimationWebRTCClient {
     this.#listen();
     this.#setState(this.#everWelcomed ? 'reconnecting' : 'connecting');
     if (!this.#ticker) {
-      this.#lastTick = performance.now();
-      this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+      this.#lastBeat = performance.now();
+      this.#ticker = setInterval(() => this.#beat(performance.now()), BEAT_MS);
     }
     this.#openSocket();
     return promise;
@@ -432,13 +521,15 @@ export class FacialAnimationWebRTCClient {
    * @param {Blendshapes} blendshapes ARKit names with 0..1; part of them is
    *   fine, a missing one counts as 0 after 100 ms. Other names become
    *   channels of their own.
-   * @param {SendOptions} [options] A head `position` makes every frame JSON,
-   *   which is larger than one datagram: leave it out if nobody needs it.
+   * @param {SendOptions} [options] Without `facelink1`, a head `position` makes every
+   *   frame JSON, which is larger than one datagram: leave it out if nobody needs it.
    * @returns {boolean} True when a frame left now; false when it was merged
    *   into the next or dropped.
    */
   sendARKitData(blendshapes, options = {}) {
     const now = performance.now();
+    // A hidden page's timers are slow; its frames, if a worker drives them, are not.
+    if (this.#wanted && now - this.#lastBeat >= BEAT_MS) this.#beat(now);
     const lane = this.#lane(options.subject);
     if (options.tracked === false) {
       this.#clearLane(lane);
@@ -522,13 +613,14 @@ export class FacialAnimationWebRTCClient {
     this.#subscription = {};
     if (subject) this.#subscription.subject = subject;
     if (finite(maxFps)) this.#subscription.max_fps = maxFps;
-    this.#sendControl({ type: 'subscribe', ...this.#subscription });
+    this.#sendControl(this.#subscribeMessage());
   }
 
   /** Ends {@link subscribe}. */
   unsubscribe() {
     const subject = this.#subscription?.subject;
     this.#subscription = null;
+    this.#unsubscribed = true;
     this.#sendControl(subject ? { type: 'unsubscribe', subject } : { type: 'unsubscribe' });
   }
 
@@ -537,6 +629,36 @@ export class FacialAnimationWebRTCClient {
     this.#options.subject = name;
     this.#introduce = true;
     if (this.#welcomed) this.#sendOn('websocket', JSON.stringify(this.#hello()));
+  }
+
+  /**
+   * The path that frames take: which kind of candidates ICE chose, over UDP or TCP, relayed or not.
+   * @returns {Promise<ConnectionInfo>}
+   */
+  async getConnectionInfo() {
+    /** @type {ConnectionInfo} */
+    const info = {
+      transport: this.#transport, connectionId: this.connectionId, relayed: false, protocol: null,
+      local: null, remote: null, rttMs: null, iceState: this.pc?.iceConnectionState ?? 'none',
+    };
+    if (!this.pc || this.dataChannel?.readyState !== 'open') return info;
+    /** @type {any[]} */
+    const all = [];
+    (await this.pc.getStats()).forEach((entry) => all.push(entry));
+    const chosen = all.find((s) => s.type === 'transport' && s.selectedCandidatePairId)?.selectedCandidatePairId;
+    const pair = all.find((s) => s.type === 'candidate-pair' && (chosen ? s.id === chosen : s.selected || (s.nominated && s.state === 'succeeded')));
+    if (!pair) return info;
+    /** @param {string} id */
+    const candidate = (id) => {
+      const c = all.find((s) => s.id === id);
+      return c ? { type: c.candidateType, protocol: c.protocol, relayProtocol: c.relayProtocol, address: c.address ?? c.ip, port: c.port } : null;
+    };
+    info.local = candidate(pair.localCandidateId);
+    info.remote = candidate(pair.remoteCandidateId);
+    info.protocol = info.local?.protocol === 'tcp' ? 'tcp' : 'udp';
+    info.relayed = info.local?.type === 'relay' || info.remote?.type === 'relay';
+    if (finite(pair.currentRoundTripTime)) info.rttMs = pair.currentRoundTripTime * 1000;
+    return info;
   }
 
   /** @returns {ClientStats} */
@@ -549,12 +671,13 @@ export class FacialAnimationWebRTCClient {
       bytes += s.bytes;
       if (s.frame) frames += 1;
     }
+    const link = this.#link();
     return {
       connectionId: this.connectionId,
       state: this.#state,
       transport: this.#transport,
-      averageLatencyMs: this.#latency,
-      rttMs: this.#rtt,
+      averageLatencyMs: (link?.rtt ?? 0) / 2,
+      rttMs: link?.lastRtt ?? 0,
       messageCount: this.#sent + this.#received,
       sent: this.#sent,
       framesSent: this.#framesSent,
@@ -567,6 +690,12 @@ export class FacialAnimationWebRTCClient {
       currentFPS: frames,
       bytesPerSecond: bytes,
       reconnects: this.#reconnects,
+      iceRestarts: this.#iceRestarts,
+      moves: this.#moves,
+      hedging: this.#rtc?.suspect === true && this.#transport === 'webrtc' && this.#welcomed,
+      pingsLost: this.#pingsLost,
+      loss: finite(this.#serverStats?.loss) ? this.#serverStats?.loss : null,
+      jitterMs: finite(this.#serverStats?.jitter_ms) ? this.#serverStats?.jitter_ms : null,
     };
   }
 
@@ -584,6 +713,7 @@ export class FacialAnimationWebRTCClient {
       lane = {
         subject, due: 0, lastCall: -1e9, interval: 1000 / 60,
         sentValues: {}, recent: {}, recentAt: {}, pending: null, timer: undefined,
+        sequence: 0, history: [],
       };
       this.#lanes.set(key, lane);
     }
@@ -598,6 +728,7 @@ export class FacialAnimationWebRTCClient {
     lane.sentValues = {};
     lane.recent = {};
     lane.recentAt = {};
+    lane.history = [];
   }
 
   /**
@@ -688,9 +819,10 @@ export class FacialAnimationWebRTCClient {
     }
     const { head, tracked } = options;
     const names = Object.keys(shapes);
-    const whole = this.#options.binary !== 'json' && lane.subject === undefined && tracked !== false
+    const packet = this.#numbered() ? this.#packet(lane, shapes, options, now) : null;
+    const whole = this.#format === 'float32' && lane.subject === undefined && tracked !== false
       && names.length > WHOLE_FACE && !head?.position && names.every((n) => INDEX.has(n));
-    const payload = whole && !this.#introduce
+    const payload = packet ?? (whole && !this.#introduce
       ? this.#floatFrame(lane, shapes, head, now)
       : JSON.stringify({
         type: 'arkit_data',
@@ -698,32 +830,102 @@ export class FacialAnimationWebRTCClient {
         blendshapes: rounded(shapes),
         ...(head ? { head: plainHead(head) } : null),
         ...(tracked === undefined ? null : { tracked: Boolean(tracked) }),
-        timestamp: options.timestamp ?? Date.now(),
-      });
+        timestamp: options.timestamp ?? wallClock(),
+      }));
     for (const name of names) {
       lane.recent[name] = shapes[name];
       lane.recentAt[name] = now;
     }
-    const bytes = typeof payload === 'string' ? payload.length : payload.byteLength;
-    const waiting = this.#buffered();
-    if (waiting > Math.max(bytes, this.#lastFrameBytes, 256)) {
-      if (count) this.#dropped += 1;
-      const rtc = this.#rtc;
-      if (kind === 'webrtc' && rtc) {
-        rtc.blockedSince ||= now;
-        if (now - rtc.blockedSince > 300 && this.#welcomed) this.#suspect(rtc, 'it does not drain');
-      }
-      return false;
-    }
-    if (!this.#sendOn(kind, payload, true)) {
+    if (!this.#carry(payload, packet !== null, now)) {
       if (count) this.#dropped += 1;
       return false;
     }
-    if (this.#rtc && kind === 'webrtc') this.#rtc.blockedSince = 0;
-    this.#lastFrameBytes = bytes;
     this.#introduce = false;
     this.#framesSent += 1;
     return true;
+  }
+
+  /**
+   * Sends a frame over the transport in use, or over both while the data
+   * channel is in doubt; never over one where frames already wait.
+   * @param {string | ArrayBuffer | Uint8Array<ArrayBuffer>} payload
+   * @param {boolean} numbered The server can tell a double of it
+   * @param {number} now
+   * @returns {boolean} True when it left by one way at least
+   */
+  #carry(payload, numbered, now) {
+    const bytes = typeof payload === 'string' ? payload.length : payload.byteLength;
+    const room = Math.max(bytes, this.#lastFrameBytes, 256);
+    let left = false;
+    const rtc = this.#rtc;
+    if (this.#transport === 'webrtc' && rtc) {
+      const full = rtc.channel.bufferedAmount > room;
+      if (!full) rtc.blockedSince = 0;
+      else {
+        rtc.blockedSince ||= now;
+        // A lull of a few ms is no reason to move.
+        if (now - rtc.blockedSince > 50) this.#suspect(rtc, 'it does not drain');
+        // Without numbers, one frame by the other way might arrive after the next one by this.
+        if (!numbered && !rtc.suspect) return false;
+      }
+      const doubted = full || rtc.suspect;
+      const other = doubted && this.#socketTakes(room, now);
+      if (this.#transport === 'webrtc' && !full && !(other && !numbered)) left = this.#sendOn('webrtc', payload, true);
+      if ((other || !left) && (numbered || !left) && this.#socketTakes(room, now)) {
+        left = this.#sendOn('websocket', payload, !left) || left;
+      }
+    } else if (this.#transport === 'websocket' && this.#socketTakes(room, now)) {
+      left = this.#sendOn('websocket', payload, true);
+    }
+    if (left) this.#lastFrameBytes = bytes;
+    return left;
+  }
+
+  /**
+   * Whether a frame on the WebSocket would arrive soon. A dead TCP connection
+   * takes frames for seconds, and brings them all when it comes back to life.
+   * @param {number} room Bytes that may wait
+   * @param {number} now
+   */
+  #socketTakes(room, now) {
+    const ws = this.ws;
+    return this.#welcomed && ws?.readyState === WebSocket.OPEN && ws.bufferedAmount <= room
+      && (this.#late || silence(this.#wsLink, now) <= WS_BLOCKED_MS + 2 * roundTrip(this.#wsLink));
+  }
+
+  /**
+   * One facelink1 packet. Where frames get lost it repeats the one before; when
+   * the channel has just fallen silent, the three before: they went down with it.
+   * @param {Lane} lane
+   * @param {Blendshapes} blendshapes
+   * @param {SendOptions} options
+   * @param {number} now
+   * @returns {Uint8Array<ArrayBuffer> | null} Null for what the format cannot hold
+   */
+  #packet(lane, blendshapes, options, now) {
+    const { head, tracked } = options;
+    const captureTime = Math.round(captureMs(options.timestamp) * 1000);
+    /** @type {Facelink1Frame} */
+    const frame = {
+      sequence: lane.sequence, captureTime, blendshapes, tracked: tracked !== false,
+      precise: Object.keys(blendshapes).length <= WHOLE_FACE, // where it costs next to nothing
+    };
+    if (head?.rotation && headAngles(head.rotation)) {
+      const at = head.position;
+      frame.head = { rotation: head.rotation, position: at && [0, 1, 2].every((i) => finite(at[i])) ? at : null };
+    }
+    const doubted = this.#rtc?.suspect ? now - this.#rtc.suspectAt : Infinity;
+    const repeats = doubted < 60 ? 3 : now - this.#lossAt < LOSSY_MS ? 1 : 0;
+    const previous = repeats ? lane.history.slice(-repeats).filter((f) => captureTime - (f.captureTime ?? 0) < REPEAT_MS * 1000) : [];
+    try {
+      const packet = encodeFacelink1([{ ...frame, subject: lane.subject, previous }]);
+      lane.sequence += 1;
+      if (lane.history.push(frame) > 3) lane.history.shift();
+      return packet;
+    } catch (error) {
+      this.#log('debug', `${error}; sent as JSON`);
+      return null;
+    }
   }
 
   /**
@@ -760,6 +962,12 @@ export class FacialAnimationWebRTCClient {
 
   // ---- sending --------------------------------------------------------------
 
+  /** What carries frames now. @returns {Link | null} */
+  #link() {
+    if (this.#transport === 'webrtc') return this.#rtc?.link ?? null;
+    return this.#transport === 'websocket' ? this.#wsLink : null;
+  }
+
   #buffered() {
     if (this.#transport === 'webrtc') return this.dataChannel?.bufferedAmount ?? 0;
     if (this.#transport === 'websocket') return this.ws?.bufferedAmount ?? 0;
@@ -768,7 +976,7 @@ export class FacialAnimationWebRTCClient {
 
   /**
    * @param {Transport} kind
-   * @param {string | ArrayBuffer} payload
+   * @param {string | ArrayBuffer | Uint8Array<ArrayBuffer>} payload
    * @param {boolean} [frame]
    * @returns {boolean} True when it was handed to the browser
    */
@@ -777,6 +985,7 @@ export class FacialAnimationWebRTCClient {
       if (kind === 'webrtc') {
         if (this.dataChannel?.readyState !== 'open') return false;
         if (typeof payload === 'string') this.dataChannel.send(payload);
+        else if (payload instanceof ArrayBuffer) this.dataChannel.send(payload);
         else this.dataChannel.send(payload);
       } else if (kind === 'websocket') {
         if (this.ws?.readyState !== WebSocket.OPEN) return false;
@@ -787,6 +996,10 @@ export class FacialAnimationWebRTCClient {
       return false;
     }
     const now = performance.now();
+    if (frame) {
+      const link = kind === 'webrtc' ? this.#rtc?.link : this.#wsLink;
+      if (link) link.lastFrame = now;
+    }
     this.#sent += 1;
     this.#recentSends.push({ at: now, bytes: typeof payload === 'string' ? payload.length : payload.byteLength, frame });
     if (this.#recentSends.length > 600) this.#forgetSends(now);
@@ -803,9 +1016,12 @@ export class FacialAnimationWebRTCClient {
   /** A message on the transport in use; dropped when that is full. @param {Message} message @returns {boolean} */
   #sendNow(message) {
     const text = JSON.stringify(message);
+    const room = Math.max(text.length, this.#lastFrameBytes, 1024);
     let kind = this.#transport;
-    if (kind === 'webrtc' && text.length > MAX_DATAGRAM_MESSAGE && this.#welcomed) kind = 'websocket';
-    if (kind === 'none' || this.#buffered() > Math.max(text.length, this.#lastFrameBytes, 1024) || !this.#sendOn(kind, text)) {
+    if (kind === 'webrtc' && this.#socketTakes(room, performance.now())
+      && (text.length > MAX_DATAGRAM_MESSAGE || this.#rtc?.suspect || this.#buffered() > room)) kind = 'websocket';
+    const takes = kind === 'webrtc' ? this.#buffered() <= room : kind === 'websocket' && this.#socketTakes(room, performance.now());
+    if (!takes || !this.#sendOn(kind, text)) {
       this.#dropped += 1;
       return false;
     }
@@ -818,13 +1034,15 @@ export class FacialAnimationWebRTCClient {
     return (this.#welcomed && this.#sendOn('websocket', text)) || (this.#rtc?.proven === true && this.#sendOn('webrtc', text));
   }
 
-  #hello() {
+  /** @param {string | null} [resume] The connection to go on with */
+  #hello(resume) {
     const { subject, token, client } = this.#options;
     return {
       type: 'hello',
+      ...(resume ? { resume } : null),
       ...(subject ? { subject } : null),
       ...(token ? { token } : null),
-      binary: 'float32',
+      binary: this.#options.binary === 'facelink1' ? 'facelink1' : 'float32',
       client: client ?? 'facelink.js/1',
     };
   }
@@ -834,8 +1052,11 @@ export class FacialAnimationWebRTCClient {
   /** @param {Link} link @param {unknown} data */
   #receive(link, data) {
     this.#received += 1;
-    if (link.kind === 'websocket') link.waiting = 0;
-    if (typeof data !== 'string') return;
+    link.lastHeard = performance.now();
+    if (typeof data !== 'string') {
+      if (data instanceof ArrayBuffer) this.#receiveFaces(link, data);
+      return;
+    }
     /** @type {Message} */
     let message;
     try {
@@ -848,7 +1069,7 @@ export class FacialAnimationWebRTCClient {
     switch (message.type) {
       case 'welcome': this.#onWelcome(message); break;
       case 'ping': {
-        const time = Date.now();
+        const time = wallClock();
         link.reply(JSON.stringify({ type: 'pong', t: message.t, server_time: time, client_time: time }));
         break;
       }
@@ -866,6 +1087,7 @@ export class FacialAnimationWebRTCClient {
       case 'stats': {
         const waiters = this.#statsWaiters;
         this.#statsWaiters = [];
+        this.#serverStats = message;
         for (const w of waiters) {
           clearTimeout(w.timer);
           w.resolve(message);
@@ -882,22 +1104,73 @@ export class FacialAnimationWebRTCClient {
     this.#call(this.onMessage, message, link.kind);
   }
 
+  /** Faces of others, in binary; told of as if they had come as JSON. @param {Link} link @param {ArrayBuffer} data */
+  #receiveFaces(link, data) {
+    let faces;
+    try {
+      faces = decodeFacelink1(data);
+    } catch (error) {
+      this.#log('debug', `a packet from the server is not usable and is ignored: ${error}`);
+      return;
+    }
+    for (const face of faces) {
+      const last = this.#heardFrames.get(face.subject);
+      const time = face.captureTime ?? 0;
+      // By two ways, or repeated: what is not newer is known. A clock that was set back is no double.
+      const behind = last ? last.time - time : -1;
+      if (last && time ? behind >= 0 && behind < 10e6 : last && face.captureTime === undefined && face.sequence === last.sequence) continue;
+      if (this.#heardFrames.size > 1024) this.#heardFrames.clear();
+      this.#heardFrames.set(face.subject, { time, sequence: face.sequence });
+      /** @type {Blendshapes} */
+      const arkit = {};
+      for (const name of ARKIT_NAMES) arkit[name] = face.blendshapes[name] ?? 0;
+      /** @type {Message} */
+      const message = {
+        type: 'blendshape_update', subject: face.subject, data: { ...arkit, ...face.blendshapes }, arkit,
+        frame: face.sequence, tracked: face.tracked !== false,
+        timestamp: face.captureTime === undefined ? wallClock() : face.captureTime / 1000,
+      };
+      if (face.head) message.head = { rotation: face.head.rotation, ...(face.head.position ? { position: face.head.position } : null) };
+      this.#call(this.onBlendshapeUpdate, message.data, arkit, message);
+      this.#call(this.onMessage, message, link.kind);
+    }
+  }
+
+  /** @returns {Message} */
+  #subscribeMessage() {
+    return { type: 'subscribe', ...this.#subscription, ...(this.#numbered() ? { binary: 'facelink1' } : null) };
+  }
+
   /** @param {Message} message */
   #onWelcome(message) {
     const first = !this.#welcomed;
+    const before = this.connectionId;
     this.connectionId = message.connection_id ?? this.connectionId;
     this.serverVersion = message.version ?? this.serverVersion;
     if (Array.isArray(message.ice_servers)) this.#iceServers = message.ice_servers;
     if (!first) return;
+    const now = performance.now();
+    this.#format = this.#options.binary === 'json' ? 'json'
+      : this.#options.binary === 'facelink1' && message.binary === 'facelink1' ? 'facelink1' : 'float32';
     clearTimeout(this.#wsOpenTimer);
     this.#welcomed = true;
-    this.#welcomedAt = performance.now();
+    this.#welcomedAt = now;
     this.#complaint = null;
-    if (this.#everWelcomed) this.#reconnects += 1;
+    const again = this.#everWelcomed;
+    if (again) this.#reconnects += 1;
     this.#everWelcomed = true;
-    this.#log('info', `connected to ${this.#address()} as ${this.connectionId ?? '?'}`);
-    if (this.#subscription) this.#sendControl({ type: 'subscribe', ...this.#subscription });
+    const resumed = message.resumed === true;
+    this.#log('info', `connected to ${this.#address()} as ${this.connectionId ?? '?'}${again ? (resumed ? ', resumed' : ', anew') : ''}`);
+    this.#ping(this.#wsLink, now);
+    if (this.#subscription) this.#sendControl(this.#subscribeMessage());
+    else if (resumed && this.#unsubscribed) this.#sendControl({ type: 'unsubscribe' });
+    this.#unsubscribed = false;
     this.#rtcRefused = false;
+    const rtc = this.#rtc;
+    if (rtc && again && !resumed) {
+      this.#failRtc(rtc, `it belonged to connection ${before}, which the server no longer knows`);
+      clearTimeout(this.#rtcTimer);
+    } else if (rtc && (rtc.suspect || rtc.pathLost)) void this.#restartIce(rtc, 'the WebSocket is back and the channel is silent');
     this.#startRtc();
     this.#refresh();
     this.#connecting?.resolve();
@@ -906,40 +1179,66 @@ export class FacialAnimationWebRTCClient {
 
   /** @param {Link} link @param {Message} message */
   #onPong(link, message) {
-    link.waiting = 0;
-    const rtt = finite(message.t) ? performance.now() - message.t : -1;
+    const now = performance.now();
+    const before = link.pings.length;
+    const t = finite(message.t) ? message.t : now;
+    // Pings sent before this one are lost, or their answers late: either way, the link lives.
+    link.pings = link.pings.filter((sent) => sent > t + 0.001);
+    const lost = before - link.pings.length - 1;
+    if (lost > 0) {
+      this.#pingsLost += lost;
+      if (this.#rtc?.proven && link === this.#rtc.link) this.#lossAt = now;
+      this.#log('debug', `${lost} ping${lost > 1 ? 's' : ''} over ${link.kind} lost or late`);
+    }
+    link.limit = 0;
+    const rtt = finite(message.t) ? now - message.t : -1;
+    if (rtt >= 0 && rtt < 60000) {
+      link.lastRtt = rtt;
+      // The first ones are often slow, while the page is still busy: they are forgotten sooner.
+      link.trips += 1;
+      link.rtt += (rtt - link.rtt) * Math.max(0.1, 1 / link.trips, link.trips < 5 ? 0.6 : 0);
+    }
     const rtc = this.#rtc;
-    if (link.kind === 'webrtc' && rtc && link === rtc.link) {
-      const full = rtc.channel.bufferedAmount > 1500;
-      if (!rtc.proven) {
-        rtc.proven = true;
-        rtc.provenAt = performance.now();
-        clearTimeout(rtc.timer);
-        this.#log('info', 'the data channel answers; frames move to it');
-        this.#refresh();
-      } else if (rtc.suspect && !full && rtc.pc.connectionState !== 'disconnected') {
-        rtc.suspect = false;
-        rtc.blockedSince = 0;
-        this.#log('info', 'the data channel answers again');
-        this.#refresh();
+    if (link.kind !== 'webrtc' || !rtc || link !== rtc.link) return;
+    if (rtc.restartAt && rtc.answered && !rtc.pathLost) {
+      this.#log('info', `ICE restarted in ${Math.round(now - rtc.restartAt)} ms`);
+      rtc.restartAt = 0;
+    }
+    if (!rtc.proven) {
+      rtc.proven = true;
+      rtc.provenAt = now;
+      clearTimeout(rtc.timer);
+      this.#log('info', 'the data channel answers; frames move to it');
+      if (this.debug) {
+        void this.getConnectionInfo().then((i) => this.#log('debug', `path: ${i.local?.type ?? '?'} to ${i.remote?.type ?? '?'} over ${i.protocol ?? '?'}`)).catch(() => {});
       }
+      this.#refresh();
+    } else if (rtc.suspect && rtc.channel.bufferedAmount <= 1500 && silence(link, now) <= this.#patience(link)) {
+      rtc.suspect = false;
+      rtc.blockedSince = 0;
+      this.#log(this.#numbered() ? 'debug' : 'info', `the data channel answers again after ${Math.round(now - rtc.suspectAt)} ms`);
+      this.#refresh();
     }
-    if (link.kind === this.#transport && rtt >= 0 && rtt < 60000) {
-      this.#rtt = rtt;
-      this.#latency = this.#latency ? this.#latency + (rtt / 2 - this.#latency) * 0.2 : rtt / 2;
-    }
+  }
+
+  /** The silence after which a data channel is not relied upon, ms. @param {Link} link */
+  #patience(link) {
+    return this.#numbered()
+      ? Math.max(HEDGE_MS, 3 * roundTrip(link) + HEDGE_MS / 2)
+      : Math.max(SUSPECT_MS, 3 * roundTrip(link) + SUSPECT_MS / 2);
   }
 
   /** @param {Message} message */
   #onServerError(message) {
     const code = String(message.code ?? '');
     const text = String(message.message ?? (code || 'the server reported an error'));
+    if (code === 'unsupported' && /binary/.test(text)) return; // an older server: `welcome` says what it reads
     if (!this.#welcomed && /auth|token|forbidden|denied|pair/i.test(code)) {
       this.#complaint = this.#unauthorized();
       this.ws?.close(1000);
       return;
     }
-    if (this.#rtc && !this.#rtc.proven && /webrtc|\brtc|offer|sdp/i.test(`${code} ${text}`)) {
+    if (this.#rtc && (!this.#rtc.proven || this.#rtc.restartAt) && /webrtc|\brtc|offer|sdp/i.test(`${code} ${text}`)) {
       if (/disabled|unsupported|unavailable/i.test(code)) this.#rtcRefused = true;
       this.#failRtc(this.#rtc, `the server answered: ${text}`);
       return;
@@ -973,8 +1272,9 @@ export class FacialAnimationWebRTCClient {
       return;
     }
     this.ws = ws;
+    this.#socketAt = performance.now();
     ws.binaryType = 'arraybuffer';
-    this.#wsLink.waiting = 0;
+    Object.assign(this.#wsLink, newLink('websocket', this.#wsLink.reply));
     let opened = false;
     this.#wsOpenTimer = setTimeout(() => {
       if (this.ws !== ws) return;
@@ -982,12 +1282,11 @@ export class FacialAnimationWebRTCClient {
         ? clientError('timeout', `${this.#address()} took the connection but did not greet. Is it a FaceLink server?`)
         : clientError('timeout', `${this.#address()} does not answer. Check the address, and that the firewall lets this port through.`);
       this.#dropSocket(ws, opened, 1006);
-    }, WS_OPEN_MS);
+    }, this.#everWelcomed ? Math.min(WS_OPEN_MS, WS_REOPEN_MS * 1.3 ** Math.max(0, this.#wsAttempt - 2)) : WS_OPEN_MS);
     ws.onopen = () => {
       if (this.ws !== ws) return;
       opened = true;
-      this.#wsLink.lastPing = performance.now();
-      ws.send(JSON.stringify(this.#hello()));
+      ws.send(JSON.stringify(this.#hello(this.#everWelcomed ? this.connectionId : null)));
     };
     ws.onmessage = (event) => {
       if (this.ws === ws) this.#receive(this.#wsLink, event.data);
@@ -996,6 +1295,10 @@ export class FacialAnimationWebRTCClient {
       if (this.ws !== ws) return;
       if (!this.#welcomed && (event.code === 1008 || event.code === 3000 || event.code === 3003 || event.code === 4401 || event.code === 4403)) {
         this.#complaint ??= this.#unauthorized();
+      }
+      if (event.code === 4409) {
+        // Another socket goes on with our connection: this one starts a new one instead of taking it back.
+        this.connectionId = null;
       }
       this.#log('debug', `WebSocket closed (${event.code}${event.reason ? ` ${event.reason}` : ''})`);
       this.#dropSocket(ws, opened, event.code);
@@ -1012,18 +1315,31 @@ export class FacialAnimationWebRTCClient {
     clearTimeout(this.#wsOpenTimer);
     ws.onopen = ws.onmessage = ws.onclose = null;
     try {
-      ws.close();
+      // A plain close would be a goodbye, by which the server ends the subject.
+      if (code === 1001) ws.close();
+      else ws.close(CLOSE_AGAIN, 'reconnecting');
     } catch { /* it was closed */ }
     this.ws = null;
     const welcomed = this.#welcomed;
     if (welcomed && performance.now() - this.#welcomedAt > STABLE_MS) this.#wsAttempt = 0;
     this.#welcomed = false;
     if (!this.#wanted) return;
+    if (this.#rtc) this.#rtc.restartAt = 0; // its answer will not come
     if (this.#rtc && !this.#rtc.proven) this.#failRtc(this.#rtc, 'the WebSocket that carries its signalling closed');
     this.#refresh();
     if (welcomed) {
       this.#log('warn', `the WebSocket to ${this.#address()} was lost (${code})`);
+      this.#retrySocket(this.#wsAttempt === 0);
+      return;
+    }
+    if (this.#everWelcomed && !this.#complaint && this.#options.reconnect) {
+      // The server was there and let us in: no need to ask why before every attempt.
       this.#retrySocket();
+      if (this.#wsAttempt % 4 !== 0) return;
+      void this.#explain(opened).then((error) => {
+        if (this.#wanted && !this.#welcomed && error.code !== 'unauthorized') this.#report(error);
+        else if (this.#wanted && error.code === 'unauthorized') this.#giveUp(error);
+      });
       return;
     }
     void this.#explain(opened).then((error) => {
@@ -1036,7 +1352,8 @@ export class FacialAnimationWebRTCClient {
     });
   }
 
-  #retrySocket() {
+  /** @param {boolean} [now] At once; only chance keeps many clients from coming in step. */
+  #retrySocket(now = false) {
     if (!this.#options.reconnect) {
       if (this.#transport === 'none') {
         this.#wanted = false;
@@ -1045,7 +1362,7 @@ export class FacialAnimationWebRTCClient {
       }
       return;
     }
-    const delay = backoff(this.#wsAttempt, 250, 10000);
+    const delay = now ? Math.random() * 60 : backoff(this.#wsAttempt, 200, 5000, 1.5);
     this.#wsAttempt += 1;
     this.#log('debug', `trying again in ${Math.round(delay)} ms`);
     clearTimeout(this.#wsTimer);
@@ -1113,6 +1430,12 @@ export class FacialAnimationWebRTCClient {
     if (session) void this.#offer(session);
   }
 
+  /** @returns {RTCConfiguration} */
+  #iceConfiguration() {
+    const { iceServers, iceTransportPolicy } = this.#options;
+    return { iceServers: iceServers ?? this.#iceServers, iceTransportPolicy: iceTransportPolicy ?? 'all' };
+  }
+
   /** @returns {RtcSession | null} */
   #newSession() {
     if (typeof RTCPeerConnection === 'undefined') {
@@ -1123,10 +1446,10 @@ export class FacialAnimationWebRTCClient {
     let pc;
     try {
       try {
-        pc = new RTCPeerConnection({ iceServers: this.#options.iceServers ?? this.#iceServers });
+        pc = new RTCPeerConnection(this.#iceConfiguration());
       } catch (error) {
         this.#report(clientError('webrtc', `The list of ICE servers is not valid (${error}); going on without it. Check the stun:/turn: entries.`));
-        pc = new RTCPeerConnection();
+        pc = new RTCPeerConnection({ iceTransportPolicy: this.#options.iceTransportPolicy ?? 'all' });
       }
     } catch (error) {
       this.#log('warn', `WebRTC is not available (${error}); frames stay on the WebSocket`);
@@ -1137,9 +1460,10 @@ export class FacialAnimationWebRTCClient {
     channel.binaryType = 'arraybuffer';
     /** @type {RtcSession} */
     const session = {
-      pc, channel, answered: false, offered: false, proven: false, suspect: false, provenAt: 0,
+      pc, channel, answered: false, offered: false, established: false, proven: false, provenAt: 0,
+      suspect: false, suspectAt: 0, pathLost: false, restartAt: 0, owner: this.connectionId,
       blockedSince: 0, remote: [], local: [], timer: undefined,
-      link: { kind: 'webrtc', waiting: 0, lastPing: 0, reply: (text) => this.#sendOn('webrtc', text) },
+      link: newLink('webrtc', (text) => this.#sendOn('webrtc', text)),
     };
     this.#rtc = session;
     this.pc = pc;
@@ -1156,17 +1480,14 @@ export class FacialAnimationWebRTCClient {
       this.#log('debug', `the server opened channel "${event.channel.label}"`);
       event.channel.binaryType = 'arraybuffer';
       /** @type {Link} */
-      const link = {
-        kind: 'webrtc', waiting: 0, lastPing: 0,
-        reply: (text) => {
-          try {
-            event.channel.send(text);
-            return true;
-          } catch {
-            return false;
-          }
-        },
-      };
+      const link = newLink('webrtc', (text) => {
+        try {
+          event.channel.send(text);
+          return true;
+        } catch {
+          return false;
+        }
+      });
       event.channel.onmessage = (e) => {
         if (this.#rtc !== session) return;
         // A pong may come back by the server's own channel: it answers for ours too.
@@ -1177,17 +1498,32 @@ export class FacialAnimationWebRTCClient {
     pc.onicecandidate = ({ candidate }) => {
       if (this.#rtc !== session) return;
       if (candidate && !candidate.candidate) return; // the old way to say "no more"
+      this.#log('debug', candidate ? `own candidate: ${candidate.type ?? '?'} ${candidate.protocol ?? ''}` : 'own candidates: all gathered');
       const init = candidate
         ? { candidate: candidate.candidate, sdpMid: candidate.sdpMid, sdpMLineIndex: candidate.sdpMLineIndex }
         : null;
       if (session.offered) this.#sendOn('websocket', JSON.stringify({ type: 'ice_candidate', candidate: init }));
       else session.local.push(init);
     };
+    pc.oniceconnectionstatechange = () => {
+      if (this.#rtc === session) this.#log('debug', `ICE ${pc.iceConnectionState}`);
+    };
     pc.onconnectionstatechange = () => {
       if (this.#rtc !== session) return;
-      this.#log('debug', `peer connection ${pc.connectionState}`);
-      if (pc.connectionState === 'failed') this.#failRtc(session, 'no path between the two machines works (any more)');
-      else if (pc.connectionState === 'disconnected') this.#suspect(session, 'its path is broken');
+      const state = pc.connectionState;
+      this.#log('debug', `peer connection ${state}`);
+      session.pathLost = state === 'failed' || state === 'disconnected';
+      if (!session.pathLost) return;
+      if (!session.proven) {
+        if (state === 'failed') this.#failRtc(session, 'no path between the two machines works');
+        return;
+      }
+      // A peer connection whose DTLS failed cannot be restarted; one whose ICE failed can.
+      if (state === 'failed' && pc.iceConnectionState === 'connected') this.#failRtc(session, 'its encryption failed');
+      else {
+        this.#suspect(session, 'its path is broken');
+        void this.#restartIce(session, `ICE ${pc.iceConnectionState}`);
+      }
     };
     return session;
   }
@@ -1208,11 +1544,9 @@ export class FacialAnimationWebRTCClient {
       await session.pc.setLocalDescription(offer);
       if (this.#rtc !== session) return;
       const sent = this.#sendOn('websocket', JSON.stringify({ type: 'offer', sdp: session.pc.localDescription?.sdp ?? offer.sdp }));
-      if (!sent) {
-        this.#failRtc(session, 'the WebSocket that carries its signalling closed');
-        return;
-      }
-      this.#flushLocal(session);
+      if (sent) this.#flushLocal(session);
+      else if (session.proven) session.restartAt = 0; // its WebSocket will come back
+      else this.#failRtc(session, 'the WebSocket that carries its signalling closed');
     } catch (error) {
       this.#failRtc(session, `no offer could be made (${error})`);
     }
@@ -1242,6 +1576,7 @@ export class FacialAnimationWebRTCClient {
     }
     try {
       await session.pc.setRemoteDescription({ type: 'answer', sdp: message.sdp });
+      session.established = true;
       if (this.#rtc === session) this.#flushRemote(session);
     } catch (error) {
       this.#failRtc(session, `the server's answer is not usable (${error})`);
@@ -1259,6 +1594,7 @@ export class FacialAnimationWebRTCClient {
       await session.pc.setLocalDescription(await session.pc.createAnswer());
       if (this.#rtc !== session) return;
       this.#sendOn('websocket', JSON.stringify({ type: 'answer', sdp: session.pc.localDescription?.sdp }));
+      session.established = true;
       this.#flushLocal(session);
       this.#flushRemote(session);
     } catch (error) {
@@ -1278,17 +1614,55 @@ export class FacialAnimationWebRTCClient {
   /** @param {RtcSession} session @param {RTCIceCandidateInit | null} candidate */
   #addCandidate(session, candidate) {
     if (!candidate?.candidate) return; // the end of the list needs no action
+    this.#log('debug', `server's candidate: ${/ typ (\w+)/.exec(candidate.candidate)?.[1] ?? '?'} ${/^\S+ \d+ (\w+)/.exec(candidate.candidate)?.[1] ?? ''}`);
     session.pc.addIceCandidate(candidate).catch((error) => {
       this.#log('debug', `a candidate was not usable and is ignored: ${error}`);
     });
   }
 
-  /** Frames move to the WebSocket while the channel is silent. @param {RtcSession} session @param {string} why */
+  /** The channel is not relied upon while it is silent. @param {RtcSession} session @param {string} why */
   #suspect(session, why) {
     if (!session.proven || session.suspect || this.#rtc !== session) return;
+    const now = performance.now();
     session.suspect = true;
-    this.#log('warn', `the data channel stalls (${why})`);
+    session.suspectAt = now;
+    this.#log(this.#numbered() ? 'debug' : 'warn', `the data channel stalls (${why})`);
+    // Whether the other way is open should be known by the next frame.
+    if (this.#welcomed && now - this.#wsLink.lastPing > BEAT_MS) this.#ping(this.#wsLink, now);
     this.#refresh();
+  }
+
+  /** The WebSocket answers, so signalling will arrive. @param {number} now */
+  #signals(now) {
+    return this.#welcomed && silence(this.#wsLink, now) <= WS_BLOCKED_MS + 2 * roundTrip(this.#wsLink);
+  }
+
+  /**
+   * Looks for another path for the same peer connection; cheaper than a new one.
+   * @param {RtcSession} session
+   * @param {string} why
+   */
+  async #restartIce(session, why) {
+    const now = performance.now();
+    if (this.#rtc !== session || !session.established || session.restartAt || !this.#signals(now)) return;
+    if (session.owner !== this.connectionId) return; // the server would take it for a new connection
+    session.restartAt = now;
+    this.#iceRestarts += 1;
+    this.#log('info', `ICE restart: ${why}`);
+    session.answered = session.offered = false;
+    session.remote = [];
+    session.local = [];
+    try {
+      if (session.pc.signalingState === 'have-local-offer') await session.pc.setLocalDescription({ type: 'rollback' });
+      try {
+        session.pc.setConfiguration(this.#iceConfiguration()); // credentials may be new
+      } catch { /* the old ones will do */ }
+      session.pc.restartIce();
+    } catch (error) {
+      this.#failRtc(session, `ICE could not be restarted (${error})`);
+      return;
+    }
+    await this.#offer(session);
   }
 
   /** @param {RtcSession} session @param {string} why */
@@ -1296,12 +1670,12 @@ export class FacialAnimationWebRTCClient {
     if (this.#rtc !== session) return;
     const lasted = session.proven ? performance.now() - session.provenAt : 0;
     this.#endRtc();
-    if (lasted > 2 * STABLE_MS) this.#rtcAttempt = 0;
+    if (lasted > RTC_STABLE_MS) this.#rtcAttempt = 0;
     this.#log('warn', `WebRTC ended: ${why}; frames ${this.#welcomed ? 'travel over the WebSocket' : 'wait for the WebSocket'}`);
     this.#refresh();
     if (this.#transport === 'none' && !this.ws && !this.#options.reconnect) this.#retrySocket();
     if (!this.#wanted || this.#rtcRefused) return;
-    const delay = backoff(this.#rtcAttempt, 1000, 60000);
+    const delay = backoff(this.#rtcAttempt, 300, session.proven ? 3000 : 60000);
     this.#rtcAttempt += 1;
     clearTimeout(this.#rtcTimer);
     this.#rtcTimer = setTimeout(() => this.#startRtc(), delay);
@@ -1315,50 +1689,89 @@ export class FacialAnimationWebRTCClient {
     if (!session) return;
     clearTimeout(session.timer);
     session.channel.onopen = session.channel.onclose = session.channel.onmessage = session.channel.onerror = null;
-    session.pc.onicecandidate = session.pc.onconnectionstatechange = session.pc.ondatachannel = null;
+    session.pc.onicecandidate = session.pc.onconnectionstatechange = session.pc.oniceconnectionstatechange = session.pc.ondatachannel = null;
     session.pc.close();
   }
 
   // ---- heartbeat and state --------------------------------------------------
 
-  #tick() {
-    const now = performance.now();
-    const slept = now - this.#lastTick > 2000;
-    this.#lastTick = now;
+  /**
+   * Pings, and judges who is silent. Called by a timer and by every frame.
+   * @param {number} now
+   */
+  #beat(now) {
+    const gap = now - this.#lastBeat;
+    this.#lastBeat = now;
     const rtc = this.#rtc;
-    if (slept) {
-      // The page was asleep: answers may still be on their way into it.
-      if (this.#wsLink.waiting) this.#wsLink.waiting = now;
-      if (rtc?.link.waiting) rtc.link.waiting = now;
+    if (gap > SLEPT_MS) {
+      this.#awake(`the page slept for ${(gap / 1000).toFixed(1)} s`, false);
+      return;
     }
-    if (this.#welcomed && this.ws) {
-      const link = this.#wsLink;
-      if (link.waiting && now - link.waiting > WS_DEAD_MS) {
-        this.#log('warn', 'the WebSocket has been silent for 5 s');
-        this.#dropSocket(this.ws, true, 1006);
-      } else if (now - link.lastPing >= (this.#transport === 'websocket' ? PING_MS : PING_STANDBY_MS) - TICK_MS / 2) {
-        this.#ping(link, now);
+    // After a pause of the page's own, answers may still be on their way into it: judge at the next beat.
+    this.#late = gap > 3 * BEAT_MS && !this.#late;
+    this.#beatSocket(now);
+    if (rtc && this.#rtc === rtc && rtc.channel.readyState === 'open') this.#beatChannel(rtc, now);
+    if (this.#wanted && this.#everWelcomed) this.#showState(now);
+  }
+
+  /** @param {number} now */
+  #beatSocket(now) {
+    const link = this.#wsLink;
+    const ws = this.ws;
+    if (!this.#welcomed || !ws) return;
+    const silent = silence(link, now);
+    const needed = this.#transport === 'websocket' || this.#rtc?.suspect === true;
+    const least = needed ? WS_DEAD_MS : WS_DEAD_STANDBY_MS;
+    const patience = link.limit || Math.min(WS_DEAD_MOST_MS, Math.max(least, 4 * roundTrip(link) + 500));
+    if (silent > patience && now - link.lastHeard > least && !this.#late) {
+      this.#log('warn', `the WebSocket has been silent for ${(silent / 1000).toFixed(1)} s`);
+      this.#dropSocket(ws, true, 1006);
+      return;
+    }
+    const busy = now - link.lastFrame < BUSY_MS || this.#rtc?.suspect;
+    // Behind what already waits, a ping would only wait as well.
+    if (now - link.lastPing >= (busy ? PING_BUSY_MS : PING_IDLE_MS) - BEAT_MS / 4 && ws.bufferedAmount < 2000) this.#ping(link, now);
+    if (this.#wsAttempt && now - this.#welcomedAt > STABLE_MS) this.#wsAttempt = 0;
+  }
+
+  /** @param {RtcSession} rtc @param {number} now */
+  #beatChannel(rtc, now) {
+    const link = rtc.link;
+    const silent = this.#late ? 0 : silence(link, now);
+    if (rtc.proven && silent > this.#patience(link)) this.#suspect(rtc, `no answer for ${Math.round(silent)} ms`);
+    if (rtc.restartAt && now - rtc.restartAt > RESTART_LIMIT_MS) {
+      if (rtc.suspect) {
+        this.#failRtc(rtc, 'an ICE restart did not help');
+        return;
       }
-      if (this.#wsAttempt && now - this.#welcomedAt > STABLE_MS) this.#wsAttempt = 0;
+      rtc.restartAt = 0;
     }
-    if (rtc && rtc.channel.readyState === 'open') {
-      const silent = rtc.link.waiting ? now - rtc.link.waiting : 0;
-      if (silent > DC_DEAD_MS) {
-        this.#failRtc(rtc, 'the data channel has been silent for 2.5 s');
-      } else {
-        if (silent > SUSPECT_MS + 3 * this.#rtt && this.#welcomed) this.#suspect(rtc, 'no answer');
-        // A ping may be lost on the way: while one is unanswered, ask more often.
-        if (silent || rtc.suspect || now - rtc.link.lastPing >= PING_CHANNEL_MS - TICK_MS / 2) this.#ping(rtc.link, now);
+    if (rtc.suspect) {
+      const waited = now - rtc.suspectAt;
+      if (!rtc.restartAt && waited > (now - this.#networkAt < 5000 ? 0 : RESTART_MS) && this.#signals(now)) {
+        if (rtc.owner !== this.connectionId) {
+          this.#failRtc(rtc, 'it is silent, and belonged to an earlier connection');
+          return;
+        }
+        void this.#restartIce(rtc, `the channel has been silent for ${Math.round(silent)} ms`);
+      } else if (silent > DC_LOST_MS && !this.#welcomed) {
+        this.#failRtc(rtc, 'the data channel has been silent for too long');
+        return;
       }
-      if (this.#rtcAttempt && rtc.proven && now - rtc.provenAt > 2 * STABLE_MS) this.#rtcAttempt = 0;
     }
+    const busy = rtc.suspect || silent > 0 || now - link.lastFrame < BUSY_MS;
+    const pause = !rtc.proven ? BEAT_MS : busy ? PING_BUSY_MS : PING_IDLE_MS;
+    if (now - link.lastPing >= pause - BEAT_MS / 4 && rtc.channel.bufferedAmount < 2000) this.#ping(link, now);
+    if (this.#rtcAttempt && rtc.proven && !rtc.suspect && now - rtc.provenAt > RTC_STABLE_MS) this.#rtcAttempt = 0;
   }
 
   /** @param {Link} link @param {number} now */
   #ping(link, now) {
+    const t = Math.round(now * 1000) / 1000;
     link.lastPing = now;
-    if (!link.waiting) link.waiting = now;
-    link.reply(JSON.stringify({ type: 'ping', t: Math.round(now * 1000) / 1000 }));
+    if (!link.reply(`{"type":"ping","t":${t}}`)) return;
+    link.pings.push(t);
+    if (link.pings.length > 64) link.pings.splice(1, 1); // the oldest and the newest matter
   }
 
   /** Chooses the transport anew. */
@@ -1366,23 +1779,38 @@ export class FacialAnimationWebRTCClient {
     if (!this.#wanted) return;
     const rtc = this.#rtc;
     const open = rtc?.proven === true && rtc.channel.readyState === 'open';
-    if (open && !(rtc.suspect && this.#welcomed)) this.#setTransport('webrtc');
+    // Numbered frames go both ways while the channel is in doubt; others have to move.
+    const moved = rtc?.suspect === true && this.#welcomed && !this.#numbered();
+    if (open && !moved) this.#setTransport('webrtc');
     else this.#setTransport(this.#welcomed ? 'websocket' : 'none');
-    if (this.#transport !== 'none') this.#setState('connected');
+    this.#showState(performance.now());
+  }
+
+  /** Whether this connection's frames carry numbers by which the server tells doubles. */
+  #numbered() {
+    return this.#format === 'facelink1';
+  }
+
+  /** @param {number} now */
+  #showState(now) {
+    const rtc = this.#rtc;
+    const channel = this.#transport === 'webrtc' && rtc !== null && !(rtc.suspect && now - rtc.suspectAt > GONE_MS);
+    const socket = this.#welcomed && silence(this.#wsLink, now) <= GONE_MS;
+    if (channel || socket) this.#setState('connected');
     else this.#setState(this.#everWelcomed ? 'reconnecting' : 'connecting');
   }
 
   /** @param {Transport} transport */
   #setTransport(transport) {
-    if (this.#transport === transport) return;
+    const from = this.#transport;
+    if (from === transport) return;
     this.#transport = transport;
     this.#introduce = true;
     this.#lastFrameBytes = 0;
-    this.#rtt = 0;
-    this.#latency = 0;
+    if (from !== 'none' && transport !== 'none') this.#moves += 1;
     this.#log('info', `transport: ${transport}`);
-    const link = transport === 'webrtc' ? this.#rtc?.link : transport === 'websocket' ? this.#wsLink : null;
-    if (link && !link.waiting) this.#ping(link, performance.now());
+    const link = this.#link();
+    if (link && !link.pings.length) this.#ping(link, performance.now());
     this.#call(this.onTransportChange, transport);
   }
 
@@ -1401,12 +1829,23 @@ export class FacialAnimationWebRTCClient {
       target.addEventListener(type, fn);
       this.#unlisten.push(() => target.removeEventListener(type, fn));
     };
-    on(window, 'online', () => this.#awake('the network is back'));
+    on(window, 'online', () => this.#awake('the network is back', true));
+    on(window, 'offline', () => this.#awake('the network is gone', false));
+    const network = /** @type {any} */ (navigator).connection;
+    if (network?.addEventListener) {
+      let type = network.type;
+      on(network, 'change', () => {
+        const same = network.type === type; // then only an estimate has changed
+        type = network.type;
+        if (!same) this.#awake(`the network is now ${type}`, true);
+      });
+    }
     on(document, 'visibilitychange', () => {
-      if (document.visibilityState === 'visible') this.#awake('the page is visible again');
+      if (document.visibilityState === 'visible') this.#awake('the page is visible again', false);
     });
+    on(document, 'resume', () => this.#awake('the page was frozen', true));
     on(window, 'pageshow', (e) => {
-      if (e.persisted) this.#awake('the page was restored');
+      if (e.persisted) this.#awake('the page was restored', true);
     });
     // A closed tab is noticed late over WebRTC unless the page says goodbye.
     on(window, 'pagehide', () => {
@@ -1416,24 +1855,47 @@ export class FacialAnimationWebRTCClient {
     });
   }
 
-  /** Something has changed for the better: do not wait for the next attempt. @param {string} why */
-  #awake(why) {
+  /**
+   * Something has changed: do not wait for the next attempt, and find out soon
+   * whether what was open still lives.
+   * @param {string} why
+   * @param {boolean} network It is the network that changed
+   */
+  #awake(why, network) {
     if (!this.#wanted) return;
     this.#log('debug', `${why}; checking the connection`);
     const now = performance.now();
-    this.#lastTick = now;
-    if (this.#rtc?.channel.readyState === 'open') {
-      this.#rtc.link.waiting = 0;
-      this.#ping(this.#rtc.link, now);
+    this.#lastBeat = now;
+    if (network) this.#networkAt = now;
+    const rtc = this.#rtc;
+    const open = rtc?.channel.readyState === 'open';
+    for (const link of [this.#welcomed ? this.#wsLink : null, open ? rtc.link : null]) {
+      if (!link) continue;
+      link.pings = [];
+      link.limit = Math.max(WAKE_MS, 4 * roundTrip(link) + 300);
+      this.#ping(link, now);
     }
     if (this.#welcomed) {
-      this.#wsLink.waiting = 0;
-      this.#ping(this.#wsLink, now);
-      if (this.#rtcTimer !== undefined && !this.#rtc) this.#startRtc();
-    } else if (!this.ws && this.#options.reconnect) {
-      this.#wsAttempt = 0;
-      this.#openSocket();
+      if (rtc && network && (rtc.suspect || rtc.pathLost)) void this.#restartIce(rtc, why);
+      if (this.#rtcTimer !== undefined && !rtc) {
+        this.#rtcAttempt = 0;
+        this.#startRtc();
+      }
+      return;
     }
+    if (!this.#options.reconnect && this.ws) return;
+    this.#wsAttempt = 0;
+    // What was sent into a dead network waits for TCP to try again; a new attempt is quicker.
+    if (this.ws && network && this.#everWelcomed && now - this.#socketAt > 300) {
+      const ws = this.ws;
+      clearTimeout(this.#wsOpenTimer);
+      ws.onopen = ws.onmessage = ws.onclose = null;
+      try {
+        ws.close(CLOSE_AGAIN, 'reconnecting');
+      } catch { /* it was closed */ }
+      this.ws = null;
+    }
+    if (!this.ws) this.#openSocket();
   }
 
   /** Lets go of everything that was opened or timed. */
@@ -1524,6 +1986,496 @@ function plainHead(head) {
   if (head.rotation && Array.from(head.rotation).every(finite)) out.rotation = Array.from(head.rotation, (x) => Math.round(x * 1e6) / 1e6);
   if (head.position && Array.from(head.position).every(finite)) out.position = Array.from(head.position, round4);
   return out;
+}
+
+// ---- facelink1: the compact frame -------------------------------------------
+// Made for loss: one packet a datagram, and every packet stands alone; byte by
+// byte in docs/wire-facelink1.md.
+
+/**
+ * @typedef {object} Facelink1Frame One frame of a face.
+ * @property {number} sequence Frame number, counted by the sender; its low 32
+ *   bits are sent.
+ * @property {number} [captureTime] When the face was captured, in whole
+ *   microseconds, exact up to 2^53.
+ * @property {boolean} [tracked] `false` says that the face is out of sight.
+ *   Default: true.
+ * @property {boolean} [precise] Write the shapes in 16 bits instead of 8; those
+ *   outside 0..1 need it anyway.
+ * @property {Record<string, number>} blendshapes Weights by name. ARKit names
+ *   are the 52 shapes, every other name is a channel of its own. Values outside
+ *   -1..2 are clamped; a decoded shape that is missing was not sent.
+ * @property {{ rotation: ArrayLike<number>, position?: ArrayLike<number> | null } | null} [head]
+ *   Unit quaternion `[x, y, z, w]` and metres `[x, y, z]`, in ARKit face axes.
+ * @property {{ left: { yaw: number, pitch: number }, right: { yaw: number, pitch: number } } | null} [gaze]
+ *   Radians, positive to the performer's left and up.
+ */
+/**
+ * @typedef {object} Facelink1Sending What a face that is sent has besides.
+ * @property {string} [subject] Whose face; without one, the connection's own.
+ * @property {Facelink1Frame[]} [previous] Up to three frames that went before
+ *   this one, oldest first, to be repeated without their channels. What lies
+ *   too far back to be written is left out.
+ */
+/** @typedef {Facelink1Frame & Facelink1Sending} Facelink1Face */
+/**
+ * @typedef {object} Facelink1Received What a face that was received has besides.
+ * @property {string} subject Whose face; empty for the connection's own.
+ * @property {'unix' | 'own'} [clock] What `captureTime` counts from.
+ * @property {boolean} repeated An earlier frame that came again; it has no channels.
+ */
+/**
+ * @typedef {object} Facelink1Options
+ * @property {'unix' | 'own'} [clock] What `captureTime` counts from: 1970, or
+ *   a zero of the sender's own. Default: `unix`.
+ * @property {readonly string[]} [schema] Names of the connection's `schema`
+ *   message: channels go by their place in it. Not to be changed afterwards.
+ */
+
+/** First byte of every packet. */
+export const FACELINK1_MAGIC = 0xf1;
+
+const F1_TRACKED = 1;
+const F1_HEAD = 1 << 1;
+const F1_POSITION = 1 << 2;
+const F1_GAZE = 1 << 3;
+const F1_WIDE = 1 << 4;
+const F1_PARTIAL = 1 << 5;
+const F1_TIME = 1 << 6;
+const F1_LARGEST_SHIFT = 7;
+const F1_OWN_CLOCK = 1 << 9;
+const F1_REPEATED_SHIFT = 10;
+const F1_SUBJECT = 1 << 12;
+const F1_CHANNELS = 1 << 13;
+const F1_SCHEMA = 1 << 14;
+const F1_RESERVED = 1 << 15;
+/** The flags that a repeated frame may have. */
+const F1_FRAME_FLAGS = 0x1ff;
+const F1_MAX_PACKET = 65536;
+const F1_MAX_CHANNELS = 256;
+/** Steps a unit of a wide value: -1, 0, 1 and 2 are exact. */
+const F1_WIDE_UNIT = 21845;
+const F1_PART_STEPS = 32767 * Math.SQRT2;
+
+/** @param {string} field @param {string} reason @returns {never} */
+function f1Fail(field, reason) {
+  throw new RangeError(`facelink1: ${field} ${reason}`);
+}
+
+/** @param {string} field @param {number} value @returns {number} */
+function f1Finite(field, value) {
+  return Number.isFinite(value) ? value : f1Fail(field, 'is not a finite number');
+}
+
+/** To the nearest whole number, halves up, within ±limit. @param {number} value @param {number} limit */
+function f1Round(value, limit) {
+  return Math.floor(Math.min(Math.max(value, -limit), limit) + 32768.5) - 32768;
+}
+
+/** @param {number} value */
+function f1ToWide(value) {
+  return Math.floor((Math.min(Math.max(value, -1), 2) + 1) * F1_WIDE_UNIT + 0.5);
+}
+
+/** @param {string} field @param {string} name */
+function f1NameBytes(field, name) {
+  const bytes = new TextEncoder().encode(name);
+  if (bytes.length === 0) f1Fail(field, 'is an empty name');
+  if (bytes.length > 128) f1Fail(field, 'is a name longer than 128 bytes');
+  // eslint-disable-next-line no-control-regex
+  if (/[\u0000-\u001f\u007f-\u009f]/.test(name)) f1Fail(field, 'is a name with control characters');
+  return bytes;
+}
+
+/** @type {WeakMap<readonly string[], { sum: number, keys: Map<string, number> }>} */
+const F1_SCHEMAS = new WeakMap();
+
+/** Places of a schema's names, and the sum that tells it from others. @param {readonly string[]} names */
+function f1Schema(names) {
+  let schema = F1_SCHEMAS.get(names);
+  if (!schema) {
+    let hash = 0x811c9dc5;
+    for (const name of names) {
+      for (const byte of new TextEncoder().encode(`${name}\0`)) hash = Math.imul(hash ^ byte, 0x01000193);
+    }
+    schema = { sum: (hash ^ (hash >>> 16)) & 0xffff, keys: new Map(names.map((name, i) => [name, i + 1])) };
+    F1_SCHEMAS.set(names, schema);
+  }
+  return schema;
+}
+
+/** Bytes that grow. */
+class F1Out {
+  bytes = new Uint8Array(256);
+
+  view = new DataView(this.bytes.buffer);
+
+  length = 0;
+
+  /** Makes room; returns where. @param {number} count */
+  #room(count) {
+    const at = this.length;
+    this.length += count;
+    if (this.length > F1_MAX_PACKET) f1Fail('the packet', `is larger than ${F1_MAX_PACKET} bytes`);
+    if (this.length > this.bytes.length) {
+      const bytes = new Uint8Array(Math.max(this.length, 2 * this.bytes.length));
+      bytes.set(this.bytes);
+      this.bytes = bytes;
+      this.view = new DataView(bytes.buffer);
+    }
+    return at;
+  }
+
+  /** @param {number} value */
+  u8(value) {
+    const at = this.#room(1); // it may replace the view
+    this.view.setUint8(at, value);
+  }
+
+  /** @param {number} value */
+  u16(value) {
+    const at = this.#room(2); // it may replace the view
+    this.view.setUint16(at, value, true);
+  }
+
+  /** @param {number} value */
+  i16(value) {
+    const at = this.#room(2); // it may replace the view
+    this.view.setInt16(at, value, true);
+  }
+
+  /** @param {number} value */
+  u32(value) {
+    const at = this.#room(4); // it may replace the view
+    this.view.setUint32(at, value, true);
+  }
+
+  /** @param {number} value */
+  u64(value) {
+    this.u32(value % 4294967296);
+    this.u32(Math.floor(value / 4294967296));
+  }
+
+  /** @param {number} value */
+  varint(value) {
+    if (value > 0x7f) {
+      this.u8((value & 0x7f) | 0x80);
+      this.u8(value >> 7);
+    } else this.u8(value);
+  }
+
+  /** @param {Uint8Array} bytes A name's */
+  name(bytes) {
+    this.u8(bytes.length);
+    const at = this.#room(bytes.length);
+    this.bytes.set(bytes, at);
+  }
+}
+
+/** Which part of a unit quaternion is the largest, and the others. @param {ArrayLike<number>} rotation */
+function f1PackRotation(rotation) {
+  const parts = [rotation[0], rotation[1], rotation[2], rotation[3]];
+  for (const part of parts) f1Finite('head.rotation', part);
+  const [x, y, z, w] = parts;
+  const length = Math.sqrt(x * x + y * y + z * z + w * w);
+  if (!(length >= 0.5 && length <= 2)) f1Fail('head.rotation', 'must be a quaternion [x, y, z, w] of length 1');
+  let largest = 0;
+  for (let i = 1; i < 4; i += 1) if (Math.abs(parts[i]) > Math.abs(parts[largest])) largest = i;
+  const scale = (parts[largest] < 0 ? -F1_PART_STEPS : F1_PART_STEPS) / length;
+  parts.splice(largest, 1);
+  return { largest, parts: parts.map((part) => f1Round(part * scale, 32767)) };
+}
+
+/** The flags that go with a frame's body. @param {Facelink1Frame} frame */
+function f1Flags(frame) {
+  let flags = frame.tracked === false ? 0 : F1_TRACKED;
+  if (frame.precise) flags |= F1_WIDE;
+  for (const name of ARKIT_NAMES) {
+    const weight = frame.blendshapes[name];
+    if (weight === undefined) flags |= F1_PARTIAL;
+    else if (!(f1Finite(name, weight) >= 0 && weight <= 1)) flags |= F1_WIDE;
+  }
+  if (frame.captureTime !== undefined) flags |= F1_TIME;
+  if (frame.head) {
+    flags |= F1_HEAD | (f1PackRotation(frame.head.rotation).largest << F1_LARGEST_SHIFT);
+    if (frame.head.position) flags |= F1_POSITION;
+  }
+  if (frame.gaze) flags |= F1_GAZE;
+  return flags;
+}
+
+/** @param {F1Out} out @param {number} flags @param {Facelink1Frame} frame */
+function f1PutBody(out, flags, frame) {
+  const shapes = frame.blendshapes;
+  if (flags & F1_PARTIAL) {
+    for (let from = 0; from < 56; from += 8) {
+      let byte = 0;
+      for (let i = 0; i < 8; i += 1) if (shapes[ARKIT_NAMES[from + i]] !== undefined) byte |= 1 << i;
+      out.u8(byte);
+    }
+  }
+  for (const name of ARKIT_NAMES) {
+    const weight = shapes[name];
+    if (weight === undefined) continue;
+    if (flags & F1_WIDE) out.u16(f1ToWide(weight));
+    else out.u8(Math.floor(weight * 255 + 0.5));
+  }
+  if (frame.head) {
+    for (const part of f1PackRotation(frame.head.rotation).parts) out.i16(part);
+    const { position } = frame.head;
+    if (position) for (let i = 0; i < 3; i += 1) out.i16(f1Round(f1Finite('head.position', position[i]) * 1000, 32000));
+  }
+  if (frame.gaze) {
+    const { left, right } = frame.gaze;
+    for (const angle of [left.yaw, left.pitch, right.yaw, right.pitch]) out.i16(f1Round(f1Finite('gaze', angle) * 8192, 32767));
+  }
+}
+
+/** @param {Facelink1Frame} frame */
+function f1Time(frame) {
+  const time = frame.captureTime;
+  if (time === undefined) return undefined;
+  if (!(time >= 0 && time < 18446744073709551616)) f1Fail('captureTime', 'is no 64-bit number of microseconds');
+  return Math.floor(time);
+}
+
+/**
+ * Writes one packet.
+ * @param {readonly Facelink1Face[]} faces 1 to 32
+ * @param {Facelink1Options} [options]
+ * @returns {Uint8Array<ArrayBuffer>}
+ * @throws {RangeError} For what cannot be written; it names the field
+ */
+export function encodeFacelink1(faces, options = {}) {
+  if (faces.length < 1 || faces.length > 32) f1Fail('faces', `are ${faces.length}, 1 to 32 go into a packet`);
+  const out = new F1Out();
+  out.u8(FACELINK1_MAGIC);
+  out.u8(faces.length);
+  for (const face of faces) {
+    const time = f1Time(face);
+    const sequence = f1Finite('sequence', face.sequence) % 4294967296 >>> 0;
+
+    /** @type {{ frame: Facelink1Frame, distance: number, delta: number | undefined }[]} */
+    const repeats = [];
+    const previous = face.previous ?? [];
+    let farthest = 0;
+    for (let i = previous.length - 1; i >= 0 && i >= previous.length - 3; i -= 1) {
+      const frame = previous[i];
+      const distance = (sequence - (frame.sequence % 4294967296)) >>> 0;
+      const then = f1Time(frame);
+      const delta = then === undefined ? undefined : (time ?? NaN) - then;
+      if (distance > farthest && distance < 256 && (delta === undefined || (delta >= 0 && delta < 4294967296))) {
+        farthest = distance;
+        repeats.unshift({ frame, distance, delta });
+      }
+    }
+
+    const channels = Object.keys(face.blendshapes).filter((name) => !INDEX.has(name) && face.blendshapes[name] !== undefined);
+    if (channels.length > F1_MAX_CHANNELS) f1Fail('channels', `are ${channels.length}, at most ${F1_MAX_CHANNELS} go into a frame`);
+    let schema = options.schema?.length && channels.length ? f1Schema(options.schema) : undefined;
+    if (schema && !channels.some((name) => schema?.keys.has(name))) schema = undefined;
+
+    const own = f1Flags(face);
+    let flags = own | (repeats.length << F1_REPEATED_SHIFT);
+    if (time !== undefined && options.clock === 'own') flags |= F1_OWN_CLOCK;
+    if (face.subject) flags |= F1_SUBJECT;
+    if (channels.length) flags |= F1_CHANNELS;
+    if (schema) flags |= F1_SCHEMA;
+    out.u16(flags);
+    if (face.subject) out.name(f1NameBytes('subject', face.subject));
+    out.u32(sequence);
+    if (time !== undefined) out.u64(time);
+    f1PutBody(out, own, face);
+    if (channels.length) {
+      out.varint(channels.length);
+      if (schema) out.u16(schema.sum);
+      for (const name of channels) {
+        const key = schema?.keys.get(name) ?? 0;
+        out.varint(key);
+        if (!key) out.name(f1NameBytes('channel', name));
+        out.u16(f1ToWide(f1Finite(name, face.blendshapes[name])));
+      }
+    }
+    for (const { frame, distance, delta } of repeats) {
+      const frameFlags = f1Flags(frame);
+      out.u16(frameFlags);
+      out.u8(distance);
+      if (delta !== undefined) out.u32(delta);
+      f1PutBody(out, frameFlags, frame);
+    }
+  }
+  return out.bytes.slice(0, out.length);
+}
+
+/** The bytes that are left. */
+class F1In {
+  at = 0;
+
+  /** Which face and which of its repeated frames is read, for errors. */
+  path = '';
+
+  /** @param {Uint8Array} bytes */
+  constructor(bytes) {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** @param {string} field @param {string} reason @returns {never} */
+  fail(field, reason) { return f1Fail(this.path + field, reason); }
+
+  /** @param {number} count @param {string} field */
+  take(count, field) {
+    const { at } = this;
+    if (at + count > this.bytes.length) this.fail(field, 'is cut off: the packet ends within it');
+    this.at += count;
+    return at;
+  }
+
+  /** @param {string} field */
+  u8(field) { return this.view.getUint8(this.take(1, field)); }
+
+  /** @param {string} field */
+  u16(field) { return this.view.getUint16(this.take(2, field), true); }
+
+  /** @param {string} field */
+  i16(field) { return this.view.getInt16(this.take(2, field), true); }
+
+  /** @param {string} field */
+  u32(field) { return this.view.getUint32(this.take(4, field), true); }
+
+  /** @param {string} field */
+  varint(field) {
+    const low = this.u8(field);
+    if (low < 0x80) return low;
+    const high = this.u8(field);
+    if (high < 1 || high > 0x7f) this.fail(field, 'is not written in the shortest way, in at most two bytes');
+    return (low & 0x7f) | (high << 7);
+  }
+
+  /** @param {string} field */
+  wide(field) { return Math.fround((this.u16(field) - F1_WIDE_UNIT) / F1_WIDE_UNIT); }
+
+  /** @param {string} field */
+  name(field) {
+    const length = this.u8(field);
+    const at = this.take(length, field);
+    let name = '';
+    try {
+      name = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(this.bytes.subarray(at, at + length));
+    } catch {
+      this.fail(field, 'is not UTF-8');
+    }
+    try {
+      f1NameBytes('', name);
+    } catch (error) {
+      this.fail(field, /** @type {Error} */ (error).message.replace(/^facelink1: +/, ''));
+    }
+    return name;
+  }
+}
+
+/** @param {F1In} input @param {number} flags @param {number} sequence @param {number | undefined} captureTime @returns {Facelink1Frame} */
+function f1Body(input, flags, sequence, captureTime) {
+  if (!(flags & F1_HEAD) && flags & (F1_POSITION | (3 << F1_LARGEST_SHIFT))) {
+    input.fail('flags', 'speak of a head that is not there');
+  }
+  let at = -1;
+  if (flags & F1_PARTIAL) {
+    at = input.take(7, 'mask');
+    if (input.bytes[at + 6] & 0xf0) input.fail('mask', 'names a shape beyond the 52');
+  }
+  /** @type {Record<string, number>} Without a prototype: a name may be any. */
+  const blendshapes = Object.create(null);
+  for (let i = 0; i < 52; i += 1) {
+    if (at >= 0 && !(input.bytes[at + (i >> 3)] & (1 << (i & 7)))) continue;
+    blendshapes[ARKIT_NAMES[i]] = flags & F1_WIDE ? input.wide('weights') : Math.fround(input.u8('weights') / 255);
+  }
+  /** @type {Facelink1Frame} */
+  const frame = { sequence, tracked: (flags & F1_TRACKED) !== 0, blendshapes };
+  if (captureTime !== undefined) frame.captureTime = captureTime;
+  if (flags & F1_HEAD) {
+    const parts = [0, 0, 0].map(() => input.i16('head.rotation'));
+    if (parts.reduce((sum, part) => sum + part * part, 0) > 2 * 32767 * 32767) input.fail('head.rotation', 'is no unit quaternion');
+    const [a, b, c] = parts.map((part) => part / F1_PART_STEPS);
+    const rotation = [a, b, c];
+    rotation.splice((flags >> F1_LARGEST_SHIFT) & 3, 0, Math.sqrt(Math.max(0, 1 - a * a - b * b - c * c)));
+    frame.head = { rotation: rotation.map(Math.fround) };
+    if (flags & F1_POSITION) frame.head.position = [0, 0, 0].map(() => Math.fround(input.i16('head.position') / 1000));
+  }
+  if (flags & F1_GAZE) {
+    const [leftYaw, leftPitch, rightYaw, rightPitch] = [0, 0, 0, 0].map(() => input.i16('gaze') / 8192);
+    frame.gaze = { left: { yaw: leftYaw, pitch: leftPitch }, right: { yaw: rightYaw, pitch: rightPitch } };
+  }
+  return frame;
+}
+
+/**
+ * Reads one packet. The earlier frames that a face repeats come just before it,
+ * oldest first.
+ * @param {Uint8Array | ArrayBuffer} packet
+ * @param {Pick<Facelink1Options, 'schema'>} [options]
+ * @returns {(Facelink1Frame & Facelink1Received)[]}
+ * @throws {RangeError} When the packet is refused; it names the field
+ */
+export function decodeFacelink1(packet, options = {}) {
+  const input = new F1In(packet instanceof Uint8Array ? packet : new Uint8Array(packet));
+  if (input.bytes.length > F1_MAX_PACKET) f1Fail('the packet', `is larger than ${F1_MAX_PACKET} bytes`);
+  const magic = input.u8('magic');
+  if (magic !== FACELINK1_MAGIC) f1Fail('magic', `is ${magic}, expected ${FACELINK1_MAGIC}`);
+  const count = input.u8('count');
+  if (count < 1 || count > 32) f1Fail('count', `is ${count}, expected 1 to 32 faces`);
+  /** @type {(Facelink1Frame & Facelink1Received)[]} */
+  const faces = [];
+  for (let i = 0; i < count; i += 1) {
+    input.path = `faces[${i}].`;
+    const flags = input.u16('flags');
+    if (flags & F1_RESERVED || (flags & F1_SCHEMA && !(flags & F1_CHANNELS)) || (flags & F1_OWN_CLOCK && !(flags & F1_TIME))) {
+      input.fail('flags', 'hold a bit that this version does not know');
+    }
+    const subject = flags & F1_SUBJECT ? input.name('subject') : '';
+    const sequence = input.u32('sequence');
+    const time = flags & F1_TIME ? input.u32('time') + input.u32('time') * 4294967296 : undefined;
+    /** @type {'unix' | 'own'} */
+    const clock = flags & F1_OWN_CLOCK ? 'own' : 'unix';
+    const newest = f1Body(input, flags, sequence, time);
+    if (flags & F1_CHANNELS) {
+      const channels = input.varint('channels.count');
+      if (channels < 1 || channels > F1_MAX_CHANNELS) input.fail('channels.count', 'is not 1 to 256');
+      /** @type {readonly string[]} */
+      let names = [];
+      if (flags & F1_SCHEMA) {
+        const sum = input.u16('channels.schema');
+        names = options.schema ?? [];
+        if (!names.length || f1Schema(names).sum !== sum) input.fail('channels.schema', 'is of another schema than this connection has sent');
+      }
+      for (let k = 0; k < channels; k += 1) {
+        const key = input.varint('channels.key');
+        if (key > names.length) input.fail('channels.key', "is beyond the schema's names");
+        const name = key ? names[key - 1] : input.name('channels.name');
+        newest.blendshapes[name] = input.wide('channels.value');
+      }
+    }
+    let nearest = 256;
+    for (let k = 0; k < ((flags >> F1_REPEATED_SHIFT) & 3); k += 1) {
+      input.path = `faces[${i}].repeated[${k}].`;
+      const own = input.u16('flags');
+      if (own & ~F1_FRAME_FLAGS) input.fail('flags', 'hold a bit that a repeated frame does not have');
+      const distance = input.u8('distance');
+      if (distance < 1 || distance >= nearest) input.fail('distance', 'must fall from one repeated frame to the next, and is never 0');
+      nearest = distance;
+      let then;
+      if (own & F1_TIME) {
+        then = (time ?? -1) - input.u32('delta');
+        if (then < 0) input.fail('delta', 'reaches back beyond the zero of the clock, or the face has no time');
+      }
+      const frame = f1Body(input, own, (sequence - distance) >>> 0, then);
+      faces.push(Object.assign(frame, { subject, repeated: true }, then === undefined ? {} : { clock }));
+    }
+    faces.push(Object.assign(newest, { subject, repeated: false }, time === undefined ? {} : { clock }));
+  }
+  input.path = '';
+  if (input.at !== input.bytes.length) f1Fail('the packet', 'goes on after the last face');
+  return faces;
 }
 
 // ---- the synthetic performer ------------------------------------------------

@@ -1,10 +1,10 @@
-//! What one frame costs from bytes to [`facelink::FaceFrame`], by format, beside `serde_json` reading the same JSON.
+//! What one frame costs from bytes to [`facelink::FaceFrame`] and back, by format, beside `serde_json` with the same JSON.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use facelink::{
     performer::Performance,
     wire::{
-        float32,
+        facelink1, float32,
         json::{Decoder, write_arkit_data},
         llf,
     },
@@ -16,6 +16,15 @@ fn decode(c: &mut Criterion) {
     write_arkit_data(&mut json, &frame, Some("Ann"), Some(1_700_000_000_000.0));
     let mut floats = Vec::new();
     float32::encode_61(&frame, &mut floats);
+    // Head and gaze too; the second time it repeats the frame before.
+    let mut compact = [Vec::new(), Vec::new()];
+    let mut encoder = facelink1::Encoder::new();
+    encoder.set_redundancy(1);
+    for packet in &mut compact {
+        if let Err(error) = encoder.encode("", &frame, facelink1::Clock::Unix, packet) {
+            eprintln!("no facelink1 packet: {error}");
+        }
+    }
     let profile = llf::LlfProfile::default();
     let mut packet = Vec::new();
     if let Err(error) = llf::encode(&llf::LlfPacket::new("device", "iPhone", 9, frame), &profile, &mut packet) {
@@ -25,6 +34,16 @@ fn decode(c: &mut Criterion) {
     let mut group = c.benchmark_group("decode");
     group.bench_function("live_link_face", |b| b.iter(|| llf::decode(std::hint::black_box(&packet), &profile).is_ok()));
     group.bench_function("float32_61", |b| b.iter(|| float32::decode(std::hint::black_box(&floats), None).is_ok()));
+    let mut faces = facelink1::Decoder::new();
+    for (name, packet) in ["facelink1", "facelink1_with_a_repeated_frame"].into_iter().zip(&compact) {
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                faces.decode(std::hint::black_box(packet), |face| {
+                    std::hint::black_box(&face);
+                })
+            });
+        });
+    }
     let mut decoder = Decoder::default();
     group.bench_function("json", |b| b.iter(|| decoder.decode(std::hint::black_box(&json)).is_ok()));
     group.bench_function("json_by_serde_value", |b| {
@@ -33,9 +52,49 @@ fn decode(c: &mut Criterion) {
     group.finish();
 }
 
+fn encode(c: &mut Criterion) {
+    let frame = Performance::new(7).frame_at(std::time::Duration::from_secs(3));
+    let mut group = c.benchmark_group("encode");
+    let mut out = Vec::new();
+    for (name, repeated) in [("facelink1", 0), ("facelink1_with_a_repeated_frame", 1)] {
+        let mut encoder = facelink1::Encoder::new();
+        encoder.set_redundancy(repeated);
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                out.clear();
+                encoder.encode("", std::hint::black_box(&frame), facelink1::Clock::Unix, &mut out)
+            });
+        });
+    }
+    group.bench_function("float32_61", |b| {
+        b.iter(|| {
+            out.clear();
+            float32::encode_61(std::hint::black_box(&frame), &mut out);
+        });
+    });
+    let mut json = String::new();
+    group.bench_function("json", |b| {
+        b.iter(|| {
+            json.clear();
+            write_arkit_data(&mut json, std::hint::black_box(&frame), None, Some(1_700_000_000_000.0));
+        });
+    });
+    let mut json = String::new();
+    write_arkit_data(&mut json, &frame, None, Some(1_700_000_000_000.0));
+    let value = serde_json::from_str::<serde_json::Value>(&json).unwrap_or_default();
+    let mut bytes = Vec::new();
+    group.bench_function("json_by_serde_value", |b| {
+        b.iter(|| {
+            bytes.clear();
+            serde_json::to_writer(&mut bytes, std::hint::black_box(&value)).is_ok()
+        });
+    });
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(50);
-    targets = decode
+    targets = decode, encode
 }
 criterion_main!(benches);

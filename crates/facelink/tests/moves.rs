@@ -300,6 +300,8 @@ fn hello_resumes_and_takes_the_place_of_the_old_socket() {
         assert_eq!((&welcome["binary"], &welcome["resumed"]), (&json!("facelink1"), &json!(false)));
         let data = json!({"type": "arkit_data", "blendshapes": {"jawOpen": 0.5}});
         first.send(Message::text(data.to_string())).await.expect("sent");
+        first.send(Message::text(r#"{"type":"ping","t":1}"#)).await.expect("sent");
+        hear(&mut first, "pong").await;
 
         let (mut second, _) = tokio_tungstenite::connect_async(&url).await.expect("open");
         let hello = json!({"type": "hello", "resume": welcome["connection_id"]});
@@ -316,7 +318,7 @@ fn hello_resumes_and_takes_the_place_of_the_old_socket() {
         second.send(Message::text(data.to_string())).await.expect("sent");
         second.send(Message::text(r#"{"type":"get_stats"}"#)).await.expect("sent");
         let stats = hear(&mut second, "stats").await;
-        assert_eq!((&stats["subject"], &stats["message_count"]), (&json!("face-1"), &json!(4)), "{stats}");
+        assert_eq!((&stats["subject"], &stats["message_count"]), (&json!("face-1"), &json!(5)), "{stats}");
         // Broken off, not closed: who comes back later has the same name again.
         drop(second);
         let mut again = None;
@@ -460,4 +462,51 @@ fn a_room_without_webrtc_is_served_by_the_endpoint() {
         at_ann |= ann.frames().try_iter().any(|frame| &*frame.name == "Bob" && frame.source == SourceKind::WebSocket);
         at_bob && at_ann
     });
+}
+
+/// Stands between a client and an endpoint as a signalling server that offers by itself.
+async fn offering_server(listener: TcpListener, endpoint: String) {
+    let (stream, _) = listener.accept().await.expect("a client");
+    let mut near = tokio_tungstenite::accept_async(stream).await.expect("a WebSocket");
+    let (mut far, _) = tokio_tungstenite::connect_async(endpoint).await.expect("open");
+    loop {
+        tokio::select! {
+            Some(Ok(message)) = near.next() => {
+                // A server of another make knows no `hello`, and takes no offer.
+                let says = |kind: &str| message.to_text().is_ok_and(|text| text.contains(kind));
+                if says(r#""type":"hello""#) {
+                    far.send(Message::text(r#"{"type":"request_offer"}"#)).await.expect("sent");
+                } else if !says(r#""type":"offer""#) && (message.is_text() || message.is_binary()) {
+                    far.send(message).await.expect("sent");
+                }
+            }
+            Some(Ok(message)) = far.next() => {
+                if message.is_text() || message.is_binary() {
+                    near.send(message).await.expect("sent");
+                }
+            }
+            else => return,
+        }
+    }
+}
+
+#[test]
+fn a_signalling_server_that_offers_is_answered() {
+    let (theirs, ours) = (start_on(0), start_on(0));
+    let listener = block_on(&theirs, TcpListener::bind("127.0.0.1:0")).expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    theirs.runtime().expect("runs").spawn(offering_server(listener, url(&theirs)));
+    let client = ours.connect(ClientConfig::new(format!("ws://{address}")).subject("Ann")).expect("runs");
+    let mut number = 0;
+    until("frames over the channel that the server offered", || {
+        number += 1;
+        client.send(jaw(0.25, number));
+        std::thread::sleep(Duration::from_millis(10));
+        theirs
+            .frames()
+            .try_iter()
+            .any(|frame| frame.source == SourceKind::WebRtc && (jaw_of(&frame) - 0.25).abs() < 0.01)
+    });
+    let connections = get(&theirs, "/api/v1/stats")["connections"].clone();
+    assert_eq!(connections.as_array().map(Vec::len), Some(1), "{connections}");
 }

@@ -27,12 +27,12 @@ use webrtc::{
 };
 
 use super::{
-    IceConfig, SourceKind,
+    IceConfig, ServerTrust, SourceKind,
     hub::{Counters, Hub},
     out::Outgoing,
     outward_address,
     peer::{self, PeerCommand, Signal, Way},
-    rtc::{FrameData, PeerEvent, RtcError, RtcPeer, send_frame},
+    rtc::{FrameData, FrameSender, PeerEvent, RtcError, RtcPeer},
     session::{Action, CLOSE_UNAUTHORISED, Lane, Role, Session, subscribe_json, unix_ms},
     socket_out::{self, Dial, Ws, WsEvent},
     subscribe,
@@ -91,6 +91,8 @@ pub struct ClientConfig {
     pub room: Option<String>,
     /// How WebRTC connections are made; the endpoint's own STUN and TURN servers are added.
     pub ice: IceConfig,
+    /// Whom to take for the endpoint of a `wss://` address.
+    pub trust: ServerTrust,
     /// Address that WebRTC binds; by default loopback for an endpoint on this machine, else every address.
     pub bind: Option<IpAddr>,
 }
@@ -107,6 +109,7 @@ impl ClientConfig {
             receive: false,
             room: None,
             ice: IceConfig::default(),
+            trust: ServerTrust::default(),
             bind: None,
         }
     }
@@ -405,6 +408,7 @@ enum Heard {
 /// The data channel to the endpoint.
 struct Rtc {
     peer: RtcPeer,
+    frames: FrameSender,
     events: mpsc::UnboundedReceiver<PeerEvent>,
     heard: mpsc::Receiver<Heard>,
     started: Instant,
@@ -420,11 +424,12 @@ struct Rtc {
 
 impl Rtc {
     async fn open(way: &Way) -> Result<(Self, String), RtcError> {
-        let (peer, events) = RtcPeer::new(way.bind, &way.ice).await?;
+        let (peer, events) = RtcPeer::roaming(way.bind, &way.ice).await?;
         let offer = peer.offer().await?;
         let (sender, heard) = mpsc::channel(256);
         tokio::spawn(read_channel(peer.channel.clone(), sender));
         let rtc = Self {
+            frames: FrameSender::new(peer.channel.clone()),
             peer,
             events,
             heard,
@@ -446,7 +451,7 @@ impl Rtc {
 
     async fn ping(&mut self, now: Instant) {
         self.beat.sent(now);
-        let _ = self.peer.channel.try_send_text(&format!(r#"{{"type":"ping","t":{}}}"#, unix_ms())).await;
+        self.frames.send_control(&format!(r#"{{"type":"ping","t":{}}}"#, unix_ms()), now).await;
     }
 }
 
@@ -504,7 +509,11 @@ struct Worker {
     text: String,
     bytes: Vec<u8>,
     address: Option<IpAddr>,
+    /// The last one that there was.
+    address_before: Option<IpAddr>,
     address_at: Instant,
+    /// The other side offers, as a mate without a name.
+    answering: bool,
     /// The transport that frames left by last.
     lane: Option<SourceKind>,
 }
@@ -542,11 +551,12 @@ impl Worker {
         cancel: CancellationToken,
     ) -> Self {
         let now = Instant::now();
-        let mut ws_retry = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+        let mut ws_retry = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
         ws_retry.now(now);
         Self {
             servers: config.ice.clone(),
             address: outward_address(),
+            address_before: outward_address(),
             config,
             dial,
             shared,
@@ -567,6 +577,7 @@ impl Worker {
             text: String::new(),
             bytes: Vec::new(),
             address_at: now,
+            answering: false,
             lane: None,
         }
     }
@@ -632,6 +643,11 @@ impl Worker {
         self.ws.as_ref().is_some_and(|ws| ws.welcomed)
     }
 
+    /// Whether a data channel to the endpoint itself is ours to open.
+    fn own_offer(&self) -> bool {
+        self.config.room.is_none() && !self.answering
+    }
+
     fn can_send(&self) -> bool {
         self.ws_ready() || self.rtc.as_ref().is_some_and(Rtc::is_proven) || self.directs() > 0
     }
@@ -644,11 +660,7 @@ impl Worker {
     fn way(&self) -> Way {
         let bind =
             self.config.bind.unwrap_or(if self.dial.local { [127, 0, 0, 1].into() } else { [0, 0, 0, 0].into() });
-        let mut ice = self.servers.clone();
-        if let Some(provider) = &ice.provider {
-            ice.servers.extend((provider.0)());
-        }
-        Way { bind, ice }
+        Way { bind, ice: self.servers.clone() }
     }
 
     fn report(&mut self, now: Instant) {
@@ -774,6 +786,10 @@ impl Worker {
     }
 
     async fn on_message(&mut self, decoder: &mut Decoder, lane: Lane, message: Message<'_>, now: Instant) {
+        // A signalling server of another make says no welcome; that it speaks is one.
+        if matches!(message, Message::Offer(_) | Message::Face(_)) && self.ws.as_ref().is_some_and(|ws| !ws.welcomed) {
+            self.on_welcome(Welcome::default(), now).await;
+        }
         match message {
             Message::Welcome(welcome) => self.on_welcome(welcome, now).await,
             Message::Answer(answer) => match answer.peer {
@@ -789,6 +805,7 @@ impl Worker {
             },
             Message::IceCandidate(trickle) => match (trickle.peer, trickle.candidate) {
                 (Some(mate), candidate) => self.mate_command(&mate, PeerCommand::Candidate(candidate)),
+                (None, candidate) if self.answering => self.mate_command("", PeerCommand::Candidate(candidate)),
                 (None, Some(candidate)) => {
                     if let Some(rtc) = &mut self.rtc {
                         rtc.peer.add_candidate(candidate).await;
@@ -797,9 +814,15 @@ impl Worker {
                 (None, None) => {}
             },
             Message::Offer(offer) => {
-                if let Some(mate) = offer.peer {
-                    self.on_mate_offer(&mate, offer.sdp.into_owned(), now).await;
+                let mate = offer.peer.unwrap_or_default();
+                if mate.is_empty() {
+                    // This server would rather offer: then our own attempt is one too many.
+                    self.answering = true;
+                    if let Some(rtc) = self.rtc.take() {
+                        tokio::spawn(rtc.peer.close());
+                    }
                 }
+                self.on_mate_offer(&mate, offer.sdp.into_owned(), now).await;
             }
             Message::Peers(peers) => {
                 let present: Vec<Arc<str>> = peers.iter().map(|peer| (&**peer).into()).collect();
@@ -876,8 +899,8 @@ impl Worker {
                 }
             }
             Lane::DataChannel => {
-                if let Some(rtc) = &self.rtc {
-                    let _ = rtc.peer.channel.try_send_text(&text).await;
+                if let Some(rtc) = &mut self.rtc {
+                    rtc.frames.send_control(&text, Instant::now()).await;
                 }
             }
         }
@@ -886,16 +909,17 @@ impl Worker {
     async fn on_welcome(&mut self, welcome: Welcome, now: Instant) {
         let Some(ws) = &mut self.ws else { return };
         ws.welcomed = true;
+        self.answering = false;
         self.ws_error = None;
         let out = ws.out.clone();
         let remote = ws.remote;
-        let id: Arc<str> = welcome.connection_id.into();
-        let came_back = self.connection_id.replace(id.clone()).is_some();
+        let id: Option<Arc<str>> = (!welcome.connection_id.is_empty()).then(|| welcome.connection_id.into());
+        let came_back = std::mem::replace(&mut self.connection_id, id.clone()).is_some();
         self.compact = welcome.binary.as_deref() == Some("facelink1");
         self.servers.servers = self.config.ice.servers.iter().cloned().chain(welcome.ice_servers).collect();
         {
             let mut figures = self.shared.figures.lock();
-            figures.connection_id = Some(id);
+            figures.connection_id = id;
             figures.reconnects += u64::from(came_back);
         }
         if self.rtc.is_some() && !welcome.resumed {
@@ -917,7 +941,7 @@ impl Worker {
             }
         }
         // In a room, frames go to the others directly; the endpoint only stands in.
-        if self.config.webrtc && self.config.room.is_none() {
+        if self.config.webrtc && self.own_offer() {
             match &mut self.rtc {
                 None => self.rtc_retry.now(now),
                 Some(rtc) if rtc.broken || rtc.beat.is_suspect(now) => self.mend_rtc(now).await,
@@ -980,7 +1004,9 @@ impl Worker {
         }
         self.rtc_retry.again(now);
         // Closing waits for the driver, and frames do not wait for that.
-        tokio::spawn(rtc.peer.close());
+        let Rtc { peer, frames, .. } = rtc;
+        drop(frames);
+        tokio::spawn(peer.close());
         self.end_session_if_deaf(reason, now);
         self.shared.wake.notify_one();
     }
@@ -1023,16 +1049,23 @@ impl Worker {
         }
         self.address_at = now;
         let address = outward_address();
-        if address.is_none() || address == self.address {
+        let before = std::mem::replace(&mut self.address, address);
+        if address.is_none() || address == before {
             return;
         }
-        if self.address.replace(address.unwrap_or([0, 0, 0, 0].into())).is_some() {
+        if let Some(before) = before.or(self.address_before).filter(|before| Some(*before) != address) {
             // Sockets of the old network would only hang.
+            tracing::info!(%before, "this machine has changed networks");
             self.lose_ws("this machine has changed networks", now);
-            self.ws_retry.now(now);
             if let Some(rtc) = &mut self.rtc {
                 rtc.broken = true;
             }
+        }
+        self.address_before = address;
+        // The network is back: nobody waits for the next attempt.
+        if self.ws.is_none() {
+            self.dialling = None;
+            self.ws_retry.now(now);
         }
     }
 
@@ -1060,7 +1093,7 @@ impl Worker {
 
     async fn watch_rtc(&mut self, now: Instant) {
         let ready = self.ws_ready();
-        if self.rtc.is_none() && ready && self.config.room.is_none() && self.rtc_retry.take_due(now) {
+        if self.rtc.is_none() && ready && self.own_offer() && self.rtc_retry.take_due(now) {
             match Rtc::open(&self.way()).await {
                 Ok((rtc, offer)) => {
                     self.rtc = Some(rtc);
@@ -1114,15 +1147,20 @@ impl Worker {
     }
 
     async fn on_mate_offer(&mut self, id: &str, offer: String, now: Instant) {
-        if self.config.room.is_none() {
+        if self.config.room.is_none() && !id.is_empty() || !self.config.webrtc {
             return;
         }
         self.drop_mate(id, now);
         let (Some((session, hub)), Some(ws)) = (self.mate_session(now), &self.ws) else { return };
-        let signal = Signal::Relay(ws.out.clone(), id.into());
+        let to: Option<Arc<str>> = (!id.is_empty()).then(|| id.into());
+        let signal = Signal::Relay(ws.out.clone(), to.clone());
         match peer::accept(&session, offer, signal, self.cancel.child_token(), &self.way()).await {
             Ok(answer) => {
-                self.signal(json!({"type": "answer", "sdp": answer, "to": id}).to_string());
+                let mut message = json!({"type": "answer", "sdp": answer});
+                if let Some(to) = to {
+                    message["to"] = (*to).into();
+                }
+                self.signal(message.to_string());
                 self.mates.insert(id.into(), Mate { session: Some(session), offering: false, retry: None });
             }
             Err(error) => {
@@ -1150,7 +1188,7 @@ impl Worker {
         }
         for id in due {
             let (Some((session, hub)), Some(ws)) = (self.mate_session(now), &self.ws) else { return };
-            let signal = Signal::Relay(ws.out.clone(), id.clone());
+            let signal = Signal::Relay(ws.out.clone(), Some(id.clone()));
             match peer::offer(&session, signal, self.cancel.child_token(), &self.way()).await {
                 Ok(offer) => {
                     self.signal(json!({"type": "offer", "sdp": offer, "to": &*id}).to_string());
@@ -1177,8 +1215,18 @@ impl Worker {
 
     async fn send_face(&mut self, name: Option<&str>, frame: &FaceFrame, now: Instant) -> bool {
         let mut sent = self.send_to_mates(name, frame);
+        if self.answering
+            && let Some(session) = self.mates.get("").and_then(|mate| mate.session.clone())
+            && session.channel_is_open()
+        {
+            // In the server's own format: it may be of another make.
+            if let Some(data) = self.encode(name, frame) {
+                session.send_frame(face_key(name.unwrap_or_default()), data);
+                sent = true;
+            }
+        }
         // Whoever cannot be reached directly gets it by the endpoint.
-        if self.config.room.is_some() && !self.mates.is_empty() && self.directs() == self.mates.len() {
+        if !self.own_offer() && !self.mates.is_empty() && self.directs() == self.mates.len() {
             return sent;
         }
         let Some(data) = self.encode(name, frame) else { return sent };
@@ -1193,7 +1241,7 @@ impl Worker {
                     Outgoing::Binary(bytes) => FrameData::Binary(bytes),
                     Outgoing::Ping(_) | Outgoing::Close(..) => return sent,
                 };
-                let went = send_frame(&rtc.peer.channel, bytes).await.0;
+                let went = rtc.frames.send(bytes, rtc.beat.rtt_ms(), now).await.sent;
                 rtc.last_frame = Some(now);
                 sent |= went;
                 by_ws &= doubtful || !went;
@@ -1210,13 +1258,14 @@ impl Worker {
     }
 
     fn send_to_mates(&mut self, name: Option<&str>, frame: &FaceFrame) -> bool {
-        if self.mates.is_empty() {
+        if self.config.room.is_none() || self.mates.is_empty() {
             return false;
         }
         let name = name.or(self.config.subject.as_deref()).unwrap_or_default();
         let Some(bytes) = subscribe::encode(&mut self.encoder, &mut self.bytes, name, frame) else { return false };
         let mut sent = false;
-        for session in self.mates.values().filter_map(|mate| mate.session.as_ref()) {
+        let mates = self.mates.iter().filter(|(id, _)| !id.is_empty());
+        for session in mates.filter_map(|(_, mate)| mate.session.as_ref()) {
             if session.channel_is_open() {
                 session.send_frame(face_key(name), Outgoing::Binary(bytes.clone()));
                 sent = true;

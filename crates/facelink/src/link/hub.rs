@@ -17,8 +17,9 @@ use tokio::sync::broadcast;
 use super::{
     ConnectionState, ConnectionStats, EndpointConfig, EndpointStats, LinkEvent, LostReason, SourceKind, SubjectFrame,
     SubjectId, SubjectStats,
+    guard::Guard,
     peer::Way,
-    session::{Resumed, Session},
+    session::{Resumed, Role, Session},
 };
 use crate::{
     frame::FaceFrame,
@@ -265,6 +266,8 @@ pub(super) struct Hub {
     pub started: Instant,
     table: Mutex<Table>,
     ice_servers: Mutex<Vec<IceServer>>,
+    /// Held for a moment at a time, never together with another lock.
+    pub guard: Mutex<Guard>,
     frames: (Sender<SubjectFrame>, Receiver<SubjectFrame>),
     events: (Sender<LinkEvent>, Receiver<LinkEvent>),
     publish: broadcast::Sender<Published>,
@@ -279,6 +282,7 @@ impl Hub {
         let adaptive = Adaptive { enabled: config.adaptive_fps, min_fps: config.min_fps, max_fps: config.max_fps };
         Self {
             ice_servers: Mutex::new(config.ice.servers.clone()),
+            guard: Mutex::new(Guard::new(config.max_requests_per_second)),
             config,
             started: now,
             table: Mutex::new(Table { adaptive, ..Table::default() }),
@@ -314,7 +318,11 @@ impl Hub {
     ) -> Option<ConnectionKey> {
         let key = {
             let mut table = self.table.lock();
-            if table.connections.len() >= self.config.max_connections {
+            let from = address.map(|address| address.ip()).filter(|ip| !ip.is_loopback());
+            let same = |c: &&Connection| from.is_some() && c.address.map(|address| address.ip()) == from;
+            if table.connections.len() >= self.config.max_connections
+                || table.connections.values().filter(same).count() >= self.config.max_connections_per_address
+            {
                 return None;
             }
             table.next_connection += 1;
@@ -352,27 +360,19 @@ impl Hub {
         }
     }
 
-    /// STUN and TURN servers as they are now, with those of the provider.
-    pub fn ice_servers(&self) -> Vec<IceServer> {
-        let mut servers = self.ice_servers.lock().clone();
-        if let Some(provider) = &self.config.ice.provider {
-            servers.extend((provider.0)());
-        }
-        servers
-    }
-
     /// Changes the STUN and TURN servers; connections that stand take them up too.
     pub fn set_ice_servers(&self, servers: Vec<IceServer>) {
         *self.ice_servers.lock() = servers;
+        let own = self.way().ice.current().own;
         let sessions: Vec<_> = self.table.lock().connections.values().filter_map(|c| c.session.clone()).collect();
         for session in sessions {
-            session.peer_command(super::peer::PeerCommand::IceServers(self.ice_servers()));
+            session.peer_command(super::peer::PeerCommand::IceServers(own.clone()));
         }
     }
 
     /// How WebRTC connections are made now.
     pub fn way(&self) -> Way {
-        let ice = super::IceConfig { servers: self.ice_servers(), ..self.config.ice.clone() };
+        let ice = super::IceConfig { servers: self.ice_servers.lock().clone(), ..self.config.ice.clone() };
         Way { bind: self.config.bind, ice }
     }
 
@@ -380,7 +380,8 @@ impl Hub {
     pub fn resume(&self, id: &str) -> Option<Resumed> {
         let table = self.table.lock();
         let live = table.connections.values().find(|connection| *connection.id == *id);
-        if let Some(session) = live.and_then(|connection| connection.session.clone()) {
+        let live = live.and_then(|connection| connection.session.clone());
+        if let Some(session) = live.filter(|session| session.role == Role::Inbound) {
             return Some(Resumed::Live(session));
         }
         let remembered = table.remembered.iter().rev().find(|remembered| *remembered.id == *id)?;

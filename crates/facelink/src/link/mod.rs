@@ -6,6 +6,7 @@
 mod admit;
 mod api;
 mod client;
+mod guard;
 mod hub;
 mod ice;
 mod out;
@@ -17,6 +18,7 @@ mod socket;
 mod socket_out;
 mod subscribe;
 mod tls;
+mod trust;
 mod types;
 mod udp;
 
@@ -32,8 +34,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
 pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
-pub use ice::{IceConfig, IcePolicy, IceServerProvider};
-pub use tls::TlsConfig;
+pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IcePolicy, IceServerProvider, IceWarning, TurnSecret};
+pub use tls::{TlsConfig, TlsError};
+pub use trust::ServerTrust;
 pub use types::*;
 
 use crate::frame::FaceFrame;
@@ -66,7 +69,8 @@ pub struct EndpointConfig {
     pub allowed_origins: Vec<String>,
     /// How WebRTC connections are made: STUN and TURN servers, ports, interfaces.
     pub ice: IceConfig,
-    /// HTTPS on the same port; off by default. Phones open cameras and sensors on secure pages alone.
+    /// HTTPS and `wss://` on the same port, beside plain HTTP; off by default. Phones open cameras and sensors on secure
+    /// pages alone.
     pub tls: TlsConfig,
     /// A UDP source that is silent for this long is gone, and its subject with it.
     pub subject_timeout: Duration,
@@ -85,6 +89,11 @@ pub struct EndpointConfig {
     pub max_room_peers: usize,
     /// Most connections and UDP sources at a time.
     pub max_connections: usize,
+    /// Most connections of one address at a time; this machine's own do not count.
+    pub max_connections_per_address: usize,
+    /// HTTP requests a second from one address, WebSocket openings among them; twice as many in a burst. This machine's
+    /// own do not count.
+    pub max_requests_per_second: f32,
     /// Most subjects at a time.
     pub max_subjects: usize,
     /// Most subjects of one connection.
@@ -127,10 +136,12 @@ impl Default for EndpointConfig {
             adaptive_fps: true,
             min_fps: 15.0,
             max_fps: 60.0,
-            reconnect_grace: Duration::from_secs(10),
+            reconnect_grace: Duration::from_secs(5),
             signalling: true,
             max_room_peers: 16,
             max_connections: 256,
+            max_connections_per_address: 64,
+            max_requests_per_second: 100.0,
             max_subjects: 256,
             max_subjects_per_connection: 32,
             max_messages_per_second: 1000.0,
@@ -154,6 +165,12 @@ pub enum LinkError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// HTTPS cannot be set up as it is configured.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// WebRTC cannot be set up as it is configured.
+    #[error("{0}")]
+    Ice(#[from] IceWarning),
     /// The background runtime did not start.
     #[error("cannot start the background runtime: {0}")]
     Runtime(#[source] std::io::Error),
@@ -216,6 +233,7 @@ pub struct Endpoint {
     hub: Arc<hub::Hub>,
     addresses: Addresses,
     unavailable: Vec<Unavailable>,
+    fingerprint: Option<String>,
     cancel: CancellationToken,
     runtime: Option<Runtime>,
 }
@@ -237,12 +255,27 @@ impl Endpoint {
     /// the system gives no threads.
     pub fn start(config: EndpointConfig) -> Result<Self, LinkError> {
         let config = config.guarded();
+        for warning in config.ice.check().warnings {
+            if warning.is_error() {
+                return Err(warning.into());
+            }
+            tracing::warn!("{warning}");
+        }
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("facelink")
             .enable_all()
             .build()
             .map_err(LinkError::Runtime)?;
+        let identity = match (tls::identity(&config.tls), &config.tls) {
+            (Ok(identity), _) => identity,
+            // What the user gave has to work; what we would make for them can be done without.
+            (Err(error), TlsConfig::SelfSigned(_)) => {
+                tracing::warn!("no HTTPS: {error}");
+                None
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
         let hub = Arc::new(hub::Hub::new(config, Instant::now()));
         let config = &hub.config;
         let cancel = CancellationToken::new();
@@ -280,7 +313,8 @@ impl Endpoint {
         {
             let _runtime = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(listener).map_err(http_error)?;
-            runtime.spawn(server::serve(hub.clone(), listener, cancel.clone()));
+            let acceptor = identity.as_ref().map(|identity| identity.acceptor.clone());
+            runtime.spawn(server::serve(hub.clone(), listener, acceptor, cancel.clone()));
             if let Some((_, socket)) = llf {
                 let socket = tokio::net::UdpSocket::from_std(socket).map_err(LinkError::Runtime)?;
                 runtime.spawn(udp::live_link_face(hub.clone(), socket, cancel.clone()));
@@ -302,7 +336,8 @@ impl Endpoint {
             });
         }
         tracing::info!(%http, live_link_face = ?addresses.live_link_face, udp_json = ?addresses.udp_json, "listening");
-        Ok(Self { hub, addresses, unavailable, cancel, runtime: Some(runtime) })
+        let fingerprint = identity.map(|identity| identity.fingerprint);
+        Ok(Self { hub, addresses, unavailable, fingerprint, cancel, runtime: Some(runtime) })
     }
 
     /// Where it listens.
@@ -318,6 +353,24 @@ impl Endpoint {
     /// The pairing token that peers beyond this machine must show; `None` on loopback without one.
     pub fn token(&self) -> Option<&str> {
         self.hub.config.token.as_deref()
+    }
+
+    /// SHA-256 of the certificate that it shows over TLS, in hexadecimal with colons; `None` without TLS. A client can be
+    /// told to take this one and no other, see [`ServerTrust::Fingerprint`].
+    pub fn certificate_fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
+    }
+
+    /// The page's address for somebody on the same network, with the token in it, as a QR code carries it.
+    pub fn invitation(&self) -> String {
+        let bound = self.addresses.http;
+        let host = match bound.ip() {
+            ip if ip.is_unspecified() => outward_address().unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            ip => ip,
+        };
+        let scheme = if self.fingerprint.is_some() { "https" } else { "http" };
+        let token = self.token().map(|token| format!("?token={token}")).unwrap_or_default();
+        format!("{scheme}://{}/{token}", SocketAddr::new(host, bound.port()))
     }
 
     /// How it was configured.

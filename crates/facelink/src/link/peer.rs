@@ -22,7 +22,7 @@ use super::{
     IceConfig,
     hub::Counters,
     out::{Next, OutQueue, Outbox, Outgoing, outbox},
-    rtc::{FrameData, PeerEvent, RtcError, RtcPeer, send_frame},
+    rtc::{FrameData, FrameSender, PeerEvent, RtcError, RtcPeer},
     session::{Action, Lane, Role, Session, unix_ms},
 };
 use crate::wire::json::{Decoder, IceCandidate, IceServer};
@@ -57,8 +57,8 @@ pub(super) enum Signal {
     None,
     /// By the session's WebSocket.
     Session,
-    /// By an endpoint that both know, addressed to this connection id.
-    Relay(Outbox, Arc<str>),
+    /// By an endpoint that both know, addressed to this connection id; to the endpoint itself without one.
+    Relay(Outbox, Option<Arc<str>>),
 }
 
 /// Where a peer's sockets are bound, and how it finds its way.
@@ -74,6 +74,8 @@ pub(super) struct PeerHandle {
     pub number: u64,
     pub commands: mpsc::Sender<PeerCommand>,
     pub cancel: CancellationToken,
+    /// The offer was ours.
+    pub offered: bool,
     origin: Option<String>,
     route: Arc<Mutex<Option<String>>>,
 }
@@ -114,7 +116,7 @@ pub(super) async fn accept(
     };
     match answer {
         Ok(answer) => {
-            serve(session, peer, events, origin, signal, cancel);
+            serve(session, peer, events, (origin, false), signal, cancel);
             Ok(answer)
         }
         Err(error) => {
@@ -134,7 +136,7 @@ pub(super) async fn offer(
     let (peer, events) = RtcPeer::new(way.bind, &way.ice).await?;
     match peer.offer().await {
         Ok(offer) => {
-            serve(session, peer, events, None, signal, cancel);
+            serve(session, peer, events, (None, true), signal, cancel);
             Ok(offer)
         }
         Err(error) => {
@@ -148,7 +150,7 @@ fn serve(
     session: &Arc<Session>,
     peer: RtcPeer,
     events: mpsc::UnboundedReceiver<PeerEvent>,
-    origin: Option<String>,
+    (origin, offered): (Option<String>, bool),
     signal: Signal,
     cancel: CancellationToken,
 ) {
@@ -156,7 +158,7 @@ fn serve(
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let (commands, command_queue) = mpsc::channel(64);
     let route = Arc::new(Mutex::new(None));
-    session.set_peer(PeerHandle { number, commands, cancel: cancel.clone(), origin, route: route.clone() });
+    session.set_peer(PeerHandle { number, commands, cancel: cancel.clone(), offered, origin, route: route.clone() });
     let task = PeerTask {
         number,
         session: session.clone(),
@@ -187,7 +189,7 @@ struct PeerTask {
     signal: Signal,
     cancel: CancellationToken,
     /// The channel that reaches the peer unreliably, once it is known.
-    out: Option<Arc<dyn DataChannel>>,
+    out: Option<FrameSender>,
     open: bool,
     heard: (mpsc::Sender<Heard>, mpsc::Receiver<Heard>),
     route: Arc<Mutex<Option<String>>>,
@@ -276,7 +278,7 @@ impl PeerTask {
                     Some(Heard::Open(channel)) => {
                         let label = channel.label().await.unwrap_or_default();
                         if label == "animation-out" && self.out.is_none() {
-                            self.out = Some(channel);
+                            self.out = Some(FrameSender::new(channel));
                         }
                         self.open = true;
                         session.set_channel(self.number, self.out.is_some().then(|| outbox.clone()), "open");
@@ -286,7 +288,7 @@ impl PeerTask {
                         }
                     }
                     Some(Heard::Negotiated) => {
-                        self.out = Some(self.peer.channel.clone());
+                        self.out = Some(FrameSender::new(self.peer.channel.clone()));
                         session.set_channel(self.number, Some(outbox.clone()), "open");
                     }
                     Some(Heard::Closed(true)) | None => return End("the peer closed its channel", true),
@@ -306,13 +308,17 @@ impl PeerTask {
                             return End("the answer was refused", false);
                         }
                     }
-                    Some(PeerCommand::IceServers(servers)) => self.peer.set_ice_servers(&servers).await,
+                    Some(PeerCommand::IceServers(servers)) => {
+                        if let Err(error) = self.peer.set_ice_servers(&servers).await {
+                            tracing::warn!(connection = %session.id, %error, "ICE servers not changed");
+                        }
+                    }
                     None => return End("closed by this side", true),
                 },
                 next = queue.next() => self.write(next).await,
                 _ = tick.tick() => {
                     let now = Instant::now();
-                    if session.silence(Lane::DataChannel, now) > SILENT_LIMIT {
+                    if session.channel_silence(now) > SILENT_LIMIT {
                         return End("the peer does not answer", false);
                     }
                     let interval = if session.is_publishing() { TICK } else { PING };
@@ -323,8 +329,9 @@ impl PeerTask {
                     }
                     if self.open && now.saturating_duration_since(routed) >= ROUTE_INTERVAL {
                         routed = now;
-                        let route = self.peer.route().await;
-                        *self.route.lock() = route;
+                        let figures = self.peer.figures().await;
+                        session.buffered.store(figures.waiting_bytes, Ordering::Relaxed);
+                        *self.route.lock() = figures.route();
                     }
                 }
             }
@@ -332,28 +339,34 @@ impl PeerTask {
     }
 
     async fn write(&mut self, next: Next) {
-        let (counters, session) = (&self.session.counters, &self.session);
-        let Some(out) = &self.out else { return };
-        let sent = match &next {
-            Next::Control(Outgoing::Text(text)) => out.try_send_text(text).await.is_ok(),
-            Next::Control(Outgoing::Binary(bytes)) => out.try_send((&**bytes).into()).await.is_ok(),
+        let session = &self.session;
+        let Some(out) = &mut self.out else { return };
+        let now = Instant::now();
+        let (message, sent) = match next {
+            Next::Control(message) => {
+                let sent = match &message {
+                    Outgoing::Text(text) => out.send_control(text, now).await,
+                    _ => return,
+                };
+                (message, sent)
+            }
             Next::Frame(frame) => {
-                let data = match frame {
+                let data = match &frame {
                     Outgoing::Text(text) => FrameData::Text(text),
                     Outgoing::Binary(bytes) => FrameData::Binary(bytes),
                     Outgoing::Ping(_) | Outgoing::Close(..) => return,
                 };
-                let (sent, waiting) = send_frame(out, data).await;
-                session.buffered.store(waiting, Ordering::Relaxed);
-                sent
+                let outcome = out.send(data, session.channel_rtt_ms(), now).await;
+                session.buffered.store(outcome.waiting_bytes, Ordering::Relaxed);
+                (frame, outcome.sent)
             }
-            Next::Control(Outgoing::Ping(_) | Outgoing::Close(..)) | Next::End => return,
+            Next::End => return,
         };
-        match (&next, sent) {
-            (Next::Control(message) | Next::Frame(message), true) => {
-                Counters::add(&counters.bytes_out, message.len() as u64);
-            }
-            _ => Counters::add(&counters.dropped, 1),
+        let counters = &session.counters;
+        if sent {
+            Counters::add(&counters.bytes_out, message.len() as u64);
+        } else {
+            Counters::add(&counters.dropped, 1);
         }
     }
 
@@ -362,7 +375,9 @@ impl PeerTask {
             Signal::None => {}
             Signal::Session => self.session.send_signal(message.to_string()),
             Signal::Relay(out, to) => {
-                message["to"] = (**to).into();
+                if let Some(to) = to {
+                    message["to"] = (**to).into();
+                }
                 out.text(message.to_string());
             }
         }
@@ -408,7 +423,11 @@ impl PeerTask {
                                     return;
                                 }
                                 Action::Subscriptions => super::subscribe::start(&session),
-                                Action::Offer(_) | Action::Answer | Action::Candidate(_) | Action::Resume(..) => {
+                                Action::Offer(_)
+                                | Action::Answer(_)
+                                | Action::MakeOffer
+                                | Action::Candidate(_)
+                                | Action::Resume(..) => {
                                     let _ = channel
                                         .try_send_text(
                                             r#"{"type":"error","code":"unsupported","message":"signalling goes over the WebSocket or POST /api/v1/rtc/offer"}"#,

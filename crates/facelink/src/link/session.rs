@@ -56,7 +56,10 @@ pub(super) enum Action {
     /// Answer on the same lane.
     Reply(String),
     Offer(String),
-    Answer,
+    /// The answer to our offer.
+    Answer(String),
+    /// An offer of ours is wanted.
+    MakeOffer,
     Candidate(Option<IceCandidate>),
     /// Subscriptions have changed.
     Subscriptions,
@@ -72,6 +75,8 @@ pub(super) type Actions = SmallVec<[Action; 1]>;
 pub(super) const CLOSE_UNAUTHORISED: u16 = 4401;
 /// WebSocket close code for a socket whose client has come back by another one.
 pub(super) const CLOSE_RESUMED: u16 = 4409;
+/// WebSocket close code of a client that drops a silent socket to come back by another: no goodbye.
+pub(super) const CLOSE_AGAIN: u16 = 4000;
 /// WebSocket close code for a connection that broke the limits.
 pub(super) const CLOSE_LIMITS: u16 = 4429;
 /// Without a message or a pong for this long, a connection counts as stalled in the figures.
@@ -136,6 +141,7 @@ struct State {
     ws_beat: Heartbeat,
     channel_beat: Heartbeat,
     heard: Option<Instant>,
+    channel_heard: Option<Instant>,
     /// The peer's clock minus ours, and the round trip that it was measured by.
     clock: Option<(f64, f64)>,
     latency_ms: Average,
@@ -294,6 +300,11 @@ impl Session {
         self.state.lock().peer.as_ref().is_some_and(|peer| peer.continues(offer))
     }
 
+    /// Whether the peer that serves now waits for an answer to our offer.
+    pub fn peer_offered(&self) -> bool {
+        self.state.lock().peer.as_ref().is_some_and(|peer| peer.offered)
+    }
+
     pub fn peer_command(&self, command: PeerCommand) {
         if let Some(peer) = &self.state.lock().peer {
             let _ = peer.commands.try_send(command);
@@ -336,11 +347,19 @@ impl Session {
     /// A ping came back.
     pub fn record_rtt(&self, lane: Lane, rtt: Duration, now: Instant) {
         self.beat(lane, |beat| beat.answered(rtt, now));
-        self.state.lock().heard = Some(now);
+        self.note_heard(lane, now);
     }
 
-    pub fn silence(&self, lane: Lane, now: Instant) -> Duration {
-        self.beat(lane, |beat| beat.silence(now))
+    pub fn channel_rtt_ms(&self) -> Option<f32> {
+        self.state.lock().channel_beat.rtt_ms()
+    }
+
+    /// For how long nothing has come by the data channel, neither an answer nor anything else: there are clients that
+    /// send and never answer.
+    pub fn channel_silence(&self, now: Instant) -> Duration {
+        let state = self.state.lock();
+        let heard = state.channel_heard.map_or(Duration::MAX, |heard| now.saturating_duration_since(heard));
+        state.channel_beat.silence(now).min(heard)
     }
 
     /// Whether the WebSocket takes frames: a stream that has fallen silent must not swallow them.
@@ -376,7 +395,7 @@ impl Session {
         let now = Instant::now();
         let (first, second) = {
             let state = self.state.lock();
-            let suspect = state.channel_beat.is_suspect(now);
+            let suspect = state.channel_beat.has_answered() && state.channel_beat.is_suspect(now);
             match (&state.channel, &state.ws) {
                 (Some(channel), Some(ws)) if suspect => {
                     let hedged = matches!(frame, Outgoing::Binary(_));
@@ -406,7 +425,7 @@ impl Session {
     pub fn on_text(self: &Arc<Self>, decoder: &mut Decoder, lane: Lane, text: &str, now: Instant) -> Actions {
         let mut actions = Actions::new();
         self.count(text.len());
-        self.state.lock().heard = Some(now);
+        self.note_heard(lane, now);
         if !self.take(1, now, &mut actions) {
             return actions;
         }
@@ -435,7 +454,7 @@ impl Session {
     ) -> Actions {
         let mut actions = Actions::new();
         self.count(0);
-        self.state.lock().heard = Some(now);
+        self.note_heard(lane, now);
         if self.take(1, now, &mut actions) {
             self.on_message(decoder, lane, message, now, &mut actions);
         }
@@ -446,7 +465,7 @@ impl Session {
     pub fn on_binary(self: &Arc<Self>, lane: Lane, bytes: &[u8], now: Instant) -> Actions {
         let mut actions = Actions::new();
         self.count(bytes.len());
-        self.state.lock().heard = Some(now);
+        self.note_heard(lane, now);
         if !self.take(1, now, &mut actions) {
             return actions;
         }
@@ -477,6 +496,14 @@ impl Session {
         });
         if let Err(error) = decoded {
             self.refuse("bad_frame", &error.to_string(), now, actions);
+        }
+    }
+
+    fn note_heard(&self, lane: Lane, now: Instant) {
+        let mut state = self.state.lock();
+        state.heard = Some(now);
+        if lane == Lane::DataChannel {
+            state.channel_heard = Some(now);
         }
     }
 
@@ -564,7 +591,7 @@ impl Session {
             },
             Message::Answer(answer) => match answer.peer {
                 Some(peer) => self.relay("answer", &peer, json!({"sdp": answer.sdp}), now, actions),
-                None => actions.push(Action::Answer),
+                None => actions.push(Action::Answer(answer.sdp.into_owned())),
             },
             Message::IceCandidate(trickle) => match trickle.peer {
                 Some(peer) => {
@@ -572,6 +599,7 @@ impl Session {
                 }
                 None => actions.push(Action::Candidate(trickle.candidate)),
             },
+            Message::RequestOffer => actions.push(Action::MakeOffer),
             Message::Join(room) => match self.hub.join(self.key, &room) {
                 Ok(peers) => {
                     actions.push(Action::Reply(json!({"type": "peers", "room": room, "peers": peers}).to_string()));
@@ -626,12 +654,26 @@ impl Session {
 
     fn on_hello(self: &Arc<Self>, hello: &Hello<'_>, now: Instant, actions: &mut Actions) {
         if !self.is_authorised() {
+            let address = self.address().map(|address| address.ip());
+            let wait = address.and_then(|address| self.hub.guard.lock().may_try(address, now).err());
+            if let Some(wait) = wait {
+                let message = format!("too many wrong tokens: try again in {} s", wait.seconds());
+                self.refuse("rate_limited", &message, now, actions);
+                actions.push(Action::Close(CLOSE_LIMITS, "too many wrong tokens"));
+                return;
+            }
             if !self.hub.config.accepts_token(hello.token.as_deref()) {
+                if let (Some(address), true) = (address, hello.token.is_some()) {
+                    self.hub.guard.lock().wrong(address, now);
+                }
                 self.refuse("unauthorized", "field `token`: missing or wrong", now, actions);
                 actions.push(Action::Close(CLOSE_UNAUTHORISED, "missing or wrong token"));
                 return;
             }
             self.authorised.store(true, Ordering::Relaxed);
+            if let Some(address) = address {
+                self.hub.guard.lock().right(address, now);
+            }
         }
         let resumed = match hello.resume.as_deref() {
             Some(id) if id != &*self.id => self.hub.resume(id),
@@ -676,7 +718,7 @@ impl Session {
             "connection_id": &*session.id,
             "version": env!("CARGO_PKG_VERSION"),
             "protocol": 1,
-            "ice_servers": self.hub.ice_servers(),
+            "ice_servers": self.hub.way().ice.for_clients(),
             "subject": subject.as_deref(),
             "binary": binary.as_str(),
             "resumed": live,

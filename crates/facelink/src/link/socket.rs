@@ -17,7 +17,7 @@ use super::{
     out::{Next, OutQueue, Outbox, Outgoing, outbox},
     peer::{self, PeerCommand, Signal},
     server::Server,
-    session::{Action, Actions, CLOSE_RESUMED, CLOSE_UNAUTHORISED, Lane, Session, unix_ms},
+    session::{Action, Actions, CLOSE_AGAIN, CLOSE_RESUMED, CLOSE_UNAUTHORISED, Lane, Session, unix_ms},
     subscribe,
 };
 use crate::wire::json::Decoder;
@@ -129,6 +129,9 @@ impl Reader {
                             continue;
                         }
                         Some(Ok(WsMessage::Ping(_))) => continue,
+                        Some(Ok(WsMessage::Close(Some(close)))) if close.code == CLOSE_AGAIN => {
+                            return End::broken("the peer comes back by another socket");
+                        }
                         Some(Ok(WsMessage::Close(_))) => return End::goodbye("closed by the peer"),
                         None => return End::broken("the WebSocket ended"),
                         Some(Err(error)) => {
@@ -168,7 +171,11 @@ impl Reader {
                     }
                 }
                 Action::Offer(sdp) => self.on_offer(sdp).await,
-                Action::Answer => {
+                Action::Answer(sdp) if self.session.peer_offered() => {
+                    self.session.peer_command(PeerCommand::Answer(sdp));
+                }
+                Action::MakeOffer => self.make_offer().await,
+                Action::Answer(_) => {
                     self.out.text(error_json("unexpected", "field `type`: no offer was made"));
                 }
                 Action::Candidate(candidate) => self.session.peer_command(PeerCommand::Candidate(candidate)),
@@ -196,6 +203,19 @@ impl Reader {
         tracing::info!(connection = %self.session.id, address = %self.address, "resumed");
         self.out.text(welcome);
         subscribe::start(&self.session);
+    }
+
+    /// For a client that would rather answer.
+    async fn make_offer(&mut self) {
+        let cancel = self.server.cancel.child_token();
+        match peer::offer(&self.session, Signal::Session, cancel, &self.session.hub.way()).await {
+            Ok(offer) => {
+                self.out.text(json!({"type": "offer", "sdp": offer}).to_string());
+            }
+            Err(error) => {
+                self.out.text(error_json("webrtc", &error.to_string()));
+            }
+        }
     }
 
     async fn on_offer(&mut self, sdp: String) {

@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::{net::TcpStream, sync::mpsc};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
+    Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
     tungstenite::{
         self, Message as WsMessage,
         client::IntoClientRequest,
@@ -27,6 +27,8 @@ use super::{
 use crate::timing::Heartbeat;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// A TCP connection that is not open by then is tried anew: the system's own next try would come seconds later.
+const TCP_LIMIT: Duration = Duration::from_millis(1500);
 /// Time that the other side gets to take our goodbye.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -36,6 +38,7 @@ pub(super) struct Dial {
     request: tungstenite::http::Request<()>,
     host: String,
     port: u16,
+    tls: Option<Arc<rustls::ClientConfig>>,
     /// The endpoint is on this machine.
     pub local: bool,
 }
@@ -61,7 +64,11 @@ pub(super) fn parse_url(config: &ClientConfig) -> Result<Dial, ClientError> {
         (None, _) => 80,
     };
     let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    Ok(Dial { request, host, port, local })
+    let tls = match request.uri().scheme_str() {
+        Some("wss") => Some(config.trust.config().map_err(|error| bad(error.to_string()))?),
+        _ => None,
+    };
+    Ok(Dial { request, host, port, tls, local })
 }
 
 /// What happens on the socket.
@@ -135,11 +142,13 @@ pub(super) fn dial(config: &ClientConfig, dial: &Dial) -> mpsc::Receiver<Result<
 
 async fn connect(url: &str, dial: Dial) -> Result<Ws, ClientError> {
     let failed = |reason: String| ClientError::Connect { url: url.to_owned(), reason };
-    let stream =
-        TcpStream::connect((dial.host.as_str(), dial.port)).await.map_err(|error| failed(error.to_string()))?;
+    let opening = tokio::time::timeout(TCP_LIMIT, TcpStream::connect((dial.host.as_str(), dial.port)));
+    let opened = opening.await.map_err(|_| failed("no answer in time".to_owned()))?;
+    let stream = opened.map_err(|error| failed(error.to_string()))?;
     let _ = stream.set_nodelay(true);
     let remote = stream.peer_addr().ok();
-    let (socket, _) = match client_async_tls_with_config(dial.request, stream, None, None).await {
+    let connector = dial.tls.map_or(Connector::Plain, Connector::Rustls);
+    let (socket, _) = match client_async_tls_with_config(dial.request, stream, None, Some(connector)).await {
         Err(tungstenite::Error::Http(response)) if response.status() == tungstenite::http::StatusCode::UNAUTHORIZED => {
             return Err(ClientError::Unauthorised { url: url.to_owned() });
         }

@@ -84,6 +84,8 @@ pub enum Message<'a> {
     Answer(Description<'a>),
     /// `ice_candidate`.
     IceCandidate(Trickle<'a>),
+    /// `request_offer`: the client would rather answer than offer.
+    RequestOffer,
     /// `join`: the room in which others are met; the name of it.
     Join(Cow<'a, str>),
     /// `leave`: out of the room again.
@@ -425,6 +427,7 @@ enum Kind {
     Welcome,
     SetRate,
     Error,
+    RequestOffer,
     Join,
     Leave,
     Peers,
@@ -455,6 +458,7 @@ impl Kind {
             Some("welcome") => Self::Welcome,
             Some("set_rate") => Self::SetRate,
             Some("error") => Self::Error,
+            Some("request_offer") => Self::RequestOffer,
             Some("join") => Self::Join,
             Some("leave") => Self::Leave,
             Some("peers") => Self::Peers,
@@ -566,6 +570,7 @@ impl<'a> Fields<'a> {
             }),
             Kind::Unsubscribe => Message::Unsubscribe(self.face.subject),
             Kind::Welcome => Message::Welcome(Welcome { binary: self.binary.map(Cow::into_owned), ..self.welcome }),
+            Kind::RequestOffer => Message::RequestOffer,
             Kind::Join => Message::Join(self.room.ok_or_else(|| missing("room"))?),
             Kind::Leave => Message::Leave,
             Kind::Peers => Message::Peers(self.names.ok_or_else(|| missing("peers"))?),

@@ -1,0 +1,303 @@
+//! The runtime that the crate runs on: tokio's, with what it lacks for TCP and for slow name servers.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    pin::Pin,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use webrtc::runtime::{
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
+};
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A name server gets this long: the crate's driver stands still meanwhile, and sends no candidate.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(1);
+/// How long a resolved name is remembered.
+const RESOLVED_FOR: Duration = Duration::from_secs(300);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// The driver stands still while a TCP stream takes nothing: one that takes longer is given up.
+const WRITE_LIMIT: Duration = Duration::from_millis(500);
+/// Streams that a connection holds open at a time. Anybody may connect to its TCP port; more are turned away.
+const MOST_STREAMS: usize = 16;
+/// Bytes that a stream's socket holds back for a slow peer: two seconds of frames at most.
+const SEND_BUFFER: usize = 32 * 1024;
+
+static RESOLVED: LazyLock<Mutex<HashMap<String, (Instant, Vec<SocketAddr>)>>> = LazyLock::new(Mutex::default);
+
+/// The runtime of one connection.
+#[derive(Debug)]
+pub(super) struct PeerRuntime {
+    tokio: TokioRuntime,
+    no_delay: bool,
+    streams: Arc<AtomicUsize>,
+    bound: Mutex<Vec<SocketAddr>>,
+}
+
+impl PeerRuntime {
+    /// `no_delay`: small packets on TCP go out at once, which only a measurement does without.
+    pub fn new(no_delay: bool) -> Self {
+        Self { tokio: TokioRuntime, no_delay, streams: Arc::default(), bound: Mutex::default() }
+    }
+
+    /// Whether a socket on each of these was bound; the crate passes over those that were not. Port 0 stands for any.
+    pub fn has_bound(&self, addresses: &[SocketAddr]) -> bool {
+        let bound = self.bound.lock();
+        addresses.iter().all(|wanted| {
+            bound.iter().any(|bound| bound.ip() == wanted.ip() && [0, bound.port()].contains(&wanted.port()))
+        })
+    }
+}
+
+impl Runtime for PeerRuntime {
+    fn spawn(&self, future: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
+        self.tokio.spawn(future)
+    }
+
+    fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        self.bound.lock().push(socket.local_addr()?);
+        self.tokio.wrap_udp_socket(socket)
+    }
+
+    fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
+        listener.set_nonblocking(true)?;
+        Ok(Arc::new(Listener {
+            listener: tokio::net::TcpListener::from_std(listener)?,
+            no_delay: self.no_delay,
+            streams: self.streams.clone(),
+        }))
+    }
+
+    fn connect_tcp<'a>(&'a self, address: SocketAddr) -> Boxed<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
+        Box::pin(async move {
+            let slot = Slot::take(&self.streams).ok_or_else(|| io::Error::other("too many streams"))?;
+            let stream = tokio::time::timeout(CONNECT_LIMIT, tokio::net::TcpStream::connect(address)).await??;
+            Stream::wrap(stream, self.no_delay, slot)
+        })
+    }
+
+    fn resolve_host<'a>(&'a self, host: &'a str) -> Boxed<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(resolve(host))
+    }
+
+    fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
+        self.tokio.sleep(duration)
+    }
+
+    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
+        self.tokio.interval(period)
+    }
+
+    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
+        self.tokio.block_on(future);
+    }
+
+    fn yield_now(&self) -> Boxed<'static, ()> {
+        self.tokio.yield_now()
+    }
+
+    fn name(&self) -> &'static str {
+        "facelink"
+    }
+}
+
+/// `host:port` to addresses. The crate forgets the brackets of an IPv6 address of a TURN server.
+async fn resolve(host: &str) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<SocketAddr>() {
+        return Ok(vec![address]);
+    }
+    if let Some((address, port)) = host.rsplit_once(':')
+        && let (Ok(address), Ok(port)) = (address.parse::<std::net::Ipv6Addr>(), port.parse::<u16>())
+    {
+        return Ok(vec![SocketAddr::from((address, port))]);
+    }
+    let now = Instant::now();
+    if let Some((at, addresses)) = RESOLVED.lock().get(host)
+        && now.saturating_duration_since(*at) < RESOLVED_FOR
+    {
+        return Ok(addresses.clone());
+    }
+    let name = host.to_owned();
+    // It goes on when the limit is over, so that the next connection finds what it needs.
+    let lookup = tokio::spawn(async move {
+        let addresses: Vec<_> = tokio::net::lookup_host(&name).await?.collect();
+        let mut resolved = RESOLVED.lock();
+        resolved.retain(|_, (at, _)| now.saturating_duration_since(*at) < RESOLVED_FOR);
+        if !addresses.is_empty() && resolved.len() < 64 {
+            resolved.insert(name, (now, addresses.clone()));
+        }
+        io::Result::Ok(addresses)
+    });
+    tokio::time::timeout(RESOLVE_LIMIT, lookup).await?.map_err(io::Error::other)?
+}
+
+/// One of a connection's streams.
+#[derive(Debug)]
+struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    fn take(streams: &Arc<AtomicUsize>) -> Option<Self> {
+        let slot = Self(streams.clone());
+        (streams.fetch_add(1, Ordering::Relaxed) < MOST_STREAMS).then_some(slot)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+struct Listener {
+    listener: tokio::net::TcpListener,
+    no_delay: bool,
+    streams: Arc<AtomicUsize>,
+}
+
+impl AsyncTcpListener for Listener {
+    fn accept<'a>(&'a self) -> Boxed<'a, io::Result<(Arc<dyn AsyncTcpStream>, SocketAddr)>> {
+        Box::pin(async move {
+            loop {
+                let (stream, address) = self.listener.accept().await?;
+                let Some(slot) = Slot::take(&self.streams) else {
+                    tracing::debug!(%address, "too many TCP streams on one connection");
+                    continue;
+                };
+                return Ok((Stream::wrap(stream, self.no_delay, slot)?, address));
+            }
+        })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+#[derive(Debug)]
+struct Stream {
+    read: OwnedReadHalf,
+    write: tokio::sync::Mutex<OwnedWriteHalf>,
+    dead: AtomicBool,
+    local: SocketAddr,
+    peer: SocketAddr,
+    _slot: Slot,
+}
+
+impl Stream {
+    fn wrap(stream: tokio::net::TcpStream, no_delay: bool, slot: Slot) -> io::Result<Arc<dyn AsyncTcpStream>> {
+        stream.set_nodelay(no_delay)?;
+        // A large buffer would keep old frames for a peer that has come to a standstill.
+        socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER)?;
+        let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
+        let (read, write) = stream.into_split();
+        let write = tokio::sync::Mutex::new(write);
+        Ok(Arc::new(Self { read, write, dead: AtomicBool::new(false), local, peer, _slot: slot }))
+    }
+}
+
+impl AsyncTcpStream for Stream {
+    fn read<'a, 'b>(&'a self, buffer: &'b mut [u8]) -> Boxed<'b, io::Result<usize>>
+    where
+        'a: 'b,
+    {
+        Box::pin(async move {
+            loop {
+                self.read.readable().await?;
+                match self.read.try_read(buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    other => return other,
+                }
+            }
+        })
+    }
+
+    fn write_all<'a, 'b>(&'a self, buffer: &'b [u8]) -> Boxed<'b, io::Result<()>>
+    where
+        'a: 'b,
+    {
+        use tokio::io::AsyncWriteExt;
+        Box::pin(async move {
+            if self.dead.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            let mut write = self.write.lock().await;
+            let result = match tokio::time::timeout(WRITE_LIMIT, write.write_all(buffer)).await {
+                Ok(result) => result,
+                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            };
+            if result.is_err() {
+                // What was cut off in the middle cannot be taken up again.
+                self.dead.store(true, Ordering::Relaxed);
+            }
+            result
+        })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.local)
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn literal_addresses_need_no_name_server() {
+        assert_eq!(resolve("127.0.0.1:3478").await.unwrap(), [SocketAddr::from(([127, 0, 0, 1], 3478))]);
+        let v6: SocketAddr = "[2001:db8::2]:3478".parse().unwrap();
+        assert_eq!(resolve("[2001:db8::2]:3478").await.unwrap(), [v6]);
+        assert_eq!(resolve("2001:db8::2:3478").await.unwrap(), [v6]);
+    }
+
+    #[tokio::test]
+    async fn names_are_resolved_and_remembered() {
+        let addresses = resolve("localhost:3478").await.unwrap();
+        assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() == 3478), "{addresses:?}");
+        assert!(RESOLVED.lock().contains_key("localhost:3478"));
+        assert_eq!(resolve("localhost:3478").await.unwrap(), addresses);
+    }
+
+    #[tokio::test]
+    async fn streams_are_limited() {
+        let runtime = PeerRuntime::new(true);
+        let listener = runtime.wrap_tcp_listener(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepted = Arc::new(Mutex::new(Vec::new()));
+        let all = accepted.clone();
+        let accepting = tokio::spawn(async move {
+            loop {
+                let stream = listener.accept().await.unwrap().0;
+                all.lock().push(stream);
+            }
+        });
+        let mut clients = Vec::new();
+        for _ in 0..MOST_STREAMS + 5 {
+            clients.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+        // The first come are served; the others find their streams closed.
+        for client in &mut clients[MOST_STREAMS..] {
+            use tokio::io::AsyncReadExt;
+            let read = tokio::time::timeout(Duration::from_secs(20), client.read(&mut [0; 1])).await.unwrap();
+            assert!(matches!(read, Ok(0) | Err(_)));
+        }
+        assert_eq!(accepted.lock().len(), MOST_STREAMS);
+        accepted.lock().clear();
+        accepting.abort();
+        assert_eq!(runtime.streams.load(Ordering::Relaxed), 0);
+    }
+}
