@@ -1,0 +1,277 @@
+//! What 300 connections leave behind.
+//!
+//! The endpoint runs in this process, whose figures are read; everything that connects to it is a process of its own.
+
+use std::{
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use facelink::link::{Client, ClientConfig, ClientState, Endpoint, EndpointConfig, SourceKind};
+use rustix::process::Signal;
+
+use super::{
+    Res, load,
+    proc::{Proc, status_of},
+    table::Table,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+/// Beyond every time-out of the endpoint: 20 s for a peer that opened no channel, 10 s for a face to come back.
+const QUIET_LIMIT: Duration = Duration::from_secs(60);
+/// Processes that stand still at a time.
+const MOST_STILL: usize = 24;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[arg(long, default_value_t = 300)]
+    cycles: usize,
+    /// Cycles before the first figures are taken: memory that an allocator keeps is no leak.
+    #[arg(long, default_value_t = 30)]
+    warm_up: usize,
+    /// Figures after every so many cycles too.
+    #[arg(long, default_value_t = 100)]
+    every: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    WebSocket,
+    WebRtc,
+    Offer,
+    Udp,
+    Room,
+    Outward,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Says goodbye.
+    Clean,
+    /// Falls silent; its sockets stay until the endpoint has given it up.
+    Silent,
+    /// SIGKILL.
+    Killed,
+}
+
+const WAYS: [Way; 6] = [Way::WebSocket, Way::WebRtc, Way::Offer, Way::Udp, Way::Room, Way::Outward];
+const ENDS: [End; 3] = [End::Clean, End::Silent, End::Killed];
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Figures {
+    tasks: usize,
+    descriptors: usize,
+    sockets: usize,
+    threads: u64,
+    subjects: usize,
+    connections: usize,
+    rss_kib: u64,
+}
+
+impl Figures {
+    fn of(endpoint: &Endpoint) -> Self {
+        let stats = endpoint.stats();
+        let links = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+        let names: Vec<_> = links.filter_map(|link| std::fs::read_link(link.path()).ok()).collect();
+        Self {
+            tasks: endpoint.runtime().map_or(0, |runtime| runtime.metrics().num_alive_tasks()),
+            // Without the directory that is being read.
+            descriptors: names.iter().filter(|name| !name.starts_with("/proc")).count(),
+            sockets: names.iter().filter(|name| name.to_string_lossy().starts_with("socket:")).count(),
+            threads: status_of("self", "Threads:").unwrap_or(0),
+            subjects: stats.subjects.len(),
+            connections: stats.connections,
+            rss_kib: status_of("self", "VmRSS:").unwrap_or(0),
+        }
+    }
+
+    /// What must come back to where it was.
+    fn held(self) -> [usize; 5] {
+        [self.tasks, self.descriptors, self.sockets, self.subjects, self.connections]
+    }
+
+    fn row(self, name: String) -> [String; 8] {
+        let Self { tasks, descriptors, sockets, threads, subjects, connections, rss_kib } = self;
+        [
+            name,
+            tasks.to_string(),
+            descriptors.to_string(),
+            sockets.to_string(),
+            threads.to_string(),
+            subjects.to_string(),
+            connections.to_string(),
+            rss_kib.to_string(),
+        ]
+    }
+}
+
+struct Ring {
+    endpoint: Endpoint,
+    url: String,
+    http: String,
+    udp: String,
+    /// Stand still until the end.
+    still: Vec<(Instant, Proc)>,
+    failed: usize,
+}
+
+pub fn run(args: &Args) -> Res<()> {
+    println!("{} cycles after {} to warm up; {}\n", args.cycles, args.warm_up, load());
+    let endpoint = Endpoint::start(EndpointConfig { port: 0, udp_json: Some(0), ..EndpointConfig::default() })?;
+    let address = endpoint.addresses().http;
+    let udp = endpoint.addresses().udp_json.ok_or("no UDP port")?;
+    let mut ring = Ring {
+        endpoint,
+        url: format!("ws://{address}"),
+        http: address.to_string(),
+        udp: udp.to_string(),
+        still: Vec::new(),
+        failed: 0,
+    };
+    let started = Figures::of(&ring.endpoint);
+    for cycle in 0..args.warm_up {
+        ring.cycle(cycle)?;
+    }
+    let before = ring.quiet(started);
+    let mut table =
+        Table::new(["when", "tasks", "descriptors", "sockets", "threads", "subjects", "connections", "RSS KiB"]);
+    table.row(started.row("endpoint just started".to_owned()));
+    table.row(before.row(format!("after {} to warm up", args.warm_up)));
+    let mut after = before;
+    for cycle in 0..args.cycles {
+        ring.cycle(cycle)?;
+        if (cycle + 1) % args.every.max(1) == 0 || cycle + 1 == args.cycles {
+            after = ring.quiet(started);
+            table.row(after.row(format!("after {} cycles", cycle + 1)));
+        }
+    }
+    table.print();
+    println!("\nCycles that never came to stand: {}", ring.failed);
+    if after.held() == started.held() { Ok(()) } else { Err("something stays behind".into()) }
+}
+
+impl Ring {
+    fn cycle(&mut self, cycle: usize) -> Res<()> {
+        let way = WAYS[cycle % WAYS.len()];
+        let end = ENDS[(cycle / WAYS.len()) % ENDS.len()];
+        let subject = format!("{way:?} {cycle}");
+        if way == Way::Outward {
+            return self.outward(end);
+        }
+        let mut procs = match way {
+            Way::WebSocket => vec![self.client(&subject, true)?],
+            Way::WebRtc => vec![self.client(&subject, false)?],
+            Way::Offer => vec![Proc::start(None, &["raw", "--to", &self.http, "--subject", &subject])?],
+            Way::Udp => vec![Proc::start(None, &["udp", "--to", &self.udp, "--subject", &subject])?],
+            Way::Room | Way::Outward => vec![self.mate(&format!("{subject} a"))?, self.mate(&format!("{subject} b"))?],
+        };
+        if !self.stands(way, &subject, &mut procs) {
+            println!("cycle {cycle}: {way:?} did not come to stand");
+            self.failed += 1;
+        }
+        for mut proc in procs {
+            match end {
+                End::Clean => proc.quit(LIMIT)?,
+                End::Killed => proc.kill(),
+                End::Silent => {
+                    proc.signal(Signal::STOP)?;
+                    self.still.push((Instant::now(), proc));
+                }
+            }
+        }
+        while self.still.len() > MOST_STILL {
+            let (since, proc) = self.still.remove(0);
+            thread::sleep(QUIET_LIMIT.saturating_sub(Duration::from_secs(30)).saturating_sub(since.elapsed()));
+            drop(proc);
+        }
+        Ok(())
+    }
+
+    fn client(&self, subject: &str, websocket: bool) -> Res<Proc> {
+        let mut args = vec!["client", "--url", &self.url, "--subject", subject];
+        if websocket {
+            args.push("--websocket");
+        }
+        Proc::start(None, &args)
+    }
+
+    fn mate(&self, subject: &str) -> Res<Proc> {
+        Proc::start(None, &["endpoint", "--connect", &self.url, "--room", "lab", "--subject", subject, "--bulk"])
+    }
+
+    /// Whether it delivers as it should: by its own transport, and room mates to each other.
+    fn stands(&self, way: Way, subject: &str, procs: &mut [Proc]) -> bool {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let stands = match way {
+                Way::Room => procs.iter_mut().all(|mate| {
+                    let told = mate.tell("stats").and_then(|()| mate.wait("stats", LIMIT));
+                    told.is_ok_and(|stats| stats["direct"].as_u64() >= Some(1))
+                }),
+                _ => self.endpoint.stats().subjects.iter().any(|face| {
+                    let wanted = match way {
+                        Way::WebSocket => SourceKind::WebSocket,
+                        Way::Udp => SourceKind::UdpJson,
+                        _ => SourceKind::WebRtc,
+                    };
+                    (&*face.name == subject || way == Way::Offer) && face.source == wanted && face.frames > 3
+                }),
+            };
+            if stands || Instant::now() > end {
+                return stands;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// We dial another endpoint and hear its faces.
+    fn outward(&mut self, end: End) -> Res<()> {
+        let mut theirs = Proc::start(None, &["endpoint", "--bulk"])?;
+        let address: SocketAddr = theirs.wait("listening", LIMIT)?.as_str().ok_or("no address")?.parse()?;
+        let config = ClientConfig { receive: true, ..ClientConfig::new(format!("ws://{address}")) }.subject("Outward");
+        let client: Client = self.endpoint.connect(config).ok_or("no runtime")?;
+        let runtime = self.endpoint.runtime().ok_or("no runtime")?;
+        let open = |state: &ClientState| *state == ClientState::Connected(SourceKind::WebRtc);
+        let opened = runtime.block_on(async { tokio::time::timeout(LIMIT, client.wait_for(open)).await.is_ok() });
+        self.failed += usize::from(!opened);
+        match end {
+            End::Clean => {
+                drop(client);
+                theirs.quit(LIMIT)?;
+            }
+            End::Silent => {
+                theirs.signal(Signal::STOP)?;
+                // It is given up first, and then dialled in vain.
+                let gone = |state: &ClientState| !matches!(state, ClientState::Connected(_));
+                runtime.block_on(async { tokio::time::timeout(LIMIT, client.wait_for(gone)).await })?;
+                drop(client);
+                self.still.push((Instant::now(), theirs));
+            }
+            End::Killed => {
+                theirs.kill();
+                drop(client);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the figures to come back, for as long as anything may take, and gives them.
+    fn quiet(&mut self, wanted: Figures) -> Figures {
+        let end = Instant::now() + QUIET_LIMIT;
+        loop {
+            for _ in self.endpoint.frames().try_iter() {}
+            for _ in self.endpoint.events().try_iter() {}
+            let now = Figures::of(&self.endpoint);
+            // Those that stand still hold descriptors of ours: their pipes.
+            let given_up = now.connections == 0 && now.subjects == 0;
+            if given_up || Instant::now() > end {
+                self.still.clear();
+            }
+            if now.held() == wanted.held() || Instant::now() > end {
+                return now;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}

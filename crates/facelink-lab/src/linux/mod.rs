@@ -1,0 +1,99 @@
+//! The commands.
+
+mod cycles;
+mod latency;
+mod log;
+mod moves;
+mod net;
+mod proc;
+mod raw;
+mod reconnect;
+mod role;
+mod stall;
+mod storm;
+mod table;
+
+use std::{
+    error::Error,
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use clap::{Parser, Subcommand};
+
+type Res<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Measures FaceLink's link over real sockets, processes and network namespaces. Prints Markdown tables.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Frames lost and aged while they move between the WebSocket and WebRTC.
+    Moves(moves::Args),
+    /// Time from the return of a network to the first fresh frame.
+    Reconnect(reconnect::Args),
+    /// What connections leave behind. Fails when something stays.
+    Cycles(cycles::Args),
+    /// One-way latency and cost beside aiortc and aiohttp.
+    Latency(latency::Args),
+    /// A peer that stops reading.
+    Stall(stall::Args),
+    /// Many WebRTC connections at once on a busy machine.
+    Storm(storm::Args),
+    /// A process of the lab: receives.
+    #[command(hide = true)]
+    Endpoint(role::EndpointArgs),
+    /// A process of the lab: sends.
+    #[command(hide = true)]
+    Client(role::ClientArgs),
+    /// A process of the lab: a WebRTC peer without our client, that offers over HTTP.
+    #[command(hide = true)]
+    Raw(raw::Args),
+    /// A process of the lab: datagrams.
+    #[command(hide = true)]
+    Udp(raw::UdpArgs),
+}
+
+pub fn main() -> ExitCode {
+    // The lab's processes speak on their standard output.
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    let done = match Cli::parse().command {
+        Command::Moves(args) => moves::run(&args),
+        Command::Reconnect(args) => reconnect::run(&args),
+        Command::Cycles(args) => cycles::run(&args),
+        Command::Latency(args) => latency::run(&args),
+        Command::Stall(args) => stall::run(&args),
+        Command::Storm(args) => storm::run(&args),
+        Command::Endpoint(args) => role::endpoint(&args),
+        Command::Client(args) => role::client(&args),
+        Command::Raw(args) => raw::run(&args),
+        Command::Udp(args) => raw::udp(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("facelink-lab: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Time of day, Unix microseconds: the clock that all processes of the lab share.
+fn now_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64
+}
+
+/// How busy the machine is, for the heading of a table.
+fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("load {} on {cores} cores", load.split(' ').take(3).collect::<Vec<_>>().join(" "))
+}

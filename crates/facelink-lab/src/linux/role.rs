@@ -1,0 +1,238 @@
+//! The processes at both ends: an endpoint that reports every frame, and a client that reports every frame that it sends.
+//!
+//! Commands come on the standard input; its end is the command to leave politely.
+
+use std::{
+    io::{BufRead, Write},
+    net::IpAddr,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, bounded, select, tick};
+use facelink::{
+    FaceFrame,
+    link::{Client, ClientConfig, ClientState, Endpoint, EndpointConfig, SubjectFrame},
+    performer::Performance,
+};
+use serde_json::{Value, json};
+
+use super::{Res, now_us};
+
+#[derive(clap::Args)]
+pub struct EndpointArgs {
+    #[arg(long, default_value = "127.0.0.1")]
+    bind: IpAddr,
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    #[arg(long)]
+    token: Option<String>,
+    /// Keeps the frames until it is asked for them, so that telling them costs nothing meanwhile.
+    #[arg(long)]
+    bulk: bool,
+    /// Dials out, for the faces there.
+    #[arg(long)]
+    connect: Option<String>,
+    /// Without WebRTC outwards.
+    #[arg(long)]
+    websocket: bool,
+    /// Room to meet others in, at the endpoint that it dials.
+    #[arg(long)]
+    room: Option<String>,
+    /// Name of a face to send there.
+    #[arg(long)]
+    subject: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub struct ClientArgs {
+    #[arg(long)]
+    url: String,
+    #[arg(long)]
+    token: Option<String>,
+    #[arg(long, default_value = "Ann")]
+    subject: String,
+    #[arg(long, default_value_t = 60.0)]
+    fps: f64,
+    /// Faces of this connection.
+    #[arg(long, default_value_t = 1)]
+    faces: usize,
+    #[arg(long)]
+    websocket: bool,
+    #[arg(long)]
+    bulk: bool,
+}
+
+fn say(line: &Value) {
+    let mut out = std::io::stdout().lock();
+    // Nobody listens any more: the lab has ended, and so does this process.
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Commands from the lab; ends with it.
+fn commands() -> Receiver<String> {
+    let (sender, receiver) = bounded(16);
+    thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Number, arrival, transport, name, and the time of day that the frame carries.
+fn told(frame: &SubjectFrame) -> Value {
+    let arrival = now_us() - frame.received.elapsed().as_micros() as i64;
+    let stamp = frame.frame.capture_time.map(|time| time.as_micros() as i64);
+    // Senders that cannot stamp a frame put the fraction of the second into a channel.
+    let fraction = frame.frame.channels.iter().find(|channel| &*channel.name == "labClock").map(|c| c.value);
+    json!([frame.frame.sequence, arrival, frame.source.as_str(), &*frame.name, stamp, fraction])
+}
+
+pub fn endpoint(args: &EndpointArgs) -> Res<()> {
+    let commands = commands();
+    let endpoint = Endpoint::start(EndpointConfig {
+        bind: args.bind,
+        port: args.port,
+        token: args.token.clone(),
+        udp_json: Some(0),
+        adaptive_fps: false,
+        ..EndpointConfig::default()
+    })?;
+    let addresses = endpoint.addresses();
+    say(&json!({"listening": addresses.http, "udp": addresses.udp_json, "t": now_us()}));
+    let client = args.connect.as_ref().and_then(|url| {
+        endpoint.connect(ClientConfig {
+            receive: args.room.is_none(),
+            room: args.room.clone(),
+            subject: args.subject.clone(),
+            webrtc: !args.websocket,
+            ..ClientConfig::new(url)
+        })
+    });
+    let mut kept = Vec::new();
+    let ticks = tick(Duration::from_micros(16_667));
+    let performance = Performance::new(1);
+    let start = Instant::now();
+    loop {
+        select! {
+            recv(endpoint.frames()) -> frame => {
+                let told = told(&frame?);
+                if args.bulk { kept.push(told) } else { say(&json!({"f": told})) }
+            }
+            recv(endpoint.events()) -> event => {
+                event?;
+            }
+            recv(ticks) -> _ => {
+                if let (Some(client), true) = (&client, args.subject.is_some()) {
+                    client.send(performance.frame_at(start.elapsed()));
+                }
+            }
+            recv(commands) -> command => match command.as_deref() {
+                Ok("dump") => say(&json!({"frames": std::mem::take(&mut kept)})),
+                Ok("stats") => {
+                    let connections = endpoint.connections();
+                    let direct = client.as_ref().map(|client| client.stats().direct);
+                    say(&json!({"stats": {"all": endpoint.stats(), "connections": connections, "direct": direct}}));
+                }
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+    }
+    drop(client);
+    // The client says goodbye on the endpoint's runtime.
+    thread::sleep(Duration::from_millis(50));
+    drop(endpoint);
+    Ok(())
+}
+
+fn state_name(state: &ClientState) -> String {
+    match state {
+        ClientState::Connected(kind) => kind.as_str().to_owned(),
+        ClientState::Connecting => "connecting".to_owned(),
+        ClientState::Waiting(_) => "waiting".to_owned(),
+        ClientState::Refused(error) => format!("refused: {error}"),
+        _ => "other".to_owned(),
+    }
+}
+
+pub fn client(args: &ClientArgs) -> Res<()> {
+    let commands = commands();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let config = ClientConfig { token: args.token.clone(), webrtc: !args.websocket, ..ClientConfig::new(&args.url) };
+    let client = Arc::new(Client::start(config.subject(&args.subject), runtime.handle()));
+
+    let watched = Arc::downgrade(&client);
+    thread::spawn(move || {
+        let (mut state, mut reconnects) = (String::new(), 0);
+        while let Some(client) = watched.upgrade() {
+            let now = state_name(&client.state());
+            if now != state {
+                say(&json!({"state": now, "t": now_us()}));
+                state = now;
+            }
+            let stats = client.stats();
+            if stats.reconnects != reconnects {
+                reconnects = stats.reconnects;
+                say(&json!({"reconnects": reconnects, "t": now_us()}));
+            }
+            drop(client);
+            thread::sleep(Duration::from_millis(3));
+        }
+    });
+
+    let names: Vec<String> = (1..args.faces).map(|face| format!("{} {face}", args.subject)).collect();
+    let performance = Performance::new(7);
+    let (mut kept, mut number) = (Vec::new(), 0_u64);
+    let start = Instant::now();
+    let mut due = start;
+    loop {
+        match commands.recv_deadline(due) {
+            Ok(command) => {
+                match command.as_str() {
+                    "dump" => say(&json!({"sends": std::mem::take(&mut kept)})),
+                    "stats" => {
+                        let stats = client.stats();
+                        say(&json!({"stats": {
+                            "sent": stats.sent, "dropped": stats.dropped, "hedged": stats.hedged, "moves": stats.moves,
+                            "reconnects": stats.reconnects, "rtt_ms": stats.rtt_ms,
+                        }}));
+                    }
+                    _ => {}
+                }
+                continue;
+            }
+            Err(error) if error.is_disconnected() => break,
+            Err(_) => {}
+        }
+        number += 1;
+        let mut frame: FaceFrame = performance.frame_at(start.elapsed());
+        frame.sequence = Some(number);
+        let sent = now_us();
+        for name in &names {
+            client.send_as(name, frame.clone());
+        }
+        client.send(frame);
+        if args.bulk {
+            kept.push([number as i64, sent]);
+        } else {
+            say(&json!({"s": [number, sent]}));
+        }
+        due += Duration::from_secs_f64(1.0 / args.fps);
+        let now = Instant::now();
+        if now > due + Duration::from_millis(250) {
+            due = now;
+        }
+    }
+    drop(client);
+    // It says goodbye on its runtime.
+    thread::sleep(Duration::from_millis(100));
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    Ok(())
+}
