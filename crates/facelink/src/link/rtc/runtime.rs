@@ -81,6 +81,16 @@ impl Opening {
     }
 }
 
+/// Whether a datagram carries DTLS, by itself or as the data of a relay's channel (RFC 7983; RFC 8656, 12.4). STUN sets
+/// nothing off that cannot wait.
+fn is_dtls(datagram: &[u8]) -> bool {
+    let first = match datagram.first() {
+        Some(64..=79) => datagram.get(4),
+        first => first,
+    };
+    matches!(first, Some(20..=63))
+}
+
 /// A UDP socket with [`Opening`] in front.
 #[derive(Debug)]
 struct Socket {
@@ -110,8 +120,7 @@ impl AsyncUdpSocket for Socket {
         let received = self.socket.poll_recv(context, buffers, meta);
         if !self.opening.is_over()
             && let Poll::Ready(Ok(1..)) = received
-            // DTLS (RFC 7983); STUN sets nothing off that cannot wait.
-            && buffers.first().and_then(|buffer| buffer.first()).is_some_and(|first| (20..=63).contains(first))
+            && buffers.first().is_some_and(|buffer| is_dtls(buffer))
         {
             self.opening.delivered();
         }
@@ -363,6 +372,23 @@ mod tests {
         let v6: SocketAddr = "[2001:db8::2]:3478".parse().unwrap();
         assert_eq!(resolve("[2001:db8::2]:3478").await.unwrap(), [v6]);
         assert_eq!(resolve("2001:db8::2:3478").await.unwrap(), [v6]);
+    }
+
+    #[test]
+    fn dtls_is_told_from_stun_with_and_without_a_relay() {
+        for (datagram, dtls) in [
+            (&[22, 254, 253][..], true),
+            (&[23], true),
+            (&[0, 1, 0, 0, 33], false),
+            (&[1, 1], false),
+            (&[64, 1, 0, 9, 22], true),
+            (&[64, 1, 0, 9, 1], false),
+            (&[64, 1], false),
+            (&[], false),
+            (&[128, 1], false),
+        ] {
+            assert_eq!(is_dtls(datagram), dtls, "{datagram:?}");
+        }
     }
 
     #[tokio::test]
