@@ -11,8 +11,8 @@ use crossbeam_channel::{Receiver, Sender};
 use facelink::{
     FaceFrame,
     link::{
-        DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LlfProfile, SourceKind, SubjectFrame,
-        SubjectId, UDP_JSON_PORT,
+        DEFAULT_PORT, Endpoint, EndpointConfig, IceConfig, LIVE_LINK_FACE_PORT, LinkEvent, LlfProfile, SourceKind,
+        SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT,
     },
 };
 
@@ -71,14 +71,28 @@ impl FaceLinkPlugin {
         self
     }
 
-    /// Opens it to the local network. Peers beyond this machine must show `token`, which the phone gets by QR code or is
-    /// typed in.
+    /// Opens it to the local network, with HTTPS beside HTTP. Peers beyond this machine must show `token`, which the
+    /// phone gets by QR code or is typed in.
     #[must_use]
     pub fn lan(self, token: impl Into<String>) -> Self {
         self.configure(|config| {
             config.bind = IpAddr::from([0, 0, 0, 0]);
             config.token = Some(token.into());
+            config.tls = TlsConfig::self_signed();
         })
+    }
+
+    /// HTTPS and `wss://` on the port of HTTP: with a certificate that is made and kept, with one of yours, or not at
+    /// all.
+    #[must_use]
+    pub fn https(self, tls: TlsConfig) -> Self {
+        self.configure(|config| config.tls = tls)
+    }
+
+    /// How WebRTC connections are made: STUN and TURN servers, ports, interfaces.
+    #[must_use]
+    pub fn ice(self, ice: IceConfig) -> Self {
+        self.configure(|config| config.ice = ice)
     }
 
     /// Port of HTTP, WebSocket and signalling; 0 picks a free one.

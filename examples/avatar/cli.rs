@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use bevy_facelink::{FaceLinkPlugin, core::link::new_token};
+use bevy_facelink::{
+    FaceLinkPlugin,
+    core::link::{TlsConfig, new_token},
+};
 use clap::Parser;
 
 /// A face on an avatar, live.
@@ -29,6 +32,9 @@ pub struct Args {
     /// Open it to the local network, and show a QR code for the phone.
     #[arg(long)]
     lan: bool,
+    /// With --lan: plain HTTP alone. Phones then let no page use their camera.
+    #[arg(long, requires = "lan")]
+    no_tls: bool,
     /// Port of HTTP, WebSocket and signalling; 0 picks a free one.
     #[arg(long, default_value_t = 8765)]
     port: u16,
@@ -72,6 +78,10 @@ impl Args {
             .port(self.port)
             .live_link_face(Some(self.live_link_face))
             .udp_json(Some(self.udp_json));
-        if self.lan { plugin.lan(new_token()) } else { plugin }
+        match (self.lan, self.no_tls) {
+            (true, true) => plugin.lan(new_token()).https(TlsConfig::Off),
+            (true, false) => plugin.lan(new_token()),
+            (false, _) => plugin,
+        }
     }
 }

@@ -1,10 +1,8 @@
 //! An invitation for phones: address, token and QR code.
 
-use std::net::IpAddr;
-
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui};
-use bevy_facelink::core::link::outward_address;
+use bevy_facelink::FaceLinkEndpoint;
 use qrcode::{Color as Module, QrCode, render::unicode::Dense1x2};
 
 /// What a phone needs to connect.
@@ -27,17 +25,20 @@ impl Plugin for LanPlugin {
 }
 
 /// Prints the invitation to the terminal and keeps it for the window.
-pub fn invite(port: u16, token: String) -> Invitation {
-    let url = format!("http://{}:{port}/?token={token}", outward_address().unwrap_or(IpAddr::from([127, 0, 0, 1])));
+pub fn invite(endpoint: &FaceLinkEndpoint) -> Option<Invitation> {
+    let (url, token) = (endpoint.invitation(), endpoint.token()?.to_owned());
     println!("from a phone on this network: {url}");
     println!("pairing token:                {token}");
+    if let Some(fingerprint) = endpoint.certificate_fingerprint() {
+        println!("the browser warns of the certificate once; its SHA-256 fingerprint:\n{fingerprint}");
+    }
     let mut modules = Vec::new();
     if let Ok(code) = QrCode::new(&url) {
         println!("{}", code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build());
         let dark = code.to_colors().into_iter().map(|module| module == Module::Dark).collect::<Vec<_>>();
         modules = dark.chunks(code.width()).map(<[bool]>::to_vec).collect();
     }
-    Invitation { url, token, modules, shown: true }
+    Some(Invitation { url, token, modules, shown: true })
 }
 
 fn show(mut contexts: EguiContexts, mut invitation: ResMut<Invitation>) {
@@ -61,6 +62,9 @@ fn show(mut contexts: EguiContexts, mut invitation: ResMut<Invitation>) {
                 }
             }
             ui.label("Scan it with the phone's camera, or open");
+            if invitation.url.starts_with("https") {
+                ui.weak("The browser warns of the certificate once.");
+            }
             ui.monospace(&invitation.url);
             ui.horizontal(|ui| {
                 ui.label("Pairing token:");

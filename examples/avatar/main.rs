@@ -90,7 +90,6 @@ fn main() -> ExitCode {
         return exit_code(app.run());
     }
     let plugin = args.plugin();
-    let token = plugin.endpoint.as_ref().and_then(|endpoint| endpoint.token.clone());
     app.add_plugins(plugin);
     if let Some(failure) = app.world().get_resource::<FaceLinkFailure>() {
         eprintln!("{}", failure.0);
@@ -99,8 +98,8 @@ fn main() -> ExitCode {
     if let Some(endpoint) = app.world().get_resource::<FaceLinkEndpoint>() {
         let addresses = endpoint.addresses();
         println!("send a face from a browser:   http://127.0.0.1:{}", addresses.http.port());
-        if let Some(token) = token {
-            app.insert_resource(lan::invite(addresses.http.port(), token));
+        if let Some(invitation) = lan::invite(endpoint) {
+            app.insert_resource(invitation);
         }
     }
     if windowed {

@@ -5,6 +5,7 @@ use std::{
     fmt,
     io::{self, IsTerminal, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
@@ -14,7 +15,7 @@ use facelink::{
     Blendshape, FaceFrame,
     link::{
         DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LlfProfile, LostReason, SourceKind,
-        SubjectFrame, SubjectId, UDP_JSON_PORT, outward_address,
+        SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT, outward_address,
     },
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -34,6 +35,15 @@ pub struct Args {
     /// Listen on every address of this machine; peers need the token.
     #[arg(long, conflicts_with = "bind")]
     lan: bool,
+    /// With --lan: plain HTTP alone, without HTTPS on the same port.
+    #[arg(long, requires = "lan")]
+    no_tls: bool,
+    /// Certificate chain for HTTPS, PEM; with --lan one is made and kept if none is given.
+    #[arg(long, value_name = "PEM", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// Private key of the certificate, PEM.
+    #[arg(long, value_name = "PEM", requires = "certificate")]
+    key: Option<PathBuf>,
     /// Port of HTTP, WebSocket and WebRTC signalling; 0 picks a free one, as for the ports below.
     #[arg(long, default_value_t = DEFAULT_PORT)]
     port: u16,
@@ -178,6 +188,11 @@ pub fn run(args: Args) -> Result<(), Error> {
         udp_json: args.udp_json.0,
         live_link_face_profile: LlfProfile { swap_mouth_left_right: !args.no_mouth_swap, ..LlfProfile::default() },
         token: args.token,
+        tls: match (args.certificate, args.key) {
+            (Some(certificate), Some(key)) => TlsConfig::Files { certificate, key },
+            _ if args.lan && !args.no_tls => TlsConfig::self_signed(),
+            _ => TlsConfig::Off,
+        },
         ..EndpointConfig::default()
     })?;
     for port in endpoint.unavailable() {
@@ -366,8 +381,21 @@ fn introduce(endpoint: &Endpoint, token: Option<&str>) -> io::Result<()> {
     };
     writeln!(out, "Browser, WebSocket, WebRTC   http://{}", here(addresses.http))?;
     let outward = outward_address().filter(|_| addresses.http.ip().is_unspecified());
-    if let (Some(outward), Some(token)) = (outward, token) {
-        writeln!(out, "  from other machines        http://{outward}:{}/?token={token}", addresses.http.port())?;
+    if outward.is_some() && token.is_some() {
+        writeln!(out, "  from other machines        {}", endpoint.invitation())?;
+        if let Some(fingerprint) = endpoint.certificate_fingerprint() {
+            writeln!(out, "  its certificate, SHA-256   {fingerprint}")?;
+        }
+        if out.is_terminal()
+            && let Ok(code) = qrcode::QrCode::new(endpoint.invitation())
+        {
+            use qrcode::render::unicode::Dense1x2;
+            writeln!(
+                out,
+                "{}",
+                code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build()
+            )?;
+        }
     } else if let (Some(token), false) = (token, addresses.http.ip().is_loopback()) {
         writeln!(out, "  from other machines        with the token {token}")?;
     }

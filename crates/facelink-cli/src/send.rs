@@ -10,7 +10,9 @@ use clap::ValueEnum;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use facelink::{
     FaceFrame,
-    link::{Client, ClientConfig, ClientState, DEFAULT_PORT, LIVE_LINK_FACE_PORT, SourceKind, UDP_JSON_PORT},
+    link::{
+        Client, ClientConfig, ClientState, DEFAULT_PORT, LIVE_LINK_FACE_PORT, ServerTrust, SourceKind, UDP_JSON_PORT,
+    },
     performer::Performance,
     wire::{
         json::write_arkit_data,
@@ -51,6 +53,9 @@ pub struct Args {
     /// Pairing token of the receiver (webrtc and websocket).
     #[arg(long)]
     token: Option<String>,
+    /// Take the receiver's certificate with this SHA-256 fingerprint and no other (wss://).
+    #[arg(long, value_name = "SHA256")]
+    fingerprint: Option<String>,
     /// Another seed is another performance.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -157,6 +162,7 @@ impl Link {
         let config = ClientConfig {
             token: args.token.clone(),
             webrtc: args.via == Via::Webrtc,
+            trust: args.fingerprint.clone().map_or(ServerTrust::Public, ServerTrust::Fingerprint),
             ..ClientConfig::new(&url).subject(&args.subject)
         };
         let client = Client::start(config, runtime.handle());

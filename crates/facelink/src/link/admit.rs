@@ -1,6 +1,9 @@
 //! Who may come in: origins and pairing tokens.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
 
 use axum::{
     Json,
@@ -13,6 +16,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
+    guard::Wait,
     hub::{Counters, Hub},
     server::Server,
 };
@@ -82,9 +86,26 @@ pub(super) async fn admit(State(server): State<Server>, mut request: Request, ne
         let message = format!("pages of {origin} may not connect; list the origin in `allowed_origins`");
         return refuse(StatusCode::FORBIDDEN, "forbidden_origin", &message);
     }
+    let now = Instant::now();
+    if let Err(wait) = server.hub.guard.lock().request(peer.ip(), now) {
+        Counters::add(&server.hub.refused, 1);
+        return slow_down(wait, "too many requests");
+    }
     let token = query_token(request.uri().query()).or_else(|| bearer(headers).map(str::to_owned));
+    if token.is_some()
+        && server.hub.config.token.is_some()
+        && let Err(wait) = server.hub.guard.lock().may_try(peer.ip(), now)
+    {
+        Counters::add(&server.hub.refused, 1);
+        return slow_down(wait, "too many wrong tokens");
+    }
     let wrong = token.is_some() && !server.hub.config.accepts_token(token.as_deref());
     let admitted = peer.ip().is_loopback() || (!wrong && server.hub.config.accepts_token(token.as_deref()));
+    match (wrong, token.is_some()) {
+        (true, _) => server.hub.guard.lock().wrong(peer.ip(), now),
+        (false, true) => server.hub.guard.lock().right(peer.ip(), now),
+        _ => {}
+    }
     let path = request.uri().path();
     let public = matches!(path, "/" | "/ws" | "/facelink.js" | "/app.js" | "/style.css" | "/api/v1/health");
     if (!admitted && !public) || (wrong && upgrade && !admitted) {
@@ -115,14 +136,20 @@ fn allow_origin(response: &mut Response, origin: Option<HeaderValue>) {
     }
 }
 
+fn slow_down(wait: Wait, what: &str) -> Response {
+    let seconds = wait.seconds();
+    let message = format!("{what}: try again in {seconds} s");
+    let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, "rate_limited", &message);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
 pub(super) fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
     (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     #[test]

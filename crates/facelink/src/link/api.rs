@@ -12,11 +12,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    SourceKind,
+    ConnectionState, ConnectionStats, SourceKind,
     admit::refuse,
     hub::Counters,
     peer::{self, Signal},
-    server::Server,
+    server::{Secure, Server},
     session::{Role, Session, values_json},
 };
 
@@ -88,9 +88,11 @@ pub(super) async fn rtc_offer(
     }
 }
 
-pub(super) async fn health(State(server): State<Server>) -> Response {
+pub(super) async fn health(State(server): State<Server>, Extension(secure): Extension<Secure>) -> Response {
     Json(json!({
         "status": "healthy",
+        "https": server.https,
+        "secure": secure.0,
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": server.hub.started.elapsed().as_secs_f64(),
     }))
@@ -137,6 +139,15 @@ pub(super) async fn subjects(State(server): State<Server>) -> Response {
     Json(json!({"subjects": subjects})).into_response()
 }
 
+/// A label's value by the rules of the text format.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn seconds(ms: f32) -> f64 {
+    f64::from(ms) / 1000.0
+}
+
 pub(super) async fn metrics(State(server): State<Server>) -> Response {
     let stats = server.hub.stats(Instant::now());
     let mut text = String::new();
@@ -168,9 +179,40 @@ pub(super) async fn metrics(State(server): State<Server>) -> Response {
         let _ = writeln!(text, "# HELP facelink_subject_{name} {help}\n# TYPE facelink_subject_{name} {kind}");
         for subject in &stats.subjects {
             if let Some(value) = figure(subject) {
-                let label = subject.name.replace('\\', "\\\\").replace('"', "\\\"");
+                let label = label(&subject.name);
                 let source = subject.source;
                 let _ = writeln!(text, "facelink_subject_{name}{{subject=\"{label}\",source=\"{source}\"}} {value}");
+            }
+        }
+    }
+    type ConnectionFigure = fn(&ConnectionStats) -> Option<f64>;
+    let per_connection: [(&str, &str, &str, ConnectionFigure); 10] = [
+        ("up", "gauge", "1 while it answers.", |c| Some(f64::from(u8::from(c.state == ConnectionState::Connected)))),
+        ("latency_seconds", "gauge", "Average of send to arrival.", |c| c.average_latency_ms.map(seconds)),
+        ("rtt_seconds", "gauge", "Average round trip.", |c| c.rtt_ms.map(seconds)),
+        ("messages_total", "counter", "Messages received.", |c| Some(c.message_count as f64)),
+        ("data_channel_open", "gauge", "1 while its data channel is open.", |c| {
+            Some(f64::from(u8::from(c.data_channel_state == "open")))
+        }),
+        ("buffered_bytes", "gauge", "Bytes that wait in its data channel.", |c| Some(c.buffered_amount as f64)),
+        ("loss_ratio", "gauge", "Share of frames lost.", |c| c.loss.map(f64::from)),
+        ("jitter_seconds", "gauge", "RFC 3550 interarrival jitter.", |c| c.jitter_ms.map(seconds)),
+        ("received_bytes_total", "counter", "Bytes received.", |c| Some(c.bytes_received as f64)),
+        ("sent_bytes_total", "counter", "Bytes sent.", |c| Some(c.bytes_sent as f64)),
+    ];
+    let connections = server.hub.connections(Instant::now());
+    for (name, kind, help, figure) in per_connection {
+        let _ = writeln!(text, "# HELP facelink_connection_{name} {help}\n# TYPE facelink_connection_{name} {kind}");
+        for connection in &connections {
+            if let Some(value) = figure(connection) {
+                let id = label(&connection.connection_id);
+                let subject = label(connection.subject.as_deref().unwrap_or_default());
+                let (transport, direction) = (connection.transport, connection.direction);
+                let _ = writeln!(
+                    text,
+                    "facelink_connection_{name}{{connection=\"{id}\",transport=\"{transport}\",\
+                     direction=\"{direction}\",subject=\"{subject}\"}} {value}"
+                );
             }
         }
     }

@@ -17,6 +17,7 @@ use tokio::sync::broadcast;
 use super::{
     ConnectionState, ConnectionStats, EndpointConfig, EndpointStats, LinkEvent, LostReason, SourceKind, SubjectFrame,
     SubjectId, SubjectStats,
+    guard::Guard,
     peer::Way,
     session::{Resumed, Role, Session},
 };
@@ -265,6 +266,8 @@ pub(super) struct Hub {
     pub started: Instant,
     table: Mutex<Table>,
     ice_servers: Mutex<Vec<IceServer>>,
+    /// Held for a moment at a time, never together with another lock.
+    pub guard: Mutex<Guard>,
     frames: (Sender<SubjectFrame>, Receiver<SubjectFrame>),
     events: (Sender<LinkEvent>, Receiver<LinkEvent>),
     publish: broadcast::Sender<Published>,
@@ -279,6 +282,7 @@ impl Hub {
         let adaptive = Adaptive { enabled: config.adaptive_fps, min_fps: config.min_fps, max_fps: config.max_fps };
         Self {
             ice_servers: Mutex::new(config.ice.servers.clone()),
+            guard: Mutex::new(Guard::new(config.max_requests_per_second)),
             config,
             started: now,
             table: Mutex::new(Table { adaptive, ..Table::default() }),
@@ -314,7 +318,11 @@ impl Hub {
     ) -> Option<ConnectionKey> {
         let key = {
             let mut table = self.table.lock();
-            if table.connections.len() >= self.config.max_connections {
+            let from = address.map(|address| address.ip()).filter(|ip| !ip.is_loopback());
+            let same = |c: &&Connection| from.is_some() && c.address.map(|address| address.ip()) == from;
+            if table.connections.len() >= self.config.max_connections
+                || table.connections.values().filter(same).count() >= self.config.max_connections_per_address
+            {
                 return None;
             }
             table.next_connection += 1;

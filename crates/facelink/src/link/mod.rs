@@ -6,6 +6,7 @@
 mod admit;
 mod api;
 mod client;
+mod guard;
 mod hub;
 mod ice;
 mod out;
@@ -34,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
 pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IcePolicy, IceServerProvider, IceWarning, TurnSecret};
-pub use tls::TlsConfig;
+pub use tls::{TlsConfig, TlsError};
 pub use trust::ServerTrust;
 pub use types::*;
 
@@ -68,7 +69,8 @@ pub struct EndpointConfig {
     pub allowed_origins: Vec<String>,
     /// How WebRTC connections are made: STUN and TURN servers, ports, interfaces.
     pub ice: IceConfig,
-    /// HTTPS on the same port; off by default. Phones open cameras and sensors on secure pages alone.
+    /// HTTPS and `wss://` on the same port, beside plain HTTP; off by default. Phones open cameras and sensors on secure
+    /// pages alone.
     pub tls: TlsConfig,
     /// A UDP source that is silent for this long is gone, and its subject with it.
     pub subject_timeout: Duration,
@@ -87,6 +89,11 @@ pub struct EndpointConfig {
     pub max_room_peers: usize,
     /// Most connections and UDP sources at a time.
     pub max_connections: usize,
+    /// Most connections of one address at a time; this machine's own do not count.
+    pub max_connections_per_address: usize,
+    /// HTTP requests a second from one address, WebSocket openings among them; twice as many in a burst. This machine's
+    /// own do not count.
+    pub max_requests_per_second: f32,
     /// Most subjects at a time.
     pub max_subjects: usize,
     /// Most subjects of one connection.
@@ -133,6 +140,8 @@ impl Default for EndpointConfig {
             signalling: true,
             max_room_peers: 16,
             max_connections: 256,
+            max_connections_per_address: 64,
+            max_requests_per_second: 100.0,
             max_subjects: 256,
             max_subjects_per_connection: 32,
             max_messages_per_second: 1000.0,
@@ -156,6 +165,9 @@ pub enum LinkError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// HTTPS cannot be set up as it is configured.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// WebRTC cannot be set up as it is configured.
     #[error("{0}")]
     Ice(#[from] IceWarning),
@@ -221,6 +233,7 @@ pub struct Endpoint {
     hub: Arc<hub::Hub>,
     addresses: Addresses,
     unavailable: Vec<Unavailable>,
+    fingerprint: Option<String>,
     cancel: CancellationToken,
     runtime: Option<Runtime>,
 }
@@ -254,6 +267,15 @@ impl Endpoint {
             .enable_all()
             .build()
             .map_err(LinkError::Runtime)?;
+        let identity = match (tls::identity(&config.tls), &config.tls) {
+            (Ok(identity), _) => identity,
+            // What the user gave has to work; what we would make for them can be done without.
+            (Err(error), TlsConfig::SelfSigned(_)) => {
+                tracing::warn!("no HTTPS: {error}");
+                None
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
         let hub = Arc::new(hub::Hub::new(config, Instant::now()));
         let config = &hub.config;
         let cancel = CancellationToken::new();
@@ -291,7 +313,8 @@ impl Endpoint {
         {
             let _runtime = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(listener).map_err(http_error)?;
-            runtime.spawn(server::serve(hub.clone(), listener, cancel.clone()));
+            let acceptor = identity.as_ref().map(|identity| identity.acceptor.clone());
+            runtime.spawn(server::serve(hub.clone(), listener, acceptor, cancel.clone()));
             if let Some((_, socket)) = llf {
                 let socket = tokio::net::UdpSocket::from_std(socket).map_err(LinkError::Runtime)?;
                 runtime.spawn(udp::live_link_face(hub.clone(), socket, cancel.clone()));
@@ -313,7 +336,8 @@ impl Endpoint {
             });
         }
         tracing::info!(%http, live_link_face = ?addresses.live_link_face, udp_json = ?addresses.udp_json, "listening");
-        Ok(Self { hub, addresses, unavailable, cancel, runtime: Some(runtime) })
+        let fingerprint = identity.map(|identity| identity.fingerprint);
+        Ok(Self { hub, addresses, unavailable, fingerprint, cancel, runtime: Some(runtime) })
     }
 
     /// Where it listens.
@@ -329,6 +353,24 @@ impl Endpoint {
     /// The pairing token that peers beyond this machine must show; `None` on loopback without one.
     pub fn token(&self) -> Option<&str> {
         self.hub.config.token.as_deref()
+    }
+
+    /// SHA-256 of the certificate that it shows over TLS, in hexadecimal with colons; `None` without TLS. A client can be
+    /// told to take this one and no other, see [`ServerTrust::Fingerprint`].
+    pub fn certificate_fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
+    }
+
+    /// The page's address for somebody on the same network, with the token in it, as a QR code carries it.
+    pub fn invitation(&self) -> String {
+        let bound = self.addresses.http;
+        let host = match bound.ip() {
+            ip if ip.is_unspecified() => outward_address().unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            ip => ip,
+        };
+        let scheme = if self.fingerprint.is_some() { "https" } else { "http" };
+        let token = self.token().map(|token| format!("?token={token}")).unwrap_or_default();
+        format!("{scheme}://{}/{token}", SocketAddr::new(host, bound.port()))
     }
 
     /// How it was configured.

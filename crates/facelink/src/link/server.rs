@@ -24,7 +24,11 @@ use axum::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -52,13 +56,15 @@ const STYLE: &str = include_str!("../../../../assets/web/style.css");
 pub(super) struct Server {
     pub hub: Arc<Hub>,
     pub cancel: CancellationToken,
+    /// Whether the port speaks TLS too.
+    pub https: bool,
     /// Sessions that came by `POST /api/v1/rtc/offer`.
     pub posted: Arc<Mutex<Vec<Arc<Session>>>>,
 }
 
 /// Accepts until it is cancelled.
-pub(super) async fn serve(hub: Arc<Hub>, listener: TcpListener, cancel: CancellationToken) {
-    let server = Server { hub: hub.clone(), cancel: cancel.clone(), posted: Arc::default() };
+pub(super) async fn serve(hub: Arc<Hub>, listener: TcpListener, tls: Option<TlsAcceptor>, cancel: CancellationToken) {
+    let server = Server { https: tls.is_some(), hub: hub.clone(), cancel: cancel.clone(), posted: Arc::default() };
     let router = Router::new()
         .route("/", get(root))
         .route("/ws", get(root))
@@ -97,24 +103,63 @@ pub(super) async fn serve(hub: Arc<Hub>, listener: TcpListener, cancel: Cancella
         }
         let (asked, token) = (Arc::new(AtomicBool::new(false)), cancel.child_token());
         pending.push_back((asked.clone(), token.clone()));
-        let router = router.clone();
+        let (router, tls) = (router.clone(), tls.clone());
         tokio::spawn(async move {
-            let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-                asked.store(true, Ordering::Relaxed);
-                request.extensions_mut().insert(peer);
-                router.clone().call(request.map(Body::new))
-            });
-            let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT).max_headers(64);
-            let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
             tokio::select! {
                 () = token.cancelled() => {}
-                _ = connection => {}
+                () = serve_stream(stream, peer, router, tls, asked) => {}
             }
             // Whatever ended it, it is pending no longer.
             token.cancel();
         });
     }
+}
+
+/// Whether a request came over TLS.
+#[derive(Clone, Copy)]
+pub(super) struct Secure(pub bool);
+
+/// The first byte of a TLS connection: a handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+async fn serve_stream(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    asked: Arc<AtomicBool>,
+) {
+    let mut first = [0];
+    if !matches!(tokio::time::timeout(HEADER_LIMIT, stream.peek(&mut first)).await, Ok(Ok(1..))) {
+        return;
+    }
+    match tls {
+        Some(tls) if first[0] == TLS_HANDSHAKE => match tokio::time::timeout(HEADER_LIMIT, tls.accept(stream)).await {
+            Ok(Ok(stream)) => serve_http(stream, peer, router, asked, true).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+            Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+        },
+        _ => serve_http(stream, peer, router, asked, false).await,
+    }
+}
+
+async fn serve_http(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    router: Router,
+    asked: Arc<AtomicBool>,
+    secure: bool,
+) {
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        asked.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(Secure(secure));
+        router.clone().call(request.map(Body::new))
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT).max_headers(64);
+    // How it ended is of no use to anybody.
+    let _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
 }
 
 fn asset(kind: &'static str, text: &'static str) -> Response {

@@ -654,12 +654,26 @@ impl Session {
 
     fn on_hello(self: &Arc<Self>, hello: &Hello<'_>, now: Instant, actions: &mut Actions) {
         if !self.is_authorised() {
+            let address = self.address().map(|address| address.ip());
+            let wait = address.and_then(|address| self.hub.guard.lock().may_try(address, now).err());
+            if let Some(wait) = wait {
+                let message = format!("too many wrong tokens: try again in {} s", wait.seconds());
+                self.refuse("rate_limited", &message, now, actions);
+                actions.push(Action::Close(CLOSE_LIMITS, "too many wrong tokens"));
+                return;
+            }
             if !self.hub.config.accepts_token(hello.token.as_deref()) {
+                if let (Some(address), true) = (address, hello.token.is_some()) {
+                    self.hub.guard.lock().wrong(address, now);
+                }
                 self.refuse("unauthorized", "field `token`: missing or wrong", now, actions);
                 actions.push(Action::Close(CLOSE_UNAUTHORISED, "missing or wrong token"));
                 return;
             }
             self.authorised.store(true, Ordering::Relaxed);
+            if let Some(address) = address {
+                self.hub.guard.lock().right(address, now);
+            }
         }
         let resumed = match hello.resume.as_deref() {
             Some(id) if id != &*self.id => self.hub.resume(id),
