@@ -594,7 +594,10 @@ impl Worker {
             let event = tokio::select! {
                 () = self.cancel.cancelled() => Event::Cancelled,
                 Some(dialled) = recv(self.dialling.as_mut()) => Event::Dialled(dialled),
-                Some(event) = recv(self.ws.as_mut().map(|ws| &mut ws.events)) => Event::Ws(event),
+                // A writer that fails ends the reader too, which then says nothing any more.
+                event = recv(self.ws.as_mut().map(|ws| &mut ws.events)) => Event::Ws(event.unwrap_or_else(|| {
+                    WsEvent::Closed { code: None, reason: "the connection broke".to_owned() }
+                })),
                 event = recv_unbounded(rtc_events) => Event::Rtc(event),
                 Some(heard) = recv(rtc_heard) => Event::Heard(heard),
                 () = self.shared.wake.notified(), if can_send => Event::Frame,
