@@ -64,7 +64,7 @@ const RESTART_LIMIT: Duration = Duration::from_millis(1500);
 /// A direct connection to a room mate that failed is tried again after this time.
 const MATE_DELAY: Duration = Duration::from_secs(3);
 /// Time between two looks at this machine's address: another one means another network.
-const ADDRESS_INTERVAL: Duration = Duration::from_millis(500);
+const ADDRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// A connection that stood for this long makes the next delay the first one again.
 const STABLE: Duration = Duration::from_secs(5);
 /// Faces of which a frame may wait for a transport.
