@@ -670,8 +670,10 @@ impl Worker {
         let rtc = self.rtc.as_ref().filter(|rtc| rtc.is_proven());
         let ready = self.ws_ready();
         let kind = match rtc {
-            Some(rtc) if !ready || !(rtc.beat.is_suspect(now) || rtc.broken) => Some(SourceKind::WebRtc),
+            Some(rtc) if !(rtc.beat.is_suspect(now) || rtc.broken) => Some(SourceKind::WebRtc),
             _ if ready => Some(SourceKind::WebSocket),
+            // In doubt, and the only one there is; but a dead one is none.
+            Some(rtc) if !rtc.broken && rtc.beat.silence(now) <= DEAD_AFTER => Some(SourceKind::WebRtc),
             _ => None,
         };
         if let Some(session) = &self.session {
