@@ -64,7 +64,7 @@ const RESTART_LIMIT: Duration = Duration::from_millis(1500);
 /// A direct connection to a room mate that failed is tried again after this time.
 const MATE_DELAY: Duration = Duration::from_secs(3);
 /// Time between two looks at this machine's address: another one means another network.
-const ADDRESS_INTERVAL: Duration = Duration::from_millis(500);
+const ADDRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// A connection that stood for this long makes the next delay the first one again.
 const STABLE: Duration = Duration::from_secs(5);
 /// Faces of which a frame may wait for a transport.
@@ -599,7 +599,10 @@ impl Worker {
             let event = tokio::select! {
                 () = self.cancel.cancelled() => Event::Cancelled,
                 Some(dialled) = recv(self.dialling.as_mut()) => Event::Dialled(dialled),
-                Some(event) = recv(self.ws.as_mut().map(|ws| &mut ws.events)) => Event::Ws(event),
+                // A writer that fails ends the reader too, which then says nothing any more.
+                event = recv(self.ws.as_mut().map(|ws| &mut ws.events)) => Event::Ws(event.unwrap_or_else(|| {
+                    WsEvent::Closed { code: None, reason: "the connection broke".to_owned() }
+                })),
                 event = recv_unbounded(rtc_events) => Event::Rtc(event),
                 Some(heard) = recv(rtc_heard) => Event::Heard(heard),
                 () = self.shared.wake.notified(), if can_send => Event::Frame,
@@ -672,8 +675,10 @@ impl Worker {
         let rtc = self.rtc.as_ref().filter(|rtc| rtc.is_proven());
         let ready = self.ws_ready();
         let kind = match rtc {
-            Some(rtc) if !ready || !(rtc.beat.is_suspect(now) || rtc.broken) => Some(SourceKind::WebRtc),
+            Some(rtc) if !(rtc.beat.is_suspect(now) || rtc.broken) => Some(SourceKind::WebRtc),
             _ if ready => Some(SourceKind::WebSocket),
+            // In doubt, and the only one there is; but a dead one is none.
+            Some(rtc) if !rtc.broken && rtc.beat.silence(now) <= DEAD_AFTER => Some(SourceKind::WebRtc),
             _ => None,
         };
         if let Some(session) = &self.session {
