@@ -67,6 +67,8 @@ const MATE_DELAY: Duration = Duration::from_secs(3);
 const ADDRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// A connection that stood for this long makes the next delay the first one again.
 const STABLE: Duration = Duration::from_secs(5);
+/// Attempts before the delays grow to their longest.
+const PATIENT: u32 = 25;
 /// Faces of which a frame may wait for a transport.
 const MOST_FACES: usize = 64;
 
@@ -213,7 +215,9 @@ impl Backoff {
     fn again(&mut self, now: Instant) {
         let full = match self.failures {
             0 => self.first / 4,
-            n => (self.first * 2_u32.saturating_pow((n - 1).min(16))).min(self.longest),
+            // For the first half minute or so it is likely to come back any moment.
+            n @ 1..PATIENT => (self.first * 2_u32.saturating_pow(n.min(16) - 1)).min(self.longest / 5),
+            n => (self.longest / 5 * 2_u32.saturating_pow((n - PATIENT).min(16))).min(self.longest),
         };
         let chance = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
         self.failures = self.failures.saturating_add(1);
@@ -1340,7 +1344,7 @@ mod tests {
         backoff.now(start);
         assert!(backoff.take_due(start) && !backoff.take_due(start));
         let mut longest = Duration::ZERO;
-        for failure in 0..12 {
+        for failure in 0..40 {
             backoff.again(start);
             let delay = backoff.at.expect("set").duration_since(start);
             if failure == 0 {
