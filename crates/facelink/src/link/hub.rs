@@ -160,7 +160,7 @@ fn tell_room(mates: &[Connection], kind: &str, id: &str) {
 pub(super) enum Refused {
     #[error("field `subject`: there are already as many subjects as this endpoint takes")]
     TooManySubjects,
-    #[error("field `subject`: a newer connection sends this subject")]
+    #[error("field `subject`: another source sends a subject of this name")]
     Contested,
     #[error("a newer frame was there before")]
     Stale,
@@ -583,6 +583,10 @@ impl Hub {
         };
         let subject = table.subjects.get_mut(&id).ok_or(Refused::Disconnected)?;
         if subject.owner != update.key {
+            // Our own faces and those of others do not take each other's names.
+            if subject.local != (table.local == Some(update.key)) {
+                return Err(Refused::Contested);
+            }
             let free = subject.owner_gone.is_some() || now.saturating_duration_since(subject.last) > TAKE_BACK;
             if update.key < subject.owner && !free {
                 return Err(Refused::Contested);
