@@ -949,11 +949,12 @@ impl Worker {
             }
             if let Some(session) = &self.session {
                 session.attach_ws(out.clone(), remote);
-                if self.config.receive {
-                    out.text(subscribe_json(None));
-                }
+                session.in_room.store(self.config.room.is_some(), Ordering::Relaxed);
                 if let Some(room) = &self.config.room {
                     out.text(json!({"type": "join", "room": room}).to_string());
+                }
+                if self.config.receive {
+                    out.text(subscribe_json(None, self.config.room.is_some()));
                 }
             }
         }
