@@ -6,6 +6,7 @@
 mod admit;
 mod api;
 mod client;
+mod door;
 mod guard;
 mod hub;
 mod ice;
@@ -89,8 +90,12 @@ pub struct EndpointConfig {
     pub max_room_peers: usize,
     /// Most connections and UDP sources at a time.
     pub max_connections: usize,
-    /// Most connections of one address at a time; this machine's own do not count.
+    /// Most connections of one address (IPv6: of one network, /64) at a time, and as many sockets again that ask by HTTP;
+    /// this machine's own do not count.
     pub max_connections_per_address: usize,
+    /// Most sockets at a time that have not asked for anything yet. When one too many comes, the oldest goes of the address
+    /// that has most of them. Each has five seconds for its TLS handshake, and as long for its request.
+    pub max_pending_connections: usize,
     /// HTTP requests a second from one address, WebSocket openings among them; twice as many in a burst. This machine's
     /// own do not count.
     pub max_requests_per_second: f32,
@@ -141,6 +146,7 @@ impl Default for EndpointConfig {
             max_room_peers: 16,
             max_connections: 256,
             max_connections_per_address: 64,
+            max_pending_connections: 128,
             max_requests_per_second: 100.0,
             max_subjects: 256,
             max_subjects_per_connection: 32,
@@ -251,8 +257,9 @@ impl Endpoint {
     /// the rest works.
     ///
     /// # Errors
-    /// [`LinkError::Bind`] when the HTTP port is taken or the address is not this machine's, [`LinkError::Ice`] when a
-    /// STUN or TURN server or another ICE setting makes no sense, [`LinkError::Runtime`] when the system gives no threads.
+    /// [`LinkError::Bind`] when the HTTP port is taken or the address is not this machine's, [`LinkError::Tls`] when the
+    /// user's certificate or key cannot be used, [`LinkError::Ice`] when a STUN or TURN server or another ICE setting makes
+    /// no sense, [`LinkError::Runtime`] when the system gives no threads.
     pub fn start(config: EndpointConfig) -> Result<Self, LinkError> {
         let config = config.guarded();
         for warning in config.ice.check().warnings {
