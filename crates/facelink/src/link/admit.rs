@@ -60,6 +60,22 @@ fn origin_allowed(hub: &Hub, headers: &HeaderMap, peer: SocketAddr) -> bool {
     own && (host.parse::<IpAddr>().is_ok() || host.ends_with(".local"))
 }
 
+/// Whether a request to this machine itself was meant for it. A stranger's page may have its own name point to 127.0.0.1,
+/// and then asks without an `Origin`, as a page asks its own server.
+fn host_allowed(hub: &Hub, headers: &HeaderMap) -> bool {
+    let Some(authority) = headers.get(header::HOST) else { return true };
+    let Ok(authority) = authority.to_str() else { return false };
+    let host = host_of(authority);
+    let of_origin =
+        |origin: &String| origin.split_once("://").map(|(_, rest)| host_of(rest.trim_end_matches('/')) == host);
+    is_loopback_host(host)
+        || host.parse::<IpAddr>().is_ok()
+        || host.ends_with(".local")
+        // A name without a dot is nobody's on the Internet.
+        || !host.contains('.')
+        || hub.config.allowed_origins.iter().any(|origin| of_origin(origin) == Some(true))
+}
+
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
 }
@@ -81,6 +97,8 @@ pub(super) struct Admitted(pub bool);
 enum Refusal {
     /// Pages of this origin have no business here.
     Origin(String),
+    /// This machine was asked under a name that is not its own.
+    Host,
     /// Too many requests, or too many wrong tokens.
     Later(Wait, &'static str),
     /// The token is missing or wrong.
@@ -93,6 +111,10 @@ impl IntoResponse for Refusal {
             Self::Origin(origin) => {
                 let message = format!("pages of {origin} may not connect; list the origin in `allowed_origins`");
                 refuse(StatusCode::FORBIDDEN, "forbidden_origin", &message)
+            }
+            Self::Host => {
+                let message = "this name is not known to be this machine's; list it in `allowed_origins`";
+                refuse(StatusCode::FORBIDDEN, "forbidden_host", message)
             }
             Self::Later(wait, what) => {
                 let seconds = wait.seconds();
@@ -118,6 +140,9 @@ fn judge(hub: &Hub, request: &Request, peer: IpAddr, allowed: bool, now: Instant
     }
     let public =
         matches!(request.uri().path(), "/" | "/ws" | "/facelink.js" | "/app.js" | "/style.css" | "/api/v1/health");
+    if peer.is_loopback() && !host_allowed(hub, headers) {
+        return Err(Refusal::Host);
+    }
     // What everybody may have is given without a look at the token: a page that was opened by an old link is no guess. And
     // a browser asks what it may ask before it shows a token at all.
     if (public && !upgrade) || *request.method() == Method::OPTIONS || peer.is_loopback() {
@@ -231,6 +256,32 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_points_here_is_not_ours() {
+        let config = super::super::EndpointConfig {
+            allowed_origins: vec!["https://show.example:8443/".to_owned()],
+            ..super::super::EndpointConfig::default()
+        };
+        let hub = Hub::new(config, Instant::now());
+        for (host, allowed) in [
+            ("localhost:8765", true),
+            ("127.0.0.1:8765", true),
+            ("[::1]:8765", true),
+            ("192.0.2.7:8765", true),
+            ("stage.local:8765", true),
+            ("stage:8765", true),
+            ("show.example", true),
+            ("evil.example:8765", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example:8765", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            assert_eq!(host_allowed(&hub, &headers), allowed, "{host}");
+        }
+        assert!(host_allowed(&hub, &HeaderMap::new()), "no browser");
+    }
+
+    #[test]
     fn who_is_let_in_and_whose_guesses_count() {
         let config = super::super::EndpointConfig {
             token: Some("right".to_owned()),
@@ -254,6 +305,7 @@ mod tests {
                 Ok(Admitted(true)) => "in",
                 Ok(Admitted(false)) => "may show one",
                 Err(Refusal::Origin(_)) => "origin",
+                Err(Refusal::Host) => "host",
                 Err(Refusal::Later(..)) => "later",
                 Err(Refusal::Token) => "token",
             }
