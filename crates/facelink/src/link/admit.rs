@@ -23,7 +23,7 @@ use super::{
 
 /// A request that is not answered by then is given up. The slowest answer, to an offer, waits three seconds for its
 /// candidates.
-const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Whether the host of an `Origin` or `Host` value is this machine.
 fn is_loopback_host(host: &str) -> bool {

@@ -37,7 +37,11 @@ pub(super) async fn rtc_offer(
         Ok(body) => body,
         Err(error) => {
             Counters::add(&server.hub.refused, 1);
-            return refuse(StatusCode::BAD_REQUEST, "bad_json", &error.body_text());
+            let (status, code) = match error.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+                _ => (StatusCode::BAD_REQUEST, "bad_json"),
+            };
+            return refuse(status, code, &error.body_text());
         }
     };
     if offer.kind.as_deref().is_some_and(|kind| kind != "offer") {
@@ -247,4 +251,16 @@ pub(super) async fn metrics(State(server): State<Server>, headers: HeaderMap) ->
         "text/plain; version=0.0.4; charset=utf-8"
     };
     ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped_by_the_rules_of_the_format() {
+        assert_eq!(label("plain"), "plain");
+        assert_eq!(label("a\\b\"c\nd"), r#"a\\b\"c\nd"#);
+        assert_eq!(label("\\n"), r"\\n", "a backslash and an n are no line break");
+    }
 }
