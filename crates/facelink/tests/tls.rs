@@ -10,8 +10,8 @@ use std::{
 };
 
 use facelink::link::{
-    Client, ClientConfig, ClientError, ClientState, Endpoint, EndpointConfig, LinkError, ServerTrust, SourceKind,
-    TlsConfig, TlsError, outward_address,
+    Client, ClientConfig, ClientError, ClientState, Endpoint, EndpointConfig, LinkError, LinkEvent, ServerTrust,
+    SourceKind, TlsConfig, TlsError, outward_address,
 };
 use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -675,4 +675,42 @@ fn a_strangers_name_for_this_machine_opens_nothing() {
         let answer = to_the_end(stream);
         assert!(answer.starts_with(&format!("HTTP/1.1 {code}")), "{host}: {answer}");
     }
+}
+
+#[test]
+fn an_offer_whose_client_hangs_up_leaves_nothing_behind() {
+    let endpoint = Endpoint::start(EndpointConfig { port: 0, ..EndpointConfig::default() }).expect("an endpoint");
+    let sdp = format!(
+        "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+         m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:abcd\r\n\
+         a=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=fingerprint:sha-256 {}\r\na=setup:actpass\r\na=mid:0\r\n\
+         a=sctp-port:5000\r\n",
+        ["AB"; 32].join(":")
+    );
+    let body = json!({"type": "offer", "sdp": sdp}).to_string();
+    let offer = || {
+        let mut stream = TcpStream::connect(endpoint.addresses().http).expect("accepted");
+        let head = "POST /api/v1/rtc/offer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                    Connection: close\r\n";
+        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(request.as_bytes()).expect("sent");
+        stream
+    };
+    let answer = to_the_end(offer());
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(r#""type":"answer""#), "{answer}");
+    for _ in 0..5 {
+        drop(offer());
+    }
+    // All six came, and none of them ever opens a channel.
+    let (mut came, mut left) = (0, 0);
+    let end = std::time::Instant::now() + LIMIT * 3;
+    while (came, left) != (6, 6) {
+        match endpoint.events().recv_deadline(end) {
+            Ok(LinkEvent::Connected { .. }) => came += 1,
+            Ok(LinkEvent::Disconnected { .. }) => left += 1,
+            Ok(_) => {}
+            Err(_) => assert_eq!((came, left), (6, 6), "came and left"),
+        }
+    }
+    assert_eq!(endpoint.stats().connections, 0);
 }

@@ -77,18 +77,27 @@ pub(super) async fn rtc_offer(
         Counters::add(&server.hub.refused, 1);
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections");
     };
-    // The offer itself came with the token where one is needed.
-    let session = Session::new(&server.hub, key, id.clone(), Some(peer_address), counters, Role::Inbound, true);
-    match peer::accept(&session, offer.sdp, Signal::None, server.cancel.child_token(), &server.hub.way()).await {
-        Ok(sdp) => {
-            server.posted.lock().push(session);
-            Json(json!({"sdp": sdp, "type": "answer", "session_id": &*id})).into_response()
+    // In a task of its own, which comes to its end whether or not the client waits for the answer: the request's own is
+    // dropped when the client hangs up, and would leave the connection behind.
+    let answered = tokio::spawn(async move {
+        // The offer itself came with the token where one is needed.
+        let session = Session::new(&server.hub, key, id.clone(), Some(peer_address), counters, Role::Inbound, true);
+        let way = server.hub.way();
+        match peer::accept(&session, offer.sdp, Signal::None, server.cancel.child_token(), &way).await {
+            Ok(sdp) => {
+                server.posted.lock().push(session);
+                Json(json!({"sdp": sdp, "type": "answer", "session_id": &*id})).into_response()
+            }
+            Err(error) => {
+                server.hub.disconnect(key, "bad offer", true, Instant::now());
+                Counters::add(&server.hub.refused, 1);
+                refuse(StatusCode::BAD_REQUEST, "bad_field", &error.to_string())
+            }
         }
-        Err(error) => {
-            server.hub.disconnect(key, "bad offer", true, Instant::now());
-            Counters::add(&server.hub.refused, 1);
-            refuse(StatusCode::BAD_REQUEST, "bad_field", &error.to_string())
-        }
+    });
+    match answered.await {
+        Ok(response) => response,
+        Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "stopping", "this endpoint stops"),
     }
 }
 
