@@ -211,6 +211,18 @@ pub fn new_token() -> String {
     (0..10).map(|place| char::from(LETTERS[(bits >> (5 * place)) as usize % LETTERS.len()])).collect()
 }
 
+/// As a value in an address: percent-encoded, but for what stands for itself.
+fn in_query(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
+}
+
 /// This machine's address as others on its network see it. Nothing is sent: the system is asked which way it would go.
 pub fn outward_address() -> Option<IpAddr> {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
@@ -376,7 +388,7 @@ impl Endpoint {
             ip => ip,
         };
         let scheme = if self.fingerprint.is_some() { "https" } else { "http" };
-        let token = self.token().map(|token| format!("?token={token}")).unwrap_or_default();
+        let token = self.token().map(|token| format!("?token={}", in_query(token))).unwrap_or_default();
         format!("{scheme}://{}/{token}", SocketAddr::new(host, bound.port()))
     }
 
@@ -480,6 +492,21 @@ mod tests {
         let error = Endpoint::start(config).err().map(|error| error.to_string());
         let wanted = "ICE settings: field `ice_servers[0].username`: missing or empty, and turn:turn.example needs it";
         assert_eq!(error.as_deref(), Some(wanted));
+    }
+
+    #[test]
+    fn tokens_of_the_users_own_stand_in_an_address() {
+        assert_eq!(in_query("abc-23"), "abc-23");
+        assert_eq!(in_query("open sesame & ü"), "open%20sesame%20%26%20%C3%BC");
+        let config = EndpointConfig {
+            port: 0,
+            token: Some("open sesame".to_owned()),
+            signalling: false,
+            ..EndpointConfig::default()
+        };
+        let endpoint = Endpoint::start(config).expect("an endpoint");
+        let port = endpoint.addresses().http.port();
+        assert_eq!(endpoint.invitation(), format!("http://127.0.0.1:{port}/?token=open%20sesame"));
     }
 
     #[test]
