@@ -7,4 +7,5 @@ mod ecs;
 mod exit;
 mod gltf;
 mod live;
+mod outward;
 mod support;

@@ -47,6 +47,8 @@ impl SubjectState {
     /// Takes a message. Returns `false`, and changes nothing, when a newer one was there before it.
     pub fn apply(&mut self, frame: &FaceFrame, unix_ms: Option<f64>, now: Instant) -> bool {
         let order = match (frame.sequence, unix_ms, self.newest_unix_ms) {
+            // Number and clock agree: however much of a backlog comes out at once, it is no new count.
+            (Some(number), Some(ms), Some(newest)) if ms < newest && self.loss.is_behind(number) => Order::Stale,
             (Some(number), ..) => self.loss.record(number),
             (None, Some(ms), Some(newest)) if ms < newest && newest - ms < LATE_MS => Order::Stale,
             _ => Order::Newer,
@@ -221,6 +223,17 @@ mod tests {
         assert!(!state.apply(&numbered(11, 0.2), None, start));
         assert_eq!(state.current().weights[Blendshape::JawOpen.index()], 0.3);
         assert_eq!((state.frames(), state.stale()), (2, 1));
+
+        // A backlog of any length that comes out late is no new count, for number and clock agree that it is old.
+        assert!(state.apply(&numbered(1000, 0.5), Some(20_000.0), start));
+        for late in 0..200 {
+            assert!(!state.apply(&numbered(800 + late, 0.9), Some(16_000.0 + late as f64), start), "{late}");
+        }
+        assert_eq!(state.current().weights[Blendshape::JawOpen.index()], 0.5);
+        assert!(
+            state.apply(&numbered(1, 0.7), Some(20_001.0), start)
+                || state.apply(&numbered(2, 0.7), Some(20_002.0), start)
+        );
 
         let mut by_clock = SubjectState::default();
         assert!(by_clock.apply(&frame(&[(Blendshape::JawOpen, 0.1)]), Some(5000.0), start));

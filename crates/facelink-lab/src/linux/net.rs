@@ -14,7 +14,7 @@ use std::{
 
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-use super::Res;
+use super::{Res, now_us};
 
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const CLIENT: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 78, 0, 2), Ipv4Addr::new(10, 79, 0, 2)];
@@ -109,8 +109,8 @@ impl Net {
         ip(&["-n", &self.client, "link", "set", device, "down"])
     }
 
-    /// The client is on its other network, with another address.
-    pub fn join_other(&mut self) -> Res<()> {
+    /// The client is on its other network, with another address. Gives the time at which its route was about to stand.
+    pub fn join_other(&mut self) -> Res<i64> {
         self.active = 1 - self.active;
         up(&self.client, &self.devices[self.active], CLIENT[self.active])
     }
@@ -127,11 +127,13 @@ fn device(name: &str) -> Res<SyncDevice> {
     device.map_err(|error| format!("TUN devices need root and /dev/net/tun: {error}").into())
 }
 
-fn up(netns: &str, device: &str, address: Ipv4Addr) -> Res<()> {
+fn up(netns: &str, device: &str, address: Ipv4Addr) -> Res<i64> {
     let address = format!("{address}/24");
     ip(&["-n", netns, "addr", "add", &address, "dev", device])?;
     ip(&["-n", netns, "link", "set", device, "mtu", "1400", "up"])?;
-    ip(&["-n", netns, "route", "add", "default", "dev", device])
+    let whole = now_us();
+    ip(&["-n", netns, "route", "add", "default", "dev", device])?;
+    Ok(whole)
 }
 
 fn address(packet: &[u8], at: usize) -> Ipv4Addr {

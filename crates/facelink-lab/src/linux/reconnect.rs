@@ -195,7 +195,7 @@ fn break_and_mend(args: &Args, kind: Kind, net: &mut Net, rig: &mut Rig) -> Res<
         Kind::Network => {
             net.lose()?;
             rig.run_for(BETWEEN);
-            net.join_other()?;
+            return net.join_other();
         }
         Kind::Restart => {
             rig.server.kill();

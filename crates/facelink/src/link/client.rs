@@ -64,9 +64,11 @@ const RESTART_LIMIT: Duration = Duration::from_millis(1500);
 /// A direct connection to a room mate that failed is tried again after this time.
 const MATE_DELAY: Duration = Duration::from_secs(3);
 /// Time between two looks at this machine's address: another one means another network.
-const ADDRESS_INTERVAL: Duration = Duration::from_millis(500);
+const ADDRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// A connection that stood for this long makes the next delay the first one again.
 const STABLE: Duration = Duration::from_secs(5);
+/// Attempts before the delays grow to their longest.
+const PATIENT: u32 = 25;
 /// Faces of which a frame may wait for a transport.
 const MOST_FACES: usize = 64;
 
@@ -128,6 +130,9 @@ impl ClientConfig {
 pub struct ClientStats {
     /// The endpoint's id of this connection; the same after a reconnection that resumed it.
     pub connection_id: Option<Arc<str>>,
+    /// Id of this connection in the figures of our own endpoint, for a client that
+    /// [`Endpoint::connect`](super::Endpoint::connect) made.
+    pub link_id: Option<Arc<str>>,
     /// What carries frames now; `None` while nothing does.
     pub transport: Option<SourceKind>,
     /// Average round trip of that transport, milliseconds.
@@ -210,7 +215,9 @@ impl Backoff {
     fn again(&mut self, now: Instant) {
         let full = match self.failures {
             0 => self.first / 4,
-            n => (self.first * 2_u32.saturating_pow((n - 1).min(16))).min(self.longest),
+            // For the first half minute or so it is likely to come back any moment.
+            n @ 1..PATIENT => (self.first * 2_u32.saturating_pow(n.min(16) - 1)).min(self.longest / 5),
+            n => (self.longest / 5 * 2_u32.saturating_pow((n - PATIENT).min(16))).min(self.longest),
         };
         let chance = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
         self.failures = self.failures.saturating_add(1);
@@ -248,6 +255,7 @@ struct Shared {
 #[derive(Clone, Debug, Default)]
 struct Figures {
     connection_id: Option<Arc<str>>,
+    link_id: Option<Arc<str>>,
     rtt_ms: Option<f32>,
     reconnects: u64,
     moves: u64,
@@ -380,6 +388,7 @@ impl Client {
         let figures = self.shared.figures.lock().clone();
         ClientStats {
             connection_id: figures.connection_id,
+            link_id: figures.link_id,
             transport: match self.state() {
                 ClientState::Connected(kind) => Some(kind),
                 _ => None,
@@ -594,7 +603,10 @@ impl Worker {
             let event = tokio::select! {
                 () = self.cancel.cancelled() => Event::Cancelled,
                 Some(dialled) = recv(self.dialling.as_mut()) => Event::Dialled(dialled),
-                Some(event) = recv(self.ws.as_mut().map(|ws| &mut ws.events)) => Event::Ws(event),
+                // A writer that fails ends the reader too, which then says nothing any more.
+                event = recv(self.ws.as_mut().map(|ws| &mut ws.events)) => Event::Ws(event.unwrap_or_else(|| {
+                    WsEvent::Closed { code: None, reason: "the connection broke".to_owned() }
+                })),
                 event = recv_unbounded(rtc_events) => Event::Rtc(event),
                 Some(heard) = recv(rtc_heard) => Event::Heard(heard),
                 () = self.shared.wake.notified(), if can_send => Event::Frame,
@@ -667,8 +679,10 @@ impl Worker {
         let rtc = self.rtc.as_ref().filter(|rtc| rtc.is_proven());
         let ready = self.ws_ready();
         let kind = match rtc {
-            Some(rtc) if !ready || !(rtc.beat.is_suspect(now) || rtc.broken) => Some(SourceKind::WebRtc),
+            Some(rtc) if !(rtc.beat.is_suspect(now) || rtc.broken) => Some(SourceKind::WebRtc),
             _ if ready => Some(SourceKind::WebSocket),
+            // In doubt, and the only one there is; but a dead one is none.
+            Some(rtc) if !rtc.broken && rtc.beat.silence(now) <= DEAD_AFTER => Some(SourceKind::WebRtc),
             _ => None,
         };
         if let Some(session) = &self.session {
@@ -680,6 +694,9 @@ impl Worker {
         }
         let direct = self.directs();
         let mut figures = self.shared.figures.lock();
+        if figures.link_id.as_deref() != self.session.as_ref().map(|session| &*session.id) {
+            figures.link_id = self.session.as_ref().map(|session| session.id.clone());
+        }
         if let (Some(kind), true) = (kind, self.lane != kind) {
             figures.moves += u64::from(self.lane.is_some());
             tracing::info!(url = self.config.url, transport = %kind, "frames move");
@@ -1309,7 +1326,10 @@ fn outgoing_session(
 ) -> Option<Arc<Session>> {
     let id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
     let counters = Arc::new(Counters::default());
-    let key = hub.connect(kind, id.clone(), address, counters.clone(), now)?;
+    let key = match role {
+        Role::Outbound => hub.connect_quietly(kind, id.clone(), counters.clone(), now)?,
+        _ => hub.connect(kind, id.clone(), address, counters.clone(), now)?,
+    };
     Some(Session::new(hub, key, id, address, counters, role, true))
 }
 
@@ -1324,7 +1344,7 @@ mod tests {
         backoff.now(start);
         assert!(backoff.take_due(start) && !backoff.take_due(start));
         let mut longest = Duration::ZERO;
-        for failure in 0..12 {
+        for failure in 0..40 {
             backoff.again(start);
             let delay = backoff.at.expect("set").duration_since(start);
             if failure == 0 {

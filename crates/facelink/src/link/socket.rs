@@ -59,7 +59,8 @@ pub(super) async fn serve_socket(server: Server, session: Arc<Session>, address:
     let mut writer = tokio::spawn(write_socket(current.clone(), sink, queue, cancel.clone()));
     let mut reader = Reader { server, session, current, address, out: out.clone(), cancel };
     let end = reader.run(stream).await;
-    let Reader { session, .. } = reader;
+    // With its outbox, for whose end the writer waits.
+    let session = { reader }.session;
     // Unless the client has come back by another socket, this was its only one.
     if session.detach_ws(&out) {
         if session.channel_is_open() {
@@ -98,6 +99,10 @@ impl Reader {
         loop {
             tokio::select! {
                 () = self.cancel.cancelled() => {
+                    if !self.server.cancel.is_cancelled() {
+                        // The writer gave up, which is no goodbye: the client may come back for its face.
+                        return End::broken("the peer takes nothing");
+                    }
                     self.out.control(Outgoing::Close(1001, "this side stops"));
                     return End::goodbye("this side stops");
                 }

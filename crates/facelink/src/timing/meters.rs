@@ -147,6 +147,11 @@ impl LossMeter {
         Order::Newer
     }
 
+    /// Whether a frame of this number is no newer than one that was noted.
+    pub fn is_behind(&self, number: u64) -> bool {
+        self.newest.is_some_and(|newest| number <= newest)
+    }
+
     /// `0..=1`; `None` before there is anything to say.
     pub fn loss(&self) -> Option<f32> {
         (self.expected > 0.0).then(|| (1.0 - self.received / self.expected).clamp(0.0, 1.0))

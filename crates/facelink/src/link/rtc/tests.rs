@@ -613,8 +613,29 @@ async fn frames_to_a_peer_that_opened_its_channel_in_band_stay_fresh() {
         (fared.arrived, p99)
     };
     let ((arrived, ours), (_, theirs)) = tokio::join!(run(true), run(false));
-    assert!(arrived > 0.4, "{arrived}");
+    // With such losses the gate closes now and then: what counts is that whatever arrives is fresh.
+    assert!(arrived > 0.1, "{arrived}");
     assert!(ours * 2.0 < theirs, "ours {ours} ms, theirs {theirs} ms");
+}
+
+/// Such a message may come before the crate has made our end of the channel, and spoil it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_speaks_at_once_is_heard() {
+    for _ in 0..20 {
+        let (mut a, mut b) =
+            (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
+        let channel = a.peer.channel.clone();
+        let mut open = a.reader.open.clone();
+        let speaking = tokio::spawn(async move {
+            let _ = open.wait_for(|open| *open).await;
+            channel.try_send_text("first").await.expect("sent");
+        });
+        establish(&mut a, &mut b, &all).await;
+        speaking.await.expect("no panic");
+        assert_eq!(b.reader.message().await, b"first");
+        a.peer.close().await;
+        b.peer.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -649,7 +670,10 @@ async fn a_roaming_peer_takes_new_sockets_when_it_restarts() {
     restart(&mut a, &mut b).await;
     pump(&mut a, &mut b, &all, |a, _| !a.told.is_empty()).await;
     delivered(&mut a, &mut b).await;
-    let [told] = &a.told[..] else { unreachable!("{:?}", a.told) };
+    // The crate may tell of one twice, when it has gathered and when it has restarted.
+    a.told.dedup();
+    assert_eq!(a.told.len(), 1, "{:?}", a.told);
+    let told = &a.told[0];
     assert!(!before.contains(told), "{before:?} {told}");
     let way = super::way(&b.peer.connection).await.expect("a way");
     assert!(told.contains(&format!(" {} ", way.remote().port)), "{told} {way}");

@@ -1,0 +1,171 @@
+//! Apps that dial others and send faces of their own, over real sockets.
+
+use std::net::TcpListener;
+
+use bevy::{mesh::morph::MorphWeights, prelude::*};
+use bevy_facelink::{
+    FaceDial, FaceLinkEndpoint, FaceLinkPlugin, FaceSource, FaceSubjects, SendFace, SendFaceState, SourceQuality,
+    SourceState, core::link::Addresses,
+};
+use serde_json::json;
+
+use crate::{
+    live::{get, live_app, live_avatar},
+    support::{near, spawn_node, update_until},
+};
+
+fn jaw(app: &App, node: Entity) -> f32 {
+    app.world().get::<MorphWeights>(node).expect("weights").weights()[0]
+}
+
+fn state(app: &App, source: Entity) -> SourceState {
+    app.world().get::<FaceSource>(source).expect("a source").state.clone()
+}
+
+/// A node whose weights the game itself sets, and sends.
+fn actor(app: &mut App, name: &str, targets: &[&str], weights: &[f32]) -> Entity {
+    let node = spawn_node(app.world_mut(), "Actor", targets);
+    let mut morphs = app.world_mut().get_mut::<MorphWeights>(node).expect("weights");
+    morphs.weights_mut().copy_from_slice(weights);
+    app.world_mut().entity_mut(node).insert(SendFace::new(name));
+    node
+}
+
+fn dial(app: &mut App, dial: FaceDial) -> Entity {
+    app.world_mut().spawn(dial).id()
+}
+
+fn url(addresses: &Addresses) -> String {
+    format!("ws://{}", addresses.http)
+}
+
+#[test]
+fn two_games_show_each_others_faces() {
+    let ((mut host, host_addresses), (mut guest, guest_addresses)) = (live_app(), live_app());
+    let host_node = live_avatar(&mut host, "Guest", &["jawOpen", "eyeBlinkLeft"]);
+    let guest_node = live_avatar(&mut guest, "Host", &["jawOpen", "tail"]);
+    actor(&mut host, "Host", &["jawOpen", "tail"], &[0.25, 0.5]);
+    actor(&mut guest, "Guest", &["eyeBlink_L", "JawOpen"], &[1.0, 0.75]);
+    let source = dial(&mut guest, FaceSource::connect(url(&host_addresses)));
+    assert_eq!(state(&guest, source), SourceState::Connecting);
+
+    update_until(&mut guest, "both faces over WebRTC", |guest| {
+        host.update();
+        let source = guest.world().get::<FaceSource>(source).expect("a source");
+        let tail = guest.world().get::<MorphWeights>(guest_node).expect("weights").weights()[1];
+        let blink = host.world().get::<MorphWeights>(host_node).expect("weights").weights()[1];
+        // A target that is no shape goes by its own name.
+        near(jaw(&host, host_node), 0.75)
+            && near(blink, 1.0)
+            && near(jaw(guest, guest_node), 0.25)
+            && near(tail, 0.5)
+            && source.state == SourceState::Connected
+            && source.kind == "webrtc"
+    });
+    update_until(&mut guest, "the figures", |guest| {
+        host.update();
+        let quality = guest.world().get::<SourceQuality>(source).expect("figures");
+        quality.message_count > 0 && quality.rtt_ms.is_some() && quality.data_channel_state == "open"
+    });
+    // The guest's own face does not come back to it, and the dialled endpoint is one source, not two.
+    let subjects = get(&guest_addresses, "/api/v1/subjects");
+    let names: Vec<_> = subjects["subjects"].as_array().expect("a list").iter().map(|s| &s["name"]).collect();
+    assert_eq!(names, [&json!("Guest"), &json!("Host")], "its own, as it goes out, and the other");
+    assert_eq!(guest.world().resource::<FaceSubjects>().len(), 1);
+    assert_eq!(guest.world_mut().query::<&FaceSource>().iter(guest.world()).count(), 1);
+    let at_host = host.world_mut().query::<&FaceSource>().iter(host.world()).next().expect("the guest").clone();
+    assert_eq!((at_host.state, at_host.kind.as_str()), (SourceState::Connected, "webrtc"), "it follows the move");
+
+    guest.world_mut().despawn(source);
+    update_until(&mut host, "the guest's farewell", |host| {
+        guest.update();
+        host.world().resource::<FaceSubjects>().is_empty()
+            && host.world_mut().query::<&FaceSource>().iter(host.world()).count() == 0
+    });
+}
+
+#[test]
+fn a_dialled_endpoint_may_come_later_and_go() {
+    let (mut app, _) = live_app();
+    let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port();
+    let source = dial(&mut app, FaceSource::connect(format!("127.0.0.1:{port}")).subject("Early"));
+    update_until(&mut app, "a reason", |app| matches!(state(app, source), SourceState::Waiting { .. }));
+    let start = || {
+        let mut other = App::new();
+        let plugin = FaceLinkPlugin::default().port(port).live_link_face(None).udp_json(None);
+        other.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));
+        other
+    };
+    for _ in 0..2 {
+        let other = start();
+        update_until(&mut app, "a connection", |app| state(app, source) == SourceState::Connected);
+        drop(other);
+        update_until(&mut app, "the loss of it", |app| state(app, source) != SourceState::Connected);
+    }
+    // Another address is dialled at once.
+    let (other, addresses) = live_app();
+    app.world_mut().get_mut::<FaceDial>(source).expect("dials").url = url(&addresses);
+    update_until(&mut app, "the other one", |app| state(app, source) == SourceState::Connected);
+    app.world_mut().remove_resource::<FaceLinkEndpoint>();
+    update_until(
+        &mut app,
+        "the end of the sockets",
+        |app| matches!(state(app, source), SourceState::Waiting { reason } if reason.contains("no sockets")),
+    );
+    drop(other);
+}
+
+#[test]
+fn an_address_that_is_none_is_refused_in_words() {
+    let (mut app, _) = live_app();
+    let source = dial(&mut app, FaceSource::connect("ws://no address"));
+    update_until(
+        &mut app,
+        "a refusal",
+        |app| matches!(state(app, source), SourceState::Refused { reason } if reason.contains("no address")),
+    );
+}
+
+#[test]
+fn room_mates_meet_by_a_third_and_talk_directly() {
+    let (meeting, addresses) = live_app();
+    let ((mut ann, ann_addresses), (mut bob, _)) = (live_app(), live_app());
+    let ann_node = live_avatar(&mut ann, "Bob", &["jawOpen"]);
+    let bob_node = live_avatar(&mut bob, "Ann", &["jawOpen"]);
+    actor(&mut ann, "Ann", &["jawOpen"], &[0.25]);
+    actor(&mut bob, "Bob", &["jawOpen"], &[0.75]);
+    for app in [&mut ann, &mut bob] {
+        dial(app, FaceSource::connect(url(&addresses)).room("stage"));
+    }
+    update_until(&mut ann, "both faces, directly", |ann| {
+        bob.update();
+        let connections = get(&ann_addresses, "/api/v1/stats")["connections"].clone();
+        let direct = connections.as_array().is_some_and(|connections| {
+            connections
+                .iter()
+                .any(|c| c["direction"] == "peer" && c["data_channel_state"] == "open" && c["subject"] == "Bob")
+        });
+        direct && near(jaw(ann, ann_node), 0.75) && near(jaw(&bob, bob_node), 0.25)
+    });
+    drop(meeting);
+}
+
+#[test]
+fn a_name_that_somebody_else_bears_is_refused() {
+    let (mut host, addresses) = live_app();
+    let (mut guest, _) = live_app();
+    let node = live_avatar(&mut host, "Ann", &["jawOpen"]);
+    actor(&mut guest, "Ann", &["jawOpen"], &[0.75]);
+    dial(&mut guest, FaceSource::connect(url(&addresses)));
+    update_until(&mut guest, "the guest's Ann", |_| {
+        host.update();
+        near(jaw(&host, node), 0.75)
+    });
+    let own = actor(&mut host, "Ann", &["jawOpen"], &[0.1]);
+    update_until(&mut host, "a refusal", |host| {
+        guest.update();
+        let state = host.world().get::<SendFaceState>(own).expect("a state");
+        matches!(state, SendFaceState::Refused { reason } if reason.contains("Ann"))
+    });
+    assert!(near(jaw(&host, node), 0.75), "hers is still shown");
+}
