@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "bind")]
     lan: bool,
     /// With --lan: plain HTTP alone, without HTTPS on the same port.
-    #[arg(long, requires = "lan")]
+    #[arg(long, requires = "lan", conflicts_with = "certificate")]
     no_tls: bool,
     /// Certificate chain for HTTPS, PEM; with --lan one is made and kept if none is given.
     #[arg(long, value_name = "PEM", requires = "key")]
@@ -105,6 +105,11 @@ enum Line<'a> {
         udp_json: Option<SocketAddr>,
         #[serde(skip_serializing_if = "Option::is_none")]
         token: Option<&'a str>,
+        /// The page's address for others, with the token.
+        invitation: &'a str,
+        /// SHA-256 of the certificate, where HTTPS is spoken.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<&'a str>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         unavailable: Vec<&'a str>,
     },
@@ -257,6 +262,8 @@ impl<W: Write> Json<W> {
             live_link_face: addresses.live_link_face,
             udp_json: addresses.udp_json,
             token,
+            invitation: &endpoint.invitation(),
+            fingerprint: endpoint.certificate_fingerprint(),
             unavailable: endpoint.unavailable().iter().map(|port| port.message.as_str()).collect(),
         })
     }

@@ -17,7 +17,7 @@ use tokio::sync::broadcast;
 use super::{
     ConnectionState, ConnectionStats, EndpointConfig, EndpointStats, LinkEvent, LostReason, SourceKind, SubjectFrame,
     SubjectId, SubjectStats,
-    guard::Guard,
+    guard::{Guard, household},
     peer::Way,
     session::{Resumed, Role, Session},
 };
@@ -350,8 +350,8 @@ impl Hub {
     ) -> Option<ConnectionKey> {
         let key = {
             let mut table = self.table.lock();
-            let from = address.map(|address| address.ip()).filter(|ip| !ip.is_loopback());
-            let same = |c: &&Connection| from.is_some() && c.address.map(|address| address.ip()) == from;
+            let from = address.map(|address| address.ip()).filter(|ip| !ip.is_loopback()).map(household);
+            let same = |c: &&Connection| from.is_some() && c.address.map(|address| household(address.ip())) == from;
             if table.connections.len() >= self.config.max_connections
                 || table.connections.values().filter(same).count() >= self.config.max_connections_per_address
             {
