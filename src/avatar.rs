@@ -19,6 +19,7 @@ use serde::Deserialize;
 use crate::{
     bones::{self, Bones},
     pose::{FacePose, FaceSettings},
+    send::SendFace,
     subjects::FaceSubjects,
 };
 
@@ -188,10 +189,17 @@ pub(crate) fn on_avatar_added(added: On<Add, FaceAvatar>, mut commands: Commands
     commands.entity(added.entity).try_insert(NeedsBinding { ready: false, waited: 0.0 });
 }
 
+/// What is to be sent has to be found like what is to be driven.
+pub(crate) fn on_sender_added(added: On<Add, SendFace>, mut commands: Commands, subjects: Query<(), With<FacePose>>) {
+    if !subjects.contains(added.entity) {
+        commands.entity(added.entity).try_insert(NeedsBinding { ready: false, waited: 0.0 });
+    }
+}
+
 pub(crate) fn on_scene_ready(
     ready: On<WorldInstanceReady>,
     mut commands: Commands,
-    avatars: Query<(), With<FaceAvatar>>,
+    avatars: Query<(), Or<(With<FaceAvatar>, With<SendFace>)>>,
     parents: Query<&ChildOf>,
 ) {
     let line = std::iter::once(ready.entity).chain(parents.iter_ancestors(ready.entity));

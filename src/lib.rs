@@ -33,6 +33,9 @@
 //! | [`FaceLinkSystems::Evaluate`] | `PostUpdate` | the pose on stage now; easing; which subject drives which avatar |
 //! | [`FaceLinkSystems::Drive`] | `PostUpdate`, after `AnimationSystems`, before `TransformSystems::Propagate` | writes `MorphWeights`, head and eye bones |
 //!
+//! Faces go out too: [`SendFace`] on an avatar or a subject sends it to those who subscribe, and to the endpoints that
+//! [`FaceSource::connect`] dials.
+//!
 //! To see what happens: [`SubjectAppeared`], [`SubjectLost`], [`FaceTracked`], [`FaceUntracked`] and [`AvatarBound`] are
 //! entity events; [`BindReport`] on an avatar says which shapes it matched.
 //!
@@ -49,6 +52,8 @@ mod drive;
 pub mod panel;
 pub mod plugin;
 pub mod pose;
+pub mod send;
+pub mod sources;
 pub mod subjects;
 
 pub use facelink as core;
@@ -56,9 +61,11 @@ pub use facelink as core;
 pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar};
 pub use plugin::{FaceInbox, FaceInjector, FaceLinkEndpoint, FaceLinkFailure, FaceLinkPlugin, FaceLinkSystems};
 pub use pose::{FacePose, FaceSettings};
+pub use send::{SendFace, SendFaceState};
+pub use sources::{FaceDial, FaceSource, SourceQuality, SourceState};
 pub use subjects::{
-    AdaptiveFps, FaceSource, FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, RequestedFps,
-    SubjectAppeared, SubjectLost,
+    AdaptiveFps, FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, RequestedFps, SubjectAppeared,
+    SubjectLost,
 };
 
 /// What most games need.
@@ -66,7 +73,7 @@ pub mod prelude {
     #[cfg(feature = "panel")]
     pub use crate::panel::FaceLinkPanelPlugin;
     pub use crate::{
-        AvatarBound, BindReport, FaceAvatar, FaceLinkPlugin, FaceLinkSystems, FacePose, FaceSubject, FaceSubjects,
-        LinkQuality, SubjectAppeared, SubjectLost,
+        AvatarBound, BindReport, FaceAvatar, FaceLinkPlugin, FaceLinkSystems, FacePose, FaceSource, FaceSubject,
+        FaceSubjects, LinkQuality, SendFace, SubjectAppeared, SubjectLost,
     };
 }

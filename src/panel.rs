@@ -10,6 +10,7 @@ use crate::{
     diagnostics::LinkFigures,
     plugin::{FaceLinkEndpoint, FaceLinkFailure},
     pose::FacePose,
+    sources::{FaceDial, FaceSource, SourceQuality, SourceState},
     subjects::{AdaptiveFps, FaceSubject, FaceSubjects, LinkQuality, RequestedFps},
 };
 
@@ -73,6 +74,8 @@ type AvatarParts = (
     Option<&'static DrivenBy>,
 );
 
+type SourceParts = (Entity, &'static FaceSource, &'static SourceQuality, Has<FaceDial>);
+
 const GROUND: Color32 = Color32::from_rgb(19, 22, 28);
 const CARD: Color32 = Color32::from_rgb(28, 32, 40);
 const RAIL: Color32 = Color32::from_rgb(43, 49, 60);
@@ -100,6 +103,7 @@ fn draw(
     order: Option<Res<FaceSubjects>>,
     subjects: Query<SubjectParts>,
     avatars: Query<AvatarParts>,
+    sources: Query<SourceParts>,
 ) {
     // No camera yet, so there is nothing to draw on.
     let Ok(context) = contexts.ctx_mut() else { return };
@@ -132,6 +136,9 @@ fn draw(
                         panel.subject = Some(clicked);
                     }
                 });
+                if !sources.is_empty() {
+                    card(ui, |ui| source_list(ui, &sources));
+                }
                 card(ui, |ui| avatar_list(ui, &avatars, &subjects));
                 let shown = selected.and_then(|entity| subjects.get(entity).ok());
                 card(ui, |ui| {
@@ -196,7 +203,7 @@ fn header(
     ui.horizontal(|ui| {
         ui.label(RichText::new("FaceLink").size(16.0).strong());
         if let Some(figures) = figures {
-            let connections = figures.0.connections;
+            let connections = figures.endpoint.connections;
             ui.label(small(format!("{connections} connection{}", if connections == 1 { "" } else { "s" }), DIM));
         }
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
@@ -233,7 +240,7 @@ fn header(
         None => {}
     }
     if let Some(figures) = figures {
-        let stats = &figures.0;
+        let stats = &figures.endpoint;
         ui.horizontal_wrapped(|ui| {
             for (name, count, about) in [
                 ("refused", stats.refused, "Messages and datagrams refused since the start"),
@@ -337,6 +344,72 @@ fn subject_table(
         ui.label(small("nobody yet: open the address in a browser, or point a phone at it", DIM));
     }
     clicked
+}
+
+/// Right edges of the columns round trip, buffered bytes and messages, counted from the right edge of the row.
+const SOURCE_COLUMNS: [(&str, f32); 3] = [("rtt", 84.0), ("waiting", 46.0), ("messages", 0.0)];
+
+fn source_list(ui: &mut egui::Ui, sources: &Query<SourceParts>) {
+    let width = ui.available_width();
+    let (rect, response) = ui.allocate_exact_size(vec2(width, 14.0), Sense::hover());
+    response.on_hover_text("Round trip in milliseconds, bytes that wait in the data channel, messages received");
+    let heading = fitted(ui, "Connections", SMALL, ACCENT, width);
+    ui.painter().galley(rect.left_top(), heading, ACCENT);
+    for (name, from_right) in SOURCE_COLUMNS {
+        let at = egui::pos2(rect.right() - from_right, rect.center().y);
+        ui.painter().text(at, Align2::RIGHT_CENTER, name, FontId::proportional(9.0), DIM);
+    }
+    let mut rows: Vec<_> = sources.iter().collect();
+    rows.sort_unstable_by_key(|(entity, ..)| *entity);
+    for (_, source, quality, ours) in rows {
+        let (rect, response) = ui.allocate_exact_size(vec2(width, 16.0), Sense::hover());
+        let middle = rect.center().y;
+        let (color, words) = match &source.state {
+            SourceState::Connected => (GOOD, "connected"),
+            SourceState::Connecting => (WARN, "connecting"),
+            SourceState::Stalled => (WARN, "silent"),
+            SourceState::Waiting { reason } => (WARN, reason.as_str()),
+            SourceState::Refused { reason } => (BAD, reason.as_str()),
+        };
+        ui.painter().circle_filled(egui::pos2(rect.left() + 4.0, middle), 3.0, color);
+        // An arrow for those that we dialled.
+        let address = source.address.as_deref().unwrap_or("this game");
+        let text = if ours { format!("\u{2192} {address}") } else { address.to_owned() };
+        let name = fitted(ui, &text, SMALL, TEXT, width - 13.0 - 150.0);
+        let top = middle - 0.5 * name.size().y;
+        ui.painter().galley(egui::pos2(rect.left() + 13.0, top), name, TEXT);
+        let (text, color) = badge(&source.kind);
+        let place = egui::Rect::from_min_size(egui::pos2(rect.right() - 146.0, middle - 7.0), vec2(28.0, 14.0));
+        ui.painter().rect_filled(place, 3, color.gamma_multiply(0.25));
+        ui.painter().text(place.center(), Align2::CENTER_CENTER, text, FontId::proportional(9.5), color);
+        let rtt =
+            quality.rtt_ms.map_or(("\u{2013}".to_owned(), DIM), |ms| (format!("{ms:.1}"), judged(ms, 160.0, 400.0)));
+        let waiting = quality.buffered_amount;
+        let cells = [
+            rtt,
+            (waiting.to_string(), judged(waiting as f32, 4096.0, 16384.0)),
+            (quality.message_count.to_string(), TEXT),
+        ];
+        for ((text, color), (_, from_right)) in cells.into_iter().zip(SOURCE_COLUMNS) {
+            let at = egui::pos2(rect.right() - from_right, middle);
+            ui.painter().text(at, Align2::RIGHT_CENTER, text, FontId::proportional(SMALL), color);
+        }
+        response.on_hover_ui(|ui| {
+            ui.label(words);
+            ui.label(format!("{} {}", source.kind, source.connection_id));
+            ui.label(format!("data channel {}", quality.data_channel_state));
+            if let Some(route) = &quality.route {
+                ui.label(format!("way: {route}{}", if route.contains("relay") { " (relayed)" } else { "" }));
+            }
+            if let Some(ms) = quality.average_latency_ms {
+                ui.label(format!("average latency {ms:.1} ms"));
+            }
+            if let Some(loss) = quality.loss {
+                ui.label(format!("loss {}", percent(loss)));
+            }
+            ui.label(format!("{} B received, {} B sent", quality.bytes_received, quality.bytes_sent));
+        });
+    }
 }
 
 fn percent(share: f32) -> String {

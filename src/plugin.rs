@@ -16,7 +16,7 @@ use facelink::{
     },
 };
 
-use crate::{avatar, bones, diagnostics, drive, pose::FaceSettings, subjects};
+use crate::{avatar, bones, diagnostics, drive, pose::FaceSettings, send, sources, subjects};
 
 /// The order of FaceLink's systems.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -198,7 +198,11 @@ impl Plugin for FaceLinkPlugin {
         app.register_type::<FaceSettings>()
             .register_type::<subjects::FaceSubject>()
             .register_type::<subjects::LinkQuality>()
-            .register_type::<subjects::FaceSource>()
+            .register_type::<sources::FaceSource>()
+            .register_type::<sources::SourceQuality>()
+            .register_type::<sources::FaceDial>()
+            .register_type::<send::SendFace>()
+            .register_type::<send::SendFaceState>()
             .register_type::<subjects::AdaptiveFps>()
             .register_type::<subjects::RequestedFps>()
             .register_type::<subjects::FaceSubjects>()
@@ -213,6 +217,8 @@ impl Plugin for FaceLinkPlugin {
             .init_resource::<diagnostics::LinkFigures>()
             .add_observer(avatar::on_scene_ready)
             .add_observer(avatar::on_avatar_added)
+            .add_observer(avatar::on_sender_added)
+            .add_observer(sources::on_dial_removed)
             .add_observer(subjects::on_subject_removed)
             .configure_sets(PreUpdate, FaceLinkSystems::Receive)
             .configure_sets(
@@ -236,7 +242,16 @@ impl Plugin for FaceLinkPlugin {
                         .in_set(FaceLinkSystems::Drive),
                 ),
             )
-            .add_systems(PreUpdate, (subjects::read_figures, subjects::apply_rates).after(FaceLinkSystems::Receive));
+            .add_systems(
+                PreUpdate,
+                (
+                    (subjects::read_figures, sources::read_sources).chain(),
+                    subjects::apply_rates,
+                    (sources::dial, sources::watch_dials).chain(),
+                )
+                    .after(FaceLinkSystems::Receive),
+            )
+            .add_systems(PostUpdate, send::send_faces.after(FaceLinkSystems::Drive));
         app.add_systems(Last, stop);
         diagnostics::register(app);
         if let Some(config) = &self.endpoint {

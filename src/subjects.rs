@@ -11,6 +11,7 @@ use facelink::{
 use crate::{
     plugin::{FaceInbox, FaceLinkEndpoint},
     pose::{FacePose, FaceSettings, Presence, smooth},
+    sources::{FaceDial, FaceSource, SourceState},
 };
 
 /// Frames and events taken from the channel in one go; what is left waits for the next frame.
@@ -84,18 +85,6 @@ pub struct LinkQuality {
     pub frames: u64,
     /// Age of the newest frame, milliseconds.
     pub age_ms: f32,
-    /// Where it comes from.
-    pub address: Option<String>,
-}
-
-/// A connection, or a phone that sends datagrams.
-#[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
-#[reflect(Component)]
-pub struct FaceSource {
-    /// Its id in the statistics.
-    pub connection_id: String,
-    /// `webrtc`, `websocket`, `live_link_face` or `udp_json`; a WebSocket may move to WebRTC later.
-    pub kind: String,
     /// Where it comes from.
     pub address: Option<String>,
 }
@@ -228,7 +217,7 @@ pub(crate) fn receive_events(
     inbox: Option<Res<FaceInbox>>,
     mut subjects: ResMut<FaceSubjects>,
     mut known: Query<&mut FaceSubject>,
-    sources: Query<(Entity, &FaceSource)>,
+    sources: Query<(Entity, &FaceSource), Without<FaceDial>>,
 ) {
     let Some(inbox) = inbox else { return };
     let mut connected: Vec<(Arc<str>, Entity)> = Vec::new();
@@ -255,6 +244,7 @@ pub(crate) fn receive_events(
                     connection_id: connection_id.to_string(),
                     kind: source.as_str().to_owned(),
                     address: address.map(|address| address.to_string()),
+                    state: SourceState::Connected,
                 };
                 connected.push((connection_id, commands.spawn(source).id()));
             }
@@ -383,7 +373,8 @@ pub(crate) fn read_figures(
             address: stats.address.map(|address: SocketAddr| address.to_string()),
         };
     }
-    figures.0 = stats;
+    figures.endpoint = stats;
+    figures.connections = endpoint.connections();
 }
 
 /// Hands the settings on to the endpoint when they change.

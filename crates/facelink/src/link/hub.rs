@@ -77,6 +77,8 @@ pub(super) struct Connection {
     /// `None` for a UDP source, which cannot be answered.
     pub session: Option<Arc<Session>>,
     room: Option<Arc<str>>,
+    /// The engine was told of it.
+    announced: bool,
     last_seen: Instant,
 }
 
@@ -307,13 +309,36 @@ impl Hub {
         self.publish.subscribe()
     }
 
-    /// Adds a connection unless there are too many.
+    /// Adds a connection unless there are too many, and tells the engine of it.
     pub fn connect(
         &self,
         kind: SourceKind,
         id: Arc<str>,
         address: Option<SocketAddr>,
         counters: Arc<Counters>,
+        now: Instant,
+    ) -> Option<ConnectionKey> {
+        self.add(kind, id, address, counters, false, now)
+    }
+
+    /// The same for one that this side made, of which whoever made it knows.
+    pub fn connect_quietly(
+        &self,
+        kind: SourceKind,
+        id: Arc<str>,
+        counters: Arc<Counters>,
+        now: Instant,
+    ) -> Option<ConnectionKey> {
+        self.add(kind, id, None, counters, true, now)
+    }
+
+    fn add(
+        &self,
+        kind: SourceKind,
+        id: Arc<str>,
+        address: Option<SocketAddr>,
+        counters: Arc<Counters>,
+        quietly: bool,
         now: Instant,
     ) -> Option<ConnectionKey> {
         let key = {
@@ -327,12 +352,15 @@ impl Hub {
             }
             table.next_connection += 1;
             let key = table.next_connection;
-            let connection =
-                Connection { id: id.clone(), kind, address, counters, session: None, room: None, last_seen: now };
+            let announced = !quietly;
+            let (id, room, last_seen) = (id.clone(), None, now);
+            let connection = Connection { id, kind, address, counters, session: None, room, announced, last_seen };
             table.connections.insert(key, connection);
             key
         };
-        self.event(LinkEvent::Connected { connection_id: id, source: kind, address });
+        if !quietly {
+            self.event(LinkEvent::Connected { connection_id: id, source: kind, address });
+        }
         Some(key)
     }
 
@@ -456,7 +484,9 @@ impl Hub {
                 session.ended.cancel();
             }
             Counters::add(&self.refused, Counters::get(&connection.counters.refused));
-            self.event(LinkEvent::Disconnected { connection_id: connection.id, reason: reason.to_owned() });
+            if connection.announced {
+                self.event(LinkEvent::Disconnected { connection_id: connection.id, reason: reason.to_owned() });
+            }
         }
     }
 
@@ -607,7 +637,7 @@ impl Hub {
         let key = match known {
             Some(key) => key,
             None => {
-                let key = self.connect(SourceKind::Game, "game".into(), None, Arc::default(), now);
+                let key = self.connect_quietly(SourceKind::Game, "game".into(), Arc::default(), now);
                 let key = key.ok_or(Refused::TooManySubjects)?;
                 self.table.lock().local = Some(key);
                 key
@@ -703,7 +733,9 @@ impl Hub {
                 if let Some(connection) = table.connections.remove(&key) {
                     Counters::add(&self.refused, Counters::get(&connection.counters.refused));
                     let reason = "silent".to_owned();
-                    self.event(LinkEvent::Disconnected { connection_id: connection.id, reason });
+                    if connection.announced {
+                        self.event(LinkEvent::Disconnected { connection_id: connection.id, reason });
+                    }
                 }
             }
             let due = table.last_rate.is_none_or(|last| now.saturating_duration_since(last) >= RATE_INTERVAL);

@@ -168,9 +168,9 @@ pub enum LinkError {
     /// HTTPS cannot be set up as it is configured.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// WebRTC cannot be set up as it is configured.
-    #[error("{0}")]
-    Ice(#[from] IceWarning),
+    /// Something in [`EndpointConfig::ice`] cannot work for anybody.
+    #[error("ICE settings: {0}")]
+    Ice(#[source] IceWarning),
     /// The background runtime did not start.
     #[error("cannot start the background runtime: {0}")]
     Runtime(#[source] std::io::Error),
@@ -251,13 +251,13 @@ impl Endpoint {
     /// the rest works.
     ///
     /// # Errors
-    /// [`LinkError::Bind`] when the HTTP port is taken or the address is not this machine's, [`LinkError::Runtime`] when
-    /// the system gives no threads.
+    /// [`LinkError::Bind`] when the HTTP port is taken or the address is not this machine's, [`LinkError::Ice`] when a
+    /// STUN or TURN server or another ICE setting makes no sense, [`LinkError::Runtime`] when the system gives no threads.
     pub fn start(config: EndpointConfig) -> Result<Self, LinkError> {
         let config = config.guarded();
         for warning in config.ice.check().warnings {
             if warning.is_error() {
-                return Err(warning.into());
+                return Err(LinkError::Ice(warning));
             }
             tracing::warn!("{warning}");
         }
@@ -463,6 +463,16 @@ mod tests {
         let tokens: std::collections::HashSet<String> = (0..100).map(|_| new_token()).collect();
         assert_eq!(tokens.len(), 100);
         assert!(tokens.iter().all(|token| token.len() == 10 && token.bytes().all(|b| b.is_ascii_alphanumeric())));
+    }
+
+    #[test]
+    fn ice_settings_that_cannot_work_are_refused_at_the_start() {
+        let servers = vec![IceServer { urls: vec!["turn:turn.example".to_owned()], ..IceServer::default() }];
+        let config =
+            EndpointConfig { port: 0, ice: IceConfig { servers, ..IceConfig::default() }, ..EndpointConfig::default() };
+        let error = Endpoint::start(config).err().map(|error| error.to_string());
+        let wanted = "ICE settings: field `ice_servers[0].username`: missing or empty, and turn:turn.example needs it";
+        assert_eq!(error.as_deref(), Some(wanted));
     }
 
     #[test]

@@ -27,16 +27,16 @@ use bytes::BytesMut;
 use candidates::Outgoing;
 use gate::FrameGate;
 use parking_lot::Mutex;
-use rtc::ice::mdns::MulticastDnsMode;
+use rtc::{ice::mdns::MulticastDnsMode, peer_connection::transport::RTCIceCandidatePair};
 use runtime::PeerRuntime;
 use tokio::{runtime::Handle, sync::mpsc};
 use webrtc::{
     data_channel::{DataChannel, RTCDataChannelInit, RTCDataChannelState},
     peer_connection::{
         PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfiguration, RTCConfigurationBuilder,
-        RTCIceCandidateInit, RTCIceCandidateType, RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy,
-        RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription, RTCStatsReportEntry,
-        SettingEngineBuilder, StatsSelector,
+        RTCIceCandidateInit, RTCIceCandidateType, RTCIceGatheringState, RTCIceProtocol, RTCIceServer,
+        RTCIceTransportPolicy, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
+        RTCStatsReportEntry, SettingEngineBuilder, StatsSelector,
     },
 };
 
@@ -56,6 +56,12 @@ const NUDGES: u32 = 1000;
 const RELAY_WAIT: Duration = Duration::from_secs(1);
 /// How long ways over UDP are looked for first, relays among them.
 const TCP_WAIT: Duration = Duration::from_millis(1500);
+/// Without a packet of the peer for this long it counts as disconnected.
+const DISCONNECTED: Duration = Duration::from_secs(2);
+/// Disconnected for this long, it has failed.
+const FAILED: Duration = Duration::from_secs(7);
+/// How often a way in use is checked, which measures the round trip.
+const KEEPALIVE: Duration = Duration::from_millis(500);
 /// How often a port that somebody else took in between is exchanged for another one.
 const BIND_ATTEMPTS: u32 = 4;
 /// Candidates of the peer that one description may bring: a hostile peer may send them for ever.
@@ -86,11 +92,13 @@ pub(super) enum PeerEvent {
     Channel(Arc<dyn DataChannel>),
 }
 
+/// Candidates of ours that were told of since our last description.
+type Told = Arc<Mutex<HashSet<String>>>;
+
 struct Handler {
     events: mpsc::UnboundedSender<PeerEvent>,
     outgoing: Arc<Outgoing>,
-    /// Candidates that were told of since gathering began.
-    told: Mutex<HashSet<String>>,
+    told: Told,
 }
 
 #[async_trait]
@@ -110,7 +118,6 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
-            self.told.lock().clear();
             let _ = self.events.send(PeerEvent::Gathered);
         }
     }
@@ -154,6 +161,7 @@ pub(super) struct RtcPeer {
     /// Negotiated by both sides with id 0; a peer that does not know it never hears of it.
     pub channel: Arc<dyn DataChannel>,
     outgoing: Arc<Outgoing>,
+    told: Told,
     policy: IcePolicy,
     tcp: bool,
     pending: Vec<IceCandidate>,
@@ -211,14 +219,14 @@ async fn add(connection: &Arc<dyn PeerConnection>, candidate: IceCandidate) {
     }
 }
 
-async fn has_way(connection: &Arc<dyn PeerConnection>) -> bool {
-    let Some(sctp) = connection.sctp().await else { return false };
-    let pair = sctp.transport().ice_transport().get_selected_candidate_pair().await;
-    pair.is_ok_and(|pair| pair.is_some())
+/// The pair of candidates in use.
+async fn way(connection: &Arc<dyn PeerConnection>) -> Option<RTCIceCandidatePair> {
+    connection.sctp().await?.transport().ice_transport().get_selected_candidate_pair().await.ok()?
 }
 
 impl RtcPeer {
-    /// `bind` is what the endpoint is bound to. Its sockets stay for as long as it lives.
+    /// `bind` is what the endpoint is bound to. Its sockets stay for as long as it lives, unless it uses relays: then a
+    /// restart of either side takes new ones.
     pub async fn new(bind: IpAddr, ice: &IceConfig) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
         Self::open(bind, ice, false, true).await
     }
@@ -242,10 +250,15 @@ impl RtcPeer {
         if ice.policy == IcePolicy::Relay && !has_relay(&servers) {
             return Err(RtcError::Configuration(IceWarning::NoRelay));
         }
+        // With the sockets the crate would keep the relays, and sign for them with whatever credentials come later. To a
+        // TURN server a relay is its first user's alone (RFC 8656, 5).
+        let roaming = roaming || has_relay(&servers);
         let ice = Arc::new(ice.clone());
         let outgoing = Arc::new(Outgoing::new(bind, &ice));
         let (events, receiver) = mpsc::unbounded_channel();
-        let (connection, tcp) = connect(bind, &ice, &servers, roaming, no_delay, &outgoing, &events).await?;
+        let told = Told::default();
+        let handler = Handler { events, outgoing: outgoing.clone(), told: told.clone() };
+        let (connection, tcp) = connect(bind, &ice, &servers, roaming, no_delay, Arc::new(handler)).await?;
         let channel = connection.create_data_channel("animation", Some(channel_init(Some(0)))).await;
         let channel = match channel {
             Ok(channel) => channel,
@@ -258,6 +271,7 @@ impl RtcPeer {
             connection,
             channel,
             outgoing,
+            told,
             policy: ice.policy,
             tcp,
             pending: Vec::new(),
@@ -282,6 +296,7 @@ impl RtcPeer {
         self.described(candidates).await;
         let answer = self.connection.create_answer(None).await.map_err(RtcError::Description)?;
         let sdp = self.outgoing.description(&answer.sdp);
+        self.told.lock().clear();
         self.connection.set_local_description(answer).await.map_err(RtcError::Description)?;
         self.nudge_until_open();
         Ok(sdp)
@@ -291,6 +306,7 @@ impl RtcPeer {
     pub async fn offer(&self) -> Result<String, RtcError> {
         let offer = self.connection.create_offer(None).await.map_err(RtcError::Open)?;
         let sdp = self.outgoing.description(&offer.sdp);
+        self.told.lock().clear();
         self.connection.set_local_description(offer).await.map_err(RtcError::Open)?;
         Ok(sdp)
     }
@@ -344,15 +360,15 @@ impl RtcPeer {
         tokio::spawn(async move {
             tokio::time::sleep_until(described + TCP_WAIT).await;
             if let Some(connection) = Weak::upgrade(&connection)
-                && !has_way(&connection).await
+                && way(&connection).await.is_none()
             {
                 add(&connection, candidate).await;
             }
         });
     }
 
-    /// Exchanges the STUN and TURN servers, such as for fresh credentials, while everything goes on. It counts from the
-    /// next [`restart`](Self::restart) or offer of the peer that restarts; relays that are open live on.
+    /// Exchanges the STUN and TURN servers, such as for fresh credentials, while everything goes on. They count
+    /// from the next restart by either side on; until then, relays that are open live on with what opened them.
     pub async fn set_ice_servers(&self, servers: &[IceServer]) -> Result<(), RtcError> {
         let servers = IceConfig { servers: servers.to_vec(), ..IceConfig::default() }.current().own;
         if self.policy == IcePolicy::Relay && !has_relay(&servers) {
@@ -367,32 +383,23 @@ impl RtcPeer {
             waiting_bytes: self.channel.outstanding_bytes().await.unwrap_or_default() as u64,
             ..Figures::default()
         };
-        // Of several pairs that were nominated in turn, the transport knows the one in use.
-        let report = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
-        let pair = report.transport().and_then(|transport| match report.get(&transport.selected_candidate_pair_id) {
-            Some(RTCStatsReportEntry::IceCandidatePair(pair)) => Some(pair),
-            _ => None,
-        });
-        let Some(pair) = pair else { return figures };
-        if pair.responses_received > 0 {
-            figures.rtt_ms = Some((pair.current_round_trip_time * 1000.0) as f32);
-        }
-        let candidate = |id: &str| match report.get(id) {
-            Some(RTCStatsReportEntry::LocalCandidate(candidate) | RTCStatsReportEntry::RemoteCandidate(candidate)) => {
-                Some(candidate)
-            }
+        let Some(way) = way(&self.connection).await else { return figures };
+        figures.local = kind(way.local().typ);
+        figures.remote = kind(way.remote().typ);
+        figures.relayed = [figures.local, figures.remote].contains(&Some("relay"));
+        figures.protocol = match way.local().protocol {
+            RTCIceProtocol::Udp => Some("udp"),
+            RTCIceProtocol::Tcp => Some("tcp"),
             _ => None,
         };
-        if let Some(local) = candidate(&pair.local_candidate_id) {
-            figures.local = kind(local.candidate_type);
-            figures.protocol = match local.protocol.to_ascii_lowercase().as_str() {
-                "udp" => Some("udp"),
-                "tcp" => Some("tcp"),
-                _ => None,
-            };
+        // Of several pairs that were nominated in turn, the transport knows the one in use.
+        let report = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
+        if let Some(transport) = report.transport()
+            && let Some(RTCStatsReportEntry::IceCandidatePair(pair)) = report.get(&transport.selected_candidate_pair_id)
+            && pair.responses_received > 0
+        {
+            figures.rtt_ms = Some((pair.current_round_trip_time * 1000.0) as f32);
         }
-        figures.remote = candidate(&pair.remote_candidate_id).and_then(|remote| kind(remote.candidate_type));
-        figures.relayed = [figures.local, figures.remote].contains(&Some("relay"));
         figures
     }
 
@@ -456,15 +463,13 @@ async fn connect(
     servers: &[IceServer],
     roaming: bool,
     no_delay: bool,
-    outgoing: &Arc<Outgoing>,
-    events: &mpsc::UnboundedSender<PeerEvent>,
+    handler: Arc<Handler>,
 ) -> Result<(Arc<dyn PeerConnection>, bool), RtcError> {
     let mut attempt = 0;
     loop {
         attempt += 1;
         let (udp, tcp) = (Addresses::new(Protocol::Udp, bind, ice), Addresses::new(Protocol::Tcp, bind, ice));
         let runtime = Arc::new(PeerRuntime::new(no_delay));
-        let handler = Handler { events: events.clone(), outgoing: outgoing.clone(), told: Mutex::default() };
         let relay_wait = match ice.policy {
             IcePolicy::All => RELAY_WAIT,
             IcePolicy::Relay => Duration::ZERO,
@@ -472,7 +477,7 @@ async fn connect(
         let settings = SettingEngineBuilder::new()
             // A browser's `.local` candidate need not be resolved: the browser finds ours, and is then known by its packets.
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-            .with_ice_timeouts(Some(Duration::from_secs(3)), Some(Duration::from_secs(7)), Some(Duration::from_secs(1)))
+            .with_ice_timeouts(Some(DISCONNECTED), Some(FAILED), Some(KEEPALIVE))
             .with_ice_connection_attempts(Some(Duration::from_millis(20)), Some(500))
             .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
             .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
@@ -482,7 +487,7 @@ async fn connect(
         let built = PeerConnectionBuilder::new()
             .with_configuration(configuration(ice.policy, servers))
             .with_setting_engine(settings)
-            .with_handler(Arc::new(handler))
+            .with_handler(handler.clone())
             .with_runtime(runtime.clone())
             .with_udp_addrs(vec![udp.clone()])
             .with_tcp_addrs(vec![tcp.clone()])

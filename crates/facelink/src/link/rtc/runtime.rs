@@ -2,20 +2,22 @@
 
 use std::{
     collections::HashMap,
-    io,
+    io::{self, IoSliceMut},
     net::{SocketAddr, TcpListener, UdpSocket},
     pin::Pin,
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use webrtc::runtime::{
-    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime, TokioRuntime,
+    Transmit,
 };
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -29,14 +31,115 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const WRITE_LIMIT: Duration = Duration::from_millis(500);
 /// Streams that a connection holds open at a time. Anybody may connect to its TCP port; more are turned away.
 const MOST_STREAMS: usize = 16;
+/// DTLS datagrams after which a connection counts as open: the handshakes of DTLS and SCTP, and some repetitions.
+const OPENING_DATAGRAMS: u32 = 24;
+/// Passes of the driver that a datagram needs until everything that follows from it is done.
+const PASSES: u64 = 3;
 /// Bytes that a stream's socket holds back for a slow peer: two seconds of frames at most.
 const SEND_BUFFER: usize = 32 * 1024;
 
 static RESOLVED: LazyLock<Mutex<HashMap<String, (Instant, Vec<SocketAddr>)>>> = LazyLock::new(Mutex::default);
 
+/// Makes the crate's driver finish what a datagram has set off before it gets the next one, while a connection opens.
+///
+/// Left alone it goes back to sleep with packets to send, until its next timer. Worse, when the peer's first message comes
+/// before our end of the negotiated channel has its stream, that message is lost and the channel is ordered and reliable
+/// from then on.
+#[derive(Debug)]
+struct Opening {
+    /// Datagrams that are still watched over.
+    left: AtomicU32,
+    /// Passes of the driver so far: it sleeps once in each.
+    passes: AtomicU64,
+    /// The pass from which on it gets the next datagram.
+    busy_until: AtomicU64,
+    held: Mutex<Vec<Waker>>,
+}
+
+impl Opening {
+    fn is_over(&self) -> bool {
+        self.left.load(Ordering::Relaxed) == 0
+    }
+
+    fn is_busy(&self) -> bool {
+        self.passes.load(Ordering::Relaxed) < self.busy_until.load(Ordering::Relaxed)
+    }
+
+    fn delivered(&self) {
+        self.left.store(self.left.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+        self.busy_until.store(self.passes.load(Ordering::Relaxed) + PASSES, Ordering::Relaxed);
+    }
+
+    /// The driver goes to sleep. Whether it has to make another pass first.
+    fn pass(&self) -> bool {
+        self.passes.fetch_add(1, Ordering::Relaxed);
+        let busy = self.is_busy();
+        if !busy {
+            self.held.lock().drain(..).for_each(Waker::wake);
+        }
+        busy
+    }
+}
+
+/// Whether a datagram carries DTLS, by itself or as the data of a relay's channel (RFC 7983; RFC 8656, 12.4). STUN sets
+/// nothing off that cannot wait.
+fn is_dtls(datagram: &[u8]) -> bool {
+    let first = match datagram.first() {
+        Some(64..=79) => datagram.get(4),
+        first => first,
+    };
+    matches!(first, Some(20..=63))
+}
+
+/// A UDP socket with [`Opening`] in front.
+#[derive(Debug)]
+struct Socket {
+    socket: Arc<dyn AsyncUdpSocket>,
+    opening: Arc<Opening>,
+}
+
+impl AsyncUdpSocket for Socket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        self.socket.poll_send(context, transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        context: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        if self.opening.is_busy() {
+            self.opening.held.lock().push(context.waker().clone());
+            return Poll::Pending;
+        }
+        let received = self.socket.poll_recv(context, buffers, meta);
+        if !self.opening.is_over()
+            && let Poll::Ready(Ok(1..)) = received
+            && buffers.first().is_some_and(|buffer| is_dtls(buffer))
+        {
+            self.opening.delivered();
+        }
+        received
+    }
+
+    fn max_gso_segments(&self) -> usize {
+        self.socket.max_gso_segments()
+    }
+
+    fn max_gro_segments(&self) -> usize {
+        self.socket.max_gro_segments()
+    }
+}
+
 /// The runtime of one connection.
 #[derive(Debug)]
 pub(super) struct PeerRuntime {
+    opening: Arc<Opening>,
     tokio: TokioRuntime,
     no_delay: bool,
     streams: Arc<AtomicUsize>,
@@ -46,7 +149,14 @@ pub(super) struct PeerRuntime {
 impl PeerRuntime {
     /// `no_delay`: small packets on TCP go out at once, which only a measurement does without.
     pub fn new(no_delay: bool) -> Self {
-        Self { tokio: TokioRuntime, no_delay, streams: Arc::default(), bound: Mutex::default() }
+        let opening = Opening {
+            left: AtomicU32::new(OPENING_DATAGRAMS),
+            passes: AtomicU64::default(),
+            busy_until: AtomicU64::default(),
+            held: Mutex::default(),
+        };
+        let opening = Arc::new(opening);
+        Self { opening, tokio: TokioRuntime, no_delay, streams: Arc::default(), bound: Mutex::default() }
     }
 
     /// Whether a socket on each of these was bound; the crate passes over those that were not. Port 0 stands for any.
@@ -65,7 +175,7 @@ impl Runtime for PeerRuntime {
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         self.bound.lock().push(socket.local_addr()?);
-        self.tokio.wrap_udp_socket(socket)
+        Ok(Arc::new(Socket { socket: self.tokio.wrap_udp_socket(socket)?, opening: self.opening.clone() }))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -90,7 +200,7 @@ impl Runtime for PeerRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
-        self.tokio.sleep(duration)
+        if self.opening.pass() { Box::pin(std::future::ready(())) } else { self.tokio.sleep(duration) }
     }
 
     fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
@@ -264,6 +374,23 @@ mod tests {
         assert_eq!(resolve("2001:db8::2:3478").await.unwrap(), [v6]);
     }
 
+    #[test]
+    fn dtls_is_told_from_stun_with_and_without_a_relay() {
+        for (datagram, dtls) in [
+            (&[22, 254, 253][..], true),
+            (&[23], true),
+            (&[0, 1, 0, 0, 33], false),
+            (&[1, 1], false),
+            (&[64, 1, 0, 9, 22], true),
+            (&[64, 1, 0, 9, 1], false),
+            (&[64, 1], false),
+            (&[], false),
+            (&[128, 1], false),
+        ] {
+            assert_eq!(is_dtls(datagram), dtls, "{datagram:?}");
+        }
+    }
+
     #[tokio::test]
     async fn names_are_resolved_and_remembered() {
         let addresses = resolve("localhost:3478").await.unwrap();
@@ -299,5 +426,20 @@ mod tests {
         accepted.lock().clear();
         accepting.abort();
         assert_eq!(runtime.streams.load(Ordering::Relaxed), 0);
+    }
+
+    /// A peer that takes nothing more stalls the driver once, and not for long.
+    #[tokio::test]
+    async fn a_stream_that_takes_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = PeerRuntime::new(true).connect_tcp(listener.local_addr().unwrap()).await.unwrap();
+        let (_silent, _) = listener.accept().unwrap();
+        let error = loop {
+            if let Err(error) = stream.write_all(&[0; 64 * 1024]).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(stream.write_all(&[0; 1]).await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{net::UdpSocket, time::timeout};
 
-use super::{End, LIMIT, LOOPBACK, all, echo, establish};
+use super::{End, LIMIT, LOOPBACK, all, echo, establish, pump};
 use crate::{
     link::{IceConfig, IcePolicy, TurnSecret},
     wire::json::{IceCandidate, IceServer},
@@ -45,7 +45,7 @@ impl Coturn {
             let directory = std::env::temp_dir().join(format!("facelink-coturn-{}", uuid::Uuid::new_v4()));
             std::fs::create_dir_all(&directory).expect("a directory");
             let process = Command::new("turnserver")
-                .args(["-n", "--no-tls", "--no-dtls", "--allow-loopback-peers", "--no-cli", "--realm", "r"])
+                .args(["-n", "--no-tls", "--no-dtls", "--allow-loopback-peers", "--no-cli", "-v", "--realm", "r"])
                 .args(["-L", "127.0.0.1", "--relay-ip", "127.0.0.1", "--log-file", "stdout"])
                 .args(["--listening-port", &address.port().to_string()])
                 .arg("--pidfile")
@@ -55,7 +55,7 @@ impl Coturn {
                 .args(arguments)
                 .current_dir(&directory)
                 .stdin(Stdio::null())
-                .stdout(Stdio::null())
+                .stdout(std::fs::File::create(directory.join("log")).expect("a file"))
                 .stderr(Stdio::null())
                 .spawn();
             let process = match process {
@@ -96,6 +96,10 @@ impl Coturn {
             }
         }
         false
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("log")).expect("a log")
     }
 
     fn url(&self) -> String {
@@ -143,18 +147,33 @@ async fn both_sides_go_through_a_relay_alone() {
     assert_eq!(b.figures().await.local, Some("relay"));
 }
 
-/// A relay among other ways is the last resort over UDP, and it is taken.
+/// A relay is the last resort over UDP.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_is_taken_where_nothing_else_leads_there() {
+async fn a_relay_is_left_alone_where_a_direct_way_leads_there() {
     let Some(coturn) = Coturn::start(&USERS).await else { return };
     let ice = IceConfig { policy: IcePolicy::All, ..coturn.relayed(credentials("u", "p")) };
-    let mut ours = End::new(LOOPBACK, &ice).await;
-    let mut theirs = End::new(LOOPBACK, &ice).await;
-    let route = |_: bool, candidate: IceCandidate| candidate.candidate.contains("typ relay").then_some(candidate);
-    // Each side's own address would still do as the remote end of the other's relay, as it would behind an open NAT.
-    establish(&mut ours, &mut theirs, &route).await;
+    let (mut ours, mut theirs) = (End::new(LOOPBACK, &ice).await, End::new(LOOPBACK, &ice).await);
+    // Relayed candidates come first.
+    let mut held = parking_lot::Mutex::new(Vec::new());
+    let route = |first: bool, candidate: IceCandidate| {
+        if candidate.candidate.contains("typ relay") {
+            return Some(candidate);
+        }
+        held.lock().push((first, candidate));
+        None
+    };
+    let offer = ours.peer.offer().await.expect("an offer");
+    let answer = theirs.peer.answer(offer).await.expect("an answer");
+    ours.peer.set_answer(answer).await.expect("an answer that fits");
+    let relayed = |end: &End| end.told.iter().any(|told| told.contains("typ relay"));
+    pump(&mut ours, &mut theirs, &route, |ours, theirs| relayed(ours) && relayed(theirs)).await;
+    for (first, candidate) in std::mem::take(&mut held).into_inner() {
+        let to = if first { &mut theirs } else { &mut ours };
+        to.peer.add_candidate(candidate).await;
+    }
+    pump(&mut ours, &mut theirs, &all, |ours, theirs| ours.is_open() && theirs.is_open()).await;
     echo(&mut ours, &mut theirs).await;
-    assert!(ours.figures().await.relayed);
+    assert!(!ours.figures().await.relayed && !theirs.figures().await.relayed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,7 +206,8 @@ async fn wrong_credentials_end_the_search_and_hang_nothing() {
     echo(&mut ours, &mut theirs).await;
 }
 
-/// Fresh credentials for the same server: the relay that is open lives on, and a restart uses them.
+/// Fresh credentials for the same server, of another user as time-limited ones always are: a restart takes a relay of
+/// that user, and nothing signs for the old relay with the new name.
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_rotate_in_place() {
     let Some(coturn) = Coturn::start(&["--lt-cred-mech", "--user", "u:p", "--user", "v:q"]).await else { return };
@@ -197,7 +217,19 @@ async fn credentials_rotate_in_place() {
     let fresh = IceServer { urls: vec![coturn.url()], ..credentials("v", "q") };
     ours.peer.set_ice_servers(&[fresh]).await.expect("new servers");
     echo(&mut ours, &mut theirs).await;
-    super::restart(&mut ours, &mut theirs).await;
-    super::delivered(&mut ours, &mut theirs).await;
-    assert_eq!(ours.figures().await.local, Some("relay"));
+    assert!(coturn.log().contains("username=<u>") && !coturn.log().contains("username=<v>"));
+    for offers in [true, false] {
+        ours.told.clear();
+        if offers {
+            super::restart(&mut ours, &mut theirs).await;
+        } else {
+            super::restart(&mut theirs, &mut ours).await;
+        }
+        pump(&mut ours, &mut theirs, &all, |ours, _| !ours.told.is_empty()).await;
+        super::delivered(&mut ours, &mut theirs).await;
+        while ours.reader.messages.try_recv().is_ok() || theirs.reader.messages.try_recv().is_ok() {}
+        assert_eq!(ours.figures().await.local, Some("relay"));
+    }
+    assert!(coturn.log().contains("username=<v>"), "{}", coturn.log());
+    assert!(!coturn.log().contains("error 441"), "{}", coturn.log());
 }

@@ -1,0 +1,310 @@
+//! Sources: where faces come from, and where ours go.
+
+use bevy::prelude::*;
+use facelink::link::{Client, ClientConfig, ClientState, ConnectionState, ConnectionStats, ServerTrust};
+
+use crate::plugin::FaceLinkEndpoint;
+
+/// A connection, a phone that sends datagrams, or an endpoint that we dialled.
+#[derive(Component, Reflect, Clone, Debug, Default, PartialEq, Eq)]
+#[reflect(Component, Default)]
+#[require(SourceQuality)]
+pub struct FaceSource {
+    /// Its id in the statistics; empty until it has one.
+    pub connection_id: String,
+    /// What carries its frames now: `webrtc`, `websocket`, `live_link_face` or `udp_json`.
+    pub kind: String,
+    /// Where it comes from, or where we dialled.
+    pub address: Option<String>,
+    /// What it is doing.
+    pub state: SourceState,
+}
+
+/// What a source is doing.
+#[derive(Reflect, Clone, Debug, Default, PartialEq, Eq)]
+#[reflect(Default)]
+pub enum SourceState {
+    /// On the way, for the first time or again.
+    #[default]
+    Connecting,
+    /// It answers.
+    Connected,
+    /// Nothing was heard of it for two seconds.
+    Stalled,
+    /// The last attempt failed, and the next one follows by itself.
+    Waiting {
+        /// Why, in words.
+        reason: String,
+    },
+    /// Given up.
+    Refused {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// Live figures of a source, by the names of the migration guide; a quarter of a second old at most.
+#[derive(Component, Reflect, Clone, Debug, Default, PartialEq)]
+#[reflect(Component, Default)]
+pub struct SourceQuality {
+    /// Capture (or send) to arrival, milliseconds, where it can be known.
+    pub average_latency_ms: Option<f32>,
+    /// Round trip, milliseconds.
+    pub rtt_ms: Option<f32>,
+    /// Messages and datagrams received.
+    pub message_count: u64,
+    /// `none`, `connecting`, `open` or `closed`.
+    pub data_channel_state: String,
+    /// Bytes that wait in the data channel.
+    pub buffered_amount: u64,
+    /// Share of frames lost, `0..=1`, where they are numbered.
+    pub loss: Option<f32>,
+    /// RFC 3550 interarrival jitter, milliseconds.
+    pub jitter_ms: Option<f32>,
+    /// The way of its WebRTC packets, such as `udp host-prflx` or `udp relay-host`.
+    pub route: Option<String>,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
+}
+
+impl SourceQuality {
+    fn of(stats: &ConnectionStats) -> Self {
+        Self {
+            average_latency_ms: stats.average_latency_ms,
+            rtt_ms: stats.rtt_ms,
+            message_count: stats.message_count,
+            data_channel_state: stats.data_channel_state.to_owned(),
+            buffered_amount: stats.buffered_amount,
+            loss: stats.loss,
+            jitter_ms: stats.jitter_ms,
+            route: stats.route.clone(),
+            bytes_received: stats.bytes_received,
+            bytes_sent: stats.bytes_sent,
+        }
+    }
+}
+
+impl FaceSource {
+    /// Dials another FaceLink endpoint, or a signalling server: spawn what this gives.
+    ///
+    /// ```no_run
+    /// # use bevy::prelude::*;
+    /// # use bevy_facelink::FaceSource;
+    /// fn dial(mut commands: Commands) {
+    ///     commands.spawn(FaceSource::connect("wss://show.example:8765").subject("Ann"));
+    /// }
+    /// ```
+    ///
+    /// The faces of that endpoint appear here like any others, and faces with [`SendFace`](crate::SendFace) go there.
+    /// The connection keeps itself alive; [`FaceSource::state`] says how it fares. Despawning the entity, or removing
+    /// [`FaceDial`], closes it.
+    pub fn connect(url: impl Into<String>) -> FaceDial {
+        FaceDial {
+            url: url.into(),
+            subject: None,
+            token: None,
+            room: None,
+            fingerprint: None,
+            receive: true,
+            send: true,
+            webrtc: true,
+        }
+    }
+}
+
+/// Where to dial, and as whom. Made by [`FaceSource::connect`]; changing it dials anew.
+#[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
+#[reflect(Component)]
+#[require(FaceSource)]
+pub struct FaceDial {
+    /// Address such as `wss://192.0.2.7:8765`; `https://` and `host:port` are taken too.
+    pub url: String,
+    /// Name of the connection's own face.
+    pub subject: Option<String>,
+    /// Pairing token.
+    pub token: Option<String>,
+    /// Room in which to meet others, to exchange faces with them directly.
+    pub room: Option<String>,
+    /// SHA-256 of the certificate that the endpoint shows, if it made its own; see
+    /// [`Endpoint::certificate_fingerprint`](crate::core::link::Endpoint::certificate_fingerprint).
+    pub fingerprint: Option<String>,
+    /// Whether its faces are wanted here.
+    pub receive: bool,
+    /// Whether faces with [`SendFace`](crate::SendFace) go there.
+    pub send: bool,
+    /// Whether to move to a WebRTC data channel.
+    pub webrtc: bool,
+}
+
+impl FaceDial {
+    /// Names the connection's own face.
+    #[must_use]
+    pub fn subject(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+
+    /// Shows this pairing token.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// Meets others in this room of the endpoint.
+    #[must_use]
+    pub fn room(mut self, room: impl Into<String>) -> Self {
+        self.room = Some(room.into());
+        self
+    }
+
+    /// Takes the certificate with this SHA-256 fingerprint and no other.
+    #[must_use]
+    pub fn fingerprint(mut self, fingerprint: impl Into<String>) -> Self {
+        self.fingerprint = Some(fingerprint.into());
+        self
+    }
+
+    /// Whether its faces are wanted here; they are by default.
+    #[must_use]
+    pub fn receive(mut self, receive: bool) -> Self {
+        self.receive = receive;
+        self
+    }
+
+    /// Whether ours go there; they do by default.
+    #[must_use]
+    pub fn send(mut self, send: bool) -> Self {
+        self.send = send;
+        self
+    }
+
+    /// Whether to move to WebRTC; it does by default.
+    #[must_use]
+    pub fn webrtc(mut self, webrtc: bool) -> Self {
+        self.webrtc = webrtc;
+        self
+    }
+
+    fn config(&self, endpoint: &FaceLinkEndpoint) -> ClientConfig {
+        ClientConfig {
+            subject: self.subject.clone(),
+            token: self.token.clone(),
+            webrtc: self.webrtc,
+            client: concat!("bevy_facelink/", env!("CARGO_PKG_VERSION")).to_owned(),
+            receive: self.receive,
+            room: self.room.clone(),
+            ice: endpoint.config().ice.clone(),
+            trust: self.fingerprint.clone().map_or(ServerTrust::Public, ServerTrust::Fingerprint),
+            ..ClientConfig::new(&self.url)
+        }
+    }
+}
+
+/// The connection of a [`FaceDial`]. Dropping it closes it.
+#[derive(Component, Debug)]
+pub(crate) struct Dialled {
+    pub client: Client,
+    /// When each sending entity's frame left last, seconds since the start.
+    pub last: Vec<(Entity, f64)>,
+}
+
+pub(crate) fn on_dial_removed(removed: On<Remove, FaceDial>, mut commands: Commands) {
+    commands.entity(removed.entity).try_remove::<Dialled>();
+}
+
+/// Dials what is new or has changed.
+pub(crate) fn dial(
+    mut commands: Commands,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    mut dials: Query<(Entity, Ref<FaceDial>, &mut FaceSource, Has<Dialled>)>,
+) {
+    for (entity, dial, mut source, dialled) in &mut dials {
+        let Some(endpoint) = &endpoint else {
+            if dialled {
+                commands.entity(entity).try_remove::<Dialled>();
+            }
+            let reason = "FaceLink has no sockets here, so nothing can be dialled".to_owned();
+            let state = SourceState::Waiting { reason };
+            if source.state != state {
+                warn!("{}: FaceLink has no sockets here, so nothing can be dialled", dial.url);
+                source.state = state;
+            }
+            continue;
+        };
+        // After the endpoint was exchanged for another one, its runtime is another one too.
+        if dialled && !dial.is_changed() && !endpoint.is_added() {
+            continue;
+        }
+        *source = FaceSource {
+            kind: "websocket".to_owned(),
+            address: Some(dial.url.clone()),
+            connection_id: String::new(),
+            state: SourceState::Connecting,
+        };
+        match endpoint.connect(dial.config(endpoint)) {
+            Some(client) => commands.entity(entity).try_insert(Dialled { client, last: Vec::new() }),
+            None => commands.entity(entity).try_remove::<Dialled>(),
+        };
+    }
+}
+
+/// What outgoing connections are doing.
+pub(crate) fn watch_dials(mut dialled: Query<(&Dialled, &FaceDial, &mut FaceSource)>) {
+    for (dialled, dial, mut source) in &mut dialled {
+        let (state, kind) = match dialled.client.state() {
+            ClientState::Connecting => (SourceState::Connecting, None),
+            ClientState::Connected(kind) => (SourceState::Connected, Some(kind)),
+            ClientState::Waiting(error) => (SourceState::Waiting { reason: error.to_string() }, None),
+            ClientState::Refused(error) => (SourceState::Refused { reason: error.to_string() }, None),
+            _ => continue,
+        };
+        if source.state != state {
+            match &state {
+                SourceState::Connected => info!("connected to {}", dial.url),
+                SourceState::Waiting { reason } => warn!("{reason}; trying again"),
+                SourceState::Refused { reason } => error!("{reason}"),
+                _ => {}
+            }
+            source.state = state;
+        }
+        if let Some(kind) = kind.filter(|kind| kind.as_str() != source.kind) {
+            source.kind = kind.as_str().to_owned();
+        }
+    }
+}
+
+/// Copies the figures of every connection, with those of the endpoint.
+pub(crate) fn read_sources(
+    figures: Res<crate::diagnostics::LinkFigures>,
+    mut sources: Query<(&mut FaceSource, &mut SourceQuality, Option<&Dialled>)>,
+) {
+    if !figures.is_changed() {
+        return;
+    }
+    for (mut source, mut quality, dialled) in &mut sources {
+        if let Some(id) = dialled.and_then(|dialled| dialled.client.stats().link_id)
+            && source.connection_id != *id
+        {
+            source.connection_id = id.to_string();
+        }
+        let mut connections = figures.connections.iter();
+        let Some(stats) = connections.find(|stats| *stats.connection_id == *source.connection_id) else { continue };
+        *quality = SourceQuality::of(stats);
+        if dialled.is_some() {
+            continue;
+        }
+        let state = match stats.state {
+            ConnectionState::Connected => SourceState::Connected,
+            ConnectionState::Stalled => SourceState::Stalled,
+            _ => SourceState::Connecting,
+        };
+        let (kind, address) = (stats.transport.as_str(), stats.address.map(|address| address.to_string()));
+        if source.state != state || source.kind != kind || source.address != address {
+            kind.clone_into(&mut source.kind);
+            (source.state, source.address) = (state, address);
+        }
+    }
+}
