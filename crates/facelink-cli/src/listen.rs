@@ -21,6 +21,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     Error,
+    ice::IceArgs,
     stop::stop_signal,
     table::{Table, printable},
 };
@@ -52,6 +53,8 @@ pub struct Args {
     /// Write one JSON object a line, for other programs.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    ice: IceArgs,
 }
 
 /// A port that can be done without.
@@ -178,6 +181,7 @@ pub fn run(args: Args) -> Result<(), Error> {
         udp_json: args.udp_json.0,
         live_link_face_profile: LlfProfile { swap_mouth_left_right: !args.no_mouth_swap, ..LlfProfile::default() },
         token: args.token,
+        ice: args.ice.config()?,
         ..EndpointConfig::default()
     })?;
     for port in endpoint.unavailable() {
