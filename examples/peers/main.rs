@@ -54,6 +54,7 @@ use bevy::{
     app::ScheduleRunnerPlugin,
     log::LogPlugin,
     prelude::*,
+    render::RenderPlugin,
     window::{ExitCondition, WindowResolution},
     winit::WinitPlugin,
 };
@@ -131,6 +132,8 @@ fn main() -> ExitCode {
             filter: format!("{},rtc=error,rtc_ice=error,rtc_dtls=error,webrtc=error", bevy::log::DEFAULT_FILTER),
             ..default()
         })
+        // A picture is to be complete, so it waits for the shaders; a window rather opens at once.
+        .set(RenderPlugin { synchronous_pipeline_compilation: !windowed || args.screenshot.is_some(), ..default() })
         .set(WindowPlugin {
             primary_window: window,
             exit_condition: if windowed { ExitCondition::OnPrimaryClosed } else { ExitCondition::DontExit },
@@ -217,8 +220,9 @@ fn tell(
     subjects: Query<(&FaceSubject, &LinkQuality)>,
     sources: Query<(&FaceSource, &SourceQuality, Has<bevy_facelink::FaceDial>)>,
 ) {
-    let other = subjects.iter().find(|(subject, _)| is_other(&subject.name, &me));
-    let text = match other {
+    // Until its figures are there, nothing can be said of a face.
+    let mut others = subjects.iter().filter(|(_, quality)| !quality.transport.is_empty());
+    let text = match others.find(|(subject, _)| is_other(&subject.name, &me)) {
         Some((subject, quality)) => {
             // What comes over WebRTC comes from the other game itself: the meeting point is on the WebSocket.
             let way = if quality.transport == "webrtc" { "directly" } else { "by the meeting point" };

@@ -22,6 +22,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     Error,
+    ice::IceArgs,
     stop::stop_signal,
     table::{Table, printable},
 };
@@ -62,6 +63,8 @@ pub struct Args {
     /// Write one JSON object a line, for other programs.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    ice: IceArgs,
 }
 
 /// A port that can be done without.
@@ -198,6 +201,7 @@ pub fn run(args: Args) -> Result<(), Error> {
             _ if args.lan && !args.no_tls => TlsConfig::self_signed(),
             _ => TlsConfig::Off,
         },
+        ice: args.ice.config()?,
         ..EndpointConfig::default()
     })?;
     for port in endpoint.unavailable() {

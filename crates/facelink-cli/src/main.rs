@@ -1,5 +1,6 @@
 //! The `facelink` command: receive and send live faces without a game engine.
 
+mod ice;
 mod listen;
 mod send;
 mod stop;
