@@ -106,12 +106,13 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        if self.loopback && !transmit.destination.ip().is_loopback() {
-            // ICE pairs each of our addresses with each of theirs. From loopback nothing leaves this machine; the crate
-            // would log an error for every attempt.
+        let sent = self.socket.poll_send(context, transmit);
+        if matches!(sent, Poll::Ready(Err(_))) && self.loopback && !transmit.destination.ip().is_loopback() {
+            // ICE pairs each of our addresses with each of theirs. From loopback nothing leaves this machine, though this
+            // machine's other addresses can be reached; the crate would log an error for every attempt.
             return Poll::Ready(Ok(transmit.contents.len()));
         }
-        self.socket.poll_send(context, transmit)
+        sent
     }
 
     fn poll_recv(
