@@ -198,7 +198,7 @@ impl Listener {
     /// The next event of any kind.
     fn event(&self, end: Instant) -> (Instant, Value) {
         let (at, line) = self.process.line(end);
-        let event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let event: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         if event["event"] == "subject_appeared" {
             let name = event["subject"].as_str().expect("text").to_owned();
             self.seen.lock().expect("no panic").insert(name);
