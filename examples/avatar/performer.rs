@@ -14,7 +14,7 @@ use bevy_facelink::{
 /// The performer's name among the subjects.
 pub const NAME: &str = "Performer";
 /// A face that has sent nothing for this long has left the stage, milliseconds.
-const SILENT_MS: f32 = 2000.0;
+pub const SILENT_MS: f32 = 2000.0;
 
 /// Streams the built-in performance while no other face is there.
 pub struct PerformerPlugin;
@@ -63,19 +63,27 @@ fn step_in_or_back(
     match (real.is_some(), on_stage.is_some()) {
         (true, true) => commands.remove_resource::<OnStage>(),
         (false, false) => {
-            let Some(runtime) = endpoint.runtime() else { return };
-            let url = format!("ws://127.0.0.1:{}", endpoint.addresses().http.port());
-            let client = Client::start(ClientConfig::new(url).subject(NAME), runtime);
-            let (stop, stopped) = tokio::sync::oneshot::channel();
-            runtime.spawn(perform(client, stopped));
-            commands.insert_resource(OnStage { _stop: stop });
+            if let Some(performer) = OnStage::start(&endpoint, 1) {
+                commands.insert_resource(performer);
+            }
         }
         _ => {}
     }
 }
 
-async fn perform(client: Client, mut stopped: tokio::sync::oneshot::Receiver<()>) {
-    let performance = Performance::new(1);
+impl OnStage {
+    /// Streams the performance of this seed into an endpoint, until it is dropped.
+    pub fn start(endpoint: &FaceLinkEndpoint, seed: u64) -> Option<Self> {
+        let runtime = endpoint.runtime()?;
+        let url = format!("ws://127.0.0.1:{}", endpoint.addresses().http.port());
+        let client = Client::start(ClientConfig::new(url).subject(NAME), runtime);
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        runtime.spawn(perform(client, Performance::new(seed), stopped));
+        Some(Self { _stop: stop })
+    }
+}
+
+async fn perform(client: Client, performance: Performance, mut stopped: tokio::sync::oneshot::Receiver<()>) {
     let start = Instant::now();
     let mut next = tokio::time::Instant::now();
     loop {
