@@ -13,7 +13,6 @@
 #[path = "avatar/guard.rs"]
 mod guard;
 #[path = "avatar/performer.rs"]
-#[expect(dead_code, reason = "its plugin steps back for everybody; here, it does for those who send to this game alone")]
 mod performer;
 #[path = "avatar/picture.rs"]
 mod picture;
@@ -248,7 +247,7 @@ fn status(me: &Me, figures: &LinkFigures, source: Option<&FaceSource>) -> String
         _ => "by the endpoint".to_owned(),
     };
     let transport = if mate.transport == SourceKind::WebRtc { "WebRTC" } else { "WebSocket" };
-    let latency = mate.average_latency_ms.map_or(String::new(), |ms| format!(", {ms:.1} ms"));
+    let latency = mate.average_latency_ms.map_or(String::new(), |ms| format!(", {ms:.0} ms"));
     format!("{transport}, {way}{latency}")
 }
 
@@ -285,8 +284,8 @@ fn caption(
     };
     let bright = egui::Color32::from_rgb(232, 236, 242);
     let other = mate(&figures).and_then(|mate| mate.subject.as_deref());
-    text(0.28, 14.0, &format!("{} (here)", me.name), 15.0, bright);
-    text(0.72, 14.0, other.unwrap_or("nobody yet"), 15.0, bright);
+    text(0.24, 14.0, &format!("{} (here)", me.name), 15.0, bright);
+    text(0.76, 14.0, other.unwrap_or("nobody yet"), 15.0, bright);
     let status = status(&me, &figures, sources.iter().next());
     text(0.5, 33.0, &status, 11.5, egui::Color32::from_rgb(150, 215, 205));
 }
