@@ -1387,6 +1387,7 @@ export class FacialAnimationWebRTCClient {
     try {
       const { status } = await fetch(probe, { cache: 'no-store', credentials: 'omit', signal: abort.signal });
       if (status === 401 || status === 403) return this.#unauthorized();
+      if (status === 429) return clientError('refused', `${address} lets this device wait: there were too many wrong tokens or too many requests. It goes on by itself within a minute.`);
       if (status < 400) {
         return clientError('refused', `${address} is there but refused the WebSocket. Open the page from the server itself, or add this page's origin to those the server lets in; or it has too many connections already.`);
       }

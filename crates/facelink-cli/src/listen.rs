@@ -22,6 +22,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     Error,
+    ice::IceArgs,
     stop::stop_signal,
     table::{Table, printable},
 };
@@ -36,7 +37,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "bind")]
     lan: bool,
     /// With --lan: plain HTTP alone, without HTTPS on the same port.
-    #[arg(long, requires = "lan")]
+    #[arg(long, requires = "lan", conflicts_with = "certificate")]
     no_tls: bool,
     /// Certificate chain for HTTPS, PEM; with --lan one is made and kept if none is given.
     #[arg(long, value_name = "PEM", requires = "key")]
@@ -62,6 +63,8 @@ pub struct Args {
     /// Write one JSON object a line, for other programs.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    ice: IceArgs,
 }
 
 /// A port that can be done without.
@@ -105,6 +108,11 @@ enum Line<'a> {
         udp_json: Option<SocketAddr>,
         #[serde(skip_serializing_if = "Option::is_none")]
         token: Option<&'a str>,
+        /// The page's address for others, with the token.
+        invitation: &'a str,
+        /// SHA-256 of the certificate, where HTTPS is spoken.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<&'a str>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         unavailable: Vec<&'a str>,
     },
@@ -193,6 +201,7 @@ pub fn run(args: Args) -> Result<(), Error> {
             _ if args.lan && !args.no_tls => TlsConfig::self_signed(),
             _ => TlsConfig::Off,
         },
+        ice: args.ice.config()?,
         ..EndpointConfig::default()
     })?;
     for port in endpoint.unavailable() {
@@ -257,6 +266,8 @@ impl<W: Write> Json<W> {
             live_link_face: addresses.live_link_face,
             udp_json: addresses.udp_json,
             token,
+            invitation: &endpoint.invitation(),
+            fingerprint: endpoint.certificate_fingerprint(),
             unavailable: endpoint.unavailable().iter().map(|port| port.message.as_str()).collect(),
         })
     }

@@ -1,5 +1,6 @@
 //! The `facelink` command: receive and send live faces without a game engine.
 
+mod ice;
 mod listen;
 mod send;
 mod stop;
@@ -45,7 +46,9 @@ enum Error {
 fn main() -> ExitCode {
     // Usage errors end here, with 2.
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("facelink=error"));
+    // A certificate that could not be kept or read is the user's business.
+    let quiet = "facelink=error,facelink::link::tls=warn";
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let done = match cli.command {
         Command::Listen(args) => listen::run(args),

@@ -10,9 +10,7 @@ use clap::ValueEnum;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use facelink::{
     FaceFrame,
-    link::{
-        Client, ClientConfig, ClientState, DEFAULT_PORT, LIVE_LINK_FACE_PORT, ServerTrust, SourceKind, UDP_JSON_PORT,
-    },
+    link::{Client, ClientConfig, ClientState, DEFAULT_PORT, LIVE_LINK_FACE_PORT, ServerTrust, UDP_JSON_PORT},
     performer::Performance,
     wire::{
         json::write_arkit_data,
@@ -21,12 +19,10 @@ use facelink::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{Error, stop::stop_signal};
+use crate::{Error, ice::IceArgs, stop::stop_signal};
 
 /// Time that a connection gets to stand.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Time that a data channel gets to open before frames go over the WebSocket.
-const CHANNEL_LIMIT: Duration = Duration::from_secs(5);
 /// Time for the last frame to leave.
 const LINGER: Duration = Duration::from_millis(100);
 /// As the app's: what an iPhone would call itself.
@@ -59,11 +55,13 @@ pub struct Args {
     /// Another seed is another performance.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    ice: IceArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Via {
-    /// A WebRTC data channel; over the WebSocket where it does not open
+    /// A WebSocket at once, and a WebRTC data channel as soon as it opens
     Webrtc,
     /// A WebSocket
     Websocket,
@@ -163,6 +161,7 @@ impl Link {
             token: args.token.clone(),
             webrtc: args.via == Via::Webrtc,
             trust: args.fingerprint.clone().map_or(ServerTrust::Public, ServerTrust::Fingerprint),
+            ice: args.ice.config()?,
             ..ClientConfig::new(&url).subject(&args.subject)
         };
         let client = Client::start(config, runtime.handle());
@@ -176,16 +175,6 @@ impl Link {
                     ClientState::Waiting(error) | ClientState::Refused(error) => error.to_string(),
                     _ => format!("cannot connect to {}: no answer in time", link.url),
                 }));
-            }
-        }
-        if args.via == Via::Webrtc {
-            let open = |state: &ClientState| *state == ClientState::Connected(SourceKind::WebRtc);
-            match link.wait(stop, CHANNEL_LIMIT, open) {
-                Waited::Stopped => return Ok(None),
-                Waited::Reached => {}
-                Waited::TimedOut => {
-                    eprintln!("facelink: no data channel yet; frames go over the WebSocket until it opens");
-                }
             }
         }
         link.state = link.client.state();

@@ -30,8 +30,23 @@ struct Listener {
 
 impl Listener {
     fn start(extra: &[&str]) -> Self {
+        Self::run(facelink(&Self::args(extra)))
+    }
+
+    /// Keeps its certificate there.
+    fn start_in(home: &std::path::Path, extra: &[&str]) -> Self {
+        let mut command = facelink(&Self::args(extra));
+        command.env("HOME", home).env("XDG_DATA_HOME", home.join("data")).env("APPDATA", home.join("data"));
+        Self::run(command)
+    }
+
+    fn args<'a>(extra: &[&'a str]) -> Vec<&'a str> {
         let args = ["listen", "--json", "--port", "0", "--live-link-face", "0", "--udp-json", "0"];
-        let mut child = facelink(&[&args[..], extra].concat()).spawn().unwrap();
+        [&args[..], extra].concat()
+    }
+
+    fn run(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let lines = read_lines(child.stdout.take().unwrap(), json);
         let listening = lines.recv_timeout(LIMIT).unwrap();
         assert_eq!(listening["event"], "listening");
@@ -139,13 +154,44 @@ fn listens_on_free_ports_of_this_machine() {
 }
 
 #[test]
-fn beyond_this_machine_there_is_a_token() {
-    let listener = Listener::start(&["--lan", "--udp-json", "off"]);
+fn beyond_this_machine_there_is_a_token_and_https() {
+    let home = tempfile::tempdir().unwrap();
+    let lan = |extra: &[&str]| {
+        let args = [&["--lan", "--udp-json", "off"][..], extra].concat();
+        Listener::start_in(home.path(), &args)
+    };
+    let listener = lan(&[]);
     assert!(listener.address("http").starts_with("0.0.0.0:"));
     assert!(listener.listening["udp_json"].is_null());
     assert_eq!(listener.address("token").len(), 10);
+    let invitation = listener.address("invitation");
+    assert!(invitation.starts_with("https://") && invitation.contains("/?token="), "{invitation}");
+    let fingerprint = listener.address("fingerprint");
+    assert_eq!(fingerprint.len(), 95, "{fingerprint}");
+    assert_eq!(lan(&[]).address("fingerprint"), fingerprint, "the certificate is kept");
+    // Nothing else has to be trusted to send a face there.
+    let (_, port) = invitation.split_once("//").and_then(|(_, rest)| rest.split_once('/')?.0.rsplit_once(':')).unwrap();
+    let to = format!("wss://127.0.0.1:{port}");
+    let args = ["--to", &to, "--fingerprint", &fingerprint, "--seconds", "0.5", "--subject", "Ann"];
+    let (status, _, err) = send(&args);
+    assert!(status.success(), "{err}");
+    assert_whole_face(&listener.find(|line| line["event"] == "frame" && line["subject"] == "Ann"));
+
+    let plain = lan(&["--no-tls"]);
+    assert!(plain.address("invitation").starts_with("http://"));
+    assert!(plain.listening.get("fingerprint").is_none());
     let listener = Listener::start(&["--bind", "0.0.0.0", "--token", "open sesame"]);
     assert_eq!(listener.address("token"), "open sesame");
+}
+
+#[test]
+fn a_certificate_of_the_users_own_is_named_when_it_is_wrong() {
+    let output =
+        facelink(&["listen", "--port", "0", "--certificate", "/nowhere/a.pem", "--key", "/nowhere/b.pem"]).output();
+    let output = output.unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("/nowhere/a.pem") && message.contains("`tls`"), "{message}");
 }
 
 #[cfg(unix)]
@@ -243,6 +289,9 @@ fn wrong_arguments_are_a_usage_error() {
         &["listen", "--udp-json", "no"],
         &["listen", "--lan", "--bind", "127.0.0.1"],
         &["listen", "--token", ""],
+        &["listen", "--no-tls"],
+        &["listen", "--certificate", "a.pem"],
+        &["listen", "--lan", "--no-tls", "--certificate", "a.pem", "--key", "b.pem"],
         &["send", "--via", "pigeon"],
         &["send", "--fps", "0"],
         &["send", "--seconds", "-1"],

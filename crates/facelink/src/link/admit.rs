@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -20,6 +20,10 @@ use super::{
     hub::{Counters, Hub},
     server::Server,
 };
+
+/// A request that is not answered by then is given up. The slowest answer, to an offer, waits three seconds for its
+/// candidates.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Whether the host of an `Origin` or `Host` value is this machine.
 fn is_loopback_host(host: &str) -> bool {
@@ -56,6 +60,22 @@ fn origin_allowed(hub: &Hub, headers: &HeaderMap, peer: SocketAddr) -> bool {
     own && (host.parse::<IpAddr>().is_ok() || host.ends_with(".local"))
 }
 
+/// Whether a request to this machine itself was meant for it. A stranger's page may have its own name point to 127.0.0.1,
+/// and then asks without an `Origin`, as a page asks its own server.
+fn host_allowed(hub: &Hub, headers: &HeaderMap) -> bool {
+    let Some(authority) = headers.get(header::HOST) else { return true };
+    let Ok(authority) = authority.to_str() else { return false };
+    let host = host_of(authority);
+    let of_origin =
+        |origin: &String| origin.split_once("://").map(|(_, rest)| host_of(rest.trim_end_matches('/')) == host);
+    is_loopback_host(host)
+        || host.parse::<IpAddr>().is_ok()
+        || host.ends_with(".local")
+        // A name without a dot is nobody's on the Internet.
+        || !host.contains('.')
+        || hub.config.allowed_origins.iter().any(|origin| of_origin(origin) == Some(true))
+}
+
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
 }
@@ -73,55 +93,98 @@ fn query_token(query: Option<&str>) -> Option<String> {
 #[derive(Clone, Copy)]
 pub(super) struct Admitted(pub bool);
 
-pub(super) async fn admit(State(server): State<Server>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<SocketAddr>().copied().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+/// Why a request is turned away.
+enum Refusal {
+    /// Pages of this origin have no business here.
+    Origin(String),
+    /// This machine was asked under a name that is not its own.
+    Host,
+    /// Too many requests, or too many wrong tokens.
+    Later(Wait, &'static str),
+    /// The token is missing or wrong.
+    Token,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Origin(origin) => {
+                let message = format!("pages of {origin} may not connect; list the origin in `allowed_origins`");
+                refuse(StatusCode::FORBIDDEN, "forbidden_origin", &message)
+            }
+            Self::Host => {
+                let message = "this name is not known to be this machine's; list it in `allowed_origins`";
+                refuse(StatusCode::FORBIDDEN, "forbidden_host", message)
+            }
+            Self::Later(wait, what) => {
+                let seconds = wait.seconds();
+                let message = format!("{what}: try again in {seconds} s");
+                let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, "rate_limited", &message);
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                response
+            }
+            Self::Token => refuse(StatusCode::UNAUTHORIZED, "unauthorized", "the pairing token is missing or wrong"),
+        }
+    }
+}
+
+/// Whether a peer is let in, by where it is or by its token. A WebSocket without a token may still show one in `hello`.
+fn judge(hub: &Hub, request: &Request, peer: IpAddr, allowed: bool, now: Instant) -> Result<Admitted, Refusal> {
+    hub.guard.lock().request(peer, now).map_err(|wait| Refusal::Later(wait, "too many requests"))?;
     let headers = request.headers();
-    let origin = headers.get(header::ORIGIN).cloned();
-    let allowed = origin_allowed(&server.hub, headers, peer);
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);
     let upgrade = headers.contains_key(header::UPGRADE);
     if !allowed && (!safe || upgrade) {
-        Counters::add(&server.hub.refused, 1);
-        let origin = origin.as_ref().and_then(|origin| origin.to_str().ok()).unwrap_or("?");
-        let message = format!("pages of {origin} may not connect; list the origin in `allowed_origins`");
-        return refuse(StatusCode::FORBIDDEN, "forbidden_origin", &message);
+        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or("?");
+        return Err(Refusal::Origin(origin.to_owned()));
     }
-    let now = Instant::now();
-    if let Err(wait) = server.hub.guard.lock().request(peer.ip(), now) {
-        Counters::add(&server.hub.refused, 1);
-        return slow_down(wait, "too many requests");
+    let public =
+        matches!(request.uri().path(), "/" | "/ws" | "/facelink.js" | "/app.js" | "/style.css" | "/api/v1/health");
+    if peer.is_loopback() && !host_allowed(hub, headers) {
+        return Err(Refusal::Host);
+    }
+    // What everybody may have is given without a look at the token: a page that was opened by an old link is no guess. And
+    // a browser asks what it may ask before it shows a token at all.
+    if (public && !upgrade) || *request.method() == Method::OPTIONS || peer.is_loopback() {
+        return Ok(Admitted(peer.is_loopback()));
     }
     let token = query_token(request.uri().query()).or_else(|| bearer(headers).map(str::to_owned));
-    if token.is_some()
-        && server.hub.config.token.is_some()
-        && let Err(wait) = server.hub.guard.lock().may_try(peer.ip(), now)
-    {
-        Counters::add(&server.hub.refused, 1);
-        return slow_down(wait, "too many wrong tokens");
+    if token.is_some() && hub.config.token.is_some() {
+        let mut guard = hub.guard.lock();
+        guard.may_try(peer, now).map_err(|wait| Refusal::Later(wait, "too many wrong tokens"))?;
+        if hub.config.accepts_token(token.as_deref()) {
+            guard.right(peer, now);
+            return Ok(Admitted(true));
+        }
+        guard.wrong(peer, now);
+        return Err(Refusal::Token);
     }
-    let wrong = token.is_some() && !server.hub.config.accepts_token(token.as_deref());
-    let admitted = peer.ip().is_loopback() || (!wrong && server.hub.config.accepts_token(token.as_deref()));
-    match (wrong, token.is_some()) {
-        (true, _) => server.hub.guard.lock().wrong(peer.ip(), now),
-        (false, true) => server.hub.guard.lock().right(peer.ip(), now),
-        _ => {}
-    }
-    let path = request.uri().path();
-    let public = matches!(path, "/" | "/ws" | "/facelink.js" | "/app.js" | "/style.css" | "/api/v1/health");
-    if (!admitted && !public) || (wrong && upgrade && !admitted) {
-        Counters::add(&server.hub.refused, 1);
-        return refuse(StatusCode::UNAUTHORIZED, "unauthorized", "the pairing token is missing or wrong");
-    }
-    if *request.method() == Method::OPTIONS && allowed {
-        let mut response = StatusCode::NO_CONTENT.into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type, authorization"));
-        allow_origin(&mut response, origin);
-        return response;
-    }
-    request.extensions_mut().insert(Admitted(admitted));
-    let mut response = next.run(request).await;
+    let admitted = hub.config.accepts_token(token.as_deref());
+    if admitted || public { Ok(Admitted(admitted)) } else { Err(Refusal::Token) }
+}
+
+pub(super) async fn admit(State(server): State<Server>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<SocketAddr>().copied().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let allowed = origin_allowed(&server.hub, request.headers(), peer);
+    let mut response = match judge(&server.hub, &request, peer.ip(), allowed, Instant::now()) {
+        Err(refusal) => {
+            Counters::add(&server.hub.refused, 1);
+            refusal.into_response()
+        }
+        Ok(_) if *request.method() == Method::OPTIONS => preflight(),
+        Ok(admitted) => {
+            request.extensions_mut().insert(admitted);
+            // A body that never comes.
+            match tokio::time::timeout(ANSWER_LIMIT, next.run(request)).await {
+                Ok(response) => response,
+                Err(_) => {
+                    Counters::add(&server.hub.refused, 1);
+                    refuse(StatusCode::REQUEST_TIMEOUT, "timeout", "the request did not come to an end")
+                }
+            }
+        }
+    };
     if allowed {
         allow_origin(&mut response, origin);
     }
@@ -129,19 +192,20 @@ pub(super) async fn admit(State(server): State<Server>, mut request: Request, ne
     response
 }
 
+fn preflight() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type, authorization"));
+    response
+}
+
 fn allow_origin(response: &mut Response, origin: Option<HeaderValue>) {
     if let Some(origin) = origin {
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
+        response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
     }
-}
-
-fn slow_down(wait: Wait, what: &str) -> Response {
-    let seconds = wait.seconds();
-    let message = format!("{what}: try again in {seconds} s");
-    let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, "rate_limited", &message);
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    response
 }
 
 pub(super) fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
@@ -174,6 +238,11 @@ mod tests {
             (Some("http://localhost.evil.example"), "127.0.0.1:8765", near, false),
             (Some("http://evil.example:8765"), "evil.example:8765", near, false),
             (Some("http://192.0.2.1:8765"), "192.0.2.1:8765", far, true),
+            (Some("https://192.0.2.1:8765"), "192.0.2.1:8765", far, true),
+            (Some("https://localhost:8765"), "localhost:8765", near, true),
+            (Some("https://stage.local:8765"), "stage.local:8765", far, true),
+            (Some("https://192.0.2.1"), "192.0.2.1:8765", far, false),
+            (Some("https://evil.example"), "192.0.2.1:8765", far, false),
             (Some("http://192.0.2.66:8765"), "192.0.2.1:8765", far, false),
             (Some("https://show.example"), "192.0.2.1:8765", far, true),
         ] {
@@ -184,6 +253,90 @@ mod tests {
             }
             assert_eq!(origin_allowed(&hub, &headers, peer), allowed, "{origin:?} at {host} from {peer}");
         }
+    }
+
+    #[test]
+    fn a_name_that_points_here_is_not_ours() {
+        let config = super::super::EndpointConfig {
+            allowed_origins: vec!["https://show.example:8443/".to_owned()],
+            ..super::super::EndpointConfig::default()
+        };
+        let hub = Hub::new(config, Instant::now());
+        for (host, allowed) in [
+            ("localhost:8765", true),
+            ("127.0.0.1:8765", true),
+            ("[::1]:8765", true),
+            ("192.0.2.7:8765", true),
+            ("stage.local:8765", true),
+            ("stage:8765", true),
+            ("show.example", true),
+            ("evil.example:8765", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example:8765", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            assert_eq!(host_allowed(&hub, &headers), allowed, "{host}");
+        }
+        assert!(host_allowed(&hub, &HeaderMap::new()), "no browser");
+    }
+
+    #[test]
+    fn who_is_let_in_and_whose_guesses_count() {
+        let config = super::super::EndpointConfig {
+            token: Some("right".to_owned()),
+            allowed_origins: vec!["https://show.example".to_owned()],
+            ..super::super::EndpointConfig::default()
+        };
+        let hub = Hub::new(config, Instant::now());
+        let now = Instant::now();
+        let (near, far) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([192, 0, 2, 7]));
+        let ask = |method: &str, path: &str, upgrade: bool, origin: Option<&str>, peer: IpAddr| {
+            let mut request = axum::http::Request::builder().method(method).uri(path);
+            if upgrade {
+                request = request.header(header::UPGRADE, "websocket");
+            }
+            if let Some(origin) = origin {
+                request = request.header(header::ORIGIN, origin);
+            }
+            let request = request.body(axum::body::Body::empty()).expect("a request");
+            let allowed = origin_allowed(&hub, request.headers(), SocketAddr::new(peer, 9));
+            match judge(&hub, &request, peer, allowed, now) {
+                Ok(Admitted(true)) => "in",
+                Ok(Admitted(false)) => "may show one",
+                Err(Refusal::Origin(_)) => "origin",
+                Err(Refusal::Host) => "host",
+                Err(Refusal::Later(..)) => "later",
+                Err(Refusal::Token) => "token",
+            }
+        };
+        let show = Some("https://show.example");
+        for (method, path, upgrade, origin, peer, wanted) in [
+            ("GET", "/?token=wrong", false, None, far, "may show one"),
+            ("GET", "/api/v1/health?token=wrong", false, None, far, "may show one"),
+            ("GET", "/?token=wrong", true, None, near, "in"),
+            ("GET", "/api/v1/stats?token=wrong", false, None, near, "in"),
+            ("GET", "/ws", true, None, far, "may show one"),
+            ("GET", "/ws?token=right", true, None, far, "in"),
+            ("GET", "/api/v1/stats", false, None, far, "token"),
+            ("OPTIONS", "/api/v1/rtc/offer", false, show, far, "may show one"),
+            ("OPTIONS", "/api/v1/rtc/offer", false, Some("https://evil.example"), far, "origin"),
+            ("POST", "/api/v1/rtc/offer", false, show, far, "token"),
+            ("POST", "/api/v1/rtc/offer?token=right", false, show, far, "in"),
+            ("POST", "/api/v1/rtc/offer?token=right", false, Some("https://evil.example"), far, "origin"),
+            ("GET", "/ws?token=right", true, Some("https://evil.example"), near, "origin"),
+        ] {
+            // None of these counts as a guess, however often.
+            for _ in 0..5 {
+                assert_eq!(ask(method, path, upgrade, origin, peer), wanted, "{method} {path} from {peer}");
+            }
+        }
+        for _ in 0..3 {
+            assert_eq!(ask("GET", "/ws?token=wrong", true, None, far), "token");
+        }
+        assert_eq!(ask("GET", "/ws?token=right", true, None, far), "later");
+        assert_eq!(ask("GET", "/?token=right", false, None, far), "may show one", "the page itself is there");
+        assert_eq!(ask("GET", "/ws?token=right", true, None, [192, 0, 2, 8].into()), "in");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{fmt::Write, net::SocketAddr, sync::Arc, time::Instant};
 use axum::{
     Json,
     extract::{Extension, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -37,7 +37,11 @@ pub(super) async fn rtc_offer(
         Ok(body) => body,
         Err(error) => {
             Counters::add(&server.hub.refused, 1);
-            return refuse(StatusCode::BAD_REQUEST, "bad_json", &error.body_text());
+            let (status, code) = match error.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+                _ => (StatusCode::BAD_REQUEST, "bad_json"),
+            };
+            return refuse(status, code, &error.body_text());
         }
     };
     if offer.kind.as_deref().is_some_and(|kind| kind != "offer") {
@@ -73,18 +77,27 @@ pub(super) async fn rtc_offer(
         Counters::add(&server.hub.refused, 1);
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections");
     };
-    // The offer itself came with the token where one is needed.
-    let session = Session::new(&server.hub, key, id.clone(), Some(peer_address), counters, Role::Inbound, true);
-    match peer::accept(&session, offer.sdp, Signal::None, server.cancel.child_token(), &server.hub.way()).await {
-        Ok(sdp) => {
-            server.posted.lock().push(session);
-            Json(json!({"sdp": sdp, "type": "answer", "session_id": &*id})).into_response()
+    // In a task of its own, which comes to its end whether or not the client waits for the answer: the request's own is
+    // dropped when the client hangs up, and would leave the connection behind.
+    let answered = tokio::spawn(async move {
+        // The offer itself came with the token where one is needed.
+        let session = Session::new(&server.hub, key, id.clone(), Some(peer_address), counters, Role::Inbound, true);
+        let way = server.hub.way();
+        match peer::accept(&session, offer.sdp, Signal::None, server.cancel.child_token(), &way).await {
+            Ok(sdp) => {
+                server.posted.lock().push(session);
+                Json(json!({"sdp": sdp, "type": "answer", "session_id": &*id})).into_response()
+            }
+            Err(error) => {
+                server.hub.disconnect(key, "bad offer", true, Instant::now());
+                Counters::add(&server.hub.refused, 1);
+                refuse(StatusCode::BAD_REQUEST, "bad_field", &error.to_string())
+            }
         }
-        Err(error) => {
-            server.hub.disconnect(key, "bad offer", true, Instant::now());
-            Counters::add(&server.hub.refused, 1);
-            refuse(StatusCode::BAD_REQUEST, "bad_field", &error.to_string())
-        }
+    });
+    match answered.await {
+        Ok(response) => response,
+        Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "stopping", "this endpoint stops"),
     }
 }
 
@@ -144,15 +157,37 @@ fn label(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
+fn labels(connection: &ConnectionStats) -> String {
+    format!(
+        "connection=\"{}\",transport=\"{}\",direction=\"{}\",subject=\"{}\"",
+        label(&connection.connection_id),
+        connection.transport,
+        connection.direction,
+        label(connection.subject.as_deref().unwrap_or_default())
+    )
+}
+
 fn seconds(ms: f32) -> f64 {
     f64::from(ms) / 1000.0
 }
 
-pub(super) async fn metrics(State(server): State<Server>) -> Response {
+/// What comes before the values of a figure. OpenMetrics names a counter without its `_total`.
+fn announce(text: &mut String, open_metrics: bool, name: &str, kind: &str, help: &str) {
+    let family = if open_metrics { name.strip_suffix("_total").unwrap_or(name) } else { name };
+    let _ = writeln!(text, "# HELP facelink_{family} {help}\n# TYPE facelink_{family} {kind}");
+}
+
+pub(super) async fn metrics(State(server): State<Server>, headers: HeaderMap) -> Response {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let open_metrics = accepts.flat_map(|value| value.split(',')).any(|kind| {
+        let mut parts = kind.split(';').map(str::trim);
+        parts.next() == Some("application/openmetrics-text") && parts.all(|part| part != "q=0")
+    });
     let stats = server.hub.stats(Instant::now());
     let mut text = String::new();
     let mut single = |name: &str, kind: &str, help: &str, value: f64| {
-        let _ = writeln!(text, "# HELP facelink_{name} {help}\n# TYPE facelink_{name} {kind}\nfacelink_{name} {value}");
+        announce(&mut text, open_metrics, name, kind, help);
+        let _ = writeln!(text, "facelink_{name} {value}");
     };
     single("connections", "gauge", "Open connections and live UDP sources.", stats.connections as f64);
     single("subjects", "gauge", "Live subjects.", stats.subjects.len() as f64);
@@ -176,7 +211,7 @@ pub(super) async fn metrics(State(server): State<Server>) -> Response {
         ("tracked", "gauge", "1 while a face is tracked.", |s| Some(f64::from(u8::from(s.tracked)))),
     ];
     for (name, kind, help, figure) in per_subject {
-        let _ = writeln!(text, "# HELP facelink_subject_{name} {help}\n# TYPE facelink_subject_{name} {kind}");
+        announce(&mut text, open_metrics, &format!("subject_{name}"), kind, help);
         for subject in &stats.subjects {
             if let Some(value) = figure(subject) {
                 let label = label(&subject.name);
@@ -186,7 +221,7 @@ pub(super) async fn metrics(State(server): State<Server>) -> Response {
         }
     }
     type ConnectionFigure = fn(&ConnectionStats) -> Option<f64>;
-    let per_connection: [(&str, &str, &str, ConnectionFigure); 10] = [
+    let per_connection: [(&str, &str, &str, ConnectionFigure); 12] = [
         ("up", "gauge", "1 while it answers.", |c| Some(f64::from(u8::from(c.state == ConnectionState::Connected)))),
         ("latency_seconds", "gauge", "Average of send to arrival.", |c| c.average_latency_ms.map(seconds)),
         ("rtt_seconds", "gauge", "Average round trip.", |c| c.rtt_ms.map(seconds)),
@@ -199,22 +234,42 @@ pub(super) async fn metrics(State(server): State<Server>) -> Response {
         ("jitter_seconds", "gauge", "RFC 3550 interarrival jitter.", |c| c.jitter_ms.map(seconds)),
         ("received_bytes_total", "counter", "Bytes received.", |c| Some(c.bytes_received as f64)),
         ("sent_bytes_total", "counter", "Bytes sent.", |c| Some(c.bytes_sent as f64)),
+        ("refused_total", "counter", "Messages refused.", |c| Some(c.refused as f64)),
+        ("dropped_total", "counter", "Messages and frames outwards that found no room.", |c| Some(c.dropped as f64)),
     ];
     let connections = server.hub.connections(Instant::now());
     for (name, kind, help, figure) in per_connection {
-        let _ = writeln!(text, "# HELP facelink_connection_{name} {help}\n# TYPE facelink_connection_{name} {kind}");
+        announce(&mut text, open_metrics, &format!("connection_{name}"), kind, help);
         for connection in &connections {
             if let Some(value) = figure(connection) {
-                let id = label(&connection.connection_id);
-                let subject = label(connection.subject.as_deref().unwrap_or_default());
-                let (transport, direction) = (connection.transport, connection.direction);
-                let _ = writeln!(
-                    text,
-                    "facelink_connection_{name}{{connection=\"{id}\",transport=\"{transport}\",\
-                     direction=\"{direction}\",subject=\"{subject}\"}} {value}"
-                );
+                let _ = writeln!(text, "facelink_connection_{name}{{{}}} {value}", labels(connection));
             }
         }
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    announce(&mut text, open_metrics, "connection_state", "gauge", "1 for the state that it is in, 0 for the others.");
+    for connection in &connections {
+        for state in [ConnectionState::Connecting, ConnectionState::Connected, ConnectionState::Stalled] {
+            let (labels, name, value) = (labels(connection), state.as_str(), u8::from(connection.state == state));
+            let _ = writeln!(text, "facelink_connection_state{{{labels},state=\"{name}\"}} {value}");
+        }
+    }
+    let kind = if open_metrics {
+        text.push_str("# EOF\n");
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    } else {
+        "text/plain; version=0.0.4; charset=utf-8"
+    };
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped_by_the_rules_of_the_format() {
+        assert_eq!(label("plain"), "plain");
+        assert_eq!(label("a\\b\"c\nd"), r#"a\\b\"c\nd"#);
+        assert_eq!(label("\\n"), r"\\n", "a backslash and an n are no line break");
+    }
 }

@@ -560,7 +560,7 @@ impl Worker {
         cancel: CancellationToken,
     ) -> Self {
         let now = Instant::now();
-        let mut ws_retry = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
+        let mut ws_retry = Backoff::new(Duration::from_millis(250), Duration::from_secs(2));
         ws_retry.now(now);
         Self {
             servers: config.ice.clone(),
@@ -949,11 +949,12 @@ impl Worker {
             }
             if let Some(session) = &self.session {
                 session.attach_ws(out.clone(), remote);
-                if self.config.receive {
-                    out.text(subscribe_json(None));
-                }
+                session.in_room.store(self.config.room.is_some(), Ordering::Relaxed);
                 if let Some(room) = &self.config.room {
                     out.text(json!({"type": "join", "room": room}).to_string());
+                }
+                if self.config.receive {
+                    out.text(subscribe_json(None, self.config.room.is_some()));
                 }
             }
         }

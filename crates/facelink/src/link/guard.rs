@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
@@ -22,6 +22,14 @@ struct Visitor {
     wrong: u32,
     last_wrong: Option<Instant>,
     waits_until: Option<Instant>,
+}
+
+/// Whom an address counts for: itself, or with IPv6 its network, for one machine has any number of addresses there.
+pub(super) fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+    }
 }
 
 /// What every address beyond this machine has done lately. No clock is read here.
@@ -49,6 +57,7 @@ impl Guard {
     }
 
     fn visitor(&mut self, address: IpAddr, now: Instant) -> &mut Visitor {
+        let address = household(address);
         if self.visitors.len() >= MOST_ADDRESSES
             && !self.visitors.contains_key(&address)
             && let Some(quietest) = self.visitors.iter().min_by_key(|(_, v)| v.seen).map(|(address, _)| *address)
@@ -113,7 +122,7 @@ impl Guard {
 
     /// The right one came.
     pub fn right(&mut self, address: IpAddr, now: Instant) {
-        if address.is_loopback() || !self.visitors.contains_key(&address) {
+        if address.is_loopback() || !self.visitors.contains_key(&household(address)) {
             return;
         }
         let visitor = self.visitor(address, now);
@@ -159,6 +168,22 @@ mod tests {
         assert_eq!(guard.may_try(FAR, now + SECOND * 61), Ok(()));
         guard.wrong(FAR, now + SECOND * 61);
         assert_eq!(guard.may_try(FAR, now + SECOND * 61), Ok(()), "and so does a quiet minute");
+    }
+
+    #[test]
+    fn another_address_of_the_same_network_does_not_help() {
+        let start = Instant::now();
+        let mut guard = Guard::new(100.0);
+        let of = |text: &str| -> IpAddr { text.parse().expect("an address") };
+        for i in 0..3 {
+            guard.wrong(of(&format!("2001:db8:1:2::{i}")), start);
+        }
+        assert_eq!(guard.may_try(of("2001:db8:1:2:ffff::1"), start), Err(Wait(SECOND)));
+        assert_eq!(guard.may_try(of("2001:db8:1:3::1"), start), Ok(()));
+        guard.right(of("2001:db8:1:2::9"), start + SECOND);
+        assert_eq!(guard.may_try(of("2001:db8:1:2::1"), start), Ok(()));
+        assert_eq!(household(of("::ffff:192.0.2.7")), FAR);
+        assert_eq!(household(FAR), FAR);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::sync::broadcast;
 use super::{
     ConnectionState, ConnectionStats, EndpointConfig, EndpointStats, LinkEvent, LostReason, SourceKind, SubjectFrame,
     SubjectId, SubjectStats,
-    guard::Guard,
+    guard::{Guard, household},
     peer::Way,
     session::{Resumed, Role, Session},
 };
@@ -139,11 +139,18 @@ pub(super) struct Update<'a> {
     pub viseme: Option<VisemeMessage>,
 }
 
+/// The connection that a frame came by, and the room that it is in.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub key: ConnectionKey,
+    pub room: Option<Arc<str>>,
+}
+
 /// What subscribers hear of.
 #[derive(Clone, Debug)]
 pub(super) enum Published {
-    /// A frame, and the connection that it came by.
-    Frame(Arc<SubjectFrame>, Option<ConnectionKey>),
+    /// A frame, and where it came from.
+    Frame(Arc<SubjectFrame>, Origin),
     /// A subject has gone.
     Lost(Arc<str>),
 }
@@ -343,8 +350,8 @@ impl Hub {
     ) -> Option<ConnectionKey> {
         let key = {
             let mut table = self.table.lock();
-            let from = address.map(|address| address.ip()).filter(|ip| !ip.is_loopback());
-            let same = |c: &&Connection| from.is_some() && c.address.map(|address| address.ip()) == from;
+            let from = address.map(|address| address.ip()).filter(|ip| !ip.is_loopback()).map(household);
+            let same = |c: &&Connection| from.is_some() && c.address.map(|address| household(address.ip())) == from;
             if table.connections.len() >= self.config.max_connections
                 || table.connections.values().filter(same).count() >= self.config.max_connections_per_address
             {
@@ -536,6 +543,7 @@ impl Hub {
         let table = &mut *guard;
         let connection = table.connections.get_mut(&update.key).ok_or(Refused::Disconnected)?;
         connection.last_seen = now;
+        let room = connection.room.clone();
 
         let mut appeared = None;
         let id = match table.by_name.get(update.subject) {
@@ -628,7 +636,7 @@ impl Hub {
         if let Some(event) = appeared {
             self.event(event);
         }
-        self.push(frame, Some(update.key), local);
+        self.push(frame, Origin { key: update.key, room }, local);
         Ok(id)
     }
 
@@ -660,7 +668,7 @@ impl Hub {
     }
 
     /// Newest wins: a full queue loses its oldest frame.
-    fn push(&self, frame: SubjectFrame, from: Option<ConnectionKey>, local: bool) {
+    fn push(&self, frame: SubjectFrame, from: Origin, local: bool) {
         if self.publish.receiver_count() > 0 {
             // Fails only when the last subscriber has just left.
             let _ = self.publish.send(Published::Frame(Arc::new(frame.clone()), from));
@@ -696,7 +704,8 @@ impl Hub {
             let mut lost = Vec::new();
             for subject in table.subjects.values_mut() {
                 if subject.state.expire_viseme(now) {
-                    self.push(subject.frame(), Some(subject.owner), subject.local);
+                    let room = table.connections.get(&subject.owner).and_then(|owner| owner.room.clone());
+                    self.push(subject.frame(), Origin { key: subject.owner, room }, subject.local);
                 }
                 let owner = table.connections.get(&subject.owner);
                 let reason = match (subject.owner_gone, owner) {
@@ -787,8 +796,16 @@ impl Hub {
     }
 
     /// Every live subject's newest frame and the connection that sends it.
-    pub fn newest(&self) -> Vec<(SubjectFrame, ConnectionKey)> {
-        self.table.lock().subjects.values().map(|subject| (subject.frame(), subject.owner)).collect()
+    pub fn newest(&self) -> Vec<(SubjectFrame, Origin)> {
+        let table = self.table.lock();
+        let room = |key| table.connections.get(&key).and_then(|owner: &Connection| owner.room.clone());
+        let newest = table.subjects.values();
+        newest.map(|s| (s.frame(), Origin { key: s.owner, room: room(s.owner) })).collect()
+    }
+
+    /// The room that a connection is in.
+    pub fn room_of(&self, key: ConnectionKey) -> Option<Arc<str>> {
+        self.table.lock().connections.get(&key)?.room.clone()
     }
 
     /// Every live subject's newest frame and figures, by name.

@@ -6,6 +6,7 @@
 mod admit;
 mod api;
 mod client;
+mod door;
 mod guard;
 mod hub;
 mod ice;
@@ -89,8 +90,12 @@ pub struct EndpointConfig {
     pub max_room_peers: usize,
     /// Most connections and UDP sources at a time.
     pub max_connections: usize,
-    /// Most connections of one address at a time; this machine's own do not count.
+    /// Most connections of one address (IPv6: of one network, /64) at a time, and as many sockets again that ask by HTTP;
+    /// this machine's own do not count.
     pub max_connections_per_address: usize,
+    /// Most sockets at a time that have not asked for anything yet. When one too many comes, the oldest goes of the address
+    /// that has most of them. Each has five seconds for its TLS handshake, and as long for its request.
+    pub max_pending_connections: usize,
     /// HTTP requests a second from one address, WebSocket openings among them; twice as many in a burst. This machine's
     /// own do not count.
     pub max_requests_per_second: f32,
@@ -141,6 +146,7 @@ impl Default for EndpointConfig {
             max_room_peers: 16,
             max_connections: 256,
             max_connections_per_address: 64,
+            max_pending_connections: 128,
             max_requests_per_second: 100.0,
             max_subjects: 256,
             max_subjects_per_connection: 32,
@@ -205,6 +211,18 @@ pub fn new_token() -> String {
     (0..10).map(|place| char::from(LETTERS[(bits >> (5 * place)) as usize % LETTERS.len()])).collect()
 }
 
+/// As a value in an address: percent-encoded, but for what stands for itself.
+fn in_query(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
+}
+
 /// This machine's address as others on its network see it. Nothing is sent: the system is asked which way it would go.
 pub fn outward_address() -> Option<IpAddr> {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
@@ -251,8 +269,9 @@ impl Endpoint {
     /// the rest works.
     ///
     /// # Errors
-    /// [`LinkError::Bind`] when the HTTP port is taken or the address is not this machine's, [`LinkError::Ice`] when a
-    /// STUN or TURN server or another ICE setting makes no sense, [`LinkError::Runtime`] when the system gives no threads.
+    /// [`LinkError::Bind`] when the HTTP port is taken or the address is not this machine's, [`LinkError::Tls`] when the
+    /// user's certificate or key cannot be used, [`LinkError::Ice`] when a STUN or TURN server or another ICE setting makes
+    /// no sense, [`LinkError::Runtime`] when the system gives no threads.
     pub fn start(config: EndpointConfig) -> Result<Self, LinkError> {
         let config = config.guarded();
         for warning in config.ice.check().warnings {
@@ -369,7 +388,7 @@ impl Endpoint {
             ip => ip,
         };
         let scheme = if self.fingerprint.is_some() { "https" } else { "http" };
-        let token = self.token().map(|token| format!("?token={token}")).unwrap_or_default();
+        let token = self.token().map(|token| format!("?token={}", in_query(token))).unwrap_or_default();
         format!("{scheme}://{}/{token}", SocketAddr::new(host, bound.port()))
     }
 
@@ -473,6 +492,21 @@ mod tests {
         let error = Endpoint::start(config).err().map(|error| error.to_string());
         let wanted = "ICE settings: field `ice_servers[0].username`: missing or empty, and turn:turn.example needs it";
         assert_eq!(error.as_deref(), Some(wanted));
+    }
+
+    #[test]
+    fn tokens_of_the_users_own_stand_in_an_address() {
+        assert_eq!(in_query("abc-23"), "abc-23");
+        assert_eq!(in_query("open sesame & ü"), "open%20sesame%20%26%20%C3%BC");
+        let config = EndpointConfig {
+            port: 0,
+            token: Some("open sesame".to_owned()),
+            signalling: false,
+            ..EndpointConfig::default()
+        };
+        let endpoint = Endpoint::start(config).expect("an endpoint");
+        let port = endpoint.addresses().http.port();
+        assert_eq!(endpoint.invitation(), format!("http://127.0.0.1:{port}/?token=open%20sesame"));
     }
 
     #[test]

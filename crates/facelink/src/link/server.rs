@@ -1,7 +1,6 @@
 //! HTTP and WebSocket on one port.
 
 use std::{
-    collections::VecDeque,
     net::SocketAddr,
     sync::{
         Arc,
@@ -14,7 +13,7 @@ use axum::{
     Router,
     body::Body,
     extract::{
-        Extension, State,
+        DefaultBodyLimit, Extension, State,
         ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
     http::{HeaderMap, StatusCode, header},
@@ -36,6 +35,7 @@ use super::{
     SourceKind,
     admit::{Admitted, admit, refuse},
     api,
+    door::{Door, Entry},
     hub::{Counters, Hub},
     session::{Role, Session},
     socket::serve_socket,
@@ -44,8 +44,6 @@ use crate::wire::json::MAX_MESSAGE;
 
 /// A request's head must be there by then.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
-/// TCP connections that have not sent a request yet; the oldest goes when one too many comes.
-const MOST_PENDING: usize = 128;
 
 const PAGE: &str = include_str!("../../../../assets/web/index.html");
 const CLIENT: &str = include_str!("../../../../assets/web/facelink.js");
@@ -76,9 +74,10 @@ pub(super) async fn serve(hub: Arc<Hub>, listener: TcpListener, tls: Option<TlsA
         .route("/api/v1/stats", get(api::stats))
         .route("/api/v1/subjects", get(api::subjects))
         .route("/metrics", get(api::metrics))
+        .layer(DefaultBodyLimit::max(MAX_MESSAGE))
         .layer(middleware::from_fn_with_state(server.clone(), admit))
         .with_state(server);
-    let mut pending: VecDeque<(Arc<AtomicBool>, CancellationToken)> = VecDeque::new();
+    let mut door = Door::new(hub.config.max_pending_connections, hub.config.max_connections_per_address);
     loop {
         let accepted = tokio::select! {
             () = cancel.cancelled() => return,
@@ -93,24 +92,27 @@ pub(super) async fn serve(hub: Arc<Hub>, listener: TcpListener, tls: Option<TlsA
                 continue;
             }
         };
+        // A socket for both families shows IPv4 in the clothes of IPv6.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let visit = match door.enter(peer.ip(), cancel.child_token()) {
+            Entry::In(visit) => visit,
+            Entry::InFor(visit) => {
+                Counters::add(&hub.refused, 1);
+                visit
+            }
+            Entry::Refused => {
+                Counters::add(&hub.refused, 1);
+                tracing::debug!(%peer, "refused: too many sockets of this address");
+                continue;
+            }
+        };
         let _ = stream.set_nodelay(true);
-        pending.retain(|(asked, token)| !asked.load(Ordering::Relaxed) && !token.is_cancelled());
-        if pending.len() >= MOST_PENDING
-            && let Some((_, oldest)) = pending.pop_front()
-        {
-            Counters::add(&hub.refused, 1);
-            oldest.cancel();
-        }
-        let (asked, token) = (Arc::new(AtomicBool::new(false)), cancel.child_token());
-        pending.push_back((asked.clone(), token.clone()));
         let (router, tls) = (router.clone(), tls.clone());
         tokio::spawn(async move {
             tokio::select! {
-                () = token.cancelled() => {}
-                () = serve_stream(stream, peer, router, tls, asked) => {}
+                () = visit.leave.cancelled() => {}
+                () = serve_stream(stream, peer, router, tls, visit.asked.clone()) => {}
             }
-            // Whatever ended it, it is pending no longer.
-            token.cancel();
         });
     }
 }
@@ -186,6 +188,7 @@ async fn root(
 ) -> Response {
     let Ok(upgrade) = upgrade else {
         if headers.contains_key(header::UPGRADE) {
+            Counters::add(&server.hub.refused, 1);
             return refuse(StatusCode::BAD_REQUEST, "bad_upgrade", "not a WebSocket upgrade");
         }
         return asset("text/html", PAGE);

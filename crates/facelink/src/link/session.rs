@@ -127,6 +127,7 @@ pub(super) struct Wish {
     pub max_fps: Option<f32>,
     pub binary: Binary,
     pub not_own: bool,
+    pub room_mates: bool,
 }
 
 #[derive(Debug, Default)]
@@ -165,6 +166,8 @@ pub(super) struct Session {
     pub counters: Arc<Counters>,
     pub role: Role,
     authorised: AtomicBool,
+    /// What we dialled is a meeting point: only room mates' faces are wanted of it.
+    pub in_room: AtomicBool,
     /// The rate that the other side asked for, as bits of an `f32`; 0 until it does.
     told_fps: AtomicU32,
     /// Cancelled when the hub lets the connection go.
@@ -198,6 +201,7 @@ impl Session {
             counters,
             role,
             authorised: AtomicBool::new(authorised),
+            in_room: AtomicBool::new(false),
             told_fps: AtomicU32::new(0),
             ended: CancellationToken::new(),
             buffered: AtomicU64::new(0),
@@ -417,7 +421,7 @@ impl Session {
     pub fn tell_rate(&self, fps: f32) {
         self.send_control(match self.role {
             Role::Inbound | Role::Peer => json!({"type": "set_rate", "fps": fps}).to_string(),
-            Role::Outbound => subscribe_json(Some(fps)),
+            Role::Outbound => subscribe_json(Some(fps), self.in_room.load(Ordering::Relaxed)),
         });
     }
 
@@ -739,7 +743,12 @@ impl Session {
                 return;
             }
         };
-        let wish = Wish { max_fps: subscribe.max_fps, binary, not_own: subscribe.own == Some(false) };
+        let wish = Wish {
+            max_fps: subscribe.max_fps,
+            binary,
+            not_own: subscribe.own == Some(false),
+            room_mates: subscribe.room == Some(true),
+        };
         let mut state = self.state.lock();
         if state.subscriptions.len() < 64 {
             state.subscriptions.insert(subscribe.subject.map(Into::into), wish);
@@ -916,8 +925,8 @@ pub(super) enum Resumed {
 }
 
 /// What we ask of an endpoint that we dialled.
-pub(super) fn subscribe_json(max_fps: Option<f32>) -> String {
-    json!({"type": "subscribe", "binary": "facelink1", "own": false, "max_fps": max_fps}).to_string()
+pub(super) fn subscribe_json(max_fps: Option<f32>, room: bool) -> String {
+    json!({"type": "subscribe", "binary": "facelink1", "own": false, "room": room, "max_fps": max_fps}).to_string()
 }
 
 /// `blendshape_update` as it goes out to subscribers.

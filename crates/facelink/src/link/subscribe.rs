@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{
     SubjectFrame,
-    hub::{ConnectionKey, Published},
+    hub::{Origin, Published},
     out::Outgoing,
     session::{Binary, Session, Wish, update_json},
 };
@@ -34,7 +34,7 @@ pub(super) fn start(session: &Arc<Session>) {
     };
     // What is there already comes at once: a face that holds still is not waited for.
     for (frame, owner) in session.hub.newest() {
-        publisher.publish(&frame, Some(owner));
+        publisher.publish(&frame, &owner);
     }
     tokio::spawn(async move {
         while publisher.session.is_subscribed() {
@@ -43,7 +43,7 @@ pub(super) fn start(session: &Arc<Session>) {
                 published = frames.recv() => published,
             };
             match published {
-                Ok(Published::Frame(frame, from)) => publisher.publish(&frame, from),
+                Ok(Published::Frame(frame, from)) => publisher.publish(&frame, &from),
                 Ok(Published::Lost(name)) => publisher.lost(&name),
                 // A slow connection sees fewer frames, never older ones.
                 Err(RecvError::Lagged(_)) => {}
@@ -62,9 +62,12 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn publish(&mut self, frame: &SubjectFrame, from: Option<ConnectionKey>) {
-        let Some(Wish { max_fps, binary, not_own }) = self.session.wants(&frame.name) else { return };
-        if not_own && from == Some(self.session.key) {
+    fn publish(&mut self, frame: &SubjectFrame, from: &Origin) {
+        let Some(Wish { max_fps, binary, not_own, room_mates }) = self.session.wants(&frame.name) else { return };
+        if not_own && from.key == self.session.key {
+            return;
+        }
+        if room_mates && (from.room.is_none() || from.room != self.session.hub.room_of(self.session.key)) {
             return;
         }
         if let Some(max_fps) = max_fps {

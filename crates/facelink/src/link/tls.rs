@@ -11,19 +11,24 @@ use std::{
 use etcetera::BaseStrategy;
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair};
 use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    RootCertStore, ServerConfig,
+    client::{verify_server_cert_signed_by_trust_anchor, verify_server_name},
+    crypto::{CryptoProvider, ring::default_provider},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem, pem::PemObject},
+    server::ParsedCertificate,
+    sign::CertifiedKey,
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::trust::fingerprint;
+use super::{outward_address, trust::fingerprint};
 
-/// Validity of a certificate that we make. Apple's systems refuse longer ones.
-const VALID: Duration = Duration::from_secs(397 * 24 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Validity of a certificate that we make, a day of which has passed already. Apple's systems refuse more than 398 days.
+const VALID: Duration = Duration::from_secs(396 * 24 * 3600);
 /// One that ends sooner than this is made anew.
 const RENEW: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Stands before the certificate in its file, followed by the end of its validity in Unix seconds.
-const UNTIL: &str = "Made by FaceLink. Valid until (Unix time): ";
+/// Addresses of earlier networks that a certificate still names.
+const MOST_ADDRESSES: usize = 32;
 
 /// Whether the HTTP port speaks TLS too. Plain HTTP and HTTPS then share it: the first byte of a connection tells them
 /// apart.
@@ -35,12 +40,17 @@ pub enum TlsConfig {
     Off,
     /// A certificate of our own making, kept in this folder across runs: browsers warn of it once, and remember that the
     /// user has accepted it for as long as it stays the same.
+    ///
+    /// It names this machine, its addresses, and those that it had before, so that a machine which goes to and fro between
+    /// two networks keeps one certificate. Another one is made when it ends within 30 days, when this machine has an
+    /// address that it does not name, when it cannot be read, or when others may read its key. Where the folder cannot be
+    /// written, a certificate is made that lasts as long as the endpoint, and a warning is logged.
     SelfSigned(PathBuf),
     /// The user's certificate chain and key.
     Files {
-        /// Certificate chain, PEM.
+        /// Certificate chain, PEM, the endpoint's own certificate first.
         certificate: PathBuf,
-        /// Private key, PEM (PKCS#8, PKCS#1 or SEC1).
+        /// Private key, PEM (PKCS#8, PKCS#1 or SEC1), not encrypted.
         key: PathBuf,
     },
 }
@@ -77,8 +87,18 @@ pub enum TlsError {
         reason: String,
     },
     /// Key and certificate do not go together, or the certificate cannot be used.
-    #[error("field `tls`: the certificate cannot be used: {0}")]
-    Unusable(#[from] rustls::Error),
+    #[error("field `tls`: the certificate {certificate} cannot be used with the key {key}: {source}")]
+    Unusable {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong with them.
+        source: rustls::Error,
+    },
+    /// TLS could not be set up at all.
+    #[error("field `tls`: {0}")]
+    SetUp(#[from] rustls::Error),
     /// A certificate could not be made.
     #[error("field `tls`: no certificate could be made: {0}")]
     Make(#[from] rcgen::Error),
@@ -93,127 +113,231 @@ pub(super) struct Identity {
 
 /// Reads or makes the certificate; `None` without TLS.
 pub(super) fn identity(config: &TlsConfig) -> Result<Option<Identity>, TlsError> {
-    let (chain, key) = match config {
+    let provider = Arc::new(default_provider());
+    let now = SystemTime::now();
+    let pair = match config {
         TlsConfig::Off => return Ok(None),
-        TlsConfig::Files { certificate, key } => (read_chain(certificate)?, read_key(key)?),
-        TlsConfig::SelfSigned(folder) => kept(folder)?,
+        TlsConfig::Files { certificate, key } => {
+            let pair = read_pair(certificate, key, &provider)?;
+            if let Err(rustls::Error::InvalidCertificate(error)) = valid(&pair, now, &provider)
+                && is_about_time(&error)
+            {
+                tracing::warn!("clients will refuse {}: {error}", certificate.display());
+            }
+            pair
+        }
+        TlsConfig::SelfSigned(folder) => kept(folder, &addresses(), now, &provider)?,
     };
-    let fingerprint = chain.first().map(fingerprint).unwrap_or_default();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let fingerprint = pair.chain.first().map(fingerprint).unwrap_or_default();
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_single_cert(pair.chain, pair.key)?;
     // WebSockets want HTTP/1.1.
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Some(Identity { acceptor: TlsAcceptor::from(Arc::new(server)), fingerprint }))
 }
 
-type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+/// A certificate chain and the key of its first certificate.
+struct Pair {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
 
 fn content(path: &Path, what: &'static str, reason: impl ToString) -> TlsError {
     TlsError::Content { path: path.to_owned(), what, reason: reason.to_string() }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
+fn file(path: &Path) -> impl FnOnce(io::Error) -> TlsError {
+    let path = path.to_owned();
+    |source| TlsError::File { path, source }
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = read(path)?;
+fn read_pair(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Pair, TlsError> {
+    let text = fs::read(certificate).map_err(file(certificate))?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    match chain {
-        Ok(chain) if chain.is_empty() => Err(content(path, "certificate", "there is none in it")),
-        Ok(chain) => Ok(chain),
-        Err(error) => Err(content(path, "certificate", error)),
+    let chain = chain.map_err(|error| content(certificate, "certificate", error))?;
+    if chain.is_empty() {
+        return Err(content(certificate, "certificate", "there is none in it, in PEM"));
     }
+    let text = fs::read(key).map_err(file(key))?;
+    let secret = PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
+        pem::Error::NoItemsFound if String::from_utf8_lossy(&text).contains("BEGIN ENCRYPTED PRIVATE KEY") => {
+            content(key, "private key", "it is encrypted; store it without a passphrase")
+        }
+        pem::Error::NoItemsFound => content(key, "private key", "there is none in it, in PEM"),
+        error => content(key, "private key", error),
+    })?;
+    // What does not go together would only be found out later.
+    CertifiedKey::from_der(chain.clone(), secret.clone_key(), provider).map_err(|source| TlsError::Unusable {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+        source,
+    })?;
+    Ok(Pair { chain, key: secret })
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| content(path, "private key", error))
+/// Checks the first certificate at a time, as clients do that trust it.
+fn valid(pair: &Pair, at: SystemTime, provider: &CryptoProvider) -> Result<(), rustls::Error> {
+    let Some(first) = pair.chain.first() else { return Err(rustls::Error::NoCertificatesPresented) };
+    let mut roots = RootCertStore::empty();
+    roots.add(first.clone())?;
+    let at = UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default());
+    let algorithms = provider.signature_verification_algorithms.all;
+    verify_server_cert_signed_by_trust_anchor(&ParsedCertificate::try_from(first)?, &roots, &[], at, algorithms)
+}
+
+fn is_about_time(error: &rustls::CertificateError) -> bool {
+    use rustls::CertificateError as E;
+    matches!(error, E::Expired | E::ExpiredContext { .. } | E::NotValidYet | E::NotValidYetContext { .. })
+}
+
+/// Why a certificate that was kept is of no use any more.
+#[derive(Debug, thiserror::Error)]
+enum Stale {
+    #[error("{0}")]
+    Broken(#[from] TlsError),
+    #[error("it is not valid for another 30 days: {0}")]
+    Ends(#[from] rustls::Error),
+    #[error("it does not name this machine's address {0}")]
+    Moved(IpAddr),
+    #[cfg(unix)]
+    #[error("others may read its key")]
+    Open,
 }
 
 /// The certificate of this folder, made if there is none that can be used.
-fn kept(folder: &Path) -> Result<Pair, TlsError> {
+fn kept(folder: &Path, addresses: &[IpAddr], now: SystemTime, provider: &CryptoProvider) -> Result<Pair, TlsError> {
     let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
     if certificate.exists() {
-        match usable(&certificate, &key) {
-            Ok(Some(pair)) => return Ok(pair),
-            Ok(None) => tracing::info!("the certificate in {} ends soon: another one is made", folder.display()),
-            Err(error) => tracing::warn!("{error}; another certificate is made"),
+        match usable(&certificate, &key, addresses, now, provider) {
+            Ok(pair) => return Ok(pair),
+            Err(stale) => {
+                tracing::warn!("another certificate is made in place of {}: {stale}", certificate.display());
+            }
         }
     }
-    make(folder, &certificate, &key)?;
-    Ok((read_chain(&certificate)?, read_key(&key)?))
-}
-
-/// `None` when it ends soon.
-fn usable(certificate: &Path, key: &Path) -> Result<Option<Pair>, TlsError> {
-    let text = read(certificate)?;
-    let text = String::from_utf8_lossy(&text);
-    let until = text.lines().find_map(|line| line.strip_prefix(UNTIL)?.trim().parse().ok()).map(Duration::from_secs);
-    let until = until.ok_or_else(|| content(certificate, "end of its validity", "somebody has changed it"))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    if until < now + RENEW {
-        return Ok(None);
+    // Those of now first; then those that it named before, for this machine may go back to them.
+    let list = folder.join("addresses.txt");
+    let earlier = fs::read_to_string(&list).unwrap_or_default();
+    let mut named = addresses.to_vec();
+    for address in earlier.lines().filter_map(|line| line.trim().parse().ok()) {
+        if named.len() < MOST_ADDRESSES && !named.contains(&address) {
+            named.push(address);
+        }
     }
-    let pair = (read_chain(certificate)?, read_key(key)?);
-    // What does not go together would only be found out later.
-    let provider = rustls::crypto::ring::default_provider();
-    rustls::sign::CertifiedKey::from_der(pair.0.clone(), pair.1.clone_key(), &provider)?;
-    Ok(Some(pair))
+    let (pair, pem) = make(&named, now)?;
+    let named: String = named.iter().map(|address| format!("{address}\n")).collect();
+    let written = create(folder)
+        .and_then(|()| write(&list, &named))
+        .and_then(|()| write(&key, &pem.key))
+        .and_then(|()| write(&certificate, &pem.certificate));
+    if let Err(error) = written {
+        tracing::warn!("the certificate lasts for this run only, and browsers will warn again after the next: {error}");
+    }
+    Ok(pair)
 }
 
-fn names() -> Vec<String> {
+fn usable(
+    certificate: &Path,
+    key: &Path,
+    addresses: &[IpAddr],
+    now: SystemTime,
+    provider: &CryptoProvider,
+) -> Result<Pair, Stale> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(key).map_err(file(key))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(Stale::Open);
+        }
+    }
+    let pair = read_pair(certificate, key, provider)?;
+    valid(&pair, now, provider)?;
+    valid(&pair, now + RENEW, provider)?;
+    let parsed = ParsedCertificate::try_from(&pair.chain[0])?;
+    // The IPv6 addresses of a machine change daily; nobody types them.
+    for address in addresses.iter().filter(|address| address.is_ipv4()) {
+        verify_server_name(&parsed, &ServerName::IpAddress((*address).into())).map_err(|_| Stale::Moved(*address))?;
+    }
+    Ok(pair)
+}
+
+/// Addresses of this machine that others may know it by, the one that it is invited to first.
+fn addresses() -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = outward_address().into_iter().collect();
+    for address in if_addrs::get_if_addrs().unwrap_or_default().iter().map(if_addrs::Interface::ip) {
+        let reachable = match address {
+            IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
+            IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+        };
+        if reachable && !addresses.contains(&address) && addresses.len() < MOST_ADDRESSES {
+            addresses.push(address);
+        }
+    }
+    addresses
+}
+
+fn names(addresses: &[IpAddr]) -> Vec<String> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    if let Some(host) = fs::read_to_string("/etc/hostname").ok().or_else(|| std::env::var("COMPUTERNAME").ok()) {
-        let host = host.trim().trim_end_matches('.').to_owned();
-        if !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')) {
-            names.push(format!("{host}.local"));
-            names.push(host);
-        }
+    let host = gethostname::gethostname().to_string_lossy().to_ascii_lowercase();
+    let host = host.trim_end_matches('.').trim_end_matches(".local");
+    if !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')) {
+        names.extend([host.to_owned(), format!("{host}.local")]);
     }
-    let addresses = if_addrs::get_if_addrs().unwrap_or_default();
-    names.extend(
-        addresses.iter().map(if_addrs::Interface::ip).filter(|ip| !ip.is_loopback()).map(|ip: IpAddr| ip.to_string()),
-    );
+    names.extend(addresses.iter().map(IpAddr::to_string));
+    names.sort();
+    names.dedup();
     names
 }
 
-fn make(folder: &Path, certificate: &Path, key: &Path) -> Result<(), TlsError> {
-    let mut params = CertificateParams::new(names())?;
+struct Pem {
+    certificate: String,
+    key: String,
+}
+
+fn make(addresses: &[IpAddr], now: SystemTime) -> Result<(Pair, Pem), TlsError> {
+    let mut params = CertificateParams::new(names(addresses))?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "FaceLink on this network");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let now = SystemTime::now();
     // A phone's clock may be a little behind.
-    params.not_before = (now - Duration::from_secs(24 * 3600)).into();
-    params.not_after = (now + VALID - Duration::from_secs(48 * 3600)).into();
-    let until = (now + VALID - Duration::from_secs(48 * 3600)).duration_since(UNIX_EPOCH).unwrap_or_default();
-    let pair = KeyPair::generate()?;
-    let made = params.self_signed(&pair)?;
-    fs::create_dir_all(folder).map_err(|source| TlsError::File { path: folder.to_owned(), source })?;
-    write(key, &pair.serialize_pem())?;
-    write(certificate, &format!("{UNTIL}{}\n{}", until.as_secs(), made.pem()))
+    params.not_before = (now - DAY).into();
+    params.not_after = (now - DAY + VALID).into();
+    let key = KeyPair::generate()?;
+    let made = params.self_signed(&key)?;
+    let pem = Pem { certificate: made.pem(), key: key.serialize_pem() };
+    Ok((Pair { chain: vec![made.into()], key: key.into() }, pem))
+}
+
+fn create(folder: &Path) -> Result<(), TlsError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(file(folder))
 }
 
 /// All of the file or nothing, for its owner's eyes alone.
 fn write(path: &Path, text: &str) -> Result<(), TlsError> {
-    let error = |source| TlsError::File { path: path.to_owned(), source };
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}", std::process::id()));
+    temporary.push(format!(".{}", uuid::Uuid::new_v4().simple()));
     let temporary = PathBuf::from(temporary);
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    let mut file = options.open(&temporary).map_err(error)?;
-    io::Write::write_all(&mut file, text.as_bytes()).map_err(error)?;
-    drop(file);
-    fs::rename(&temporary, path).map_err(error)
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(&temporary).and_then(|mut file| {
+        io::Write::write_all(&mut file, text.as_bytes())?;
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&temporary, path)
+    });
+    written.map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        file(path)(error)
+    })
 }
 
 #[cfg(test)]
@@ -228,6 +352,13 @@ mod tests {
         identity(config).expect("set up").expect("TLS").fingerprint
     }
 
+    /// The fingerprint of what is kept for a machine with these addresses, at a time.
+    fn kept_at(folder: &Path, addresses: &[[u8; 4]], now: SystemTime) -> (String, Pair) {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|address| IpAddr::from(*address)).collect();
+        let pair = kept(folder, &addresses, now, &default_provider()).expect("kept or made");
+        (fingerprint(&pair.chain[0]), pair)
+    }
+
     #[test]
     fn a_certificate_is_kept_and_made_anew_when_it_is_of_no_use() {
         let folder = folder();
@@ -235,26 +366,89 @@ mod tests {
         let first = of(&config);
         assert_eq!(of(&config), first, "kept across runs");
         let path = folder.path().join("deep/er/certificate.pem");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let mode = fs::metadata(folder.path().join("deep/er/key.pem")).expect("there").permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
-        }
+        let key = folder.path().join("deep/er/key.pem");
         fs::write(&path, "nonsense").expect("written");
         let second = of(&config);
         assert_ne!(second, first);
-        // One that ends next week.
-        let text = fs::read_to_string(&path).expect("there");
-        let soon = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() + 7 * 24 * 3600;
-        let (_, rest) = text.split_once('\n').expect("lines");
-        fs::write(&path, format!("{UNTIL}{soon}\n{rest}")).expect("written");
-        let third = of(&config);
-        assert!(![first, second].contains(&third));
+        assert_eq!(of(&config), second);
         // The key of another one.
-        fs::write(folder.path().join("deep/er/key.pem"), KeyPair::generate().expect("a key").serialize_pem())
-            .expect("written");
-        assert_ne!(of(&config), third);
+        fs::write(&key, KeyPair::generate().expect("a key").serialize_pem()).expect("written");
+        let third = of(&config);
+        assert_ne!(third, second);
+        fs::remove_file(&key).expect("removed");
+        let fourth = of(&config);
+        assert_ne!(fourth, third);
+        assert_eq!(of(&config), fourth);
+        let left: Vec<_> = fs::read_dir(path.parent().expect("one")).expect("read").flatten().collect();
+        assert_eq!(left.len(), 3, "no temporary file stays: {left:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_key_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = folder();
+        let config = TlsConfig::SelfSigned(folder.path().join("new"));
+        let first = of(&config);
+        let mode = |path: &str| fs::metadata(folder.path().join(path)).expect("there").permissions().mode() & 0o777;
+        assert_eq!((mode("new"), mode("new/key.pem")), (0o700, 0o600));
+        let key = folder.path().join("new/key.pem");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("set");
+        let second = of(&config);
+        assert_ne!(second, first, "a key that others could read is a secret no more");
+        assert_eq!(mode("new/key.pem"), 0o600);
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_made_anew() {
+        let folder = folder();
+        let (home, now) = ([[192, 0, 2, 7]], SystemTime::now());
+        let (first, pair) = kept_at(folder.path(), &home, now);
+        assert!(valid(&pair, now, &default_provider()).is_ok());
+        assert!(valid(&pair, now + DAY * 394, &default_provider()).is_ok());
+        assert!(valid(&pair, now + DAY * 396, &default_provider()).is_err(), "more than Apple's systems take");
+        assert_eq!(kept_at(folder.path(), &home, now + DAY * 364).0, first);
+        let (second, _) = kept_at(folder.path(), &home, now + DAY * 366);
+        assert_ne!(second, first);
+        // A clock that was years ahead for once.
+        let (third, _) = kept_at(folder.path(), &home, now);
+        assert_ne!(third, second);
+        assert_eq!(kept_at(folder.path(), &home, now).0, third);
+    }
+
+    #[test]
+    fn a_machine_that_goes_to_and_fro_between_two_networks_keeps_one_certificate() {
+        let folder = folder();
+        let (home, work, now) = ([[192, 0, 2, 7]], [[198, 51, 100, 7]], SystemTime::now());
+        let (at_home, _) = kept_at(folder.path(), &home, now);
+        let (at_work, pair) = kept_at(folder.path(), &work, now);
+        assert_ne!(at_work, at_home, "the first did not name this address");
+        assert_eq!(kept_at(folder.path(), &home, now).0, at_work);
+        assert_eq!(kept_at(folder.path(), &work, now).0, at_work);
+        let parsed = ParsedCertificate::try_from(&pair.chain[0]).expect("a certificate");
+        let named = |name: &str| {
+            let name = ServerName::try_from(name.to_owned()).expect("a name");
+            verify_server_name(&parsed, &name).is_ok()
+        };
+        for name in ["localhost", "127.0.0.1", "::1", "192.0.2.7", "198.51.100.7"] {
+            assert!(named(name), "{name}");
+        }
+        assert!(!named("192.0.2.8") && !named("show.example"));
+        // An attack on the list makes no endless certificate.
+        let many: String = (0..10_000).map(|i| format!("10.0.{}.{}\n", i / 256, i % 256)).collect();
+        fs::write(folder.path().join("addresses.txt"), many).expect("written");
+        kept_at(folder.path(), &[[203, 0, 113, 7]], now);
+        let list = fs::read_to_string(folder.path().join("addresses.txt")).expect("there");
+        assert_eq!((list.lines().count(), list.lines().next()), (MOST_ADDRESSES, Some("203.0.113.7")));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_no_obstacle() {
+        let folder = folder();
+        let taken = folder.path().join("a file");
+        fs::write(&taken, "").expect("written");
+        let config = TlsConfig::SelfSigned(taken.join("below"));
+        assert_ne!(of(&config), of(&config), "one for each run");
     }
 
     #[test]
@@ -266,21 +460,33 @@ mod tests {
         let own =
             |certificate: &Path, key: &Path| TlsConfig::Files { certificate: certificate.into(), key: key.into() };
         assert_eq!(of(&own(&certificate, &key)), fingerprint);
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).expect("written");
+            path
+        };
         let missing = folder.path().join("missing.pem");
-        let empty = folder.path().join("empty.pem");
-        fs::write(&empty, "").expect("written");
-        for (config, path) in [
-            (own(&missing, &key), &missing),
-            (own(&certificate, &missing), &missing),
-            (own(&empty, &key), &empty),
-            (own(&certificate, &empty), &empty),
+        let empty = file("empty.pem", "");
+        let broken = file("broken.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+        let locked =
+            file("locked.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n");
+        let other = file("other.pem", &KeyPair::generate().expect("a key").serialize_pem());
+        for (config, path, reason) in [
+            (own(&missing, &key), &missing, "No such file"),
+            (own(&certificate, &missing), &missing, "No such file"),
+            (own(&empty, &key), &empty, "no certificate: there is none"),
+            (own(&certificate, &empty), &empty, "no private key: there is none"),
+            (own(&certificate, &certificate), &certificate, "no private key: there is none"),
+            (own(&certificate, &locked), &locked, "encrypted"),
+            (own(&broken, &key), &broken, "cannot be used"),
+            (own(&certificate, &other), &other, "cannot be used"),
         ] {
             let error = identity(&config).err().expect("refused").to_string();
+            assert!(error.starts_with("field `tls`: "), "{error}");
             assert!(error.contains(&path.display().to_string()), "{error}");
+            // The system has its own words on Windows.
+            assert!(error.contains(reason) || (cfg!(windows) && path == &missing), "{error}");
         }
-        let other = folder.path().join("other.pem");
-        fs::write(&other, KeyPair::generate().expect("a key").serialize_pem()).expect("written");
-        assert!(matches!(identity(&own(&certificate, &other)), Err(TlsError::Unusable(_))));
         assert!(identity(&TlsConfig::Off).expect("nothing to do").is_none());
     }
 }

@@ -213,6 +213,8 @@ pub struct Subscribe<'a> {
     pub binary: Option<Cow<'a, str>>,
     /// Whether the connection's own faces come back to it; they do by default.
     pub own: Option<bool>,
+    /// Whether only faces of room mates are wanted.
+    pub room: Option<bool>,
 }
 
 /// `welcome`.
@@ -498,6 +500,7 @@ struct Fields<'a> {
     room: Option<Cow<'a, str>>,
     binary: Option<Cow<'a, str>>,
     own: Option<bool>,
+    room_mates: Option<bool>,
 }
 
 impl<'a> Fields<'a> {
@@ -525,6 +528,7 @@ impl<'a> Fields<'a> {
             room: None,
             binary: None,
             own: None,
+            room_mates: None,
         }
     }
 
@@ -567,6 +571,7 @@ impl<'a> Fields<'a> {
                 max_fps: self.max_fps,
                 binary: self.binary,
                 own: self.own,
+                room: self.room_mates,
             }),
             Kind::Unsubscribe => Message::Unsubscribe(self.face.subject),
             Kind::Welcome => Message::Welcome(Welcome { binary: self.binary.map(Cow::into_owned), ..self.welcome }),
@@ -672,6 +677,7 @@ impl<'de> Visitor<'de> for FieldsVisitor<'_, 'de> {
                 "binary" if matches!(kind, Kind::Hello | Kind::Welcome | Kind::Subscribe) => {
                     map.next_value::<Option<Text>>().map(|t| fields.binary = t.map(|Text(t)| t))
                 }
+                "room" if kind == Kind::Subscribe => map.next_value().map(|room| fields.room_mates = room),
                 "own" if kind == Kind::Subscribe => map.next_value().map(|own| fields.own = own),
                 "resume" if kind == Kind::Hello => {
                     map.next_value::<Option<Name>>().map(|t| fields.hello.resume = t.map(|Name(t)| t))

@@ -95,6 +95,8 @@ fn is_dtls(datagram: &[u8]) -> bool {
 #[derive(Debug)]
 struct Socket {
     socket: Arc<dyn AsyncUdpSocket>,
+    /// Bound to loopback.
+    loopback: bool,
     opening: Arc<Opening>,
 }
 
@@ -104,6 +106,11 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        if self.loopback && !transmit.destination.ip().is_loopback() {
+            // ICE pairs each of our addresses with each of theirs. From loopback nothing leaves this machine; the crate
+            // would log an error for every attempt.
+            return Poll::Ready(Ok(transmit.contents.len()));
+        }
         self.socket.poll_send(context, transmit)
     }
 
@@ -174,8 +181,10 @@ impl Runtime for PeerRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        self.bound.lock().push(socket.local_addr()?);
-        Ok(Arc::new(Socket { socket: self.tokio.wrap_udp_socket(socket)?, opening: self.opening.clone() }))
+        let address = socket.local_addr()?;
+        self.bound.lock().push(address);
+        let (loopback, opening) = (address.ip().is_loopback(), self.opening.clone());
+        Ok(Arc::new(Socket { socket: self.tokio.wrap_udp_socket(socket)?, loopback, opening }))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {

@@ -1,0 +1,4 @@
+//! FaceLink among real parts: Chromium, aiortc and our own client as senders, coturn between, and networks without UDP.
+
+mod harness;
+mod matrix;

@@ -1,0 +1,313 @@
+//! Every sender, by every way.
+
+#![expect(clippy::expect_used, reason = "helpers of tests")]
+
+use std::{process::Command, time::Instant};
+
+use facelink::{Blendshape, performer::Performance};
+use serde_json::{Value, json};
+
+use crate::harness::{Browser, Coturn, Frame, LIMIT, Listener, PASSWORD, Process, USER, python};
+
+/// How the two find each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Direct,
+    /// The sender goes through coturn alone, and reaches it over this transport.
+    TheirRelay(&'static str),
+    /// Our side goes through coturn alone.
+    OurRelay,
+}
+
+/// The listener of a row, and the TURN server between.
+struct Row {
+    name: String,
+    way: Way,
+    listener: Listener,
+    coturn: Option<Coturn>,
+}
+
+const JAW: f64 = 0.375;
+const SUBJECT: &str = "Ann";
+
+impl Row {
+    /// `told`: the sender hears of the TURN server from the listener.
+    fn new(name: &str, way: Way, told: bool) -> Option<Self> {
+        let coturn = match way {
+            Way::Direct => None,
+            Way::TheirRelay(_) | Way::OurRelay => Some(Coturn::start()?),
+        };
+        let flag = coturn.as_ref().map(|coturn| match way {
+            Way::TheirRelay(transport) => coturn.flag(transport),
+            _ => coturn.flag("udp"),
+        });
+        let listener = match (way, &flag) {
+            (Way::OurRelay, Some(flag)) => Listener::start(&["--ice-server", flag, "--ice-relay-only"]),
+            (Way::TheirRelay(_), Some(flag)) if told => Listener::start(&["--ice-server", flag]),
+            _ => Listener::start(&[]),
+        };
+        Some(Self { name: format!("{name}, {way:?}"), way, listener, coturn })
+    }
+
+    /// Where the sender itself has to know the TURN server: its transport.
+    fn relay(&self) -> Option<(&Coturn, &'static str)> {
+        match (self.way, &self.coturn) {
+            (Way::TheirRelay(transport), Some(coturn)) => Some((coturn, transport)),
+            _ => None,
+        }
+    }
+
+    /// What a page needs to know.
+    fn settings(&self) -> Value {
+        let servers: Vec<_> = self
+            .relay()
+            .map(|(coturn, transport)| json!({"urls": coturn.url(transport), "username": USER, "credential": PASSWORD}))
+            .into_iter()
+            .collect();
+        let policy = if self.relay().is_some() { "relay" } else { "all" };
+        json!({"subject": SUBJECT, "jaw": JAW, "url": format!("ws://{}", self.listener.http),
+               "rtc": {"iceServers": servers, "iceTransportPolicy": policy}})
+    }
+
+    /// Frames over WebRTC, by the way that is meant, of one face.
+    fn check(&self, started: Instant, right: impl Fn(&Frame) -> bool) {
+        let first = self.listener.frame();
+        let mut frame = if first.source == "webrtc" { first.clone() } else { self.listener.frame_by("webrtc") };
+        let over_webrtc = frame.at - started;
+        for _ in 0..30 {
+            assert_eq!(frame.subject, SUBJECT);
+            assert!(right(&frame), "{frame:?}");
+            frame = self.listener.frame_by("webrtc");
+        }
+        let connection = self.listener.connection(SUBJECT);
+        assert_eq!(connection["transport"], "webrtc", "{connection}");
+        let route = connection["route"].as_str().expect("text");
+        let expected: &[&str] = match self.way {
+            Way::Direct => &["udp host-host", "udp host-prflx", "udp prflx-host"],
+            // Its check may come before its candidate is told.
+            Way::TheirRelay(_) => &["udp host-relay", "udp host-prflx"],
+            Way::OurRelay => &["udp relay-host", "udp relay-prflx"],
+        };
+        assert!(expected.contains(&route), "{route}: {connection}");
+        eprintln!(
+            "row: {}: first frame after {} ms over {}, over WebRTC after {} ms, {route}",
+            self.name,
+            (first.at - started).as_millis(),
+            first.source,
+            over_webrtc.as_millis(),
+        );
+    }
+
+    fn check_constant(&self, started: Instant) {
+        self.check(started, |frame| (frame.jaw() - JAW).abs() < 0.001);
+    }
+
+    /// What the sender says of its own end.
+    fn check_theirs(&self, local: &Value, protocol: Option<&Value>) {
+        match self.way {
+            Way::TheirRelay(transport) => {
+                assert_eq!(local, "relay");
+                if let Some(protocol) = protocol {
+                    assert_eq!(protocol, transport);
+                }
+            }
+            Way::Direct | Way::OurRelay => assert_ne!(local, "relay"),
+        }
+    }
+}
+
+/// Our own page script.
+fn chromium_facelink_js(way: Way) {
+    let Some(row) = Row::new("Chromium, facelink.js", way, true) else { return };
+    let Some(browser) = Browser::open(&row.listener) else { return };
+    let started = Instant::now();
+    // The policy is the browser's to set; the servers come with `welcome`.
+    browser.run(
+        &row.settings(),
+        "const Plain = RTCPeerConnection;
+         const { iceTransportPolicy } = settings.rtc;
+         window.RTCPeerConnection = class extends Plain {
+             constructor(configuration) { super({ ...configuration, iceTransportPolicy }); }
+         };
+         const { FacialAnimationWebRTCClient } = await import('/facelink.js');
+         const client = new FacialAnimationWebRTCClient(settings.url, { subject: settings.subject });
+         await client.connect();
+         setInterval(() => client.sendARKitData({ jawOpen: settings.jaw }), 16);
+         window.pc = () => client.pc;",
+    );
+    row.check_constant(started);
+    check_page(&row, &browser);
+}
+
+/// Without our script: a channel opened in-band, the offer by HTTP, JSON.
+fn chromium_raw(way: Way) {
+    let Some(row) = Row::new("Chromium, raw", way, false) else { return };
+    let Some(browser) = Browser::open(&row.listener) else { return };
+    let started = Instant::now();
+    browser.run(&row.settings(), include_str!("raw.js"));
+    row.check_constant(started);
+    check_page(&row, &browser);
+}
+
+fn check_page(row: &Row, browser: &Browser) {
+    let local = browser.run(
+        &Value::Null,
+        "const stats = await window.pc().getStats();
+         const transport = [...stats.values()].find(entry => entry.type === 'transport');
+         return stats.get(stats.get(transport.selectedCandidatePairId).localCandidateId);",
+    );
+    row.check_theirs(&local["candidateType"], local.get("relayProtocol"));
+}
+
+fn aiortc(way: Way) {
+    let Some(python) = python() else { return };
+    let Some(row) = Row::new("aiortc", way, false) else { return };
+    let mut command = Command::new(python);
+    command
+        .arg(crate::harness::file("tests/peers/aiortc_peer.py"))
+        .arg(format!("http://{}", row.listener.http))
+        .args(["--subject", SUBJECT, "--jaw", &JAW.to_string()]);
+    if let Some((coturn, transport)) = row.relay() {
+        command.args(["--relay-only", "--turn", &coturn.flag(transport)]);
+    }
+    let started = Instant::now();
+    let peer = Process::start(command, "aiortc_peer.py");
+    row.check_constant(started);
+    let ends: Value = peer.find(|line| serde_json::from_str(line).ok());
+    row.check_theirs(&ends["local"], None);
+}
+
+/// `facelink send`.
+fn our_command(row: &Row, extra: &[&str]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_facelink"));
+    command.args(["send", "--to", &format!("ws://{}", row.listener.http), "--subject", SUBJECT]).args(extra);
+    Process::start(command, "facelink send")
+}
+
+/// Whether a frame is one of the performance that `facelink send` gives.
+fn is_performance(frame: &Frame) -> bool {
+    let performance = Performance::new(1);
+    let frame_time = frame.frame as f64 / 60.0;
+    // Frames are numbered without gaps, but may have been asked for more slowly than 60 times a second, or have waited
+    // for a busy machine.
+    (0..20_000).any(|ms| {
+        let time = frame_time + f64::from(ms) / 1000.0;
+        let face = performance.frame_at(std::time::Duration::from_secs_f64(time));
+        Blendshape::ALL.iter().all(|shape| {
+            let sent = face.get(*shape).map(f64::from);
+            let received = frame.blendshapes[shape.name()].as_f64();
+            matches!((sent, received), (Some(sent), Some(received)) if (sent - received).abs() < 0.02)
+        })
+    })
+}
+
+fn ours(way: Way) {
+    let Some(row) = Row::new("facelink send", way, false) else { return };
+    let started = Instant::now();
+    let flag = row.relay().map(|(coturn, transport)| coturn.flag(transport));
+    let _sender = match &flag {
+        Some(flag) => our_command(&row, &["--ice-relay-only", "--ice-server", flag]),
+        None => our_command(&row, &[]),
+    };
+    row.check(started, is_performance);
+}
+
+#[test]
+fn chromium_with_facelink_js_direct() {
+    chromium_facelink_js(Way::Direct);
+}
+
+#[test]
+fn chromium_with_facelink_js_by_its_relay_over_udp() {
+    chromium_facelink_js(Way::TheirRelay("udp"));
+}
+
+#[test]
+fn chromium_with_facelink_js_by_its_relay_over_tcp() {
+    chromium_facelink_js(Way::TheirRelay("tcp"));
+}
+
+#[test]
+fn chromium_with_facelink_js_by_our_relay() {
+    chromium_facelink_js(Way::OurRelay);
+}
+
+#[test]
+fn chromium_raw_direct() {
+    chromium_raw(Way::Direct);
+}
+
+#[test]
+fn chromium_raw_by_its_relay_over_udp() {
+    chromium_raw(Way::TheirRelay("udp"));
+}
+
+#[test]
+fn chromium_raw_by_its_relay_over_tcp() {
+    chromium_raw(Way::TheirRelay("tcp"));
+}
+
+#[test]
+fn chromium_raw_by_our_relay() {
+    chromium_raw(Way::OurRelay);
+}
+
+#[test]
+fn aiortc_direct() {
+    aiortc(Way::Direct);
+}
+
+#[test]
+fn aiortc_by_its_relay_over_udp() {
+    aiortc(Way::TheirRelay("udp"));
+}
+
+#[test]
+fn aiortc_by_its_relay_over_tcp() {
+    aiortc(Way::TheirRelay("tcp"));
+}
+
+#[test]
+fn aiortc_by_our_relay() {
+    aiortc(Way::OurRelay);
+}
+
+#[test]
+fn our_client_direct() {
+    ours(Way::Direct);
+}
+
+#[test]
+fn our_client_by_its_relay_over_udp() {
+    ours(Way::TheirRelay("udp"));
+}
+
+#[test]
+fn our_client_by_our_relay() {
+    ours(Way::OurRelay);
+}
+
+/// Our side speaks TURN over UDP alone. It says so, and the WebSocket carries the face.
+#[test]
+fn our_client_has_no_relay_over_tcp() {
+    let Some(row) = Row::new("facelink send", Way::TheirRelay("tcp"), false) else { return };
+    let (coturn, transport) = row.relay().expect("there is one");
+    let started = Instant::now();
+    let sender = our_command(&row, &["--ice-relay-only", "--ice-server", &coturn.flag(transport)]);
+    let end = started + LIMIT;
+    let mut frames = 0;
+    // Long enough for a data channel to open, were there a way.
+    while frames < 120 {
+        let frame = row.listener.frame();
+        assert_eq!(frame.source, "websocket", "{frame:?}");
+        assert!(is_performance(&frame), "{frame:?}");
+        assert!(Instant::now() < end);
+        if frames == 0 {
+            eprintln!("row: {}: first frame after {} ms over websocket", row.name, (frame.at - started).as_millis());
+        }
+        frames += 1;
+    }
+    let said = sender.said();
+    assert!(said.contains("this side speaks STUN and TURN over UDP only"), "{said}");
+    assert!(said.contains("WebRTC will not open"), "{said}");
+}
