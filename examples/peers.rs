@@ -5,8 +5,7 @@
 //! cargo run --example peers -- --via ws://127.0.0.1:8765 --name Bob         the other one, on the same machine
 //! ```
 //!
-//! On two machines the host says `--lan`, which prints the address and the token, and the other one gives them with
-//! `--via` and `--token`. Each shows its own face on the left and the other's on the right. The endpoint only introduces
+//! On two machines the host says `--lan`, and prints what the other one has to say. Each shows its own face on the left and the other's on the right. The endpoint only introduces
 //! them: faces go directly from game to game over WebRTC, and by the endpoint where that is not possible. A built-in
 //! performer plays each face until a browser or a phone sends one to the address that is printed.
 
@@ -23,7 +22,7 @@ mod stage;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    net::{IpAddr, Ipv4Addr},
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -32,8 +31,8 @@ use std::{
 use bevy::{prelude::*, time::common_conditions::once_after_real_delay};
 use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui};
 use bevy_facelink::{
-    FaceLinkEndpoint, FaceLinkFailure, SourceState,
-    core::link::{ConnectionStats, Endpoint, EndpointConfig, SourceKind, new_token, outward_address},
+    DrivenBy, FaceDial, FaceLinkEndpoint, FaceLinkFailure, SourceState,
+    core::link::{ConnectionStats, Endpoint, EndpointConfig, SourceKind, TlsConfig, outward_address},
     diagnostics::LinkFigures,
     panel::FaceLinkPanelPlugin,
     prelude::*,
@@ -56,13 +55,16 @@ struct Args {
     /// Pairing token of the endpoint.
     #[arg(long)]
     token: Option<String>,
+    /// Fingerprint of its certificate, for a `wss://` address.
+    #[arg(long, value_name = "SHA256")]
+    fingerprint: Option<String>,
     /// Be the endpoint at which to meet, too.
     #[arg(long, conflicts_with = "via")]
     host: bool,
     /// With --host: the port to meet at.
     #[arg(long, default_value_t = 8765)]
     port: u16,
-    /// With --host: for other machines, too. Makes a token up unless one is given.
+    /// With --host: for other machines, too, over TLS. Makes a token up unless one is given.
     #[arg(long, requires = "host")]
     lan: bool,
     /// Draw without a window.
@@ -104,7 +106,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     // An endpoint of its own, if it is here: our game comes to it like any other.
-    let (_meeting, via, token) = match meet(&args) {
+    let (_meeting, dial) = match meet(&args) {
         Ok(found) => found,
         Err(error) => {
             eprintln!("{error}");
@@ -120,9 +122,7 @@ fn main() -> ExitCode {
     screen::Screen { title: &title, size, windowed, complete }.open(&mut app);
     // All that it takes: `SendFace` on our avatar, and the way to the meeting point.
     let role = |name, send, aside| stage::Role { name, avatar: FaceAvatar::of(""), send, aside };
-    let mut dial = FaceSource::connect(via).room(&args.room).subject(&args.name);
-    dial.token = token;
-    app.world_mut().spawn(dial);
+    app.world_mut().spawn(dial.room(&args.room).subject(&args.name));
     app.add_plugins(stage::StagePlugin {
         model: "avatars/aria.glb".to_owned(),
         roles: vec![role(OWN, Some(SendFace::new(&args.name)), -0.17), role(OTHER, None, 0.17)],
@@ -160,25 +160,33 @@ fn main() -> ExitCode {
     }
 }
 
-/// The meeting point, if it is here, its address and its token.
-fn meet(args: &Args) -> Result<(Option<Endpoint>, String, Option<String>), String> {
+/// The meeting point, if it is here, and the way to it.
+fn meet(args: &Args) -> Result<(Option<Endpoint>, FaceDial), String> {
     if !args.host {
-        return Ok((None, args.via.clone(), args.token.clone()));
+        let mut dial = FaceSource::connect(&args.via);
+        (dial.token, dial.fingerprint) = (args.token.clone(), args.fingerprint.clone());
+        return Ok((None, dial));
     }
-    let bind = if args.lan { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv4Addr::LOCALHOST.into() };
-    let token = args.token.clone().or_else(|| args.lan.then(new_token));
-    let config = EndpointConfig { bind, port: args.port, token: token.clone(), ..EndpointConfig::default() };
+    let mut config = EndpointConfig { port: args.port, token: args.token.clone(), ..EndpointConfig::default() };
+    if args.lan {
+        // It makes a token up if there is none.
+        (config.bind, config.tls) = (Ipv4Addr::UNSPECIFIED.into(), TlsConfig::self_signed());
+    }
     let meeting = Endpoint::start(config).map_err(|error| error.to_string())?;
     let port = meeting.addresses().http.port();
-    let outward = if args.lan { outward_address() } else { None }.unwrap_or(Ipv4Addr::LOCALHOST.into());
-    println!(
-        "the other one:   cargo run --example peers -- --via ws://{outward}:{port} --room {} --name Bob",
-        args.room
-    );
-    if let Some(token) = &token {
-        println!("                 --token {token}");
+    let (scheme, host) = match outward_address().filter(|_| args.lan) {
+        Some(host) => ("wss", host),
+        None => ("ws", Ipv4Addr::LOCALHOST.into()),
+    };
+    let at = SocketAddr::new(host, port);
+    println!("the other one:   cargo run --example peers -- --name Bob --room {} --via {scheme}://{at}", args.room);
+    for (option, value) in [("token", meeting.token()), ("fingerprint", meeting.certificate_fingerprint())] {
+        if let Some(value) = value {
+            println!("                 --{option} {value}");
+        }
     }
-    Ok((Some(meeting), format!("ws://127.0.0.1:{port}"), token))
+    // On this machine nobody asks for the token.
+    Ok((Some(meeting), FaceSource::connect(format!("ws://127.0.0.1:{port}"))))
 }
 
 /// The connection that brings the other's face: the direct one, if there is.
@@ -195,7 +203,7 @@ fn cast(
     performer: Option<Res<performer::OnStage>>,
     figures: Res<LinkFigures>,
     hold: Option<Res<picture::Hold>>,
-    mut avatars: Query<(&mut FaceAvatar, &Name, Option<&bevy_facelink::DrivenBy>)>,
+    mut avatars: Query<(&mut FaceAvatar, &Name, Option<&DrivenBy>)>,
     poses: Query<&FacePose>,
 ) {
     let Some(endpoint) = endpoint else { return };
@@ -252,12 +260,7 @@ fn status(me: &Me, figures: &LinkFigures, source: Option<&FaceSource>) -> String
 }
 
 /// Prints the line whenever its words change.
-fn tell(
-    me: Res<Me>,
-    figures: Res<LinkFigures>,
-    sources: Query<&FaceSource, With<bevy_facelink::FaceDial>>,
-    mut told: Local<String>,
-) {
+fn tell(me: Res<Me>, figures: Res<LinkFigures>, sources: Query<&FaceSource, With<FaceDial>>, mut told: Local<String>) {
     let status = status(&me, &figures, sources.iter().next());
     let words = status.rsplit_once(", ").filter(|(_, last)| last.ends_with(" ms")).map_or(&*status, |(words, _)| words);
     if *told != words {
@@ -271,7 +274,7 @@ fn caption(
     mut contexts: EguiContexts,
     me: Res<Me>,
     figures: Res<LinkFigures>,
-    sources: Query<&FaceSource, With<bevy_facelink::FaceDial>>,
+    sources: Query<&FaceSource, With<FaceDial>>,
 ) {
     let Ok(context) = contexts.ctx_mut() else { return };
     let screen = context.viewport_rect();
