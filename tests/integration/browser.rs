@@ -228,3 +228,46 @@ fn the_page_performs_and_falls_back_without_webrtc() {
     });
     assert!(app.world().resource::<FaceLinkEndpoint>().stats().refused == 0);
 }
+
+#[test]
+fn a_page_that_would_rather_answer_gets_an_offer() {
+    let (mut app, addresses) = live_app();
+    let Some(browser) = Browser::open(&format!("http://{}/", addresses.http)) else { return };
+    let node = live_avatar(&mut app, "Answerer", &["jawOpen"]);
+    // Ten connections one after the other; the last one stays and sends.
+    let opened = browser.run(&format!(
+        "const times = [];
+         for (let round = 0; round < 10; round += 1) {{
+             const ws = new WebSocket('ws://{}');
+             await new Promise(done => {{ ws.onopen = done; }});
+             const pc = new RTCPeerConnection();
+             const options = {{ negotiated: true, id: 0, ordered: false, maxRetransmits: 0, protocol: 'animation-data' }};
+             const channel = pc.createDataChannel('animation', options);
+             pc.onicecandidate = event => ws.send(JSON.stringify({{ type: 'ice_candidate', candidate: event.candidate }}));
+             ws.onmessage = async event => {{
+                 const message = JSON.parse(event.data);
+                 if (message.type === 'offer') {{
+                     await pc.setRemoteDescription({{ type: 'offer', sdp: message.sdp }});
+                     await pc.setLocalDescription(await pc.createAnswer());
+                     ws.send(JSON.stringify({{ type: 'answer', sdp: pc.localDescription.sdp }}));
+                 }} else if (message.type === 'ice_candidate' && message.candidate) {{
+                     await pc.addIceCandidate(message.candidate);
+                 }}
+             }};
+             const start = performance.now();
+             ws.send(JSON.stringify({{ type: 'request_offer' }}));
+             await new Promise(done => {{ channel.onopen = done; }});
+             times.push(Math.round(performance.now() - start));
+             window.kept = {{ ws, pc, channel }};
+             if (round < 9) {{ pc.close(); ws.close(); }}
+         }}
+         setInterval(() => window.kept.channel.send(JSON.stringify(
+             {{ type: 'arkit_data', subject: 'Answerer', blendshapes: {{ jawOpen: 0.5 }} }})), 16);
+         return times.sort((a, b) => a - b);",
+        addresses.http
+    ));
+    println!("a channel that we offer opens in Chromium after {opened} ms");
+    update_until(&mut app, "the face", |app| {
+        near(jaw(app, node), 0.5) && transport(app, "Answerer").as_deref() == Some("webrtc")
+    });
+}

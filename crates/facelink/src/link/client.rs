@@ -60,7 +60,7 @@ const WELCOME_LIMIT: Duration = Duration::from_secs(5);
 /// A data channel that is not open by then is given up, for this time.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 /// An ICE restart that has brought nothing by then is given up for a new connection.
-const RESTART_LIMIT: Duration = Duration::from_millis(1500);
+const RESTART_LIMIT: Duration = Duration::from_millis(700);
 /// A direct connection to a room mate that failed is tried again after this time.
 const MATE_DELAY: Duration = Duration::from_secs(3);
 /// Time between two looks at this machine's address: another one means another network.

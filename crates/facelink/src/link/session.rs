@@ -82,6 +82,9 @@ pub(super) const CLOSE_LIMITS: u16 = 4429;
 /// Without a message or a pong for this long, a connection counts as stalled in the figures.
 const STALLED: Duration = Duration::from_secs(2);
 
+/// Messages that an offer counts for.
+const OFFER_COST: u32 = 50;
+
 /// How a connection writes its binary frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Binary {
@@ -564,6 +567,12 @@ impl Session {
         now: Instant,
         actions: &mut Actions,
     ) {
+        // Each of these makes a connection with sockets of its own.
+        let costly = matches!(message, Message::RequestOffer)
+            || matches!(&message, Message::Offer(offer) if offer.peer.is_none());
+        if costly && !self.take(OFFER_COST - 1, now, actions) {
+            return;
+        }
         match message {
             Message::Face(face) => self.on_face(lane, &face, now, actions),
             Message::Batch(updates) => {
