@@ -67,6 +67,9 @@ struct Args {
     /// With --host: for other machines, too, over TLS. Makes a token up unless one is given.
     #[arg(long, requires = "host")]
     lan: bool,
+    /// Open the window with the panel; F1 closes it.
+    #[arg(long)]
+    panel: bool,
     /// Draw without a window.
     #[arg(long)]
     headless: bool,
@@ -140,7 +143,7 @@ fn main() -> ExitCode {
     if let Some(endpoint) = app.world().get_resource::<FaceLinkEndpoint>() {
         println!("send your face from a browser:   http://127.0.0.1:{}", endpoint.addresses().http.port());
     }
-    app.add_plugins(FaceLinkPanelPlugin { open: false, ..default() });
+    app.add_plugins(FaceLinkPanelPlugin { open: args.panel, ..default() });
 
     app.insert_resource(Me { name: args.name, room: args.room })
         .insert_resource(picture::Hold)

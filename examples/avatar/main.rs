@@ -11,6 +11,7 @@
 //! The performer is no short cut: it streams over a WebRTC connection on loopback into the same server that a phone
 //! uses. It steps back when a real source connects, and in again when the last one has left.
 
+mod casting;
 mod cli;
 mod contact_sheet;
 mod guard;
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
         app.add_plugins((FaceLinkPanelPlugin { open: !args.no_panel, ..default() }, lan::LanPlugin));
     }
     if !args.no_performer {
-        app.add_plugins(performer::PerformerPlugin);
+        app.add_plugins(casting::CastingPlugin);
     }
     if !windowed || args.screenshot.is_some() {
         app.add_plugins(picture::PicturePlugin { frames: args.frames, path: args.screenshot, windowed });
