@@ -34,7 +34,7 @@ use bevy_facelink::{
     DrivenBy, FaceDial, FaceLinkEndpoint, FaceLinkFailure, SourceState,
     core::link::{ConnectionStats, Endpoint, EndpointConfig, SourceKind, TlsConfig, outward_address},
     diagnostics::LinkFigures,
-    panel::FaceLinkPanelPlugin,
+    panel::{FaceLinkPanel, FaceLinkPanelPlugin},
     prelude::*,
 };
 use clap::Parser;
@@ -131,7 +131,7 @@ fn main() -> ExitCode {
         roles: vec![role(OWN, Some(SendFace::new(&args.name)), -0.17), role(OTHER, None, 0.17)],
         size,
         windowed,
-        panel: false,
+        panel: windowed && args.panel,
         close: false,
     });
     // Any free port will do: nobody but a page on this machine comes to it.
@@ -212,7 +212,7 @@ fn cast(
     let Some(endpoint) = endpoint else { return };
     let age = |subject: &str| figures.endpoint.subjects.iter().find(|s| &*s.name == subject).map(|s| s.age_ms);
     // A browser or a phone that sends to this very game is us.
-    let ours = figures.connections.iter().filter(|c| c.direction == "in" && c.transport != SourceKind::Game);
+    let ours = figures.others().filter(|c| c.direction == "in");
     let real = ours
         .filter_map(|c| c.subject.as_deref())
         .find(|subject| *subject != performer::NAME && age(subject).is_some_and(|age| age < performer::SILENT_MS));
@@ -277,10 +277,14 @@ fn caption(
     mut contexts: EguiContexts,
     me: Res<Me>,
     figures: Res<LinkFigures>,
+    panel: Res<FaceLinkPanel>,
     sources: Query<&FaceSource, With<FaceDial>>,
 ) {
     let Ok(context) = contexts.ctx_mut() else { return };
-    let screen = context.viewport_rect();
+    let mut screen = context.viewport_rect();
+    if panel.open {
+        screen.set_width(screen.width() - stage::PANEL);
+    }
     let painter = context.layer_painter(egui::LayerId::background());
     let strip = screen.with_min_y(screen.bottom() - 44.0);
     painter.rect_filled(strip, 0.0, egui::Color32::from_black_alpha(150));

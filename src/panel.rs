@@ -203,7 +203,7 @@ fn header(
     ui.horizontal(|ui| {
         ui.label(RichText::new("FaceLink").size(16.0).strong());
         if let Some(figures) = figures {
-            let connections = figures.endpoint.connections;
+            let connections = figures.others().count();
             ui.label(small(format!("{connections} connection{}", if connections == 1 { "" } else { "s" }), DIM));
         }
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
@@ -352,7 +352,9 @@ const SOURCE_COLUMNS: [(&str, f32); 3] = [("rtt", 84.0), ("waiting", 46.0), ("me
 fn source_list(ui: &mut egui::Ui, sources: &Query<SourceParts>) {
     let width = ui.available_width();
     let (rect, response) = ui.allocate_exact_size(vec2(width, 14.0), Sense::hover());
-    response.on_hover_text("Round trip in milliseconds, bytes that wait in the data channel, messages received");
+    response.on_hover_text(
+        "Round trip in milliseconds, bytes that wait in the data channel, messages received; below, latency and jitter",
+    );
     let heading = fitted(ui, "Connections", SMALL, ACCENT, width);
     ui.painter().galley(rect.left_top(), heading, ACCENT);
     for (name, from_right) in SOURCE_COLUMNS {
@@ -372,10 +374,10 @@ fn source_list(ui: &mut egui::Ui, sources: &Query<SourceParts>) {
             SourceState::Refused { reason } => (BAD, reason.as_str(), BAD),
         };
         ui.painter().circle_filled(egui::pos2(rect.left() + 4.0, middle), 3.0, color);
-        // An arrow for those that we dialled.
+        // Those that we dialled are told from those who came.
         let nobody = if source.kind == "game" { "this game" } else { "somebody" };
         let address = source.address.as_deref().or(quality.client.as_deref()).unwrap_or(nobody);
-        let text = if ours { format!("\u{2192} {address}") } else { address.to_owned() };
+        let text = if ours { format!("to {address}") } else { address.to_owned() };
         let name = fitted(ui, &text, SMALL, TEXT, width - 13.0 - 150.0);
         let top = middle - 0.5 * name.size().y;
         ui.painter().galley(egui::pos2(rect.left() + 13.0, top), name, TEXT);
@@ -432,11 +434,11 @@ fn source_line(words: &str, quality: &SourceQuality) -> String {
     if let Some(subject) = &quality.subject {
         add(subject.clone());
     }
-    if let Some(ms) = quality.average_latency_ms {
-        add(format!("latency {ms:.0} ms"));
-    }
-    if let Some(ms) = quality.jitter_ms {
-        add(format!("jitter {ms:.1}"));
+    match (quality.average_latency_ms, quality.jitter_ms) {
+        (Some(latency), Some(jitter)) => add(format!("{latency:.0} \u{b1} {jitter:.1} ms")),
+        (Some(latency), None) => add(format!("{latency:.0} ms")),
+        (None, Some(jitter)) => add(format!("\u{b1} {jitter:.1} ms")),
+        (None, None) => {}
     }
     if let Some(loss) = quality.loss {
         add(format!("loss {}", percent(loss)));

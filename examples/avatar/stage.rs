@@ -42,6 +42,9 @@ impl Default for Role {
     }
 }
 
+/// Width of the panel, pixels.
+pub const PANEL: f32 = 320.0;
+
 /// Sets everything up for one model.
 pub struct StagePlugin {
     /// Asset path of the model.
@@ -260,7 +263,8 @@ fn frame_face(
     // All of them fit beside each other.
     let places = setup.roles.iter().map(|role| role.aside);
     let width = places.clone().fold(f32::MIN, f32::max) - places.fold(f32::MAX, f32::min);
-    let aspect = setup.size.0 as f32 / setup.size.1 as f32;
+    let (picture, panel) = (Vec2::new(setup.size.0 as f32, setup.size.1 as f32), if setup.panel { PANEL } else { 0.0 });
+    let aspect = (picture.x - panel).max(1.0) / picture.y;
     let half = f32::max(half, (0.5 * width / head + 0.62) / aspect);
     let distance = head * half / (FIELD_OF_VIEW / 2.0).tan();
     *orbit = Orbit {
@@ -268,7 +272,7 @@ fn frame_face(
         distance,
         yaw,
         pitch: 0.03,
-        shift: if setup.panel { 0.12 } else { 0.0 },
+        shift: 0.5 * panel / picture.x,
     };
     // One shadow map a light, all of it around the model.
     for mut shadows in &mut shadows {
