@@ -19,7 +19,7 @@ use webrtc::{
 };
 
 use super::{
-    IceConfig,
+    IceConfig, IcePolicy,
     hub::Counters,
     out::{Next, OutQueue, Outbox, Outgoing, outbox},
     rtc::{FrameData, FrameSender, PeerEvent, RtcError, RtcPeer},
@@ -114,6 +114,18 @@ pub(super) async fn accept(
         Ok(_) => peer.complete_description(&mut events, GATHER_LIMIT).await,
         Err(error) => Err(error),
     };
+    if way.ice.policy == IcePolicy::Relay
+        && let Some(address) = session.address()
+    {
+        // A relay lets in only who was named to it. Of a browser that hides its addresses behind mDNS names we know the
+        // one that it signals from: named, it may come from any port of that.
+        peer.add_candidate(IceCandidate {
+            candidate: format!("candidate:0 1 udp 1 {} 9 typ host", address.ip().to_canonical()),
+            sdp_mid: Some("0".to_owned()),
+            sdp_mline_index: Some(0),
+        })
+        .await;
+    }
     match answer {
         Ok(answer) => {
             serve(session, peer, events, (origin, false), signal, cancel);

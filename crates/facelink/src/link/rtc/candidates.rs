@@ -199,9 +199,25 @@ pub(super) fn split(sdp: &str) -> (String, Vec<IceCandidate>) {
             });
             continue;
         }
-        rest.push_str(line);
+        match modern(line) {
+            Some(line) => rest.push_str(&line),
+            None => rest.push_str(line),
+        }
     }
     (rest, candidates)
+}
+
+/// A line of a data section as aiortc and others still write it (draft-ietf-mmusic-sctp-sdp-20) in the words of RFC
+/// 8841, which are all that the crate reads.
+fn modern(line: &str) -> Option<String> {
+    if let Some(port) = line.trim_end().strip_prefix("a=sctpmap:") {
+        return Some(format!("a=sctp-port:{}\r\n", port.split_whitespace().next()?));
+    }
+    let mut words = line.strip_prefix("m=application ")?.split_whitespace();
+    let (port, protocol) = (words.next()?, words.next()?);
+    let old =
+        ["DTLS/SCTP", "UDP/DTLS/SCTP", "TCP/DTLS/SCTP"].contains(&protocol) && words.next()? != "webrtc-datachannel";
+    old.then(|| format!("m=application {port} UDP/DTLS/SCTP webrtc-datachannel\r\n"))
 }
 
 #[cfg(test)]
@@ -288,6 +304,19 @@ mod tests {
             "candidate:7 1 udp 1 192.0.2.1 99999 typ host",
         ] {
             assert_eq!(incoming_text(text, true), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn old_data_sections_are_put_in_new_words() {
+        let old = "m=application 51880 DTLS/SCTP 5000\r\na=mid:0\r\na=sctpmap:5000 webrtc-datachannel 65535\r\n";
+        let new = "m=application 51880 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\na=sctp-port:5000\r\n";
+        assert_eq!(split(old).0, new);
+        assert_eq!(split(new).0, new);
+        for other in
+            ["m=application 9 UDP/DTLS/SCTP\r\n", "m=application\r\n", "a=sctpmap:\r\n", "m=audio 9 RTP/AVP 0\r\n"]
+        {
+            assert_eq!(split(other).0, other);
         }
     }
 

@@ -92,11 +92,22 @@ fn is_dtls(datagram: &[u8]) -> bool {
 }
 
 /// A UDP socket with [`Opening`] in front.
+/// Whether a datagram could not be sent because nothing leads to where it should go.
+fn no_way(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::InvalidInput
+            | Kind::NetworkUnreachable
+            | Kind::HostUnreachable
+            | Kind::AddrNotAvailable
+            | Kind::NetworkDown
+    )
+}
+
 #[derive(Debug)]
 struct Socket {
     socket: Arc<dyn AsyncUdpSocket>,
-    /// Bound to loopback.
-    loopback: bool,
     opening: Arc<Opening>,
 }
 
@@ -106,12 +117,13 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        if self.loopback && !transmit.destination.ip().is_loopback() {
-            // ICE pairs each of our addresses with each of theirs. From loopback nothing leaves this machine; the crate
-            // would log an error for every attempt.
-            return Poll::Ready(Ok(transmit.contents.len()));
+        match self.socket.poll_send(context, transmit) {
+            // ICE pairs each of our addresses with each of theirs, and there is no way between most of them, such as
+            // from loopback to another machine. The crate would log an error for every attempt; to ICE it is a datagram
+            // that was lost.
+            Poll::Ready(Err(error)) if no_way(&error) => Poll::Ready(Ok(transmit.contents.len())),
+            sent => sent,
         }
-        self.socket.poll_send(context, transmit)
     }
 
     fn poll_recv(
@@ -183,8 +195,7 @@ impl Runtime for PeerRuntime {
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let address = socket.local_addr()?;
         self.bound.lock().push(address);
-        let (loopback, opening) = (address.ip().is_loopback(), self.opening.clone());
-        Ok(Arc::new(Socket { socket: self.tokio.wrap_udp_socket(socket)?, loopback, opening }))
+        Ok(Arc::new(Socket { socket: self.tokio.wrap_udp_socket(socket)?, opening: self.opening.clone() }))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
