@@ -1,11 +1,18 @@
 //! Apps that dial others and send faces of their own, over real sockets.
 
-use std::net::TcpListener;
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use bevy::{mesh::morph::MorphWeights, prelude::*};
 use bevy_facelink::{
     FaceDial, FaceLinkEndpoint, FaceLinkPlugin, FacePose, FaceSource, FaceSubjects, LinkQuality, RequestedFps,
-    SendFace, SendFaceState, SourceQuality, SourceState, core::link::Addresses,
+    SendFace, SendFaceState, SourceQuality, SourceState,
+    core::{
+        Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose,
+        link::{Addresses, Client, ClientConfig},
+    },
 };
 use serde_json::json;
 
@@ -259,4 +266,93 @@ fn without_sockets_a_source_says_so() {
     app.world_mut().spawn(SendFace::new("Nobody"));
     app.update();
     assert!(matches!(state(&app, source), SourceState::Waiting { reason } if reason.contains("no sockets")));
+}
+
+/// A phone that streams one face into an App until it is dropped.
+fn phone(app: &App, addresses: &Addresses, name: &str, face: FaceFrame) -> tokio::sync::oneshot::Sender<()> {
+    let runtime = app.world().resource::<FaceLinkEndpoint>().runtime().expect("runs").clone();
+    let client = Client::start(ClientConfig::new(url(addresses)).subject(name), &runtime);
+    let (stop, mut stopped) = tokio::sync::oneshot::channel();
+    runtime.spawn(async move {
+        loop {
+            client.send(face.clone());
+            tokio::select! {
+                _ = &mut stopped => return,
+                () = tokio::time::sleep(Duration::from_millis(16)) => {}
+            }
+        }
+    });
+    stop
+}
+
+fn turned_face() -> FaceFrame {
+    let mut face = FaceFrame::neutral();
+    face.set(Blendshape::JawOpen, 0.5);
+    face.head = Some(HeadPose { rotation: Quat::from_rotation_y(0.4).to_array(), position: None });
+    let eye = EyeGaze { yaw: 0.2, pitch: -0.1 };
+    face.gaze = Some(Gaze { left: eye, right: eye });
+    face
+}
+
+fn pose<'a>(app: &'a App, name: &str) -> Option<&'a FacePose> {
+    app.world().get::<FacePose>(app.world().resource::<FaceSubjects>().get(name)?)
+}
+
+#[test]
+fn a_face_is_passed_on_by_its_subject_and_by_its_avatar() {
+    let ((mut host, addresses), (mut guest, _)) = (live_app(), live_app());
+    let _phone = phone(&host, &addresses, "Phone", turned_face());
+    let node = live_avatar(&mut host, "Phone", &["jawOpen"]);
+    let avatar = host.world().get::<ChildOf>(node).expect("an avatar").parent();
+    host.world_mut().entity_mut(avatar).insert(SendFace::new("Hero"));
+    update_until(&mut host, "the phone", |host| pose(host, "Phone").is_some());
+    let subject = host.world().resource::<FaceSubjects>().get("Phone").expect("a subject");
+    host.world_mut().entity_mut(subject).insert(SendFace::new("Relay").fps(30.0));
+    dial(&mut guest, FaceSource::connect(url(&addresses)));
+    for name in ["Hero", "Relay"] {
+        update_until(&mut guest, name, |guest| {
+            host.update();
+            pose(guest, name).is_some_and(|pose| {
+                near(pose.weight(Blendshape::JawOpen), 0.5)
+                    && pose.head.angle_between(Quat::from_rotation_y(0.4)) < 0.02
+                    && pose.gaze.iter().all(|eye| eye.distance(Vec2::new(0.2, -0.1)) < 0.02)
+            })
+        });
+    }
+    // The phone itself was heard of by the subscription, too.
+    assert!(pose(&guest, "Phone").is_some());
+}
+
+#[test]
+fn games_that_dial_each_other_do_not_echo() {
+    let ((mut ann, ann_addresses), (mut bob, bob_addresses)) = (live_app(), live_app());
+    let _phone = phone(&ann, &ann_addresses, "Phone", turned_face());
+    actor(&mut ann, "Ann", &["jawOpen"], &[0.25]);
+    actor(&mut bob, "Bob", &["jawOpen"], &[0.75]);
+    dial(&mut ann, FaceSource::connect(url(&bob_addresses)));
+    dial(&mut bob, FaceSource::connect(url(&ann_addresses)));
+    let fresh = |app: &App, name: &str| pose(app, name).is_some_and(|pose| pose.tracked);
+    update_until(&mut ann, "every face at the other's", |ann| {
+        bob.update();
+        fresh(ann, "Bob") && fresh(&bob, "Ann") && fresh(&bob, "Phone")
+    });
+    let count = |app: &App, name: &str| {
+        let subjects = app.world().resource::<FaceLinkEndpoint>().stats().subjects;
+        subjects.iter().find(|subject| &*subject.name == name).map_or(0, |subject| subject.frames)
+    };
+    let (begun, before) = (Instant::now(), (count(&ann, "Phone"), count(&bob, "Phone")));
+    let mut lost = Vec::new();
+    update_until(&mut ann, "a while", |ann| {
+        bob.update();
+        let there = [fresh(ann, "Bob"), fresh(ann, "Phone"), fresh(&bob, "Ann"), fresh(&bob, "Phone")];
+        if there.contains(&false) {
+            lost.push(there);
+        }
+        count(ann, "Phone") > before.0 + 240
+    });
+    assert!(lost.is_empty(), "somebody was not seen for a while: {} times, such as {:?}", lost.len(), lost[0]);
+    let (at_ann, at_bob) = (count(&ann, "Phone") - before.0, count(&bob, "Phone") - before.1);
+    // 62 a second leave the phone: an echo would be counted, too.
+    let most = begun.elapsed().as_secs_f64() * 62.5 * 1.2 + 30.0;
+    assert!((at_ann as f64) < most && (at_bob as f64) < most, "{at_ann} and {at_bob} frames, of {most:.0} at most");
 }
