@@ -206,12 +206,6 @@ impl Listener {
         }
     }
 
-    /// Waits until the last subject is gone.
-    pub fn until_lost(&self, subject: &str) {
-        let end = Instant::now() + LIMIT;
-        while !matches!(self.event(end).1, event if event["event"] == "subject_lost" && event["subject"] == subject) {}
-    }
-
     pub fn get(&self, path: &str) -> Value {
         let mut response = ureq::get(format!("http://{}{path}", self.http)).call().expect("it answers");
         response.body_mut().read_json().expect("JSON")
@@ -359,6 +353,11 @@ impl Browser {
         let answer: Value = response.body_mut().read_json().expect("JSON");
         assert!(answer["value"].get("error").is_none(), "{path}: {answer}");
         answer["value"].clone()
+    }
+
+    /// Opens another page.
+    pub fn go(&self, url: &str) {
+        self.post("/url", &json!({"url": url}));
     }
 
     /// Runs the body of an async function in the page, with `settings` at hand, and gives what it returns.
