@@ -3,12 +3,13 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 use std::{
+    collections::HashSet,
     io::{BufRead, BufReader, Read},
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard,
         mpsc::{Receiver, RecvTimeoutError, channel},
     },
     thread,
@@ -34,6 +35,18 @@ pub fn have(program: &str, arguments: &[&str], package: &str) -> bool {
 pub fn missing(reason: &str) {
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{reason}");
     eprintln!("skipped: {reason}");
+}
+
+static MEASURING: RwLock<()> = RwLock::new(());
+
+/// Held by a test that measures times: no other test runs beside it.
+pub fn quiet() -> RwLockWriteGuard<'static, ()> {
+    MEASURING.write().unwrap_or_else(|failed| failed.into_inner())
+}
+
+/// Held by every other test.
+pub fn noisy() -> RwLockReadGuard<'static, ()> {
+    MEASURING.read().unwrap_or_else(|failed| failed.into_inner())
 }
 
 /// A file of the repository.
@@ -137,6 +150,17 @@ pub struct Frame {
 }
 
 impl Frame {
+    fn read(at: Instant, event: &Value) -> Self {
+        let text = |of: &str| event[of].as_str().expect("text").to_owned();
+        Self {
+            at,
+            subject: text("subject"),
+            source: text("source"),
+            frame: event["frame"].as_u64().expect("a number"),
+            blendshapes: event["blendshapes"].clone(),
+        }
+    }
+
     pub fn jaw(&self) -> f64 {
         self.blendshapes["jawOpen"].as_f64().unwrap_or(f64::NAN)
     }
@@ -147,6 +171,7 @@ pub struct Listener {
     process: Process,
     pub http: SocketAddr,
     pub udp_json: Option<SocketAddr>,
+    seen: Mutex<HashSet<String>>,
 }
 
 impl Listener {
@@ -157,7 +182,12 @@ impl Listener {
         let listening: Value = process.find(|line| serde_json::from_str(line).ok());
         assert_eq!(listening["event"], "listening");
         let address = |of: &str| listening[of].as_str().map(|text| text.parse().expect("an address"));
-        Self { http: address("http").expect("always there"), udp_json: address("udp_json"), process }
+        Self {
+            http: address("http").expect("always there"),
+            udp_json: address("udp_json"),
+            process,
+            seen: Mutex::default(),
+        }
     }
 
     /// What it wrote to its standard error so far.
@@ -168,7 +198,11 @@ impl Listener {
     /// The next event of any kind.
     fn event(&self, end: Instant) -> (Instant, Value) {
         let (at, line) = self.process.line(end);
-        let event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let event: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        if event["event"] == "subject_appeared" {
+            let name = event["subject"].as_str().expect("text").to_owned();
+            self.seen.lock().expect("no panic").insert(name);
+        }
         (at, event)
     }
 
@@ -178,16 +212,7 @@ impl Listener {
         loop {
             let (at, event) = self.event(end);
             match event["event"].as_str() {
-                Some("frame") => {
-                    let text = |of: &str| event[of].as_str().expect("text").to_owned();
-                    return Frame {
-                        at,
-                        subject: text("subject"),
-                        source: text("source"),
-                        frame: event["frame"].as_u64().expect("a number"),
-                        blendshapes: event["blendshapes"].clone(),
-                    };
-                }
+                Some("frame") => return Frame::read(at, &event),
                 Some("subject_lost") => panic!("{event}"),
                 _ => {}
             }
@@ -204,6 +229,23 @@ impl Listener {
             }
             assert!(Instant::now() < end, "frames come by {} and never by {source}: {}", frame.source, self.said());
         }
+    }
+
+    /// The next frame of this face, whatever else happens.
+    pub fn frame_of(&self, subject: &str) -> Frame {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let (at, event) = self.event(end);
+            if event["event"] == "frame" && event["subject"] == subject {
+                return Frame::read(at, &event);
+            }
+            assert!(Instant::now() < end, "{subject} is never there");
+        }
+    }
+
+    /// Whether a face of this name has been there.
+    pub fn has_seen(&self, subject: &str) -> bool {
+        self.seen.lock().expect("no panic").contains(subject)
     }
 
     pub fn get(&self, path: &str) -> Value {
@@ -353,11 +395,6 @@ impl Browser {
         let answer: Value = response.body_mut().read_json().expect("JSON");
         assert!(answer["value"].get("error").is_none(), "{path}: {answer}");
         answer["value"].clone()
-    }
-
-    /// Opens another page.
-    pub fn go(&self, url: &str) {
-        self.post("/url", &json!({"url": url}));
     }
 
     /// Runs the body of an async function in the page, with `settings` at hand, and gives what it returns.

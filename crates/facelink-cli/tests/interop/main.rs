@@ -1,5 +1,7 @@
 //! FaceLink among real parts: Chromium, aiortc and our own client as senders, coturn between, and networks without UDP.
 
-mod clients;
+#[cfg(target_os = "linux")]
+mod blocked;
+mod guide;
 mod harness;
 mod matrix;

@@ -2,12 +2,12 @@
 
 #![expect(clippy::expect_used, reason = "helpers of tests")]
 
-use std::{process::Command, time::Instant};
+use std::{process::Command, sync::RwLockReadGuard, time::Instant};
 
 use facelink::{Blendshape, performer::Performance};
 use serde_json::{Value, json};
 
-use crate::harness::{Browser, Coturn, Frame, LIMIT, Listener, PASSWORD, Process, USER, python};
+use crate::harness::{Browser, Coturn, Frame, LIMIT, Listener, PASSWORD, Process, USER, noisy, python};
 
 /// How the two find each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,7 @@ struct Row {
     way: Way,
     listener: Listener,
     coturn: Option<Coturn>,
+    _noisy: RwLockReadGuard<'static, ()>,
 }
 
 const JAW: f64 = 0.375;
@@ -33,6 +34,7 @@ const SUBJECT: &str = "Ann";
 impl Row {
     /// `told`: the sender hears of the TURN server from the listener.
     fn new(name: &str, way: Way, told: bool) -> Option<Self> {
+        let noisy = noisy();
         let coturn = match way {
             Way::Direct => None,
             Way::TheirRelay(_) | Way::OurRelay => Some(Coturn::start()?),
@@ -46,7 +48,7 @@ impl Row {
             (Way::TheirRelay(_), Some(flag)) if told => Listener::start(&["--ice-server", flag]),
             _ => Listener::start(&[]),
         };
-        Some(Self { name: format!("{name}, {way:?}"), way, listener, coturn })
+        Some(Self { name: format!("{name}, {way:?}"), way, listener, coturn, _noisy: noisy })
     }
 
     /// Where the sender itself has to know the TURN server: its transport.
@@ -86,7 +88,7 @@ impl Row {
             Way::Direct => &["udp host-host", "udp host-prflx", "udp prflx-host"],
             // Its check may come before its candidate is told.
             Way::TheirRelay(_) => &["udp host-relay", "udp host-prflx"],
-            Way::OurRelay => &["udp relay-host", "udp relay-prflx"],
+            Way::OurRelay => &["udp relay-host", "udp relay-prflx", "udp relay-srflx"],
         };
         assert!(expected.contains(&route), "{route}: {connection}");
         eprintln!(
@@ -124,16 +126,20 @@ fn chromium_facelink_js(way: Way) {
     // The policy is the browser's to set; the servers come with `welcome`.
     browser.run(
         &row.settings(),
-        "const Plain = RTCPeerConnection;
-         const { iceTransportPolicy } = settings.rtc;
-         window.RTCPeerConnection = class extends Plain {
-             constructor(configuration) { super({ ...configuration, iceTransportPolicy }); }
-         };
-         const { FacialAnimationWebRTCClient } = await import('/facelink.js');
-         const client = new FacialAnimationWebRTCClient(settings.url, { subject: settings.subject });
-         await client.connect();
-         setInterval(() => client.sendARKitData({ jawOpen: settings.jaw }), 16);
-         window.pc = () => client.pc;",
+        &format!(
+            "const Plain = RTCPeerConnection;
+             const {{ iceTransportPolicy }} = settings.rtc;
+             window.RTCPeerConnection = class extends Plain {{
+                 constructor(configuration) {{ super({{ ...configuration, iceTransportPolicy }}); }}
+             }};
+             const {{ FacialAnimationWebRTCClient }} = await import('/facelink.js');
+             {}
+             const client = await perform(settings.url, settings.subject, () => ({{ jawOpen: settings.jaw }}));
+             window.pc = () => client.pc;",
+            include_str!("../../../../examples/clients/javascript/facelink.js")
+                .replace("import { FacialAnimationWebRTCClient } from '/facelink.js';", "")
+                .replace("export ", "")
+        ),
     );
     row.check_constant(started);
     check_page(&row, &browser);
@@ -144,7 +150,15 @@ fn chromium_raw(way: Way) {
     let Some(row) = Row::new("Chromium, raw", way, false) else { return };
     let Some(browser) = Browser::open(&row.listener) else { return };
     let started = Instant::now();
-    browser.run(&row.settings(), include_str!("raw.js"));
+    browser.run(
+        &row.settings(),
+        &format!(
+            "{}
+             const pc = await perform(location.origin, settings.subject, () => ({{ jawOpen: settings.jaw }}), settings.rtc);
+             window.pc = () => pc;",
+            include_str!("../../../../examples/clients/javascript/raw.js").replace("export ", "")
+        ),
+    );
     row.check_constant(started);
     check_page(&row, &browser);
 }

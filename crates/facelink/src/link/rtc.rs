@@ -161,6 +161,8 @@ pub(super) struct RtcPeer {
     /// Negotiated by both sides with id 0; a peer that does not know it never hears of it.
     pub channel: Arc<dyn DataChannel>,
     outgoing: Arc<Outgoing>,
+    /// The peer opens DTLS, and with it SCTP.
+    passive: bool,
     told: Told,
     policy: IcePolicy,
     tcp: bool,
@@ -271,6 +273,7 @@ impl RtcPeer {
             connection,
             channel,
             outgoing,
+            passive: false,
             told,
             policy: ice.policy,
             tcp,
@@ -291,11 +294,12 @@ impl RtcPeer {
     /// Answers an offer; candidates follow as events.
     pub async fn answer(&mut self, offer: String) -> Result<String, RtcError> {
         let (offer, candidates) = candidates::split(&offer);
+        self.passive = offer.lines().any(|line| line.trim_end() == "a=setup:active");
         let offer = RTCSessionDescription::offer(offer).map_err(RtcError::Description)?;
         self.connection.set_remote_description(offer).await.map_err(RtcError::Description)?;
         self.described(candidates).await;
         let answer = self.connection.create_answer(None).await.map_err(RtcError::Description)?;
-        let sdp = self.outgoing.description(&answer.sdp);
+        let sdp = self.description(&answer.sdp);
         self.told.lock().clear();
         self.connection.set_local_description(answer).await.map_err(RtcError::Description)?;
         self.nudge_until_open();
@@ -419,7 +423,13 @@ impl RtcPeer {
         // With a STUN server that does not answer, what was gathered so far is as good as it gets.
         let _ = tokio::time::timeout(limit, gathered).await;
         let description = self.connection.local_description().await.ok_or(RtcError::Gathering)?;
-        Ok(self.outgoing.description(&description.sdp))
+        Ok(self.description(&description.sdp))
+    }
+
+    /// A description as others get it. The crate lets a peer that wants to open DTLS do so, but its answer says otherwise.
+    fn description(&self, sdp: &str) -> String {
+        let sdp = self.outgoing.description(sdp);
+        if self.passive { sdp.replace("a=setup:active\r\n", "a=setup:passive\r\n") } else { sdp }
     }
 
     /// Any threshold setter wakes the driver.

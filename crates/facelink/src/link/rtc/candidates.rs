@@ -185,6 +185,7 @@ pub(super) fn split(sdp: &str) -> (String, Vec<IceCandidate>) {
     let mut candidates = Vec::new();
     let mut section: Option<u16> = None;
     let mut mid = None;
+    let mut old = false;
     for line in sdp.split_inclusive('\n') {
         if line.starts_with("m=") {
             section = Some(section.map_or(0, |section| section.saturating_add(1)));
@@ -200,14 +201,22 @@ pub(super) fn split(sdp: &str) -> (String, Vec<IceCandidate>) {
             continue;
         }
         match modern(line) {
-            Some(line) => rest.push_str(&line),
+            Some(line) => {
+                old = true;
+                rest.push_str(&line);
+            }
             None => rest.push_str(line),
         }
+    }
+    if old {
+        // Whoever writes so opens SCTP when it offers and does not listen, as aiortc to 1.4. Nor does the crate listen
+        // where it opens DTLS, so that is theirs to open.
+        rest = rest.replace("a=setup:actpass", "a=setup:active");
     }
     (rest, candidates)
 }
 
-/// A line of a data section as aiortc and others still write it (draft-ietf-mmusic-sctp-sdp-20) in the words of RFC
+/// A line of a data section as aiortc to 1.4 and others write it (draft-ietf-mmusic-sctp-sdp-20) in the words of RFC
 /// 8841, which are all that the crate reads.
 fn modern(line: &str) -> Option<String> {
     if let Some(port) = line.trim_end().strip_prefix("a=sctpmap:") {
@@ -309,10 +318,12 @@ mod tests {
 
     #[test]
     fn old_data_sections_are_put_in_new_words() {
-        let old = "m=application 51880 DTLS/SCTP 5000\r\na=mid:0\r\na=sctpmap:5000 webrtc-datachannel 65535\r\n";
-        let new = "m=application 51880 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\na=sctp-port:5000\r\n";
+        let old =
+            "m=application 51880 DTLS/SCTP 5000\r\na=sctpmap:5000 webrtc-datachannel 65535\r\na=setup:actpass\r\n";
+        let new = "m=application 51880 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000\r\na=setup:active\r\n";
         assert_eq!(split(old).0, new);
-        assert_eq!(split(new).0, new);
+        let usual = new.replace("active", "actpass");
+        assert_eq!(split(&usual).0, usual);
         for other in
             ["m=application 9 UDP/DTLS/SCTP\r\n", "m=application\r\n", "a=sctpmap:\r\n", "m=audio 9 RTP/AVP 0\r\n"]
         {
