@@ -4,7 +4,7 @@ use bevy::{
     diagnostic::{Diagnostic, DiagnosticPath, Diagnostics, RegisterDiagnostic},
     prelude::*,
 };
-use facelink::link::{ConnectionStats, EndpointStats};
+use facelink::link::{ConnectionStats, EndpointStats, SourceKind};
 
 /// Frames a second that arrive, of all subjects together.
 pub const FRAMES_PER_SECOND: DiagnosticPath = DiagnosticPath::const_new("facelink/frames_per_second");
@@ -16,8 +16,7 @@ pub const JITTER: DiagnosticPath = DiagnosticPath::const_new("facelink/jitter");
 pub const LOSS: DiagnosticPath = DiagnosticPath::const_new("facelink/loss");
 /// Messages and datagrams refused since the start.
 pub const REFUSED: DiagnosticPath = DiagnosticPath::const_new("facelink/refused");
-
-/// Open connections and live UDP sources.
+/// Open connections and live UDP sources, those that we dialled among them.
 pub const CONNECTIONS: DiagnosticPath = DiagnosticPath::const_new("facelink/connections");
 /// Mean of the connections' average latencies, milliseconds.
 pub const AVERAGE_LATENCY: DiagnosticPath = DiagnosticPath::const_new("facelink/average_latency");
@@ -33,6 +32,13 @@ pub struct LinkFigures {
     pub endpoint: EndpointStats,
     /// Of every connection, oldest first.
     pub connections: Vec<ConnectionStats>,
+}
+
+impl LinkFigures {
+    /// The connections to others: all but the faces that this very game sends.
+    pub fn others(&self) -> impl Iterator<Item = &ConnectionStats> {
+        self.connections.iter().filter(|connection| connection.transport != SourceKind::Game)
+    }
 }
 
 pub(crate) fn register(app: &mut App) {
@@ -65,7 +71,7 @@ fn measure(
     diagnostics.add_measurement(&LOSS, || 100.0 * highest(&mut subjects.iter().filter_map(|s| s.loss)));
     diagnostics.add_measurement(&REFUSED, || figures.endpoint.refused as f64);
     let connections = &figures.connections;
-    diagnostics.add_measurement(&CONNECTIONS, || connections.len() as f64);
+    diagnostics.add_measurement(&CONNECTIONS, || figures.others().count() as f64);
     let latencies = || connections.iter().filter_map(|connection| connection.average_latency_ms);
     if latencies().next().is_some() {
         let mean = latencies().map(f64::from).sum::<f64>() / latencies().count() as f64;

@@ -203,7 +203,7 @@ fn header(
     ui.horizontal(|ui| {
         ui.label(RichText::new("FaceLink").size(16.0).strong());
         if let Some(figures) = figures {
-            let connections = figures.endpoint.connections;
+            let connections = figures.others().count();
             ui.label(small(format!("{connections} connection{}", if connections == 1 { "" } else { "s" }), DIM));
         }
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
@@ -352,7 +352,9 @@ const SOURCE_COLUMNS: [(&str, f32); 3] = [("rtt", 84.0), ("waiting", 46.0), ("me
 fn source_list(ui: &mut egui::Ui, sources: &Query<SourceParts>) {
     let width = ui.available_width();
     let (rect, response) = ui.allocate_exact_size(vec2(width, 14.0), Sense::hover());
-    response.on_hover_text("Round trip in milliseconds, bytes that wait in the data channel, messages received");
+    response.on_hover_text(
+        "Round trip in milliseconds, bytes that wait in the data channel, messages received; below, latency and jitter",
+    );
     let heading = fitted(ui, "Connections", SMALL, ACCENT, width);
     ui.painter().galley(rect.left_top(), heading, ACCENT);
     for (name, from_right) in SOURCE_COLUMNS {
@@ -364,17 +366,18 @@ fn source_list(ui: &mut egui::Ui, sources: &Query<SourceParts>) {
     for (_, source, quality, ours) in rows {
         let (rect, response) = ui.allocate_exact_size(vec2(width, 16.0), Sense::hover());
         let middle = rect.center().y;
-        let (color, words) = match &source.state {
-            SourceState::Connected => (GOOD, "connected"),
-            SourceState::Connecting => (WARN, "connecting"),
-            SourceState::Stalled => (WARN, "silent"),
-            SourceState::Waiting { reason } => (WARN, reason.as_str()),
-            SourceState::Refused { reason } => (BAD, reason.as_str()),
+        let (color, words, ink) = match &source.state {
+            SourceState::Connected => (GOOD, "connected", DIM),
+            SourceState::Connecting => (WARN, "connecting", DIM),
+            SourceState::Stalled => (WARN, "silent", WARN),
+            SourceState::Waiting { reason } => (WARN, reason.as_str(), WARN),
+            SourceState::Refused { reason } => (BAD, reason.as_str(), BAD),
         };
         ui.painter().circle_filled(egui::pos2(rect.left() + 4.0, middle), 3.0, color);
-        // An arrow for those that we dialled.
-        let address = source.address.as_deref().unwrap_or("this game");
-        let text = if ours { format!("\u{2192} {address}") } else { address.to_owned() };
+        // Those that we dialled are told from those who came.
+        let nobody = if source.kind == "game" { "this game" } else { "somebody" };
+        let address = source.address.as_deref().or(quality.client.as_deref()).unwrap_or(nobody);
+        let text = if ours { format!("to {address}") } else { address.to_owned() };
         let name = fitted(ui, &text, SMALL, TEXT, width - 13.0 - 150.0);
         let top = middle - 0.5 * name.size().y;
         ui.painter().galley(egui::pos2(rect.left() + 13.0, top), name, TEXT);
@@ -394,22 +397,53 @@ fn source_list(ui: &mut egui::Ui, sources: &Query<SourceParts>) {
             let at = egui::pos2(rect.right() - from_right, middle);
             ui.painter().text(at, Align2::RIGHT_CENTER, text, FontId::proportional(SMALL), color);
         }
-        response.on_hover_ui(|ui| {
+        let (line, more) = ui.allocate_exact_size(vec2(width, 13.0), Sense::hover());
+        let text = fitted(ui, &source_line(words, quality), TINY, ink, width - 13.0);
+        ui.painter().galley(egui::pos2(line.left() + 13.0, line.top()), text, ink);
+        response.union(more).on_hover_ui(|ui| {
             ui.label(words);
+            if let Some(client) = &quality.client {
+                ui.label(client);
+            }
             ui.label(format!("{} {}", source.kind, source.connection_id));
             ui.label(format!("data channel {}", quality.data_channel_state));
             if let Some(route) = &quality.route {
                 ui.label(format!("way: {route}{}", if route.contains("relay") { " (relayed)" } else { "" }));
             }
-            if let Some(ms) = quality.average_latency_ms {
-                ui.label(format!("average latency {ms:.1} ms"));
-            }
-            if let Some(loss) = quality.loss {
-                ui.label(format!("loss {}", percent(loss)));
-            }
             ui.label(format!("{} B received, {} B sent", quality.bytes_received, quality.bytes_sent));
         });
     }
+}
+
+/// What a connection does and how well, in one line.
+fn source_line(words: &str, quality: &SourceQuality) -> String {
+    let mut line = words.to_owned();
+    if words != "connected" {
+        return line;
+    }
+    let mut add = |text: String| {
+        line.push_str(" \u{b7} ");
+        line.push_str(&text);
+    };
+    if quality.direction == "peer" {
+        add("room mate".to_owned());
+    }
+    if let Some(route) = &quality.route {
+        add(if route.contains("relay") { "relayed" } else { "direct" }.to_owned());
+    }
+    if let Some(subject) = &quality.subject {
+        add(subject.clone());
+    }
+    match (quality.average_latency_ms, quality.jitter_ms) {
+        (Some(latency), Some(jitter)) => add(format!("{latency:.0} \u{b1} {jitter:.1} ms")),
+        (Some(latency), None) => add(format!("{latency:.0} ms")),
+        (None, Some(jitter)) => add(format!("\u{b1} {jitter:.1} ms")),
+        (None, None) => {}
+    }
+    if let Some(loss) = quality.loss {
+        add(format!("loss {}", percent(loss)));
+    }
+    line
 }
 
 fn percent(share: f32) -> String {

@@ -219,6 +219,7 @@ impl Plugin for FaceLinkPlugin {
             .add_observer(avatar::on_avatar_added)
             .add_observer(avatar::on_sender_added)
             .add_observer(sources::on_dial_removed)
+            .add_observer(send::on_sender_removed)
             .add_observer(subjects::on_subject_removed)
             .configure_sets(PreUpdate, FaceLinkSystems::Receive)
             .configure_sets(

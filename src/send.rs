@@ -1,7 +1,7 @@
 //! Faces of this game, sent to others.
 
 use bevy::{mesh::morph::MorphWeights, prelude::*};
-use facelink::{BLENDSHAPE_COUNT, Channel, FaceFrame, HeadPose};
+use facelink::{BLENDSHAPE_COUNT, Channel, EyeGaze, FaceFrame, Gaze, HeadPose};
 
 use crate::{
     avatar::{FaceBinding, Shown},
@@ -79,14 +79,32 @@ pub enum SendFaceState {
 #[derive(Component, Debug, Default)]
 pub(crate) struct Outgoing {
     frame: FaceFrame,
-    last: Option<f64>,
+    pace: Pace,
     /// The head bone's rotation when it was first seen.
     rest: Option<Quat>,
     sequence: u64,
 }
 
-/// A tenth of slack, so that 60 fps of an engine that runs at 60 are not halved by its jitter.
-const SLACK: f64 = 0.9;
+/// Lets so many frames a second through, evenly.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pace {
+    /// When the next one is due, seconds since the start.
+    next: Option<f64>,
+}
+
+impl Pace {
+    fn is_due(&mut self, fps: f32, now: f64) -> bool {
+        let interval = 1.0 / f64::from(fps.clamp(0.1, 1000.0));
+        let next = self.next.unwrap_or(now);
+        // A tenth of slack, so that 60 fps of an engine that runs at 60 are not halved by its jitter.
+        if now < next - 0.1 * interval {
+            return false;
+        }
+        // Counted from when it was due, or 60 of an engine that runs at 144 would be 48; but nothing is made up for.
+        self.next = Some(if now - next < interval { next + interval } else { now + interval });
+        true
+    }
+}
 
 pub(crate) fn send_faces(
     time: Res<Time<Real>>,
@@ -104,11 +122,16 @@ pub(crate) fn send_faces(
     morphs: Query<&MorphWeights>,
     transforms: Query<&Transform>,
 ) {
-    let Some(endpoint) = endpoint else { return };
+    let Some(endpoint) = endpoint else {
+        for (_, _, _, mut state, ..) in &mut senders {
+            state.set_if_neq(SendFaceState::Idle);
+        }
+        return;
+    };
     let now = time.elapsed_secs_f64();
     for (entity, send, mut outgoing, mut state, pose, binding, shown) in &mut senders {
         let outgoing = &mut *outgoing;
-        if outgoing.last.is_some_and(|last| now - last < SLACK / f64::from(send.fps.clamp(0.1, 1000.0))) {
+        if !outgoing.pace.is_due(send.fps, now) {
             continue;
         }
         let filled = match (pose, binding) {
@@ -122,7 +145,6 @@ pub(crate) fn send_faces(
         if !filled {
             continue;
         }
-        outgoing.last = Some(now);
         outgoing.sequence += 1;
         outgoing.frame.sequence = Some(outgoing.sequence);
         let mut next = SendFaceState::Sending;
@@ -147,25 +169,70 @@ pub(crate) fn send_faces(
     }
 }
 
+/// What a connection remembers of a face that goes there.
+#[derive(Debug)]
+pub(crate) struct SentFace {
+    sender: Entity,
+    pace: Pace,
+    last: f64,
+    /// Counted for this connection: what it did not ask for is no loss.
+    sequence: u64,
+}
+
 impl Dialled {
     /// Sends a frame unless the other side has asked for fewer.
-    fn send(&mut self, entity: Entity, name: &str, frame: &FaceFrame, now: f64) {
-        let interval = SLACK / f64::from(self.client.target_fps().max(0.1));
-        match self.last.iter_mut().find(|(other, _)| *other == entity) {
-            Some((_, last)) if now - *last < interval => return,
-            Some((_, last)) => *last = now,
-            None => {
-                // Senders that are gone make room.
-                self.last.retain(|(_, last)| now - last < 60.0);
-                self.last.push((entity, now));
-            }
+    fn send(&mut self, sender: Entity, name: &str, frame: &FaceFrame, now: f64) {
+        let index = self.sent.iter().position(|sent| sent.sender == sender).unwrap_or_else(|| {
+            // Senders that are gone make room.
+            self.sent.retain(|sent| now - sent.last < 60.0);
+            self.sent.push(SentFace { sender, pace: Pace::default(), last: now, sequence: 0 });
+            self.sent.len() - 1
+        });
+        let sent = &mut self.sent[index];
+        if !sent.pace.is_due(self.client.target_fps(), now) {
+            return;
         }
-        self.client.send_as(name, frame.clone());
+        sent.last = now;
+        sent.sequence += 1;
+        self.client.send_as(name, FaceFrame { sequence: Some(sent.sequence), ..frame.clone() });
+    }
+}
+
+/// The others need not wait for its silence to ease it out.
+pub(crate) fn on_sender_removed(
+    removed: On<Remove, SendFace>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    mut senders: Query<(&SendFace, &mut Outgoing, &mut SendFaceState)>,
+    mut connections: Query<(&mut Dialled, &FaceDial)>,
+) {
+    let Ok((send, mut outgoing, mut state)) = senders.get_mut(removed.entity) else { return };
+    *state = SendFaceState::Idle;
+    let Some(endpoint) = endpoint else { return };
+    if outgoing.sequence == 0 {
+        return;
+    }
+    let sequence = outgoing.sequence + 1;
+    let farewell = FaceFrame { tracked: false, sequence: Some(sequence), ..std::mem::take(&mut outgoing.frame) };
+    if send.to_subscribers {
+        // Where it was refused, nobody has seen it.
+        let _ = endpoint.publish(&send.name, &farewell);
+    }
+    if send.to_connections {
+        for (mut dialled, _) in connections.iter_mut().filter(|(_, dial)| dial.send) {
+            let Some(index) = dialled.sent.iter().position(|sent| sent.sender == removed.entity) else { continue };
+            let sequence = dialled.sent.swap_remove(index).sequence + 1;
+            dialled.client.send_as(&send.name, FaceFrame { sequence: Some(sequence), ..farewell.clone() });
+        }
     }
 }
 
 fn head(rotation: Quat, position: Option<Vec3>) -> HeadPose {
     HeadPose { rotation: rotation.to_array(), position: position.map(|position| position.to_array()) }
+}
+
+fn gaze(eyes: [Vec2; 2]) -> Gaze {
+    let [left, right] = eyes.map(|eye| EyeGaze { yaw: eye.x, pitch: eye.y });
+    Gaze { left, right }
 }
 
 fn all_present(frame: &mut FaceFrame) {
@@ -177,6 +244,7 @@ fn from_pose(pose: &FacePose, frame: &mut FaceFrame) {
     all_present(frame);
     frame.channels.clone_from(&pose.channels);
     frame.head = Some(head(pose.head, pose.head_position));
+    frame.gaze = Some(gaze(pose.gaze));
     frame.tracked = pose.tracked;
 }
 
@@ -190,7 +258,9 @@ fn from_avatar(
 ) -> bool {
     let frame = &mut outgoing.frame;
     frame.weights = [0.0; BLENDSHAPE_COUNT];
-    frame.channels.clear();
+    for channel in &mut frame.channels {
+        channel.value = 0.0;
+    }
     let mut any = false;
     for mesh in &binding.meshes {
         let Some(Ok(weights)) = mesh.node.map(|node| morphs.get(node)) else { continue };
@@ -206,9 +276,12 @@ fn from_avatar(
         }
         for bound in &mesh.channels {
             let Some(weight) = weights.get(usize::from(bound.target)) else { continue };
-            // At most as many as others would take from us; what is at rest is left out.
-            if *weight != 0.0 && !frame.channels.iter().any(|channel| channel.name == bound.name) {
-                frame.channels.push(Channel { name: bound.name.clone(), value: *weight });
+            match frame.channels.iter_mut().find(|channel| channel.name == bound.name) {
+                Some(channel) if weight.abs() > channel.value.abs() => channel.value = *weight,
+                Some(_) => {}
+                // What was never moved is left out; what was goes on, or its return to rest would not be seen.
+                None if *weight != 0.0 => frame.channels.push(Channel { name: bound.name.clone(), value: *weight }),
+                None => {}
             }
         }
     }
@@ -217,7 +290,10 @@ fn from_avatar(
     }
     all_present(frame);
     frame.tracked = true;
-    frame.head = match (shown.filter(|shown| !shown.idle), binding.bones.head) {
+    let shown = shown.filter(|shown| !shown.idle);
+    // Without a face behind it, where the eyes look is in the `eyeLook` shapes.
+    frame.gaze = shown.map(|shown| gaze(shown.pose.gaze));
+    frame.head = match (shown, binding.bones.head) {
         (Some(shown), _) => Some(head(shown.pose.head, None)),
         (None, Some(bone)) => {
             transforms.get(bone.entity).ok().map(|now| head(turn_of(&bone, now, &mut outgoing.rest), None))
@@ -236,6 +312,20 @@ fn turn_of(bone: &Bone, now: &Transform, rest: &mut Option<Quat>) -> Quat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pace_is_kept_whatever_the_engine_runs_at() {
+        for (engine, asked, expected) in
+            [(60.0, 60.0, 600), (144.0, 60.0, 600), (60.0, 30.0, 300), (60.0, 45.0, 450), (30.0, 60.0, 300)]
+        {
+            let mut pace = Pace::default();
+            let sent = (0..(10.0 * engine) as u32).filter(|i| pace.is_due(asked, f64::from(*i) / engine)).count();
+            assert!(sent.abs_diff(expected) <= 2, "{engine} to {asked}: {sent}");
+        }
+        let mut pace = Pace::default();
+        assert!(pace.is_due(60.0, 0.0) && pace.is_due(60.0, 5.0));
+        assert!(!pace.is_due(60.0, 5.001), "what was missed is not made up for");
+    }
 
     #[test]
     fn the_head_is_told_in_the_axes_of_the_model() {

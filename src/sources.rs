@@ -3,7 +3,7 @@
 use bevy::prelude::*;
 use facelink::link::{Client, ClientConfig, ClientState, ConnectionState, ConnectionStats, ServerTrust};
 
-use crate::plugin::FaceLinkEndpoint;
+use crate::{plugin::FaceLinkEndpoint, send::SentFace};
 
 /// A connection, a phone that sends datagrams, or an endpoint that we dialled.
 #[derive(Component, Reflect, Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +47,12 @@ pub enum SourceState {
 #[derive(Component, Reflect, Clone, Debug, Default, PartialEq)]
 #[reflect(Component, Default)]
 pub struct SourceQuality {
+    /// `in` for a client or a phone, `out` for an endpoint that we dialled, `peer` for a room mate.
+    pub direction: String,
+    /// Face that it sent last.
+    pub subject: Option<String>,
+    /// What it calls itself.
+    pub client: Option<String>,
     /// Capture (or send) to arrival, milliseconds, where it can be known.
     pub average_latency_ms: Option<f32>,
     /// Round trip, milliseconds.
@@ -72,6 +78,9 @@ pub struct SourceQuality {
 impl SourceQuality {
     fn of(stats: &ConnectionStats) -> Self {
         Self {
+            direction: stats.direction.to_owned(),
+            subject: stats.subject.as_deref().map(Into::into),
+            client: stats.client.as_deref().map(Into::into),
             average_latency_ms: stats.average_latency_ms,
             rtt_ms: stats.rtt_ms,
             message_count: stats.message_count,
@@ -207,12 +216,13 @@ impl FaceDial {
 #[derive(Component, Debug)]
 pub(crate) struct Dialled {
     pub client: Client,
-    /// When each sending entity's frame left last, seconds since the start.
-    pub last: Vec<(Entity, f64)>,
+    /// The faces that go there.
+    pub sent: Vec<SentFace>,
 }
 
 pub(crate) fn on_dial_removed(removed: On<Remove, FaceDial>, mut commands: Commands) {
-    commands.entity(removed.entity).try_remove::<Dialled>();
+    // Without a source, the end of the connection does not take an entity of the game's along.
+    commands.entity(removed.entity).try_remove::<(Dialled, FaceSource, SourceQuality)>();
 }
 
 /// Dials what is new or has changed.
@@ -245,7 +255,7 @@ pub(crate) fn dial(
             state: SourceState::Connecting,
         };
         match endpoint.connect(dial.config(endpoint)) {
-            Some(client) => commands.entity(entity).try_insert(Dialled { client, last: Vec::new() }),
+            Some(client) => commands.entity(entity).try_insert(Dialled { client, sent: Vec::new() }),
             None => commands.entity(entity).try_remove::<Dialled>(),
         };
     }

@@ -11,25 +11,19 @@
 //! The performer is no short cut: it streams over a WebRTC connection on loopback into the same server that a phone
 //! uses. It steps back when a real source connects, and in again when the last one has left.
 
+mod casting;
 mod cli;
 mod contact_sheet;
 mod guard;
 mod lan;
 mod performer;
 mod picture;
+mod screen;
 mod stage;
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
-use bevy::{
-    app::ScheduleRunnerPlugin,
-    asset::UnapprovedPathMode,
-    log::LogPlugin,
-    prelude::*,
-    render::RenderPlugin,
-    window::{ExitCondition, WindowResolution},
-    winit::WinitPlugin,
-};
+use bevy::prelude::*;
 use bevy_facelink::{FaceLinkEndpoint, FaceLinkFailure, panel::FaceLinkPanelPlugin, prelude::*};
 use clap::Parser;
 
@@ -50,34 +44,13 @@ fn main() -> ExitCode {
     guard::watch_start();
 
     let mut app = App::new();
-    let window = windowed.then(|| Window {
-        title: "FaceLink: avatar".to_owned(),
-        resolution: WindowResolution::new(args.size.0, args.size.1),
-        ..default()
-    });
-    let plugins = DefaultPlugins
-        .set(AssetPlugin { unapproved_path_mode: UnapprovedPathMode::Allow, ..default() })
-        .set(LogPlugin {
-            // The WebRTC crates warn of every candidate that leads nowhere.
-            filter: format!("{},rtc=error,rtc_ice=error,rtc_dtls=error,webrtc=error", bevy::log::DEFAULT_FILTER),
-            ..default()
-        })
-        // A picture is to be complete, so it waits for the shaders; a window rather opens at once.
-        .set(RenderPlugin { synchronous_pipeline_compilation: !windowed || args.screenshot.is_some(), ..default() })
-        .set(WindowPlugin {
-            primary_window: window,
-            exit_condition: if windowed { ExitCondition::OnPrimaryClosed } else { ExitCondition::DontExit },
-            ..default()
-        });
-    if windowed {
-        app.add_plugins(plugins);
-    } else {
-        let pace = ScheduleRunnerPlugin::run_loop(Duration::from_secs_f64(1.0 / 60.0));
-        app.add_plugins((plugins.disable::<WinitPlugin>(), pace));
-    }
+    // A picture is to be complete; a window rather opens at once.
+    let complete = !windowed || args.screenshot.is_some();
+    screen::Screen { title: "FaceLink: avatar", size: args.size, windowed, complete }.open(&mut app);
     let size = if args.contact_sheet.is_some() { contact_sheet::CANVAS } else { args.size };
     app.add_plugins(stage::StagePlugin {
         model,
+        roles: vec![stage::Role::default()],
         size,
         windowed,
         panel: windowed && !args.no_panel,
@@ -106,7 +79,7 @@ fn main() -> ExitCode {
         app.add_plugins((FaceLinkPanelPlugin { open: !args.no_panel, ..default() }, lan::LanPlugin));
     }
     if !args.no_performer {
-        app.add_plugins(performer::PerformerPlugin);
+        app.add_plugins(casting::CastingPlugin);
     }
     if !windowed || args.screenshot.is_some() {
         app.add_plugins(picture::PicturePlugin { frames: args.frames, path: args.screenshot, windowed });

@@ -20,6 +20,10 @@ pub struct PicturePlugin {
     pub windowed: bool,
 }
 
+/// While it is there, no frame counts yet.
+#[derive(Resource)]
+pub struct Hold;
+
 #[derive(Resource)]
 struct Plan {
     left: u32,
@@ -43,6 +47,7 @@ fn count(
     mut commands: Commands,
     mut plan: ResMut<Plan>,
     ready: Option<Res<Ready>>,
+    hold: Option<Res<Hold>>,
     performer: Option<Res<crate::performer::OnStage>>,
     subjects: Res<FaceSubjects>,
     canvas: Option<Res<Canvas>>,
@@ -52,7 +57,7 @@ fn count(
     mut exit: MessageWriter<AppExit>,
 ) {
     // With a performer on its way, the first frame is the first with a face.
-    if plan.taken || ready.is_none() || (performer.is_some() && subjects.is_empty()) {
+    if plan.taken || ready.is_none() || hold.is_some() || (performer.is_some() && subjects.is_empty()) {
         return;
     }
     let face = avatars.iter().find_map(|(_, driven)| faces.get(driven?.0).ok());

@@ -23,10 +23,34 @@ const FIELD_OF_VIEW: f32 = 26.0 * TAU / 360.0;
 /// Metres from the camera to the backdrop: behind any model.
 const BACKDROP: f32 = 60.0;
 
+/// One avatar on the stage.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// What it is called in the panel.
+    pub name: &'static str,
+    /// Whose face it shows.
+    pub avatar: FaceAvatar,
+    /// How its face goes to others, if it does.
+    pub send: Option<SendFace>,
+    /// Metres to the right of the middle, as seen by the camera.
+    pub aside: f32,
+}
+
+impl Default for Role {
+    fn default() -> Self {
+        Self { name: "Avatar", avatar: FaceAvatar::default(), send: None, aside: 0.0 }
+    }
+}
+
+/// Width of the panel, pixels.
+pub const PANEL: f32 = 320.0;
+
 /// Sets everything up for one model.
 pub struct StagePlugin {
     /// Asset path of the model.
     pub model: String,
+    /// Who stands there.
+    pub roles: Vec<Role>,
     /// Size of the picture, pixels.
     pub size: (u32, u32),
     /// Whether there is a window to draw to.
@@ -40,6 +64,7 @@ pub struct StagePlugin {
 #[derive(Resource, Clone)]
 struct Setup {
     model: String,
+    roles: Vec<Role>,
     size: (u32, u32),
     windowed: bool,
     panel: bool,
@@ -68,7 +93,8 @@ pub struct Ready;
 impl Plugin for StagePlugin {
     fn build(&self, app: &mut App) {
         let Self { size, windowed, panel, close, .. } = *self;
-        app.insert_resource(Setup { model: self.model.clone(), size, windowed, panel, close })
+        let (model, roles) = (self.model.clone(), self.roles.clone());
+        app.insert_resource(Setup { model, roles, size, windowed, panel, close })
             .insert_resource(ClearColor(Color::srgb(0.07, 0.085, 0.11)))
             // The environment of the camera is the ambient light.
             .insert_resource(GlobalAmbientLight::NONE)
@@ -90,11 +116,18 @@ fn set_up(
     mut meshes: ResMut<Assets<Mesh>>,
     mut materials: ResMut<Assets<StandardMaterial>>,
 ) {
-    commands.spawn((
-        WorldAssetRoot(assets.load(format!("{}#Scene0", setup.model))),
-        FaceAvatar::default(),
-        Name::new("Avatar"),
-    ));
+    let scene = assets.load(format!("{}#Scene0", setup.model));
+    for role in &setup.roles {
+        let mut avatar = commands.spawn((
+            WorldAssetRoot(scene.clone()),
+            role.avatar.clone(),
+            Name::new(role.name),
+            Transform::from_xyz(role.aside, 0.0, 0.0),
+        ));
+        if let Some(send) = &role.send {
+            avatar.insert(send.clone());
+        }
+    }
 
     // A studio's walls: cool from above, warm from below. They fill the shadows and give the eyes something to mirror.
     let mut studio = EnvironmentMapLight::hemispherical_gradient(
@@ -176,54 +209,70 @@ fn backdrop() -> Mesh {
         .with_inserted_indices(Indices::U32(indices))
 }
 
-/// Finds the face once the avatar is bound, and frames it.
+/// Finds the faces once the avatars are bound, and frames them.
 fn frame_face(
     mut commands: Commands,
     ready: Option<Res<Ready>>,
     setup: Res<Setup>,
     mut orbit: ResMut<Orbit>,
-    avatar: Query<(Entity, &BindReport), With<FaceAvatar>>,
+    avatars: Query<(Entity, Option<&BindReport>), With<FaceAvatar>>,
     children: Query<&Children>,
     morphs: Query<(), With<MorphWeights>>,
     boxes: Query<(&Aabb, &GlobalTransform)>,
     names: Query<(&Name, &GlobalTransform)>,
     mut shadows: Query<&mut CascadeShadowConfig>,
 ) {
-    if ready.is_some() {
+    if ready.is_some() || avatars.is_empty() {
         return;
     }
-    let Ok((avatar, report)) = avatar.single() else { return };
     // The largest mesh that has a face is the head, or head and body in one.
     let mut face: Option<(Vec3, Vec3)> = None;
-    for node in children.iter_descendants(avatar).filter(|node| morphs.contains(*node)) {
-        for part in std::iter::once(node).chain(children.iter_descendants(node)) {
-            let Ok((aabb, transform)) = boxes.get(part) else { continue };
-            let corners =
-                [-1.0, 1.0].map(|side| transform.transform_point(Vec3::from(aabb.center + aabb.half_extents * side)));
-            let (low, high) = (corners[0].min(corners[1]), corners[0].max(corners[1]));
-            face = Some(face.map_or((low, high), |(a, b)| (a.min(low), b.max(high))));
+    let mut bones = Vec::new();
+    for (avatar, report) in &avatars {
+        let Some(report) = report else { return };
+        bones.extend(&report.bones);
+        for node in children.iter_descendants(avatar).filter(|node| morphs.contains(*node)) {
+            for part in std::iter::once(node).chain(children.iter_descendants(node)) {
+                let Ok((aabb, transform)) = boxes.get(part) else { continue };
+                let corners = [-1.0, 1.0]
+                    .map(|side| transform.transform_point(Vec3::from(aabb.center + aabb.half_extents * side)));
+                let (low, high) = (corners[0].min(corners[1]), corners[0].max(corners[1]));
+                face = Some(face.map_or((low, high), |(a, b)| (a.min(low), b.max(high))));
+            }
         }
     }
     let Some((low, mut high)) = face else { return };
     // Hair stands above the skin.
-    for (aabb, transform) in children.iter_descendants(avatar).filter_map(|part| boxes.get(part).ok()) {
+    let parts = avatars.iter().flat_map(|(avatar, _)| children.iter_descendants(avatar));
+    for (aabb, transform) in parts.filter_map(|part| boxes.get(part).ok()) {
         high.y = high.y.max(transform.transform_point(Vec3::from(aabb.center + aabb.half_extents)).y);
     }
-    let bone = report.bones.iter().find_map(|bone| {
+    let bone = bones.into_iter().find_map(|bone| {
         let at = names.iter().find(|(name, _)| name.as_str() == bone)?.1.translation();
         (at.y > low.y && at.y < high.y).then_some(at)
     });
     // From the joint of the head, which is at the top of the neck, the rest is head; without one, a bust is two parts head.
     let head = bone.map_or((high.y - low.y) * 0.6, |at| (high.y - at.y).max(0.12));
     // Half the height of the picture and the distance of its middle from the top of the head, in heads.
-    let (half, middle, yaw) = if setup.close { (0.72, 0.64, 0.08) } else { (0.94, 0.62, 0.1) };
+    let (half, middle, yaw) = match (setup.close, setup.roles.len()) {
+        (true, _) => (0.72, 0.64, 0.08),
+        (false, 0 | 1) => (0.94, 0.62, 0.1),
+        // Straight on, so that all are of one size.
+        (false, _) => (0.94, 0.62, 0.0),
+    };
+    // All of them fit beside each other.
+    let places = setup.roles.iter().map(|role| role.aside);
+    let width = places.clone().fold(f32::MIN, f32::max) - places.fold(f32::MAX, f32::min);
+    let (picture, panel) = (Vec2::new(setup.size.0 as f32, setup.size.1 as f32), if setup.panel { PANEL } else { 0.0 });
+    let aspect = (picture.x - panel).max(1.0) / picture.y;
+    let half = f32::max(half, (0.5 * width / head + 0.62) / aspect);
     let distance = head * half / (FIELD_OF_VIEW / 2.0).tan();
     *orbit = Orbit {
         target: Vec3::new((low.x + high.x) / 2.0, high.y - head * middle, (low.z + high.z) / 2.0),
         distance,
         yaw,
         pitch: 0.03,
-        shift: if setup.panel { 0.12 } else { 0.0 },
+        shift: 0.5 * panel / picture.x,
     };
     // One shadow map a light, all of it around the model.
     for mut shadows in &mut shadows {

@@ -1,17 +1,24 @@
 //! Apps that dial others and send faces of their own, over real sockets.
 
-use std::net::TcpListener;
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use bevy::{mesh::morph::MorphWeights, prelude::*};
 use bevy_facelink::{
-    FaceDial, FaceLinkEndpoint, FaceLinkPlugin, FaceSource, FaceSubjects, SendFace, SendFaceState, SourceQuality,
-    SourceState, core::link::Addresses,
+    FaceDial, FaceLinkEndpoint, FaceLinkPlugin, FacePose, FaceSource, FaceSubjects, LinkQuality, RequestedFps,
+    SendFace, SendFaceState, SourceQuality, SourceState,
+    core::{
+        Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose,
+        link::{Addresses, Client, ClientConfig},
+    },
 };
 use serde_json::json;
 
 use crate::{
     live::{get, live_app, live_avatar},
-    support::{near, spawn_node, update_until},
+    support::{fed_app, near, spawn_node, update_until},
 };
 
 fn jaw(app: &App, node: Entity) -> f32 {
@@ -168,4 +175,184 @@ fn a_name_that_somebody_else_bears_is_refused() {
         matches!(state, SendFaceState::Refused { reason } if reason.contains("Ann"))
     });
     assert!(near(jaw(&host, node), 0.75), "hers is still shown");
+}
+
+#[test]
+fn what_a_game_sends_follows_its_avatar_and_what_nobody_asked_for_is_no_loss() {
+    let ((mut host, host_addresses), (mut guest, _)) = (live_app(), live_app());
+    let guest_node = live_avatar(&mut guest, "Host", &["jawOpen", "tail"]);
+    let host_node = live_avatar(&mut host, "Guest", &["jawOpen", "tail"]);
+    let actors = [
+        actor(&mut host, "Host", &["jawOpen", "tail"], &[0.25, 0.5]),
+        actor(&mut guest, "Guest", &["jawOpen", "tail"], &[0.75, 0.5]),
+    ];
+    dial(&mut guest, FaceSource::connect(url(&host_addresses)));
+    let weights = |app: &App, node| app.world().get::<MorphWeights>(node).expect("weights").weights().to_vec();
+    let shown = |app: &App, node, wanted: [f32; 2]| weights(app, node).iter().zip(wanted).all(|(a, b)| near(*a, b));
+    update_until(&mut guest, "both faces", |guest| {
+        host.update();
+        shown(guest, guest_node, [0.25, 0.5]) && shown(&host, host_node, [0.75, 0.5])
+    });
+
+    // A target of no shape goes back to rest with the others, at once.
+    for (app, actor) in [(&mut host, actors[0]), (&mut guest, actors[1])] {
+        let mut morphs = app.world_mut().get_mut::<MorphWeights>(actor).expect("weights");
+        morphs.weights_mut().copy_from_slice(&[1.0, 0.0]);
+    }
+    let mut tails = Vec::new();
+    update_until(&mut guest, "the new pose", |guest| {
+        host.update();
+        tails.push((weights(guest, guest_node), weights(&host, host_node)));
+        shown(guest, guest_node, [1.0, 0.0]) && shown(&host, host_node, [1.0, 0.0])
+    });
+    let torn = |weights: &[f32]| near(weights[0], 1.0) && near(weights[1], 0.5);
+    assert!(!tails.iter().any(|(a, b)| torn(a) || torn(b)), "one frame, one pose: {tails:?}");
+
+    // Each asks the other for a fifth of what it makes.
+    let subject = |app: &App, name: &str| app.world().resource::<FaceSubjects>().get(name).expect("the subject");
+    let (at_guest, at_host) = (subject(&guest, "Host"), subject(&host, "Guest"));
+    guest.world_mut().entity_mut(at_guest).insert(RequestedFps(12.0));
+    host.world_mut().entity_mut(at_host).insert(RequestedFps(12.0));
+    let quality = |app: &App, subject| app.world().get::<LinkQuality>(subject).expect("figures").clone();
+    let slow = |quality: &LinkQuality| quality.fps > 0.0 && quality.fps < 16.0;
+    update_until(&mut guest, "the rates", |guest| {
+        host.update();
+        slow(&quality(guest, at_guest)) && slow(&quality(&host, at_host))
+    });
+    let (mut losses, begun) = (Vec::new(), quality(&guest, at_guest).frames);
+    update_until(&mut guest, "two dozen more", |guest| {
+        host.update();
+        losses.extend([quality(guest, at_guest).loss, quality(&host, at_host).loss].into_iter().flatten());
+        quality(guest, at_guest).frames > begun + 24
+    });
+    assert!(losses.iter().all(|loss| *loss < 0.2), "{losses:?}");
+
+    // Who stops sending says so: nobody waits for the silence to be noticed.
+    host.world_mut().entity_mut(actors[0]).remove::<SendFace>();
+    guest.world_mut().entity_mut(actors[1]).remove::<SendFace>();
+    let tracked = |app: &App, subject| app.world().get::<FacePose>(subject).is_some_and(|pose| pose.tracked);
+    update_until(&mut guest, "the ends", |guest| {
+        host.update();
+        !tracked(guest, at_guest) && !tracked(&host, at_host)
+    });
+    assert!(quality(&guest, at_guest).age_ms < 5000.0);
+}
+
+#[test]
+fn a_game_keeps_its_entity_when_it_hangs_up() {
+    let ((mut host, addresses), (mut guest, _)) = (live_app(), live_app());
+    let source = dial(&mut guest, FaceSource::connect(url(&addresses)));
+    guest.world_mut().entity_mut(source).insert(Name::new("ours"));
+    update_until(&mut guest, "an id", |guest| {
+        !guest.world().get::<FaceSource>(source).expect("a source").connection_id.is_empty()
+    });
+    guest.world_mut().entity_mut(source).remove::<FaceDial>();
+    assert!(guest.world().get::<FaceSource>(source).is_none(), "nothing is left that says connected");
+    update_until(&mut host, "the end of the connection", |host| {
+        guest.update();
+        host.world_mut().query::<&FaceSource>().iter(host.world()).count() == 0
+            && guest.world().resource::<FaceLinkEndpoint>().connections().is_empty()
+    });
+    guest.update();
+    assert!(guest.world().get::<Name>(source).is_some(), "the entity is the game's");
+    guest.world_mut().entity_mut(source).insert(FaceSource::connect(url(&addresses)));
+    update_until(&mut guest, "a new connection", |guest| state(guest, source) == SourceState::Connected);
+}
+
+#[test]
+fn without_sockets_a_source_says_so() {
+    let (mut app, _) = fed_app();
+    let source = dial(&mut app, FaceSource::connect("ws://127.0.0.1:1"));
+    app.world_mut().spawn(SendFace::new("Nobody"));
+    app.update();
+    assert!(matches!(state(&app, source), SourceState::Waiting { reason } if reason.contains("no sockets")));
+}
+
+/// A phone that streams one face into an App until it is dropped.
+fn phone(app: &App, addresses: &Addresses, name: &str, face: FaceFrame) -> tokio::sync::oneshot::Sender<()> {
+    let runtime = app.world().resource::<FaceLinkEndpoint>().runtime().expect("runs").clone();
+    let client = Client::start(ClientConfig::new(url(addresses)).subject(name), &runtime);
+    let (stop, mut stopped) = tokio::sync::oneshot::channel();
+    runtime.spawn(async move {
+        loop {
+            client.send(face.clone());
+            tokio::select! {
+                _ = &mut stopped => return,
+                () = tokio::time::sleep(Duration::from_millis(16)) => {}
+            }
+        }
+    });
+    stop
+}
+
+fn turned_face() -> FaceFrame {
+    let mut face = FaceFrame::neutral();
+    face.set(Blendshape::JawOpen, 0.5);
+    face.head = Some(HeadPose { rotation: Quat::from_rotation_y(0.4).to_array(), position: None });
+    let eye = EyeGaze { yaw: 0.2, pitch: -0.1 };
+    face.gaze = Some(Gaze { left: eye, right: eye });
+    face
+}
+
+fn pose<'a>(app: &'a App, name: &str) -> Option<&'a FacePose> {
+    app.world().get::<FacePose>(app.world().resource::<FaceSubjects>().get(name)?)
+}
+
+#[test]
+fn a_face_is_passed_on_by_its_subject_and_by_its_avatar() {
+    let ((mut host, addresses), (mut guest, _)) = (live_app(), live_app());
+    let _phone = phone(&host, &addresses, "Phone", turned_face());
+    let node = live_avatar(&mut host, "Phone", &["jawOpen"]);
+    let avatar = host.world().get::<ChildOf>(node).expect("an avatar").parent();
+    host.world_mut().entity_mut(avatar).insert(SendFace::new("Hero"));
+    update_until(&mut host, "the phone", |host| pose(host, "Phone").is_some());
+    let subject = host.world().resource::<FaceSubjects>().get("Phone").expect("a subject");
+    host.world_mut().entity_mut(subject).insert(SendFace::new("Relay").fps(30.0));
+    dial(&mut guest, FaceSource::connect(url(&addresses)));
+    for name in ["Hero", "Relay"] {
+        update_until(&mut guest, name, |guest| {
+            host.update();
+            pose(guest, name).is_some_and(|pose| {
+                near(pose.weight(Blendshape::JawOpen), 0.5)
+                    && pose.head.angle_between(Quat::from_rotation_y(0.4)) < 0.02
+                    && pose.gaze.iter().all(|eye| eye.distance(Vec2::new(0.2, -0.1)) < 0.02)
+            })
+        });
+    }
+    // The phone itself was heard of by the subscription, too.
+    assert!(pose(&guest, "Phone").is_some());
+}
+
+#[test]
+fn games_that_dial_each_other_do_not_echo() {
+    let ((mut ann, ann_addresses), (mut bob, bob_addresses)) = (live_app(), live_app());
+    let _phone = phone(&ann, &ann_addresses, "Phone", turned_face());
+    actor(&mut ann, "Ann", &["jawOpen"], &[0.25]);
+    actor(&mut bob, "Bob", &["jawOpen"], &[0.75]);
+    dial(&mut ann, FaceSource::connect(url(&bob_addresses)));
+    dial(&mut bob, FaceSource::connect(url(&ann_addresses)));
+    let fresh = |app: &App, name: &str| pose(app, name).is_some_and(|pose| pose.tracked);
+    update_until(&mut ann, "every face at the other's", |ann| {
+        bob.update();
+        fresh(ann, "Bob") && fresh(&bob, "Ann") && fresh(&bob, "Phone")
+    });
+    let count = |app: &App, name: &str| {
+        let subjects = app.world().resource::<FaceLinkEndpoint>().stats().subjects;
+        subjects.iter().find(|subject| &*subject.name == name).map_or(0, |subject| subject.frames)
+    };
+    let (begun, before) = (Instant::now(), (count(&ann, "Phone"), count(&bob, "Phone")));
+    let mut lost = Vec::new();
+    update_until(&mut ann, "a while", |ann| {
+        bob.update();
+        let there = [fresh(ann, "Bob"), fresh(ann, "Phone"), fresh(&bob, "Ann"), fresh(&bob, "Phone")];
+        if there.contains(&false) {
+            lost.push(there);
+        }
+        count(ann, "Phone") > before.0 + 240
+    });
+    assert!(lost.is_empty(), "somebody was not seen for a while: {} times, such as {:?}", lost.len(), lost[0]);
+    let (at_ann, at_bob) = (count(&ann, "Phone") - before.0, count(&bob, "Phone") - before.1);
+    // 62 a second leave the phone: an echo would be counted, too.
+    let most = begun.elapsed().as_secs_f64() * 62.5 * 1.2 + 30.0;
+    assert!((at_ann as f64) < most && (at_bob as f64) < most, "{at_ann} and {at_bob} frames, of {most:.0} at most");
 }

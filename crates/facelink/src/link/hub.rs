@@ -83,6 +83,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Whether it leads to an endpoint that we dialled, which passes on what others send.
+    fn is_dialled(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.role == Role::Outbound)
+    }
+
     /// Figures of a source that cannot be answered.
     fn stats(&self, subject: Option<SubjectStats>) -> ConnectionStats {
         ConnectionStats {
@@ -543,6 +548,7 @@ impl Hub {
         let table = &mut *guard;
         let connection = table.connections.get_mut(&update.key).ok_or(Refused::Disconnected)?;
         connection.last_seen = now;
+        let relayed = connection.is_dialled();
         let room = connection.room.clone();
 
         let mut appeared = None;
@@ -596,9 +602,18 @@ impl Hub {
                 return Err(Refused::Contested);
             }
             let free = subject.owner_gone.is_some() || now.saturating_duration_since(subject.last) > TAKE_BACK;
-            if update.key < subject.owner && !free {
+            let owner_relayed = table.connections.get(&subject.owner).is_some_and(Connection::is_dialled);
+            // The newer connection is the one to believe, but whatever comes from the source itself comes before what an
+            // endpoint passes on: that may be our own echo.
+            let newer = match (relayed, owner_relayed) {
+                (false, true) => true,
+                (true, false) => false,
+                _ => update.key > subject.owner,
+            };
+            if !newer && !free {
                 return Err(Refused::Contested);
             }
+            let connection = table.connections.get(&update.key).ok_or(Refused::Disconnected)?;
             subject.owner = update.key;
             subject.address = connection.address;
             subject.connection_id = connection.id.clone();

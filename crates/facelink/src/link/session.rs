@@ -820,6 +820,8 @@ impl Session {
             Update { key: self.key, kind: lane.kind(), subject, frame, unix_ms: sent_unix_ms, latency_ms, viseme };
         match self.hub.ingest(&update, now) {
             Ok(_) | Err(Refused::Stale) => {}
+            // An endpoint that passes on what we have from the source itself is not to blame.
+            Err(Refused::Contested) if self.role == Role::Outbound => {}
             Err(refused) => self.refuse("refused", &refused.to_string(), now, actions),
         }
     }

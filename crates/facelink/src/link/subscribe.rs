@@ -1,7 +1,7 @@
 //! Frames outwards: what a connection has subscribed to.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use super::{
     out::Outgoing,
     session::{Binary, Session, Wish, update_json},
 };
-use crate::wire::facelink1;
+use crate::{frame::FaceFrame, wire::facelink1};
 
 /// Starts sending, if it is not running yet and something is subscribed to. Ends with the connection or the last
 /// subscription.
@@ -28,7 +28,7 @@ pub(super) fn start(session: &Arc<Session>) {
     let mut frames = session.hub.subscribe();
     let mut publisher = Publisher {
         session: session.clone(),
-        last: HashMap::new(),
+        paced: HashMap::new(),
         encoder: facelink1::Encoder::new(),
         bytes: Vec::new(),
     };
@@ -56,9 +56,16 @@ pub(super) fn start(session: &Arc<Session>) {
 
 struct Publisher {
     session: Arc<Session>,
-    last: HashMap<u64, Instant>,
+    paced: HashMap<u64, Paced>,
     encoder: facelink1::Encoder,
     bytes: Vec<u8>,
+}
+
+/// A subject of which fewer frames are wanted than there are.
+struct Paced {
+    last: Instant,
+    /// Frames that nobody asked for. What goes out is counted without them, or they would look lost.
+    left_out: u64,
 }
 
 impl Publisher {
@@ -73,15 +80,34 @@ impl Publisher {
         if let Some(max_fps) = max_fps {
             // A tenth of slack, so that a 60 fps stream at max_fps 60 is not halved by its own jitter.
             let interval = Duration::from_secs_f32(0.9 / max_fps.clamp(0.1, 1000.0));
-            let last = self.last.get(&frame.id.0);
-            if last.is_some_and(|last| frame.received.saturating_duration_since(*last) < interval) {
-                return;
+            if self.paced.len() > 1024 {
+                self.paced.clear();
             }
-            if self.last.len() > 1024 {
-                self.last.clear();
+            match self.paced.entry(frame.id.0) {
+                Entry::Occupied(mut paced) => {
+                    let paced = paced.get_mut();
+                    if frame.received.saturating_duration_since(paced.last) < interval {
+                        paced.left_out += 1;
+                        return;
+                    }
+                    paced.last = frame.received;
+                }
+                Entry::Vacant(place) => drop(place.insert(Paced { last: frame.received, left_out: 0 })),
             }
-            self.last.insert(frame.id.0, frame.received);
         }
+        let renumbered;
+        let frame = match (self.paced.get_mut(&frame.id.0), frame.frame.sequence) {
+            (Some(paced), Some(number)) if paced.left_out > 0 => {
+                if number < paced.left_out {
+                    // Its sender counts anew.
+                    paced.left_out = 0;
+                }
+                let sequence = Some(number - paced.left_out);
+                renumbered = SubjectFrame { frame: FaceFrame { sequence, ..frame.frame.clone() }, ..frame.clone() };
+                &renumbered
+            }
+            _ => frame,
+        };
         let message = match binary {
             Binary::Float32 => Outgoing::Text(update_json(frame)),
             Binary::Facelink1 => match encode(&mut self.encoder, &mut self.bytes, &frame.name, &frame.frame) {
@@ -104,7 +130,7 @@ pub(super) fn encode(
     encoder: &mut facelink1::Encoder,
     bytes: &mut Vec<u8>,
     name: &str,
-    frame: &crate::FaceFrame,
+    frame: &FaceFrame,
 ) -> Option<Bytes> {
     bytes.clear();
     // The time of day here, by which the receiver measures the way: the source's own clock may count from anywhere.

@@ -1,0 +1,54 @@
+//! Who plays the avatar: a real face, or the built-in performer while there is none.
+
+use bevy::prelude::*;
+use bevy_facelink::{FaceAvatar, FaceLinkEndpoint, FaceSubject, FaceSubjects, LinkQuality};
+
+use crate::performer::{NAME, OnStage, SILENT_MS};
+
+/// Has the built-in performer on stage while no other face is there.
+pub struct CastingPlugin;
+
+impl Plugin for CastingPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(Update, step_in_or_back);
+    }
+}
+
+fn step_in_or_back(
+    mut commands: Commands,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    on_stage: Option<Res<OnStage>>,
+    subjects: Res<FaceSubjects>,
+    faces: Query<(&FaceSubject, &LinkQuality)>,
+    mut avatars: Query<&mut FaceAvatar>,
+    mut lead: Local<String>,
+) {
+    let Some(endpoint) = endpoint else { return };
+    // A connected face that has been silent for a while has left the stage, too.
+    let is_real = |name: &str, entity: Entity| {
+        name != NAME && faces.get(entity).is_ok_and(|(face, link)| !face.leaving && link.age_ms < SILENT_MS)
+    };
+    let current = subjects.get(&lead).filter(|entity| is_real(&lead, *entity)).map(|_| lead.clone());
+    let real = current.or_else(|| {
+        let (name, _) = subjects.iter().find(|(name, entity)| is_real(name, *entity))?;
+        Some(name.to_owned())
+    });
+    // By name, so that a newcomer does not wait until the performer has said goodbye.
+    let next = real.as_deref().unwrap_or(NAME);
+    if *lead != next {
+        info!("on stage: {next}");
+        next.clone_into(&mut lead);
+        for mut avatar in &mut avatars {
+            avatar.subject = Some(next.to_owned());
+        }
+    }
+    match (real.is_some(), on_stage.is_some()) {
+        (true, true) => commands.remove_resource::<OnStage>(),
+        (false, false) => {
+            if let Some(performer) = OnStage::start(&endpoint, 1) {
+                commands.insert_resource(performer);
+            }
+        }
+        _ => {}
+    }
+}

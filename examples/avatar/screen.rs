@@ -1,0 +1,55 @@
+//! Bevy with a window, or drawing to a picture without one.
+
+use std::time::Duration;
+
+use bevy::{
+    app::ScheduleRunnerPlugin,
+    asset::UnapprovedPathMode,
+    log::LogPlugin,
+    prelude::*,
+    render::RenderPlugin,
+    window::{ExitCondition, WindowResolution},
+    winit::WinitPlugin,
+};
+
+/// What to draw to.
+pub struct Screen<'a> {
+    /// Title of the window.
+    pub title: &'a str,
+    /// Size, pixels.
+    pub size: (u32, u32),
+    /// Whether there is a window.
+    pub windowed: bool,
+    /// Whether every frame has to be complete: then the first one waits for the shaders.
+    pub complete: bool,
+}
+
+impl Screen<'_> {
+    /// Adds Bevy's plugins.
+    pub fn open(&self, app: &mut App) {
+        let window = self.windowed.then(|| Window {
+            title: self.title.to_owned(),
+            resolution: WindowResolution::new(self.size.0, self.size.1),
+            ..default()
+        });
+        let plugins = DefaultPlugins
+            .set(AssetPlugin { unapproved_path_mode: UnapprovedPathMode::Allow, ..default() })
+            .set(LogPlugin {
+                // The WebRTC crates warn of every candidate that leads nowhere.
+                filter: format!("{},rtc=error,rtc_ice=error,rtc_dtls=error,webrtc=error", bevy::log::DEFAULT_FILTER),
+                ..default()
+            })
+            .set(RenderPlugin { synchronous_pipeline_compilation: self.complete, ..default() })
+            .set(WindowPlugin {
+                primary_window: window,
+                exit_condition: if self.windowed { ExitCondition::OnPrimaryClosed } else { ExitCondition::DontExit },
+                ..default()
+            });
+        if self.windowed {
+            app.add_plugins(plugins);
+        } else {
+            let pace = ScheduleRunnerPlugin::run_loop(Duration::from_secs_f64(1.0 / 60.0));
+            app.add_plugins((plugins.disable::<WinitPlugin>(), pace));
+        }
+    }
+}
