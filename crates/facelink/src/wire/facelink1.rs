@@ -24,7 +24,7 @@ use crate::{
     names::{BLENDSHAPE_COUNT, Blendshape},
     wire::{
         float32::{Schema, SchemaError},
-        json::Resolved,
+        name_table::{NameTable, Resolved},
     },
 };
 
@@ -699,51 +699,6 @@ pub struct Face<'a> {
     pub repeated: bool,
 }
 
-/// Inline channel names of a connection, resolved once.
-#[derive(Debug, Default)]
-struct Names {
-    names: Vec<(Arc<str>, Resolved)>,
-    places: HashMap<Arc<str>, usize>,
-    /// Senders write their names in the same order every time: the next one is most likely this.
-    expected: usize,
-}
-
-impl Names {
-    /// `None` when there is no room for another.
-    fn resolve(&mut self, name: &str) -> Option<&Resolved> {
-        let place = match self.names.get(self.expected) {
-            Some((expected, _)) if **expected == *name => self.expected,
-            _ => match self.places.get(name) {
-                Some(place) => *place,
-                None => self.add(name)?,
-            },
-        };
-        self.expected = if place + 1 < self.names.len() { place + 1 } else { 0 };
-        self.names.get(place).map(|(_, resolved)| resolved)
-    }
-
-    fn add(&mut self, name: &str) -> Option<usize> {
-        if self.names.len() >= MAX_NAMES {
-            return None;
-        }
-        let resolved = Resolved::of(name);
-        let name = match &resolved {
-            Resolved::Channel(name) => name.clone(),
-            Resolved::Shape(_) => name.into(),
-        };
-        self.places.insert(name.clone(), self.names.len());
-        self.names.push((name, resolved));
-        Some(self.names.len() - 1)
-    }
-
-    fn truncate(&mut self, len: usize) {
-        for (name, _) in self.names.drain(len..) {
-            self.places.remove(&name);
-        }
-        self.expected = 0;
-    }
-}
-
 /// The names of the connection's `schema` message, resolved once.
 #[derive(Debug)]
 struct Slots {
@@ -754,7 +709,7 @@ struct Slots {
 /// Reads the packets of one connection.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    names: Names,
+    names: NameTable,
     schema: Option<Slots>,
 }
 
@@ -784,7 +739,7 @@ impl Decoder {
 
     /// Whether no new inline channel name would be taken any more.
     pub fn is_full(&self) -> bool {
-        self.names.names.len() >= MAX_NAMES
+        self.names.is_full()
     }
 
     /// Reads one packet and calls `each` for its faces in order; the earlier frames that a face repeats come just before
@@ -796,7 +751,7 @@ impl Decoder {
         if bytes.len() > MAX_PACKET {
             return Err(Facelink1Error::TooLarge(bytes.len()));
         }
-        let known = self.names.names.len();
+        let known = self.names.len();
         let checked = self.packet(bytes, &mut None::<&mut dyn FnMut(Face<'a>)>);
         if checked.is_err() {
             self.names.truncate(known);
@@ -910,7 +865,7 @@ impl Decoder {
             let resolved = match usize::from(key).checked_sub(1) {
                 None => {
                     let name = input.name("channels.name")?;
-                    let resolved = self.names.resolve(name);
+                    let resolved = self.names.resolve(name).ok();
                     resolved.ok_or(Facelink1Error::TooManyNames(input.place("channels.name")))?
                 }
                 Some(place) => match schema.and_then(|schema| schema.slots.get(place)) {

@@ -4,7 +4,7 @@
 //! frame is decoded without allocation. A message with a bad field is refused whole, with an error that names the field;
 //! unknown types and fields are ignored and counted.
 
-use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -13,6 +13,7 @@ use serde::{
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+use super::name_table::{NameTable, Resolved};
 use crate::{
     frame::{Channel, FaceFrame, HeadPose, clamp_weight},
     names::Blendshape,
@@ -290,7 +291,7 @@ impl Decoder {
 
     /// Whether no new channel name would be taken any more.
     pub fn is_full(&self) -> bool {
-        self.names.names.len() >= MAX_NAMES
+        self.names.is_full()
     }
 
     /// Reads one message.
@@ -911,56 +912,6 @@ impl<'de> Visitor<'de> for Shapes<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// What a name on the wire stands for.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Resolved {
-    Shape(Blendshape),
-    Channel(Arc<str>),
-}
-
-impl Resolved {
-    pub(crate) fn of(name: &str) -> Self {
-        match Blendshape::from_any_name(name) {
-            Some(shape) => Self::Shape(shape),
-            None => Self::Channel(name.into()),
-        }
-    }
-}
-
-/// Names that this connection used, resolved once.
-#[derive(Debug, Default)]
-struct NameTable {
-    names: Vec<(Box<str>, Resolved)>,
-    places: HashMap<Box<str>, usize>,
-    /// Senders write their names in the same order every time: the next one is most likely this.
-    expected: usize,
-}
-
-impl NameTable {
-    fn resolve(&mut self, name: &str) -> Result<&Resolved, String> {
-        let place = match self.names.get(self.expected) {
-            Some((expected, _)) if **expected == *name => self.expected,
-            _ => match self.places.get(name) {
-                Some(place) => *place,
-                None => self.add(name)?,
-            },
-        };
-        self.expected = if place + 1 < self.names.len() { place + 1 } else { 0 };
-        self.names.get(place).map(|(_, resolved)| resolved).ok_or_else(String::new)
-    }
-
-    fn add(&mut self, name: &str) -> Result<usize, String> {
-        check_name(name)?;
-        if self.names.len() >= MAX_NAMES {
-            return Err(format!("more than {MAX_NAMES} different names on one connection"));
-        }
-        let place = self.names.len();
-        self.places.insert(name.into(), place);
-        self.names.push((name.into(), Resolved::of(name)));
-        Ok(place)
     }
 }
 

@@ -7,4 +7,5 @@ pub mod facelink1;
 pub mod float32;
 pub mod json;
 pub mod llf;
+mod name_table;
 pub mod viseme;

@@ -1,0 +1,78 @@
+//! Names on the wire, and what they stand for.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::json::{MAX_NAMES, check_name};
+use crate::names::Blendshape;
+
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Resolved {
+    Shape(Blendshape),
+    Channel(Arc<str>),
+}
+
+impl Resolved {
+    pub(crate) fn of(name: &str) -> Self {
+        match Blendshape::from_any_name(name) {
+            Some(shape) => Self::Shape(shape),
+            None => Self::Channel(name.into()),
+        }
+    }
+}
+
+/// Names that one connection used, resolved once.
+#[derive(Debug, Default)]
+pub(super) struct NameTable {
+    names: Vec<(Arc<str>, Resolved)>,
+    places: HashMap<Arc<str>, usize>,
+    /// Senders write their names in the same order every time: the next one is most likely this.
+    expected: usize,
+}
+
+impl NameTable {
+    /// What a name stands for; an error, in words, when it is no name or one too many.
+    pub fn resolve(&mut self, name: &str) -> Result<&Resolved, String> {
+        let place = match self.names.get(self.expected) {
+            Some((expected, _)) if **expected == *name => self.expected,
+            _ => match self.places.get(name) {
+                Some(place) => *place,
+                None => self.add(name)?,
+            },
+        };
+        self.expected = if place + 1 < self.names.len() { place + 1 } else { 0 };
+        self.names.get(place).map(|(_, resolved)| resolved).ok_or_else(String::new)
+    }
+
+    fn add(&mut self, name: &str) -> Result<usize, String> {
+        check_name(name)?;
+        if self.is_full() {
+            return Err(format!("more than {MAX_NAMES} different names on one connection"));
+        }
+        let resolved = Resolved::of(name);
+        let name = match &resolved {
+            Resolved::Channel(name) => name.clone(),
+            Resolved::Shape(_) => name.into(),
+        };
+        let place = self.names.len();
+        self.places.insert(name.clone(), place);
+        self.names.push((name, resolved));
+        Ok(place)
+    }
+
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.names.len() >= MAX_NAMES
+    }
+
+    /// Forgets what was learnt since there were `len` names.
+    pub fn truncate(&mut self, len: usize) {
+        for (name, _) in self.names.drain(len.min(self.names.len())..) {
+            self.places.remove(&name);
+        }
+        self.expected = 0;
+    }
+}
