@@ -344,6 +344,10 @@ impl Coturn {
         format!("turn:{}?transport={transport}", self.address)
     }
 
+    pub fn stun(&self) -> String {
+        format!("stun:{}", self.address)
+    }
+
     /// As `--ice-server` takes it.
     pub fn flag(&self, transport: &str) -> String {
         format!("{},{USER},{PASSWORD}", self.url(transport))
