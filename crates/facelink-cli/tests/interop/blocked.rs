@@ -1,6 +1,6 @@
 //! A sender whose network lets no UDP through.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+#![expect(clippy::expect_used, reason = "helpers of tests")]
 
 use std::{
     process::Command,
