@@ -344,6 +344,10 @@ impl Coturn {
         format!("turn:{}?transport={transport}", self.address)
     }
 
+    pub fn stun(&self) -> String {
+        format!("stun:{}", self.address)
+    }
+
     /// As `--ice-server` takes it.
     pub fn flag(&self, transport: &str) -> String {
         format!("{},{USER},{PASSWORD}", self.url(transport))
@@ -358,12 +362,18 @@ pub struct Browser {
 }
 
 impl Browser {
+    /// Whether there is a Chromium.
+    pub fn exists() -> bool {
+        have("chromium", &["--version"], "chromium") && have("chromedriver", &["--version"], "chromium-driver")
+    }
+
     /// A page of the listener's; `None` where there is no Chromium.
     pub fn open(listener: &Listener) -> Option<Self> {
-        if !have("chromium", &["--version"], "chromium") || !have("chromedriver", &["--version"], "chromium-driver") {
-            return None;
-        }
-        let mut command = Command::new("chromedriver");
+        Self::exists().then(|| Self::start(Command::new("chromedriver"), "127.0.0.1", listener))
+    }
+
+    /// By this command, which makes chromedriver listen at `host`.
+    pub fn start(mut command: Command, host: &str, listener: &Listener) -> Self {
         command.arg("--port=0");
         let driver = Process::start(command, "chromedriver");
         let port: u16 =
@@ -374,7 +384,7 @@ impl Browser {
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
             "--disable-dev-shm-usage", format!("--user-data-dir={}", profile.path().display()),
         ]}}}});
-        let base = format!("http://127.0.0.1:{port}/session");
+        let base = format!("http://{host}:{port}/session");
         let mut browser = Self { _driver: driver, base, _profile: profile };
         let session = browser.post("", &capabilities);
         let id = session["sessionId"].as_str().expect("a session");
@@ -382,7 +392,7 @@ impl Browser {
         browser.post("/timeouts", &json!({"script": LIMIT.as_millis() as u64}));
         // Of the listener's own origin, but without the connection that its page would open.
         browser.post("/url", &json!({"url": format!("http://{}/facelink.js", listener.http)}));
-        Some(browser)
+        browser
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {

@@ -61,11 +61,14 @@ impl Row {
 
     /// What a page needs to know.
     fn settings(&self) -> Value {
-        let servers: Vec<_> = self
-            .relay()
-            .map(|(coturn, transport)| json!({"urls": coturn.url(transport), "username": USER, "credential": PASSWORD}))
-            .into_iter()
-            .collect();
+        let servers = match (self.way, &self.coturn) {
+            (Way::TheirRelay(transport), Some(coturn)) => {
+                vec![json!({"urls": coturn.url(transport), "username": USER, "credential": PASSWORD})]
+            }
+            // Without it a page names no address of its own, and our relay lets nobody in whom it does not know.
+            (Way::OurRelay, Some(coturn)) => vec![json!({"urls": coturn.stun()})],
+            _ => Vec::new(),
+        };
         let policy = if self.relay().is_some() { "relay" } else { "all" };
         json!({"subject": SUBJECT, "jaw": JAW, "url": format!("ws://{}", self.listener.http),
                "rtc": {"iceServers": servers, "iceTransportPolicy": policy}})
