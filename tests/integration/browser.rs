@@ -10,7 +10,7 @@ use std::{
 };
 
 use bevy::{mesh::morph::MorphWeights, prelude::*};
-use bevy_facelink::{FaceLinkEndpoint, FaceSubjects, LinkQuality, RequestedFps};
+use bevy_facelink::{FaceLinkEndpoint, FaceSubjects, LinkQuality, RequestedFps, core::link::Addresses};
 use serde_json::{Value, json};
 
 use crate::{
@@ -230,12 +230,22 @@ fn the_page_performs_and_falls_back_without_webrtc() {
 }
 
 #[test]
-fn a_page_that_would_rather_answer_gets_an_offer() {
+fn channels_open_whichever_side_offers() {
     let (mut app, addresses) = live_app();
     let Some(browser) = Browser::open(&format!("http://{}/", addresses.http)) else { return };
-    let node = live_avatar(&mut app, "Answerer", &["jawOpen"]);
-    // Ten connections one after the other; the last one stays and sends.
-    let opened = browser.run(&format!(
+    for role in ["offers", "answers"] {
+        let node = live_avatar(&mut app, role, &["jawOpen"]);
+        let times = open_channels(&browser, &addresses, role);
+        println!("a channel opens in Chromium, which {role}, after {times} ms");
+        update_until(&mut app, role, |app| {
+            near(jaw(app, node), 0.5) && transport(app, role).as_deref() == Some("webrtc")
+        });
+    }
+}
+
+/// Ten connections one after the other; the last one stays and sends. Gives the times until their channels were open.
+fn open_channels(browser: &Browser, addresses: &Addresses, role: &str) -> Value {
+    browser.run(&format!(
         "const times = [];
          for (let round = 0; round < 10; round += 1) {{
              const ws = new WebSocket('ws://{}');
@@ -250,24 +260,27 @@ fn a_page_that_would_rather_answer_gets_an_offer() {
                      await pc.setRemoteDescription({{ type: 'offer', sdp: message.sdp }});
                      await pc.setLocalDescription(await pc.createAnswer());
                      ws.send(JSON.stringify({{ type: 'answer', sdp: pc.localDescription.sdp }}));
+                 }} else if (message.type === 'answer') {{
+                     await pc.setRemoteDescription({{ type: 'answer', sdp: message.sdp }});
                  }} else if (message.type === 'ice_candidate' && message.candidate) {{
                      await pc.addIceCandidate(message.candidate);
                  }}
              }};
              const start = performance.now();
-             ws.send(JSON.stringify({{ type: 'request_offer' }}));
+             if ('{role}' === 'answers') {{
+                 ws.send(JSON.stringify({{ type: 'request_offer' }}));
+             }} else {{
+                 await pc.setLocalDescription(await pc.createOffer());
+                 ws.send(JSON.stringify({{ type: 'offer', sdp: pc.localDescription.sdp }}));
+             }}
              await new Promise(done => {{ channel.onopen = done; }});
              times.push(Math.round(performance.now() - start));
              window.kept = {{ ws, pc, channel }};
              if (round < 9) {{ pc.close(); ws.close(); }}
          }}
          setInterval(() => window.kept.channel.send(JSON.stringify(
-             {{ type: 'arkit_data', subject: 'Answerer', blendshapes: {{ jawOpen: 0.5 }} }})), 16);
+             {{ type: 'arkit_data', subject: '{role}', blendshapes: {{ jawOpen: 0.5 }} }})), 16);
          return times.sort((a, b) => a - b);",
         addresses.http
-    ));
-    println!("a channel that we offer opens in Chromium after {opened} ms");
-    update_until(&mut app, "the face", |app| {
-        near(jaw(app, node), 0.5) && transport(app, "Answerer").as_deref() == Some("webrtc")
-    });
+    ))
 }
