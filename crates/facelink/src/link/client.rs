@@ -560,7 +560,7 @@ impl Worker {
         cancel: CancellationToken,
     ) -> Self {
         let now = Instant::now();
-        let mut ws_retry = Backoff::new(Duration::from_millis(250), Duration::from_secs(2));
+        let mut ws_retry = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
         ws_retry.now(now);
         Self {
             servers: config.ice.clone(),
