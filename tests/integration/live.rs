@@ -70,10 +70,10 @@ fn phone_packets() -> (Vec<Vec<u8>>, String) {
             packets.push(tape[at + 4..at + 4 + len].to_vec());
             at += 4 + len;
         }
-        let subject = llf::decode(&packets[0], &llf::LlfProfile::default()).expect("decodes").subject.to_owned();
+        let subject = llf::decode(&packets[0], &llf::PROFILE).expect("decodes").subject.to_owned();
         return (packets, subject);
     }
-    let profile = llf::LlfProfile::default();
+    let profile = llf::PROFILE;
     let packets = (0..180).map(|i| {
         let mut bytes = Vec::new();
         llf::encode(&llf::LlfPacket::new("A", "iPhone", i, jaw(0.5)), &profile, &mut bytes).expect("encodes");

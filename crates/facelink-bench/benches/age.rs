@@ -137,7 +137,7 @@ fn measure(kind: SourceKind, every: Option<Duration>) -> Result<(), Failure> {
         SourceKind::LiveLinkFace => {
             let socket = UdpSocket::bind("127.0.0.1:0")?;
             socket.connect(addresses.live_link_face.ok_or("no port")?)?;
-            let (profile, mut bytes) = (llf::LlfProfile::default(), Vec::new());
+            let (profile, mut bytes) = (llf::PROFILE, Vec::new());
             paced(sent.clone(), done.clone(), move |i| {
                 bytes.clear();
                 let packet = llf::LlfPacket::new("bench", "bench", i as i32, frame(i));

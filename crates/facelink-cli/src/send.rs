@@ -14,7 +14,7 @@ use facelink::{
     performer::Performance,
     wire::{
         json::write_arkit_data,
-        llf::{self, LlfPacket, LlfProfile},
+        llf::{self, LlfPacket},
     },
 };
 use tokio::runtime::{Builder, Runtime};
@@ -308,7 +308,7 @@ impl Sender for Datagrams {
                     ..LlfPacket::new(DEVICE_ID, &self.subject, number as i32, frame)
                 };
                 self.bytes.clear();
-                llf::encode(&packet, &LlfProfile::default(), &mut self.bytes)
+                llf::encode(&packet, &llf::PROFILE, &mut self.bytes)
                     .map_err(|error| Error::Plain(error.to_string()))?;
                 &self.bytes
             }

@@ -25,7 +25,7 @@ fn decode(c: &mut Criterion) {
             eprintln!("no facelink1 packet: {error}");
         }
     }
-    let profile = llf::LlfProfile::default();
+    let profile = llf::PROFILE;
     let mut packet = Vec::new();
     if let Err(error) = llf::encode(&llf::LlfPacket::new("device", "iPhone", 9, frame), &profile, &mut packet) {
         eprintln!("no Live Link Face packet: {error}");

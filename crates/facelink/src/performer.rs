@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::{
     frame::{EyeGaze, FaceFrame, Gaze, HeadPose},
     names::Blendshape,
-    wire::llf::rotation_from_euler,
+    wire::profile::rotation_from_euler,
 };
 
 /// Turn of an eye at which its `eyeLook*` shape reaches 1: 35°, which is what ARKit does.

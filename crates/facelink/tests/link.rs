@@ -218,7 +218,7 @@ fn datagrams_of_phones_and_of_the_old_system() {
     let endpoint = start();
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let phone = endpoint.addresses().live_link_face.expect("listens");
-    let profile = llf::LlfProfile::default();
+    let profile = llf::PROFILE;
     let mut bytes = Vec::new();
     let mut send = |device: &str, number: i32, frame: FaceFrame| {
         let packet = llf::LlfPacket::new(device, "iPhone", number, frame);

@@ -13,7 +13,7 @@ use facelink::{
     performer::Performance,
     wire::{
         float32,
-        llf::{self, LlfPacket, LlfProfile},
+        llf::{self, LlfPacket},
     },
 };
 
@@ -53,7 +53,7 @@ fn tape() -> Vec<Vec<u8>> {
             ..LlfPacket::new("4C5B2F0E-0D5C-4F4E-9B0A-1D0E6A7C8B9D", "Ann_Bérénice", FIRST + frame, face)
         };
         let mut datagram = Vec::new();
-        llf::encode(&packet, &LlfProfile::default(), &mut datagram).unwrap();
+        llf::encode(&packet, &llf::PROFILE, &mut datagram).unwrap();
         datagrams.push(datagram);
     }
     datagrams
@@ -67,7 +67,7 @@ fn a_take_of_our_own_is_read_exactly() {
     let mut last_time = Duration::ZERO;
     for frame in (0..600).filter(|frame| sent(*frame) != Sent::Nothing) {
         let datagram = datagrams.next().unwrap();
-        let packet = llf::decode(datagram, &LlfProfile::default()).unwrap();
+        let packet = llf::decode(datagram, &llf::PROFILE).unwrap();
         assert_eq!(packet.device_id, "4C5B2F0E-0D5C-4F4E-9B0A-1D0E6A7C8B9D");
         assert_eq!(packet.subject, "Ann_Bérénice");
         assert_eq!(packet.frame_number, FIRST + frame);
@@ -99,12 +99,12 @@ fn the_profile_exchanges_the_mouth_pair() {
     frame.set(Blendshape::MouthLeft, 0.75);
     frame.set(Blendshape::JawLeft, 0.5);
     let mut datagram = Vec::new();
-    llf::encode(&LlfPacket::new("id", "Ann", 1, frame.clone()), &LlfProfile::default(), &mut datagram).unwrap();
-    let raw = llf::decode(&datagram, &LlfProfile::PLAIN).unwrap().frame;
+    llf::encode(&LlfPacket::new("id", "Ann", 1, frame.clone()), &llf::PROFILE, &mut datagram).unwrap();
+    let raw = llf::decode(&datagram, &llf::PLAIN_PROFILE).unwrap().frame;
     assert_eq!(raw.get(Blendshape::MouthRight), Some(0.75));
     assert_eq!(raw.get(Blendshape::MouthLeft), Some(0.0));
     assert_eq!(raw.get(Blendshape::JawLeft), Some(0.5));
-    let right = llf::decode(&datagram, &LlfProfile::default()).unwrap().frame;
+    let right = llf::decode(&datagram, &llf::PROFILE).unwrap().frame;
     assert_eq!(right.weights, frame.weights);
 }
 
@@ -114,8 +114,8 @@ fn float32_and_live_link_face_agree() {
     for frame in 0..60 {
         let face = face(frame);
         let mut datagram = Vec::new();
-        llf::encode(&LlfPacket::new("id", "Ann", 1, face.clone()), &LlfProfile::default(), &mut datagram).unwrap();
-        let a = llf::decode(&datagram, &LlfProfile::default()).unwrap().frame;
+        llf::encode(&LlfPacket::new("id", "Ann", 1, face.clone()), &llf::PROFILE, &mut datagram).unwrap();
+        let a = llf::decode(&datagram, &llf::PROFILE).unwrap().frame;
         let mut floats = Vec::new();
         float32::encode_61(&face, &mut floats);
         let b = float32::decode(&floats, None).unwrap();
@@ -152,7 +152,7 @@ fn a_real_take_is_read_to_the_last_packet() {
     while let Some((len, tail)) = rest.split_first_chunk::<4>() {
         let (datagram, tail) = tail.split_at(u32::from_be_bytes(*len) as usize);
         rest = tail;
-        let packet = llf::decode(datagram, &LlfProfile::default()).unwrap();
+        let packet = llf::decode(datagram, &llf::PROFILE).unwrap();
         assert_eq!(packet.device_id, "DEADC0DE-1337-1337-1337-CAFEBABE", "an id of 32 bytes, not 36");
         assert_eq!(packet.subject, "LLV Default Device");
         assert_eq!(packet.rate, (60, 1));
@@ -161,7 +161,7 @@ fn a_real_take_is_read_to_the_last_packet() {
 
         // What is read is written back byte for byte, up to the angles, which have more than one spelling.
         let mut written = Vec::new();
-        llf::encode(&packet, &LlfProfile::default(), &mut written).unwrap();
+        llf::encode(&packet, &llf::PROFILE, &mut written).unwrap();
         let angles = datagram.len() - 9 * 4;
         assert_eq!(written[..angles], datagram[..angles]);
         assert_eq!(written.len(), datagram.len());

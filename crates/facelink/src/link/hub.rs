@@ -19,9 +19,11 @@ use super::{
     SubjectId, SubjectStats,
     guard::{Guard, household},
     peer::Way,
+    phones::{LiveProfiles, PortFigures, Roster},
     session::{Resumed, Role, Session},
 };
 use crate::{
+    calibration::Calibration,
     frame::FaceFrame,
     subject::SubjectState,
     timing::{Average, GuideLaw, JitterMeter, LinkReport, RateController, RateMeter},
@@ -44,6 +46,9 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(120);
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
 /// A new sender's first figures tell of its start, not of its link.
 const RATE_WARM_UP: Duration = Duration::from_secs(2);
+
+/// Calibrations kept for subjects that come back; more than anyone makes.
+const MOST_CALIBRATIONS: usize = 1024;
 
 /// Identifies one connection or UDP source inside the hub; grows with time.
 pub(super) type ConnectionKey = u64;
@@ -190,6 +195,7 @@ struct Subject {
     grace: Duration,
     /// Our own: it goes out to subscribers, and not to our engine.
     local: bool,
+    calibration: Calibration,
     kind: SourceKind,
     address: Option<SocketAddr>,
     connection_id: Arc<str>,
@@ -219,13 +225,9 @@ impl Subject {
     }
 
     fn frame(&self) -> SubjectFrame {
-        SubjectFrame {
-            id: self.id,
-            name: self.name.clone(),
-            source: self.kind,
-            frame: self.state.current(),
-            received: self.last,
-        }
+        let mut frame = self.state.current();
+        self.calibration.apply(&mut frame);
+        SubjectFrame { id: self.id, name: self.name.clone(), source: self.kind, frame, received: self.last }
     }
 
     fn stats(&self, now: Instant) -> SubjectStats {
@@ -257,6 +259,8 @@ struct Table {
     last_rate: Option<Instant>,
     adaptive: Adaptive,
     remembered: VecDeque<Remembered>,
+    /// By name, for subjects that come back.
+    calibrations: HashMap<Arc<str>, Calibration>,
     /// Connection by which our own faces go out.
     local: Option<ConnectionKey>,
 }
@@ -280,6 +284,10 @@ pub(super) struct Hub {
     pub started: Instant,
     table: Mutex<Table>,
     ice_servers: Mutex<Vec<IceServer>>,
+    pub profiles: LiveProfiles,
+    pub roster: Roster,
+    /// One for each port for phones; set once, at the start.
+    pub ports: Mutex<Vec<Arc<PortFigures>>>,
     /// Held for a moment at a time, never together with another lock.
     pub guard: Mutex<Guard>,
     frames: (Sender<SubjectFrame>, Receiver<SubjectFrame>),
@@ -296,6 +304,9 @@ impl Hub {
         let adaptive = Adaptive { enabled: config.adaptive_fps, min_fps: config.min_fps, max_fps: config.max_fps };
         Self {
             ice_servers: Mutex::new(config.ice.servers.clone()),
+            profiles: LiveProfiles::new(config.profiles.clone()),
+            roster: Roster::new(&config.call, config.remember_phones.clone()),
+            ports: Mutex::new(Vec::new()),
             guard: Mutex::new(Guard::new(config.max_requests_per_second)),
             config,
             started: now,
@@ -564,6 +575,7 @@ impl Hub {
                 let name: Arc<str> = update.subject.into();
                 let controller = GuideLaw::new(table.adaptive.min_fps, table.adaptive.max_fps);
                 let local = table.local == Some(update.key);
+                let calibration = table.calibrations.get(&name).copied().unwrap_or_default();
                 table.by_name.insert(name.clone(), id);
                 table.subjects.insert(
                     id,
@@ -574,6 +586,7 @@ impl Hub {
                         owner_gone: None,
                         grace: GOODBYE_GRACE,
                         local,
+                        calibration,
                         kind: update.kind,
                         address: connection.address,
                         connection_id: connection.id.clone(),
@@ -808,6 +821,22 @@ impl Hub {
         if let Some(subject) = self.table.lock().subjects.get_mut(&id) {
             subject.manual_fps = fps.filter(|fps| fps.is_finite()).map(|fps| fps.clamp(1.0, 1000.0));
         }
+    }
+
+    /// Changes what is taken off the frames of a subject, given the newest frame as it came. `None` when there is no such
+    /// subject.
+    pub fn calibrate<T>(&self, name: &str, change: impl FnOnce(&mut Calibration, &FaceFrame) -> T) -> Option<T> {
+        let mut guard = self.table.lock();
+        let table = &mut *guard;
+        let id = table.by_name.get(name)?;
+        let subject = table.subjects.get_mut(id)?;
+        let changed = change(&mut subject.calibration, &subject.state.current());
+        if subject.calibration.is_none() {
+            table.calibrations.remove(name);
+        } else if table.calibrations.len() < MOST_CALIBRATIONS || table.calibrations.contains_key(name) {
+            table.calibrations.insert(subject.name.clone(), subject.calibration);
+        }
+        Some(changed)
     }
 
     /// Every live subject's newest frame and the connection that sends it.

@@ -12,6 +12,7 @@ mod hub;
 mod ice;
 mod out;
 mod peer;
+mod phones;
 mod rtc;
 mod server;
 mod session;
@@ -21,11 +22,11 @@ mod subscribe;
 mod tls;
 mod trust;
 mod types;
-mod udp;
 
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -36,12 +37,18 @@ use tokio_util::sync::CancellationToken;
 
 pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
 pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IcePolicy, IceServerProvider, IceWarning, TurnSecret};
+pub use phones::{
+    PhoneCall, PhoneCommand, PhoneCommandError, PhonePort, PhonePorts, PhoneState, PhoneStatus, PhoneTransport,
+    PortStats, SenderStats, SourceProfiles, VmcOut, remembered_phones,
+};
 pub use tls::{TlsConfig, TlsError};
 pub use trust::ServerTrust;
 pub use types::*;
 
-use crate::frame::FaceFrame;
-pub use crate::wire::{json::IceServer, llf::LlfProfile};
+use phones::PortFigures;
+
+pub use crate::wire::{json::IceServer, profile::SourceProfile};
+use crate::{calibration::Calibration, frame::FaceFrame};
 
 /// Port of HTTP, WebSocket and signalling.
 pub const DEFAULT_PORT: u16 = 8765;
@@ -61,8 +68,20 @@ pub struct EndpointConfig {
     pub live_link_face: Option<u16>,
     /// Port of the old UDP JSON; `None` does not listen, 0 picks a free one.
     pub udp_json: Option<u16>,
-    /// How Live Link Face's curves are read: the exchange of `mouthLeft` and `mouthRight`, and flipped axes.
-    pub live_link_face_profile: LlfProfile,
+    /// Ports of the other phone apps; none by default.
+    pub phones: PhonePorts,
+    /// Phones to call: apps that send when they are asked to.
+    pub call: Vec<PhoneCall>,
+    /// Call phones whose address is not known, by broadcast, where their app answers that. Nothing goes out while this
+    /// endpoint is bound to loopback.
+    pub find_phones: bool,
+    /// File in which phones that were found, or added by [`Endpoint::call_phone`], are remembered; see
+    /// [`remembered_phones`].
+    pub remember_phones: Option<PathBuf>,
+    /// Faces that go out by VMC protocol.
+    pub vmc_out: Vec<VmcOut>,
+    /// What each app's numbers mean: axis signs, order, units, sides. As the apps are known to be, by default.
+    pub profiles: SourceProfiles,
     /// Pairing token that peers beyond loopback must show. Without one, an endpoint that is open to a network makes one
     /// up; see [`Endpoint::token`].
     pub token: Option<String>,
@@ -103,8 +122,10 @@ pub struct EndpointConfig {
     pub max_subjects: usize,
     /// Most subjects of one connection.
     pub max_subjects_per_connection: usize,
-    /// Messages a second that one connection may send; twice as many in a burst.
+    /// Messages a second that one connection may send, or faces a second that one phone may; twice as many in a burst.
     pub max_messages_per_second: f32,
+    /// Datagrams a second that one address may send to one port, and half of what all may; more are dropped unread.
+    pub max_datagrams_per_second: f32,
 }
 
 impl EndpointConfig {
@@ -132,7 +153,12 @@ impl Default for EndpointConfig {
             port: DEFAULT_PORT,
             live_link_face: None,
             udp_json: None,
-            live_link_face_profile: LlfProfile::default(),
+            phones: PhonePorts::NONE,
+            call: Vec::new(),
+            find_phones: false,
+            remember_phones: None,
+            vmc_out: Vec::new(),
+            profiles: SourceProfiles::default(),
             token: None,
             allowed_origins: Vec::new(),
             ice: IceConfig::default(),
@@ -151,6 +177,7 @@ impl Default for EndpointConfig {
             max_subjects: 256,
             max_subjects_per_connection: 32,
             max_messages_per_second: 1000.0,
+            max_datagrams_per_second: 10_000.0,
         }
     }
 }
@@ -236,6 +263,8 @@ pub fn outward_address() -> Option<IpAddr> {
 pub struct Unavailable {
     /// What would have listened there.
     pub source: SourceKind,
+    /// What the port is for.
+    pub port: PhonePort,
     /// Where.
     pub address: SocketAddr,
     /// One line: the port, the reason, and the setting that changes it.
@@ -306,41 +335,61 @@ impl Endpoint {
         let http = listener.local_addr().map_err(http_error)?;
 
         let mut unavailable = Vec::new();
-        let mut udp = |port: Option<u16>, source: SourceKind, what: &str, setting: &str| {
-            let address = SocketAddr::new(config.bind, port?);
-            match udp::bind(address).and_then(|socket| Ok((socket.local_addr()?, socket))) {
-                Ok(bound) => Some(bound),
-                Err(error) => {
-                    let message = format!(
-                        "cannot listen for {what} on {address}: {error}; close the program that holds the port, or set \
-                         {setting} to another one"
-                    );
-                    tracing::warn!("{message}");
-                    unavailable.push(Unavailable { source, address, message });
-                    None
-                }
+        let mut sockets = Vec::new();
+        let mut streams = Vec::new();
+        for port in PhonePort::ALL {
+            let number = match port {
+                PhonePort::LiveLinkFace => config.live_link_face,
+                PhonePort::UdpJson => config.udp_json,
+                other => config.phones.get(other),
+            };
+            let Some(number) = number else { continue };
+            let address = SocketAddr::new(config.bind, number);
+            let bound = if port.is_tcp() {
+                std::net::TcpListener::bind(address).and_then(|listener| {
+                    listener.set_nonblocking(true)?;
+                    let figures = PortFigures::new(port, listener.local_addr()?);
+                    streams.push((listener, Arc::new(figures)));
+                    Ok(())
+                })
+            } else {
+                phones::bind(address).and_then(|socket| {
+                    let figures = PortFigures::new(port, socket.local_addr()?);
+                    sockets.push((socket, Arc::new(figures)));
+                    Ok(())
+                })
+            };
+            if let Err(error) = bound {
+                let setting = port.setting();
+                let message = format!(
+                    "cannot listen for {port} on {address}: {error}; close the program that holds the port, or set \
+                     `{setting}` to another one"
+                );
+                tracing::warn!("{message}");
+                unavailable.push(Unavailable { source: port.app(), port, address, message });
             }
-        };
-        let llf = udp(config.live_link_face, SourceKind::LiveLinkFace, "Live Link Face", "`live_link_face`");
-        let json = udp(config.udp_json, SourceKind::UdpJson, "UDP JSON", "`udp_json`");
-        let addresses = Addresses {
-            http,
-            live_link_face: llf.as_ref().map(|(address, _)| *address),
-            udp_json: json.as_ref().map(|(address, _)| *address),
-        };
+        }
+        let open = sockets.iter().map(|(_, figures)| figures).chain(streams.iter().map(|(_, figures)| figures));
+        *hub.ports.lock() = open.cloned().collect();
+        let bound = |port| hub.ports.lock().iter().find(|open| open.port == port).map(|open| open.address);
+        let addresses =
+            Addresses { http, live_link_face: bound(PhonePort::LiveLinkFace), udp_json: bound(PhonePort::UdpJson) };
 
         {
             let _runtime = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(listener).map_err(http_error)?;
             let acceptor = identity.as_ref().map(|identity| identity.acceptor.clone());
             runtime.spawn(server::serve(hub.clone(), listener, acceptor, cancel.clone()));
-            if let Some((_, socket)) = llf {
+            for (socket, figures) in sockets {
                 let socket = tokio::net::UdpSocket::from_std(socket).map_err(LinkError::Runtime)?;
-                runtime.spawn(udp::live_link_face(hub.clone(), socket, cancel.clone()));
+                runtime.spawn(phones::serve(hub.clone(), socket, figures, cancel.clone()));
             }
-            if let Some((_, socket)) = json {
-                let socket = tokio::net::UdpSocket::from_std(socket).map_err(LinkError::Runtime)?;
-                runtime.spawn(udp::udp_json(hub.clone(), socket, cancel.clone()));
+            for (listener, figures) in streams {
+                let listener = tokio::net::TcpListener::from_std(listener).map_err(LinkError::Runtime)?;
+                runtime.spawn(phones::serve_streams(hub.clone(), listener, figures, cancel.clone()));
+            }
+            for out in &hub.config.vmc_out {
+                runtime.spawn(phones::send_vmc(hub.clone(), out.clone(), cancel.clone()));
             }
             let (tick_hub, tick_cancel) = (hub.clone(), cancel.clone());
             runtime.spawn(async move {
@@ -430,6 +479,86 @@ impl Endpoint {
     /// Changes the STUN and TURN servers, such as their credentials, for connections to come and those that stand.
     pub fn set_ice_servers(&self, servers: Vec<IceServer>) {
         self.hub.set_ice_servers(servers);
+    }
+
+    /// Where it listens for phones: every port that could be had.
+    pub fn phone_ports(&self) -> Vec<(PhonePort, SocketAddr)> {
+        self.hub.ports.lock().iter().map(|open| (open.port, open.address)).collect()
+    }
+
+    /// Where it listens for one purpose.
+    pub fn phone_port(&self, port: PhonePort) -> Option<SocketAddr> {
+        self.hub.ports.lock().iter().find(|open| open.port == port).map(|open| open.address)
+    }
+
+    /// What arrives on each port for phones right now.
+    pub fn arrivals(&self) -> Vec<PortStats> {
+        let now = Instant::now();
+        self.hub.ports.lock().iter().map(|open| open.stats(now)).collect()
+    }
+
+    /// Calls a phone from now on, until it sends; it is remembered if [`EndpointConfig::remember_phones`] says where.
+    pub fn call_phone(&self, call: PhoneCall) {
+        self.hub.roster.add(call);
+    }
+
+    /// Calls a phone no longer. `false` when it was not called.
+    pub fn forget_phone(&self, address: IpAddr) -> bool {
+        self.hub.roster.forget(address)
+    }
+
+    /// Every phone that is called, and what is known of it.
+    pub fn phones(&self) -> Vec<PhoneStatus> {
+        self.hub.roster.status(Instant::now())
+    }
+
+    /// Tells a phone that runs Live Link Face what to do, by the app's OSC remote control.
+    ///
+    /// # Errors
+    /// [`PhoneCommandError`] when nobody there is called, its app has no remote control, or it does not answer.
+    pub fn command_phone(&self, address: IpAddr, command: PhoneCommand) -> Result<(), PhoneCommandError> {
+        self.hub.roster.command(address, command)
+    }
+
+    /// What the numbers of an app mean, for subjects without a profile of their own.
+    pub fn profile(&self, kind: SourceKind) -> SourceProfile {
+        self.hub.profiles.kind(kind)
+    }
+
+    /// Changes what the numbers of an app mean, from the next frame on.
+    pub fn set_profile(&self, kind: SourceKind, profile: SourceProfile) {
+        self.hub.profiles.set_kind(kind, profile);
+    }
+
+    /// The profile of one subject, if it has one of its own.
+    pub fn subject_profile(&self, subject: &str) -> Option<SourceProfile> {
+        self.hub.profiles.subject(subject)
+    }
+
+    /// Gives one subject a profile of its own, or takes it away.
+    pub fn set_subject_profile(&self, subject: &str, profile: Option<SourceProfile>) {
+        self.hub.profiles.set_subject(subject, profile);
+    }
+
+    /// Takes the face of now for a subject's neutral one. `false` when there is no such subject.
+    pub fn calibrate_neutral(&self, subject: &str) -> bool {
+        self.hub.calibrate(subject, Calibration::set_neutral).is_some()
+    }
+
+    /// Takes the head of now for looking straight ahead. `false` when there is no such subject, or it has no head.
+    pub fn recentre_head(&self, subject: &str) -> bool {
+        self.hub.calibrate(subject, Calibration::recentre).unwrap_or(false)
+    }
+
+    /// What is taken off a subject's frames.
+    pub fn calibration(&self, subject: &str) -> Option<Calibration> {
+        self.hub.calibrate(subject, |calibration, _| *calibration)
+    }
+
+    /// Sets what is taken off a subject's frames; nothing by [`Calibration::default`]. `false` when there is no such
+    /// subject.
+    pub fn set_calibration(&self, subject: &str, calibration: Calibration) -> bool {
+        self.hub.calibrate(subject, |now, _| *now = calibration).is_some()
     }
 
     /// Sends a face of this game to all who have subscribed to it: pages, and games that dialled in. Our own engine does

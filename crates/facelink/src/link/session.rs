@@ -1049,7 +1049,7 @@ mod tests {
             .collect();
         let by_floats =
             allocations(|i| assert!(session.on_binary(Lane::DataChannel, &binary[i as usize], at(i)).is_empty()), &hub);
-        let profile = llf::LlfProfile::default();
+        let profile = llf::PROFILE;
         let packets: Vec<Vec<u8>> = frames
             .iter()
             .enumerate()

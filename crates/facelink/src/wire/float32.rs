@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::{
     frame::{Channel, FaceFrame, clamp_weight},
     names::{BLENDSHAPE_COUNT, Blendshape},
-    wire::llf::{self, CURVE_COUNT, LlfProfile},
+    wire::llf::{self, CURVE_COUNT},
 };
 
 /// Most names in a schema.
@@ -189,7 +189,7 @@ pub fn decode(bytes: &[u8], schema: Option<&Schema>) -> Result<FaceFrame, Float3
             }
             *curve = value;
         }
-        return Ok(llf::frame_from_curves(&curves, &LlfProfile::PLAIN));
+        return Ok(llf::frame_from_curves(&curves, &llf::PLAIN_PROFILE));
     };
     if found != schema.len() {
         return Err(Float32Error::SchemaLength { found, expected: schema.len() });
@@ -221,7 +221,7 @@ pub fn encode_52(frame: &FaceFrame, out: &mut Vec<u8>) {
 
 /// Appends the 52 weights of a frame and the nine angles of head and eyes; what is not given is 0.
 pub fn encode_61(frame: &FaceFrame, out: &mut Vec<u8>) {
-    for curve in llf::curves_from_frame(frame, &LlfProfile::PLAIN) {
+    for curve in llf::curves_from_frame(frame, &llf::PLAIN_PROFILE) {
         out.extend_from_slice(&curve.to_le_bytes());
     }
 }

@@ -22,19 +22,17 @@
 //! *right* and positive pitch looks *down*. The head's rotation is `Rz(roll) · Ry(yaw) · Rx(-pitch)` in the axes of
 //! [`HeadPose`]. The eyes' roll is an artefact of the decomposition rather than torsion, so it is ignored.
 //!
-//! The app exchanges `mouthLeft` and `mouthRight` on the wire (and only those two); [`LlfProfile`] puts them right.
+//! The app exchanges `mouthLeft` and `mouthRight` on the wire (and only those two); [`PROFILE`] puts them right.
 //! "Stream Head Rotation" is a switch in the app: while it is off, all three head curves are exactly 0, and the frame
 //! has no head. Other senders leave the six eye curves at exactly 0 likewise, and the frame then has no gaze.
 //!
 //! Sources are listed in `docs/sources/live-link-face.md`.
 
-use std::{
-    f32::consts::{PI, TAU},
-    time::Duration,
-};
+use std::time::Duration;
 
+use super::profile::{ANGLE_LIMIT, AxisFlip, EulerOrder, RotationProfile, SourceFace, SourceProfile, SourceRotation};
 use crate::{
-    frame::{EyeGaze, FaceFrame, Gaze, HeadPose},
+    frame::FaceFrame,
     names::{BLENDSHAPE_COUNT, Blendshape},
 };
 
@@ -49,8 +47,6 @@ pub const MAX_DATAGRAM_LEN: usize = 1 + 2 * (4 + MAX_TEXT_LEN) + 16 + 1 + 4 * CU
 
 /// A weight further from zero than this cannot be a weight: the datagram is something else.
 const WEIGHT_LIMIT: f32 = 10.0;
-/// An angle further from zero than this, in radians, cannot be an angle in radians.
-const ANGLE_LIMIT: f32 = TAU;
 /// Frame rate that is assumed when the sender's makes no sense.
 const DEFAULT_RATE: (u32, u32) = (60, 1);
 
@@ -127,48 +123,24 @@ pub enum LlfError {
     },
 }
 
-/// Which of the three angles of a rotation a source has the other way round.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AxisFlip {
-    /// Negate yaw.
-    pub yaw: bool,
-    /// Negate pitch.
-    pub pitch: bool,
-    /// Negate roll.
-    pub roll: bool,
-}
+/// What the app means by its numbers, on a phone held upright. In landscape it is known to have yaw and pitch of the head
+/// the other way round: see [`SourceProfile::landscape`].
+pub const PROFILE: SourceProfile = SourceProfile { swap_mouth_left_right: true, ..PLAIN_PROFILE };
 
-/// What differs from one sender of this format to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LlfProfile {
-    /// Exchange `mouthLeft` and `mouthRight`. On by default, because the app does so on the wire.
-    pub swap_mouth_left_right: bool,
-    /// Head angles to negate, beside the conventions of this module. The app is known to flip yaw and pitch in
-    /// landscape orientation.
-    pub flip_head: AxisFlip,
-    /// Eye angles to negate, beside the conventions of this module.
-    pub flip_eyes: AxisFlip,
-}
-
-impl Default for LlfProfile {
-    /// The app on a phone held upright.
-    fn default() -> Self {
-        Self { swap_mouth_left_right: true, flip_head: AxisFlip::default(), flip_eyes: AxisFlip::default() }
-    }
-}
-
-impl LlfProfile {
-    /// No exchange and no flips: the curves mean what their names say.
-    pub const PLAIN: Self = Self {
-        swap_mouth_left_right: false,
-        flip_head: AxisFlip { yaw: false, pitch: false, roll: false },
-        flip_eyes: AxisFlip { yaw: false, pitch: false, roll: false },
-    };
-}
+/// The same, where `mouthLeft` and `mouthRight` mean what their names say.
+pub const PLAIN_PROFILE: SourceProfile = SourceProfile {
+    head: RotationProfile { order: EulerOrder::Zyx, ..RotationProfile::DEFAULT },
+    eyes: RotationProfile {
+        flip: AxisFlip { yaw: true, pitch: true, roll: false },
+        order: EulerOrder::Zyx,
+        ..RotationProfile::DEFAULT
+    },
+    ..SourceProfile::PLAIN
+};
 
 /// One packet.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LlfPacket<'a> {
+pub struct LlfPacket<'a, F = FaceFrame> {
     /// The sender's device id; the app sends an upper-case UUID.
     pub device_id: &'a str,
     /// The subject's name as set in the app.
@@ -180,12 +152,12 @@ pub struct LlfPacket<'a> {
     /// Frames a second as numerator and denominator, as sent. Either may be 0: see [`time_of_day`](Self::time_of_day).
     pub rate: (i32, i32),
     /// The face. While the app has lost it: not tracked, and no shape given.
-    pub frame: FaceFrame,
+    pub frame: F,
 }
 
-impl<'a> LlfPacket<'a> {
+impl<'a, F> LlfPacket<'a, F> {
     /// A packet at 60 frames a second.
-    pub fn new(device_id: &'a str, subject: &'a str, frame_number: i32, frame: FaceFrame) -> Self {
+    pub fn new(device_id: &'a str, subject: &'a str, frame_number: i32, frame: F) -> Self {
         Self { device_id, subject, frame_number, sub_frame: 0.0, rate: (60, 1), frame }
     }
 
@@ -220,7 +192,16 @@ fn sane_rate((numerator, denominator): (i32, i32)) -> (u32, u32) {
 ///
 /// # Errors
 /// [`LlfError`] names the field. Nothing of a refused datagram is kept.
-pub fn decode<'a>(datagram: &'a [u8], profile: &LlfProfile) -> Result<LlfPacket<'a>, LlfError> {
+pub fn decode<'a>(datagram: &'a [u8], profile: &SourceProfile) -> Result<LlfPacket<'a>, LlfError> {
+    let LlfPacket { device_id, subject, frame_number, sub_frame, rate, frame } = decode_source(datagram)?;
+    Ok(LlfPacket { device_id, subject, frame_number, sub_frame, rate, frame: profile.apply(frame) })
+}
+
+/// Decodes one datagram to numbers as they were sent, for a profile that depends on whose they are.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_source(datagram: &[u8]) -> Result<LlfPacket<'_, SourceFace>, LlfError> {
     let mut reader = Reader { rest: datagram };
     let version = reader.u8("packet version")?;
     if version != VERSION {
@@ -235,12 +216,12 @@ pub fn decode<'a>(datagram: &'a [u8], profile: &LlfProfile) -> Result<LlfPacket<
     }
     let rate = (reader.i32("frame rate numerator")?, reader.i32("frame rate denominator")?);
     let frame = match reader.curves()? {
-        Some(curves) => frame_from_curves(&curves, profile),
-        None => FaceFrame { tracked: false, ..FaceFrame::default() },
+        Some(curves) => source_from_curves(&curves),
+        None => SourceFace { frame: FaceFrame { tracked: false, ..FaceFrame::default() }, ..SourceFace::default() },
     };
     let mut packet = LlfPacket { device_id, subject, frame_number, sub_frame, rate, frame };
-    packet.frame.sequence = u64::try_from(frame_number).ok();
-    packet.frame.capture_time = packet.time_of_day();
+    packet.frame.frame.sequence = u64::try_from(frame_number).ok();
+    packet.frame.frame.capture_time = packet.time_of_day();
     Ok(packet)
 }
 
@@ -254,7 +235,7 @@ pub fn decode<'a>(datagram: &'a [u8], profile: &LlfProfile) -> Result<LlfPacket<
 /// # Errors
 /// [`LlfError::TooLong`] when a text exceeds [`MAX_TEXT_LEN`], [`LlfError::Value`] when a number is not finite; `out` is
 /// then unchanged.
-pub fn encode(packet: &LlfPacket<'_>, profile: &LlfProfile, out: &mut Vec<u8>) -> Result<(), LlfError> {
+pub fn encode(packet: &LlfPacket<'_>, profile: &SourceProfile, out: &mut Vec<u8>) -> Result<(), LlfError> {
     for (field, text) in [("device id", packet.device_id), ("subject name", packet.subject)] {
         if text.len() > MAX_TEXT_LEN {
             return Err(LlfError::TooLong { field, len: text.len() as u64 });
@@ -363,93 +344,55 @@ fn check_curves(curves: &[f32; CURVE_COUNT]) -> Result<(), LlfError> {
     Ok(())
 }
 
-/// What 61 finite curves mean: the one place that knows the conventions of the angles, shared with
-/// [`float32`](super::float32).
-pub(super) fn frame_from_curves(curves: &[f32; CURVE_COUNT], profile: &LlfProfile) -> FaceFrame {
+/// What 61 finite curves mean: the one place that knows where the angles are, shared with [`float32`](super::float32).
+pub(super) fn frame_from_curves(curves: &[f32; CURVE_COUNT], profile: &SourceProfile) -> FaceFrame {
+    profile.apply(source_from_curves(curves))
+}
+
+fn source_from_curves(curves: &[f32; CURVE_COUNT]) -> SourceFace {
     let mut frame = FaceFrame::default();
     for (shape, &weight) in Blendshape::ALL.into_iter().zip(curves) {
         frame.set(shape, weight);
     }
-    if profile.swap_mouth_left_right {
-        frame.weights.swap(Blendshape::MouthLeft.index(), Blendshape::MouthRight.index());
+    let angles = |first: usize| {
+        // Yaw, pitch and roll on the wire.
+        let [yaw, pitch, roll] = [curves[first], curves[first + 1], curves[first + 2]];
+        SourceRotation::Angles([pitch, yaw, roll])
+    };
+    let given = |first: usize, last: usize| curves[first..last].iter().any(|curve| *curve != 0.0);
+    let (head, left, right) = (BLENDSHAPE_COUNT, BLENDSHAPE_COUNT + 3, BLENDSHAPE_COUNT + 6);
+    SourceFace {
+        frame,
+        head: given(head, left).then(|| angles(head)),
+        position: None,
+        eyes: given(left, CURVE_COUNT).then(|| [angles(left), angles(right)]),
     }
-    let [.., head_yaw, head_pitch, head_roll, left_yaw, left_pitch, _, right_yaw, right_pitch, _] = *curves;
-    if [head_yaw, head_pitch, head_roll] != [0.0; 3] {
-        let flip = profile.flip_head;
-        frame.head = Some(HeadPose {
-            rotation: rotation_from_euler(
-                flipped(head_yaw, flip.yaw),
-                flipped(head_pitch, flip.pitch),
-                flipped(head_roll, flip.roll),
-            ),
-            position: None,
-        });
-    }
-    if curves[CURVE_COUNT - 6..] != [0.0; 6] {
-        let eye = |yaw: f32, pitch: f32| EyeGaze {
-            yaw: flipped(yaw, !profile.flip_eyes.yaw).clamp(-PI, PI),
-            pitch: flipped(pitch, !profile.flip_eyes.pitch).clamp(-PI, PI),
-        };
-        frame.gaze = Some(Gaze { left: eye(left_yaw, left_pitch), right: eye(right_yaw, right_pitch) });
-    }
-    frame
 }
 
 /// The inverse of [`frame_from_curves`]. Shapes that are not given, and a head or gaze that is not known, are 0.
-pub(super) fn curves_from_frame(frame: &FaceFrame, profile: &LlfProfile) -> [f32; CURVE_COUNT] {
+pub(super) fn curves_from_frame(frame: &FaceFrame, profile: &SourceProfile) -> [f32; CURVE_COUNT] {
+    let source = profile.unapply(frame);
     let mut curves = [0.0; CURVE_COUNT];
     for (curve, shape) in curves.iter_mut().zip(Blendshape::ALL) {
-        *curve = frame.get(shape).unwrap_or(0.0);
+        *curve = source.frame.get(shape).unwrap_or(0.0);
     }
-    if profile.swap_mouth_left_right {
-        curves.swap(Blendshape::MouthLeft.index(), Blendshape::MouthRight.index());
-    }
-    let [.., head_yaw, head_pitch, head_roll, left_yaw, left_pitch, _, right_yaw, right_pitch, _] = &mut curves;
-    if let Some(head) = &frame.head {
-        let flip = profile.flip_head;
-        let (yaw, pitch, roll) = euler_from_rotation(head.rotation);
-        *head_yaw = flipped(yaw, flip.yaw);
-        *head_pitch = flipped(pitch, flip.pitch);
-        *head_roll = flipped(roll, flip.roll);
-    }
-    if let Some(gaze) = &frame.gaze {
-        for (yaw, pitch, eye) in [(left_yaw, left_pitch, gaze.left), (right_yaw, right_pitch, gaze.right)] {
-            *yaw = flipped(eye.yaw, !profile.flip_eyes.yaw);
-            *pitch = flipped(eye.pitch, !profile.flip_eyes.pitch);
+    let [left, right] = source.eyes.map_or([None; 2], |eyes| eyes.map(Some));
+    for (place, rotation) in [source.head, left, right].into_iter().enumerate() {
+        if let Some(SourceRotation::Angles([pitch, yaw, roll])) = rotation {
+            let first = BLENDSHAPE_COUNT + 3 * place;
+            curves[first..first + 3].copy_from_slice(&[yaw, pitch, roll]);
         }
     }
     curves
 }
 
-fn flipped(angle: f32, flip: bool) -> f32 {
-    if flip { -angle } else { angle }
-}
-
-/// `Rz(roll) · Ry(yaw) · Rx(-pitch)` as a quaternion `[x, y, z, w]` in face axes; angles in radians, yaw positive to the
-/// performer's left, pitch positive up.
-pub(crate) fn rotation_from_euler(yaw: f32, pitch: f32, roll: f32) -> [f32; 4] {
-    let (sx, cx) = (-0.5 * pitch).sin_cos();
-    let (sy, cy) = (0.5 * yaw).sin_cos();
-    let (sz, cz) = (0.5 * roll).sin_cos();
-    [sx * cy * cz - cx * sy * sz, cx * sy * cz + sx * cy * sz, cx * cy * sz - sx * sy * cz, cx * cy * cz + sx * sy * sz]
-}
-
-/// Yaw, pitch and roll of a rotation, the inverse of [`rotation_from_euler`]. What is no rotation gives zeros.
-fn euler_from_rotation(rotation: [f32; 4]) -> (f32, f32, f32) {
-    let length = rotation.iter().map(|part| part * part).sum::<f32>().sqrt();
-    if !length.is_normal() {
-        return (0.0, 0.0, 0.0);
-    }
-    let [x, y, z, w] = rotation.map(|part| part / length);
-    let yaw = (2.0 * (w * y - x * z)).clamp(-1.0, 1.0).asin();
-    let pitch = -(2.0 * (w * x + y * z)).atan2(1.0 - 2.0 * (x * x + y * y));
-    let roll = (2.0 * (w * z + x * y)).atan2(1.0 - 2.0 * (y * y + z * z));
-    (yaw, pitch, roll)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        frame::{EyeGaze, Gaze, HeadPose},
+        wire::profile::rotation_from_euler,
+    };
     use proptest::prelude::*;
 
     /// A packet whose curve `i` is `i / 64`, and one without a face, as other implementations write them.
@@ -488,7 +431,7 @@ mod tests {
     fn reads_a_full_packet() {
         let bytes = full();
         assert_eq!(bytes.len(), 306 + "TestPhone".len());
-        let packet = decode(&bytes, &LlfProfile::default()).unwrap();
+        let packet = decode(&bytes, &PROFILE).unwrap();
         assert_eq!(packet.device_id, "00000000-0000-0000-0000-000000000001");
         assert_eq!(packet.subject, "TestPhone");
         assert_eq!(packet.frame_number, 1_095_835);
@@ -508,17 +451,17 @@ mod tests {
         assert_eq!(gaze.left, EyeGaze { yaw: -55.0 / 64.0, pitch: -56.0 / 64.0 });
         assert_eq!(gaze.right, EyeGaze { yaw: -58.0 / 64.0, pitch: -59.0 / 64.0 });
 
-        let plain = decode(&bytes, &LlfProfile::PLAIN).unwrap();
+        let plain = decode(&bytes, &PLAIN_PROFILE).unwrap();
         assert_eq!(plain.frame.get(Blendshape::MouthLeft), Some(21.0 / 64.0));
     }
 
     #[test]
     fn writes_the_bytes_of_the_app() {
-        let mut frame = decode(&full(), &LlfProfile::PLAIN).unwrap().frame;
+        let mut frame = decode(&full(), &PLAIN_PROFILE).unwrap().frame;
         let mut packet = LlfPacket::new("00000000-0000-0000-0000-000000000001", "TestPhone", 1_095_835, frame.clone());
         packet.sub_frame = 0.25;
         let mut out = Vec::new();
-        encode(&packet, &LlfProfile::PLAIN, &mut out).unwrap();
+        encode(&packet, &PLAIN_PROFILE, &mut out).unwrap();
         // The eyes' roll is not kept, and the head's angles go through a quaternion: the rest is exact.
         let head = hex(FULL).len() + 4 * BLENDSHAPE_COUNT;
         assert_eq!(out[..head], full()[..head]);
@@ -537,7 +480,7 @@ mod tests {
         let mut packet = LlfPacket::new("00000000-0000-0000-0000-000000000001", "TestPhone", 1_095_836, frame);
         packet.sub_frame = 0.5;
         out.clear();
-        encode(&packet, &LlfProfile::default(), &mut out).unwrap();
+        encode(&packet, &PROFILE, &mut out).unwrap();
         assert_eq!(out, hex(NO_FACE));
     }
 
@@ -545,12 +488,12 @@ mod tests {
     fn a_short_packet_is_a_lost_face() {
         let bytes = hex(NO_FACE);
         assert_eq!(bytes.len(), 61 + "TestPhone".len());
-        let packet = decode(&bytes, &LlfProfile::default()).unwrap();
+        let packet = decode(&bytes, &PROFILE).unwrap();
         assert!(!packet.frame.tracked);
         assert!(packet.frame.is_empty());
         assert_eq!(packet.frame.sequence, Some(1_095_836));
         let zero_curves = [bytes.as_slice(), &[0]].concat();
-        assert_eq!(decode(&zero_curves, &LlfProfile::default()).unwrap(), packet);
+        assert_eq!(decode(&zero_curves, &PROFILE).unwrap(), packet);
     }
 
     #[test]
@@ -558,7 +501,7 @@ mod tests {
         let turned = |curve: usize, value: f32, axis: [f32; 3]| {
             let mut curves = [0.0; CURVE_COUNT];
             curves[curve] = value;
-            let head = frame_from_curves(&curves, &LlfProfile::default()).head.unwrap();
+            let head = frame_from_curves(&curves, &PROFILE).head.unwrap();
             rotate(head.rotation, axis)
         };
         let (out_of_the_face, left) = ([0.0, 0.0, 1.0], [1.0, 0.0, 0.0]);
@@ -577,11 +520,9 @@ mod tests {
         let mut curves = [0.0; CURVE_COUNT];
         curves[52] = 0.3;
         curves[56] = 0.2;
-        let flipped = LlfProfile {
-            flip_head: AxisFlip { yaw: true, ..AxisFlip::default() },
-            flip_eyes: AxisFlip { pitch: true, ..AxisFlip::default() },
-            ..LlfProfile::default()
-        };
+        let mut flipped = PROFILE;
+        flipped.head.flip.yaw = true;
+        flipped.eyes.flip.pitch = false;
         let frame = frame_from_curves(&curves, &flipped);
         assert!(frame.head.unwrap().rotation[1] < 0.0);
         assert_eq!(frame.gaze.unwrap().left.pitch, 0.2);
@@ -591,7 +532,7 @@ mod tests {
 
     #[test]
     fn a_head_or_gaze_of_exact_zeros_is_none() {
-        let frame = frame_from_curves(&[0.0; CURVE_COUNT], &LlfProfile::default());
+        let frame = frame_from_curves(&[0.0; CURVE_COUNT], &PROFILE);
         assert_eq!((frame.head, frame.gaze), (None, None));
         assert!(frame.is_complete());
     }
@@ -601,18 +542,18 @@ mod tests {
         let bytes = full();
         let header = hex(FULL).len() - 1;
         for len in 0..bytes.len() {
-            match decode(&bytes[..len], &LlfProfile::default()) {
+            match decode(&bytes[..len], &PROFILE) {
                 Ok(packet) => assert!(len == header && !packet.frame.tracked, "{len}"),
                 Err(error) => assert!(matches!(error, LlfError::Truncated { .. }), "{len}: {error}"),
             }
         }
-        let error = decode(&bytes[..50], &LlfProfile::default()).unwrap_err();
+        let error = decode(&bytes[..50], &PROFILE).unwrap_err();
         assert_eq!(error.to_string(), "subject name: the datagram ends after 5 of 9 bytes");
     }
 
     #[test]
     fn refusals_name_the_field() {
-        let refused = |bytes: &[u8]| decode(bytes, &LlfProfile::default()).unwrap_err().to_string();
+        let refused = |bytes: &[u8]| decode(bytes, &PROFILE).unwrap_err().to_string();
         assert_eq!(refused(&[5, 0, 0]), "packet version is 5, only 6 is understood");
         assert_eq!(
             refused(&[6, 0xff, 0xff, 0xff, 0xff, 1]),
@@ -635,9 +576,9 @@ mod tests {
     fn weights_are_clamped_and_trailing_bytes_ignored() {
         let mut bytes = with_curve(17, 3.5);
         bytes.extend_from_slice(b"trailing");
-        let packet = decode(&bytes, &LlfProfile::default()).unwrap();
+        let packet = decode(&bytes, &PROFILE).unwrap();
         assert_eq!(packet.frame.get(Blendshape::JawOpen), Some(2.0));
-        let packet = decode(&with_curve(17, -3.5), &LlfProfile::default()).map(|packet| packet.frame.weights[17]);
+        let packet = decode(&with_curve(17, -3.5), &PROFILE).map(|packet| packet.frame.weights[17]);
         assert_eq!(packet, Ok(-1.0));
     }
 
@@ -646,7 +587,7 @@ mod tests {
         let mut bytes = full();
         bytes[hex(FULL).len() - 1] = 52;
         bytes.truncate(hex(FULL).len() + 4 * 52);
-        let frame = decode(&bytes, &LlfProfile::default()).unwrap().frame;
+        let frame = decode(&bytes, &PROFILE).unwrap().frame;
         assert!(frame.is_complete());
         assert_eq!((frame.head, frame.gaze), (None, None));
     }
@@ -673,31 +614,31 @@ mod tests {
         let long = "x".repeat(MAX_TEXT_LEN + 1);
         let mut out = vec![1, 2, 3];
         let packet = LlfPacket::new("id", &long, 0, FaceFrame::neutral());
-        assert!(matches!(encode(&packet, &LlfProfile::default(), &mut out), Err(LlfError::TooLong { .. })));
+        assert!(matches!(encode(&packet, &PROFILE, &mut out), Err(LlfError::TooLong { .. })));
         let mut frame = FaceFrame::neutral();
         frame.weights[3] = f32::NAN;
         let packet = LlfPacket::new("id", "name", 0, frame);
-        assert!(encode(&packet, &LlfProfile::default(), &mut out).is_err());
+        assert!(encode(&packet, &PROFILE, &mut out).is_err());
         assert_eq!(out, [1, 2, 3]);
         let longest = "x".repeat(MAX_TEXT_LEN);
         out.clear();
         let packet = LlfPacket::new(&longest, &longest, 0, FaceFrame::neutral());
-        encode(&packet, &LlfProfile::default(), &mut out).unwrap();
+        encode(&packet, &PROFILE, &mut out).unwrap();
         assert_eq!(out.len(), MAX_DATAGRAM_LEN);
-        assert!(decode(&out, &LlfProfile::default()).is_ok());
+        assert!(decode(&out, &PROFILE).is_ok());
     }
 
     proptest! {
         #[test]
         fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let _ = decode(&bytes, &LlfProfile::default());
+            let _ = decode(&bytes, &PROFILE);
         }
 
         #[test]
         fn a_broken_packet_never_panics(at in 0usize..315, value in any::<u8>()) {
             let mut bytes = full();
             bytes[at] = value;
-            if let Ok(packet) = decode(&bytes, &LlfProfile::default()) {
+            if let Ok(packet) = decode(&bytes, &PROFILE) {
                 prop_assert!(packet.frame.weights.iter().all(|weight| (-1.0..=2.0).contains(weight)));
                 if let Some(head) = packet.frame.head {
                     let length: f32 = head.rotation.iter().map(|part| part * part).sum();
@@ -727,7 +668,7 @@ mod tests {
                 left: EyeGaze { yaw: a, pitch: b },
                 right: EyeGaze { yaw: c, pitch: d },
             });
-            let profile = LlfProfile { swap_mouth_left_right: swap, ..LlfProfile::default() };
+            let profile = SourceProfile { swap_mouth_left_right: swap, ..PROFILE };
             let packet = LlfPacket::new(&id, &subject, number, frame);
             let mut bytes = Vec::new();
             encode(&packet, &profile, &mut bytes).unwrap();

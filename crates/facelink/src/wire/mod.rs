@@ -8,4 +8,6 @@ pub mod float32;
 pub mod json;
 pub mod llf;
 mod name_table;
+pub mod profile;
+pub mod sniff;
 pub mod viseme;

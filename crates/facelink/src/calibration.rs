@@ -1,0 +1,163 @@
+//! A performer's rest: the face and the head that count as neutral.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    frame::{EyeGaze, FaceFrame, Gaze, HeadPose},
+    names::{BLENDSHAPE_COUNT, Blendshape},
+    wire::profile::{IDENTITY, inverse, normalized, product, turned},
+};
+
+/// A shape that rests higher than this has no room left to move; more is not taken off.
+const MOST_REST: f32 = 0.8;
+
+/// What is taken off every frame of one subject.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Calibration {
+    /// Weights of the face at rest, by [`Blendshape::index`]; each shape then runs from there (0) to full (1).
+    #[serde(with = "weights")]
+    pub neutral: Option<[f32; BLENDSHAPE_COUNT]>,
+    /// Where the eyes look at rest, radians: left yaw and pitch, right yaw and pitch.
+    pub gaze: Option<[f32; 4]>,
+    /// The head's rotation at rest, a unit quaternion `[x, y, z, w]`.
+    pub rotation: Option<[f32; 4]>,
+    /// The head's position at rest, metres.
+    pub position: Option<[f32; 3]>,
+}
+
+impl Calibration {
+    /// Whether it changes nothing.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Takes the face of a frame, as it came, for neutral: shapes and gaze.
+    pub fn set_neutral(&mut self, frame: &FaceFrame) {
+        let rest = |shape: Blendshape| frame.get(shape).unwrap_or(0.0).clamp(0.0, MOST_REST);
+        self.neutral = Some(Blendshape::ALL.map(rest));
+        self.gaze = frame.gaze.map(|gaze| [gaze.left.yaw, gaze.left.pitch, gaze.right.yaw, gaze.right.pitch]);
+    }
+
+    /// Takes the head of a frame, as it came, for looking straight ahead. `false` when the frame has no head.
+    pub fn recentre(&mut self, frame: &FaceFrame) -> bool {
+        let Some(head) = frame.head else { return false };
+        self.rotation = normalized(head.rotation);
+        self.position = head.position;
+        true
+    }
+
+    /// Takes the rest off a frame.
+    pub fn apply(&self, frame: &mut FaceFrame) {
+        if let Some(neutral) = &self.neutral {
+            for (index, (weight, rest)) in frame.weights.iter_mut().zip(neutral).enumerate() {
+                // A weight below 0 is the sender's own doing.
+                if frame.present & (1 << index) != 0 && *rest > 0.0 && *weight >= 0.0 {
+                    *weight = ((*weight - rest) / (1.0 - rest.min(MOST_REST))).max(0.0);
+                }
+            }
+        }
+        if let (Some(gaze), Some([left_yaw, left_pitch, right_yaw, right_pitch])) = (&mut frame.gaze, self.gaze) {
+            let less = |eye: EyeGaze, yaw, pitch| EyeGaze { yaw: eye.yaw - yaw, pitch: eye.pitch - pitch };
+            *gaze =
+                Gaze { left: less(gaze.left, left_yaw, left_pitch), right: less(gaze.right, right_yaw, right_pitch) };
+        }
+        if let Some(HeadPose { rotation, position }) = &mut frame.head {
+            // Where the tracker stands is the same for every frame: it comes off from the left.
+            let back = self.rotation.and_then(normalized).map_or(IDENTITY, inverse);
+            if self.rotation.is_some() {
+                *rotation = normalized(product(back, *rotation)).unwrap_or(IDENTITY);
+            }
+            if let (Some(position), Some(rest)) = (position, self.position) {
+                let offset = std::array::from_fn(|axis| position[axis] - rest[axis]);
+                *position = turned(back, offset);
+            }
+        }
+    }
+}
+
+/// Serde has arrays of up to 32.
+mod weights {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    use super::BLENDSHAPE_COUNT;
+
+    pub fn serialize<S: Serializer>(weights: &Option<[f32; BLENDSHAPE_COUNT]>, to: S) -> Result<S::Ok, S::Error> {
+        weights.as_ref().map(|weights| weights.as_slice()).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[f32; BLENDSHAPE_COUNT]>, D::Error> {
+        let weights = Option::<Vec<f32>>::deserialize(from)?;
+        weights
+            .map(|weights| {
+                let found = weights.len();
+                weights.try_into().map_err(|_| {
+                    D::Error::custom(format_args!("field `neutral`: {found} weights, expected {BLENDSHAPE_COUNT}"))
+                })
+            })
+            .transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::profile::rotation_from_euler;
+
+    #[test]
+    fn a_neutral_face_is_zero_and_a_full_shape_stays_full() {
+        let mut rest = FaceFrame::neutral();
+        rest.set(Blendshape::MouthFrownLeft, 0.2);
+        rest.set(Blendshape::EyeSquintLeft, 0.95);
+        rest.gaze = Some(Gaze { left: EyeGaze { yaw: 0.1, pitch: -0.2 }, right: EyeGaze { yaw: 0.05, pitch: -0.2 } });
+        let mut calibration = Calibration::default();
+        calibration.set_neutral(&rest);
+
+        let mut frame = rest.clone();
+        frame.set(Blendshape::EyeSquintLeft, MOST_REST);
+        calibration.apply(&mut frame);
+        assert_eq!(frame.weights, [0.0; BLENDSHAPE_COUNT]);
+        assert_eq!(frame.gaze, Some(Gaze::default()));
+
+        for (weight, wanted) in [(1.0, 1.0), (0.6, 0.5), (0.1, 0.0), (-0.3, -0.3)] {
+            let mut frame = FaceFrame::neutral();
+            frame.set(Blendshape::MouthFrownLeft, weight);
+            calibration.apply(&mut frame);
+            let shown = frame.weights[Blendshape::MouthFrownLeft.index()];
+            assert!((shown - wanted).abs() < 1e-6, "{weight}: {shown}");
+        }
+    }
+
+    #[test]
+    fn a_recentred_head_looks_ahead_and_turns_as_before() {
+        // The phone stands low and to one side.
+        let stand = rotation_from_euler(0.3, 0.4, 0.1);
+        let seen = |turn| FaceFrame {
+            head: Some(HeadPose { rotation: product(stand, turn), position: Some([0.1, 0.2, -0.4]) }),
+            ..FaceFrame::default()
+        };
+        let mut calibration = Calibration::default();
+        assert!(!calibration.recentre(&FaceFrame::default()));
+        assert!(calibration.recentre(&seen(IDENTITY)));
+        for turn in [IDENTITY, rotation_from_euler(0.2, 0.0, 0.0), rotation_from_euler(0.0, -0.3, 0.2)] {
+            let mut frame = seen(turn);
+            calibration.apply(&mut frame);
+            let head = frame.head.unwrap();
+            let dot: f32 = head.rotation.iter().zip(&turn).map(|(a, b)| a * b).sum();
+            assert!(dot.abs() > 0.99999, "{head:?}");
+            assert!(head.position.unwrap().iter().all(|part| part.abs() < 1e-6));
+        }
+    }
+
+    #[test]
+    fn it_is_kept_as_text() {
+        let mut calibration = Calibration::default();
+        calibration.set_neutral(&FaceFrame::neutral());
+        let text = serde_json::to_string(&calibration).unwrap();
+        assert_eq!(serde_json::from_str::<Calibration>(&text).unwrap(), calibration);
+        assert!(
+            serde_json::from_str::<Calibration>(r#"{"neutral":[0.5]}"#).unwrap_err().to_string().contains("neutral")
+        );
+        assert!(serde_json::from_str::<Calibration>("{}").unwrap().is_none());
+    }
+}

@@ -1,0 +1,142 @@
+//! What arrives on each port right now.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use super::PhonePort;
+use crate::{link::SourceKind, timing::RateMeter};
+
+/// Senders shown for a port; more than anyone has phones.
+const MOST_SENDERS: usize = 16;
+/// A sender that was silent for this long is not shown any more.
+const SHOWN_FOR: Duration = Duration::from_secs(10);
+
+/// Who sends to a port.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct SenderStats {
+    /// Where from.
+    pub address: SocketAddr,
+    /// What it sends; `None` for bytes that look like nothing that is known.
+    pub app: Option<SourceKind>,
+    /// Datagrams a second.
+    pub rate: f32,
+    /// Since the last one, milliseconds.
+    pub age_ms: f32,
+    /// Why the last one was refused; `None` when it was taken.
+    pub error: Option<String>,
+}
+
+/// Figures of one port.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct PortStats {
+    /// What it is for.
+    pub port: PhonePort,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Datagrams since the start.
+    pub datagrams: u64,
+    /// Datagrams that were refused.
+    pub refused: u64,
+    /// Datagrams that were dropped unread, because their sender or all together sent too many.
+    pub flooded: u64,
+    /// Who sends, newest first.
+    pub senders: Vec<SenderStats>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    address: SocketAddr,
+    app: Option<SourceKind>,
+    rate: RateMeter,
+    last: Instant,
+    error: Option<String>,
+}
+
+/// Figures of one port, written by its task.
+#[derive(Debug)]
+pub(in crate::link) struct PortFigures {
+    pub port: PhonePort,
+    pub address: SocketAddr,
+    pub datagrams: AtomicU64,
+    pub refused: AtomicU64,
+    pub flooded: AtomicU64,
+    seen: Mutex<Vec<Seen>>,
+}
+
+impl PortFigures {
+    pub fn new(port: PhonePort, address: SocketAddr) -> Self {
+        Self {
+            port,
+            address,
+            datagrams: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            flooded: AtomicU64::new(0),
+            seen: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// A datagram was taken, or refused for this reason.
+    pub fn record(
+        &self,
+        address: SocketAddr,
+        app: Option<SourceKind>,
+        error: Option<&dyn std::fmt::Display>,
+        now: Instant,
+    ) {
+        if error.is_some() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut seen = self.seen.lock();
+        let place = seen.iter().position(|seen| seen.address == address && (seen.app == app || error.is_some()));
+        let place = place.unwrap_or_else(|| {
+            seen.retain(|seen| now.saturating_duration_since(seen.last) < SHOWN_FOR);
+            if seen.len() >= MOST_SENDERS {
+                seen.remove(0);
+            }
+            seen.push(Seen { address, app, rate: RateMeter::default(), last: now, error: None });
+            seen.len() - 1
+        });
+        let Some(sender) = seen.get_mut(place) else { return };
+        sender.rate.record(now);
+        sender.last = now;
+        match error {
+            // Written once: a flood of bad datagrams is not worth a line each.
+            Some(error) if sender.error.is_none() => sender.error = Some(error.to_string()),
+            Some(_) => {}
+            None => sender.error = None,
+        }
+    }
+
+    pub fn stats(&self, now: Instant) -> PortStats {
+        let mut seen = self.seen.lock();
+        seen.retain(|seen| now.saturating_duration_since(seen.last) < SHOWN_FOR);
+        let mut senders: Vec<_> = seen
+            .iter()
+            .map(|seen| SenderStats {
+                address: seen.address,
+                app: seen.app,
+                rate: seen.rate.fps(now),
+                age_ms: now.saturating_duration_since(seen.last).as_secs_f32() * 1000.0,
+                error: seen.error.clone(),
+            })
+            .collect();
+        drop(seen);
+        senders.sort_by(|a, b| a.age_ms.total_cmp(&b.age_ms));
+        PortStats {
+            port: self.port,
+            address: self.address,
+            datagrams: self.datagrams.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            flooded: self.flooded.load(Ordering::Relaxed),
+            senders,
+        }
+    }
+}

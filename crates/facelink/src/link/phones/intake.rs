@@ -1,0 +1,351 @@
+//! Senders of datagrams, and the way of their faces into the hub.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::super::{
+    SourceKind,
+    hub::{ConnectionKey, Counters, Hub, Refused, Update},
+};
+use crate::{
+    frame::FaceFrame,
+    wire::{json::VisemeMessage, profile::SourceFace},
+};
+
+/// Senders remembered per port; more than anyone has phones.
+const MOST_SENDERS: usize = 256;
+/// A phone that changes its address is silent for at least this long at the old one.
+const MOVED_AFTER: Duration = Duration::from_millis(250);
+
+/// Whose face it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender<'a> {
+    /// The app.
+    pub kind: SourceKind,
+    /// Where from. Port 0 for apps that change their port between two datagrams of one stream.
+    pub from: SocketAddr,
+    /// Tells two senders of one app on one address apart.
+    pub identity: &'a str,
+    /// The identity is the same wherever the device is.
+    pub lasting: bool,
+    /// The name that it would like to have; without one, a free one is given.
+    pub wish: Option<&'a str>,
+}
+
+/// What a message of it holds.
+#[derive(Debug, Default)]
+pub(super) struct Arrived<'a> {
+    /// Numbers as they were sent; its profile is applied here.
+    pub face: Option<SourceFace>,
+    /// The subject that this message names, if the format can.
+    pub named: Option<&'a str>,
+    pub unix_ms: Option<f64>,
+    pub latency_ms: Option<f32>,
+    pub viseme: Option<VisemeMessage>,
+    pub bytes: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    kind: SourceKind,
+    address: SocketAddr,
+    identity: Box<str>,
+    lasting: bool,
+    key: ConnectionKey,
+    counters: Arc<Counters>,
+    subject: Arc<str>,
+    last: Instant,
+    /// Frames that it may still send now; refilled by the second.
+    allowance: f32,
+}
+
+/// Senders of one port or one stream.
+#[derive(Debug)]
+pub(super) struct Intake {
+    pub hub: Arc<Hub>,
+    senders: Vec<Known>,
+}
+
+/// Why a face was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotTaken {
+    #[error("too many connections")]
+    TooManyConnections,
+    #[error("too many frames a second; see `max_messages_per_second`")]
+    TooFast,
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl Intake {
+    pub fn new(hub: Arc<Hub>) -> Self {
+        Self { hub, senders: Vec::new() }
+    }
+
+    /// The place of a sender, which is made when its first good message comes.
+    fn place(&mut self, sender: &Sender<'_>, now: Instant) -> Option<usize> {
+        let same = |known: &Known| known.kind == sender.kind && *known.identity == *sender.identity;
+        if let Some(place) = self.senders.iter().position(|known| same(known) && known.address == sender.from) {
+            return Some(place);
+        }
+        if let Some(place) = self.moved(sender, now) {
+            let known = self.senders.get_mut(place)?;
+            tracing::info!(from = %known.address, to = %sender.from, subject = %known.subject, "a phone has moved");
+            known.address = sender.from;
+            self.hub.set_address(known.key, Some(sender.from));
+            return Some(place);
+        }
+        if self.senders.len() >= MOST_SENDERS {
+            self.senders.remove(0);
+        }
+        let counters = Arc::new(Counters::default());
+        let id: Arc<str> = format!("{}-{}", sender.kind, sender.from).into();
+        let key = self.hub.connect(sender.kind, id, Some(sender.from), counters.clone(), now)?;
+        let subject = match sender.wish {
+            Some(wish) => self.hub.unique_name(wish, key),
+            None => self.hub.free_name(),
+        };
+        self.senders.push(Known {
+            kind: sender.kind,
+            address: sender.from,
+            identity: sender.identity.into(),
+            lasting: sender.lasting,
+            key,
+            counters,
+            subject,
+            last: now,
+            allowance: 2.0 * self.hub.config.max_messages_per_second,
+        });
+        Some(self.senders.len() - 1)
+    }
+
+    /// The sender that goes on from another address: the same device, or the only one of its app that has just fallen
+    /// silent.
+    fn moved(&self, sender: &Sender<'_>, now: Instant) -> Option<usize> {
+        let silent = |known: &Known| {
+            let silence = now.saturating_duration_since(known.last);
+            silence >= MOVED_AFTER && silence < self.hub.config.subject_timeout
+        };
+        let mut candidates = self.senders.iter().enumerate().filter(|(_, known)| {
+            known.kind == sender.kind
+                && known.lasting == sender.lasting
+                && *known.identity == *sender.identity
+                && known.address.ip() != sender.from.ip()
+                && silent(known)
+        });
+        let (place, _) = candidates.next()?;
+        // Without an identity of its own it might be either.
+        (sender.lasting || candidates.next().is_none()).then_some(place)
+    }
+
+    /// The name of a sender's subject, once it has one.
+    pub fn subject(&self, kind: SourceKind, from: SocketAddr, identity: &str) -> Option<&str> {
+        let same = |known: &&Known| known.kind == kind && known.address == from && *known.identity == *identity;
+        self.senders.iter().find(same).map(|known| &*known.subject)
+    }
+
+    /// Takes a face, a viseme or both.
+    pub fn take(&mut self, sender: &Sender<'_>, arrived: Arrived<'_>, now: Instant) -> Result<(), NotTaken> {
+        let mut face = arrived.face;
+        let mut frame: Option<FaceFrame> = None;
+        // A second time for a sender that was silent for so long that the hub forgot it.
+        for _ in 0..2 {
+            let place = self.place(sender, now).ok_or(NotTaken::TooManyConnections)?;
+            let rate = self.hub.config.max_messages_per_second;
+            let known = &mut self.senders[place];
+            let since = now.saturating_duration_since(known.last).as_secs_f32();
+            known.last = now;
+            known.allowance = (known.allowance + since * rate).min(2.0 * rate);
+            if known.allowance < 1.0 {
+                return Err(NotTaken::TooFast);
+            }
+            known.allowance -= 1.0;
+            let subject = arrived.named.unwrap_or(&known.subject);
+            if let Some(source) = face.take() {
+                frame = Some(self.hub.profiles.of(sender.kind, subject).apply(source));
+            }
+            let update = Update {
+                key: known.key,
+                kind: sender.kind,
+                subject,
+                frame: frame.as_ref(),
+                unix_ms: arrived.unix_ms,
+                latency_ms: arrived.latency_ms,
+                viseme: arrived.viseme,
+            };
+            match self.hub.ingest(&update, now) {
+                Ok(_) | Err(Refused::Stale) => {
+                    Counters::add(&known.counters.messages, 1);
+                    Counters::add(&known.counters.bytes_in, arrived.bytes as u64);
+                    return Ok(());
+                }
+                Err(Refused::Disconnected) => drop(self.senders.remove(place)),
+                Err(error) => {
+                    Counters::add(&known.counters.refused, 1);
+                    return Err(error.into());
+                }
+            }
+        }
+        Err(NotTaken::TooManyConnections)
+    }
+
+    /// A sender said goodbye, or its stream ended; `goodbye` if it will not come back by itself.
+    pub fn leave(&mut self, kind: SourceKind, from: SocketAddr, reason: &str, goodbye: bool, now: Instant) {
+        let hub = &self.hub;
+        self.senders.retain(|known| {
+            let gone = known.kind == kind && known.address == from;
+            if gone {
+                hub.disconnect(known.key, reason, goodbye, now);
+            }
+            !gone
+        });
+    }
+
+    /// Counts a message that was refused.
+    pub fn refuse(&self, kind: Option<SourceKind>, from: SocketAddr, error: &dyn fmt::Display) {
+        Counters::add(&self.hub.refused, 1);
+        let source = kind.map_or("datagram", SourceKind::as_str);
+        tracing::debug!(%from, source, %error, "refused");
+    }
+}
+
+/// Datagrams that one address, and all together, may send to a port.
+#[derive(Debug)]
+pub(super) struct FloodGate {
+    each: f32,
+    all: Allowance,
+    addresses: Vec<(IpAddr, Allowance)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    left: f32,
+    last: Instant,
+}
+
+impl Allowance {
+    fn take(&mut self, rate: f32, now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.last).as_secs_f32();
+        self.last = now;
+        // A tenth of a second's worth in one burst.
+        self.left = (self.left + since * rate).min(rate / 10.0);
+        let open = self.left >= 1.0;
+        if open {
+            self.left -= 1.0;
+        }
+        open
+    }
+}
+
+/// Addresses told apart by a gate.
+const MOST_ADDRESSES: usize = 64;
+
+impl FloodGate {
+    /// `each` datagrams a second from one address, twice as many from all.
+    pub fn new(each: f32, now: Instant) -> Self {
+        Self { each, all: Allowance { left: each / 5.0, last: now }, addresses: Vec::new() }
+    }
+
+    /// Whether a datagram may come in.
+    pub fn lets_in(&mut self, from: IpAddr, now: Instant) -> bool {
+        let place = self.addresses.iter().position(|(address, _)| *address == from).unwrap_or_else(|| {
+            if self.addresses.len() >= MOST_ADDRESSES {
+                let oldest = self.addresses.iter().enumerate().min_by_key(|(_, (_, allowance))| allowance.last);
+                let oldest = oldest.map_or(0, |(place, _)| place);
+                self.addresses.swap_remove(oldest);
+            }
+            self.addresses.push((from, Allowance { left: self.each / 10.0, last: now }));
+            self.addresses.len() - 1
+        });
+        let own = self.addresses.get_mut(place).is_none_or(|(_, allowance)| allowance.take(self.each, now));
+        own && self.all.take(2.0 * self.each, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{link::EndpointConfig, names::Blendshape};
+
+    fn intake() -> Intake {
+        Intake::new(Arc::new(Hub::new(EndpointConfig::default(), Instant::now())))
+    }
+
+    fn face() -> Arrived<'static> {
+        let mut face = SourceFace::default();
+        face.frame.set(Blendshape::JawOpen, 0.5);
+        Arrived { face: Some(face), ..Arrived::default() }
+    }
+
+    fn from(last: u8) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, last], 0))
+    }
+
+    fn sender(last: u8, identity: &str, lasting: bool) -> Sender<'_> {
+        Sender { kind: SourceKind::IFacialMocap, from: from(last), identity, lasting, wish: Some("phone") }
+    }
+
+    fn names(intake: &Intake, now: Instant) -> Vec<String> {
+        intake.hub.subjects(now).iter().map(|(frame, _)| frame.name.to_string()).collect()
+    }
+
+    #[test]
+    fn several_phones_on_one_port_are_several_subjects() {
+        let mut intake = intake();
+        let now = Instant::now();
+        for last in [1, 2, 1, 2] {
+            intake.take(&sender(last, "", false), face(), now).unwrap();
+        }
+        assert_eq!(names(&intake, now), ["phone", "phone (2)"]);
+        assert_eq!(intake.subject(SourceKind::IFacialMocap, from(2), ""), Some("phone (2)"));
+    }
+
+    #[test]
+    fn a_phone_keeps_its_subject_when_its_address_changes() {
+        for lasting in [false, true] {
+            let mut intake = intake();
+            let now = Instant::now();
+            intake.take(&sender(1, "x", lasting), face(), now).unwrap();
+            let later = now + MOVED_AFTER;
+            intake.take(&sender(7, "x", lasting), face(), later).unwrap();
+            assert_eq!(names(&intake, later), ["phone"]);
+            assert_eq!(intake.hub.subjects(later)[0].1.address, Some(from(7)));
+        }
+        // Two that might have moved: neither is taken for the other.
+        let mut intake = intake();
+        let now = Instant::now();
+        intake.take(&sender(1, "", false), face(), now).unwrap();
+        intake.take(&sender(2, "", false), face(), now).unwrap();
+        intake.take(&sender(3, "", false), face(), now + MOVED_AFTER).unwrap();
+        assert_eq!(intake.hub.subjects(now).len(), 3);
+    }
+
+    #[test]
+    fn one_that_sends_too_much_is_slowed_down() {
+        let mut intake = intake();
+        let now = Instant::now();
+        let results: Vec<_> = (0..3000).map(|_| intake.take(&sender(1, "", false), face(), now)).collect();
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 2000);
+        assert_eq!(results.last(), Some(&Err(NotTaken::TooFast)));
+        assert!(intake.take(&sender(1, "", false), face(), now + Duration::from_millis(10)).is_ok());
+    }
+
+    #[test]
+    fn a_flood_from_one_address_does_not_shut_the_others_out() {
+        let now = Instant::now();
+        let mut gate = FloodGate::new(10_000.0, now);
+        let (flood, phone) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let mut taken = (0, 0);
+        for tick in 0..1000_u32 {
+            let at = now + Duration::from_millis(tick.into());
+            taken.0 += (0..100).filter(|_| gate.lets_in(flood, at)).count();
+            taken.1 += usize::from(tick % 16 == 0 && gate.lets_in(phone, at));
+        }
+        assert!((10_000..=11_001).contains(&taken.0), "{}", taken.0);
+        assert_eq!(taken.1, 63);
+    }
+}

@@ -1,0 +1,68 @@
+//! What a datagram looks like: every port for phones takes every format, and says what it was.
+
+/// A format, told by the first bytes of a datagram. That it decodes is another matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// Live Link Face, packet version 6.
+    LiveLinkFace,
+    /// `FMV3`.
+    Fmv3,
+    /// Text of iFacialMocap or Facemotion3d.
+    Mocap,
+    /// An OSC message or bundle.
+    Osc,
+    /// VTube Studio's JSON.
+    VTubeStudio,
+    /// Any other JSON object.
+    Json,
+}
+
+/// How much of a datagram is searched for the names of JSON fields.
+const SEARCHED: usize = 512;
+
+/// What a datagram looks like; `None` for nothing that is known.
+pub fn sniff(datagram: &[u8]) -> Option<Format> {
+    if datagram.starts_with(b"FMV3") {
+        return Some(Format::Fmv3);
+    }
+    if datagram.starts_with(b"#bundle\0") || (datagram.starts_with(b"/") && datagram.len() % 4 == 0) {
+        return Some(Format::Osc);
+    }
+    if let [6, 0, 0, ..] = datagram {
+        return Some(Format::LiveLinkFace);
+    }
+    let text = datagram.trim_ascii_start();
+    let head = &text[..text.len().min(SEARCHED)];
+    if head.first() == Some(&b'{') {
+        let has = |name: &[u8]| head.windows(name.len()).any(|part| part == name);
+        let vtube = has(b"\"FaceFound\"") || has(b"\"BlendShapes\"") || has(b"\"Hotkey\"");
+        return Some(if vtube { Format::VTubeStudio } else { Format::Json });
+    }
+    // Names and numbers between bars: `eyeBlink_L&12|...`.
+    let letter = head.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'=' || *byte == b'_');
+    (letter && head.contains(&b'|')).then_some(Format::Mocap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_told_apart() {
+        for (datagram, format) in [
+            (&b"\x06\x00\x00\x00\x24ABC"[..], Some(Format::LiveLinkFace)),
+            (b"FMV3\x04", Some(Format::Fmv3)),
+            (b"/W\0\0,if\0\0\0\0\x18\x3f\0\0\0", Some(Format::Osc)),
+            (b"#bundle\0\0\0\0\0\0\0\0\x01", Some(Format::Osc)),
+            (b"trackingStatus-1|mouthSmile_R-0|", Some(Format::Mocap)),
+            (b"eyeBlink_L&12|=head#1,2,3,4,5,6|", Some(Format::Mocap)),
+            (b"{\"Timestamp\":1,\"Hotkey\":-1,\"FaceFound\":true}", Some(Format::VTubeStudio)),
+            (b" {\"blendshapes\":{\"jawOpen\":0.5}}", Some(Format::Json)),
+            (b"hello", None),
+            (b"", None),
+        ] {
+            assert_eq!(sniff(datagram), format, "{}", String::from_utf8_lossy(datagram));
+        }
+    }
+}
