@@ -353,7 +353,7 @@ impl Phone for Json {
         let shapes: Vec<String> =
             Blendshape::ALL.iter().map(|shape| format!(r#""{}":{}"#, shape.name(), weight(*shape))).collect();
         let [x, y, z] = [nod_down, turn_left, tilt].map(f32::to_radians);
-        let Quat { x, y, z, w } = Quat::from_euler(EulerRot::YXZ, y, x, z);
+        let [x, y, z, w] = Quat::from_euler(EulerRot::YXZ, y, x, z).to_array();
         let eye = format!("[{},{}]", look_left.to_radians(), look_up.to_radians());
         self.0.send(
             format!(
