@@ -227,8 +227,7 @@ impl Phone for Fmv3 {
         let head = [nod_down, turn_left, tilt, 0.01, 0.02, -0.4];
         body.extend(head.iter().chain(&eye).chain(&eye).flat_map(|number| number.to_le_bytes()));
         self.sequence += 1;
-        let datagram =
-            self.datagram(4, u8::from(pose.is_some()), self.sequence, &body, (0, 1), body.len() as u32);
+        let datagram = self.datagram(4, u8::from(pose.is_some()), self.sequence, &body, (0, 1), body.len() as u32);
         self.wire.send(&datagram);
     }
 }
@@ -250,15 +249,58 @@ struct FaceCap(Wire);
 
 /// Face Cap's own order.
 const FACE_CAP: [&str; 52] = [
-    "browInnerUp", "browDownLeft", "browDownRight", "browOuterUpLeft", "browOuterUpRight", "eyeLookUpLeft",
-    "eyeLookUpRight", "eyeLookDownLeft", "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft",
-    "eyeLookOutRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeSquintLeft", "eyeSquintRight", "eyeWideLeft",
-    "eyeWideRight", "cheekPuff", "cheekSquintLeft", "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "jawOpen",
-    "jawForward", "jawLeft", "jawRight", "mouthFunnel", "mouthPucker", "mouthLeft", "mouthRight", "mouthRollUpper",
-    "mouthRollLower", "mouthShrugUpper", "mouthShrugLower", "mouthClose", "mouthSmileLeft", "mouthSmileRight",
-    "mouthFrownLeft", "mouthFrownRight", "mouthDimpleLeft", "mouthDimpleRight", "mouthUpperUpLeft",
-    "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight",
-    "mouthStretchLeft", "mouthStretchRight", "tongueOut",
+    "browInnerUp",
+    "browDownLeft",
+    "browDownRight",
+    "browOuterUpLeft",
+    "browOuterUpRight",
+    "eyeLookUpLeft",
+    "eyeLookUpRight",
+    "eyeLookDownLeft",
+    "eyeLookDownRight",
+    "eyeLookInLeft",
+    "eyeLookInRight",
+    "eyeLookOutLeft",
+    "eyeLookOutRight",
+    "eyeBlinkLeft",
+    "eyeBlinkRight",
+    "eyeSquintLeft",
+    "eyeSquintRight",
+    "eyeWideLeft",
+    "eyeWideRight",
+    "cheekPuff",
+    "cheekSquintLeft",
+    "cheekSquintRight",
+    "noseSneerLeft",
+    "noseSneerRight",
+    "jawOpen",
+    "jawForward",
+    "jawLeft",
+    "jawRight",
+    "mouthFunnel",
+    "mouthPucker",
+    "mouthLeft",
+    "mouthRight",
+    "mouthRollUpper",
+    "mouthRollLower",
+    "mouthShrugUpper",
+    "mouthShrugLower",
+    "mouthClose",
+    "mouthSmileLeft",
+    "mouthSmileRight",
+    "mouthFrownLeft",
+    "mouthFrownRight",
+    "mouthDimpleLeft",
+    "mouthDimpleRight",
+    "mouthUpperUpLeft",
+    "mouthUpperUpRight",
+    "mouthLowerDownLeft",
+    "mouthLowerDownRight",
+    "mouthPressLeft",
+    "mouthPressRight",
+    "mouthStretchLeft",
+    "mouthStretchRight",
+    "tongueOut",
 ];
 
 impl Phone for FaceCap {
@@ -570,8 +612,8 @@ fn a_profile_and_a_calibration_change_the_face_while_it_runs() {
     let phone = phone.as_mut();
     let subject = stage.cast(row, phone);
     let pose = Pose { turn_left: 30.0, ..Pose::default() };
-    let turned_to = |angle: f32| move |app: &mut App| {
-        turned(app, "Head").angle_between(Quat::from_rotation_y(angle.to_radians())) < 0.02
+    let turned_to = |angle: f32| {
+        move |app: &mut App| turned(app, "Head").angle_between(Quat::from_rotation_y(angle.to_radians())) < 0.02
     };
     stage.until("turned head", phone, Some(pose), turned_to(30.0));
 

@@ -261,8 +261,16 @@ impl FloodGate {
             self.addresses.push((from, Allowance { left: self.each / 10.0, last: now }));
             self.addresses.len() - 1
         });
+        // One that is in debt costs the others nothing.
         let own = self.addresses.get_mut(place).is_none_or(|(_, allowance)| allowance.take(self.each, now));
         own && self.all.take(2.0 * self.each, now)
+    }
+
+    /// Takes more off what an address may send.
+    pub fn charge(&mut self, from: IpAddr, more: f32) {
+        if let Some((_, allowance)) = self.addresses.iter_mut().find(|(address, _)| *address == from) {
+            allowance.left -= more;
+        }
     }
 }
 
