@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     PhonePort, PortFigures, fmv3,
-    intake::{Arrived, FloodGate, Intake, Sender},
+    intake::{Arrived, FloodGate, Intake, NotTaken, Sender},
     json, llf, osc, text, vts,
 };
 use crate::{
@@ -75,7 +75,7 @@ impl Io<'_> {
     /// Takes a face, and counts it.
     pub fn take(&mut self, sender: &Sender<'_>, at: SocketAddr, arrived: Arrived<'_>, now: Instant) {
         match self.intake.take(sender, arrived, now) {
-            Ok(()) => self.taken(sender.kind, at, now),
+            Ok(()) | Err(NotTaken::Unclear) => self.taken(sender.kind, at, now),
             Err(error) => self.refuse(Some(sender.kind), at, &error, now),
         }
     }
