@@ -17,7 +17,7 @@ use std::{
 use facelink::{
     FaceFrame,
     performer::Performance,
-    wire::{facelink1, float32, json, llf, sniff},
+    wire::{facelink1, float32, json, llf, sniff, vtube_studio},
 };
 
 /// What one input may allocate at a time, beside four times its own length.
@@ -188,6 +188,21 @@ fn json_text() {
     fuzz("json", &seeds, || {
         let mut decoder = json::Decoder::default();
         move |bytes: &[u8]| std::str::from_utf8(bytes).is_ok_and(|text| decoder.decode(text).is_ok())
+    });
+}
+
+#[test]
+fn vtube() {
+    let mut seeds: Vec<Vec<u8>> = Vec::new();
+    for (number, mut frame) in frames().into_iter().enumerate() {
+        frame.tracked = number != 3;
+        let mut text = String::new();
+        vtube_studio::encode(&frame, 1_700_000_000_000, &vtube_studio::PROFILE, &mut text);
+        seeds.push(text.into_bytes());
+    }
+    fuzz("vtube_studio", &seeds, || {
+        let mut decoder = vtube_studio::Decoder::new();
+        move |bytes: &[u8]| decoder.decode(bytes).is_ok()
     });
 }
 

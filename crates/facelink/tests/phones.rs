@@ -9,7 +9,9 @@ use std::{
 
 use facelink::{
     Blendshape, FaceFrame,
-    link::{Endpoint, EndpointConfig, LinkEvent, PhonePort, PhonePorts, SourceKind, SubjectFrame},
+    link::{
+        Endpoint, EndpointConfig, LinkEvent, PhoneCall, PhonePort, PhonePorts, PhoneState, SourceKind, SubjectFrame,
+    },
     simulate::{Simulator, SimulatorConfig},
     wire::llf,
 };
@@ -175,5 +177,34 @@ fn a_phone_that_stops_leaves() {
             LinkEvent::SubjectLost { id, .. } if id == seen.id => break,
             _ => {}
         }
+    }
+}
+
+#[test]
+fn vtube_studio_sends_when_it_is_called_and_stops_when_nobody_asks() {
+    let bind = Some([127, 0, 0, 1].into());
+    let config_of_phone =
+        SimulatorConfig { bind, port: Some(0), ..SimulatorConfig::new(SourceKind::VTubeStudio, None) };
+    let phone = Simulator::start(&config_of_phone).expect("starts");
+    let at = phone.address().expect("bound");
+    assert!(!phone.is_streaming());
+    phone.send(&jaw(0.1)).expect("nobody asked, so nothing goes anywhere");
+    assert_eq!(phone.sent(), 0);
+
+    let endpoint = Endpoint::start(config()).expect("starts");
+    endpoint.call_phone(PhoneCall { port: Some(at.port()), ..PhoneCall::any(at.ip()) });
+    let send = || phone.send(&jaw(0.5)).expect("sent");
+    let face = frame(&endpoint, send, |frame| frame.source == SourceKind::VTubeStudio);
+    assert_eq!((face.frame.get(Blendshape::JawOpen), &*face.name), (Some(0.5), "VTube Studio"));
+    assert_eq!(endpoint.phones()[0].state, PhoneState::Streaming);
+    assert!(endpoint.stats().subjects[0].latency_ms.is_some(), "it sends its wall clock");
+    let lost = FaceFrame { tracked: false, ..FaceFrame::default() };
+    frame(&endpoint, || phone.send(&lost).expect("sent"), |frame| !frame.frame.tracked);
+
+    assert!(endpoint.forget_phone(at.ip()));
+    let end = Instant::now() + LIMIT;
+    while phone.is_streaming() {
+        assert!(Instant::now() < end, "its lease ends");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
