@@ -17,7 +17,7 @@ use std::{
 use facelink::{
     FaceFrame,
     performer::Performance,
-    wire::{facelink1, float32, json, llf, sniff, vtube_studio},
+    wire::{face_cap, facelink1, float32, json, llf, osc, sniff, vmc, vtube_studio},
 };
 
 /// What one input may allocate at a time, beside four times its own length.
@@ -203,6 +203,27 @@ fn vtube() {
     fuzz("vtube_studio", &seeds, || {
         let mut decoder = vtube_studio::Decoder::new();
         move |bytes: &[u8]| decoder.decode(bytes).is_ok()
+    });
+}
+
+#[test]
+fn open_sound_control() {
+    let mut seeds: Vec<Vec<u8>> = Vec::new();
+    for frame in frames() {
+        vmc::encode(&frame, 1.5, &vmc::PROFILE, |datagram| seeds.push(datagram.to_vec()));
+        for packet in face_cap::messages(&frame, &face_cap::PROFILE) {
+            seeds.push(rosc::encoder::encode(&packet).expect("encodes"));
+        }
+    }
+    fuzz("osc, vmc and face_cap", &seeds, || {
+        let (mut vmc, mut face_cap) = (vmc::Decoder::new(), face_cap::Decoder::new());
+        move |bytes: &[u8]| {
+            let mut good = true;
+            let read = osc::read(bytes, |message| {
+                good &= vmc.take(message).is_ok() && face_cap.take(message).is_ok();
+            });
+            read.is_ok() && good
+        }
     });
 }
 

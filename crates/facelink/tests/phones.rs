@@ -8,9 +8,10 @@ use std::{
 };
 
 use facelink::{
-    Blendshape, FaceFrame,
+    Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose,
     link::{
-        Endpoint, EndpointConfig, LinkEvent, PhoneCall, PhonePort, PhonePorts, PhoneState, SourceKind, SubjectFrame,
+        Endpoint, EndpointConfig, LinkEvent, PhoneCall, PhoneCommand, PhonePort, PhonePorts, PhoneState, PhoneStatus,
+        SourceKind, SubjectFrame, VmcOut,
     },
     simulate::{Simulator, SimulatorConfig},
     wire::llf,
@@ -206,5 +207,121 @@ fn vtube_studio_sends_when_it_is_called_and_stops_when_nobody_asks() {
     while phone.is_streaming() {
         assert!(Instant::now() < end, "its lease ends");
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A face whose sides differ, with a head and eyes that are turned.
+fn turned_face() -> FaceFrame {
+    let mut frame = FaceFrame::neutral();
+    for (shape, weight) in
+        [(Blendshape::JawOpen, 0.5), (Blendshape::EyeBlinkLeft, 0.25), (Blendshape::MouthRight, 0.125)]
+    {
+        frame.set(shape, weight);
+    }
+    let half = 0.2_f32;
+    frame.head = Some(HeadPose { rotation: [0.0, half.sin(), 0.0, half.cos()], position: None });
+    let eye = EyeGaze { yaw: 0.2, pitch: 0.1 };
+    frame.gaze = Some(Gaze { left: eye, right: eye });
+    frame
+}
+
+fn is_turned_face(face: &FaceFrame) -> bool {
+    let near = |a: f32, b: f32| (a - b).abs() < 1e-3;
+    let head = face
+        .head
+        .is_some_and(|head| near(head.rotation[1].abs(), 0.2_f32.sin()) && head.rotation[1] * head.rotation[3] > 0.0);
+    let gaze = face.gaze.is_some_and(|gaze| near(gaze.left.yaw, 0.2) && near(gaze.right.pitch, 0.1));
+    let wanted = turned_face();
+    head && gaze
+        && Blendshape::ALL.into_iter().all(|shape| near(face.get(shape).unwrap_or(9.0), wanted.weights[shape.index()]))
+}
+
+#[test]
+fn osc_apps_are_heard_at_their_ports_and_at_the_shared_one() {
+    let endpoint = Endpoint::start(config()).expect("starts");
+    for (app, port) in [
+        (SourceKind::FaceCap, PhonePort::FaceCap),
+        (SourceKind::FaceCap, PhonePort::Osc),
+        (SourceKind::Vmc, PhonePort::Vmc),
+        (SourceKind::Vmc, PhonePort::VmcAssistant),
+    ] {
+        let to = endpoint.phone_port(port);
+        let phone = Simulator::start(&SimulatorConfig::new(app, to)).expect("starts");
+        let send = || phone.send(&turned_face()).expect("sent");
+        frame(&endpoint, send, |frame| frame.source == app && is_turned_face(&frame.frame));
+        if app == SourceKind::Vmc {
+            let lost = FaceFrame { tracked: false, ..turned_face() };
+            let lose = || phone.send(&lost).expect("sent");
+            frame(&endpoint, lose, |frame| frame.source == app && !frame.frame.tracked);
+            frame(&endpoint, send, |frame| frame.source == app && frame.frame.tracked && is_turned_face(&frame.frame));
+        }
+    }
+    assert_eq!(endpoint.stats().refused, 0);
+}
+
+#[test]
+fn a_face_goes_on_by_vmc_protocol_as_it_came() {
+    let second = Endpoint::start(config()).expect("starts");
+    let to = second.phone_port(PhonePort::Vmc).expect("listens");
+    let vmc_out = vec![VmcOut { to, subject: None }];
+    let first = Endpoint::start(EndpointConfig { vmc_out, ..config() }).expect("starts");
+    let at = first.phone_port(PhonePort::LiveLinkFace);
+    let phone = Simulator::start(&SimulatorConfig::new(SourceKind::LiveLinkFace, at)).expect("starts");
+    let send = || phone.send(&turned_face()).expect("sent");
+    let face = frame(&second, send, |frame| is_turned_face(&frame.frame));
+    assert_eq!(face.source, SourceKind::Vmc);
+    let lost = FaceFrame { tracked: false, ..FaceFrame::default() };
+    frame(&second, || phone.send(&lost).expect("sent"), |frame| !frame.frame.tracked);
+}
+
+#[test]
+fn live_link_face_is_aimed_started_and_recorded_by_remote_control() {
+    let bind = Some([127, 0, 0, 1].into());
+    let app = SourceKind::LiveLinkFace;
+    let phone = Simulator::start(&SimulatorConfig { bind, port: Some(0), ..SimulatorConfig::new(app, None) });
+    let phone = phone.expect("starts");
+    let at = phone.address().expect("bound");
+    assert!(!phone.is_streaming());
+    let call = vec![PhoneCall { port: Some(at.port()), ..PhoneCall::app(at.ip(), app) }];
+    let endpoint = Endpoint::start(EndpointConfig { call, ..config() }).expect("starts");
+    let send = || phone.send(&turned_face()).expect("sent");
+    frame(&endpoint, send, |frame| frame.source == app && is_turned_face(&frame.frame));
+
+    let until = |what: &str, done: &dyn Fn(&PhoneStatus) -> bool| {
+        let end = Instant::now() + LIMIT;
+        loop {
+            send();
+            let phones = endpoint.phones();
+            if phones.first().is_some_and(done) {
+                return;
+            }
+            assert!(Instant::now() < end, "{what}: {phones:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    until("battery", &|phone| phone.battery == Some(0.75) && phone.thermal == Some(1));
+    until("streaming", &|phone| phone.state == PhoneState::Streaming);
+    let command = |command| endpoint.command_phone(at.ip(), command).expect("taken");
+    command(PhoneCommand::Subject("Hero".to_owned()));
+    frame(&endpoint, send, |frame| &*frame.name == "Hero");
+    command(PhoneCommand::RecordStart { slate: "Duel".to_owned(), take: 7 });
+    until("recording", &|phone| phone.recording == Some(true) && phone.take == Some(7));
+    command(PhoneCommand::RecordStop);
+    until("recorded", &|phone| {
+        phone.recording == Some(false)
+            && phone.last_recording.as_deref().is_some_and(|r| r.contains("Duel_7_iPhone.csv"))
+    });
+    command(PhoneCommand::Stop);
+    let end = Instant::now() + LIMIT;
+    while phone.is_streaming() {
+        assert!(Instant::now() < end, "it stops");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    command(PhoneCommand::Start);
+    frame(&endpoint, send, |frame| &*frame.name == "Hero");
+    drop(endpoint);
+    while phone.is_streaming() {
+        assert!(Instant::now() < end, "what was started stops with the endpoint");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

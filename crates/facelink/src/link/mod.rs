@@ -54,6 +54,8 @@ use crate::{calibration::Calibration, frame::FaceFrame};
 pub const DEFAULT_PORT: u16 = 8765;
 /// Port of the Live Link Face app.
 pub const LIVE_LINK_FACE_PORT: u16 = 11111;
+/// Port on which the Live Link Face app listens for its remote control, as its users usually set it.
+pub const LIVE_LINK_FACE_OSC_PORT: u16 = 8000;
 /// Port of the old system's UDP JSON.
 pub const UDP_JSON_PORT: u16 = 5005;
 

@@ -3,8 +3,10 @@
 //! A [`Simulator`] is given frames and sends them as the app would: to an address that it was given, as if typed into the
 //! app, or to whoever calls it, as the app does.
 
+mod face_cap;
 mod llf;
 mod udp_json;
+mod vmc;
 mod vtube_studio;
 
 use std::{
@@ -143,7 +145,9 @@ pub(crate) trait Phone: Send {
 fn phone(config: &SimulatorConfig) -> Result<Box<dyn Phone>, SimulateError> {
     let to = || config.to.ok_or(SimulateError::NeedsAddress(config.app));
     Ok(match config.app {
-        SourceKind::LiveLinkFace => Box::new(llf::LiveLinkFace::new(config, to()?)),
+        SourceKind::LiveLinkFace => Box::new(llf::LiveLinkFace::new(config)),
+        SourceKind::FaceCap => Box::new(face_cap::FaceCap { to: to()? }),
+        SourceKind::Vmc => Box::new(vmc::Vmc::new(to()?)),
         SourceKind::VTubeStudio => Box::new(vtube_studio::VTubeStudio::new(config)),
         SourceKind::UdpJson => Box::new(udp_json::UdpJson::new(config, to()?)),
         other => return Err(SimulateError::NoApp(other)),

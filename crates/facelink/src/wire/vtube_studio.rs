@@ -273,7 +273,7 @@ impl<'de> Visitor<'de> for Object<'_> {
         let mut raw = Raw::default();
         let mut eyes = [None, None];
         while let Some(field) = map.next_key()? {
-            let mut vector = |map: &mut A, name: &str| named(name, map.next_value::<Vector>())?.checked(name);
+            let vector = |map: &mut A, name: &str| named(name, map.next_value::<Vector>())?.checked(name);
             match field {
                 Field::Timestamp => {
                     let time = named("Timestamp", map.next_value::<f64>())?;

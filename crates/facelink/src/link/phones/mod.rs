@@ -10,6 +10,7 @@ mod json;
 mod llf;
 mod osc;
 mod profiles;
+mod remote;
 mod roster;
 mod serve;
 mod text;

@@ -80,6 +80,11 @@ impl Io<'_> {
         }
     }
 
+    /// Counts a datagram that was good, and says nothing of faces.
+    pub fn taken_quietly(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
+        self.figures.record(at, Some(kind), None, now);
+    }
+
     /// Counts a datagram that was good, and held no face or a part of one.
     pub fn taken(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
         self.figures.record(at, Some(kind), None, now);
