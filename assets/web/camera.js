@@ -806,7 +806,7 @@ export class FaceCamera {
       });
     }
     // The tracker looks at 256 x 256 pixels of a face: more would only cost time.
-    const size = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+    const size = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, resizeMode: { ideal: 'none' } };
     const which = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: { ideal: facing ?? 'user' } };
     try {
       return await navigator.mediaDevices.getUserMedia({ audio: false, video: { ...size, ...which } });
