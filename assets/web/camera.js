@@ -413,7 +413,7 @@ function withToken(url, token) {
 function whyNot(error) {
   if (error?.name === 'TimeoutError') return 'it does not answer';
   if (error instanceof TypeError) return 'it cannot be reached';
-  return String(error?.message ?? error);
+  return String(error?.message ?? error).split('\n')[0]; // the library adds where in its source it happened
 }
 
 /** Throws unless the file is there. @param {string} url */

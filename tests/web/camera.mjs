@@ -2,19 +2,20 @@
 // tracker (stand-in.mjs): what arrives at the server, and what the page says and does.
 //
 //   CARGO_TARGET_DIR=... node tests/web/camera.mjs [part of a test's name ...]
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import https from 'node:https';
 import os from 'node:os';
 import path from 'node:path';
-import { DEFAULT_GAINS } from '../../assets/web/camera.js';
+import { DEFAULT_GAINS, MODEL_URL, TRACKER_CDN } from '../../assets/web/camera.js';
 import { ARKIT_NAMES, headAngles } from '../../assets/web/facelink.js';
 import { assert, atEnd, Browser, needBrowser, root, runAll, Server, until } from './lib.mjs';
 
 needBrowser();
 
 const DEGREE = Math.PI / 180;
-/** Nobody's library and model but those of the test, even where there is an Internet. */
-const HOSTS = '--host-resolver-rules=MAP cdn.jsdelivr.net 127.0.0.1:9, MAP storage.googleapis.com 127.0.0.1:9, MAP *.local 127.0.0.1';
-const CAMERAS = ['--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream=device-count=2', '--enable-unsafe-swiftshader', HOSTS];
+const CAMERAS = ['--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream=device-count=2', '--enable-unsafe-swiftshader'];
+/** Nobody's library and model but those of the test, even where there is an Internet: its makers' servers are this port. */
+const hosts = (port) => `--host-resolver-rules=MAP cdn.jsdelivr.net 127.0.0.1:${port}, MAP storage.googleapis.com 127.0.0.1:${port}, MAP *.local 127.0.0.1`;
 
 function folder() {
   const made = mkdtempSync(path.join(os.tmpdir(), 'facelink-camera-'));
@@ -38,11 +39,11 @@ function models(without = []) {
 
 /** A page before a server; `on` waits until the camera sees the stand-in's face. */
 class Stage {
-  static async open({ without = [], server = [], url = (port) => `http://127.0.0.1:${port}/?subject=Cam`, args = [], before = '', allowed = true } = {}) {
+  static async open({ without = [], server = [], url = (port) => `http://127.0.0.1:${port}/?subject=Cam`, args = [], before = '', allowed = true, makers = 9 } = {}) {
     const stage = new Stage();
     stage.server = await Server.start(0, ['--models', models(without), ...server]);
     stage.url = url(stage.server.port);
-    stage.page = await Browser.open('about:blank', { args: [...CAMERAS.slice(allowed ? 0 : 1), ...args], width: 500 });
+    stage.page = await Browser.open('about:blank', { args: [...CAMERAS.slice(allowed ? 0 : 1), hosts(makers), ...args], width: 500 });
     await stage.page.cdp('Page.addScriptToEvaluateOnNewDocument', { source: `globalThis.standIn = {}; ${before}` });
     await stage.page.post('/url', { url: stage.url });
     await until('the page', () => stage.run('return window.facelink?.panel !== undefined;'));
@@ -250,8 +251,18 @@ await runAll({
   },
 
   async stop_releases_the_camera() {
-    const s = await (await Stage.open()).on();
+    const s = await (await Stage.open({ before: `
+      standIn.locks = { taken: 0, held: 0 };
+      Object.defineProperty(navigator, 'wakeLock', { value: { request: async () => {
+        standIn.locks.taken += 1;
+        standIn.locks.held += 1;
+        return { release: async () => { standIn.locks.held -= 1; } };
+      } } });` })).on();
     await s.show('smile', 'frames', (f) => f.tracked);
+    assert((await s.run('return standIn.locks.held;')) === 1, 'the screen stays on');
+    // The system takes it away from a page that is hidden.
+    await s.run(`standIn.locks.held = 0; document.dispatchEvent(new Event('visibilitychange'));`);
+    await until('the lock again', () => s.run('return standIn.locks.taken === 2 && standIn.locks.held === 1;'));
     await s.run(`window.track = document.getElementById('camera-video').srcObject.getVideoTracks()[0];`);
     const from = s.server.frames.length;
     await s.click('toggle');
@@ -263,6 +274,7 @@ await runAll({
         running: facelink.panel.camera.running, button: document.getElementById('camera-toggle').innerText.trim(), view: document.getElementById('camera-view').hidden };`);
     assert(after.state === 'ended' && after.stream === null && after.more === 0 && after.running === false, 'released', after);
     assert(after.button === 'Use this camera' && after.view, 'the page shows it', after);
+    assert((await s.run('return standIn.locks.held;')) === 0, 'the screen may go off');
     // Stopped while it starts: nothing comes after.
     await s.run(`
       const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -409,5 +421,41 @@ await runAll({
     await until('the advice', async () => (await plain.text('trouble'))?.includes('facelink listen --lan'));
     assert((await plain.text('trouble-link')) === null, 'no link that leads nowhere');
     return { address };
+  },
+
+  async without_files_of_ones_own_they_come_from_their_makers() {
+    // Their servers' part is played by one of ours, with the certificate of another of ours.
+    process.env.XDG_DATA_HOME = folder();
+    await Server.start(0, ['--lan']);
+    const [cert, key] = ['certificate', 'key'].map((name) => readFileSync(path.join(process.env.XDG_DATA_HOME, `facelink/${name}.pem`)));
+    const files = models();
+    const asked = [];
+    const makers = https.createServer({ cert, key }, (request, response) => {
+      asked.push(`${request.method} ${request.headers.host}${request.url}`);
+      const [, of] = /^\/(?:npm\/@mediapipe\/tasks-vision@[0-9.]+|mediapipe-models\/face_landmarker\/face_landmarker\/float16\/1)\/(.*)$/.exec(request.url) ?? [];
+      response.setHeader('access-control-allow-origin', '*');
+      response.setHeader('content-type', /js$/.test(of) ? 'text/javascript' : /wasm$/.test(of) ? 'application/wasm' : 'application/octet-stream');
+      if (of) response.end(request.method === 'HEAD' ? undefined : readFileSync(path.join(files, of)));
+      else response.writeHead(404).end();
+    });
+    await new Promise((done) => makers.listen(0, '127.0.0.1', done));
+    atEnd(() => {
+      makers.closeAllConnections();
+      makers.close();
+    });
+    const s = await Stage.open({
+      without: ['vision_bundle.mjs', 'face_landmarker.task'], makers: makers.address().port, args: ['--ignore-certificate-errors'],
+      before: `addEventListener('securitypolicyviolation', (e) => (standIn.blocked ??= []).push(e.blockedURI));`,
+    });
+    await s.on();
+    const { library, model, blocked } = await s.run('const { library, model } = facelink.panel.camera.tracker; return { library, model, blocked: standIn.blocked ?? [] };');
+    assert(blocked.length === 0, "the page's own policy lets them in", blocked);
+    assert(library === TRACKER_CDN && model === MODEL_URL, 'from there', { library, model });
+    assert(asked.every((line) => !line.includes('token')) && asked.some((line) => line.startsWith('GET storage.googleapis.com/')), 'and told nothing', asked);
+    // But no other script of theirs.
+    await s.run(`await import('https://cdn.jsdelivr.net/npm/another@1.0.0/index.js').then(() => { throw new Error('loaded'); }, () => {});`);
+    assert((await s.run('return standIn.blocked?.length;')) === 1, 'is blocked');
+    await s.show('smile', 'a smile', (f) => f.shapes.mouthSmileLeft > 0.5);
+    return { asked: asked.length };
   },
 });
