@@ -5,8 +5,10 @@
 
 pub mod facelink1;
 pub mod float32;
+pub mod fmv3;
 pub mod json;
 pub mod llf;
+pub mod mocap_text;
 mod name_table;
 pub mod profile;
 pub mod sniff;

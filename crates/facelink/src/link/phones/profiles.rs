@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 
 use crate::{
     link::SourceKind,
-    wire::{llf, profile::SourceProfile},
+    wire::{fmv3, llf, mocap_text, profile::SourceProfile},
 };
 
 /// A [`SourceProfile`] for each kind of source; those that are not set are as the app is known to be.
@@ -20,6 +20,8 @@ impl SourceProfiles {
     pub const fn usual(kind: SourceKind) -> SourceProfile {
         match kind {
             SourceKind::LiveLinkFace => llf::PROFILE,
+            SourceKind::IFacialMocap | SourceKind::Facemotion3d => mocap_text::PROFILE,
+            SourceKind::IFacialMocapV3 => fmv3::PROFILE,
             _ => SourceProfile::PLAIN,
         }
     }
