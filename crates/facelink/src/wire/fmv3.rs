@@ -569,7 +569,7 @@ pub enum Encoding {
 
 impl Encoding {
     /// Bytes of a value.
-    pub const fn len(self) -> usize {
+    pub const fn size(self) -> usize {
         match self {
             Self::I16 => 2,
             Self::I32 => 4,
@@ -750,7 +750,7 @@ impl Schema {
 
     /// Bytes of the body of a frame.
     pub fn frame_len(&self) -> usize {
-        self.slots.len() * self.encoding.len() + POSE_LEN
+        self.slots.len() * self.encoding.size() + POSE_LEN
     }
 
     /// Reads the whole body of a FRAME. Its sequence is that of the header; see [`Count`].
@@ -769,7 +769,7 @@ impl Schema {
         let (values, pose) = body.split_at(wanted - POSE_LEN);
         let mut face = SourceFace::default();
         let frame = &mut face.frame;
-        for (slot, bytes) in self.slots.iter().zip(values.chunks_exact(self.encoding.len())) {
+        for (slot, bytes) in self.slots.iter().zip(values.chunks_exact(self.encoding.size())) {
             let percent = match *bytes {
                 [a, b] => f32::from(i16::from_le_bytes([a, b])),
                 [a, b, c, d] => i32::from_le_bytes([a, b, c, d]) as f32,
@@ -787,8 +787,7 @@ impl Schema {
         for ((place, number), bytes) in numbers.iter_mut().enumerate().zip(pose.as_chunks::<4>().0) {
             *number = f32::from_le_bytes(*bytes);
             let limit = if (3..6).contains(&place) { METRES_LIMIT } else { DEGREES_LIMIT };
-            // Refuses NaN as well.
-            if !(number.abs() <= limit) {
+            if number.is_nan() || number.abs() > limit {
                 return Err(Fmv3Error::Value { field: POSE_NAMES[place], value: *number });
             }
         }
@@ -922,7 +921,9 @@ impl<'de> Deserialize<'de> for ReadJson<'de> {
                         "pose_layout" => text(&mut read.pose_layout)?,
                         "rotation_unit" => text(&mut read.rotation_unit)?,
                         "position_unit" => text(&mut read.position_unit)?,
-                        _ => drop(map.next_value::<Unique>()?),
+                        _ => {
+                            map.next_value::<Unique>()?;
+                        }
                     }
                     if let Some(twice) = seen.replace(key) {
                         return Err(A::Error::custom(format_args!("key `{}` comes twice", title(&twice))));
@@ -1146,29 +1147,34 @@ impl Reassembler {
     }
 }
 
-/// The count of a session's frames, which wraps at 32 bits on the wire.
+/// The count of a phone's frames, which wraps at 32 bits on the wire and begins anew with every session.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count {
     newest: Option<u64>,
+    /// The newest as it was sent; `None` before the first of a session.
+    sent: Option<u32>,
 }
 
 impl Count {
-    /// The number of a frame since the session began, and whether it is newer than all before it: by less than half the
-    /// range of 32 bits.
+    /// The number of a frame, and whether it is newer than all before it: by less than half the range of 32 bits.
     pub fn take(&mut self, sequence: u32) -> (u64, bool) {
-        let Some(newest) = self.newest else {
-            // Leaves room to go back a little.
-            let number = u64::from(sequence) + (1 << 32);
-            self.newest = Some(number);
-            return (number, true);
+        let (number, is_newer) = match (self.newest, self.sent) {
+            (Some(newest), Some(sent)) => {
+                let step = sequence.wrapping_sub(sent) as i32;
+                (newest.saturating_add_signed(step.into()), step > 0)
+            }
+            (Some(newest), None) => (newest.saturating_add(1), true),
+            (None, _) => (sequence.into(), true),
         };
-        let step = sequence.wrapping_sub(newest as u32) as i32;
-        let number = newest.saturating_add_signed(step.into());
-        let is_newer = step > 0;
         if is_newer {
-            self.newest = Some(number);
+            (self.newest, self.sent) = (Some(number), Some(sequence));
         }
         (number, is_newer)
+    }
+
+    /// A new session begins: whatever its first frame says, it follows those of the last one.
+    pub fn restart(&mut self) {
+        self.sent = None;
     }
 }
 
@@ -1553,9 +1559,13 @@ mod tests {
         assert_eq!(count.take(u32::MAX), (first + 1, false), "late");
         assert_eq!(count.take(0x7fff_ffff), (first + 2 + 0x7fff_ffff, true), "half the range ahead is newer");
         assert!(!count.take(0xffff_ffff).1, "more is older");
+        let (newest, _) = count.take(0x8000_0000);
+        count.restart();
+        assert_eq!(count.take(3), (newest + 1, true), "a new session goes on");
+        assert_eq!(count.take(4), (newest + 2, true));
+        assert!(!count.take(2).1);
         let mut count = Count::default();
-        let (first, _) = count.take(0);
-        assert_eq!(count.take(u32::MAX), (first - 1, false));
+        assert_eq!(count.take(42), (42, true));
     }
 
     proptest! {

@@ -81,10 +81,9 @@ const DEGREES_DOWN_AND_LEFT: RotationProfile = RotationProfile {
 };
 
 /// Which app a frame's names are those of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MocapApp {
     /// iFacialMocap: `eyeBlink_L`.
-    #[default]
     IFacialMocap,
     /// Facemotion3d: `eyeBlinkLeft`, and shapes of its own that begin with `FM_`.
     Facemotion3d,
@@ -119,8 +118,8 @@ pub enum MocapError {
 /// One frame.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MocapFrame {
-    /// Whose names it uses.
-    pub app: MocapApp,
+    /// Whose names it uses; `None` when both apps would spell them so.
+    pub app: Option<MocapApp>,
     /// The face; not tracked when `trackingStatus` says so. Shapes that were left out are not given.
     pub face: SourceFace,
     /// Whether the app says that it sees the face; older apps do not say.
@@ -214,8 +213,9 @@ impl Decoder {
                     return None;
                 }
                 face.set(*shape, percent / 100.0);
-                if read.frame.app == MocapApp::IFacialMocap && is_spelt_out(name) && shape.is_paired() {
-                    read.frame.app = MocapApp::Facemotion3d;
+                if read.frame.app.is_none() && shape.is_paired() {
+                    let spelt_out = name.ends_with("Left") || name.ends_with("Right");
+                    read.frame.app = Some(if spelt_out { MocapApp::Facemotion3d } else { MocapApp::IFacialMocap });
                 }
             }
             Resolved::Channel(name) => {
@@ -226,7 +226,7 @@ impl Decoder {
                 let value = crate::frame::clamp_weight(percent / 100.0);
                 face.channels.push(Channel { name: name.clone(), value });
                 if name.starts_with("FM_") {
-                    read.frame.app = MocapApp::Facemotion3d;
+                    read.frame.app = Some(MocapApp::Facemotion3d);
                 }
             }
         }
@@ -240,10 +240,6 @@ impl Decoder {
 /// As [`Decoder::decode`].
 pub fn decode(frame: &[u8]) -> Result<MocapFrame, MocapError> {
     Decoder::new().decode(frame)
-}
-
-fn is_spelt_out(name: &str) -> bool {
-    name.ends_with("Left") || name.ends_with("Right")
 }
 
 #[derive(Debug, Default)]
@@ -462,18 +458,18 @@ mod tests {
     #[test]
     fn reads_v2_and_tells_facemotion3d_apart() {
         let frame = decode(b"trackingStatus&1|browDown_L&-5|cheekPuff&150|=|head#1,2,3|").unwrap();
-        assert_eq!((frame.app, frame.tracking_status), (MocapApp::IFacialMocap, Some(true)));
+        assert_eq!((frame.app, frame.tracking_status), (Some(MocapApp::IFacialMocap), Some(true)));
         assert_eq!(frame.face.frame.get(Blendshape::BrowDownLeft), Some(-0.05));
         assert_eq!(frame.face.frame.get(Blendshape::CheekPuff), Some(1.5));
         assert_eq!(frame.face.head, Some(SourceRotation::Angles([1.0, 2.0, 3.0])), "`=|head#` as well");
         assert_eq!(frame.face.position, None);
 
         let frame = decode(b"jawLeft&1|eyeBlinkLeft&30|FM_SAD&-20|").unwrap();
-        assert_eq!(frame.app, MocapApp::Facemotion3d);
+        assert_eq!(frame.app, Some(MocapApp::Facemotion3d));
         assert_eq!(frame.face.frame.get(Blendshape::EyeBlinkLeft), Some(0.3));
         assert_eq!(frame.face.frame.channels[0].value, -0.2);
-        assert_eq!(decode(b"jawLeft&1|mouthRight&2|").unwrap().app, MocapApp::IFacialMocap, "both spell it so");
-        assert_eq!(decode(b"jawLeft&1|FM_VF&2|").unwrap().app, MocapApp::Facemotion3d);
+        assert_eq!(decode(b"jawLeft&1|mouthRight&2|").unwrap().app, None, "both spell it so");
+        assert_eq!(decode(b"jawLeft&1|FM_VF&2|").unwrap().app, Some(MocapApp::Facemotion3d));
     }
 
     #[test]
@@ -653,7 +649,7 @@ mod tests {
             Writer::new(dialect).shuffled(seed).write(&frame, &PROFILE, &mut text).unwrap();
             let read = decode(&text).unwrap();
             let app = if version == 2 { MocapApp::Facemotion3d } else { MocapApp::IFacialMocap };
-            prop_assert_eq!(read.app, app);
+            prop_assert_eq!(read.app, Some(app));
             prop_assert_eq!(read.tracking_status, (version < 2).then_some(tracked));
             let read = PROFILE.apply(read.face);
             prop_assert!(read.is_complete());

@@ -36,6 +36,12 @@ pub(super) struct Sender<'a> {
     pub wish: Option<&'a str>,
 }
 
+/// Who sends from there. A phone runs one app at a time, and its port may change with every start; on this machine several
+/// may send.
+pub(super) fn steady(from: SocketAddr) -> SocketAddr {
+    if from.ip().is_loopback() { from } else { SocketAddr::new(from.ip(), 0) }
+}
+
 /// What a message of it holds.
 #[derive(Debug, Default)]
 pub(super) struct Arrived<'a> {

@@ -49,7 +49,7 @@ pub(super) struct Io<'a> {
     pub port: PhonePort,
     pub socket: &'a UdpSocket,
     pub intake: &'a mut Intake,
-    figures: &'a PortFigures,
+    pub figures: &'a PortFigures,
 }
 
 impl Io<'_> {
@@ -67,25 +67,58 @@ impl Io<'_> {
 
     /// Takes a face, and counts it.
     pub fn take(&mut self, sender: &Sender<'_>, at: SocketAddr, arrived: Arrived<'_>, now: Instant) {
-        match self.intake.take(sender, arrived, now) {
-            Ok(()) => self.taken(sender.kind, at, now),
-            Err(error) => self.refuse(Some(sender.kind), at, &error, now),
-        }
+        take(self.intake, self.figures, sender, at, arrived, now);
     }
 
-    /// Counts a datagram that was good, and held no face or a part of one.
+    /// Counts a datagram that was good, and held a part of a face.
     pub fn taken(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
+        taken(self.hub(), self.figures, kind, at, now);
+    }
+
+    /// Counts a datagram that was good, and no face: an answer.
+    pub fn noted(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
         self.figures.record(at, Some(kind), None, now);
-        // What sends of its own accord to a port that is open to a network is called again when it falls silent.
-        let found = self.hub().config.find_phones && is_called(kind) && !at.ip().is_loopback();
-        self.hub().roster.heard(at.ip(), kind, found, now);
     }
 
     /// Counts a datagram that was refused.
     pub fn refuse(&self, kind: Option<SourceKind>, at: SocketAddr, error: &dyn fmt::Display, now: Instant) {
-        self.figures.record(at, kind, Some(error), now);
-        self.intake.refuse(kind, at, error);
+        refuse(self.intake, self.figures, kind, at, error, now);
     }
+}
+
+/// Takes a face that came to a port, and counts it.
+pub(super) fn take(
+    intake: &mut Intake,
+    figures: &PortFigures,
+    sender: &Sender<'_>,
+    at: SocketAddr,
+    arrived: Arrived<'_>,
+    now: Instant,
+) {
+    match intake.take(sender, arrived, now) {
+        Ok(()) => taken(&intake.hub, figures, sender.kind, at, now),
+        Err(error) => refuse(intake, figures, Some(sender.kind), at, &error, now),
+    }
+}
+
+fn taken(hub: &Hub, figures: &PortFigures, kind: SourceKind, at: SocketAddr, now: Instant) {
+    figures.record(at, Some(kind), None, now);
+    // What sends of its own accord to a port that is open to a network is called again when it falls silent.
+    let found = hub.config.find_phones && is_called(kind) && !at.ip().is_loopback();
+    hub.roster.heard(at.ip(), kind, found, now);
+}
+
+/// Counts what came to a port and was refused.
+pub(super) fn refuse(
+    intake: &Intake,
+    figures: &PortFigures,
+    kind: Option<SourceKind>,
+    at: SocketAddr,
+    error: &dyn fmt::Display,
+    now: Instant,
+) {
+    figures.record(at, kind, Some(error), now);
+    intake.refuse(kind, at, error);
 }
 
 /// Apps that send when they are called.
@@ -142,7 +175,10 @@ impl Formats {
                 vec![&mut self.osc]
             }
             PhonePort::VTubeStudio => vec![&mut self.vts],
-            PhonePort::LiveLinkFace | PhonePort::UdpJson | PhonePort::IFacialMocapTcp => Vec::new(),
+            PhonePort::LiveLinkFace
+            | PhonePort::UdpJson
+            | PhonePort::IFacialMocapTcp
+            | PhonePort::IFacialMocapV3Tcp => Vec::new(),
         }
     }
 }
@@ -152,7 +188,10 @@ fn home_format(port: PhonePort) -> Format {
     match port {
         PhonePort::LiveLinkFace => Format::LiveLinkFace,
         PhonePort::UdpJson => Format::Json,
-        PhonePort::IFacialMocap | PhonePort::IFacialMocapTcp | PhonePort::Facemotion3d => Format::Mocap,
+        PhonePort::IFacialMocap
+        | PhonePort::IFacialMocapTcp
+        | PhonePort::IFacialMocapV3Tcp
+        | PhonePort::Facemotion3d => Format::Mocap,
         PhonePort::VTubeStudio => Format::VTubeStudio,
         PhonePort::FaceCap | PhonePort::Osc | PhonePort::Vmc | PhonePort::VmcAssistant | PhonePort::LiveLinkFaceOsc => {
             Format::Osc
