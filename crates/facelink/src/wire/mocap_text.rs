@@ -307,6 +307,18 @@ pub enum Dialect {
     Facemotion3d,
 }
 
+/// The shapes in an order that depends on `seed`.
+pub(crate) fn shuffled(seed: u64) -> [Blendshape; BLENDSHAPE_COUNT] {
+    let mut order = Blendshape::ALL;
+    let mut state = seed;
+    for last in (1..BLENDSHAPE_COUNT).rev() {
+        // Knuth's MMIX generator: the high bits are good enough for an order.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        order.swap(last, (state >> 33) as usize % (last + 1));
+    }
+    order
+}
+
 /// Writes frames as the apps do.
 #[derive(Clone, Debug)]
 pub struct Writer {
@@ -324,12 +336,7 @@ impl Writer {
     /// In an order that depends on `seed`, as the apps change theirs with every start.
     #[must_use]
     pub fn shuffled(mut self, seed: u64) -> Self {
-        let mut state = seed;
-        for last in (1..BLENDSHAPE_COUNT).rev() {
-            // Knuth's MMIX generator: the high bits are good enough for an order.
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            self.order.swap(last, (state >> 33) as usize % (last + 1));
-        }
+        self.order = shuffled(seed);
         self
     }
 

@@ -595,8 +595,7 @@ mod tests {
 
     #[test]
     fn a_frame_without_an_end_is_given_up() {
-        let mut frames = Frames::default();
-        frames.buffer = vec![b'a'; MAX_FRAME_LEN];
+        let mut frames = Frames { buffer: vec![b'a'; MAX_FRAME_LEN], ..Frames::default() };
         assert_eq!(frames.next(), None);
         assert_eq!(frames.keep(), Ok(()));
         frames.buffer.extend_from_slice(&[b'a'; 100]);
