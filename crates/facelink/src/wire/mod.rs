@@ -6,8 +6,10 @@
 pub mod face_cap;
 pub mod facelink1;
 pub mod float32;
+pub mod fmv3;
 pub mod json;
 pub mod llf;
+pub mod mocap_text;
 mod name_table;
 pub mod osc;
 pub mod profile;

@@ -38,6 +38,12 @@ pub(super) struct Sender<'a> {
     pub wish: Option<&'a str>,
 }
 
+/// Who sends from there. A phone runs one app at a time, and its port may change with every start; on this machine several
+/// may send.
+pub(super) fn steady(from: SocketAddr) -> SocketAddr {
+    if from.ip().is_loopback() { from } else { SocketAddr::new(from.ip(), 0) }
+}
+
 /// What a message of it holds.
 #[derive(Debug, Default)]
 pub(super) struct Arrived<'a> {
@@ -187,12 +193,6 @@ impl Intake {
             (_, Some(place)) => drop(self.unclear.swap_remove(place)),
         }
         decided
-    }
-
-    /// The name of a sender's subject, once it has one.
-    pub fn subject(&self, kind: SourceKind, from: SocketAddr, identity: &str) -> Option<&str> {
-        let same = |known: &&Known| known.kind == kind && known.address == from && *known.identity == *identity;
-        self.senders.iter().find(same).map(|known| &*known.subject)
     }
 
     /// Takes a face, a viseme or both.
@@ -361,7 +361,6 @@ mod tests {
             }
             assert!((20..30).contains(&taken), "the second is left out until it is clear: {taken}");
             assert_eq!(names(&intake, start), ["phone", "phone (2)"]);
-            assert_eq!(intake.subject(SourceKind::IFacialMocap, from(2), "x"), Some("phone (2)"));
         }
     }
 

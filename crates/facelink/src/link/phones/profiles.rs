@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 
 use crate::{
     link::SourceKind,
-    wire::{face_cap, llf, profile::SourceProfile, vmc, vtube_studio},
+    wire::{face_cap, fmv3, llf, mocap_text, profile::SourceProfile, vmc, vtube_studio},
 };
 
 /// A [`SourceProfile`] for each kind of source; those that are not set are as the app is known to be.
@@ -23,6 +23,8 @@ impl SourceProfiles {
             SourceKind::FaceCap => face_cap::PROFILE,
             SourceKind::Vmc => vmc::PROFILE,
             SourceKind::VTubeStudio => vtube_studio::PROFILE,
+            SourceKind::IFacialMocap | SourceKind::Facemotion3d => mocap_text::PROFILE,
+            SourceKind::IFacialMocapV3 => fmv3::PROFILE,
             _ => SourceProfile::PLAIN,
         }
     }

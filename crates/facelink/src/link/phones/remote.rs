@@ -239,7 +239,7 @@ impl Remote {
                     phone.state = PhoneState::Answered;
                 }
             });
-            io.taken_quietly(SourceKind::LiveLinkFace, from, now);
+            io.noted(SourceKind::LiveLinkFace, from, now);
         }
         known
     }

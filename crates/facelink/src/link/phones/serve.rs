@@ -51,10 +51,9 @@ pub(in crate::link) fn bind(address: SocketAddr) -> std::io::Result<StdUdpSocket
 
 /// What a protocol may do.
 pub(super) struct Io<'a> {
-    pub port: PhonePort,
     pub socket: &'a UdpSocket,
     pub intake: &'a mut Intake,
-    figures: &'a PortFigures,
+    pub figures: &'a PortFigures,
     /// The datagram at hand was refused.
     refused: bool,
 }
@@ -74,31 +73,65 @@ impl Io<'_> {
 
     /// Takes a face, and counts it.
     pub fn take(&mut self, sender: &Sender<'_>, at: SocketAddr, arrived: Arrived<'_>, now: Instant) {
-        match self.intake.take(sender, arrived, now) {
-            Ok(()) | Err(NotTaken::Unclear) => self.taken(sender.kind, at, now),
-            Err(error) => self.refuse(Some(sender.kind), at, &error, now),
-        }
+        self.refused |= !take(self.intake, self.figures, sender, at, arrived, now);
     }
 
-    /// Counts a datagram that was good, and says nothing of faces.
-    pub fn taken_quietly(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
-        self.figures.record(at, Some(kind), None, now);
-    }
-
-    /// Counts a datagram that was good, and held no face or a part of one.
+    /// Counts a datagram that was good, and held a part of a face.
     pub fn taken(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
+        taken(self.hub(), self.figures, kind, at, now);
+    }
+
+    /// Counts a datagram that was good, and no face: an answer.
+    pub fn noted(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
         self.figures.record(at, Some(kind), None, now);
-        // What sends of its own accord to a port that is open to a network is called again when it falls silent.
-        let found = self.hub().config.find_phones && is_called(kind) && !at.ip().is_loopback();
-        self.hub().roster.heard(at.ip(), kind, found, now);
     }
 
     /// Counts a datagram that was refused.
     pub fn refuse(&mut self, kind: Option<SourceKind>, at: SocketAddr, error: &dyn fmt::Display, now: Instant) {
         self.refused = true;
-        self.figures.record(at, kind, Some(error), now);
-        self.intake.refuse(kind, at, error);
+        refuse(self.intake, self.figures, kind, at, error, now);
     }
+}
+
+/// Takes a face that came to a port, and counts it. `false` when it was refused.
+pub(super) fn take(
+    intake: &mut Intake,
+    figures: &PortFigures,
+    sender: &Sender<'_>,
+    at: SocketAddr,
+    arrived: Arrived<'_>,
+    now: Instant,
+) -> bool {
+    match intake.take(sender, arrived, now) {
+        Ok(()) | Err(NotTaken::Unclear) => {
+            taken(&intake.hub, figures, sender.kind, at, now);
+            true
+        }
+        Err(error) => {
+            refuse(intake, figures, Some(sender.kind), at, &error, now);
+            false
+        }
+    }
+}
+
+fn taken(hub: &Hub, figures: &PortFigures, kind: SourceKind, at: SocketAddr, now: Instant) {
+    figures.record(at, Some(kind), None, now);
+    // What sends of its own accord to a port that is open to a network is called again when it falls silent.
+    let found = hub.config.find_phones && is_called(kind) && !at.ip().is_loopback();
+    hub.roster.heard(at.ip(), kind, found, now);
+}
+
+/// Counts what came to a port and was refused.
+pub(super) fn refuse(
+    intake: &Intake,
+    figures: &PortFigures,
+    kind: Option<SourceKind>,
+    at: SocketAddr,
+    error: &dyn fmt::Display,
+    now: Instant,
+) {
+    figures.record(at, kind, Some(error), now);
+    intake.refuse(kind, at, error);
 }
 
 /// Apps that send when they are called.
@@ -155,7 +188,10 @@ impl Formats {
                 vec![&mut self.osc]
             }
             PhonePort::VTubeStudio => vec![&mut self.vts],
-            PhonePort::LiveLinkFace | PhonePort::UdpJson | PhonePort::IFacialMocapTcp => Vec::new(),
+            PhonePort::LiveLinkFace
+            | PhonePort::UdpJson
+            | PhonePort::IFacialMocapTcp
+            | PhonePort::IFacialMocapV3Tcp => Vec::new(),
         }
     }
 }
@@ -165,7 +201,10 @@ fn home_format(port: PhonePort) -> Format {
     match port {
         PhonePort::LiveLinkFace => Format::LiveLinkFace,
         PhonePort::UdpJson => Format::Json,
-        PhonePort::IFacialMocap | PhonePort::IFacialMocapTcp | PhonePort::Facemotion3d => Format::Mocap,
+        PhonePort::IFacialMocap
+        | PhonePort::IFacialMocapTcp
+        | PhonePort::IFacialMocapV3Tcp
+        | PhonePort::Facemotion3d => Format::Mocap,
         PhonePort::VTubeStudio => Format::VTubeStudio,
         PhonePort::FaceCap | PhonePort::Osc | PhonePort::Vmc | PhonePort::VmcAssistant | PhonePort::LiveLinkFaceOsc => {
             Format::Osc
@@ -201,7 +240,7 @@ pub(in crate::link) async fn serve(
             received = socket.recv_from(&mut buffer) => Some(received),
         };
         let now = Instant::now();
-        let mut io = Io { port, socket: &socket, intake: &mut intake, figures: &figures, refused: false };
+        let mut io = Io { socket: &socket, intake: &mut intake, figures: &figures, refused: false };
         if received.is_none() {
             for protocol in formats.at_home(port) {
                 protocol.on_tick(&mut io, now);
@@ -238,7 +277,7 @@ pub(in crate::link) async fn serve(
         }
         tokio::task::coop::consume_budget().await;
     }
-    let mut io = Io { port, socket: &socket, intake: &mut intake, figures: &figures, refused: false };
+    let mut io = Io { socket: &socket, intake: &mut intake, figures: &figures, refused: false };
     for protocol in formats.at_home(port) {
         protocol.on_stop(&mut io, Instant::now());
     }
