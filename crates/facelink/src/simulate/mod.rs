@@ -4,6 +4,8 @@
 //! app, or to whoever calls it, as the app does.
 
 mod llf;
+mod udp_json;
+mod vtube_studio;
 
 use std::{
     fmt, io,
@@ -142,6 +144,8 @@ fn phone(config: &SimulatorConfig) -> Result<Box<dyn Phone>, SimulateError> {
     let to = || config.to.ok_or(SimulateError::NeedsAddress(config.app));
     Ok(match config.app {
         SourceKind::LiveLinkFace => Box::new(llf::LiveLinkFace::new(config, to()?)),
+        SourceKind::UdpJson => Box::new(udp_json::UdpJson::new(config, to()?)),
+        SourceKind::VTubeStudio => Box::new(vtube_studio::VTubeStudio::new(config)),
         other => return Err(SimulateError::NoApp(other)),
     })
 }

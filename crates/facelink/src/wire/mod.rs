@@ -11,3 +11,4 @@ mod name_table;
 pub mod profile;
 pub mod sniff;
 pub mod viseme;
+pub mod vtube_studio;

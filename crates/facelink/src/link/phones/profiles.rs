@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 
 use crate::{
     link::SourceKind,
-    wire::{llf, profile::SourceProfile},
+    wire::{llf, profile::SourceProfile, vtube_studio},
 };
 
 /// A [`SourceProfile`] for each kind of source; those that are not set are as the app is known to be.
@@ -20,6 +20,7 @@ impl SourceProfiles {
     pub const fn usual(kind: SourceKind) -> SourceProfile {
         match kind {
             SourceKind::LiveLinkFace => llf::PROFILE,
+            SourceKind::VTubeStudio => vtube_studio::PROFILE,
             _ => SourceProfile::PLAIN,
         }
     }

@@ -1,20 +1,84 @@
-use std::{net::SocketAddr, time::Instant};
+//! VTube Studio on a phone, and MeowFace: the phone is asked to send, for a few seconds at a time.
 
-use super::{
-    PhonePort,
-    serve::{Io, Protocol},
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
 };
 
-pub(super) struct VTubeStudio;
+use super::{
+    super::session::unix_ms,
+    PhonePort, PhoneTransport,
+    intake::{Arrived, Sender},
+    serve::{Io, Protocol},
+};
+use crate::{
+    link::SourceKind,
+    wire::vtube_studio::{Decoder, PORT, Request},
+};
+
+/// For how long a phone is asked to send: it stops by itself soon after we have gone, and lost requests do no harm.
+const LEASE: Duration = Duration::from_secs(5);
+/// Between two requests.
+const EVERY: Duration = Duration::from_secs(1);
+
+pub(super) struct VTubeStudio {
+    decoder: Decoder,
+    asked: Option<Instant>,
+    request: Vec<u8>,
+}
 
 impl VTubeStudio {
     pub fn new(_port: PhonePort) -> Self {
-        Self
+        Self { decoder: Decoder::default(), asked: None, request: Vec::new() }
     }
 }
 
 impl Protocol for VTubeStudio {
-    fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, _datagram: &[u8], now: Instant) {
-        io.refuse(None, from, &"not decoded", now);
+    fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, datagram: &[u8], now: Instant) {
+        match self.decoder.decode(datagram) {
+            Ok(frame) => {
+                let latency_ms = frame.unix_ms.map(|sent| unix_ms() - sent).filter(|ms| (0.0..5000.0).contains(ms));
+                let sender = Sender {
+                    kind: SourceKind::VTubeStudio,
+                    // A phone runs the app once, and may send from another port after each request.
+                    from: SocketAddr::new(from.ip(), 0),
+                    identity: "",
+                    lasting: false,
+                    wish: Some(SourceKind::VTubeStudio.title()),
+                };
+                let arrived = Arrived {
+                    face: Some(frame.face),
+                    unix_ms: frame.unix_ms,
+                    latency_ms: latency_ms.map(|ms| ms as f32),
+                    bytes: datagram.len(),
+                    ..Arrived::default()
+                };
+                io.take(&sender, from, arrived, now);
+            }
+            Err(error) => io.refuse(Some(SourceKind::VTubeStudio), from, &error, now),
+        }
+    }
+
+    fn on_tick(&mut self, io: &mut Io<'_>, now: Instant) {
+        if self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < EVERY) {
+            return;
+        }
+        self.asked = Some(now);
+        let calls = io.hub().roster.calls(SourceKind::VTubeStudio, now);
+        if calls.is_empty() {
+            return;
+        }
+        if self.request.is_empty() {
+            let Ok(own) = io.socket.local_addr() else { return };
+            let request = Request { lease: LEASE, sent_by: "FaceLink".to_owned(), ports: vec![own.port()] };
+            request.encode(&mut self.request);
+        }
+        for (call, heard) in calls {
+            // One that sends is asked again, before its time is over.
+            let other_app = heard.is_some_and(|app| app != SourceKind::VTubeStudio);
+            if !other_app && call.transport == PhoneTransport::Udp {
+                io.send(call.to(PORT), &self.request);
+            }
+        }
     }
 }
