@@ -6,6 +6,7 @@
 //! - [`wire`]: pure decoding, bytes to [`FaceFrame`]; no sockets, no clock, no panics
 //! - [`subject`]: one face over time: merging partial messages, visemes, lost and silent
 //! - [`simulate`]: the phone side of the apps, for games without a phone
+//! - [`take`]: recorded faces
 //! - [`timing`]: rate, latency and loss, with `now` passed in
 //!
 //! Nothing here knows of a game engine: `bevy_facelink` is the plugin for Bevy, and the `facelink` command uses this
@@ -18,6 +19,7 @@ pub mod names;
 pub mod performer;
 pub mod simulate;
 pub mod subject;
+pub mod take;
 pub mod timing;
 pub mod wire;
 

@@ -15,8 +15,9 @@ use std::{
 };
 
 use facelink::{
-    FaceFrame,
+    Blendshape, FaceFrame,
     performer::Performance,
+    take::llf_csv,
     wire::{face_cap, facelink1, float32, json, llf, osc, sniff, vmc, vtube_studio},
 };
 
@@ -196,12 +197,12 @@ fn vtube() {
     let mut seeds: Vec<Vec<u8>> = Vec::new();
     for (number, mut frame) in frames().into_iter().enumerate() {
         frame.tracked = number != 3;
-        let mut text = String::new();
-        vtube_studio::encode(&frame, 1_700_000_000_000, &vtube_studio::PROFILE, &mut text);
-        seeds.push(text.into_bytes());
+        let mut out = Vec::new();
+        vtube_studio::encode(&frame, 1.7e12, &vtube_studio::PROFILE, &mut out).expect("encodes");
+        seeds.push(out);
     }
     fuzz("vtube_studio", &seeds, || {
-        let mut decoder = vtube_studio::Decoder::new();
+        let mut decoder = vtube_studio::Decoder::default();
         move |bytes: &[u8]| decoder.decode(bytes).is_ok()
     });
 }
@@ -225,6 +226,14 @@ fn open_sound_control() {
             read.is_ok() && good
         }
     });
+}
+
+#[test]
+fn takes() {
+    let head: String = Blendshape::ALL.iter().map(|shape| format!(",{}", shape.name())).collect();
+    let row: String = Blendshape::ALL.iter().map(|_| ",0.25").collect();
+    let take = format!("Timecode,BlendshapeCount{head}\n10:20:30:01.5,61{row}\n10:20:30:02.5,61{row}\n");
+    fuzz("live_link_face csv", &[take.into_bytes()], || |bytes: &[u8]| llf_csv::decode(bytes).is_ok());
 }
 
 #[test]

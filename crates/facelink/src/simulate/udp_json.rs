@@ -1,4 +1,4 @@
-//! The old system's sender: JSON datagrams to the address that it was given.
+//! The old system's senders: JSON datagrams with shapes, with a viseme, or with both.
 
 use std::{
     net::SocketAddr,
@@ -6,29 +6,108 @@ use std::{
 };
 
 use super::{Outbox, Phone, SimulatorConfig};
-use crate::{FaceFrame, wire::json::write_arkit_data};
+use crate::{
+    FaceFrame,
+    wire::{json::write_untyped, viseme::Viseme},
+};
 
+/// What a frame is written as depends on what it holds: a channel such as `viseme_aa` becomes `viseme` and `weight`, the
+/// rest `blendshapes` and `head`, and a frame that holds but a viseme is a viseme alone.
 pub(super) struct UdpJson {
     to: SocketAddr,
     subject: String,
     text: String,
+    /// A viseme holds until the next one: the last must be silence.
+    speaking: bool,
 }
 
 impl UdpJson {
     pub fn new(config: &SimulatorConfig, to: SocketAddr) -> Self {
-        Self { to, subject: config.subject.clone(), text: String::new() }
+        Self { to, subject: config.subject.clone(), text: String::new(), speaking: false }
     }
+
+    fn viseme(&mut self, frame: &FaceFrame) -> Option<(Viseme, f32)> {
+        let spoken = frame.channels.iter().filter(|channel| channel.value > 0.0).filter_map(|channel| {
+            let viseme = Viseme::ALL.into_iter().find(|viseme| viseme.channel() == &*channel.name)?;
+            Some((viseme, channel.value))
+        });
+        let loudest = spoken.max_by(|(_, a), (_, b)| a.total_cmp(b)).filter(|_| frame.tracked);
+        let silence = self.speaking.then_some((Viseme::Sil, 0.0));
+        self.speaking = loudest.is_some();
+        loudest.or(silence)
+    }
+}
+
+fn is_viseme(name: &str) -> bool {
+    Viseme::ALL.into_iter().any(|viseme| viseme.channel() == name)
 }
 
 impl Phone for UdpJson {
     fn on_frame(&mut self, frame: &FaceFrame, _now: Instant, out: &mut Outbox) -> Result<(), String> {
         let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0;
-        write_arkit_data(&mut self.text, frame, Some(&self.subject), Some(unix_ms));
+        let viseme = self.viseme(frame);
+        let mut face = frame.clone();
+        face.channels.retain(|channel| !is_viseme(&channel.name));
+        if !face.tracked {
+            // What was last seen would be taken for the face of now.
+            face = FaceFrame { tracked: false, sequence: face.sequence, ..FaceFrame::default() };
+        }
+        let face = (viseme.is_none() || !face.is_empty() || !face.tracked).then_some(&face);
+        write_untyped(&mut self.text, face, viseme, Some(&self.subject), Some(unix_ms));
         out.datagram(self.to).extend_from_slice(self.text.as_bytes());
         Ok(())
     }
 
     fn is_streaming(&self, _now: Instant) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Blendshape, Channel,
+        link::SourceKind,
+        wire::json::{Decoder, Message},
+    };
+
+    #[test]
+    fn shapes_visemes_both_and_a_lost_face() {
+        let to = ([127, 0, 0, 1], 5005).into();
+        let mut config = SimulatorConfig::new(SourceKind::UdpJson, Some(to));
+        config.subject = "Ann".to_owned();
+        let mut phone = UdpJson::new(&config, to);
+        let mut sent = |frame: &FaceFrame| {
+            let mut out = Outbox::default();
+            phone.on_frame(frame, Instant::now(), &mut out).unwrap();
+            let (_, bytes) = &out.datagrams[0];
+            let text = std::str::from_utf8(bytes).unwrap();
+            let read = match Decoder::default().decode(text) {
+                Ok(Message::Face(face)) => {
+                    assert_eq!(face.subject.as_deref(), Some("Ann"));
+                    let viseme = face.viseme.map(|viseme| (viseme.viseme, viseme.weight));
+                    (face.has_face, viseme, face.frame.get(Blendshape::JawOpen), face.frame.tracked)
+                }
+                other => panic!("{text}: {other:?}"),
+            };
+            assert!(!text.contains("viseme_") && !text.contains(r#""type""#), "{text}");
+            read
+        };
+        let mut shapes = FaceFrame::default();
+        shapes.set(Blendshape::JawOpen, 0.5);
+        let spoken = Channel { name: Viseme::Aa.channel().into(), value: 0.75 };
+        let mut viseme = FaceFrame::default();
+        viseme.channels.push(spoken.clone());
+        let mut both = shapes.clone();
+        both.channels.push(spoken);
+        let lost = FaceFrame { tracked: false, ..both.clone() };
+        assert_eq!(sent(&shapes), (true, None, Some(0.5), true));
+        assert_eq!(sent(&both), (true, Some((Viseme::Aa, 0.75)), Some(0.5), true));
+        assert_eq!(sent(&viseme), (false, Some((Viseme::Aa, 0.75)), None, true));
+        assert_eq!(sent(&shapes), (true, Some((Viseme::Sil, 0.0)), Some(0.5), true), "the last viseme is silence");
+        assert_eq!(sent(&shapes), (true, None, Some(0.5), true));
+        assert_eq!(sent(&both).1, Some((Viseme::Aa, 0.75)));
+        assert_eq!(sent(&lost), (true, Some((Viseme::Sil, 0.0)), None, false), "no face, no mouth");
     }
 }

@@ -1,4 +1,4 @@
-//! VTube Studio: sends to whoever asked, for as long as they asked.
+//! VTube Studio: listens, and sends to whoever asks, for as long as it was asked to.
 
 use std::{
     net::SocketAddr,
@@ -8,55 +8,108 @@ use std::{
 use super::{Outbox, Phone, SimulatorConfig};
 use crate::{
     FaceFrame,
-    wire::vtube_studio::{PROFILE, REQUEST_PORT, Request, encode, lease},
+    wire::vtube_studio::{PORT, PROFILE, Request, encode},
 };
 
-/// Most receivers at a time.
-const MOST: usize = 32;
+/// Receivers served at a time.
+const MOST_RECEIVERS: usize = 64;
 
 pub(super) struct VTubeStudio {
-    /// As if asked for ever.
     to: Option<SocketAddr>,
+    /// Receivers, and until when each is sent to.
     leases: Vec<(SocketAddr, Instant)>,
-    text: String,
+    datagram: Vec<u8>,
 }
 
 impl VTubeStudio {
     pub fn new(config: &SimulatorConfig) -> Self {
-        Self { to: config.to, leases: Vec::new(), text: String::new() }
+        Self { to: config.to, leases: Vec::new(), datagram: Vec::new() }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.leases.retain(|(_, until)| now < *until);
     }
 }
 
 impl Phone for VTubeStudio {
     fn port(&self) -> Option<u16> {
-        Some(REQUEST_PORT)
+        Some(PORT)
     }
 
     fn on_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant, _out: &mut Outbox) {
-        // The app says nothing to a request that it does not understand.
-        let Ok(request) = Request::decode(datagram) else { return };
-        let until = now + lease(&request);
+        let request = match Request::decode(datagram) {
+            Ok(request) => request,
+            Err(error) => return tracing::debug!(%from, %error, "a request was refused"),
+        };
+        self.forget(now);
         for port in request.ports {
             let to = SocketAddr::new(from.ip(), port);
-            if let Some((_, end)) = self.leases.iter_mut().find(|(address, _)| *address == to) {
-                *end = until;
-            } else if self.leases.len() < MOST {
-                self.leases.push((to, until));
+            let until = now + request.lease;
+            match self.leases.iter().position(|(known, _)| *known == to) {
+                Some(place) => self.leases[place].1 = until,
+                None if self.leases.len() < MOST_RECEIVERS => self.leases.push((to, until)),
+                None => {}
             }
         }
     }
 
+    fn on_tick(&mut self, now: Instant, _out: &mut Outbox) {
+        self.forget(now);
+    }
+
     fn on_frame(&mut self, frame: &FaceFrame, now: Instant, out: &mut Outbox) -> Result<(), String> {
-        self.leases.retain(|(_, end)| *end > now);
-        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        encode(frame, u64::try_from(unix_ms).unwrap_or(u64::MAX), &PROFILE, &mut self.text);
+        self.forget(now);
+        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0;
+        self.datagram.clear();
+        encode(frame, unix_ms, &PROFILE, &mut self.datagram).map_err(|error| error.to_string())?;
         for to in self.to.into_iter().chain(self.leases.iter().map(|(to, _)| *to)) {
-            out.datagram(to).extend_from_slice(self.text.as_bytes());
+            out.datagram(to).extend_from_slice(&self.datagram);
         }
         Ok(())
     }
 
     fn is_streaming(&self, now: Instant) -> bool {
-        self.to.is_some() || self.leases.iter().any(|(_, end)| *end > now)
+        self.to.is_some() || self.leases.iter().any(|(_, until)| now < *until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::link::SourceKind;
+
+    fn sent_to(phone: &mut VTubeStudio, now: Instant) -> Vec<u16> {
+        let mut out = Outbox::default();
+        phone.on_frame(&FaceFrame::neutral(), now, &mut out).unwrap();
+        out.datagrams[..out.used].iter().map(|(to, _)| to.port()).collect()
+    }
+
+    fn ask(phone: &mut VTubeStudio, seconds: f64, ports: &[u16], now: Instant) {
+        let request =
+            Request { lease: Duration::from_secs_f64(seconds), sent_by: "test".to_owned(), ports: ports.to_vec() };
+        let mut bytes = Vec::new();
+        request.encode(&mut bytes);
+        phone.on_datagram(([192, 0, 2, 1], 5).into(), &bytes, now, &mut Outbox::default());
+    }
+
+    #[test]
+    fn it_sends_to_every_port_for_as_long_as_it_was_asked_to() {
+        let mut phone = VTubeStudio::new(&SimulatorConfig::new(SourceKind::VTubeStudio, None));
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        assert!(!phone.is_streaming(start) && sent_to(&mut phone, start).is_empty());
+        phone.on_datagram(([192, 0, 2, 1], 5).into(), b"rubbish", start, &mut Outbox::default());
+        ask(&mut phone, 20.0, &[1], start);
+        assert!(!phone.is_streaming(start), "no such request is taken");
+        ask(&mut phone, 1.0, &[1, 2], start);
+        ask(&mut phone, 0.5, &[3], start);
+        assert_eq!(sent_to(&mut phone, at(0)), [1, 2, 3]);
+        assert_eq!(sent_to(&mut phone, at(500)), [1, 2]);
+        ask(&mut phone, 1.0, &[2], at(900));
+        assert_eq!(sent_to(&mut phone, at(1000)), [2]);
+        assert!(phone.is_streaming(at(1899)) && !phone.is_streaming(at(1900)));
+        assert!(sent_to(&mut phone, at(1900)).is_empty());
     }
 }

@@ -329,7 +329,7 @@ fn field_error(kind: &str, error: &serde_json::Error) -> JsonError {
 }
 
 /// Keeps what is echoed to a log or a peer short.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
@@ -590,7 +590,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn at<E: de::Error>(field: &str, error: &impl fmt::Display) -> E {
+pub(super) fn at<E: de::Error>(field: &str, error: &impl fmt::Display) -> E {
     // serde_json appends its own place in the text; a second one would only repeat it.
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
@@ -740,7 +740,7 @@ impl<'de> Visitor<'de> for FieldsVisitor<'_, 'de> {
 
 /// Any value, passed over. Unlike [`IgnoredAny`] it does not make `serde_json` allocate for nested values; it recurses
 /// instead, which [`check_depth`] has bounded.
-struct Skip;
+pub(super) struct Skip;
 
 impl<'de> Deserialize<'de> for Skip {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -791,7 +791,7 @@ impl<'de> Deserialize<'de> for Skip {
 }
 
 /// A string, borrowed where it holds no escapes.
-struct Text<'a>(Cow<'a, str>);
+pub(super) struct Text<'a>(pub Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -840,7 +840,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// A finite number.
-struct Number(f64);
+pub(super) struct Number(pub f64);
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -869,7 +869,7 @@ impl<'de> Deserialize<'de> for Number {
 }
 
 /// Largest number that can be meant as a weight; more is a broken sender, not an eager one.
-const ABSURD: f64 = 1e6;
+pub(super) const ABSURD: f64 = 1e6;
 
 /// `{name: weight}`.
 struct Shapes<'f> {
@@ -1057,9 +1057,42 @@ where
 /// Weights are rounded to four decimals (a tenth of what an 8-bit channel resolves). Shapes that the frame does not give
 /// are left out.
 pub fn write_arkit_data(out: &mut String, frame: &FaceFrame, subject: Option<&str>, unix_ms: Option<f64>) {
+    out.clear();
+    out.push_str(r#"{"type":"arkit_data","#);
+    write_face(out, frame, subject, unix_ms);
+    out.push('}');
+}
+
+/// Writes what the old system's senders write into `out`, which is cleared first: an object without a type, with
+/// `blendshapes`, with `viseme` and `weight`, or with both.
+pub fn write_untyped(
+    out: &mut String,
+    frame: Option<&FaceFrame>,
+    viseme: Option<(Viseme, f32)>,
+    subject: Option<&str>,
+    unix_ms: Option<f64>,
+) {
     use fmt::Write;
     out.clear();
-    out.push_str(r#"{"type":"arkit_data","blendshapes":{"#);
+    out.push('{');
+    if let Some((viseme, weight)) = viseme {
+        // Writing to a String cannot fail.
+        let _ = write!(out, r#""viseme":"{}","weight":{}"#, viseme.name(), round4(weight));
+    }
+    match frame {
+        Some(frame) => {
+            out.push_str(if viseme.is_some() { "," } else { "" });
+            write_face(out, frame, subject, unix_ms);
+        }
+        None => write_sender(out, if viseme.is_some() { "," } else { "" }, subject, unix_ms),
+    }
+    out.push('}');
+}
+
+/// The fields of a face, without the braces.
+fn write_face(out: &mut String, frame: &FaceFrame, subject: Option<&str>, unix_ms: Option<f64>) {
+    use fmt::Write;
+    out.push_str(r#""blendshapes":{"#);
     let mut separator = "";
     // Writing to a String cannot fail.
     for shape in Blendshape::ALL {
@@ -1088,13 +1121,18 @@ pub fn write_arkit_data(out: &mut String, frame: &FaceFrame, subject: Option<&st
     if let Some(frame) = frame.sequence {
         let _ = write!(out, r#","frame":{frame}"#);
     }
+    write_sender(out, ",", subject, unix_ms);
+}
+
+fn write_sender(out: &mut String, mut separator: &str, subject: Option<&str>, unix_ms: Option<f64>) {
+    use fmt::Write;
     if let Some(subject) = subject {
-        let _ = write!(out, r#","subject":{}"#, serde_json::to_string(subject).unwrap_or_default());
+        let _ = write!(out, r#"{separator}"subject":{}"#, serde_json::to_string(subject).unwrap_or_default());
+        separator = ",";
     }
     if let Some(ms) = unix_ms {
-        let _ = write!(out, r#","timestamp":{ms:.3}"#);
+        let _ = write!(out, r#"{separator}"timestamp":{ms:.3}"#);
     }
-    out.push('}');
 }
 
 fn round4(value: f32) -> f32 {
@@ -1232,6 +1270,27 @@ mod tests {
         assert_eq!(read.frame.get(Blendshape::JawOpen), Some(0.1235));
         assert!(read.frame.is_complete() && !read.frame.tracked);
         assert_eq!(read.unix_ms, Some(1_700_000_000_123.5));
+    }
+
+    #[test]
+    fn what_the_old_senders_write() {
+        let mut frame = FaceFrame::default();
+        frame.set(Blendshape::JawOpen, 0.5);
+        let written = |frame: Option<&FaceFrame>, viseme| {
+            let mut text = String::new();
+            write_untyped(&mut text, frame, viseme, None, None);
+            text
+        };
+        assert_eq!(written(Some(&frame), None), r#"{"blendshapes":{"jawOpen":0.5}}"#);
+        assert_eq!(written(None, Some((Viseme::Pp, 0.75))), r#"{"viseme":"PP","weight":0.75}"#);
+        let both = written(Some(&frame), Some((Viseme::Aa, 1.0)));
+        assert_eq!(both, r#"{"viseme":"aa","weight":1,"blendshapes":{"jawOpen":0.5}}"#);
+        let mut named = String::new();
+        write_untyped(&mut named, None, Some((Viseme::Oh, 0.25)), Some("Ann"), Some(5e11));
+        let face = face(&named);
+        assert_eq!((face.subject.as_deref(), face.unix_ms), (Some("Ann"), Some(5e11)));
+        assert_eq!(face.viseme, Some(VisemeMessage { viseme: Viseme::Oh, weight: 0.25, duration: None }));
+        assert!(!face.has_face);
     }
 
     proptest! {

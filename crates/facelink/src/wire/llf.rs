@@ -334,7 +334,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Refuses what can be no face: the datagram was misread or is something else.
-fn check_curves(curves: &[f32; CURVE_COUNT]) -> Result<(), LlfError> {
+pub(crate) fn check_curves(curves: &[f32; CURVE_COUNT]) -> Result<(), LlfError> {
     for (index, &value) in curves.iter().enumerate() {
         let limit = if index < BLENDSHAPE_COUNT { WEIGHT_LIMIT } else { ANGLE_LIMIT };
         if value.is_nan() || value.abs() > limit {
@@ -345,7 +345,7 @@ fn check_curves(curves: &[f32; CURVE_COUNT]) -> Result<(), LlfError> {
 }
 
 /// What 61 finite curves mean: the one place that knows where the angles are, shared with [`float32`](super::float32).
-pub(super) fn frame_from_curves(curves: &[f32; CURVE_COUNT], profile: &SourceProfile) -> FaceFrame {
+pub(crate) fn frame_from_curves(curves: &[f32; CURVE_COUNT], profile: &SourceProfile) -> FaceFrame {
     profile.apply(source_from_curves(curves))
 }
 

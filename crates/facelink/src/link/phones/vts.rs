@@ -1,4 +1,4 @@
-//! VTube Studio on a phone: sends for as long as it was asked to, so it is asked again and again.
+//! VTube Studio on a phone, and MeowFace: the phone is asked to send, for a few seconds at a time.
 
 use std::{
     net::SocketAddr,
@@ -7,54 +7,44 @@ use std::{
 
 use super::{
     super::session::unix_ms,
-    PhonePort,
+    PhonePort, PhoneTransport,
     intake::{Arrived, Sender},
     serve::{Io, Protocol},
 };
 use crate::{
     link::SourceKind,
-    wire::vtube_studio::{Decoder, REQUEST_PORT, Request},
+    wire::vtube_studio::{Decoder, PORT, Request},
 };
 
+/// For how long a phone is asked to send: it stops by itself soon after we have gone, and lost requests do no harm.
+const LEASE: Duration = Duration::from_secs(5);
 /// Between two requests.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long each asks for: a few lost requests do no harm, and a game that is gone gets nothing for long.
-const LEASE: f32 = 5.0;
-/// Senders whose names are kept.
-const MOST_SENDERS: usize = 32;
 
 pub(super) struct VTubeStudio {
-    home: bool,
+    decoder: Decoder,
     asked: Option<Instant>,
-    decoders: Vec<(SocketAddr, Decoder)>,
+    request: Vec<u8>,
 }
 
 impl VTubeStudio {
-    pub fn new(port: PhonePort) -> Self {
-        Self { home: port == PhonePort::VTubeStudio, asked: None, decoders: Vec::new() }
+    pub fn new(_port: PhonePort) -> Self {
+        Self { decoder: Decoder::default(), asked: None, request: Vec::new() }
     }
 }
 
 impl Protocol for VTubeStudio {
     fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, datagram: &[u8], now: Instant) {
-        let place = self.decoders.iter().position(|(address, _)| *address == from).unwrap_or_else(|| {
-            if self.decoders.len() >= MOST_SENDERS {
-                self.decoders.remove(0);
-            }
-            self.decoders.push((from, Decoder::new()));
-            self.decoders.len() - 1
-        });
-        let Some((_, decoder)) = self.decoders.get_mut(place) else { return };
-        match decoder.decode(datagram) {
+        match self.decoder.decode(datagram) {
             Ok(frame) => {
                 let latency_ms = frame.unix_ms.map(|sent| unix_ms() - sent).filter(|ms| (0.0..5000.0).contains(ms));
-                // The app's port may change between two requests.
                 let sender = Sender {
                     kind: SourceKind::VTubeStudio,
+                    // A phone runs the app once, and may send from another port after each request.
                     from: SocketAddr::new(from.ip(), 0),
                     identity: "",
                     lasting: false,
-                    wish: Some("VTube Studio"),
+                    wish: Some(SourceKind::VTubeStudio.title()),
                 };
                 let arrived = Arrived {
                     face: Some(frame.face),
@@ -65,16 +55,12 @@ impl Protocol for VTubeStudio {
                 };
                 io.take(&sender, from, arrived, now);
             }
-            Err(error) => {
-                // A sender of ever new names has filled its table; what it sends next starts anew.
-                self.decoders.swap_remove(place);
-                io.refuse(Some(SourceKind::VTubeStudio), from, &error, now);
-            }
+            Err(error) => io.refuse(Some(SourceKind::VTubeStudio), from, &error, now),
         }
     }
 
     fn on_tick(&mut self, io: &mut Io<'_>, now: Instant) {
-        if !self.home || self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < EVERY) {
+        if self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < EVERY) {
             return;
         }
         self.asked = Some(now);
@@ -82,12 +68,16 @@ impl Protocol for VTubeStudio {
         if calls.is_empty() {
             return;
         }
-        let Ok(own) = io.socket.local_addr() else { return };
-        let request = Request::new(own.port(), LEASE).encode();
+        if self.request.is_empty() {
+            let Ok(own) = io.socket.local_addr() else { return };
+            let request = Request { lease: LEASE, sent_by: "FaceLink".to_owned(), ports: vec![own.port()] };
+            request.encode(&mut self.request);
+        }
         for (call, heard) in calls {
-            // A phone that runs another app is not asked any more.
-            if heard.is_none_or(|app| app == SourceKind::VTubeStudio) {
-                io.send(call.to(REQUEST_PORT), &request);
+            // One that sends is asked again, before its time is over.
+            let other_app = heard.is_some_and(|app| app != SourceKind::VTubeStudio);
+            if !other_app && call.transport == PhoneTransport::Udp {
+                io.send(call.to(PORT), &self.request);
             }
         }
     }

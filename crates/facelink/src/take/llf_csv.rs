@@ -1,0 +1,536 @@
+//! Takes that Live Link Face wrote on the phone, as CSV.
+//!
+//! The first line names the columns: `Timecode`, `BlendShapeCount` (`BlendshapeCount` in newer versions) and the 61 of
+//! [`curve_name`](crate::wire::llf::curve_name), in an order that is not the one on the wire. They are found by name, in any
+//! case and any order. A column of another name is a channel: tools that make such files add emotions and others.
+//!
+//! A timecode is `HH:MM:SS:FF.mmm`: hours, minutes and seconds of the day, the frame within the second, and thousandths of a
+//! *frame*. Frames of the second are counted at 60 by the app, whatever it records at; where a file shows that they are
+//! counted at another rate, by never reaching further over at least two whole seconds, it is that. A take may go on past
+//! midnight.
+//!
+//! Weights and angles are those of the wire, in radians, by [`PLAIN_PROFILE`](crate::wire::llf::PLAIN_PROFILE): unlike on the
+//! wire, `mouthLeft` and `mouthRight` are what they say. A row with a count of 0 is one in which the app saw no face; other
+//! counts are not looked at.
+//!
+//! Sources are listed in `docs/sources/live-link-face.md`.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use csv::{ByteRecord, ReaderBuilder};
+
+use super::{Take, TakeError, TakeFrame};
+use crate::{
+    frame::{Channel, FaceFrame, clamp_weight},
+    names::{BLENDSHAPE_COUNT, Blendshape},
+    subject::MAX_CHANNELS,
+    wire::{
+        json::check_name,
+        llf::{CURVE_COUNT, LlfError, PLAIN_PROFILE, check_curves, curve_name, frame_from_curves},
+    },
+};
+
+/// Largest file that is read, bytes: about seven hours.
+pub const MAX_BYTES: u64 = 1 << 30;
+/// Fewest of the 52 shapes that a file must have columns for.
+pub const MIN_SHAPES: usize = 26;
+/// Most columns.
+pub const MAX_COLUMNS: usize = 2 + CURVE_COUNT + MAX_CHANNELS;
+
+/// What the app counts the frames of a second at.
+const USUAL_RATE: u32 = 60;
+/// What tools count them at.
+const RATES: [u32; 9] = [24, 25, 30, 48, 50, 60, 100, 120, 240];
+/// Seconds that must have gone by before the highest frame number seen is believed to be the highest there is.
+const SURE_AFTER: usize = 2;
+const DAY: f64 = 86_400.0;
+
+/// Why a file was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LlfCsvError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// More than [`MAX_BYTES`].
+    #[error("larger than the {MAX_BYTES} bytes that are read")]
+    TooLarge,
+    /// It cannot be read to the end.
+    #[error("line {line}: {message}")]
+    Csv {
+        /// Where.
+        line: u64,
+        /// What is wrong.
+        message: String,
+    },
+    /// There is no column of this name.
+    #[error("line 1: no column is called `{0}`")]
+    NoColumn(&'static str),
+    /// Two columns mean the same.
+    #[error("line 1: there is more than one column `{0}`")]
+    Twice(String),
+    /// Fewer shapes than [`MIN_SHAPES`].
+    #[error("line 1: columns for {0} of the 52 shapes, at least {MIN_SHAPES} are needed")]
+    TooFewShapes(usize),
+    /// More columns than [`MAX_COLUMNS`].
+    #[error("line 1: {0} columns, at most {MAX_COLUMNS} are read")]
+    TooManyColumns(usize),
+    /// A name of a column is no name.
+    #[error("line 1, column {column}: {message}")]
+    Name {
+        /// Its place, from 1.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// A cell holds something else than it should.
+    #[error("line {line}, column `{column}`: {message}")]
+    Cell {
+        /// The line, from 1.
+        line: u64,
+        /// Name of the column.
+        column: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A line has too few or too many cells.
+    #[error("line {line}: {found} cells under {wanted} columns")]
+    Cells {
+        /// The line, from 1.
+        line: u64,
+        /// Cells that it has.
+        found: usize,
+        /// Columns that there are.
+        wanted: usize,
+    },
+    /// There are no frames.
+    #[error(transparent)]
+    Take(#[from] TakeError),
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// [`LlfCsvError`] names the line and the column.
+pub fn read(path: &Path) -> Result<Take, LlfCsvError> {
+    let unreadable = |source| LlfCsvError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.len() > MAX_BYTES {
+        return Err(LlfCsvError::TooLarge);
+    }
+    // It may grow, or be no file at all.
+    decode(BufReader::new(file.take(MAX_BYTES)))
+}
+
+/// Reads a take from its bytes, such as a `&[u8]`. What is kept takes about as much memory as the text does.
+///
+/// # Errors
+/// [`LlfCsvError`] names the line and the column.
+pub fn decode(bytes: impl Read) -> Result<Take, LlfCsvError> {
+    // Lengths are checked here, for rows without a face.
+    let mut reader = ReaderBuilder::new().flexible(true).from_reader(bytes);
+    let columns = Columns::of(reader.byte_headers().map_err(|error| unread(&error))?)?;
+    let mut rows = Rows::default();
+    let mut record = ByteRecord::new();
+    while reader.read_byte_record(&mut record).map_err(|error| unread(&error))? {
+        let line = record.position().map_or(0, csv::Position::line);
+        // As other programs do with it: an empty line at the end.
+        if record.iter().all(|cell| cell.trim_ascii().is_empty()) {
+            continue;
+        }
+        rows.add(columns.row(&record, line)?, line)?;
+    }
+    rows.into_take()
+}
+
+fn unread(error: &csv::Error) -> LlfCsvError {
+    LlfCsvError::Csv { line: error.position().map_or(1, csv::Position::line), message: error.to_string() }
+}
+
+/// What a column means.
+#[derive(Clone, Debug)]
+enum Column {
+    Timecode,
+    Count,
+    Curve(usize),
+    Channel(Arc<str>),
+}
+
+struct Columns {
+    columns: Vec<(Column, String)>,
+    /// Shapes that have a column.
+    present: u64,
+    timecode: usize,
+    count: Option<usize>,
+}
+
+impl Columns {
+    fn of(header: &ByteRecord) -> Result<Self, LlfCsvError> {
+        if header.len() > MAX_COLUMNS {
+            return Err(LlfCsvError::TooManyColumns(header.len()));
+        }
+        let mut columns: Vec<(Column, String)> = Vec::with_capacity(header.len());
+        let (mut curves, mut timecode, mut count) = (0_u64, None, None);
+        for (place, name) in header.iter().enumerate() {
+            let bad = |message: String| LlfCsvError::Name { column: place + 1, message };
+            let name = std::str::from_utf8(name.trim_ascii()).map_err(|_| bad("the name is no UTF-8".to_owned()))?;
+            check_name(name).map_err(bad)?;
+            let column = Column::called(name);
+            let twice = match &column {
+                Column::Timecode => timecode.replace(place).is_some(),
+                Column::Count => count.replace(place).is_some(),
+                Column::Curve(curve) => {
+                    let known = curves & 1 << curve != 0;
+                    curves |= 1 << curve;
+                    known
+                }
+                Column::Channel(_) => columns.iter().any(|(_, other)| other == name),
+            };
+            if twice {
+                return Err(LlfCsvError::Twice(name.to_owned()));
+            }
+            columns.push((column, name.to_owned()));
+        }
+        let timecode = timecode.ok_or(LlfCsvError::NoColumn("Timecode"))?;
+        let present = curves & ((1 << BLENDSHAPE_COUNT) - 1);
+        let shapes = present.count_ones() as usize;
+        if shapes < MIN_SHAPES {
+            return Err(LlfCsvError::TooFewShapes(shapes));
+        }
+        Ok(Self { columns, present, timecode, count })
+    }
+
+    fn row(&self, record: &ByteRecord, line: u64) -> Result<Row, LlfCsvError> {
+        let cell = |place: usize| record.get(place).unwrap_or_default().trim_ascii();
+        let fail = |place: usize, message: String| LlfCsvError::Cell {
+            line,
+            column: self.columns.get(place).map(|(_, name)| name.clone()).unwrap_or_default(),
+            message,
+        };
+        let text = |place: usize| std::str::from_utf8(cell(place)).map_err(|_| fail(place, "no UTF-8".to_owned()));
+        let timecode = Timecode::parse(text(self.timecode)?).map_err(|message| fail(self.timecode, message))?;
+        if self.count.is_some_and(|count| cell(count) == b"0") {
+            return Ok(Row { timecode, frame: FaceFrame { tracked: false, ..FaceFrame::default() } });
+        }
+        if record.len() != self.columns.len() {
+            return Err(LlfCsvError::Cells { line, found: record.len(), wanted: self.columns.len() });
+        }
+        let mut curves = [0.0; CURVE_COUNT];
+        let mut channels = crate::frame::Channels::new();
+        for (place, (column, _)) in self.columns.iter().enumerate() {
+            let number = || -> Result<f32, LlfCsvError> {
+                let text = text(place)?;
+                let number = text.parse::<f32>().ok().filter(|number| number.is_finite());
+                number.ok_or_else(|| fail(place, format!("`{}` is no number", shortened(text))))
+            };
+            match column {
+                Column::Timecode | Column::Count => {}
+                Column::Curve(curve) => curves[*curve] = number()?,
+                Column::Channel(name) => {
+                    channels.push(Channel { name: name.clone(), value: clamp_weight(number()?) });
+                }
+            }
+        }
+        check_curves(&curves).map_err(|error| match error {
+            LlfError::Value { field, value } => {
+                let place = self.columns.iter().position(
+                    |(column, _)| matches!(column, Column::Curve(curve) if curve_name(*curve) == Some(field)),
+                );
+                fail(place.unwrap_or_default(), format!("{value} is out of range"))
+            }
+            other => fail(self.timecode, other.to_string()),
+        })?;
+        let mut frame = frame_from_curves(&curves, &PLAIN_PROFILE);
+        frame.present &= self.present;
+        frame.channels = channels;
+        Ok(Row { timecode, frame })
+    }
+}
+
+impl Column {
+    fn called(name: &str) -> Self {
+        if name.eq_ignore_ascii_case("Timecode") {
+            return Self::Timecode;
+        }
+        if name.eq_ignore_ascii_case("BlendShapeCount") {
+            return Self::Count;
+        }
+        let angles = BLENDSHAPE_COUNT..CURVE_COUNT;
+        let angle = angles.into_iter().find(|curve| curve_name(*curve).is_some_and(|n| n.eq_ignore_ascii_case(name)));
+        match Blendshape::from_any_name(name).map(Blendshape::index).or(angle) {
+            Some(curve) => Self::Curve(curve),
+            None => Self::Channel(name.into()),
+        }
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+struct Row {
+    timecode: Timecode,
+    frame: FaceFrame,
+}
+
+/// `HH:MM:SS:FF.mmm`
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Timecode {
+    second: u32,
+    /// Within the second.
+    frame: f64,
+}
+
+impl Timecode {
+    fn parse(text: &str) -> Result<Self, String> {
+        let bad = || format!("`{}` is no timecode HH:MM:SS:FF.mmm", shortened(text));
+        // Drop-frame timecodes have a semicolon before the frame.
+        let mut parts = text.split([':', ';']);
+        let mut number = |most: u32| {
+            let part = parts.next()?;
+            let digits = (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+            part.parse::<u32>().ok().filter(|number| digits && *number <= most)
+        };
+        let (hour, minute, second) = (number(23), number(59), number(60));
+        let frame = parts.next().filter(|part| part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
+        let frame = frame.and_then(|part| part.parse::<f64>().ok()).filter(|frame| *frame < 1000.0);
+        match (hour, minute, second, frame, parts.next()) {
+            (Some(hour), Some(minute), Some(second), Some(frame), None) => {
+                Ok(Self { second: (hour * 60 + minute) * 60 + second, frame })
+            }
+            _ => Err(bad()),
+        }
+    }
+}
+
+/// Rows so far. What a frame number means is known at the end.
+#[derive(Default)]
+struct Rows {
+    rows: Vec<(Timecode, u64, FaceFrame)>,
+    highest: f64,
+    /// How often a second has changed.
+    seconds: usize,
+}
+
+impl Rows {
+    fn add(&mut self, row: Row, line: u64) -> Result<(), LlfCsvError> {
+        let Row { timecode, frame } = row;
+        if self.rows.last().is_some_and(|(last, ..)| last.second != timecode.second) {
+            self.seconds += 1;
+        }
+        self.highest = self.highest.max(timecode.frame);
+        self.rows.push((timecode, line, frame));
+        Ok(())
+    }
+
+    fn into_take(self) -> Result<Take, LlfCsvError> {
+        let lowest = if self.seconds >= SURE_AFTER { 0 } else { USUAL_RATE };
+        let rate = RATES.into_iter().find(|rate| *rate >= lowest && self.highest.floor() < f64::from(*rate));
+        let rate = rate.map_or_else(|| self.highest.floor() + 1.0, f64::from);
+        let time = |timecode: Timecode| f64::from(timecode.second) + timecode.frame / rate;
+        let first = self.rows.first().map_or(0.0, |(timecode, ..)| time(*timecode));
+        let (mut days, mut last) = (0.0, 0.0);
+        let mut frames = Vec::with_capacity(self.rows.len());
+        for (timecode, line, mut frame) in self.rows {
+            let of_day = time(timecode);
+            let mut since = of_day - first + days * DAY;
+            if since < last - DAY / 2.0 {
+                days += 1.0;
+                since += DAY;
+            }
+            if since < last {
+                let message = "is earlier than on the line before".to_owned();
+                return Err(LlfCsvError::Cell { line, column: "Timecode".to_owned(), message });
+            }
+            last = since;
+            frame.capture_time = Duration::try_from_secs_f64(of_day).ok();
+            frame.sequence = Some((f64::from(timecode.second) * rate + timecode.frame).floor() as u64);
+            frames.push(TakeFrame { time: Duration::try_from_secs_f64(since).unwrap_or_default(), frame });
+        }
+        Ok(Take::new(frames)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As the app writes it, columns included that come in another order than on the wire.
+    fn header(count: &str) -> String {
+        let mut names: Vec<_> = (0..CURVE_COUNT).filter_map(curve_name).map(str::to_owned).collect();
+        names.swap(15, 16);
+        names.swap(21, 22);
+        for name in &mut names {
+            let (first, rest) = name.split_at(1);
+            *name = first.to_ascii_uppercase() + rest;
+        }
+        format!("Timecode,{count},{}", names.join(","))
+    }
+
+    /// A row whose column after the count number `i` holds `i / 100`.
+    fn row(timecode: &str) -> String {
+        let values: Vec<_> = (0..CURVE_COUNT).map(|i| format!("{:.10}", f64::from(i as u32) / 100.0)).collect();
+        format!("{timecode},61,{}", values.join(","))
+    }
+
+    fn refused(text: &str) -> String {
+        decode(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_take_of_the_app() {
+        for (count, end) in [("BlendShapeCount", "\n"), ("BlendshapeCount", "\r\n")] {
+            for mark in ["", "\u{feff}"] {
+                let times = ["10:00:00:58.500", "10:00:00:59.501", "10:00:01:00.502"];
+                let lines: Vec<_> = std::iter::once(header(count)).chain(times.map(row)).collect();
+                let take = decode(format!("{mark}{}{end}", lines.join(end)).as_bytes()).unwrap();
+                assert_eq!(take.frames().len(), 3);
+                let first = &take.frames()[0].frame;
+                assert!(first.is_complete() && first.tracked && first.channels.is_empty());
+                assert_eq!(first.get(Blendshape::EyeBlinkLeft), Some(0.0));
+                assert_eq!(first.get(Blendshape::JawRight), Some(0.15), "before the left in files of the app");
+                assert_eq!(first.get(Blendshape::JawLeft), Some(0.16));
+                assert_eq!(first.get(Blendshape::MouthRight), Some(0.21), "not exchanged, as it is on the wire");
+                assert_eq!(first.get(Blendshape::MouthLeft), Some(0.22));
+                assert_eq!(first.get(Blendshape::TongueOut), Some(0.51));
+                let gaze = first.gaze.unwrap();
+                assert_eq!((gaze.left.yaw, gaze.left.pitch), (-0.55, -0.56), "radians, with the signs of the wire");
+                let curves = std::array::from_fn(|i| i as f32 / 100.0);
+                assert_eq!(first.head, frame_from_curves(&curves, &PLAIN_PROFILE).head, "as on the wire");
+                assert_eq!(first.sequence, Some(36_000 * 60 + 58));
+                assert_eq!(first.capture_time.unwrap().as_millis(), 36_000_975);
+                let times: Vec<_> = take.frames().iter().map(|frame| frame.time.as_secs_f64()).collect();
+                let step = 1.001 / 60.0;
+                assert!(times[0] == 0.0 && (times[1] - step).abs() < 1e-6 && (times[2] - 2.0 * step).abs() < 1e-6);
+                assert!((take.fps() - 60.0 / 1.001).abs() < 1e-3, "{}", take.fps());
+            }
+        }
+    }
+
+    #[test]
+    fn any_order_any_case_other_columns_and_missing_ones() {
+        let shapes: Vec<_> = Blendshape::ALL.iter().rev().skip(1).map(|shape| shape.name().to_uppercase()).collect();
+        let text = format!(
+            "Happy, {} ,timecode,\"odd, name\"\n0.5,{},00:00:00:00.0,3\n",
+            shapes.join(" , "),
+            vec!["0.25"; 51].join(", ")
+        );
+        let take = decode(text.as_bytes()).unwrap();
+        let frame = &take.frames()[0].frame;
+        assert_eq!(frame.get(Blendshape::TongueOut), None);
+        assert_eq!((frame.present.count_ones(), frame.get(Blendshape::JawOpen)), (51, Some(0.25)));
+        assert_eq!((frame.head, frame.gaze), (None, None));
+        let channels: Vec<_> = frame.channels.iter().map(|channel| (&*channel.name, channel.value)).collect();
+        assert_eq!(channels, [("Happy", 0.5), ("odd, name", 2.0)]);
+    }
+
+    #[test]
+    fn frames_of_a_second_are_counted_as_the_file_shows() {
+        let take = |rate: u32, count: u32| {
+            let times = (0..count).map(|i| row(&format!("00:00:{:02}:{:02}.000", i / rate, i % rate)));
+            let lines: Vec<_> = std::iter::once(header("BlendShapeCount")).chain(times).collect();
+            decode(lines.join("\n").as_bytes()).unwrap()
+        };
+        for rate in [24, 25, 30, 60, 100] {
+            assert!((take(rate, 3 * rate).fps() - f64::from(rate)).abs() < 0.01, "{rate}");
+        }
+        assert!((take(30, 20).fps() - 60.0).abs() < 0.01, "too short to show anything but the app's own way");
+        assert!((take(100, 90).fps() - 100.0).abs() < 0.01, "more than 60 are shown at once");
+    }
+
+    #[test]
+    fn over_midnight_and_without_a_face() {
+        let lines = [
+            header("BlendShapeCount"),
+            row("23:59:59:30.000"),
+            "23:59:59:45.000,0".to_owned(),
+            row("00:00:00:15.000"),
+            String::new(),
+        ];
+        let take = decode(lines.join("\n").as_bytes()).unwrap();
+        let times: Vec<_> = take.frames().iter().map(|frame| (frame.time.as_millis(), frame.frame.tracked)).collect();
+        assert_eq!(times, [(0, true), (250, false), (750, true)]);
+    }
+
+    #[test]
+    fn refusals_name_line_and_column() {
+        let file = |lines: &[&str]| [&[header("BlendShapeCount").as_str()][..], lines].concat().join("\n");
+        let good = row("00:00:00:00.000");
+        for (text, wanted) in [
+            (String::new(), "line 1: no column is called `Timecode`"),
+            (header("BlendShapeCount"), "a take has at least one frame"),
+            ("Timecode,JawOpen\n0,0".to_owned(), "line 1: columns for 1 of the 52 shapes, at least 26 are needed"),
+            (header("BlendShapeCount") + ",jawopen", "line 1: there is more than one column `jawopen`"),
+            (header("BlendShapeCount") + ",a,a", "line 1: there is more than one column `a`"),
+            (header("BlendShapeCount") + ",", "line 1, column 64: a name must not be empty"),
+            (file(&[&good, &good.replace("0.1700000000", "wide")]), "line 3, column `JawOpen`: `wide` is no number"),
+            (file(&[&good.replace("0.1700000000", "NaN")]), "line 2, column `JawOpen`: `NaN` is no number"),
+            (file(&[&good.replace("0.1700000000", "11")]), "line 2, column `JawOpen`: 11 is out of range"),
+            (file(&[&good.replace("0.5200000000", "-7")]), "line 2, column `HeadYaw`: -7 is out of range"),
+            (file(&["", &good, "00:00:00:01.000,61,1"]), "line 4: 3 cells under 63 columns"),
+            (file(&[&good, &(good.clone() + ",1")]), "line 3: 64 cells under 63 columns"),
+            (file(&[&row("soon")]), "line 2, column `Timecode`: `soon` is no timecode HH:MM:SS:FF.mmm"),
+            (file(&[&row("00:00:00:1e9")]), "line 2, column `Timecode`: `00:00:00:1e9` is no timecode HH:MM:SS:FF.mmm"),
+            (
+                file(&[&row("0:0:9:0"), &row("0:0:8:0")]),
+                "line 3, column `Timecode`: is earlier than on the line before",
+            ),
+        ] {
+            assert_eq!(refused(&text), wanted);
+        }
+        let many = (0..MAX_COLUMNS).map(|i| format!(",c{i}")).collect::<String>();
+        assert!(refused(&(header("BlendShapeCount") + &many)).starts_with("line 1: 382 columns"));
+        assert!(decode(&b"Timecode,\xff\n"[..]).unwrap_err().to_string().starts_with("line 1, column 2"));
+        let missing = read(Path::new("/nowhere/take.csv")).unwrap_err().to_string();
+        assert!(missing.starts_with("cannot read /nowhere/take.csv: "), "{missing}");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_by_the_text() {
+        let shapes: Vec<_> = Blendshape::ALL.iter().take(MIN_SHAPES).map(|shape| shape.name()).collect();
+        let mut text = format!("Timecode,{}\n", shapes.join(","));
+        for _ in 0..1000 {
+            text += &format!("0:0:0:0{}\n", ",0".repeat(MIN_SHAPES));
+        }
+        let mut take = None;
+        let info = allocation_counter::measure(|| take = decode(text.as_bytes()).ok());
+        assert_eq!(take.map(|take| take.frames().len()), Some(1000));
+        let bytes = text.len() as u64;
+        assert!(info.bytes_max < 40 * bytes, "{} bytes for {bytes} of the shortest text there is", info.bytes_max);
+        assert!(info.count_total < 200, "{} allocations", info.count_total);
+    }
+
+    proptest! {
+        #[test]
+        fn random_text_never_panics(text in "[0-9a-zA-Z,:;.\\r\\n\"-]{0,400}", bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(text.as_bytes());
+            let _ = decode(&bytes[..]);
+            let _ = decode(format!("{}\n{text}", header("BlendShapeCount")).as_bytes());
+        }
+
+        #[test]
+        fn a_broken_take_never_panics(at in 0_usize..1500, byte in any::<u8>()) {
+            let lines = [header("BlendShapeCount"), row("00:00:00:00.000"), row("00:00:01:00.000")];
+            let mut bytes = lines.join("\n").into_bytes();
+            let len = bytes.len();
+            bytes[at % len] = byte;
+            if let Ok(take) = decode(&bytes[..]) {
+                let frames = take.frames().iter();
+                prop_assert!(frames.flat_map(|frame| frame.frame.weights).all(|weight| (-1.0..=2.0).contains(&weight)));
+            }
+        }
+    }
+}
