@@ -18,7 +18,7 @@ use facelink::{
     Blendshape, FaceFrame,
     performer::Performance,
     take::llf_csv,
-    wire::{face_cap, facelink1, float32, json, llf, osc, sniff, vmc, vtube_studio},
+    wire::{face_cap, facelink1, float32, fmv3, json, llf, mocap_text, osc, sniff, vmc, vtube_studio},
 };
 
 /// What one input may allocate at a time, beside four times its own length.
@@ -224,6 +224,68 @@ fn open_sound_control() {
                 good &= vmc.take(message).is_ok() && face_cap.take(message).is_ok();
             });
             read.is_ok() && good
+        }
+    });
+}
+
+#[test]
+fn mocap() {
+    let mut seeds: Vec<Vec<u8>> = Vec::new();
+    for (number, frame) in frames().into_iter().enumerate() {
+        for dialect in [mocap_text::Dialect::V1, mocap_text::Dialect::V2, mocap_text::Dialect::Facemotion3d] {
+            let mut out = Vec::new();
+            let writer = mocap_text::Writer::new(dialect).shuffled(number as u64);
+            writer.write(&frame, &mocap_text::PROFILE, &mut out).expect("writes");
+            seeds.push(out);
+        }
+    }
+    fuzz("mocap_text", &seeds, || {
+        let mut decoder = mocap_text::Decoder::new();
+        move |bytes: &[u8]| decoder.decode(bytes).is_ok()
+    });
+}
+
+#[test]
+fn mocap_binary() {
+    use fmv3::{Encoding, Kind, Message, Part, Reassembler, Schema, Terms};
+    let names = Blendshape::ALL.map(Blendshape::name);
+    let schema = Schema::new(1, Terms::default(), "iFacialMocap", Encoding::I16, names).expect("a schema");
+    let mut seeds: Vec<Vec<u8>> = Vec::new();
+    let body = schema.body().expect("a body");
+    let message = Message::new(Kind::Schema, 7).with_schema(1).with_body(&body);
+    for part in 0..message.parts(fmv3::SCHEMA_DATAGRAM) {
+        let mut out = Vec::new();
+        message.write_part(fmv3::SCHEMA_DATAGRAM, part, &mut out);
+        seeds.push(out);
+    }
+    for (number, frame) in (0..).zip(frames()) {
+        let (mut body, mut out) = (Vec::new(), Vec::new());
+        schema.encode(&frame, &fmv3::PROFILE, &mut body).expect("encodes");
+        Message::new(Kind::Frame, 7).with_schema(1).with_sequence(number).with_body(&body).write(&mut out);
+        seeds.push(out);
+    }
+    let start = Instant::now();
+    fuzz("fmv3", &seeds, || {
+        let (mut parts, mut schema, mut count) = (Reassembler::new(), None, 0);
+        move |bytes: &[u8]| {
+            count += 1;
+            let now = start + Duration::from_millis(count);
+            let Ok(part) = Part::read(bytes) else { return false };
+            match parts.take(part, now) {
+                Ok(Some((header, body))) if header.kind == Kind::Schema => match Schema::read(header.schema, &body) {
+                    Ok(read) => {
+                        schema = Some(read);
+                        true
+                    }
+                    Err(_) => false,
+                },
+                Ok(Some((header, body))) if header.kind == Kind::Frame => {
+                    schema.as_ref().is_none_or(|schema: &Schema| schema.decode(&header, &body).is_ok())
+                }
+                Ok(Some(_)) => fmv3::inspect(bytes).is_ok(),
+                Ok(None) => true,
+                Err(_) => false,
+            }
         }
     });
 }
