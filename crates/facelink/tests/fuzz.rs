@@ -7,7 +7,7 @@
 //! FACELINK_FUZZ_INPUTS=10000000 cargo test --release -p facelink --test fuzz -- --nocapture
 //! ```
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

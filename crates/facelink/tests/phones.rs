@@ -121,7 +121,7 @@ fn a_phone_keeps_its_face_when_it_changes_the_network() {
     let after = frame(
         &endpoint,
         || second.send(&jaw(0.75)).expect("sent"),
-        |frame| &*frame.name == &*before.name && frame.frame.get(Blendshape::JawOpen) == Some(0.75),
+        |frame| *frame.name == *before.name && frame.frame.get(Blendshape::JawOpen) == Some(0.75),
     );
     assert_eq!(after.id, before.id, "the same face goes on");
     let address = endpoint.stats().subjects.iter().find(|subject| subject.id == after.id).and_then(|s| s.address);

@@ -7,7 +7,7 @@ use crate::{
     FaceFrame,
     wire::{
         face_cap::{PROFILE, messages},
-        osc::bundles,
+        osc::write_bundles,
     },
 };
 
@@ -20,7 +20,7 @@ pub(super) struct FaceCap {
 
 impl Phone for FaceCap {
     fn on_frame(&mut self, frame: &FaceFrame, _now: Instant, out: &mut Outbox) -> Result<(), String> {
-        bundles(messages(frame, &PROFILE), MOST, |bytes| out.datagram(self.to).extend_from_slice(bytes));
+        write_bundles(messages(frame, &PROFILE), MOST, |bytes| out.datagram(self.to).extend_from_slice(bytes));
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Takes that Live Link Face wrote on the phone, as CSV.
 //!
 //! The first line names the columns: `Timecode`, `BlendShapeCount` (`BlendshapeCount` in newer versions) and the 61 of
-//! [`curve_name`](crate::wire::llf::curve_name), in an order that is not the one on the wire. They are found by name, in any
+//! [`curve_name`], in an order that is not the one on the wire. They are found by name, in any
 //! case and any order. A column of another name is a channel: tools that make such files add emotions and others.
 //!
 //! A timecode is `HH:MM:SS:FF.mmm`: hours, minutes and seconds of the day, the frame within the second, and thousandths of a
@@ -9,7 +9,7 @@
 //! counted at another rate, by never reaching further over at least two whole seconds, it is that. A take may go on past
 //! midnight.
 //!
-//! Weights and angles are those of the wire, in radians, by [`PLAIN_PROFILE`](crate::wire::llf::PLAIN_PROFILE): unlike on the
+//! Weights and angles are those of the wire, in radians, by [`PLAIN_PROFILE`]: unlike on the
 //! wire, `mouthLeft` and `mouthRight` are what they say. A row with a count of 0 is one in which the app saw no face; other
 //! counts are not looked at.
 //!

@@ -316,7 +316,7 @@ mod tests {
         frame.gaze = Some(Gaze { left: EyeGaze { yaw: 0.1, pitch: 0.2 }, right: EyeGaze { yaw: -0.1, pitch: 0.2 } });
         let mut decoder = Decoder::new();
         let mut faces = Vec::new();
-        osc::bundles(messages(&frame, &PROFILE), 1400, |datagram| faces.extend(take(&mut decoder, datagram)));
+        osc::write_bundles(messages(&frame, &PROFILE), 1400, |datagram| faces.extend(take(&mut decoder, datagram)));
         assert_eq!(faces.len(), 1);
         let back = PROFILE.apply(faces.remove(0));
         assert_eq!(back.weights, frame.weights);

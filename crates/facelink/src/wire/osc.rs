@@ -23,7 +23,7 @@ pub enum OscError {
     /// Bundles within bundles within bundles.
     #[error("bundles are nested more than {MOST_DEPTH} deep")]
     TooDeep,
-    /// More than [`MOST_MESSAGES`].
+    /// More messages than any app sends.
     #[error("more than {MOST_MESSAGES} messages in one datagram")]
     TooMany,
     /// A part ends too early, or says that it is longer than the datagram.
@@ -142,7 +142,7 @@ pub(crate) fn encode(packet: &OscPacket) -> Vec<u8> {
 
 /// Appends packets as bundles of at most `most` bytes, each to a datagram that `next` gives. Goes at once: the time tag
 /// is "immediately".
-pub(crate) fn bundles(packets: impl IntoIterator<Item = OscPacket>, most: usize, mut next: impl FnMut(&[u8])) {
+pub fn write_bundles(packets: impl IntoIterator<Item = OscPacket>, most: usize, mut next: impl FnMut(&[u8])) {
     const HEAD: [u8; 16] = *b"#bundle\0\0\0\0\0\0\0\0\x01";
     let mut datagram = HEAD.to_vec();
     for packet in packets {
@@ -174,7 +174,7 @@ mod tests {
 
         let packets = (0..100).map(|index| super::message("/W", vec![OscType::Int(index), OscType::Float(0.5)]));
         let (mut datagrams, mut order) = (Vec::new(), Vec::new());
-        bundles(packets, 512, |datagram| datagrams.push(datagram.to_vec()));
+        write_bundles(packets, 512, |datagram| datagrams.push(datagram.to_vec()));
         assert!(datagrams.len() > 3 && datagrams.iter().all(|datagram| datagram.len() <= 512));
         for datagram in datagrams {
             read(&datagram, |message| order.push(number(message.args.first()).unwrap() as i32)).unwrap();

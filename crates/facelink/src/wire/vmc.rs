@@ -24,7 +24,7 @@ use rosc::{OscMessage, OscType};
 
 use super::{
     name_table::{NameTable, Resolved},
-    osc::{bundles, message, number, numbers, text},
+    osc::{message, number, numbers, text, write_bundles},
     profile::{AxisFlip, IDENTITY, RotationProfile, SourceFace, SourceProfile, SourceRotation, normalized, product},
     viseme::Viseme,
 };
@@ -291,7 +291,8 @@ impl Decoder {
 /// The rotation, in Unity's axes, of an eye that looks at a point from the head.
 fn towards([x, y, z]: [f32; 3]) -> Option<[f32; 4]> {
     let across = x.hypot(z);
-    if !(across.hypot(y) > 1e-4) {
+    let far_enough = across.hypot(y) > 1e-4;
+    if !far_enough {
         return None;
     }
     let (yaw, pitch) = (x.atan2(z), -y.atan2(across));
@@ -339,7 +340,7 @@ pub fn encode(frame: &FaceFrame, time: f32, profile: &SourceProfile, next: impl 
         }
     }
     packets.push(message("/VMC/Ext/Blend/Apply", Vec::new()));
-    bundles(packets, MAX_DATAGRAM_LEN, next);
+    write_bundles(packets, MAX_DATAGRAM_LEN, next);
 }
 
 #[cfg(test)]
