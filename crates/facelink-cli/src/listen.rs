@@ -1,7 +1,7 @@
 //! `facelink listen`: the receivers of the plugin, without Bevy.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     io::{self, IsTerminal, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -14,8 +14,8 @@ use crossbeam_channel::{Receiver, select_biased, tick};
 use facelink::{
     Blendshape, FaceFrame,
     link::{
-        DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LlfProfile, LostReason, MODELS_FOLDER,
-        SourceKind, SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT, outward_address,
+        DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LostReason, MODELS_FOLDER, PhonePort,
+        SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT, outward_address,
     },
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -23,6 +23,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     Error,
     ice::IceArgs,
+    phones::PhoneArgs,
     stop::stop_signal,
     table::{Table, printable},
 };
@@ -66,6 +67,8 @@ pub struct Args {
     /// Write one JSON object a line, for other programs.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    phones: PhoneArgs,
     #[command(flatten)]
     ice: IceArgs,
 }
@@ -114,6 +117,8 @@ enum Line<'a> {
         http: SocketAddr,
         live_link_face: Option<SocketAddr>,
         udp_json: Option<SocketAddr>,
+        /// Every port for phones that could be had.
+        phones: BTreeMap<PhonePort, SocketAddr>,
         #[serde(skip_serializing_if = "Option::is_none")]
         token: Option<&'a str>,
         /// The page's address for others, with the token.
@@ -197,12 +202,19 @@ trait Show {
 pub fn run(args: Args) -> Result<(), Error> {
     let stop = stop_signal()?;
     let bind = if args.lan { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { args.bind };
-    let endpoint = Endpoint::start(EndpointConfig {
+    let mut profiles = SourceProfiles::default();
+    if args.no_mouth_swap {
+        profiles.set(
+            SourceKind::LiveLinkFace,
+            SourceProfile { swap_mouth_left_right: false, ..SourceProfiles::usual(SourceKind::LiveLinkFace) },
+        );
+    }
+    let config = EndpointConfig {
         bind,
         port: args.port,
         live_link_face: args.live_link_face.0,
         udp_json: args.udp_json.0,
-        live_link_face_profile: LlfProfile { swap_mouth_left_right: !args.no_mouth_swap, ..LlfProfile::default() },
+        profiles,
         token: args.token,
         tls: match (args.certificate, args.key) {
             (Some(certificate), Some(key)) => TlsConfig::Files { certificate, key },
@@ -212,7 +224,9 @@ pub fn run(args: Args) -> Result<(), Error> {
         models: Some(args.models.unwrap_or_else(|| MODELS_FOLDER.into())),
         ice: args.ice.config()?,
         ..EndpointConfig::default()
-    })?;
+    };
+    let Some(config) = args.phones.apply(args.lan, config)? else { return Ok(()) };
+    let endpoint = Endpoint::start(config)?;
     for port in endpoint.unavailable() {
         eprintln!("facelink: {}", port.message);
     }
@@ -274,6 +288,7 @@ impl<W: Write> Json<W> {
             http: addresses.http,
             live_link_face: addresses.live_link_face,
             udp_json: addresses.udp_json,
+            phones: endpoint.phone_ports().into_iter().collect(),
             token,
             invitation: &endpoint.invitation(),
             fingerprint: endpoint.certificate_fingerprint(),
@@ -419,13 +434,18 @@ fn introduce(endpoint: &Endpoint, token: Option<&str>) -> io::Result<()> {
     } else if let (Some(token), false) = (token, addresses.http.ip().is_loopback()) {
         writeln!(out, "  from other machines        with the token {token}")?;
     }
-    for (what, address) in
-        [("Live Link Face (iPhone)", addresses.live_link_face), ("JSON over UDP", addresses.udp_json)]
-    {
-        if let Some(address) = address {
-            let ip = outward.unwrap_or(here(address).ip());
-            writeln!(out, "{what:<28} {}", SocketAddr::new(ip, address.port()))?;
-        }
+    for (port, address) in endpoint.phone_ports() {
+        let what = match port {
+            PhonePort::LiveLinkFace => "Live Link Face (iPhone)",
+            PhonePort::UdpJson => "JSON over UDP",
+            other => other.title(),
+        };
+        let ip = outward.unwrap_or(here(address).ip());
+        writeln!(out, "{what:<28} {}", SocketAddr::new(ip, address.port()))?;
+    }
+    for phone in endpoint.phones() {
+        let app = phone.call.app.map_or("any app", SourceKind::title);
+        writeln!(out, "Calling                      {} ({app})", phone.call.address)?;
     }
     writeln!(out, "Ctrl-C ends.\n")?;
     out.flush()

@@ -2,6 +2,7 @@
 
 mod ice;
 mod listen;
+mod phones;
 mod send;
 mod stop;
 mod table;
@@ -12,7 +13,7 @@ use clap::{Parser, Subcommand};
 use facelink::link::LinkError;
 use tracing_subscriber::EnvFilter;
 
-/// Live faces on the command line: receive them, or send a synthetic one.
+/// Live faces on the command line: receive them, or play any app that sends them.
 #[derive(Debug, Parser)]
 #[command(name = "facelink", version, about, max_term_width = 100)]
 struct Cli {

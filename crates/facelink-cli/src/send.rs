@@ -1,49 +1,82 @@
-//! `facelink send`: the synthetic performance, over any of the wires.
+//! `facelink send`: the synthetic performance or a take, over any of the wires, as any of the apps.
 
 use std::{
     io::{self, Write},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    time::{Duration, Instant},
 };
 
 use clap::ValueEnum;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use facelink::{
     FaceFrame,
-    link::{Client, ClientConfig, ClientState, DEFAULT_PORT, LIVE_LINK_FACE_PORT, ServerTrust, UDP_JSON_PORT},
+    link::{Client, ClientConfig, ClientState, DEFAULT_PORT, PhonePort, ServerTrust, SourceKind},
     performer::Performance,
-    wire::{
-        json::write_arkit_data,
-        llf::{self, LlfPacket},
-    },
+    simulate::{SimulateError, Simulator, SimulatorConfig},
+    take::{Take, llf_csv},
 };
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{Error, ice::IceArgs, stop::stop_signal};
+use crate::{
+    Error,
+    ice::IceArgs,
+    phones::{app_name, app_parser},
+    stop::stop_signal,
+};
 
 /// Time that a connection gets to stand.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Time for the last frame to leave.
 const LINGER: Duration = Duration::from_millis(100);
-/// As the app's: what an iPhone would call itself.
-const DEVICE_ID: &str = "FACE1111-0000-4000-8000-5EEDFACE0001";
+/// Between two looks at whether somebody calls.
+const LOOK: Duration = Duration::from_millis(20);
+const USUAL_FPS: f64 = 60.0;
 
-/// Send a synthetic face that talks, blinks and looks about.
+/// Send a face: a synthetic one that talks, blinks and looks about, or a take, over any wire and as any app.
+///
+/// Without --as, it goes to a FaceLink endpoint by WebRTC and WebSocket. With --as, this machine plays the phone: the
+/// app's own bytes, handshake and lost face.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What carries the frames.
+    /// What carries the frames to a FaceLink endpoint.
     #[arg(long, value_enum, default_value_t = Via::Webrtc)]
     via: Via,
-    /// Where to: HOST:PORT or a ws:// address [default: this machine, at the usual port].
+    /// Play this app, as if it ran on a phone.
+    #[arg(long = "as", value_name = "APP", conflicts_with = "via", value_parser = app_parser())]
+    app: Option<SourceKind>,
+    /// Where to: HOST:PORT, HOST at the usual port, or a ws:// address [default: this machine, or with --as an app that
+    /// can be called: --wait].
     #[arg(long, value_name = "ADDR")]
     to: Option<String>,
-    /// Frames a second; fewer when the receiver asks for fewer.
-    #[arg(long, default_value_t = 60.0, value_parser = fps)]
-    fps: f64,
-    /// How long to send; until Ctrl-C if not given.
+    /// Send to whoever calls, as the app does with its handshake; in place of --to.
+    #[arg(long, requires = "app", conflicts_with = "to")]
+    wait: bool,
+    /// Port that the app listens on when it waits to be called; 0 picks a free one [default: the app's].
+    #[arg(long, requires = "app")]
+    port: Option<u16>,
+    /// Play this take, a CSV file of Live Link Face, at its own timing; resampled if --fps is given.
+    #[arg(long, value_name = "FILE.csv")]
+    take: Option<PathBuf>,
+    /// Play the take again and again.
+    #[arg(long = "loop", requires = "take")]
+    looped: bool,
+    /// Frames a second; fewer when the receiver asks for fewer [default: 60].
+    #[arg(long, value_parser = fps)]
+    fps: Option<f64>,
+    /// How long to send, once somebody listens; until Ctrl-C or the end of the take if not given.
     #[arg(long, value_parser = seconds)]
     seconds: Option<f64>,
-    /// Name of the face.
+    /// Lose the face after every so many seconds, and say so the app's way.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    lose_face_every: Option<f64>,
+    /// For how long the face is lost each time [default: 1].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "lose_face_every")]
+    lose_face_for: Option<f64>,
+    /// Drop this many of a hundred frames, as a bad network does.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
+    drop: f64,
+    /// Name of the face, where the wire or the app has one.
     #[arg(long, value_name = "NAME", default_value = "facelink", value_parser = subject)]
     subject: String,
     /// Pairing token of the receiver (webrtc and websocket).
@@ -52,7 +85,7 @@ pub struct Args {
     /// Take the receiver's certificate with this SHA-256 fingerprint and no other (wss://).
     #[arg(long, value_name = "SHA256")]
     fingerprint: Option<String>,
-    /// Another seed is another performance.
+    /// Another seed is another performance, and drops other frames.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     #[command(flatten)]
@@ -65,16 +98,34 @@ enum Via {
     Webrtc,
     /// A WebSocket
     Websocket,
-    /// JSON datagrams
+    /// The same as --as udp-json
     UdpJson,
-    /// Datagrams like those of the Live Link Face app
+    /// The same as --as live-link-face
     LiveLinkFace,
+}
+
+impl Args {
+    /// The app to play, if any.
+    fn app(&self) -> Option<SourceKind> {
+        self.app.or(match self.via {
+            Via::Webrtc | Via::Websocket => None,
+            Via::UdpJson => Some(SourceKind::UdpJson),
+            Via::LiveLinkFace => Some(SourceKind::LiveLinkFace),
+        })
+    }
 }
 
 fn fps(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(fps) if (1.0..=240.0).contains(&fps) => Ok(fps),
         _ => Err("expected a number from 1 to 240".to_owned()),
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("expected a number from 0 to 100".to_owned()),
     }
 }
 
@@ -94,42 +145,157 @@ fn subject(text: &str) -> Result<String, String> {
 
 pub fn run(args: Args) -> Result<(), Error> {
     let stop = stop_signal()?;
-    let mut sender: Box<dyn Sender> = match args.via {
-        Via::Webrtc | Via::Websocket => match Link::connect(&args, &stop)? {
+    let mut play = Play::new(&args)?;
+    let mut sender: Box<dyn Sender> = match args.app() {
+        None => match Link::connect(&args, &stop)? {
             Some(link) => Box::new(link),
             None => return Ok(()),
         },
-        Via::UdpJson => Box::new(Datagrams::new(&args, UDP_JSON_PORT, Format::Json)?),
-        Via::LiveLinkFace => Box::new(Datagrams::new(&args, LIVE_LINK_FACE_PORT, Format::LiveLinkFace)?),
+        Some(app) => match App::open(&args, app, play.fps(), &stop)? {
+            Some(app) => Box::new(app),
+            None => return Ok(()),
+        },
     };
     eprintln!("Sending {} to {}. Ctrl-C ends.", args.subject, sender.describe());
 
-    let performance = Performance::new(args.seed);
-    let start = Instant::now();
+    let mut random = fastrand::Rng::with_seed(args.seed);
+    let mut start = Instant::now();
     let end = args.seconds.map(Duration::from_secs_f64);
-    let mut due = start;
-    let mut count: u64 = 0;
-    // Waits for the next frame, or for the signal to end.
-    while let Err(RecvTimeoutError::Timeout) = stop.recv_deadline(due) {
-        let time = due.duration_since(start);
-        if end.is_some_and(|end| time >= end) {
+    let (mut number, mut count) = (0_u64, 0_u64);
+    let began = start;
+    while let Some((time, mut frame)) = play.next(sender.wanted_fps()) {
+        // Waits for the frame's time, or for the signal to end.
+        if end.is_some_and(|end| time >= end)
+            || !matches!(stop.recv_deadline(start + time), Err(RecvTimeoutError::Timeout))
+        {
             break;
         }
-        let mut frame = performance.frame_at(time);
-        frame.sequence = Some(count);
-        sender.send(frame)?;
-        count += 1;
-        let rate = sender.wanted_fps().map_or(args.fps, |wanted| args.fps.min(wanted.max(1.0)));
-        due += Duration::from_secs_f64(1.0 / rate);
+        frame.sequence = Some(number);
+        number += 1;
+        // A frame that is dropped has its number, as one that the network lost.
+        if random.f64() * 100.0 >= args.drop {
+            sender.send(frame)?;
+            count += 1;
+        }
         // After a stall (a laptop's lid), goes on from now instead of catching up.
-        let now = Instant::now();
-        if now > due + Duration::from_millis(250) {
-            due = now;
+        let late = start.elapsed().saturating_sub(time);
+        if late > Duration::from_millis(250) {
+            start += late;
         }
     }
-    let took = start.elapsed().as_secs_f64();
+    let took = began.elapsed().as_secs_f64();
     sender.finish();
     writeln!(io::stdout(), "Sent {count} frames in {took:.1} s.").map_err(Error::Output)
+}
+
+/// What is sent, and when.
+struct Play {
+    source: Source,
+    fps: Option<f64>,
+    looped: bool,
+    lost: Option<Lost>,
+    next: Next,
+}
+
+enum Source {
+    Performance(Performance),
+    Take(Take),
+}
+
+/// Where it stands.
+#[derive(Clone, Copy, Default)]
+struct Next {
+    /// When the next frame is due.
+    time: Duration,
+    /// Its place in a take that is played at its own timing, and when this round of it began.
+    place: usize,
+    round: Duration,
+    /// When the last one was due.
+    last: Option<Duration>,
+}
+
+/// When the face is lost.
+#[derive(Clone, Copy)]
+struct Lost {
+    every: f64,
+    long: f64,
+}
+
+impl Lost {
+    fn at(self, time: Duration) -> bool {
+        let time = time.as_secs_f64();
+        time >= self.every && time % self.every < self.long
+    }
+}
+
+impl Play {
+    fn new(args: &Args) -> Result<Self, Error> {
+        let source = match &args.take {
+            None => Source::Performance(Performance::new(args.seed)),
+            Some(file) => Source::Take(llf_csv::read(file).map_err(|error| match error {
+                error @ llf_csv::LlfCsvError::Read { .. } => Error::Plain(error.to_string()),
+                error => Error::Plain(format!("{}: {error}", file.display())),
+            })?),
+        };
+        let lost = args.lose_face_every.map(|every| Lost { every, long: args.lose_face_for.unwrap_or(1.0) });
+        if lost.is_some_and(|lost| lost.long >= lost.every) {
+            let message = "--lose-face-for must be shorter than --lose-face-every\n";
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, message).exit();
+        }
+        Ok(Self { source, fps: args.fps, looped: args.looped, lost, next: Next::default() })
+    }
+
+    /// Frames a second, about.
+    fn fps(&self) -> f64 {
+        match (&self.source, self.fps) {
+            (_, Some(fps)) => fps,
+            (Source::Performance(_), None) => USUAL_FPS,
+            (Source::Take(take), None) => take.fps(),
+        }
+    }
+
+    /// The next frame and its time since the start, at most this many a second; `None` at the end.
+    fn next(&mut self, most: Option<f64>) -> Option<(Duration, FaceFrame)> {
+        let (time, mut frame) = match (&self.source, self.fps) {
+            (Source::Take(take), None) => {
+                let shortest = most.map(|most| Duration::from_secs_f64(0.9 / most.max(1.0)));
+                loop {
+                    let Some(found) = take.frames().get(self.next.place) else {
+                        if !self.looped {
+                            return None;
+                        }
+                        self.next.place = 0;
+                        self.next.round += take.duration();
+                        continue;
+                    };
+                    self.next.place += 1;
+                    let time = self.next.round + found.time;
+                    let since = self.next.last.map(|last| time.saturating_sub(last));
+                    if since.zip(shortest).is_none_or(|(since, shortest)| since >= shortest) {
+                        self.next.last = Some(time);
+                        break (time, found.frame.clone());
+                    }
+                }
+            }
+            (source, fps) => {
+                let time = self.next.time;
+                let frame = match source {
+                    Source::Performance(performance) => performance.frame_at(time),
+                    Source::Take(take) if self.looped => take.frame_at(take.looped(time)),
+                    Source::Take(take) if time < take.duration() => take.frame_at(time),
+                    Source::Take(_) => return None,
+                };
+                let fps = fps.unwrap_or(USUAL_FPS);
+                let rate = most.map_or(fps, |most| fps.min(most.max(1.0)));
+                self.next.time += Duration::from_secs_f64(1.0 / rate);
+                (time, frame)
+            }
+        };
+        if self.lost.is_some_and(|lost| lost.at(time)) {
+            frame.tracked = false;
+        }
+        Some((time, frame))
+    }
 }
 
 /// Takes frames to where they go.
@@ -238,104 +404,82 @@ impl Sender for Link {
     }
 }
 
-enum Format {
-    Json,
-    LiveLinkFace,
+/// An app on a phone, played.
+struct App {
+    simulator: Simulator,
+    app: SourceKind,
+    to: Option<SocketAddr>,
+    streams: bool,
 }
 
-/// Datagrams.
-struct Datagrams {
-    socket: UdpSocket,
-    to: SocketAddr,
-    format: Format,
-    subject: String,
-    text: String,
-    bytes: Vec<u8>,
-    /// Live Link Face: the frame number of the first frame, and frames a second.
-    first: i32,
-    rate: i32,
-    nobody: bool,
+/// Apps that send when they are called.
+fn can_be_called(app: SourceKind) -> bool {
+    matches!(
+        app,
+        SourceKind::IFacialMocap | SourceKind::IFacialMocapV3 | SourceKind::Facemotion3d | SourceKind::VTubeStudio
+    )
 }
 
-impl Datagrams {
-    fn new(args: &Args, port: u16, format: Format) -> Result<Self, Error> {
-        let to = resolve(args.to.as_deref(), port)?;
-        let any: SocketAddr =
-            if to.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-        // Connected, so that the system reports a port on which nobody listens.
-        let socket = UdpSocket::bind(any)
-            .and_then(|socket| socket.connect(to).map(|()| socket))
-            .map_err(|error| Error::Plain(format!("cannot send to {to}: {error}")))?;
-        let rate = args.fps.round() as i32;
-        let since_midnight = unix_time().as_secs_f64() % 86_400.0;
-        let first = (since_midnight * f64::from(rate)) as i32;
-        Ok(Self {
-            socket,
-            to,
-            format,
-            subject: args.subject.clone(),
-            text: String::new(),
-            bytes: Vec::new(),
-            first,
-            rate,
-            nobody: false,
-        })
+/// The port that is typed into an app.
+fn usual_port(app: SourceKind) -> u16 {
+    match app {
+        // It sends to the other app's port, unless told otherwise.
+        SourceKind::IFacialMocapV3 | SourceKind::Facemotion3d => PhonePort::IFacialMocap.usual(),
+        app => PhonePort::ALL.into_iter().find(|port| port.app() == app).map_or(DEFAULT_PORT, PhonePort::usual),
     }
 }
 
-impl Sender for Datagrams {
+impl App {
+    /// Opens the app and, if it is to be called, waits for that; `None` when asked to stop before.
+    fn open(args: &Args, app: SourceKind, fps: f64, stop: &Receiver<()>) -> Result<Option<Self>, Error> {
+        let waits = args.wait || (args.to.is_none() && can_be_called(app));
+        let to = if waits { None } else { Some(resolve(args.to.as_deref(), usual_port(app))?) };
+        let mut config = SimulatorConfig::new(app, to);
+        config.subject.clone_from(&args.subject);
+        config.port = args.port;
+        config.fps = fps as f32;
+        let simulator = Simulator::start(&config).map_err(|error| match error {
+            error @ SimulateError::NeedsAddress(_) => Error::Plain(format!("{error}; give --to instead of --wait")),
+            error @ SimulateError::Bind { .. } if app != SourceKind::UdpJson => {
+                Error::Plain(format!("{error}; --port takes another one"))
+            }
+            error => Error::Plain(error.to_string()),
+        })?;
+        let mut opened = Self { simulator, app, to, streams: true };
+        if waits {
+            if let Some(address) = opened.simulator.address() {
+                eprintln!("Waiting to be called as {} on {address}. Ctrl-C ends.", app.title());
+            }
+            while !opened.simulator.is_streaming() {
+                if !matches!(stop.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
+                    return Ok(None);
+                }
+            }
+        }
+        opened.streams = opened.simulator.is_streaming();
+        Ok(Some(opened))
+    }
+}
+
+impl Sender for App {
     fn describe(&self) -> String {
-        let format = match self.format {
-            Format::Json => "JSON datagrams",
-            Format::LiveLinkFace => "Live Link Face datagrams",
-        };
-        format!("{} as {format}", self.to)
+        let to = self.to.map_or("whoever called".to_owned(), |to| to.to_string());
+        format!("{to} as {} ({})", self.app.title(), app_name(self.app))
     }
 
     fn send(&mut self, frame: FaceFrame) -> Result<(), Error> {
-        let datagram = match self.format {
-            Format::Json => {
-                let now = unix_time().as_secs_f64() * 1000.0;
-                write_arkit_data(&mut self.text, &frame, Some(&self.subject), Some(now));
-                self.text.as_bytes()
-            }
-            Format::LiveLinkFace => {
-                let count = frame.sequence.unwrap_or(0);
-                let day = i64::from(self.rate) * 86_400;
-                let number = (i64::from(self.first) + count as i64) % day;
-                let packet = LlfPacket {
-                    rate: (self.rate, 1),
-                    ..LlfPacket::new(DEVICE_ID, &self.subject, number as i32, frame)
-                };
-                self.bytes.clear();
-                llf::encode(&packet, &llf::PROFILE, &mut self.bytes)
-                    .map_err(|error| Error::Plain(error.to_string()))?;
-                &self.bytes
-            }
-        };
-        match self.socket.send(datagram) {
-            Ok(_) => Ok(()),
-            // The answer to an earlier datagram. The receiver may yet start.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                if !self.nobody {
-                    eprintln!("facelink: nobody listens at {} yet", self.to);
-                }
-                self.nobody = true;
-                Ok(())
-            }
-            // A full queue on the way out is a lost frame, as on any network.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(Error::Plain(format!("cannot send to {}: {error}", self.to))),
+        self.simulator.send(&frame).map_err(|error| Error::Plain(error.to_string()))?;
+        let streams = self.simulator.is_streaming();
+        if streams != self.streams {
+            eprintln!("facelink: {}", if streams { "called again" } else { "nobody asks for the face any more" });
+            self.streams = streams;
         }
+        Ok(())
     }
 }
 
-fn unix_time() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
 /// `HOST:PORT`, or `HOST` and the usual port.
-fn resolve(to: Option<&str>, port: u16) -> Result<SocketAddr, Error> {
+pub fn resolve(to: Option<&str>, port: u16) -> Result<SocketAddr, Error> {
     let Some(to) = to else {
         return Ok((Ipv4Addr::LOCALHOST, port).into());
     };
@@ -374,5 +518,63 @@ mod tests {
         assert_eq!(resolved("udp://192.0.2.7").unwrap(), "192.0.2.7:5005");
         assert!(resolved("ws://192.0.2.7").is_err());
         assert!(resolved("192.0.2.7:x").is_err());
+    }
+
+    fn play(args: &[&str]) -> Play {
+        #[derive(clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            args: Args,
+        }
+        let cli: Cli = clap::Parser::try_parse_from([&["x"][..], args].concat()).unwrap();
+        Play::new(&cli.args).unwrap()
+    }
+
+    fn times(play: &mut Play, most: Option<f64>, count: usize) -> Vec<u128> {
+        std::iter::from_fn(|| play.next(most)).take(count).map(|(time, _)| time.as_millis()).collect()
+    }
+
+    fn take(folder: &std::path::Path) -> String {
+        let file = folder.join("take.csv");
+        let names: Vec<_> = facelink::Blendshape::ALL.iter().map(|shape| shape.name()).collect();
+        let row = |frame: u32| format!("00:00:00:{frame:02}.000{}\n", format!(",0.{frame}").repeat(52));
+        let text = format!("Timecode,{}\n{}", names.join(","), [0, 6, 12, 24].map(row).concat());
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    }
+
+    #[test]
+    fn the_performance_at_any_rate() {
+        assert_eq!(times(&mut play(&[]), None, 4), [0, 16, 33, 50]);
+        assert_eq!(times(&mut play(&["--fps", "20"]), None, 3), [0, 50, 100]);
+        assert_eq!(times(&mut play(&[]), Some(10.0), 3), [0, 100, 200]);
+    }
+
+    #[test]
+    fn a_take_at_its_own_timing_or_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = take(folder.path());
+        assert_eq!(times(&mut play(&["--take", &file]), None, 9), [0, 100, 200, 400]);
+        // The last frame lasts as long as most do.
+        assert_eq!(times(&mut play(&["--take", &file, "--loop"]), None, 7), [0, 100, 200, 400, 500, 600, 700]);
+        assert_eq!(times(&mut play(&["--take", &file]), Some(5.0), 9), [0, 200, 400]);
+        assert_eq!(times(&mut play(&["--take", &file, "--fps", "8"]), None, 9), [0, 125, 250, 375]);
+        let mut resampled = play(&["--take", &file, "--fps", "20"]);
+        let (_, frame) = std::iter::from_fn(|| resampled.next(None)).nth(1).unwrap();
+        assert!((frame.weights[0] - 0.3).abs() < 1e-5, "half way from 0 to 0.6: {}", frame.weights[0]);
+    }
+
+    #[test]
+    fn the_face_is_lost_now_and_then() {
+        let mut play = play(&["--fps", "10", "--lose-face-every", "0.5", "--lose-face-for", "0.15"]);
+        let tracked: Vec<_> = std::iter::from_fn(|| play.next(None)).take(12).map(|(_, f)| f.tracked).collect();
+        let lost: Vec<_> = (0..12).filter(|place| !tracked[*place]).collect();
+        assert_eq!(lost, [5, 6, 10, 11], "not at the start");
+    }
+
+    #[test]
+    fn where_apps_send_to() {
+        let ports = SourceKind::PHONES.map(usual_port);
+        assert_eq!(ports, [11111, 49983, 49983, 49983, 8080, 39539, 11125, 5005]);
     }
 }

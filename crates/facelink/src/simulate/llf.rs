@@ -126,8 +126,10 @@ impl Phone for LiveLinkFace {
     }
 
     fn on_frame(&mut self, frame: &FaceFrame, _now: Instant, out: &mut Outbox) -> Result<(), String> {
-        let number = (self.first + self.count) % (i64::from(self.rate) * DAY as i64);
-        self.count += 1;
+        // A frame that the sender left out has its number.
+        let count = frame.sequence.and_then(|number| i64::try_from(number).ok()).unwrap_or(self.count);
+        self.count = count.saturating_add(1);
+        let number = self.first.saturating_add(count) % (i64::from(self.rate) * DAY as i64);
         if !self.streaming {
             return Ok(());
         }

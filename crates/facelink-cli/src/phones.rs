@@ -1,0 +1,295 @@
+//! Phone apps on the command line: their names, their ports, and whom to call.
+
+use std::{
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use facelink::link::{
+    EndpointConfig, PhoneCall, PhonePort, PhonePorts, PhoneTransport, SourceKind, SourceProfile, SourceProfiles,
+    VmcOut, remembered_phones,
+};
+
+use crate::{Error, send::resolve};
+
+/// The name of an app on the command line.
+pub fn app_name(app: SourceKind) -> &'static str {
+    match app {
+        SourceKind::LiveLinkFace => "live-link-face",
+        SourceKind::IFacialMocap => "ifacialmocap",
+        SourceKind::IFacialMocapV3 => "ifacialmocap-v3",
+        SourceKind::Facemotion3d => "facemotion3d",
+        SourceKind::FaceCap => "face-cap",
+        SourceKind::Vmc => "vmc",
+        SourceKind::VTubeStudio => "vtube-studio",
+        SourceKind::UdpJson => "udp-json",
+        other => other.as_str(),
+    }
+}
+
+/// The name of a port on the command line.
+fn port_name(port: PhonePort) -> &'static str {
+    match port {
+        PhonePort::LiveLinkFace => "live-link-face",
+        PhonePort::UdpJson => "udp-json",
+        PhonePort::IFacialMocap => "ifacialmocap",
+        PhonePort::IFacialMocapTcp => "ifacialmocap-tcp",
+        PhonePort::Facemotion3d => "facemotion3d",
+        PhonePort::FaceCap => "face-cap",
+        PhonePort::Osc => "osc",
+        PhonePort::Vmc => "vmc",
+        PhonePort::VmcAssistant => "vmc-assistant",
+        PhonePort::VTubeStudio => "vtube-studio",
+        PhonePort::LiveLinkFaceOsc => "live-link-face-osc",
+        _ => "",
+    }
+}
+
+fn app(name: &str) -> Result<SourceKind, String> {
+    SourceKind::PHONES.into_iter().find(|app| app_name(*app) == name || app.as_str() == name).ok_or_else(|| {
+        let names: Vec<_> = SourceKind::PHONES.into_iter().map(app_name).collect();
+        format!("`{name}` is no app; there are {}", names.join(", "))
+    })
+}
+
+/// For arguments that name an app.
+pub fn app_parser() -> impl TypedValueParser<Value = SourceKind> {
+    let names = SourceKind::PHONES.map(|app| PossibleValue::new(app_name(app)).alias(app.as_str()).help(what(app)));
+    PossibleValuesParser::new(names).try_map(|name| app(&name))
+}
+
+/// What an app is, for the help.
+fn what(app: SourceKind) -> &'static str {
+    match app {
+        SourceKind::LiveLinkFace => "Live Link Face (iPhone): sends to the address typed into it",
+        SourceKind::IFacialMocap => "iFacialMocap, v1 and v2 text: waits to be called, or sends to an address",
+        SourceKind::IFacialMocapV3 => {
+            "iFacialMocap and Facemotion3d, v3 binary: waits to be called, or sends to an address"
+        }
+        SourceKind::Facemotion3d => "Facemotion3d, text: waits to be called, or sends to an address",
+        SourceKind::FaceCap => "Face Cap, OSC: sends to the address typed into it",
+        SourceKind::Vmc => "VMC protocol, as VSeeFace, VMagicMirror, Warudo and others send it",
+        SourceKind::VTubeStudio => "VTube Studio on a phone, or MeowFace: waits to be called",
+        _ => "JSON datagrams, as older senders write them",
+    }
+}
+
+/// Which phones are listened for, and how.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Phone apps")]
+pub struct PhoneArgs {
+    /// Open the usual ports of all phone apps; --lan and --call do so too.
+    #[arg(long, overrides_with = "no_phones")]
+    phones: bool,
+    /// With --lan or --call: leave the phone apps' ports alone, but for Live Link Face and JSON.
+    #[arg(long, overrides_with = "phones")]
+    no_phones: bool,
+    /// Port of one app, or `off`; may be given several times. `all=0` takes free ones.
+    ///
+    /// The apps: ifacialmocap, ifacialmocap-tcp, facemotion3d, face-cap, osc, vmc, vmc-assistant, vtube-studio,
+    /// live-link-face-osc.
+    #[arg(long = "phone-port", value_name = "APP=PORT", value_parser = port_setting)]
+    ports: Vec<PortSetting>,
+    /// Call the phone at this address: iFacialMocap, Facemotion3d and VTube Studio send when they are asked to. Without an
+    /// app, all of them are tried. May be given several times.
+    #[arg(long, value_name = "ADDR[:PORT][=APP]", value_parser = call)]
+    call: Vec<PhoneCall>,
+    /// Do not remember phones that were found or called, nor call those that are remembered.
+    #[arg(long)]
+    no_remember: bool,
+    /// Forget the phones that are remembered, before anything else.
+    #[arg(long)]
+    forget_phones: bool,
+    /// Send faces out by VMC protocol, to VSeeFace, VMagicMirror, Warudo and others: the first that comes, or the subject
+    /// named. May be given several times.
+    #[arg(long, value_name = "HOST[:PORT][=SUBJECT]", value_parser = vmc_out)]
+    vmc_out: Vec<VmcOut>,
+    /// Read an app's numbers by this profile, a JSON file as --print-profile writes it. May be given several times.
+    #[arg(long = "profile", value_name = "APP=FILE", value_parser = profile)]
+    profiles: Vec<(SourceKind, PathBuf)>,
+    /// Print the profile by which an app's numbers are read (axis signs, order, units, sides), and end.
+    #[arg(long, value_name = "APP", value_parser = app_parser())]
+    print_profile: Option<SourceKind>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PortSetting {
+    /// All of them without one.
+    port: Option<PhonePort>,
+    number: Option<u16>,
+}
+
+fn port_setting(text: &str) -> Result<PortSetting, String> {
+    let (name, number) = text.split_once('=').ok_or("expected APP=PORT or APP=off")?;
+    let number = match number {
+        "off" => None,
+        _ => Some(number.parse().map_err(|_| "expected a port from 0 to 65535, or `off`".to_owned())?),
+    };
+    let mut all = PhonePorts::free();
+    let mut ports = PhonePort::ALL.into_iter().filter(|port| setting(&mut all, *port).is_some());
+    let port = match name {
+        "all" => None,
+        _ => Some(ports.find(|port| port_name(*port) == name).ok_or_else(|| {
+            format!("`{name}` is no app with a port of its own; there are all, and those that --help lists")
+        })?),
+    };
+    Ok(PortSetting { port, number })
+}
+
+/// The place of a port; none for those that have options of their own.
+fn setting(ports: &mut PhonePorts, port: PhonePort) -> Option<&mut Option<u16>> {
+    Some(match port {
+        PhonePort::IFacialMocap => &mut ports.ifacialmocap,
+        PhonePort::IFacialMocapTcp => &mut ports.ifacialmocap_tcp,
+        PhonePort::Facemotion3d => &mut ports.facemotion3d,
+        PhonePort::FaceCap => &mut ports.face_cap,
+        PhonePort::Osc => &mut ports.osc,
+        PhonePort::Vmc => &mut ports.vmc,
+        PhonePort::VmcAssistant => &mut ports.vmc_assistant,
+        PhonePort::VTubeStudio => &mut ports.vtube_studio,
+        PhonePort::LiveLinkFaceOsc => &mut ports.live_link_face_osc,
+        _ => return None,
+    })
+}
+
+/// `192.0.2.7`, `192.0.2.7:21412` or `[::1]:21412`, each with `=APP`.
+fn call(text: &str) -> Result<PhoneCall, String> {
+    let (address, wanted) = match text.split_once('=') {
+        Some((address, name)) => (address, Some(name)),
+        None => (text, None),
+    };
+    let (address, port) = match (IpAddr::from_str(address), SocketAddr::from_str(address)) {
+        (Ok(address), _) => (address, None),
+        (_, Ok(address)) => (address.ip(), Some(address.port())),
+        _ => return Err(format!("`{address}` is no IP address; the phone's settings show it, under Wi-Fi")),
+    };
+    let (app, transport) = match wanted {
+        Some("ifacialmocap-tcp") => (Some(SourceKind::IFacialMocap), PhoneTransport::Tcp),
+        Some(name) => (Some(app(name)?), PhoneTransport::Udp),
+        None => (None, PhoneTransport::Udp),
+    };
+    Ok(PhoneCall { port, app, transport, ..PhoneCall::any(address) })
+}
+
+fn vmc_out(text: &str) -> Result<VmcOut, String> {
+    let (to, subject) = match text.split_once('=') {
+        Some((to, subject)) => (to, Some(subject.to_owned())),
+        None => (text, None),
+    };
+    let to = resolve(Some(to), PhonePort::Vmc.usual()).map_err(|error| error.to_string())?;
+    Ok(VmcOut { to, subject })
+}
+
+fn profile(text: &str) -> Result<(SourceKind, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or("expected APP=FILE")?;
+    Ok((app(name)?, file.into()))
+}
+
+impl PhoneArgs {
+    /// Sets what concerns phones, and gives `None` when a profile was asked for and printed.
+    pub fn apply(&self, lan: bool, mut config: EndpointConfig) -> Result<Option<EndpointConfig>, Error> {
+        for (app, file) in &self.profiles {
+            let bad = |reason: &dyn std::fmt::Display| Error::Plain(format!("{}: {reason}", file.display()));
+            let text = fs::read_to_string(file).map_err(|error| bad(&error))?;
+            let profile: SourceProfile = serde_json::from_str(&text).map_err(|error| bad(&error))?;
+            config.profiles.set(*app, profile);
+        }
+        if let Some(app) = self.print_profile {
+            print_profile(&config.profiles, app)?;
+            return Ok(None);
+        }
+        config.phones = self.ports(lan);
+        config.call.clone_from(&self.call);
+        config.vmc_out.clone_from(&self.vmc_out);
+        config.find_phones = lan && !self.no_phones;
+        let file = remembered_phones();
+        if self.forget_phones
+            && let Some(file) = &file
+            && let Err(error) = fs::remove_file(file)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(Error::Plain(format!("phones are not forgotten: {}: {error}", file.display())));
+        }
+        // On loopback no phone can be reached.
+        let remembers = !self.no_remember && !self.no_phones && !config.bind.is_loopback();
+        config.remember_phones = file.filter(|_| remembers);
+        Ok(Some(config))
+    }
+
+    fn ports(&self, lan: bool) -> PhonePorts {
+        let all = !self.no_phones && (self.phones || lan || !self.call.is_empty());
+        let mut ports = if all { PhonePorts::usual() } else { PhonePorts::NONE };
+        for wanted in &self.ports {
+            for port in PhonePort::ALL.into_iter().filter(|port| wanted.port.is_none_or(|one| one == *port)) {
+                if let Some(number) = setting(&mut ports, port) {
+                    *number = wanted.number;
+                }
+            }
+        }
+        ports
+    }
+}
+
+fn print_profile(profiles: &SourceProfiles, app: SourceKind) -> Result<(), Error> {
+    use io::Write;
+    let text = serde_json::to_string_pretty(&profiles.get(app)).map_err(|error| Error::Output(error.into()))?;
+    writeln!(io::stdout(), "{text}").map_err(Error::Output)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        phones: PhoneArgs,
+    }
+
+    fn ports(args: &[&str], lan: bool) -> PhonePorts {
+        Cli::try_parse_from([&["x"][..], args].concat()).unwrap().phones.ports(lan)
+    }
+
+    #[test]
+    fn which_ports_are_opened() {
+        assert_eq!(ports(&[], false), PhonePorts::NONE);
+        assert_eq!(ports(&["--phones"], false), PhonePorts::usual());
+        assert_eq!(ports(&[], true), PhonePorts::usual());
+        assert_eq!(ports(&["--call", "192.0.2.7"], false), PhonePorts::usual());
+        assert_eq!(ports(&["--no-phones"], true), PhonePorts::NONE);
+        assert_eq!(ports(&["--phone-port", "all=0"], false), PhonePorts::free());
+        let some = ports(&["--phone-port", "vmc=1", "--phone-port", "osc=off", "--phones"], false);
+        assert_eq!(some, PhonePorts { vmc: Some(1), osc: None, ..PhonePorts::usual() });
+        let one = ports(&["--no-phones", "--phone-port", "face-cap=9"], true);
+        assert_eq!(one, PhonePorts { face_cap: Some(9), ..PhonePorts::NONE });
+        for wrong in ["vmc", "vmc=x", "fax=1", "live-link-face=1"] {
+            assert!(port_setting(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn whom_to_call() {
+        let at = |last| IpAddr::from([192, 0, 2, last]);
+        assert_eq!(call("192.0.2.7").unwrap(), PhoneCall::any(at(7)));
+        let vts = PhoneCall { port: Some(9), ..PhoneCall::app(at(8), SourceKind::VTubeStudio) };
+        assert_eq!(call("192.0.2.8:9=vtube-studio").unwrap(), vts);
+        assert_eq!(call("192.0.2.8:9=vtube_studio").unwrap(), vts);
+        let tcp = call("[2001:db8::1]:5=ifacialmocap-tcp").unwrap();
+        assert_eq!((tcp.port, tcp.app, tcp.transport), (Some(5), Some(SourceKind::IFacialMocap), PhoneTransport::Tcp));
+        assert!(call("phone").unwrap_err().contains("no IP address"));
+        assert!(call("192.0.2.7=fax").unwrap_err().contains("vtube-studio, udp-json"));
+    }
+
+    #[test]
+    fn where_vmc_goes() {
+        let out = |text| vmc_out(text).unwrap();
+        assert_eq!(out("192.0.2.7"), VmcOut { to: ([192, 0, 2, 7], 39539).into(), subject: None });
+        let named = VmcOut { to: ([192, 0, 2, 7], 9).into(), subject: Some("Ann".to_owned()) };
+        assert_eq!(out("192.0.2.7:9=Ann"), named);
+    }
+}
