@@ -6,6 +6,7 @@
 mod admit;
 mod api;
 mod client;
+pub mod doctor;
 mod door;
 mod guard;
 mod hub;
@@ -14,6 +15,7 @@ mod models;
 mod out;
 mod peer;
 mod phones;
+mod remote_api;
 mod rtc;
 mod server;
 mod session;
@@ -416,7 +418,10 @@ impl Endpoint {
         }
         tracing::info!(%http, live_link_face = ?addresses.live_link_face, udp_json = ?addresses.udp_json, "listening");
         let fingerprint = identity.map(|identity| identity.fingerprint);
-        Ok(Self { hub, addresses, unavailable, fingerprint, cancel, runtime: Some(runtime) })
+        let endpoint = Self { hub, addresses, unavailable, fingerprint, cancel, runtime: Some(runtime) };
+        let (page, unavailable) = (endpoint.invitation(), endpoint.unavailable.clone());
+        let _ = endpoint.hub.facts.set(doctor::Facts { http, page, unavailable });
+        Ok(endpoint)
     }
 
     /// Where it listens.
@@ -506,6 +511,12 @@ impl Endpoint {
     pub fn arrivals(&self) -> Vec<PortStats> {
         let now = Instant::now();
         self.hub.ports.lock().iter().map(|open| open.stats(now)).collect()
+    }
+
+    /// What listens, what arrives, what a phone is to be given and what may stand in the way, in words. Cheap enough for
+    /// once a second.
+    pub fn diagnose(&self) -> Option<doctor::Report> {
+        doctor::diagnose(&self.hub, Instant::now())
     }
 
     /// Calls a phone from now on, until it sends; it is remembered if [`EndpointConfig::remember_phones`] says where.
