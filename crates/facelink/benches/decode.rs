@@ -6,7 +6,7 @@ use facelink::{
     wire::{
         facelink1, float32,
         json::{Decoder, write_arkit_data},
-        llf,
+        llf, vtube_studio,
     },
 };
 
@@ -24,6 +24,10 @@ fn decode(c: &mut Criterion) {
         if let Err(error) = encoder.encode("", &frame, facelink1::Clock::Unix, packet) {
             eprintln!("no facelink1 packet: {error}");
         }
+    }
+    let mut vts = Vec::new();
+    if let Err(error) = vtube_studio::encode(&frame, 1_700_000_000_000.0, &vtube_studio::PROFILE, &mut vts) {
+        eprintln!("no VTube Studio frame: {error}");
     }
     let profile = llf::PROFILE;
     let mut packet = Vec::new();
@@ -44,6 +48,13 @@ fn decode(c: &mut Criterion) {
             });
         });
     }
+    let mut phones = vtube_studio::Decoder::default();
+    group.bench_function("vtube_studio", |b| {
+        b.iter(|| {
+            let frame = phones.decode(std::hint::black_box(&vts));
+            frame.map(|frame| vtube_studio::PROFILE.apply(frame.face)).is_ok()
+        });
+    });
     let mut decoder = Decoder::default();
     group.bench_function("json", |b| b.iter(|| decoder.decode(std::hint::black_box(&json)).is_ok()));
     group.bench_function("json_by_serde_value", |b| {

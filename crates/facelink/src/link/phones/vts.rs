@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     super::session::unix_ms,
-    PhonePort, PhoneTransport,
+    PhoneCall, PhonePort, PhoneTransport,
     intake::{Arrived, Sender},
     serve::{Io, Protocol},
 };
@@ -73,12 +73,31 @@ impl Protocol for VTubeStudio {
             let request = Request { lease: LEASE, sent_by: "FaceLink".to_owned(), ports: vec![own.port()] };
             request.encode(&mut self.request);
         }
-        for (call, heard) in calls {
-            // One that sends is asked again, before its time is over.
-            let other_app = heard.is_some_and(|app| app != SourceKind::VTubeStudio);
-            if !other_app && call.transport == PhoneTransport::Udp {
-                io.send(call.to(PORT), &self.request);
-            }
+        for to in calls.iter().filter_map(whom_to_ask) {
+            io.send(to, &self.request);
         }
+    }
+}
+
+/// Where a request goes, if one does: one that sends is asked again before its time is over, and one that runs another app
+/// is left alone.
+fn whom_to_ask((call, heard): &(PhoneCall, Option<SourceKind>)) -> Option<SocketAddr> {
+    let other_app = heard.is_some_and(|app| app != SourceKind::VTubeStudio);
+    (!other_app && call.transport == PhoneTransport::Udp).then(|| call.to(PORT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phones_of_another_app_are_left_alone() {
+        let any = PhoneCall::any([192, 0, 2, 1].into());
+        let at = |port| Some(SocketAddr::from(([192, 0, 2, 1], port)));
+        assert_eq!(whom_to_ask(&(any, None)), at(PORT));
+        assert_eq!(whom_to_ask(&(any, Some(SourceKind::VTubeStudio))), at(PORT));
+        assert_eq!(whom_to_ask(&(any, Some(SourceKind::IFacialMocap))), None);
+        assert_eq!(whom_to_ask(&(PhoneCall { port: Some(7), ..any }, None)), at(7));
+        assert_eq!(whom_to_ask(&(PhoneCall { transport: PhoneTransport::Tcp, ..any }, None)), None);
     }
 }
