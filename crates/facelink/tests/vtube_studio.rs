@@ -60,7 +60,6 @@ fn a_phone_is_asked_again_and_again_while_it_sends_too() {
     assert_eq!(request.ports, [to.port()]);
     assert_eq!(from, to, "asked from the port that is listened on, which opens firewalls on the way");
     assert!((1..=32).contains(&request.sent_by.len()), "as many as the app's first versions take");
-    let asked = Instant::now();
     for jaw in [0.25, 0.5, 0.75] {
         let frame = format!(r#"{{"FaceFound":true,"BlendShapes":[{{"k":"jawOpen","v":{jaw}}}]}}"#);
         socket.send_to(frame.as_bytes(), to).expect("sent");
@@ -68,13 +67,7 @@ fn a_phone_is_asked_again_and_again_while_it_sends_too() {
         assert_eq!(frame.source, SourceKind::VTubeStudio);
         assert_eq!(hear(&socket).0, request, "again, although it sends");
     }
-    assert!(asked.elapsed() > 2 * request.lease.min(Duration::from_secs(1)), "not all at once");
-
-    assert!(endpoint.forget_phone(HERE));
-    drop(endpoint);
-    // What was on its way, and then no more.
-    socket.set_read_timeout(Some(Duration::from_millis(1))).expect("a limit");
-    while socket.recv_from(&mut [0; 2048]).is_ok() {}
+    assert!(endpoint.forget_phone(HERE) && !endpoint.forget_phone(HERE));
 }
 
 #[test]

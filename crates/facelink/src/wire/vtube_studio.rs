@@ -362,7 +362,9 @@ impl<'de> Visitor<'de> for Shape<'_> {
                     (Err(error), Some(name)) => return Err(at(&format!("BlendShapes.{}", shorten(name)), &error)),
                     (Err(error), None) => return Err(at("BlendShapes.v", &error)),
                 },
-                _ => drop(map.next_value::<Skip>()?),
+                _ => {
+                    map.next_value::<Skip>()?;
+                }
             }
         }
         let name = name.ok_or_else(|| de::Error::custom("an entry without `k`"))?;

@@ -33,6 +33,17 @@ impl VTubeStudio {
     }
 }
 
+impl VTubeStudio {
+    /// Whether it is time to ask again.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= EVERY);
+        if due {
+            self.asked = Some(now);
+        }
+        due
+    }
+}
+
 impl Protocol for VTubeStudio {
     fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, datagram: &[u8], now: Instant) {
         match self.decoder.decode(datagram) {
@@ -60,10 +71,9 @@ impl Protocol for VTubeStudio {
     }
 
     fn on_tick(&mut self, io: &mut Io<'_>, now: Instant) {
-        if self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < EVERY) {
+        if !self.is_due(now) {
             return;
         }
-        self.asked = Some(now);
         let calls = io.hub().roster.calls(SourceKind::VTubeStudio, now);
         if calls.is_empty() {
             return;
@@ -89,6 +99,15 @@ fn whom_to_ask((call, heard): &(PhoneCall, Option<SourceKind>)) -> Option<Socket
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_a_second_keeps_a_phone_sending_whatever_is_lost() {
+        let mut vts = VTubeStudio::new(PhonePort::VTubeStudio);
+        let start = Instant::now();
+        let asked = (0..100).filter(|tick| vts.is_due(start + Duration::from_millis(100) * *tick)).count();
+        assert_eq!(asked, 10, "in ten seconds");
+        assert!(LEASE >= 4 * EVERY, "three in a row may be lost");
+    }
 
     #[test]
     fn phones_of_another_app_are_left_alone() {
