@@ -39,6 +39,8 @@
 //! To see what happens: [`SubjectAppeared`], [`SubjectLost`], [`FaceTracked`], [`FaceUntracked`] and [`AvatarBound`] are
 //! entity events; [`BindReport`] on an avatar says which shapes it matched.
 //!
+//! Phone apps are heard with [`FaceLinkPlugin::with_phones`]; [`CaptureNeutral`] and [`RecentreHead`] set a performer's rest.
+//!
 //! # Features
 //! | feature | default | what |
 //! |---|---|---|
@@ -50,6 +52,7 @@ pub mod diagnostics;
 mod drive;
 #[cfg(feature = "panel")]
 pub mod panel;
+pub mod phones;
 pub mod plugin;
 pub mod pose;
 pub mod send;
@@ -59,6 +62,7 @@ pub mod subjects;
 pub use facelink as core;
 
 pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar};
+pub use phones::{CaptureNeutral, ClearCalibration, FacePhones, RecentreHead};
 pub use plugin::{FaceInbox, FaceInjector, FaceLinkEndpoint, FaceLinkFailure, FaceLinkPlugin, FaceLinkSystems};
 pub use pose::{FacePose, FaceSettings};
 pub use send::{SendFace, SendFaceState};

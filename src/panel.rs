@@ -1,5 +1,7 @@
 //! The egui panel: who sends, how well it arrives, which avatar shows it, and the 52 values.
 
+mod calibrate;
+
 use bevy::{input::InputSystems, prelude::*, world_serialization::WorldAssetRoot};
 use bevy_egui::{EguiContexts, EguiPlugin, EguiPrimaryContextPass, egui};
 use egui::{Align2, Color32, CornerRadius, FontId, RichText, Sense, Stroke, vec2};
@@ -149,6 +151,9 @@ fn draw(
                         adaptive_rate(ui, &mut adaptive);
                     }
                 });
+                if let (Some((entity, subject, _, quality, _)), Some(endpoint)) = (shown, endpoint.as_deref()) {
+                    card(ui, |ui| calibrate::calibrate(ui, &mut commands, endpoint, entity, subject, quality));
+                }
                 if let Some((_, subject, pose, ..)) = shown {
                     card(ui, |ui| values(ui, subject, pose));
                 }
@@ -220,13 +225,13 @@ fn header(
                 ui.label(small("listening on", DIM));
                 ui.label(small(format!("http://{}", addresses.http), TEXT));
             });
-            let phones = [("Live Link Face", addresses.live_link_face), ("UDP JSON", addresses.udp_json)];
-            if phones.iter().any(|(_, address)| address.is_some()) {
+            let ports = endpoint.phone_ports();
+            if !ports.is_empty() {
                 ui.horizontal_wrapped(|ui| {
-                    for (name, address) in phones {
-                        let Some(address) = address else { continue };
-                        ui.label(small(name, DIM));
-                        ui.label(small(address.port().to_string(), TEXT)).on_hover_text(format!("{address}, UDP"));
+                    for (port, address) in ports {
+                        ui.label(small(port.title(), DIM));
+                        let kind = if port.is_tcp() { "TCP" } else { "UDP" };
+                        ui.label(small(address.port().to_string(), TEXT)).on_hover_text(format!("{address}, {kind}"));
                     }
                 });
             }
@@ -268,6 +273,12 @@ fn badge(transport: &str) -> (&'static str, Color32) {
         "websocket" => ("WS", Color32::from_rgb(104, 162, 240)),
         "live_link_face" => ("LLF", Color32::from_rgb(214, 150, 226)),
         "udp_json" => ("UDP", Color32::from_rgb(214, 180, 110)),
+        "ifacialmocap" => ("iFM", Color32::from_rgb(228, 140, 160)),
+        "ifacialmocap_v3" => ("iF3", Color32::from_rgb(228, 140, 160)),
+        "facemotion3d" => ("FM3", Color32::from_rgb(228, 140, 160)),
+        "face_cap" => ("CAP", Color32::from_rgb(150, 200, 120)),
+        "vmc" => ("VMC", Color32::from_rgb(150, 170, 235)),
+        "vtube_studio" => ("VTS", Color32::from_rgb(240, 150, 110)),
         _ => ("\u{2013}", DIM),
     }
 }

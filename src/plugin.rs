@@ -11,12 +11,12 @@ use crossbeam_channel::{Receiver, Sender};
 use facelink::{
     FaceFrame,
     link::{
-        DEFAULT_PORT, Endpoint, EndpointConfig, IceConfig, LIVE_LINK_FACE_PORT, LinkEvent, LlfProfile, SourceKind,
-        SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT,
+        DEFAULT_PORT, Endpoint, EndpointConfig, IceConfig, LIVE_LINK_FACE_PORT, LinkEvent, PhoneCall, PhonePorts,
+        SourceKind, SourceProfile, SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT, VmcOut, remembered_phones,
     },
 };
 
-use crate::{avatar, bones, diagnostics, drive, pose::FaceSettings, send, sources, subjects};
+use crate::{avatar, bones, diagnostics, drive, phones, pose::FaceSettings, send, sources, subjects};
 
 /// The order of FaceLink's systems.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,11 +113,40 @@ impl FaceLinkPlugin {
         self.configure(|config| config.udp_json = port)
     }
 
-    /// How Live Link Face's curves are read: the exchange of `mouthLeft` and `mouthRight` (put right by default), and
-    /// axes to flip, for a phone that is held in another way.
+    /// Listens for every phone app on the ports that they send to by default, and finds and remembers phones that have to
+    /// be called. For phones on the network, [`lan`](Self::lan) too.
     #[must_use]
-    pub fn live_link_face_profile(self, profile: LlfProfile) -> Self {
-        self.configure(|config| config.live_link_face_profile = profile)
+    pub fn with_phones(self) -> Self {
+        self.configure(|config| {
+            config.phones = PhonePorts::usual();
+            config.find_phones = true;
+            config.remember_phones = remembered_phones();
+        })
+    }
+
+    /// Ports of the phone apps beside Live Link Face and UDP JSON.
+    #[must_use]
+    pub fn phones(self, ports: PhonePorts) -> Self {
+        self.configure(|config| config.phones = ports)
+    }
+
+    /// Calls a phone whose app sends when it is asked to.
+    #[must_use]
+    pub fn call(self, call: PhoneCall) -> Self {
+        self.configure(|config| config.call.push(call))
+    }
+
+    /// Sends a face out by VMC protocol, to VSeeFace, VMagicMirror, Warudo and others.
+    #[must_use]
+    pub fn vmc_out(self, out: VmcOut) -> Self {
+        self.configure(|config| config.vmc_out.push(out))
+    }
+
+    /// What an app's numbers mean: axis signs, order, units, sides. To change it while the game runs, use
+    /// [`FaceLinkEndpoint`].
+    #[must_use]
+    pub fn profile(self, kind: SourceKind, profile: SourceProfile) -> Self {
+        self.configure(|config| config.profiles.set(kind, profile))
     }
 }
 
@@ -221,6 +250,10 @@ impl Plugin for FaceLinkPlugin {
             .add_observer(sources::on_dial_removed)
             .add_observer(send::on_sender_removed)
             .add_observer(subjects::on_subject_removed)
+            .init_resource::<phones::FacePhones>()
+            .add_observer(phones::on_neutral)
+            .add_observer(phones::on_recentre)
+            .add_observer(phones::on_clear)
             .configure_sets(PreUpdate, FaceLinkSystems::Receive)
             .configure_sets(
                 PostUpdate,
@@ -248,6 +281,7 @@ impl Plugin for FaceLinkPlugin {
                 (
                     (subjects::read_figures, sources::read_sources).chain(),
                     subjects::apply_rates,
+                    phones::read_phones,
                     (sources::dial, sources::watch_dials).chain(),
                 )
                     .after(FaceLinkSystems::Receive),
@@ -280,8 +314,10 @@ fn start(app: &mut App, config: EndpointConfig) {
         Ok(endpoint) => {
             let addresses = endpoint.addresses();
             info!("FaceLink listens on http://{} (open it in a browser to send a face)", addresses.http);
-            if let Some(phone) = addresses.live_link_face {
-                info!("FaceLink listens for Live Link Face on {phone} (UDP)");
+            let ports: Vec<_> =
+                endpoint.phone_ports().iter().map(|(port, address)| format!("{port} {}", address.port())).collect();
+            if !ports.is_empty() {
+                info!("FaceLink listens for phones: {}", ports.join(", "));
             }
             for unavailable in endpoint.unavailable() {
                 warn!("{}", unavailable.message);

@@ -1,16 +1,21 @@
 // @ts-check
 /**
- * FaceLink's page: a synthetic performer, 55 sliders, a preview, plots, the
- * list of live subjects and a log. The connection itself is facelink.js.
+ * FaceLink's page: the camera, a synthetic performer, 55 sliders, a preview,
+ * plots, the list of live subjects and a log. The connection itself is
+ * facelink.js, the camera camera-panel.js.
  *
- * URL parameters: `perform=1`, `subject=Ann`, `webrtc=0|1`, `relay=1` (only
+ * URL parameters: `camera=1`, `perform=1`, `subject=Ann`, `webrtc=0|1`, `relay=1` (only
  * through TURN), `binary=float32|json`, `debug=1`, `token=...`,
  * `server=ws://host:port`.
  */
+import { gazeOf } from './camera.js';
+import { makeCameraPanel } from './camera-panel.js';
 import {
   ARKIT_NAMES, FacialAnimationWebRTCClient, headAngles, headQuaternion, samplePerformance,
 } from './facelink.js';
 
+/** @typedef {ReturnType<typeof import('./camera-panel.js').makeCameraPanel>} CameraPanel */
+/** @typedef {import('./camera.js').Face} Face */
 /** @typedef {import('./facelink.js').Blendshapes} Blendshapes */
 /** @typedef {{ yaw: number, pitch: number, roll: number }} HeadAngles Radians; + left, + up */
 
@@ -131,6 +136,7 @@ function start() {
   let watching = null;
   /** @type {FacialAnimationWebRTCClient} */
   let client = newClient();
+  /** For those who look at the page from the console, and for tests. @type {{ client: typeof client, panel?: CameraPanel }} */
   const facelink = { client };
   /** @type {any} */ (window).facelink = facelink;
 
@@ -279,17 +285,50 @@ function start() {
   let streaming = false;
   let epoch = 0;
   const ticker = makeTicker(beat);
+  let ticking = 0;
+  /** @type {CameraPanel | null} */
+  let panel = null;
+  /** What the camera sees; null while it sees nobody. @type {Face | null} */
+  let seen = null;
+  const filming = () => panel !== null && panel.on;
 
   function beat() {
-    if (!streaming) return;
+    if (!streaming || filming()) return;
     pose();
     client.sendARKitData(shapes, { head: { rotation: headQuaternion(head.yaw, head.pitch, head.roll) } });
     wake();
   }
 
-  /** The face of this moment: the performer, with what the user holds on top. */
+  /** A face from the camera: its pictures set the beat. @param {Face} face @param {number} time Unix ms */
+  function film(face, time) {
+    if (!seen) {
+      seen = face;
+      update();
+    }
+    seen = face;
+    pose();
+    const turned = ['yaw', 'pitch', 'roll'].some((name) => pins.has(name));
+    const rotation = turned ? headQuaternion(head.yaw, head.pitch, head.roll) : face.head?.rotation;
+    // Formats other than facelink1 would make every frame JSON for the sake of the position.
+    const position = params.get('binary') ? undefined : face.head?.position;
+    client.sendARKitData(shapes, { head: rotation ? { rotation, position } : null, gaze: gazeOf(shapes), timestamp: time });
+    wake();
+  }
+
+  /** Nobody is in the camera's sight. */
+  function unseen() {
+    client.sendARKitData({}, { tracked: false });
+    if (!seen) return;
+    seen = null;
+    update();
+  }
+
+  /** The face of this moment: the camera's or the performer's, with what the user holds on top. */
   function pose() {
-    if (performing) {
+    if (seen) {
+      shapes = { ...seen.shapes };
+      head = angles(seen.head);
+    } else if (performing) {
       const sample = samplePerformance((performance.now() - epoch) / 1000);
       shapes = sample.blendshapes;
       head = angles(sample.head);
@@ -303,23 +342,25 @@ function start() {
     }
   }
 
-  /** Streams while somebody performs or holds a slider. */
+  /** Streams while the camera is on, and while somebody performs or holds a slider. */
   function update() {
-    const on = performing || pins.size > 0;
+    const on = performing || pins.size > 0 || filming();
+    const beats = on && !filming() ? SAMPLE_FPS : 0;
+    if (beats !== ticking) ticker(ticking = beats);
     if (on !== streaming) {
       streaming = on;
-      ticker(on ? SAMPLE_FPS : 0);
       if (!on) client.sendARKitData(neutral, { tracked: false });
       void stayAwake(on);
     }
     pose();
-    write($('stage-note'), performing ? (pins.size ? 'Performing, sliders held' : 'Performing') : streaming ? 'Streaming the sliders' : 'Neutral');
+    write($('stage-note'), filming() ? (seen ? (pins.size ? 'From the camera, sliders held' : 'From the camera') : 'Nobody in sight') : performing ? (pins.size ? 'Performing, sliders held' : 'Performing') : streaming ? 'Streaming the sliders' : 'Neutral');
     write($('slider-note'), pins.size ? `${pins.size} held` : '');
     wake();
   }
 
   /** @param {boolean} on */
   function perform(on) {
+    if (on && filming()) panel?.stop();
     performing = on;
     epoch = performance.now();
     $('perform').setAttribute('aria-pressed', String(on));
@@ -641,6 +682,21 @@ function start() {
   }
   setInterval(poll, 500);
 
+  // ---- camera -----------------------------------------------------------------
+  panel = facelink.panel = makeCameraPanel({
+    server: new URL(client.url.replace(/^ws/, 'http')).origin,
+    token: params.get('token'),
+    fps: () => client.targetFps,
+    onFace: film,
+    onLost: unseen,
+    onChange: (on) => {
+      seen = null;
+      if (on && performing) perform(false);
+      update();
+    },
+    log,
+  });
+
   // ---- go ---------------------------------------------------------------------
   showState(client.state);
   update();
@@ -648,6 +704,7 @@ function start() {
   connect();
   void poll();
   if (flag('perform', false)) perform(true);
+  if (flag('camera', false)) void panel.start();
 }
 
 /** @param {string} key @returns {string | null} */

@@ -31,8 +31,15 @@
  * @property {ArrayLike<number>} [position] `[x, y, z]` in metres.
  */
 /**
+ * @typedef {object} Gaze Direction of each eye relative to the head, radians: `yaw`
+ *   positive to the performer's own left, `pitch` positive up.
+ * @property {{ yaw: number, pitch: number }} left The performer's own left eye.
+ * @property {{ yaw: number, pitch: number }} right
+ */
+/**
  * @typedef {object} SendOptions
  * @property {Head | null} [head] Head pose of this frame.
+ * @property {Gaze | null} [gaze] Direction of the eyes; not in JSON frames, where the EyeLook shapes tell.
  * @property {number | string} [timestamp] Capture time: Unix milliseconds, or
  *   an ISO 8601 string. Default: now. `float32` frames do not carry it.
  * @property {boolean} [tracked] `false` says that the face is out of sight.
@@ -242,6 +249,12 @@ function socketUrl(address) {
   return url;
 }
 
+/** @param {Gaze | null | undefined} gaze @returns {Gaze | null} Null when an angle is missing */
+function usableGaze(gaze) {
+  const whole = gaze && [gaze.left, gaze.right].every((eye) => eye && finite(eye.yaw) && finite(eye.pitch));
+  return whole ? gaze : null;
+}
+
 /**
  * Splits a head rotation into the angles that Live Link Face sends:
  * R = Rz(roll) Ry(yaw) Rx(-pitch).
@@ -306,6 +319,7 @@ export function headQuaternion(yaw, pitch, roll) {
  * @property {Blendshapes} latest
  * @property {Record<string, boolean>} seen
  * @property {Head | null | undefined} head
+ * @property {Gaze | null | undefined} gaze
  * @property {number | string | undefined} timestamp
  */
 /**
@@ -746,7 +760,7 @@ export class FacialAnimationWebRTCClient {
       p.seen = {};
       p.since = now;
     }
-    p = lane.pending ??= { since: now, shapes: {}, latest: {}, seen: {}, head: undefined, timestamp: undefined };
+    p = lane.pending ??= { since: now, shapes: {}, latest: {}, seen: {}, head: undefined, gaze: undefined, timestamp: undefined };
     for (const name in shapes) {
       const value = shapes[name];
       const from = lane.sentValues[name] ?? 0;
@@ -755,6 +769,7 @@ export class FacialAnimationWebRTCClient {
       p.latest[name] = value;
     }
     p.head = options.head;
+    p.gaze = options.gaze;
     p.timestamp = options.timestamp;
   }
 
@@ -781,7 +796,7 @@ export class FacialAnimationWebRTCClient {
     clearTimeout(lane.timer);
     lane.timer = undefined;
     lane.due = (lane.due > now - period ? lane.due : now) + period;
-    const left = this.#sendFrame(lane, p.shapes, { head: p.head, timestamp: p.timestamp }, now, count);
+    const left = this.#sendFrame(lane, p.shapes, { head: p.head, gaze: p.gaze, timestamp: p.timestamp }, now, count);
     if (this.#transport === 'none') {
       lane.pending = null;
       return false;
@@ -795,7 +810,7 @@ export class FacialAnimationWebRTCClient {
     for (const name in p.latest) {
       if (Math.abs(p.latest[name] - p.shapes[name]) > 1e-3) {
         // A peak went out. If the caller says no more, the value after it must follow.
-        lane.pending = { since: now, shapes: { ...p.latest }, latest: { ...p.latest }, seen: {}, head: p.head, timestamp: undefined };
+        lane.pending = { since: now, shapes: { ...p.latest }, latest: { ...p.latest }, seen: {}, head: p.head, gaze: p.gaze, timestamp: undefined };
         this.#schedule(lane, lane.due + period / 2 - now);
         break;
       }
@@ -823,7 +838,7 @@ export class FacialAnimationWebRTCClient {
     const whole = this.#format === 'float32' && lane.subject === undefined && tracked !== false
       && names.length > WHOLE_FACE && !head?.position && names.every((n) => INDEX.has(n));
     const payload = packet ?? (whole && !this.#introduce
-      ? this.#floatFrame(lane, shapes, head, now)
+      ? this.#floatFrame(lane, shapes, options, now)
       : JSON.stringify({
         type: 'arkit_data',
         ...(lane.subject === undefined ? null : { subject: lane.subject }),
@@ -914,6 +929,7 @@ export class FacialAnimationWebRTCClient {
       const at = head.position;
       frame.head = { rotation: head.rotation, position: at && [0, 1, 2].every((i) => finite(at[i])) ? at : null };
     }
+    frame.gaze = usableGaze(options.gaze);
     const doubted = this.#rtc?.suspect ? now - this.#rtc.suspectAt : Infinity;
     const repeats = doubted < 60 ? 3 : now - this.#lossAt < LOSSY_MS ? 1 : 0;
     const previous = repeats ? lane.history.slice(-repeats).filter((f) => captureTime - (f.captureTime ?? 0) < REPEAT_MS * 1000) : [];
@@ -932,11 +948,11 @@ export class FacialAnimationWebRTCClient {
    * 52 little-endian floats, or 61 with the head and the eyes.
    * @param {Lane} lane
    * @param {Blendshapes} shapes
-   * @param {Head | null | undefined} head
+   * @param {SendOptions} options
    * @param {number} now
    * @returns {ArrayBuffer}
    */
-  #floatFrame(lane, shapes, head, now) {
+  #floatFrame(lane, shapes, { head, gaze }, now) {
     const f = this.#floats;
     for (let i = 0; i < 52; i += 1) {
       const name = ARKIT_NAMES[i];
@@ -947,12 +963,13 @@ export class FacialAnimationWebRTCClient {
     const count = angles ? 61 : 52;
     if (angles) {
       f.set(angles, 52);
-      // The eyes from the EyeLook shapes: + pitch down, + yaw to the performer's right.
-      f[55] = (f[2] - f[3]) * EYE_RANGE;
-      f[56] = (f[1] - f[4]) * EYE_RANGE;
+      // The eyes, from the EyeLook shapes if need be: + pitch down, + yaw to the performer's right.
+      const eyes = usableGaze(gaze);
+      f[55] = eyes ? -eyes.left.yaw : (f[2] - f[3]) * EYE_RANGE;
+      f[56] = eyes ? -eyes.left.pitch : (f[1] - f[4]) * EYE_RANGE;
       f[57] = 0;
-      f[58] = (f[10] - f[9]) * EYE_RANGE;
-      f[59] = (f[8] - f[11]) * EYE_RANGE;
+      f[58] = eyes ? -eyes.right.yaw : (f[10] - f[9]) * EYE_RANGE;
+      f[59] = eyes ? -eyes.right.pitch : (f[8] - f[11]) * EYE_RANGE;
       f[60] = 0;
     }
     const view = new DataView(new ArrayBuffer(count * 4));

@@ -1,10 +1,13 @@
 //! What the command line says.
 
-use std::path::PathBuf;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use bevy_facelink::{
     FaceLinkPlugin,
-    core::link::{TlsConfig, new_token},
+    core::link::{PhoneCall, TlsConfig, VmcOut, new_token},
 };
 use clap::Parser;
 
@@ -44,6 +47,18 @@ pub struct Args {
     /// Port of the old system's UDP JSON; 0 picks a free one.
     #[arg(long, default_value_t = 5005)]
     udp_json: u16,
+    /// Listen for every phone app, on the ports that they send to by default; --lan does so too.
+    #[arg(long)]
+    phones: bool,
+    /// With --lan: no phone apps beside Live Link Face and UDP JSON.
+    #[arg(long, requires = "lan", conflicts_with = "phones")]
+    no_phones: bool,
+    /// Call the phone at this address, whatever app it runs. Repeatable.
+    #[arg(long, value_name = "ADDR")]
+    call: Vec<IpAddr>,
+    /// Send the face out by VMC protocol, to a renderer such as VSeeFace. Repeatable.
+    #[arg(long, value_name = "HOST:PORT")]
+    vmc_out: Vec<SocketAddr>,
     /// Leave the stage to real sources.
     #[arg(long)]
     pub no_performer: bool,
@@ -74,10 +89,19 @@ impl Args {
 
     /// The plugin with these ports.
     pub fn plugin(&self) -> FaceLinkPlugin {
-        let plugin = FaceLinkPlugin::default()
+        let mut plugin = FaceLinkPlugin::default()
             .port(self.port)
             .live_link_face(Some(self.live_link_face))
             .udp_json(Some(self.udp_json));
+        if self.phones || (self.lan && !self.no_phones) || !self.call.is_empty() {
+            plugin = plugin.with_phones();
+        }
+        for address in &self.call {
+            plugin = plugin.call(PhoneCall::any(*address));
+        }
+        for to in &self.vmc_out {
+            plugin = plugin.vmc_out(VmcOut { to: *to, subject: None });
+        }
         match (self.lan, self.no_tls) {
             (true, true) => plugin.lan(new_token()).https(TlsConfig::Off),
             (true, false) => plugin.lan(new_token()),

@@ -3,10 +3,13 @@
 //! ```text
 //! cargo run --example avatar                             a window; a built-in performer talks until you connect
 //! cargo run --example avatar -- --lan                    open to the network, with a QR code for the phone
+//! cargo run --example avatar -- --phones                  every phone app, on the ports that they send to
 //! cargo run --example avatar -- path/to/model.glb        another model
 //! cargo run --example avatar -- --headless --frames 300 --screenshot out.png
 //! cargo run --example avatar -- --contact-sheet out.png  every shape of the model on one picture
 //! ```
+//!
+//! With a face on the avatar, N takes it for the neutral face, R takes the head for straight ahead, C clears both.
 //!
 //! The performer is no short cut: it streams over a WebRTC connection on loopback into the same server that a phone
 //! uses. It steps back when a real source connects, and in again when the last one has left.
@@ -15,6 +18,7 @@ mod casting;
 mod cli;
 mod contact_sheet;
 mod guard;
+mod keys;
 mod lan;
 mod performer;
 mod picture;
@@ -76,7 +80,7 @@ fn main() -> ExitCode {
         }
     }
     if windowed {
-        app.add_plugins((FaceLinkPanelPlugin { open: !args.no_panel, ..default() }, lan::LanPlugin));
+        app.add_plugins((FaceLinkPanelPlugin { open: !args.no_panel, ..default() }, keys::KeysPlugin, lan::LanPlugin));
     }
     if !args.no_performer {
         app.add_plugins(casting::CastingPlugin);

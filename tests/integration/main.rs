@@ -8,4 +8,5 @@ mod exit;
 mod gltf;
 mod live;
 mod outward;
+mod phones;
 mod support;

@@ -81,7 +81,7 @@ export class Server {
           this.port = Number(line.http.split(':').at(-1));
           done();
         } else if (line.event === 'frame') {
-          this.frames.push({ at: now(), frame: line.frame, n: numberOf(line.head), face: JSON.stringify(line.blendshapes), subject: line.subject, source: line.source });
+          this.frames.push({ at: now(), frame: line.frame, n: numberOf(line.head), face: JSON.stringify(line.blendshapes), subject: line.subject, source: line.source, tracked: line.tracked, head: line.head, gaze: line.gaze });
         } else this.events.push({ at: now(), ...line });
       });
     });

@@ -38,8 +38,9 @@ const PACE: Duration = Duration::from_nanos(16_666_667);
 const FRAMES: usize = 600;
 /// The first frames fade in, and are not counted.
 const WARM_UP: usize = 60;
-/// Steps of the weight by which a frame is recognised; as many as four decimals tell apart with room to spare.
-const STEPS: usize = 1000;
+/// Steps of the weight by which a frame is recognised; as many as the 8 bits of a compact frame tell apart with room to
+/// spare.
+const STEPS: usize = 100;
 
 /// When each frame was sent.
 type Sent = Arc<Mutex<Vec<Instant>>>;

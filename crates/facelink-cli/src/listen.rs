@@ -14,8 +14,8 @@ use crossbeam_channel::{Receiver, select_biased, tick};
 use facelink::{
     Blendshape, FaceFrame,
     link::{
-        DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LostReason, PhonePort, SourceKind,
-        SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT, outward_address,
+        DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LostReason, MODELS_FOLDER, PhonePort,
+        SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT, outward_address,
     },
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -58,6 +58,9 @@ pub struct Args {
     /// Pairing token for peers beyond this machine; made up if none is given. The UDP ports have none.
     #[arg(long, value_parser = token)]
     token: Option<String>,
+    /// Folder with the face tracker's files for the page's "Use this camera", where phones have no Internet.
+    #[arg(long, value_name = "DIR", value_parser = folder)]
+    models: Option<PathBuf>,
     /// Take mouthLeft and mouthRight from Live Link Face as they arrive, instead of exchanging them.
     #[arg(long)]
     no_mouth_swap: bool,
@@ -99,6 +102,11 @@ fn token(text: &str) -> Result<String, String> {
         return Err("an empty token would let everybody in".to_owned());
     }
     Ok(text.to_owned())
+}
+
+fn folder(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_dir() { Ok(path) } else { Err("there is no such folder".to_owned()) }
 }
 
 /// One line of `--json`.
@@ -213,6 +221,7 @@ pub fn run(args: Args) -> Result<(), Error> {
             _ if args.lan && !args.no_tls => TlsConfig::self_signed(),
             _ => TlsConfig::Off,
         },
+        models: Some(args.models.unwrap_or_else(|| MODELS_FOLDER.into())),
         ice: args.ice.config()?,
         ..EndpointConfig::default()
     };

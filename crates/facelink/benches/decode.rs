@@ -4,9 +4,9 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use facelink::{
     performer::Performance,
     wire::{
-        facelink1, float32,
+        face_cap, facelink1, float32, fmv3,
         json::{Decoder, write_arkit_data},
-        llf, vtube_studio,
+        llf, mocap_text, osc, vmc, vtube_studio,
     },
 };
 
@@ -24,10 +24,6 @@ fn decode(c: &mut Criterion) {
         if let Err(error) = encoder.encode("", &frame, facelink1::Clock::Unix, packet) {
             eprintln!("no facelink1 packet: {error}");
         }
-    }
-    let mut vts = Vec::new();
-    if let Err(error) = vtube_studio::encode(&frame, 1_700_000_000_000.0, &vtube_studio::PROFILE, &mut vts) {
-        eprintln!("no VTube Studio frame: {error}");
     }
     let profile = llf::PROFILE;
     let mut packet = Vec::new();
@@ -48,19 +44,109 @@ fn decode(c: &mut Criterion) {
             });
         });
     }
-    let mut phones = vtube_studio::Decoder::default();
-    group.bench_function("vtube_studio", |b| {
-        b.iter(|| {
-            let frame = phones.decode(std::hint::black_box(&vts));
-            frame.map(|frame| vtube_studio::PROFILE.apply(frame.face)).is_ok()
-        });
-    });
     let mut decoder = Decoder::default();
     group.bench_function("json", |b| b.iter(|| decoder.decode(std::hint::black_box(&json)).is_ok()));
     group.bench_function("json_by_serde_value", |b| {
         b.iter(|| serde_json::from_str::<serde_json::Value>(std::hint::black_box(&json)).is_ok());
     });
     group.finish();
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+/// The phone apps, each from its datagrams to a frame with its profile applied.
+fn phones(c: &mut Criterion) {
+    if let Err(error) = try_phones(c) {
+        eprintln!("not every app is measured: {error}");
+    }
+}
+
+fn try_phones(c: &mut Criterion) -> Result<(), Failure> {
+    let frame = Performance::new(7).frame_at(std::time::Duration::from_secs(3));
+    let mut group = c.benchmark_group("decode_app");
+    for (name, dialect) in [
+        ("ifacialmocap_v1", mocap_text::Dialect::V1),
+        ("ifacialmocap_v2", mocap_text::Dialect::V2),
+        ("facemotion3d", mocap_text::Dialect::Facemotion3d),
+    ] {
+        let mut bytes = Vec::new();
+        mocap_text::Writer::new(dialect).write(&frame, &mocap_text::PROFILE, &mut bytes)?;
+        let mut decoder = mocap_text::Decoder::new();
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                decoder.decode(std::hint::black_box(&bytes)).map(|read| mocap_text::PROFILE.apply(read.face)).is_ok()
+            });
+        });
+    }
+
+    let names = facelink::Blendshape::ALL.map(facelink::Blendshape::name);
+    let schema = fmv3::Schema::new(1, fmv3::Terms::default(), "iFacialMocap", fmv3::Encoding::I16, names)?;
+    let (mut body, mut bytes) = (Vec::new(), Vec::new());
+    schema.encode(&frame, &fmv3::PROFILE, &mut body)?;
+    fmv3::Message::new(fmv3::Kind::Frame, 7).with_schema(1).with_sequence(1).with_body(&body).write(&mut bytes);
+    group.bench_function("ifacialmocap_v3", |b| {
+        b.iter(|| {
+            let part = fmv3::Part::read(std::hint::black_box(&bytes)).ok()?;
+            let face = schema.decode(&part.header, part.chunk).ok()?;
+            Some(fmv3::PROFILE.apply(face).present)
+        });
+    });
+
+    let mut packets = Vec::new();
+    osc::write_bundles(face_cap::messages(&frame, &face_cap::PROFILE), 1400, |bytes| packets.push(bytes.to_vec()));
+    let mut decoder = face_cap::Decoder::new();
+    group.bench_function("face_cap", |b| {
+        b.iter(|| {
+            let mut shapes = 0;
+            for packet in &packets {
+                let _ = osc::read(std::hint::black_box(packet), |message| {
+                    if let Ok(Some(face)) = decoder.take(message) {
+                        shapes = face_cap::PROFILE.apply(face).present;
+                    }
+                });
+            }
+            shapes
+        });
+    });
+
+    packets.clear();
+    vmc::encode(&frame, 1.0, &vmc::PROFILE, |bytes| packets.push(bytes.to_vec()));
+    let mut decoder = vmc::Decoder::new();
+    group.bench_function("vmc", |b| {
+        b.iter(|| {
+            let mut shapes = 0;
+            for packet in &packets {
+                let _ = osc::read(std::hint::black_box(packet), |message| {
+                    if let Ok(Some(face)) = decoder.take(message) {
+                        shapes = vmc::PROFILE.apply(face).present;
+                    }
+                });
+            }
+            shapes
+        });
+    });
+
+    let mut bytes = Vec::new();
+    vtube_studio::encode(&frame, 1.7e12, &vtube_studio::PROFILE, &mut bytes)?;
+    let mut decoder = vtube_studio::Decoder::default();
+    group.bench_function("vtube_studio", |b| {
+        b.iter(|| {
+            decoder.decode(std::hint::black_box(&bytes)).map(|read| vtube_studio::PROFILE.apply(read.face)).is_ok()
+        });
+    });
+    let text = String::from_utf8(bytes)?;
+    group.bench_function("vtube_studio_by_serde_value", |b| {
+        b.iter(|| serde_json::from_str::<serde_json::Value>(std::hint::black_box(&text)).is_ok());
+    });
+    let mut json = String::new();
+    write_arkit_data(&mut json, &frame, Some("Ann"), Some(1_700_000_000_000.0));
+    let mut decoder = Decoder::default();
+    group.bench_function("udp_json", |b| b.iter(|| decoder.decode(std::hint::black_box(&json)).is_ok()));
+    group.bench_function("udp_json_by_serde_value", |b| {
+        b.iter(|| serde_json::from_str::<serde_json::Value>(std::hint::black_box(&json)).is_ok());
+    });
+    group.finish();
+    Ok(())
 }
 
 fn encode(c: &mut Criterion) {
@@ -106,6 +192,6 @@ fn encode(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(50);
-    targets = decode, encode
+    targets = decode, phones, encode
 }
 criterion_main!(benches);

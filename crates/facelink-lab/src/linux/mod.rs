@@ -1,6 +1,7 @@
 //! The commands.
 
 mod cycles;
+mod flood;
 mod latency;
 mod log;
 mod moves;
@@ -43,6 +44,8 @@ enum Command {
     Latency(latency::Args),
     /// A peer that stops reading.
     Stall(stall::Args),
+    /// A face on one port while another is flooded.
+    Flood(flood::Args),
     /// Many WebRTC connections at once on a busy machine.
     Storm(storm::Args),
     /// A process of the lab: receives.
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Cycles(args) => cycles::run(&args),
         Command::Latency(args) => latency::run(&args),
         Command::Stall(args) => stall::run(&args),
+        Command::Flood(args) => flood::run(&args),
         Command::Storm(args) => storm::run(&args),
         Command::Endpoint(args) => role::endpoint(&args),
         Command::Client(args) => role::client(&args),

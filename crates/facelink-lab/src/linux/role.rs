@@ -13,7 +13,7 @@ use std::{
 use crossbeam_channel::{Receiver, bounded, never, select, tick};
 use facelink::{
     FaceFrame,
-    link::{Client, ClientConfig, ClientState, Endpoint, EndpointConfig, SubjectFrame},
+    link::{Client, ClientConfig, ClientState, Endpoint, EndpointConfig, PhonePorts, SubjectFrame},
     performer::Performance,
 };
 use serde_json::{Value, json};
@@ -31,6 +31,9 @@ pub struct EndpointArgs {
     /// Keeps the frames until it is asked for them, so that telling them costs nothing meanwhile.
     #[arg(long)]
     bulk: bool,
+    /// Listens for every phone app.
+    #[arg(long)]
+    phones: bool,
     /// Dials out, for the faces there.
     #[arg(long)]
     connect: Option<String>,
@@ -101,10 +104,20 @@ pub fn endpoint(args: &EndpointArgs) -> Res<()> {
         port: args.port,
         token: args.token.clone(),
         udp_json: Some(0),
+        live_link_face: args.phones.then_some(0),
+        phones: if args.phones { PhonePorts::free() } else { PhonePorts::NONE },
         adaptive_fps: false,
         ..EndpointConfig::default()
     })?;
     let addresses = endpoint.addresses();
+    if args.phones {
+        let ports: serde_json::Map<String, Value> = endpoint
+            .phone_ports()
+            .into_iter()
+            .map(|(port, address)| (port.setting().trim_start_matches("phones.").to_owned(), json!(address)))
+            .collect();
+        say(&json!({"ports": ports}));
+    }
     say(&json!({"listening": addresses.http, "udp": addresses.udp_json, "t": now_us()}));
     let client = args.connect.as_ref().and_then(|url| {
         endpoint.connect(ClientConfig {
@@ -136,6 +149,7 @@ pub fn endpoint(args: &EndpointArgs) -> Res<()> {
             }
             recv(commands) -> command => match command.as_deref() {
                 Ok("dump") => say(&json!({"frames": std::mem::take(&mut kept)})),
+                Ok("ports") => say(&json!({"arrivals": endpoint.arrivals()})),
                 Ok("stats") => {
                     let connections = endpoint.connections();
                     let direct = client.as_ref().map(|client| client.stats().direct);

@@ -138,8 +138,10 @@ fn judge(hub: &Hub, request: &Request, peer: IpAddr, allowed: bool, now: Instant
         let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or("?");
         return Err(Refusal::Origin(origin.to_owned()));
     }
-    let public =
-        matches!(request.uri().path(), "/" | "/ws" | "/facelink.js" | "/app.js" | "/style.css" | "/api/v1/health");
+    let public = matches!(
+        request.uri().path(),
+        "/" | "/ws" | "/facelink.js" | "/app.js" | "/camera.js" | "/camera-panel.js" | "/style.css" | "/api/v1/health"
+    );
     if peer.is_loopback() && !host_allowed(hub, headers) {
         return Err(Refusal::Host);
     }

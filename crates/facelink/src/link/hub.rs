@@ -847,6 +847,11 @@ impl Hub {
         newest.map(|s| (s.frame(), Origin { key: s.owner, room: room(s.owner) })).collect()
     }
 
+    /// Where a connection comes from.
+    pub fn address_of(&self, key: ConnectionKey) -> Option<SocketAddr> {
+        self.table.lock().connections.get(&key)?.address
+    }
+
     /// The room that a connection is in.
     pub fn room_of(&self, key: ConnectionKey) -> Option<Arc<str>> {
         self.table.lock().connections.get(&key)?.room.clone()

@@ -10,6 +10,7 @@ mod door;
 mod guard;
 mod hub;
 mod ice;
+mod models;
 mod out;
 mod peer;
 mod phones;
@@ -54,8 +55,13 @@ use crate::{calibration::Calibration, frame::FaceFrame};
 pub const DEFAULT_PORT: u16 = 8765;
 /// Port of the Live Link Face app.
 pub const LIVE_LINK_FACE_PORT: u16 = 11111;
+/// Port on which the Live Link Face app listens for its remote control, as its users usually set it.
+pub const LIVE_LINK_FACE_OSC_PORT: u16 = 8000;
 /// Port of the old system's UDP JSON.
 pub const UDP_JSON_PORT: u16 = 5005;
+
+/// Where the face tracker's files for the page are looked for; see [`EndpointConfig::models`].
+pub const MODELS_FOLDER: &str = "assets/web/models";
 
 /// What to listen on, and whom to let in.
 #[derive(Clone, Debug)]
@@ -92,6 +98,10 @@ pub struct EndpointConfig {
     /// HTTPS and `wss://` on the same port, beside plain HTTP; off by default. Phones open cameras and sensors on secure
     /// pages alone.
     pub tls: TlsConfig,
+    /// Folder whose files are served at `/models/`, to those who are let in: the face tracker that the page loads for
+    /// "Use this camera", where phones cannot reach the Internet. `docs/sources/browser-camera.md` names the files. The
+    /// default is `assets/web/models` under the current directory; a folder that is not there is no error.
+    pub models: Option<PathBuf>,
     /// A UDP source that is silent for this long is gone, and its subject with it.
     pub subject_timeout: Duration,
     /// Whether senders are asked for fewer frames when the latency rises.
@@ -163,6 +173,7 @@ impl Default for EndpointConfig {
             allowed_origins: Vec::new(),
             ice: IceConfig::default(),
             tls: TlsConfig::Off,
+            models: Some(PathBuf::from(MODELS_FOLDER)),
             subject_timeout: Duration::from_secs(5),
             adaptive_fps: true,
             min_fps: 15.0,

@@ -37,6 +37,7 @@ use super::{
     api,
     door::{Door, Entry},
     hub::{Counters, Hub},
+    models,
     session::{Role, Session},
     socket::serve_socket,
 };
@@ -48,7 +49,17 @@ const HEADER_LIMIT: Duration = Duration::from_secs(5);
 const PAGE: &str = include_str!("../../../../assets/web/index.html");
 const CLIENT: &str = include_str!("../../../../assets/web/facelink.js");
 const APP: &str = include_str!("../../../../assets/web/app.js");
+const CAMERA: &str = include_str!("../../../../assets/web/camera.js");
+const PANEL: &str = include_str!("../../../../assets/web/camera-panel.js");
 const STYLE: &str = include_str!("../../../../assets/web/style.css");
+
+/// What the page may load and ask. Beside our own files: the face tracker of one version, by which `camera.js` turns a
+/// camera's picture into a face, and its model. The tracker is WebAssembly.
+const POLICY: &str = "default-src 'self'; \
+    script-src 'self' 'wasm-unsafe-eval' https://cdn.jsdelivr.net/npm/@mediapipe/tasks-vision@0.10.35/; \
+    connect-src 'self' ws: wss: https://cdn.jsdelivr.net/npm/@mediapipe/tasks-vision@0.10.35/ \
+    https://storage.googleapis.com/mediapipe-models/face_landmarker/; \
+    img-src 'self' data:; style-src 'self'; base-uri 'none'; frame-ancestors 'self'";
 
 #[derive(Clone)]
 pub(super) struct Server {
@@ -63,17 +74,23 @@ pub(super) struct Server {
 /// Accepts until it is cancelled.
 pub(super) async fn serve(hub: Arc<Hub>, listener: TcpListener, tls: Option<TlsAcceptor>, cancel: CancellationToken) {
     let server = Server { https: tls.is_some(), hub: hub.clone(), cancel: cancel.clone(), posted: Arc::default() };
-    let router = Router::new()
+    let mut router = Router::new()
         .route("/", get(root))
         .route("/ws", get(root))
         .route("/facelink.js", get(|| async { asset("text/javascript", CLIENT) }))
         .route("/app.js", get(|| async { asset("text/javascript", APP) }))
+        .route("/camera.js", get(|| async { asset("text/javascript", CAMERA) }))
+        .route("/camera-panel.js", get(|| async { asset("text/javascript", PANEL) }))
         .route("/style.css", get(|| async { asset("text/css", STYLE) }))
         .route("/api/v1/rtc/offer", post(api::rtc_offer))
         .route("/api/v1/health", get(api::health))
         .route("/api/v1/stats", get(api::stats))
         .route("/api/v1/subjects", get(api::subjects))
-        .route("/metrics", get(api::metrics))
+        .route("/metrics", get(api::metrics));
+    if let Some(folder) = &hub.config.models {
+        router = router.nest_service("/models", models::service(folder));
+    }
+    let router = router
         .layer(DefaultBodyLimit::max(MAX_MESSAGE))
         .layer(middleware::from_fn_with_state(server.clone(), admit))
         .with_state(server);
@@ -165,13 +182,11 @@ async fn serve_http(
 }
 
 fn asset(kind: &'static str, text: &'static str) -> Response {
-    let policy = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; \
-                  base-uri 'none'; frame-ancestors 'self'";
     (
         [
             (header::CONTENT_TYPE, format!("{kind}; charset=utf-8")),
             (header::CACHE_CONTROL, "no-cache".to_owned()),
-            (header::CONTENT_SECURITY_POLICY, policy.to_owned()),
+            (header::CONTENT_SECURITY_POLICY, POLICY.to_owned()),
         ],
         text,
     )

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::json::{MAX_NAMES, check_name};
+use super::json::{MAX_NAME, MAX_NAMES, check_name};
 use crate::names::Blendshape;
 
 /// What a name stands for.
@@ -19,6 +19,11 @@ impl Resolved {
             None => Self::Channel(name.into()),
         }
     }
+}
+
+/// As [`check_name`], without a word on why not.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 /// Names that one connection used, resolved once.
@@ -42,6 +47,17 @@ impl NameTable {
         };
         self.expected = if place + 1 < self.names.len() { place + 1 } else { 0 };
         self.names.get(place).map(|(_, resolved)| resolved).ok_or_else(String::new)
+    }
+
+    /// What a name stands for; one that was not used before, and is a name, is learnt when `learn`, and there is room.
+    /// Costs nothing when it is not.
+    pub fn find(&mut self, name: &str, learn: bool) -> Option<&Resolved> {
+        let is_known = self.names.get(self.expected).is_some_and(|(expected, _)| **expected == *name)
+            || self.places.contains_key(name);
+        if !is_known && (!learn || self.is_full() || !is_name(name)) {
+            return None;
+        }
+        self.resolve(name).ok()
     }
 
     fn add(&mut self, name: &str) -> Result<usize, String> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     frame::{EyeGaze, FaceFrame, Gaze, HeadPose},
-    names::{BLENDSHAPE_COUNT, Blendshape},
+    names::Blendshape,
 };
 
 /// An angle further from zero than this, in radians, cannot be an angle of a head or an eye in radians.
@@ -434,11 +434,6 @@ pub(crate) fn to_angles(rotation: [f32; 4], order: EulerOrder) -> [f32; 3] {
         angles[c] = parity * (2.0 * (w * qc - qa * qb)).atan2(1.0 - 2.0 * (qb * qb + qc * qc));
     }
     angles
-}
-
-/// The 52 weights of a frame that gives all of them, for formats that have a place for each.
-pub(crate) fn all_weights(frame: &FaceFrame) -> [f32; BLENDSHAPE_COUNT] {
-    std::array::from_fn(|index| if frame.present & (1 << index) != 0 { frame.weights[index] } else { 0.0 })
 }
 
 #[cfg(test)]

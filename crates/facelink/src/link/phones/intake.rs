@@ -20,6 +20,8 @@ use crate::{
 const MOST_SENDERS: usize = 256;
 /// A phone that changes its address is silent for at least this long at the old one.
 const MOVED_AFTER: Duration = Duration::from_millis(250);
+/// Two that both send for this long are two.
+const BOTH_FOR: Duration = Duration::from_millis(100);
 
 /// Whose face it is.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,12 @@ pub(super) struct Sender<'a> {
     pub lasting: bool,
     /// The name that it would like to have; without one, a free one is given.
     pub wish: Option<&'a str>,
+}
+
+/// Who sends from there. A phone runs one app at a time, and its port may change with every start; on this machine several
+/// may send.
+pub(super) fn steady(from: SocketAddr) -> SocketAddr {
+    if from.ip().is_loopback() { from } else { SocketAddr::new(from.ip(), 0) }
 }
 
 /// What a message of it holds.
@@ -63,11 +71,22 @@ struct Known {
     allowance: f32,
 }
 
+/// What an address that was not heard of is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Newcomer {
+    New,
+    /// The sender at this place goes on from there.
+    Moved(usize),
+    Unclear,
+}
+
 /// Senders of one port or one stream.
 #[derive(Debug)]
 pub(super) struct Intake {
     pub hub: Arc<Hub>,
     senders: Vec<Known>,
+    /// Addresses of which it is not clear yet whose they are, and since when they are heard.
+    unclear: Vec<(SourceKind, SocketAddr, Box<str>, Instant)>,
 }
 
 /// Why a face was not taken.
@@ -75,6 +94,8 @@ pub(super) struct Intake {
 pub(super) enum NotTaken {
     #[error("too many connections")]
     TooManyConnections,
+    #[error("this may be a phone that has moved; a moment will tell")]
+    Unclear,
     #[error("too many frames a second; see `max_messages_per_second`")]
     TooFast,
     #[error(transparent)]
@@ -83,28 +104,33 @@ pub(super) enum NotTaken {
 
 impl Intake {
     pub fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, senders: Vec::new() }
+        Self { hub, senders: Vec::new(), unclear: Vec::new() }
     }
 
     /// The place of a sender, which is made when its first good message comes.
-    fn place(&mut self, sender: &Sender<'_>, now: Instant) -> Option<usize> {
+    fn place(&mut self, sender: &Sender<'_>, now: Instant) -> Result<usize, NotTaken> {
         let same = |known: &Known| known.kind == sender.kind && *known.identity == *sender.identity;
         if let Some(place) = self.senders.iter().position(|known| same(known) && known.address == sender.from) {
-            return Some(place);
+            return Ok(place);
         }
-        if let Some(place) = self.moved(sender, now) {
-            let known = self.senders.get_mut(place)?;
-            tracing::info!(from = %known.address, to = %sender.from, subject = %known.subject, "a phone has moved");
-            known.address = sender.from;
-            self.hub.set_address(known.key, Some(sender.from));
-            return Some(place);
+        match self.newcomer(sender, now) {
+            Newcomer::Moved(place) => {
+                let known = self.senders.get_mut(place).ok_or(NotTaken::Unclear)?;
+                tracing::info!(from = %known.address, to = %sender.from, subject = %known.subject, "a phone has moved");
+                known.address = sender.from;
+                self.hub.set_address(known.key, Some(sender.from));
+                return Ok(place);
+            }
+            Newcomer::Unclear => return Err(NotTaken::Unclear),
+            Newcomer::New => {}
         }
         if self.senders.len() >= MOST_SENDERS {
             self.senders.remove(0);
         }
         let counters = Arc::new(Counters::default());
         let id: Arc<str> = format!("{}-{}", sender.kind, sender.from).into();
-        let key = self.hub.connect(sender.kind, id, Some(sender.from), counters.clone(), now)?;
+        let key = self.hub.connect(sender.kind, id, Some(sender.from), counters.clone(), now);
+        let key = key.ok_or(NotTaken::TooManyConnections)?;
         let subject = match sender.wish {
             Some(wish) => self.hub.unique_name(wish, key),
             None => self.hub.free_name(),
@@ -120,32 +146,53 @@ impl Intake {
             last: now,
             allowance: 2.0 * self.hub.config.max_messages_per_second,
         });
-        Some(self.senders.len() - 1)
+        Ok(self.senders.len() - 1)
     }
 
-    /// The sender that goes on from another address: the same device, or the only one of its app that has just fallen
-    /// silent.
-    fn moved(&self, sender: &Sender<'_>, now: Instant) -> Option<usize> {
-        let silent = |known: &Known| {
-            let silence = now.saturating_duration_since(known.last);
-            silence >= MOVED_AFTER && silence < self.hub.config.subject_timeout
-        };
-        let mut candidates = self.senders.iter().enumerate().filter(|(_, known)| {
-            known.kind == sender.kind
-                && known.lasting == sender.lasting
-                && *known.identity == *sender.identity
-                && known.address.ip() != sender.from.ip()
-                && silent(known)
+    /// Whether an address that was not heard of is that of a phone which has changed the network, or of another one. Until
+    /// that can be told, which takes a quarter of a second, its faces are left out.
+    fn newcomer(&mut self, sender: &Sender<'_>, now: Instant) -> Newcomer {
+        let timeout = self.hub.config.subject_timeout;
+        let place = self.unclear.iter().position(|(kind, address, identity, _)| {
+            *kind == sender.kind && *address == sender.from && **identity == *sender.identity
         });
-        let (place, _) = candidates.next()?;
-        // Without an identity of its own it might be either.
-        (sender.lasting || candidates.next().is_none()).then_some(place)
-    }
-
-    /// The name of a sender's subject, once it has one.
-    pub fn subject(&self, kind: SourceKind, from: SocketAddr, identity: &str) -> Option<&str> {
-        let same = |known: &&Known| known.kind == kind && known.address == from && *known.identity == *identity;
-        self.senders.iter().find(same).map(|known| &*known.subject)
+        let since = place.and_then(|place| self.unclear.get(place)).map_or(now, |(.., since)| *since);
+        let (mut silent, mut undecided) = (Vec::new(), false);
+        for (place, known) in self.senders.iter().enumerate() {
+            let silence = now.saturating_duration_since(known.last);
+            if known.kind != sender.kind
+                || known.lasting != sender.lasting
+                || *known.identity != *sender.identity
+                || known.address.ip() == sender.from.ip()
+                || silence >= timeout
+            {
+                continue;
+            }
+            if silence >= MOVED_AFTER {
+                silent.push(place);
+            } else {
+                // It goes on beside the newcomer: then there are two.
+                undecided |= known.last.saturating_duration_since(since) < BOTH_FOR;
+            }
+        }
+        let decided = match silent[..] {
+            [place] => Newcomer::Moved(place),
+            // Without an identity of its own it might be any of them.
+            [place, ..] if sender.lasting => Newcomer::Moved(place),
+            [] if undecided => Newcomer::Unclear,
+            _ => Newcomer::New,
+        };
+        match (decided, place) {
+            (Newcomer::Unclear, None) => {
+                if self.unclear.len() >= MOST_SENDERS {
+                    self.unclear.remove(0);
+                }
+                self.unclear.push((sender.kind, sender.from, sender.identity.into(), now));
+            }
+            (Newcomer::Unclear, Some(_)) | (_, None) => {}
+            (_, Some(place)) => drop(self.unclear.swap_remove(place)),
+        }
+        decided
     }
 
     /// Takes a face, a viseme or both.
@@ -154,7 +201,7 @@ impl Intake {
         let mut frame: Option<FaceFrame> = None;
         // A second time for a sender that was silent for so long that the hub forgot it.
         for _ in 0..2 {
-            let place = self.place(sender, now).ok_or(NotTaken::TooManyConnections)?;
+            let place = self.place(sender, now)?;
             let rate = self.hub.config.max_messages_per_second;
             let known = &mut self.senders[place];
             let since = now.saturating_duration_since(known.last).as_secs_f32();
@@ -261,8 +308,16 @@ impl FloodGate {
             self.addresses.push((from, Allowance { left: self.each / 10.0, last: now }));
             self.addresses.len() - 1
         });
+        // One that is in debt costs the others nothing.
         let own = self.addresses.get_mut(place).is_none_or(|(_, allowance)| allowance.take(self.each, now));
         own && self.all.take(2.0 * self.each, now)
+    }
+
+    /// Takes more off what an address may send.
+    pub fn charge(&mut self, from: IpAddr, more: f32) {
+        if let Some((_, allowance)) = self.addresses.iter_mut().find(|(address, _)| *address == from) {
+            allowance.left -= more;
+        }
     }
 }
 
@@ -295,32 +350,46 @@ mod tests {
 
     #[test]
     fn several_phones_on_one_port_are_several_subjects() {
-        let mut intake = intake();
-        let now = Instant::now();
-        for last in [1, 2, 1, 2] {
-            intake.take(&sender(last, "", false), face(), now).unwrap();
+        for lasting in [false, true] {
+            let mut intake = intake();
+            let start = Instant::now();
+            let mut taken = 0;
+            for frame in 0..30_u64 {
+                let now = start + Duration::from_millis(16 * frame);
+                intake.take(&sender(1, "x", lasting), face(), now).unwrap();
+                taken += usize::from(intake.take(&sender(2, "x", lasting), face(), now).is_ok());
+            }
+            assert!((20..30).contains(&taken), "the second is left out until it is clear: {taken}");
+            assert_eq!(names(&intake, start), ["phone", "phone (2)"]);
         }
-        assert_eq!(names(&intake, now), ["phone", "phone (2)"]);
-        assert_eq!(intake.subject(SourceKind::IFacialMocap, from(2), ""), Some("phone (2)"));
     }
 
     #[test]
     fn a_phone_keeps_its_subject_when_its_address_changes() {
-        for lasting in [false, true] {
+        // At once, and after it had been away for a while.
+        for (lasting, pause) in [(false, 16), (true, 16), (false, 400), (true, 400)] {
             let mut intake = intake();
-            let now = Instant::now();
-            intake.take(&sender(1, "x", lasting), face(), now).unwrap();
-            let later = now + MOVED_AFTER;
-            intake.take(&sender(7, "x", lasting), face(), later).unwrap();
-            assert_eq!(names(&intake, later), ["phone"]);
-            assert_eq!(intake.hub.subjects(later)[0].1.address, Some(from(7)));
+            let start = Instant::now();
+            intake.take(&sender(1, "x", lasting), face(), start).unwrap();
+            let mut results = Vec::new();
+            for frame in 0..30_u64 {
+                let now = start + Duration::from_millis(pause + 16 * frame);
+                results.push(intake.take(&sender(7, "x", lasting), face(), now));
+            }
+            assert!(results.iter().rev().take(10).all(Result::is_ok), "{results:?}");
+            assert_eq!(names(&intake, start), ["phone"]);
+            assert_eq!(intake.hub.subjects(start)[0].1.address, Some(from(7)));
         }
         // Two that might have moved: neither is taken for the other.
         let mut intake = intake();
         let now = Instant::now();
-        intake.take(&sender(1, "", false), face(), now).unwrap();
-        intake.take(&sender(2, "", false), face(), now).unwrap();
-        intake.take(&sender(3, "", false), face(), now + MOVED_AFTER).unwrap();
+        for frame in 0..30_u64 {
+            let now = now + Duration::from_millis(16 * frame);
+            for last in [1, 2] {
+                let _ = intake.take(&sender(last, "", false), face(), now);
+            }
+        }
+        intake.take(&sender(3, "", false), face(), now + Duration::from_secs(1)).unwrap();
         assert_eq!(intake.hub.subjects(now).len(), 3);
     }
 

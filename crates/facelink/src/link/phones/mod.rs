@@ -10,6 +10,8 @@ mod json;
 mod llf;
 mod osc;
 mod profiles;
+mod receiver;
+mod remote;
 mod roster;
 mod serve;
 mod text;
@@ -46,6 +48,9 @@ pub enum PhonePort {
     /// iFacialMocap v1 and v2 over TCP: the phone connects to us.
     #[serde(rename = "ifacialmocap_tcp")]
     IFacialMocapTcp,
+    /// iFacialMocap and Facemotion3d v3 over TCP, begun on the phone.
+    #[serde(rename = "ifacialmocap_v3_tcp")]
+    IFacialMocapV3Tcp,
     /// Facemotion3d, the builds that send to its own port.
     Facemotion3d,
     /// Face Cap.
@@ -65,11 +70,12 @@ pub enum PhonePort {
 
 impl PhonePort {
     /// Every port there is.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::LiveLinkFace,
         Self::UdpJson,
         Self::IFacialMocap,
         Self::IFacialMocapTcp,
+        Self::IFacialMocapV3Tcp,
         Self::Facemotion3d,
         Self::FaceCap,
         Self::Osc,
@@ -86,6 +92,7 @@ impl PhonePort {
             Self::UdpJson => 5005,
             Self::IFacialMocap => 49983,
             Self::IFacialMocapTcp => 49986,
+            Self::IFacialMocapV3Tcp => 49984,
             Self::Facemotion3d => 49993,
             Self::FaceCap => 8080,
             Self::Osc => 9000,
@@ -103,6 +110,7 @@ impl PhonePort {
             Self::UdpJson => "UDP JSON",
             Self::IFacialMocap => "iFacialMocap",
             Self::IFacialMocapTcp => "iFacialMocap over TCP",
+            Self::IFacialMocapV3Tcp => "iFacialMocap v3 over TCP",
             Self::Facemotion3d => "Facemotion3d",
             Self::FaceCap => "Face Cap",
             Self::Osc => "OSC",
@@ -120,6 +128,7 @@ impl PhonePort {
             Self::UdpJson => "udp_json",
             Self::IFacialMocap => "phones.ifacialmocap",
             Self::IFacialMocapTcp => "phones.ifacialmocap_tcp",
+            Self::IFacialMocapV3Tcp => "phones.ifacialmocap_v3_tcp",
             Self::Facemotion3d => "phones.facemotion3d",
             Self::FaceCap => "phones.face_cap",
             Self::Osc => "phones.osc",
@@ -136,6 +145,7 @@ impl PhonePort {
             Self::LiveLinkFace | Self::LiveLinkFaceOsc => SourceKind::LiveLinkFace,
             Self::UdpJson => SourceKind::UdpJson,
             Self::IFacialMocap | Self::IFacialMocapTcp => SourceKind::IFacialMocap,
+            Self::IFacialMocapV3Tcp => SourceKind::IFacialMocapV3,
             Self::Facemotion3d => SourceKind::Facemotion3d,
             Self::FaceCap | Self::Osc => SourceKind::FaceCap,
             Self::Vmc | Self::VmcAssistant => SourceKind::Vmc,
@@ -145,7 +155,7 @@ impl PhonePort {
 
     /// TCP rather than UDP.
     pub const fn is_tcp(self) -> bool {
-        matches!(self, Self::IFacialMocapTcp)
+        matches!(self, Self::IFacialMocapTcp | Self::IFacialMocapV3Tcp)
     }
 }
 
@@ -162,6 +172,8 @@ pub struct PhonePorts {
     pub ifacialmocap: Option<u16>,
     /// iFacialMocap over TCP; usually 49986, and the app knows no other.
     pub ifacialmocap_tcp: Option<u16>,
+    /// iFacialMocap and Facemotion3d v3 over TCP, begun on the phone; usually 49984.
+    pub ifacialmocap_v3_tcp: Option<u16>,
     /// Facemotion3d's other port; usually 49993.
     pub facemotion3d: Option<u16>,
     /// Face Cap; usually 8080.
@@ -183,6 +195,7 @@ impl PhonePorts {
     pub const NONE: Self = Self {
         ifacialmocap: None,
         ifacialmocap_tcp: None,
+        ifacialmocap_v3_tcp: None,
         facemotion3d: None,
         face_cap: None,
         osc: None,
@@ -206,6 +219,7 @@ impl PhonePorts {
         Self {
             ifacialmocap: Some(port(PhonePort::IFacialMocap)),
             ifacialmocap_tcp: Some(port(PhonePort::IFacialMocapTcp)),
+            ifacialmocap_v3_tcp: Some(port(PhonePort::IFacialMocapV3Tcp)),
             facemotion3d: Some(port(PhonePort::Facemotion3d)),
             face_cap: Some(port(PhonePort::FaceCap)),
             osc: Some(port(PhonePort::Osc)),
@@ -222,6 +236,7 @@ impl PhonePorts {
             PhonePort::LiveLinkFace | PhonePort::UdpJson => None,
             PhonePort::IFacialMocap => self.ifacialmocap,
             PhonePort::IFacialMocapTcp => self.ifacialmocap_tcp,
+            PhonePort::IFacialMocapV3Tcp => self.ifacialmocap_v3_tcp,
             PhonePort::Facemotion3d => self.facemotion3d,
             PhonePort::FaceCap => self.face_cap,
             PhonePort::Osc => self.osc,

@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 
 use crate::{
     link::SourceKind,
-    wire::{llf, profile::SourceProfile, vtube_studio},
+    wire::{face_cap, fmv3, llf, mocap_text, profile::SourceProfile, vmc, vtube_studio},
 };
 
 /// A [`SourceProfile`] for each kind of source; those that are not set are as the app is known to be.
@@ -20,7 +20,11 @@ impl SourceProfiles {
     pub const fn usual(kind: SourceKind) -> SourceProfile {
         match kind {
             SourceKind::LiveLinkFace => llf::PROFILE,
+            SourceKind::FaceCap => face_cap::PROFILE,
+            SourceKind::Vmc => vmc::PROFILE,
             SourceKind::VTubeStudio => vtube_studio::PROFILE,
+            SourceKind::IFacialMocap | SourceKind::Facemotion3d => mocap_text::PROFILE,
+            SourceKind::IFacialMocapV3 => fmv3::PROFILE,
             _ => SourceProfile::PLAIN,
         }
     }

@@ -259,6 +259,18 @@ impl Roster {
         }
     }
 
+    /// What a phone does, as far as is known.
+    pub fn state(&self, address: IpAddr) -> Option<PhoneState> {
+        let entries = self.entries.lock();
+        entries.iter().find(|entry| entry.status.call.address == address).map(|entry| entry.status.state.clone())
+    }
+
+    /// Whether any phone was heard of just now.
+    pub fn hears(&self, now: Instant) -> bool {
+        let just_now = |heard: Instant| now.saturating_duration_since(heard) < SILENT;
+        self.entries.lock().iter().any(|entry| entry.heard.is_some_and(|(heard, _)| just_now(heard)))
+    }
+
     /// Takes a command for a phone.
     pub fn command(&self, address: IpAddr, command: PhoneCommand) -> Result<(), PhoneCommandError> {
         let mut entries = self.entries.lock();

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     PhonePort, PortFigures, fmv3,
-    intake::{Arrived, FloodGate, Intake, Sender},
+    intake::{Arrived, FloodGate, Intake, NotTaken, Sender},
     json, llf, osc, text, vts,
 };
 use crate::{
@@ -25,6 +25,11 @@ use crate::{
 
 /// Largest datagram there is.
 const DATAGRAM: usize = 64 * 1024;
+/// Datagrams that are taken from a socket before others have their turn.
+const IN_ONE_GO: usize = 64;
+/// A datagram that is refused counts as this many more of its sender's: bytes that are nothing do not come often from
+/// anybody who is welcome.
+const COST_OF_REFUSAL: f32 = 9.0;
 /// Between two looks at calls and leases.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -46,10 +51,11 @@ pub(in crate::link) fn bind(address: SocketAddr) -> std::io::Result<StdUdpSocket
 
 /// What a protocol may do.
 pub(super) struct Io<'a> {
-    pub port: PhonePort,
     pub socket: &'a UdpSocket,
     pub intake: &'a mut Intake,
-    figures: &'a PortFigures,
+    pub figures: &'a PortFigures,
+    /// The datagram at hand was refused.
+    refused: bool,
 }
 
 impl Io<'_> {
@@ -67,25 +73,65 @@ impl Io<'_> {
 
     /// Takes a face, and counts it.
     pub fn take(&mut self, sender: &Sender<'_>, at: SocketAddr, arrived: Arrived<'_>, now: Instant) {
-        match self.intake.take(sender, arrived, now) {
-            Ok(()) => self.taken(sender.kind, at, now),
-            Err(error) => self.refuse(Some(sender.kind), at, &error, now),
-        }
+        self.refused |= !take(self.intake, self.figures, sender, at, arrived, now);
     }
 
-    /// Counts a datagram that was good, and held no face or a part of one.
+    /// Counts a datagram that was good, and held a part of a face.
     pub fn taken(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
+        taken(self.hub(), self.figures, kind, at, now);
+    }
+
+    /// Counts a datagram that was good, and no face: an answer.
+    pub fn noted(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
         self.figures.record(at, Some(kind), None, now);
-        // What sends of its own accord to a port that is open to a network is called again when it falls silent.
-        let found = self.hub().config.find_phones && is_called(kind) && !at.ip().is_loopback();
-        self.hub().roster.heard(at.ip(), kind, found, now);
     }
 
     /// Counts a datagram that was refused.
-    pub fn refuse(&self, kind: Option<SourceKind>, at: SocketAddr, error: &dyn fmt::Display, now: Instant) {
-        self.figures.record(at, kind, Some(error), now);
-        self.intake.refuse(kind, at, error);
+    pub fn refuse(&mut self, kind: Option<SourceKind>, at: SocketAddr, error: &dyn fmt::Display, now: Instant) {
+        self.refused = true;
+        refuse(self.intake, self.figures, kind, at, error, now);
     }
+}
+
+/// Takes a face that came to a port, and counts it. `false` when it was refused.
+pub(super) fn take(
+    intake: &mut Intake,
+    figures: &PortFigures,
+    sender: &Sender<'_>,
+    at: SocketAddr,
+    arrived: Arrived<'_>,
+    now: Instant,
+) -> bool {
+    match intake.take(sender, arrived, now) {
+        Ok(()) | Err(NotTaken::Unclear) => {
+            taken(&intake.hub, figures, sender.kind, at, now);
+            true
+        }
+        Err(error) => {
+            refuse(intake, figures, Some(sender.kind), at, &error, now);
+            false
+        }
+    }
+}
+
+fn taken(hub: &Hub, figures: &PortFigures, kind: SourceKind, at: SocketAddr, now: Instant) {
+    figures.record(at, Some(kind), None, now);
+    // What sends of its own accord to a port that is open to a network is called again when it falls silent.
+    let found = hub.config.find_phones && is_called(kind) && !at.ip().is_loopback();
+    hub.roster.heard(at.ip(), kind, found, now);
+}
+
+/// Counts what came to a port and was refused.
+pub(super) fn refuse(
+    intake: &Intake,
+    figures: &PortFigures,
+    kind: Option<SourceKind>,
+    at: SocketAddr,
+    error: &dyn fmt::Display,
+    now: Instant,
+) {
+    figures.record(at, kind, Some(error), now);
+    intake.refuse(kind, at, error);
 }
 
 /// Apps that send when they are called.
@@ -142,7 +188,10 @@ impl Formats {
                 vec![&mut self.osc]
             }
             PhonePort::VTubeStudio => vec![&mut self.vts],
-            PhonePort::LiveLinkFace | PhonePort::UdpJson | PhonePort::IFacialMocapTcp => Vec::new(),
+            PhonePort::LiveLinkFace
+            | PhonePort::UdpJson
+            | PhonePort::IFacialMocapTcp
+            | PhonePort::IFacialMocapV3Tcp => Vec::new(),
         }
     }
 }
@@ -152,7 +201,10 @@ fn home_format(port: PhonePort) -> Format {
     match port {
         PhonePort::LiveLinkFace => Format::LiveLinkFace,
         PhonePort::UdpJson => Format::Json,
-        PhonePort::IFacialMocap | PhonePort::IFacialMocapTcp | PhonePort::Facemotion3d => Format::Mocap,
+        PhonePort::IFacialMocap
+        | PhonePort::IFacialMocapTcp
+        | PhonePort::IFacialMocapV3Tcp
+        | PhonePort::Facemotion3d => Format::Mocap,
         PhonePort::VTubeStudio => Format::VTubeStudio,
         PhonePort::FaceCap | PhonePort::Osc | PhonePort::Vmc | PhonePort::VmcAssistant | PhonePort::LiveLinkFaceOsc => {
             Format::Osc
@@ -182,39 +234,50 @@ pub(in crate::link) async fn serve(
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let received = tokio::select! {
+        let mut received = tokio::select! {
             () = cancel.cancelled() => break,
             _ = ticks.tick() => None,
             received = socket.recv_from(&mut buffer) => Some(received),
         };
         let now = Instant::now();
-        let mut io = Io { port, socket: &socket, intake: &mut intake, figures: &figures };
-        match received {
-            None => {
-                for protocol in formats.at_home(port) {
-                    protocol.on_tick(&mut io, now);
-                }
-            }
-            Some(Ok((len, from))) => {
-                figures.datagrams.fetch_add(1, Ordering::Relaxed);
-                if !gate.lets_in(from.ip(), now) {
-                    figures.flooded.fetch_add(1, Ordering::Relaxed);
-                    Counters::add(&io.hub().refused, 1);
-                    continue;
-                }
-                let Some(datagram) = buffer.get(..len) else { continue };
-                let format = sniff(datagram).unwrap_or_else(|| home_format(port));
-                formats.of(format).on_datagram(&mut io, from, datagram, now);
-            }
-            // On some systems the answer of an unreachable peer surfaces here. The socket is still good.
-            Some(Err(error)) => {
-                Counters::add(&io.hub().refused, 1);
-                tracing::debug!(%error, "receive");
-                tokio::task::yield_now().await;
+        let mut io = Io { socket: &socket, intake: &mut intake, figures: &figures, refused: false };
+        if received.is_none() {
+            for protocol in formats.at_home(port) {
+                protocol.on_tick(&mut io, now);
             }
         }
+        // What waits already is taken in one go, so that a flood costs few wake-ups; then the others have their turn.
+        for _ in 0..IN_ONE_GO {
+            match received.take() {
+                None => break,
+                Some(Ok((len, from))) => {
+                    figures.datagrams.fetch_add(1, Ordering::Relaxed);
+                    if !gate.lets_in(from.ip(), now) {
+                        figures.flooded.fetch_add(1, Ordering::Relaxed);
+                        Counters::add(&io.hub().refused, 1);
+                    } else if let Some(datagram) = buffer.get(..len) {
+                        let format = sniff(datagram).unwrap_or_else(|| home_format(port));
+                        formats.of(format).on_datagram(&mut io, from, datagram, now);
+                        if std::mem::take(&mut io.refused) {
+                            gate.charge(from.ip(), COST_OF_REFUSAL);
+                        }
+                    }
+                }
+                // On some systems the answer of an unreachable peer surfaces here. The socket is still good.
+                Some(Err(error)) => {
+                    Counters::add(&io.hub().refused, 1);
+                    tracing::debug!(%error, "receive");
+                    break;
+                }
+            }
+            received = match socket.try_recv_from(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
+                other => Some(other),
+            };
+        }
+        tokio::task::coop::consume_budget().await;
     }
-    let mut io = Io { port, socket: &socket, intake: &mut intake, figures: &figures };
+    let mut io = Io { socket: &socket, intake: &mut intake, figures: &figures, refused: false };
     for protocol in formats.at_home(port) {
         protocol.on_stop(&mut io, Instant::now());
     }

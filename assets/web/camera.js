@@ -1,0 +1,938 @@
+// @ts-check
+/**
+ * A camera as a face: MediaPipe's Face Landmarker reads the picture in the
+ * browser, and this module turns what it finds into ARKit shapes, a head pose
+ * and a gaze, as `facelink.js` sends them. The picture leaves the device
+ * nowhere.
+ *
+ * The upper half are pure functions, which tests call in node; the lower half
+ * loads the tracker and runs the camera.
+ *
+ * @module camera
+ */
+import { ARKIT_NAMES } from './facelink.js';
+
+/** @typedef {import('./facelink.js').Blendshapes} Blendshapes */
+/** @typedef {import('./facelink.js').Gaze} Gaze */
+/** @typedef {[number, number, number, number]} Quaternion `[x, y, z, w]` */
+/** @typedef {[number, number, number]} Vector */
+/**
+ * @typedef {object} Pose In ARKit face axes: x to the performer's own left, y up, z out of the face.
+ * @property {Quaternion} rotation Identity looks straight at the camera.
+ * @property {Vector} position Metres from the camera; from the place of rest once there is one.
+ */
+/**
+ * @typedef {object} Rest The neutral face, as the tracker sees it.
+ * @property {Blendshapes} shapes
+ * @property {Pose | null} head
+ */
+/**
+ * @typedef {object} Face
+ * @property {Blendshapes} raw As the tracker gave them.
+ * @property {Pose | null} rawHead
+ * @property {Blendshapes} shapes All 52, 0..1; `tongueOut` is always 0.
+ * @property {Pose | null} head
+ * @property {Gaze} gaze
+ * @property {{ x: number, y: number, width: number, height: number } | null} box In the picture, 0..1 from its upper left.
+ */
+
+/** The last version before 1.0, from which on the library reports its use to its maker. */
+export const TRACKER_VERSION = '0.10.35';
+export const TRACKER_CDN = `https://cdn.jsdelivr.net/npm/@mediapipe/tasks-vision@${TRACKER_VERSION}`;
+export const MODEL_URL = 'https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task';
+
+/** The eyes' turn, in radians, that an EyeLook shape of 1 stands for. */
+const EYE_RANGE = (35 * Math.PI) / 180;
+
+/** Highest gain that can be set. */
+export const MAX_GAIN = 10;
+
+/**
+ * Gains by which the tracker's scores are multiplied, for the shapes that it
+ * gives too little of; the others have 1. They are starting points, not
+ * measurements: faces and light differ, so the page lets everybody change them.
+ * The tracker's users report cheekPuff near 0 whatever one does (mediapipe
+ * issue 4436), eyeWide and noseSneer below 0.05 (4450), and jawForward alike
+ * (4210). Names without a side stand for both.
+ * @type {Readonly<Record<string, number>>}
+ */
+const WEAK = Object.freeze({
+  cheekPuff: 6,
+  noseSneer: 6,
+  cheekSquint: 4,
+  jawForward: 4,
+  eyeWide: 3,
+  mouthDimple: 2,
+  mouthFrown: 2,
+  jawLeft: 2,
+  jawRight: 2,
+  mouthShrugLower: 1.5,
+  mouthShrugUpper: 1.5,
+  mouthPress: 1.5,
+  mouthStretch: 1.5,
+  browDown: 1.5,
+  eyeBlink: 1.3,
+});
+
+/** A shape's name without its side; `mouthLeft` and the like are no pair of sides. @param {string} name */
+export function stemOf(name) {
+  const stem = name.replace(/(Left|Right)$/, '');
+  return stem === 'jaw' || stem === 'mouth' ? name : stem;
+}
+
+/** The gain of every shape that the tracker knows, unless somebody sets another. @type {Readonly<Record<string, number>>} */
+export const DEFAULT_GAINS = Object.freeze(Object.fromEntries(
+  ARKIT_NAMES.filter((name) => name !== 'tongueOut').map((name) => [name, WEAK[stemOf(name)] ?? 1]),
+));
+
+/** @param {unknown} x @returns {x is number} */
+const finite = (x) => typeof x === 'number' && Number.isFinite(x);
+/** @param {number} x */
+const unit = (x) => Math.max(0, Math.min(1, x));
+
+/**
+ * Gains as they were kept: what is not known or no number is left out.
+ * @param {unknown} kept
+ * @returns {Record<string, number>} A gain for every shape
+ */
+export function usableGains(kept) {
+  const gains = { ...DEFAULT_GAINS };
+  if (kept && typeof kept === 'object') {
+    for (const [name, gain] of Object.entries(kept)) {
+      if (Object.hasOwn(gains, name) && finite(gain)) gains[name] = Math.max(0, Math.min(MAX_GAIN, gain));
+    }
+  }
+  return gains;
+}
+
+/** What differs from the defaults, to be kept. @param {Record<string, number>} gains */
+export function changedGains(gains) {
+  return Object.fromEntries(Object.entries(gains).filter(([name, gain]) => gain !== DEFAULT_GAINS[name]));
+}
+
+/**
+ * The scores of one face by ARKit name, whatever their order. `_neutral` and
+ * names that are no ARKit shape are left out.
+ * @param {any} categories `[{ categoryName, score }]`
+ * @returns {Blendshapes | null} Null without any
+ */
+export function readCategories(categories) {
+  if (!Array.isArray(categories)) return null;
+  /** @type {Blendshapes} */
+  const shapes = {};
+  let any = false;
+  for (const category of categories) {
+    const name = category?.categoryName;
+    if (!Object.hasOwn(DEFAULT_GAINS, name) || !finite(category.score)) continue;
+    shapes[name] = unit(category.score);
+    any = true;
+  }
+  return any ? shapes : null;
+}
+
+/**
+ * The pose in a facial transformation matrix. It maps the canonical face, whose
+ * axes are those of ARKit's face anchor (x to the face's own left, y up, z out
+ * of it), into a space whose origin is the camera, with x to the right of the
+ * picture, y up and the camera looking along -z, in centimetres. A face that
+ * looks into the camera has its own left on the right of an unmirrored picture:
+ * the two sets of axes then coincide, and the rotation needs no exchange of any.
+ * @param {any} matrix `{ data: number[16] }`, column after column, with a uniform scale in it
+ * @returns {Pose | null} Null when it is no pose
+ */
+export function poseOfMatrix(matrix) {
+  const m = matrix?.data;
+  if (!m || m.length !== 16) return null;
+  for (let i = 0; i < 16; i += 1) if (!finite(m[i])) return null;
+  const columns = [0, 4, 8].map((i) => {
+    const length = Math.hypot(m[i], m[i + 1], m[i + 2]);
+    return length > 1e-6 ? [m[i] / length, m[i + 1] / length, m[i + 2] / length] : null;
+  });
+  const [x, y, z] = columns;
+  if (!x || !y || !z) return null;
+  const turn = x[0] * (y[1] * z[2] - y[2] * z[1]) - y[0] * (x[1] * z[2] - x[2] * z[1]) + z[0] * (x[1] * y[2] - x[2] * y[1]);
+  if (turn < 0.5) return null; // a mirror, or squashed
+  return { rotation: quaternionOf(x, y, z), position: [m[12] / 100, m[13] / 100, m[14] / 100] };
+}
+
+/** The rotation whose matrix has these columns. @param {number[]} x @param {number[]} y @param {number[]} z @returns {Quaternion} */
+function quaternionOf(x, y, z) {
+  // Four times the square of each part; the largest is divided by.
+  const squares = [1 + x[0] - y[1] - z[2], 1 - x[0] + y[1] - z[2], 1 - x[0] - y[1] + z[2], 1 + x[0] + y[1] + z[2]];
+  const largest = squares.indexOf(Math.max(...squares));
+  const q = /** @type {Quaternion[]} */ ([
+    [squares[0], x[1] + y[0], z[0] + x[2], y[2] - z[1]],
+    [x[1] + y[0], squares[1], y[2] + z[1], z[0] - x[2]],
+    [z[0] + x[2], y[2] + z[1], squares[2], x[1] - y[0]],
+    [y[2] - z[1], z[0] - x[2], x[1] - y[0], squares[3]],
+  ])[largest];
+  return normal(q);
+}
+
+/** Of unit length, and of its two spellings the one with w >= 0. @param {Quaternion} q @returns {Quaternion} */
+function normal(q) {
+  const length = Math.hypot(...q) * (q[3] < 0 ? -1 : 1);
+  return [q[0] / length, q[1] / length, q[2] / length, q[3] / length];
+}
+
+/** First b, then a. @param {Quaternion} a @param {Quaternion} b @returns {Quaternion} */
+export function multiply([ax, ay, az, aw], [bx, by, bz, bw]) {
+  return [
+    aw * bx + ax * bw + ay * bz - az * by,
+    aw * by - ax * bz + ay * bw + az * bx,
+    aw * bz + ax * by - ay * bx + az * bw,
+    aw * bw - ax * bx - ay * by - az * bz,
+  ];
+}
+
+/** @param {Quaternion} q @returns {Quaternion} */
+const inverse = ([x, y, z, w]) => [-x, -y, -z, w];
+
+/** @param {Quaternion} q @param {Vector} v @returns {Vector} */
+export function rotate(q, v) {
+  const [x, y, z] = multiply(multiply(q, [v[0], v[1], v[2], 0]), inverse(q));
+  return [x, y, z];
+}
+
+/**
+ * The head as if the camera stood straight before the face at rest: nodding is
+ * then nodding, though the phone lies low and looks up.
+ * @param {Pose} head
+ * @param {Pose | null | undefined} rest
+ * @returns {Pose}
+ */
+export function relativeHead(head, rest) {
+  if (!rest) return head;
+  const back = inverse(rest.rotation);
+  const [x, y, z] = head.position;
+  const [rx, ry, rz] = rest.position;
+  return { rotation: normal(multiply(back, head.rotation)), position: rotate(back, [x - rx, y - ry, z - rz]) };
+}
+
+/**
+ * All 52 shapes: less the face at rest, stretched so that 1 remains 1, times
+ * the gain, within 0..1.
+ * @param {Blendshapes} raw
+ * @param {Record<string, number>} gains
+ * @param {Blendshapes} [rest]
+ * @returns {Blendshapes}
+ */
+export function shapesOf(raw, gains, rest = {}) {
+  /** @type {Blendshapes} */
+  const shapes = {};
+  for (const name of ARKIT_NAMES) {
+    // A shape that rests near 1 has nothing left to tell: stretched, it would be noise.
+    const still = Math.min(rest[name] ?? 0, 0.9);
+    shapes[name] = unit(((raw[name] ?? 0) - still) / (1 - still) * (gains[name] ?? 1));
+  }
+  return shapes;
+}
+
+/** Where the eyes look, by the EyeLook shapes. @param {Blendshapes} shapes @returns {Gaze} */
+export function gazeOf(shapes) {
+  /** @param {string} name */
+  const v = (name) => shapes[name] ?? 0;
+  return {
+    left: {
+      yaw: (v('eyeLookOutLeft') - v('eyeLookInLeft')) * EYE_RANGE,
+      pitch: (v('eyeLookUpLeft') - v('eyeLookDownLeft')) * EYE_RANGE,
+    },
+    right: {
+      yaw: (v('eyeLookInRight') - v('eyeLookOutRight')) * EYE_RANGE,
+      pitch: (v('eyeLookUpRight') - v('eyeLookDownRight')) * EYE_RANGE,
+    },
+  };
+}
+
+/** The name of the same shape on the other side; of `jawLeft` and the like, of the other direction. @param {string} name */
+export function otherSide(name) {
+  return name.replace(/(Left|Right)$/, (side) => (side === 'Left' ? 'Right' : 'Left'));
+}
+
+/**
+ * The face that a mirror shows.
+ * @param {{ shapes: Blendshapes, head: Pose | null, gaze: Gaze }} face
+ * @returns {{ shapes: Blendshapes, head: Pose | null, gaze: Gaze }}
+ */
+export function mirrored({ shapes, head, gaze }) {
+  /** @type {Blendshapes} */
+  const other = {};
+  for (const name in shapes) other[otherSide(name)] = shapes[name];
+  return {
+    shapes: other,
+    head: head && {
+      rotation: [head.rotation[0], -head.rotation[1], -head.rotation[2], head.rotation[3]],
+      position: [-head.position[0], head.position[1], head.position[2]],
+    },
+    gaze: {
+      left: { yaw: -gaze.right.yaw, pitch: gaze.right.pitch },
+      right: { yaw: -gaze.left.yaw, pitch: gaze.left.pitch },
+    },
+  };
+}
+
+/** @param {any} landmarks `[{ x, y }]` in the picture, 0..1 @returns {Face['box']} */
+function boxOf(landmarks) {
+  if (!Array.isArray(landmarks) || !landmarks.length) return null;
+  let left = 1, top = 1, right = 0, bottom = 0;
+  for (const { x, y } of landmarks) {
+    if (x < left) left = x;
+    if (x > right) right = x;
+    if (y < top) top = y;
+    if (y > bottom) bottom = y;
+  }
+  [left, top, right, bottom] = [left, top, right, bottom].map(unit);
+  return right > left && bottom > top ? { x: left, y: top, width: right - left, height: bottom - top } : null;
+}
+
+/**
+ * What the tracker found in one picture, as a face to send.
+ * @param {any} result A `FaceLandmarkerResult`
+ * @param {{ gains: Record<string, number>, rest: Rest | null, mirror: boolean }} settings
+ * @returns {Face | null} Null without a face
+ */
+export function faceOf(result, { gains, rest, mirror }) {
+  const raw = readCategories(result?.faceBlendshapes?.[0]?.categories);
+  if (!raw) return null;
+  const rawHead = poseOfMatrix(result.facialTransformationMatrixes?.[0]);
+  const shapes = shapesOf(raw, gains, rest?.shapes);
+  const own = { shapes, head: rawHead && relativeHead(rawHead, rest?.head), gaze: gazeOf(shapes) };
+  return { raw, rawHead, ...(mirror ? mirrored(own) : own), box: boxOf(result.faceLandmarks?.[0]) };
+}
+
+/** How many pictures make a face at rest. */
+export const REST_SAMPLES = 20;
+
+/**
+ * The face at rest, of several pictures: of each shape the median, so that a
+ * blink does no harm, and of the head the mean.
+ * @param {Pick<Face, 'raw' | 'rawHead'>[]} faces At least one
+ * @returns {Rest}
+ */
+export function restOf(faces) {
+  /** @type {Blendshapes} */
+  const shapes = {};
+  for (const name of Object.keys(DEFAULT_GAINS)) {
+    const values = faces.map((face) => face.raw[name] ?? 0).sort((a, b) => a - b);
+    shapes[name] = values[(values.length - 1) >> 1];
+  }
+  const heads = faces.flatMap((face) => face.rawHead ?? []);
+  if (!heads.length) return { shapes, head: null };
+  /** @type {Quaternion} */
+  const sum = [0, 0, 0, 0];
+  /** @type {Vector} */
+  const place = [0, 0, 0];
+  const first = heads[0].rotation;
+  for (const { rotation, position } of heads) {
+    const same = rotation.reduce((dot, part, i) => dot + part * first[i], 0) < 0 ? -1 : 1;
+    for (let i = 0; i < 4; i += 1) sum[i] += rotation[i] * same;
+    for (let i = 0; i < 3; i += 1) place[i] += position[i] / heads.length;
+  }
+  return { shapes, head: { rotation: normal(sum), position: place } };
+}
+
+/**
+ * Something that keeps the camera or the tracker from working, in words for
+ * whoever holds the phone.
+ */
+export class CameraProblem extends Error {
+  /**
+   * @param {'insecure' | 'denied' | 'busy' | 'none' | 'ended' | 'files' | 'tracker' | 'camera'} code
+   * @param {string} message
+   * @param {{ tried?: string[], advice?: string, cause?: unknown }} [more]
+   */
+  constructor(code, message, { tried = [], advice = '', cause } = {}) {
+    super(message, { cause });
+    this.name = 'CameraProblem';
+    this.code = code;
+    this.tried = tried;
+    this.advice = advice;
+  }
+}
+
+/**
+ * Why a browser gives no camera, by the error that `getUserMedia` throws.
+ * @param {any} error
+ * @returns {CameraProblem}
+ */
+export function cameraProblem(error) {
+  if (error instanceof CameraProblem) return error;
+  switch (error?.name) {
+    case 'NotAllowedError':
+    case 'SecurityError':
+    case 'PermissionDeniedError':
+      return new CameraProblem('denied', 'The browser was not allowed to use the camera.', {
+        advice: 'Allow the camera for this page: tap the symbol beside its address (on an iPhone: aA, Website Settings), then press the button again.',
+        cause: error,
+      });
+    case 'NotFoundError':
+    case 'DevicesNotFoundError':
+      return new CameraProblem('none', 'No camera was found.', { advice: 'Connect one, or open this page on a phone.', cause: error });
+    case 'NotReadableError':
+    case 'TrackStartError':
+    case 'AbortError':
+      return new CameraProblem('busy', 'The camera is in use by another program, or does not answer.', {
+        advice: 'Close other apps and pages that use it, then press the button again.', cause: error,
+      });
+    default:
+      return new CameraProblem('camera', `The camera could not be opened: ${error?.message || error}`, { cause: error });
+  }
+}
+
+/** Thins pictures to a rate. */
+export class Pace {
+  #due = -Infinity;
+  #last = -Infinity;
+  #interval = 1000 / 30;
+
+  /**
+   * @param {number} now Milliseconds
+   * @param {number} fps Highest rate
+   * @returns {boolean} Whether the picture of this moment is due
+   */
+  take(now, fps) {
+    const period = 1000 / fps;
+    const gap = now - this.#last;
+    this.#last = now;
+    if (gap > 0 && gap < 500) this.#interval += (gap - this.#interval) * 0.1;
+    // Pictures do not come when they are due, but when the camera has them: the nearest one is taken.
+    if (now < this.#due - Math.min(period, this.#interval) / 2) return false;
+    this.#due = Math.max(this.#due + period, now);
+    return true;
+  }
+}
+
+// ---- the tracker ----------------------------------------------------------------
+
+/** @param {string} url @param {string | null} token */
+function withToken(url, token) {
+  return token ? `${url}?token=${encodeURIComponent(token)}` : url;
+}
+
+/** @param {any} error */
+function whyNot(error) {
+  if (error?.name === 'TimeoutError') return 'it does not answer';
+  if (error instanceof TypeError) return 'it cannot be reached';
+  return String(error?.message ?? error).split('\n')[0]; // the library adds where in its source it happened
+}
+
+/** Throws unless the file is there. @param {string} url */
+async function probe(url) {
+  const answer = await fetch(url, { method: 'HEAD', cache: 'no-cache', signal: AbortSignal.timeout(10000) });
+  if (!answer.ok) throw new Error(answer.status === 404 ? 'not there' : `HTTP ${answer.status}`);
+}
+
+/**
+ * @param {string} url
+ * @param {(share: number) => void} progress 0..1
+ * @returns {Promise<Uint8Array>}
+ */
+async function download(url, progress) {
+  const abort = new AbortController();
+  // For as long as bytes come, however slowly.
+  let patience = setTimeout(() => abort.abort(), 15000);
+  const alive = () => {
+    clearTimeout(patience);
+    patience = setTimeout(() => abort.abort(), 15000);
+  };
+  try {
+    const answer = await fetch(url, { cache: 'no-cache', signal: abort.signal });
+    if (!answer.ok || !answer.body) throw new Error(answer.status === 404 ? 'not there' : `HTTP ${answer.status}`);
+    const whole = Number(answer.headers.get('content-length')) || 3.8e6;
+    /** @type {Uint8Array[]} */
+    const parts = [];
+    let length = 0;
+    for (const reader = answer.body.getReader(); ;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      alive();
+      parts.push(value);
+      length += value.length;
+      if (length > 64e6) throw new Error('it is too large for a model');
+      progress(Math.min(1, length / whole));
+    }
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    for (const part of parts) {
+      bytes.set(part, at);
+      at += part.length;
+    }
+    // A model is a ZIP archive; a network's sign-in page is not.
+    if (bytes[0] !== 0x50 || bytes[1] !== 0x4b) throw new Error('what is there is no model');
+    return bytes;
+  } catch (error) {
+    throw abort.signal.aborted ? new Error('it does not answer') : error;
+  } finally {
+    clearTimeout(patience);
+  }
+}
+
+/**
+ * Takes each place in turn until one works.
+ * @template P, T
+ * @param {P[]} places
+ * @param {(place: P) => string} name
+ * @param {(place: P) => Promise<T>} attempt
+ * @param {string[]} tried What failed, and why, is added
+ * @returns {Promise<{ found: T, place: P } | null>}
+ */
+async function firstOf(places, name, attempt, tried) {
+  for (const place of places) {
+    try {
+      return { found: await attempt(place), place };
+    } catch (error) {
+      tried.push(`${name(place)}: ${whyNot(error)}`);
+    }
+  }
+  return null;
+}
+
+/** Whether the page can compute on the GPU. */
+function hasWebGl() {
+  try {
+    const context = document.createElement('canvas').getContext('webgl2');
+    context?.getExtension('WEBGL_lose_context')?.loseContext();
+    return Boolean(context);
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * @typedef {object} Tracker
+ * @property {any} landmarker MediaPipe's `FaceLandmarker`
+ * @property {'GPU' | 'CPU'} delegate
+ * @property {string} library Where it came from
+ * @property {string} model
+ * @property {() => Promise<Tracker>} onCpu The same, computed on the CPU
+ */
+
+/**
+ * Loads the library and the model: from the server if somebody placed them
+ * there, else from their makers.
+ * @param {{ server: string, token?: string | null, progress?: (text: string) => void }} options
+ *   `server` is the origin of our own server
+ * @returns {Promise<Tracker>}
+ * @throws {CameraProblem} It names what was tried
+ */
+export async function loadTracker({ server, token = null, progress = () => {} }) {
+  /** @type {string[]} */
+  const tried = [];
+  const own = `${server}/models`;
+
+  progress('Loading the face tracker');
+  const library = await firstOf(
+    [{ at: own, token }, { at: TRACKER_CDN, token: null }],
+    (place) => `${place.at}/vision_bundle.mjs`,
+    async (place) => {
+      const bundle = withToken(`${place.at}/vision_bundle.mjs`, place.token);
+      await probe(bundle);
+      const module = await import(bundle);
+      if (!module.FilesetResolver || !module.FaceLandmarker) throw new Error('what is there is no face tracker');
+      const files = { ...await module.FilesetResolver.forVisionTasks(`${place.at}/wasm`) };
+      for (const key of ['wasmLoaderPath', 'wasmBinaryPath']) {
+        if (!files[key]) continue;
+        const url = files[key];
+        files[key] = withToken(url, place.token);
+        await probe(files[key]).catch((error) => {
+          throw new Error(`${new URL(url, server).pathname} beside it: ${whyNot(error)}`);
+        });
+      }
+      return { module, files };
+    },
+    tried,
+  );
+  const model = library && await firstOf(
+    [withToken(`${own}/face_landmarker.task`, token), MODEL_URL],
+    (url) => url.split('?')[0],
+    (url) => download(url, (share) => progress(`Loading the model, ${Math.round(share * 100)} %`)),
+    tried,
+  );
+  if (!library || !model) {
+    const missing = library ? 'model' : 'software';
+    throw new CameraProblem('files', `The ${missing} that reads faces could not be loaded. Tried were:`, {
+      tried,
+      advice: library
+        ? 'Connect to the Internet, or place face_landmarker.task in the folder assets/web/models of the computer that runs FaceLink (another folder: --models DIR).'
+        : 'Connect to the Internet, or place vision_bundle.mjs, wasm/ and face_landmarker.task in the folder assets/web/models of the computer that runs FaceLink (another folder: --models DIR).',
+    });
+  }
+
+  const { module, files } = library.found;
+  /** @param {'GPU' | 'CPU'} delegate @returns {Promise<Tracker>} */
+  const create = async (delegate) => ({
+    landmarker: await module.FaceLandmarker.createFromOptions(files, {
+      baseOptions: { modelAssetBuffer: model.found.slice(), delegate },
+      runningMode: 'VIDEO',
+      numFaces: 1,
+      outputFaceBlendshapes: true,
+      outputFacialTransformationMatrixes: true,
+    }),
+    delegate,
+    library: library.place.at,
+    model: model.place.split('?')[0],
+    onCpu: () => create('CPU'),
+  });
+  progress('Starting the face tracker');
+  try {
+    if (hasWebGl()) {
+      try {
+        return await create('GPU');
+      } catch (error) {
+        console.warn('no face tracking on the GPU:', error);
+      }
+    }
+    return await create('CPU');
+  } catch (error) {
+    throw new CameraProblem('tracker', `The face tracker does not start in this browser: ${whyNot(error)}`, {
+      tried: [`${library.place.at}/vision_bundle.mjs`, model.place.split('?')[0]],
+      advice: 'A current Safari, Chrome, Edge or Firefox can do it. If the files are your own, they may be damaged.',
+      cause: error,
+    });
+  }
+}
+
+// ---- the camera -----------------------------------------------------------------
+
+/** Without a face for so long, the performer is out of sight; a picture or two without one are nothing (ms). */
+const LOST_AFTER_MS = 120;
+/** And without a picture for so long. */
+const BLIND_AFTER_MS = 500;
+/** How often a face that is lost is said to be lost: one such frame may itself get lost. */
+const LOST_EVERY_MS = 250;
+/** So many failures in a row are no accident. */
+const FAILURES = 5;
+
+/**
+ * @typedef {object} Choice Which camera: one of these, or neither for the one at the front.
+ * @property {'user' | 'environment'} [facing]
+ * @property {string} [deviceId]
+ */
+/**
+ * @typedef {object} Figures
+ * @property {number} cameraFps Pictures a second from the camera.
+ * @property {number} fps Pictures a second that were looked at.
+ * @property {number} inferenceMs Of the tracker for one picture, smoothed.
+ * @property {'GPU' | 'CPU'} delegate
+ * @property {number} width Of the picture, pixels.
+ * @property {number} height
+ */
+
+/** A camera and the tracker that watches it. */
+export class FaceCamera {
+  /** @type {Record<string, number>} */
+  gains = { ...DEFAULT_GAINS };
+  /** The neutral face, once it is known. @type {Rest | null} */
+  rest = null;
+  /** Whether the face is sent as a mirror shows it. */
+  mirror = false;
+
+  /** @type {((face: Face, time: number) => void) | null} `time` is when the picture was taken, Unix ms. */
+  onFace = null;
+  /** Nobody is in sight: said at once and again, until there is a face. @type {(() => void) | null} */
+  onLost = null;
+  /** @type {((text: string) => void) | null} */
+  onProgress = null;
+  /** It has stopped by itself. @type {((problem: CameraProblem) => void) | null} */
+  onProblem = null;
+
+  #video;
+  #server;
+  #token;
+  #fps;
+  /** @type {MediaStream | null} */
+  #stream = null;
+  /** @type {Promise<Tracker> | null} */
+  #loading = null;
+  /** @type {Tracker | null} */
+  #tracker = null;
+  /** Each start and stop has a number; what was begun under another is over. */
+  #run = 0;
+  #pace = new Pace();
+  #callback = 0;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #watch;
+  #lastTime = 0;
+  #lastPicture = 0;
+  #lastFace = 0;
+  #lost = false;
+  #failures = 0;
+  #inference = 0;
+  #lastSaid = 0;
+  /** When pictures came, and when they were looked at. @type {[number[], number[]]} */
+  #seen = [[], []];
+  /** @type {{ faces: Face[], done: (rest: Rest) => void, fail: (error: Error) => void, timer: ReturnType<typeof setTimeout> } | null} */
+  #resting = null;
+
+  /**
+   * @param {HTMLVideoElement} video Shows the picture
+   * @param {{ server: string, token?: string | null, fps?: () => number }} options `fps` is the highest rate, asked for each picture
+   */
+  constructor(video, { server, token = null, fps = () => 60 }) {
+    this.#video = video;
+    this.#server = server;
+    this.#token = token;
+    this.#fps = fps;
+  }
+
+  get running() {
+    return this.#stream !== null;
+  }
+
+  /** The tracker in use, once it is loaded. */
+  get tracker() {
+    return this.#tracker;
+  }
+
+  /** The settings of the camera in use: its id, where it faces, its size. @returns {MediaTrackSettings} */
+  get settings() {
+    return this.#stream?.getVideoTracks()[0]?.getSettings() ?? {};
+  }
+
+  /**
+   * Opens a camera and begins to look; another one, if it is running already.
+   * @param {Choice} [choice]
+   * @returns {Promise<boolean>} False when it was stopped meanwhile
+   * @throws {CameraProblem}
+   */
+  async start(choice = {}) {
+    const run = ++this.#run;
+    this.#release(); // phones open one camera at a time
+    const over = () => run !== this.#run;
+    try {
+      const stream = await this.#open(choice);
+      if (over()) {
+        for (const track of stream.getTracks()) track.stop();
+        return false;
+      }
+      this.#stream = stream;
+      const [track] = stream.getVideoTracks();
+      track.addEventListener('ended', () => {
+        if (over()) return;
+        this.#fail(new CameraProblem('ended', 'The camera was taken away.', {
+          advice: 'It was unplugged, or another program has it now. Press the button to use it again.',
+        }));
+      });
+      this.#video.srcObject = stream;
+      // A page in the background may not play: it does so when it is seen again.
+      this.#video.play().catch(() => {});
+      this.#loading ??= loadTracker({ server: this.#server, token: this.#token, progress: (text) => this.onProgress?.(text) });
+      const tracker = await this.#loading.catch((error) => {
+        this.#loading = null; // tried anew by the next start
+        throw error;
+      });
+      if (over()) return false;
+      this.#tracker ??= tracker;
+    } catch (error) {
+      if (over()) return false;
+      this.stop();
+      throw cameraProblem(error);
+    }
+    this.#failures = 0;
+    this.#inference = 0;
+    this.#lastPicture = this.#lastFace = performance.now();
+    this.#lost = false;
+    this.#pace = new Pace();
+    this.#seen = [[], []];
+    this.#watch = setInterval(() => this.#look(), LOST_EVERY_MS);
+    this.#next(run);
+    return true;
+  }
+
+  /** Closes the camera. The tracker stays, for the next time. */
+  stop() {
+    this.#run += 1;
+    this.#release();
+    this.#resting?.fail(new Error('the camera was stopped'));
+  }
+
+  /**
+   * Takes the face of the next moments as the neutral one: it is subtracted, and
+   * the head is turned back by it.
+   * @param {number} [patience] Milliseconds
+   * @returns {Promise<Rest>} Rejects when there is no face to see
+   */
+  calibrate(patience = 8000) {
+    this.#resting?.fail(new Error('begun anew'));
+    return new Promise((resolve, reject) => {
+      const end = () => {
+        clearTimeout(timer);
+        this.#resting = null;
+      };
+      const timer = setTimeout(() => {
+        end();
+        reject(new Error('no face was seen'));
+      }, patience);
+      this.#resting = {
+        faces: [],
+        timer,
+        done: (rest) => {
+          end();
+          this.rest = rest;
+          resolve(rest);
+        },
+        fail: (error) => {
+          end();
+          reject(error);
+        },
+      };
+    });
+  }
+
+  /** Forgets the neutral face. */
+  reset() {
+    this.#resting?.fail(new Error('reset'));
+    this.rest = null;
+  }
+
+  /** @returns {Figures} */
+  figures() {
+    const now = performance.now();
+    const [cameraFps, fps] = this.#seen.map((times) => {
+      while (times.length && now - times[0] > 1000) times.shift();
+      return times.length;
+    });
+    return {
+      cameraFps, fps, inferenceMs: this.#inference, delegate: this.#tracker?.delegate ?? 'CPU',
+      width: this.#video.videoWidth, height: this.#video.videoHeight,
+    };
+  }
+
+  /** @param {Choice} choice @returns {Promise<MediaStream>} */
+  async #open({ facing, deviceId }) {
+    if (!navigator.mediaDevices?.getUserMedia) {
+      throw new CameraProblem('insecure', 'Browsers give the camera to secure pages alone, and this one is not.', {
+        advice: 'Open it by its https:// address.',
+      });
+    }
+    // The tracker looks at 256 x 256 pixels of a face: more would only cost time.
+    const size = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, resizeMode: { ideal: 'none' } };
+    const which = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: { ideal: facing ?? 'user' } };
+    try {
+      return await navigator.mediaDevices.getUserMedia({ audio: false, video: { ...size, ...which } });
+    } catch (error) {
+      // The one that was chosen last time is not there: any other will do.
+      if (/** @type {any} */ (error)?.name !== 'OverconstrainedError') throw error;
+      return navigator.mediaDevices.getUserMedia({ audio: false, video: true });
+    }
+  }
+
+  #release() {
+    clearInterval(this.#watch);
+    this.#cancel();
+    for (const track of this.#stream?.getTracks() ?? []) track.stop();
+    this.#stream = null;
+    this.#video.srcObject = null;
+  }
+
+  /** @param {CameraProblem} problem */
+  #fail(problem) {
+    this.stop();
+    this.onProblem?.(problem);
+  }
+
+  #cancel() {
+    if (!this.#callback) return;
+    if ('requestVideoFrameCallback' in HTMLVideoElement.prototype) this.#video.cancelVideoFrameCallback(this.#callback);
+    else cancelAnimationFrame(this.#callback);
+    this.#callback = 0;
+  }
+
+  /** Waits for the next picture; those that came meanwhile are gone. @param {number} run */
+  #next(run) {
+    const video = this.#video;
+    if (run !== this.#run) return;
+    this.#cancel();
+    if ('requestVideoFrameCallback' in HTMLVideoElement.prototype) {
+      this.#callback = video.requestVideoFrameCallback((now, meta) => this.#picture(run, now, /** @type {any} */ (meta).captureTime));
+      return;
+    }
+    let shown = -1;
+    const ask = () => {
+      if (video.currentTime !== shown && video.readyState >= 2) {
+        shown = video.currentTime;
+        this.#picture(run, performance.now());
+      } else this.#callback = requestAnimationFrame(ask);
+    };
+    this.#callback = requestAnimationFrame(ask);
+  }
+
+  /**
+   * @param {number} run
+   * @param {number} now
+   * @param {number} [captured] When the camera took it, where the browser knows
+   */
+  #picture(run, now, captured) {
+    this.#callback = 0;
+    if (run !== this.#run || !this.#tracker) return;
+    this.#lastPicture = performance.now();
+    this.#seen[0].push(this.#lastPicture);
+    if (this.#pace.take(now, this.#fps()) && this.#video.videoWidth > 0) {
+      this.#seen[1].push(this.#lastPicture);
+      const age = captured !== undefined && captured <= now && now - captured < 1000 ? now - captured : 0;
+      this.#read(run, Date.now() - Math.max(0, performance.now() - now) - age);
+    }
+    this.#next(run);
+  }
+
+  /** @param {number} run @param {number} time */
+  #read(run, time) {
+    const began = performance.now();
+    let result;
+    try {
+      // It wants a clock that never stands still.
+      this.#lastTime = Math.max(began, this.#lastTime + 1);
+      result = this.#tracker?.landmarker.detectForVideo(this.#video, this.#lastTime);
+      this.#failures = 0;
+    } catch (error) {
+      this.#failures += 1;
+      console.warn('the face tracker failed:', error);
+      if (this.#failures >= FAILURES) void this.#recover(run, error);
+      return;
+    }
+    const took = performance.now() - began;
+    this.#inference = this.#inference ? this.#inference + (took - this.#inference) * 0.1 : took;
+    const face = faceOf(result, this);
+    if (!face) {
+      this.#look();
+      return;
+    }
+    this.#lastFace = performance.now();
+    this.#lost = false;
+    const resting = this.#resting;
+    if (resting && resting.faces.push(face) >= REST_SAMPLES) resting.done(restOf(resting.faces));
+    this.onFace?.(face, time);
+  }
+
+  /** Whether somebody is in sight still. */
+  #look() {
+    const now = performance.now();
+    const out = now - this.#lastFace > LOST_AFTER_MS && now - this.#lastPicture < BLIND_AFTER_MS;
+    const blind = now - this.#lastPicture > BLIND_AFTER_MS;
+    if (!out && !blind) return;
+    if (this.#lost && now - this.#lastSaid < LOST_EVERY_MS * 0.8) return;
+    this.#lost = true;
+    this.#lastSaid = now;
+    this.onLost?.();
+  }
+
+  /** A GPU that gave up: the CPU is slower, but works. @param {number} run @param {unknown} cause */
+  async #recover(run, cause) {
+    const tracker = this.#tracker;
+    this.#tracker = null;
+    try {
+      if (tracker?.delegate !== 'GPU') throw cause;
+      this.#loading = tracker.onCpu();
+      const slower = await this.#loading;
+      this.#tracker ??= slower;
+      tracker.landmarker.close?.();
+      this.#failures = 0;
+      this.#next(run);
+    } catch (error) {
+      this.#loading = null;
+      if (run === this.#run) {
+        this.#fail(new CameraProblem('tracker', `The face tracker does not work in this browser: ${whyNot(error)}`, { cause: error }));
+      }
+    }
+  }
+}

@@ -1,0 +1,32 @@
+//! A performer of VMC protocol: bundles to the address that it was given.
+
+use std::{net::SocketAddr, time::Instant};
+
+use super::{Outbox, Phone};
+use crate::{
+    FaceFrame,
+    wire::vmc::{PROFILE, encode},
+};
+
+pub(super) struct Vmc {
+    to: SocketAddr,
+    start: Instant,
+}
+
+impl Vmc {
+    pub fn new(to: SocketAddr) -> Self {
+        Self { to, start: Instant::now() }
+    }
+}
+
+impl Phone for Vmc {
+    fn on_frame(&mut self, frame: &FaceFrame, now: Instant, out: &mut Outbox) -> Result<(), String> {
+        let time = now.saturating_duration_since(self.start).as_secs_f32();
+        encode(frame, time, &PROFILE, |bytes| out.datagram(self.to).extend_from_slice(bytes));
+        Ok(())
+    }
+
+    fn is_streaming(&self, _now: Instant) -> bool {
+        true
+    }
+}

@@ -1,0 +1,111 @@
+//! Phone apps in the game: who is called, and a performer's rest.
+
+use bevy::prelude::*;
+use facelink::link::PhoneStatus;
+
+use crate::{plugin::FaceLinkEndpoint, subjects::FaceSubject};
+
+/// Seconds between two looks at the phones.
+const INTERVAL: f32 = 0.25;
+
+/// Takes the face that a subject shows now for its neutral one: every shape then runs from there to full. Triggered on a
+/// subject, from code or by the panel.
+///
+/// ```no_run
+/// # use bevy::prelude::*;
+/// # use bevy_facelink::{phones::CaptureNeutral, FaceSubjects};
+/// fn on_key(mut commands: Commands, subjects: Res<FaceSubjects>) {
+///     if let Some(entity) = subjects.first() {
+///         commands.trigger(CaptureNeutral { entity });
+///     }
+/// }
+/// ```
+#[derive(EntityEvent, Reflect, Clone, Copy, Debug)]
+pub struct CaptureNeutral {
+    /// The subject.
+    pub entity: Entity,
+}
+
+/// Takes the way a subject's head is turned now for looking straight ahead.
+#[derive(EntityEvent, Reflect, Clone, Copy, Debug)]
+pub struct RecentreHead {
+    /// The subject.
+    pub entity: Entity,
+}
+
+/// Undoes [`CaptureNeutral`] and [`RecentreHead`].
+#[derive(EntityEvent, Reflect, Clone, Copy, Debug)]
+pub struct ClearCalibration {
+    /// The subject.
+    pub entity: Entity,
+}
+
+/// Every phone that is called, and what is known of it; a quarter of a second old at most.
+///
+/// To call one, or to tell Live Link Face what to do, use [`FaceLinkEndpoint`]:
+/// [`call_phone`](facelink::link::Endpoint::call_phone), [`command_phone`](facelink::link::Endpoint::command_phone).
+#[derive(Resource, Clone, Debug, Default)]
+pub struct FacePhones {
+    /// In the order in which they were added.
+    pub phones: Vec<PhoneStatus>,
+}
+
+pub(crate) fn read_phones(
+    time: Res<Time<Real>>,
+    mut since: Local<f32>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    mut phones: ResMut<FacePhones>,
+) {
+    *since += time.delta_secs();
+    let Some(endpoint) = endpoint.filter(|_| *since >= INTERVAL) else { return };
+    *since = 0.0;
+    let now = endpoint.phones();
+    // Nobody to call is the usual case, and then nothing changes.
+    if !(now.is_empty() && phones.phones.is_empty()) {
+        phones.phones = now;
+    }
+}
+
+fn with_subject(
+    entity: Entity,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    subjects: &Query<&FaceSubject>,
+    what: &str,
+    act: impl FnOnce(&FaceLinkEndpoint, &str) -> bool,
+) {
+    let Ok(subject) = subjects.get(entity) else {
+        return warn!("{what}: {entity} is no subject");
+    };
+    let done = endpoint.is_some_and(|endpoint| act(&endpoint, &subject.name));
+    if done {
+        info!("{what}: \"{}\"", subject.name);
+    } else {
+        warn!("{what}: \"{}\" sends nothing to take it from", subject.name);
+    }
+}
+
+pub(crate) fn on_neutral(
+    event: On<CaptureNeutral>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    faces: Query<&FaceSubject>,
+) {
+    with_subject(event.entity, endpoint, &faces, "neutral face", |endpoint, name| endpoint.calibrate_neutral(name));
+}
+
+pub(crate) fn on_recentre(
+    event: On<RecentreHead>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    faces: Query<&FaceSubject>,
+) {
+    with_subject(event.entity, endpoint, &faces, "head recentred", |endpoint, name| endpoint.recentre_head(name));
+}
+
+pub(crate) fn on_clear(
+    event: On<ClearCalibration>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    faces: Query<&FaceSubject>,
+) {
+    with_subject(event.entity, endpoint, &faces, "calibration cleared", |endpoint, name| {
+        endpoint.set_calibration(name, default())
+    });
+}
