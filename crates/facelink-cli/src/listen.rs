@@ -68,9 +68,9 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    phones: PhoneArgs,
-    #[command(flatten)]
     ice: IceArgs,
+    #[command(flatten)]
+    phones: PhoneArgs,
 }
 
 /// A port that can be done without.

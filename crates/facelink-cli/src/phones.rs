@@ -205,6 +205,10 @@ impl PhoneArgs {
         config.call.clone_from(&self.call);
         config.vmc_out.clone_from(&self.vmc_out);
         config.find_phones = lan && !self.no_phones;
+        let far = config.call.iter().find(|call| !call.address.is_loopback());
+        if let (Some(call), true) = (far, config.bind.is_loopback()) {
+            eprintln!("facelink: {} cannot be reached from {}; give --lan or --bind", call.address, config.bind);
+        }
         let file = remembered_phones();
         if self.forget_phones
             && let Some(file) = &file

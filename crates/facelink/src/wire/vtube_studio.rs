@@ -735,6 +735,19 @@ mod tests {
         assert_eq!(info.count_total, 0);
     }
 
+    #[test]
+    fn what_is_kept_is_bounded_by_the_datagram() {
+        let entries: Vec<_> = (0..MAX_NAMES).map(|i| format!(r#"{{"k":"{i:0>100}","v":1}}"#)).collect();
+        let text = format!(r#"{{"FaceFound":true,"BlendShapes":[{}]}}"#, entries.join(","));
+        let mut decoder = Decoder::default();
+        let info = allocation_counter::measure(|| assert!(decoder.decode(text.as_bytes()).is_ok()));
+        assert!(info.bytes_max < 4 * text.len() as u64, "{} of {}", info.bytes_max, text.len());
+        let ports = vec!["1"; 30_000].join(",");
+        let text = format!(r#"{{"messageType":"iOSTrackingDataRequest","time":1,"sentBy":"a","ports":[{ports}]}}"#);
+        let info = allocation_counter::measure(|| assert!(Request::decode(text.as_bytes()).is_err()));
+        assert!(info.bytes_max < 4 * text.len() as u64, "{} of {}", info.bytes_max, text.len());
+    }
+
     proptest! {
         #[test]
         fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     super::session::unix_ms,
-    PhonePort, PhoneTransport,
+    PhoneCall, PhonePort, PhoneTransport,
     intake::{Arrived, Sender},
     serve::{Io, Protocol},
 };
@@ -30,6 +30,17 @@ pub(super) struct VTubeStudio {
 impl VTubeStudio {
     pub fn new(_port: PhonePort) -> Self {
         Self { decoder: Decoder::default(), asked: None, request: Vec::new() }
+    }
+}
+
+impl VTubeStudio {
+    /// Whether it is time to ask again.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= EVERY);
+        if due {
+            self.asked = Some(now);
+        }
+        due
     }
 }
 
@@ -60,10 +71,9 @@ impl Protocol for VTubeStudio {
     }
 
     fn on_tick(&mut self, io: &mut Io<'_>, now: Instant) {
-        if self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < EVERY) {
+        if !self.is_due(now) {
             return;
         }
-        self.asked = Some(now);
         let calls = io.hub().roster.calls(SourceKind::VTubeStudio, now);
         if calls.is_empty() {
             return;
@@ -73,12 +83,40 @@ impl Protocol for VTubeStudio {
             let request = Request { lease: LEASE, sent_by: "FaceLink".to_owned(), ports: vec![own.port()] };
             request.encode(&mut self.request);
         }
-        for (call, heard) in calls {
-            // One that sends is asked again, before its time is over.
-            let other_app = heard.is_some_and(|app| app != SourceKind::VTubeStudio);
-            if !other_app && call.transport == PhoneTransport::Udp {
-                io.send(call.to(PORT), &self.request);
-            }
+        for to in calls.iter().filter_map(whom_to_ask) {
+            io.send(to, &self.request);
         }
+    }
+}
+
+/// Where a request goes, if one does: one that sends is asked again before its time is over, and one that runs another app
+/// is left alone.
+fn whom_to_ask((call, heard): &(PhoneCall, Option<SourceKind>)) -> Option<SocketAddr> {
+    let other_app = heard.is_some_and(|app| app != SourceKind::VTubeStudio);
+    (!other_app && call.transport == PhoneTransport::Udp).then(|| call.to(PORT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_a_second_keeps_a_phone_sending_whatever_is_lost() {
+        let mut vts = VTubeStudio::new(PhonePort::VTubeStudio);
+        let start = Instant::now();
+        let asked = (0..100).filter(|tick| vts.is_due(start + Duration::from_millis(100) * *tick)).count();
+        assert_eq!(asked, 10, "in ten seconds");
+        assert!(LEASE >= 4 * EVERY, "three in a row may be lost");
+    }
+
+    #[test]
+    fn phones_of_another_app_are_left_alone() {
+        let any = PhoneCall::any([192, 0, 2, 1].into());
+        let at = |port| Some(SocketAddr::from(([192, 0, 2, 1], port)));
+        assert_eq!(whom_to_ask(&(any, None)), at(PORT));
+        assert_eq!(whom_to_ask(&(any, Some(SourceKind::VTubeStudio))), at(PORT));
+        assert_eq!(whom_to_ask(&(any, Some(SourceKind::IFacialMocap))), None);
+        assert_eq!(whom_to_ask(&(PhoneCall { port: Some(7), ..any }, None)), at(7));
+        assert_eq!(whom_to_ask(&(PhoneCall { transport: PhoneTransport::Tcp, ..any }, None)), None);
     }
 }
