@@ -20,7 +20,7 @@
 //! The 52 shapes are weights, nominally `0..=1`. The nine head and eye curves are radians. For the head, positive yaw
 //! turns to the performer's left and positive pitch looks up; for the eyes, positive yaw looks to the performer's
 //! *right* and positive pitch looks *down*. The head's rotation is `Rz(roll) · Ry(yaw) · Rx(-pitch)` in the axes of
-//! [`HeadPose`]. The eyes' roll is an artefact of the decomposition rather than torsion, so it is ignored.
+//! [`HeadPose`](crate::HeadPose). The eyes' roll is an artefact of the decomposition rather than torsion, so it is ignored.
 //!
 //! The app exchanges `mouthLeft` and `mouthRight` on the wire (and only those two); [`PROFILE`] puts them right.
 //! "Stream Head Rotation" is a switch in the app: while it is off, all three head curves are exactly 0, and the frame

@@ -246,7 +246,7 @@ async fn dial(hub: Arc<Hub>, figures: Arc<PortFigures>, call: PhoneCall, cancel:
             };
             match connected {
                 Ok(Ok(stream)) => {
-                    if serve_connection(&hub, stream, &figures, to, true, Vec::new(), &cancel).await {
+                    if serve_connection(&hub, stream, &figures, to, true, &[], &cancel).await {
                         attempts = 0;
                     }
                 }
@@ -269,13 +269,13 @@ pub(super) async fn serve_connection(
     figures: &PortFigures,
     from: SocketAddr,
     says_hello: bool,
-    read: Vec<u8>,
+    read: &[u8],
     cancel: &CancellationToken,
 ) -> bool {
     let _ = stream.set_nodelay(true);
     let mut intake = Intake::new(hub.clone());
     let mut connection =
-        Connection { receiver: Receiver::new(true), buffer: read, began: false, opened: Instant::now(), from };
+        Connection { receiver: Receiver::new(true), buffer: Vec::new(), began: false, opened: Instant::now(), from };
     let mut out = Out::new();
     if says_hello {
         connection.receiver.say_hello(&mut out);
@@ -283,22 +283,25 @@ pub(super) async fn serve_connection(
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut piece = vec![0; 16 * 1024];
+    let mut waiting = Some(read).filter(|read| !read.is_empty());
     let (reason, goodbye) = loop {
         if !write_all(&mut stream, &mut out).await {
             break ("the phone does not read".to_owned(), false);
         }
-        let received = tokio::select! {
-            () = cancel.cancelled() => break ("not wanted any more".to_owned(), true),
-            _ = ticks.tick() => None,
-            received = stream.read(&mut piece) => Some(received),
+        let received = match waiting.take() {
+            Some(read) => Some(Ok(read)),
+            None => tokio::select! {
+                () = cancel.cancelled() => break ("not wanted any more".to_owned(), true),
+                _ = ticks.tick() => None,
+                received = stream.read(&mut piece) => Some(received.map(|len| piece.get(..len).unwrap_or_default())),
+            },
         };
         let now = Instant::now();
         match received {
-            Some(Ok(0)) => break ("closed by the phone".to_owned(), false),
+            Some(Ok([])) => break ("closed by the phone".to_owned(), false),
             Some(Err(error)) => break (error.to_string(), false),
-            Some(Ok(len)) => {
-                connection.buffer.extend_from_slice(piece.get(..len).unwrap_or_default());
-                if let Err(error) = connection.on_bytes(&mut intake, figures, now, &mut out) {
+            Some(Ok(bytes)) => {
+                if let Err(error) = connection.on_bytes(bytes, &mut intake, figures, now, &mut out) {
                     serve::refuse(&intake, figures, Some(KIND), from, &error, now);
                     break (error.to_string(), false);
                 }
@@ -345,11 +348,13 @@ impl Connection {
     /// Takes the messages that are whole. What follows a message that is none cannot be read either.
     fn on_bytes(
         &mut self,
+        bytes: &[u8],
         intake: &mut Intake,
         figures: &PortFigures,
         now: Instant,
         out: &mut Out,
     ) -> Result<(), fmv3::Fmv3Error> {
+        self.buffer.extend_from_slice(bytes);
         let mut used = 0;
         while let Some((header, rest)) = self.buffer.get(used..).and_then(|rest| rest.split_first_chunk::<HEADER_LEN>())
         {
