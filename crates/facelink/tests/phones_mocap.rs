@@ -518,4 +518,8 @@ fn rubbish_is_refused_by_name_and_harms_nobody() {
     stream.write_all(&[b"FMV3".as_slice(), &[0xff; 100]].concat()).expect("writes");
     stream.set_read_timeout(Some(LIMIT)).expect("set");
     assert!(matches!(stream.read(&mut [0; 8]), Ok(0) | Err(_)));
+    let stats = endpoint.arrivals();
+    let stats = stats.iter().find(|stats| stats.port == PhonePort::IFacialMocapV3Tcp).expect("the port");
+    let error = stats.senders.iter().find_map(|sender| sender.error.as_deref());
+    assert_eq!((stats.refused, error.map(|error| error.starts_with("message type is 255"))), (1, Some(true)));
 }

@@ -432,8 +432,7 @@ async fn serve_stream(
         let now = Instant::now();
         frames.buffer.extend_from_slice(piece.get(..len).unwrap_or_default());
         if frames.buffer.starts_with(&MAGIC) {
-            let read = std::mem::take(&mut frames.buffer);
-            fmv3::serve_connection(&hub, stream, figures, from, false, read, cancel).await;
+            fmv3::serve_connection(&hub, stream, figures, from, false, &frames.buffer, cancel).await;
             return;
         }
         while let Some(frame) = frames.next() {
