@@ -1,6 +1,7 @@
 //! The egui panel: who sends, how well it arrives, which avatar shows it, and the 52 values.
 
 mod calibrate;
+mod doctor;
 
 use bevy::{input::InputSystems, prelude::*, world_serialization::WorldAssetRoot};
 use bevy_egui::{EguiContexts, EguiPlugin, EguiPrimaryContextPass, egui};
@@ -106,6 +107,7 @@ fn draw(
     subjects: Query<SubjectParts>,
     avatars: Query<AvatarParts>,
     sources: Query<SourceParts>,
+    mut diagnosis: Local<doctor::Kept>,
 ) {
     // No camera yet, so there is nothing to draw on.
     let Ok(context) = contexts.ctx_mut() else { return };
@@ -153,6 +155,9 @@ fn draw(
                 });
                 if let (Some((entity, subject, _, quality, _)), Some(endpoint)) = (shown, endpoint.as_deref()) {
                     card(ui, |ui| calibrate::calibrate(ui, &mut commands, endpoint, entity, subject, quality));
+                }
+                if let Some(endpoint) = endpoint.as_deref() {
+                    card(ui, |ui| doctor::doctor(ui, endpoint, &mut diagnosis));
                 }
                 if let Some((_, subject, pose, ..)) = shown {
                     card(ui, |ui| values(ui, subject, pose));

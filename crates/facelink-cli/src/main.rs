@@ -1,5 +1,6 @@
 //! The `facelink` command: receive and send live faces without a game engine.
 
+mod doctor;
 mod ice;
 mod listen;
 mod phones;
@@ -27,6 +28,8 @@ enum Command {
     Listen(listen::Args),
     #[command(args_override_self = true)]
     Send(send::Args),
+    #[command(args_override_self = true)]
+    Doctor(doctor::Args),
 }
 
 /// Why the command failed, in words for the person who ran it.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Listen(args) => listen::run(args),
         Command::Send(args) => send::run(args),
+        Command::Doctor(args) => doctor::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

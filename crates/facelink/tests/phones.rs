@@ -325,3 +325,55 @@ fn live_link_face_is_aimed_started_and_recorded_by_remote_control() {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+#[test]
+fn phones_profiles_and_calibration_are_controlled_by_http() {
+    let endpoint = Endpoint::start(config()).expect("starts");
+    let url = |path: &str| format!("http://{}/api/v1/{path}", endpoint.addresses().http);
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let get = |path: &str| -> serde_json::Value {
+        agent.get(url(path)).call().expect("answers").body_mut().read_json().expect("JSON")
+    };
+    let post = |path: &str, body: serde_json::Value| {
+        let mut answer = agent.post(url(path)).send_json(body).expect("answers");
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap_or_default())
+    };
+
+    let (status, text) = post("phones", serde_json::json!({"address": "127.0.0.9", "app": "vtube_studio"}));
+    assert!(status == 200 && text.contains("calling"), "{text}");
+    assert_eq!(get("phones")["phones"][0]["address"], "127.0.0.9");
+    assert_eq!(post("phones", serde_json::json!({"address": "nowhere"})).0, 400);
+    let (status, text) = post("phones/127.0.0.9/command", serde_json::json!("start"));
+    assert!(status == 409 && text.contains("no remote control"), "{text}");
+    assert_eq!(post("phones/127.0.0.8/command", serde_json::json!("start")).0, 404);
+    let (status, text) = post("phones/x/command", serde_json::json!("start"));
+    assert!(status == 400 && text.contains("address"), "{text}");
+    assert_eq!(agent.delete(url("phones/127.0.0.9")).call().expect("answers").status(), 204);
+    assert_eq!(agent.delete(url("phones/127.0.0.9")).call().expect("answers").status(), 404);
+
+    let to = endpoint.phone_port(PhonePort::LiveLinkFace);
+    let phone = Simulator::start(&SimulatorConfig::new(SourceKind::LiveLinkFace, to)).expect("starts");
+    let send = || phone.send(&turned_face()).expect("sent");
+    let face = frame(&endpoint, send, |frame| is_turned_face(&frame.frame));
+    let mut profile = get("profiles/live_link_face");
+    assert_eq!(profile["mirror"], false);
+    profile["mirror"] = true.into();
+    let put = agent.put(url("profiles/live_link_face")).send_json(&profile).expect("answers");
+    assert_eq!(put.status(), 200);
+    frame(&endpoint, send, |frame| frame.frame.get(Blendshape::EyeBlinkRight) == Some(0.25));
+    assert_eq!(agent.get(url("profiles/telegraph")).call().expect("answers").status(), 404);
+
+    let path = format!("subjects/{}/calibrate", face.name);
+    assert_eq!(post(&path, serde_json::json!({"what": "head"})).0, 204);
+    frame(&endpoint, send, |frame| frame.frame.head.is_some_and(|head| head.rotation[1].abs() < 1e-3));
+    assert_eq!(post(&path, serde_json::json!({"what": "neutral"})).0, 204);
+    frame(&endpoint, send, |frame| frame.frame.weights.iter().all(|weight| *weight == 0.0));
+    assert_eq!(post(&path, serde_json::json!({"what": "reset"})).0, 204);
+    frame(&endpoint, send, |frame| frame.frame.get(Blendshape::JawOpen) == Some(0.5));
+    assert_eq!(post("subjects/Nobody/calibrate", serde_json::json!({"what": "head"})).0, 404);
+
+    let report = get("doctor");
+    let arriving = report["arriving"].as_array().expect("a list");
+    assert!(arriving.iter().any(|sender| sender["what"] == "Live Link Face"), "{arriving:?}");
+    assert!(report["listening"].as_array().is_some_and(|ports| ports.len() > 11), "{report}");
+}

@@ -17,6 +17,7 @@ use tokio::sync::broadcast;
 use super::{
     ConnectionState, ConnectionStats, EndpointConfig, EndpointStats, LinkEvent, LostReason, SourceKind, SubjectFrame,
     SubjectId, SubjectStats,
+    doctor::{Facts, Slow},
     guard::{Guard, household},
     peer::Way,
     phones::{LiveProfiles, PortFigures, Roster},
@@ -286,6 +287,9 @@ pub(super) struct Hub {
     ice_servers: Mutex<Vec<IceServer>>,
     pub profiles: LiveProfiles,
     pub roster: Roster,
+    /// Set once, when everything is bound.
+    pub facts: std::sync::OnceLock<Facts>,
+    pub slow: Slow,
     /// One for each port for phones; set once, at the start.
     pub ports: Mutex<Vec<Arc<PortFigures>>>,
     /// Held for a moment at a time, never together with another lock.
@@ -306,6 +310,8 @@ impl Hub {
             ice_servers: Mutex::new(config.ice.servers.clone()),
             profiles: LiveProfiles::new(config.profiles.clone()),
             roster: Roster::new(&config.call, config.remember_phones.clone()),
+            facts: std::sync::OnceLock::new(),
+            slow: Slow::default(),
             ports: Mutex::new(Vec::new()),
             guard: Mutex::new(Guard::new(config.max_requests_per_second)),
             config,

@@ -6,6 +6,7 @@
 mod admit;
 mod api;
 mod client;
+pub mod doctor;
 mod door;
 mod guard;
 mod hub;
@@ -14,6 +15,7 @@ mod models;
 mod out;
 mod peer;
 mod phones;
+mod remote_api;
 mod rtc;
 mod server;
 mod session;
@@ -33,7 +35,10 @@ use std::{
 };
 
 use crossbeam_channel::Receiver;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
@@ -293,6 +298,8 @@ pub struct Endpoint {
     unavailable: Vec<Unavailable>,
     fingerprint: Option<String>,
     cancel: CancellationToken,
+    /// Tasks of the ports for phones, which say goodbye to those that would go on sending.
+    ports: Vec<JoinHandle<()>>,
     runtime: Option<Runtime>,
 }
 
@@ -386,6 +393,7 @@ impl Endpoint {
         let addresses =
             Addresses { http, live_link_face: bound(PhonePort::LiveLinkFace), udp_json: bound(PhonePort::UdpJson) };
 
+        let mut ports = Vec::new();
         {
             let _runtime = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(listener).map_err(http_error)?;
@@ -393,11 +401,11 @@ impl Endpoint {
             runtime.spawn(server::serve(hub.clone(), listener, acceptor, cancel.clone()));
             for (socket, figures) in sockets {
                 let socket = tokio::net::UdpSocket::from_std(socket).map_err(LinkError::Runtime)?;
-                runtime.spawn(phones::serve(hub.clone(), socket, figures, cancel.clone()));
+                ports.push(runtime.spawn(phones::serve(hub.clone(), socket, figures, cancel.clone())));
             }
             for (listener, figures) in streams {
                 let listener = tokio::net::TcpListener::from_std(listener).map_err(LinkError::Runtime)?;
-                runtime.spawn(phones::serve_streams(hub.clone(), listener, figures, cancel.clone()));
+                ports.push(runtime.spawn(phones::serve_streams(hub.clone(), listener, figures, cancel.clone())));
             }
             for out in &hub.config.vmc_out {
                 runtime.spawn(phones::send_vmc(hub.clone(), out.clone(), cancel.clone()));
@@ -416,7 +424,10 @@ impl Endpoint {
         }
         tracing::info!(%http, live_link_face = ?addresses.live_link_face, udp_json = ?addresses.udp_json, "listening");
         let fingerprint = identity.map(|identity| identity.fingerprint);
-        Ok(Self { hub, addresses, unavailable, fingerprint, cancel, runtime: Some(runtime) })
+        let endpoint = Self { hub, addresses, unavailable, fingerprint, cancel, ports, runtime: Some(runtime) };
+        let (page, unavailable) = (endpoint.invitation(), endpoint.unavailable.clone());
+        let _ = endpoint.hub.facts.set(doctor::Facts { http, page, unavailable });
+        Ok(endpoint)
     }
 
     /// Where it listens.
@@ -506,6 +517,12 @@ impl Endpoint {
     pub fn arrivals(&self) -> Vec<PortStats> {
         let now = Instant::now();
         self.hub.ports.lock().iter().map(|open| open.stats(now)).collect()
+    }
+
+    /// What listens, what arrives, what a phone is to be given and what may stand in the way, in words. Cheap enough for
+    /// once a second.
+    pub fn diagnose(&self) -> Option<doctor::Report> {
+        doctor::diagnose(&self.hub, Instant::now())
     }
 
     /// Calls a phone from now on, until it sends; it is remembered if [`EndpointConfig::remember_phones`] says where.
@@ -607,6 +624,9 @@ impl Drop for Endpoint {
             if Handle::try_current().is_ok() {
                 runtime.shutdown_background();
             } else {
+                // A runtime that is shut down does not poll its tasks once more.
+                let ports = futures_util::future::join_all(std::mem::take(&mut self.ports));
+                let _ = runtime.block_on(async { tokio::time::timeout(STOP_LIMIT, ports).await });
                 runtime.shutdown_timeout(STOP_LIMIT);
             }
         }

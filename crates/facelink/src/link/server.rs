@@ -19,7 +19,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
@@ -37,7 +37,7 @@ use super::{
     api,
     door::{Door, Entry},
     hub::{Counters, Hub},
-    models,
+    models, remote_api,
     session::{Role, Session},
     socket::serve_socket,
 };
@@ -86,6 +86,12 @@ pub(super) async fn serve(hub: Arc<Hub>, listener: TcpListener, tls: Option<TlsA
         .route("/api/v1/health", get(api::health))
         .route("/api/v1/stats", get(api::stats))
         .route("/api/v1/subjects", get(api::subjects))
+        .route("/api/v1/subjects/{name}/calibrate", post(remote_api::calibrate))
+        .route("/api/v1/doctor", get(remote_api::doctor))
+        .route("/api/v1/phones", get(remote_api::phones).post(remote_api::call_phone))
+        .route("/api/v1/phones/{address}", delete(remote_api::forget_phone))
+        .route("/api/v1/phones/{address}/command", post(remote_api::command_phone))
+        .route("/api/v1/profiles/{app}", get(remote_api::profile).put(remote_api::set_profile))
         .route("/metrics", get(api::metrics));
     if let Some(folder) = &hub.config.models {
         router = router.nest_service("/models", models::service(folder));

@@ -25,8 +25,10 @@ use crate::{
 };
 
 const KIND: SourceKind = SourceKind::IFacialMocapV3;
-/// Phones on one port; more than anyone has.
+/// Phones on one port that began by themselves; more than anyone has.
 const MOST_PHONES: usize = 32;
+/// HELLOs without an answer after which a phone that refused counts as gone.
+const GONE_AFTER: u32 = 3;
 /// A connection that brings no schema for this long is closed.
 const SCHEMA_WITHIN: Duration = Duration::from_secs(5);
 /// For a connection to a phone to open.
@@ -75,19 +77,20 @@ impl Fmv3 {
         Self { port, phones: Vec::new(), dials: Vec::new(), speak_text: Vec::new() }
     }
 
-    fn phone(&mut self, address: SocketAddr, now: Instant) -> usize {
+    /// The place of a phone, which is made if need be. Those that are called are bounded by the roster.
+    fn phone(&mut self, address: SocketAddr, is_called: bool, now: Instant) -> usize {
         if let Some(place) = self.phones.iter().position(|phone| phone.address == address) {
             return place;
         }
-        if self.phones.len() >= MOST_PHONES {
-            // One in a session, or one that was called, is worth more than whoever knocked last.
-            let worth = |phone: &Phone| (phone.receiver.is_running(), phone.is_called, phone.heard);
-            let least = self.phones.iter().enumerate().min_by_key(|(_, phone)| worth(phone));
+        let uncalled = || self.phones.iter().enumerate().filter(|(_, phone)| !phone.is_called);
+        if !is_called && uncalled().count() >= MOST_PHONES {
+            // One in a session is worth more than whoever knocked last.
+            let least = uncalled().min_by_key(|(_, phone)| (phone.receiver.is_running(), phone.heard));
             if let Some((place, _)) = least {
                 self.phones.swap_remove(place);
             }
         }
-        self.phones.push(Phone { address, receiver: Receiver::new(false), heard: now, is_called: false });
+        self.phones.push(Phone { address, receiver: Receiver::new(false), heard: now, is_called });
         self.phones.len() - 1
     }
 
@@ -126,7 +129,7 @@ impl Protocol for Fmv3 {
             let error = "a session begins with a schema";
             return io.refuse(Some(KIND), from, &error, now);
         }
-        let place = self.phone(from, now);
+        let place = self.phone(from, false, now);
         let Some(phone) = self.phones.get_mut(place) else { return };
         let mut out = Out::new();
         let event = phone.receiver.on_part(part, now, &mut out);
@@ -173,7 +176,7 @@ impl Protocol for Fmv3 {
                 }
                 _ => {}
             }
-            let place = self.phone(to, now);
+            let place = self.phone(to, true, now);
             let rhythm = match (call.app, heard) {
                 // It sends, whichever way.
                 (_, Some(_)) => None,
@@ -184,6 +187,13 @@ impl Protocol for Fmv3 {
             let Some(phone) = self.phones.get_mut(place) else { continue };
             phone.is_called = true;
             phone.receiver.on_tick(rhythm, now, &mut out);
+            if !out.is_empty() && phone.receiver.unanswered() == GONE_AFTER {
+                roster.note(call.address, |status| {
+                    if matches!(status.state, PhoneState::Refused(_)) {
+                        status.state = PhoneState::Calling;
+                    }
+                });
+            }
             send_all(io, to, &mut out);
         }
         let timeout = io.hub().config.subject_timeout;
@@ -246,7 +256,7 @@ async fn dial(hub: Arc<Hub>, figures: Arc<PortFigures>, call: PhoneCall, cancel:
             };
             match connected {
                 Ok(Ok(stream)) => {
-                    if serve_connection(&hub, stream, &figures, to, true, Vec::new(), &cancel).await {
+                    if serve_connection(&hub, stream, &figures, to, true, &[], &cancel).await {
                         attempts = 0;
                     }
                 }
@@ -269,13 +279,13 @@ pub(super) async fn serve_connection(
     figures: &PortFigures,
     from: SocketAddr,
     says_hello: bool,
-    read: Vec<u8>,
+    read: &[u8],
     cancel: &CancellationToken,
 ) -> bool {
     let _ = stream.set_nodelay(true);
     let mut intake = Intake::new(hub.clone());
     let mut connection =
-        Connection { receiver: Receiver::new(true), buffer: read, began: false, opened: Instant::now(), from };
+        Connection { receiver: Receiver::new(true), buffer: Vec::new(), began: false, opened: Instant::now(), from };
     let mut out = Out::new();
     if says_hello {
         connection.receiver.say_hello(&mut out);
@@ -283,22 +293,25 @@ pub(super) async fn serve_connection(
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut piece = vec![0; 16 * 1024];
+    let mut waiting = Some(read).filter(|read| !read.is_empty());
     let (reason, goodbye) = loop {
         if !write_all(&mut stream, &mut out).await {
             break ("the phone does not read".to_owned(), false);
         }
-        let received = tokio::select! {
-            () = cancel.cancelled() => break ("not wanted any more".to_owned(), true),
-            _ = ticks.tick() => None,
-            received = stream.read(&mut piece) => Some(received),
+        let received = match waiting.take() {
+            Some(read) => Some(Ok(read)),
+            None => tokio::select! {
+                () = cancel.cancelled() => break ("not wanted any more".to_owned(), true),
+                _ = ticks.tick() => None,
+                received = stream.read(&mut piece) => Some(received.map(|len| piece.get(..len).unwrap_or_default())),
+            },
         };
         let now = Instant::now();
         match received {
-            Some(Ok(0)) => break ("closed by the phone".to_owned(), false),
+            Some(Ok([])) => break ("closed by the phone".to_owned(), false),
             Some(Err(error)) => break (error.to_string(), false),
-            Some(Ok(len)) => {
-                connection.buffer.extend_from_slice(piece.get(..len).unwrap_or_default());
-                if let Err(error) = connection.on_bytes(&mut intake, figures, now, &mut out) {
+            Some(Ok(bytes)) => {
+                if let Err(error) = connection.on_bytes(bytes, &mut intake, figures, now, &mut out) {
                     serve::refuse(&intake, figures, Some(KIND), from, &error, now);
                     break (error.to_string(), false);
                 }
@@ -345,11 +358,13 @@ impl Connection {
     /// Takes the messages that are whole. What follows a message that is none cannot be read either.
     fn on_bytes(
         &mut self,
+        bytes: &[u8],
         intake: &mut Intake,
         figures: &PortFigures,
         now: Instant,
         out: &mut Out,
     ) -> Result<(), fmv3::Fmv3Error> {
+        self.buffer.extend_from_slice(bytes);
         let mut used = 0;
         while let Some((header, rest)) = self.buffer.get(used..).and_then(|rest| rest.split_first_chunk::<HEADER_LEN>())
         {

@@ -94,6 +94,8 @@ pub(super) struct Receiver {
     /// Of the HELLO that is not answered yet; 0 for none.
     nonce: u64,
     hellos: u32,
+    /// Of them, those since the phone was last heard of.
+    unanswered: u32,
     hello_at: Option<Instant>,
     session: Option<Session>,
     parts: Reassembler,
@@ -108,6 +110,7 @@ impl Receiver {
             hello: Hello::default(),
             nonce: 0,
             hellos: 0,
+            unanswered: 0,
             hello_at: None,
             session: None,
             parts: Reassembler::new(),
@@ -121,6 +124,11 @@ impl Receiver {
         self.session.is_some()
     }
 
+    /// HELLOs that went out since anything came from the phone.
+    pub fn unanswered(&self) -> u32 {
+        self.unanswered
+    }
+
     /// What the app calls itself.
     pub fn app(&self) -> Option<&str> {
         self.session.as_ref().map(|session| &*session.schema.app).filter(|app| !app.is_empty())
@@ -128,6 +136,7 @@ impl Receiver {
 
     /// Takes a message or a part of one.
     pub fn on_part(&mut self, part: Part<'_>, now: Instant, out: &mut Out) -> Result<Event, Fmv3Error> {
+        self.unanswered = 0;
         match part.header.kind {
             Kind::Frame => self.on_frame(part, now, out),
             Kind::Schema => self.on_schema(part, now, out),
@@ -330,6 +339,7 @@ impl Receiver {
             // Never 0: the version is among these bits.
             self.nonce = (uuid::Uuid::new_v4().as_u128() >> 64) as u64;
         }
+        self.unanswered = self.unanswered.saturating_add(1);
         let body = self.hello.body();
         send(out, Message::new(Kind::Hello, self.nonce).with_body(&body));
     }
@@ -590,6 +600,8 @@ mod tests {
         out.clear();
         receiver.on_tick(Some(Rhythm::SURE), start + seconds(1.0), &mut out);
         assert_ne!(Part::read(&out[0]).unwrap().header.session, nonce);
+        receiver.on_tick(Some(Rhythm::SURE), start + seconds(2.0), &mut out);
+        assert_eq!(receiver.unanswered(), 2, "since it said so");
 
         let mut receiver = started(start);
         let event = take(&mut receiver, &error(7, "SCHEMA_ACK_TIMEOUT"), start, &mut out).unwrap();

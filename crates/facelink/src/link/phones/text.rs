@@ -79,6 +79,9 @@ impl Frozen {
     }
 }
 
+/// How calls begin.
+const CALLS: [&[u8]; 2] = [b"iFacialMocap_", b"FACEMOTION3D_"];
+
 /// What is remembered of one sender.
 #[derive(Debug)]
 struct Voice {
@@ -303,6 +306,10 @@ fn broadcasts(bind: IpAddr, interfaces: impl Iterator<Item = (Ipv4Addr, Option<I
 
 impl Protocol for Text {
     fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, datagram: &[u8], now: Instant) {
+        // A call, our own or another program's: broadcasts come back to those who send them.
+        if CALLS.iter().any(|call| datagram.starts_with(call)) {
+            return Counters::add(&io.hub().ignored, 1);
+        }
         let sender = steady(from);
         let known = self.senders.iter().position(|known| known.from == sender);
         let mut fresh = None;
@@ -425,8 +432,7 @@ async fn serve_stream(
         let now = Instant::now();
         frames.buffer.extend_from_slice(piece.get(..len).unwrap_or_default());
         if frames.buffer.starts_with(&MAGIC) {
-            let read = std::mem::take(&mut frames.buffer);
-            fmv3::serve_connection(&hub, stream, figures, from, false, read, cancel).await;
+            fmv3::serve_connection(&hub, stream, figures, from, false, &frames.buffer, cancel).await;
             return;
         }
         while let Some(frame) = frames.next() {
