@@ -30,22 +30,10 @@ pub fn app_name(app: SourceKind) -> &'static str {
     }
 }
 
-/// The name of a port on the command line.
-fn port_name(port: PhonePort) -> &'static str {
-    match port {
-        PhonePort::LiveLinkFace => "live-link-face",
-        PhonePort::UdpJson => "udp-json",
-        PhonePort::IFacialMocap => "ifacialmocap",
-        PhonePort::IFacialMocapTcp => "ifacialmocap-tcp",
-        PhonePort::Facemotion3d => "facemotion3d",
-        PhonePort::FaceCap => "face-cap",
-        PhonePort::Osc => "osc",
-        PhonePort::Vmc => "vmc",
-        PhonePort::VmcAssistant => "vmc-assistant",
-        PhonePort::VTubeStudio => "vtube-studio",
-        PhonePort::LiveLinkFaceOsc => "live-link-face-osc",
-        _ => "",
-    }
+/// The name of a port on the command line: that of `--json`, with dashes.
+fn port_name(port: PhonePort) -> String {
+    let name = serde_json::to_value(port).unwrap_or_default();
+    name.as_str().unwrap_or_default().replace('_', "-")
 }
 
 fn app(name: &str) -> Result<SourceKind, String> {
@@ -89,7 +77,7 @@ pub struct PhoneArgs {
     no_phones: bool,
     /// Port of one app, or `off`; may be given several times. `all=0` takes free ones.
     ///
-    /// The apps: ifacialmocap, ifacialmocap-tcp, facemotion3d, face-cap, osc, vmc, vmc-assistant, vtube-studio,
+    /// The apps: ifacialmocap, ifacialmocap-tcp, ifacialmocap-v3-tcp, facemotion3d, face-cap, osc, vmc, vmc-assistant, vtube-studio,
     /// live-link-face-osc.
     #[arg(long = "phone-port", value_name = "APP=PORT", value_parser = port_setting)]
     ports: Vec<PortSetting>,
@@ -128,8 +116,7 @@ fn port_setting(text: &str) -> Result<PortSetting, String> {
         "off" => None,
         _ => Some(number.parse().map_err(|_| "expected a port from 0 to 65535, or `off`".to_owned())?),
     };
-    let mut all = PhonePorts::free();
-    let mut ports = PhonePort::ALL.into_iter().filter(|port| setting(&mut all, *port).is_some());
+    let mut ports = PhonePort::ALL.into_iter().filter(|port| PhonePorts::default().set(*port, None));
     let port = match name {
         "all" => None,
         _ => Some(ports.find(|port| port_name(*port) == name).ok_or_else(|| {
@@ -137,22 +124,6 @@ fn port_setting(text: &str) -> Result<PortSetting, String> {
         })?),
     };
     Ok(PortSetting { port, number })
-}
-
-/// The place of a port; none for those that have options of their own.
-fn setting(ports: &mut PhonePorts, port: PhonePort) -> Option<&mut Option<u16>> {
-    Some(match port {
-        PhonePort::IFacialMocap => &mut ports.ifacialmocap,
-        PhonePort::IFacialMocapTcp => &mut ports.ifacialmocap_tcp,
-        PhonePort::Facemotion3d => &mut ports.facemotion3d,
-        PhonePort::FaceCap => &mut ports.face_cap,
-        PhonePort::Osc => &mut ports.osc,
-        PhonePort::Vmc => &mut ports.vmc,
-        PhonePort::VmcAssistant => &mut ports.vmc_assistant,
-        PhonePort::VTubeStudio => &mut ports.vtube_studio,
-        PhonePort::LiveLinkFaceOsc => &mut ports.live_link_face_osc,
-        _ => return None,
-    })
 }
 
 /// `192.0.2.7`, `192.0.2.7:21412` or `[::1]:21412`, each with `=APP`.
@@ -168,6 +139,7 @@ fn call(text: &str) -> Result<PhoneCall, String> {
     };
     let (app, transport) = match wanted {
         Some("ifacialmocap-tcp") => (Some(SourceKind::IFacialMocap), PhoneTransport::Tcp),
+        Some("ifacialmocap-v3-tcp") => (Some(SourceKind::IFacialMocapV3), PhoneTransport::Tcp),
         Some(name) => (Some(app(name)?), PhoneTransport::Udp),
         None => (None, PhoneTransport::Udp),
     };
@@ -228,9 +200,7 @@ impl PhoneArgs {
         let mut ports = if all { PhonePorts::usual() } else { PhonePorts::NONE };
         for wanted in &self.ports {
             for port in PhonePort::ALL.into_iter().filter(|port| wanted.port.is_none_or(|one| one == *port)) {
-                if let Some(number) = setting(&mut ports, port) {
-                    *number = wanted.number;
-                }
+                ports.set(port, wanted.number);
             }
         }
         ports

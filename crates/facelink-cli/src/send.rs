@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use facelink::{
     FaceFrame,
-    link::{Client, ClientConfig, ClientState, DEFAULT_PORT, PhonePort, ServerTrust, SourceKind},
+    link::{Client, ClientConfig, ClientState, DEFAULT_PORT, PhonePort, PhoneTransport, ServerTrust, SourceKind},
     performer::Performance,
     simulate::{SimulateError, Simulator, SimulatorConfig},
     take::{Take, llf_csv},
@@ -55,6 +55,12 @@ pub struct Args {
     /// Port that the app listens on when it waits to be called; 0 picks a free one [default: the app's].
     #[arg(long, requires = "app")]
     port: Option<u16>,
+    /// Send over TCP (iFacialMocap, with --to); when it is called, the caller says how.
+    #[arg(long, requires = "app")]
+    tcp: bool,
+    /// Port of the caller that iFacialMocap and Facemotion3d send to, whichever they are called from [default: 49983].
+    #[arg(long, value_name = "PORT", requires = "app")]
+    data_port: Option<u16>,
     /// Play this take, a CSV file of Live Link Face, at its own timing; resampled if --fps is given.
     #[arg(long, value_name = "FILE.csv")]
     take: Option<PathBuf>,
@@ -433,10 +439,20 @@ impl App {
     /// Opens the app and, if it is to be called, waits for that; `None` when asked to stop before.
     fn open(args: &Args, app: SourceKind, fps: f64, stop: &Receiver<()>) -> Result<Option<Self>, Error> {
         let waits = args.wait || (args.to.is_none() && can_be_called(app));
-        let to = if waits { None } else { Some(resolve(args.to.as_deref(), usual_port(app))?) };
+        let usual = match app {
+            SourceKind::IFacialMocap if args.tcp => PhonePort::IFacialMocapTcp.usual(),
+            SourceKind::IFacialMocapV3 if args.tcp => PhonePort::IFacialMocapV3Tcp.usual(),
+            _ if args.tcp => return Err(Error::Plain(format!("{} does not send over TCP", app.title()))),
+            _ => usual_port(app),
+        };
+        let to = if waits { None } else { Some(resolve(args.to.as_deref(), usual)?) };
         let mut config = SimulatorConfig::new(app, to);
         config.subject.clone_from(&args.subject);
         config.port = args.port;
+        config.data_port = args.data_port;
+        // One that is free, for UDP, is no better for TCP than another.
+        config.stream_port = args.port.filter(|port| *port == 0);
+        config.transport = if args.tcp { PhoneTransport::Tcp } else { PhoneTransport::Udp };
         config.fps = fps as f32;
         let simulator = Simulator::start(&config).map_err(|error| match error {
             error @ SimulateError::NeedsAddress(_) => Error::Plain(format!("{error}; give --to instead of --wait")),

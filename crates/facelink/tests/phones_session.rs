@@ -25,8 +25,11 @@ const FRAME: Duration = Duration::from_millis(15);
 /// A phone that is silent for longer than this has gone on from another address, where another one begins to send.
 /// Milliseconds.
 const MOVED: f32 = 400.0;
-/// After this it is gone. A phone that may speak two formats is called by the second after three seconds.
-const GONE: Duration = Duration::from_secs(6);
+/// After this it is gone.
+fn gone(app: SourceKind) -> Duration {
+    // A phone that may speak two formats is called by the second after three seconds.
+    Duration::from_secs(if app == SourceKind::IFacialMocap { 6 } else { 3 })
+}
 /// Frames after which a face that stands still is believed to be lost, in apps that do not say so.
 const LIVELY: u64 = 80;
 
@@ -64,7 +67,7 @@ impl Session {
             live_link_face: Some(0),
             udp_json: Some(0),
             phones: PhonePorts::free(),
-            subject_timeout: GONE,
+            subject_timeout: gone(app),
             ..EndpointConfig::default()
         };
         let endpoint = Endpoint::start(config).expect("an endpoint on free ports");

@@ -230,6 +230,25 @@ impl PhonePorts {
         }
     }
 
+    /// Changes the port for this purpose; `false` for the two that are not here.
+    pub fn set(&mut self, port: PhonePort, number: Option<u16>) -> bool {
+        let place = match port {
+            PhonePort::LiveLinkFace | PhonePort::UdpJson => return false,
+            PhonePort::IFacialMocap => &mut self.ifacialmocap,
+            PhonePort::IFacialMocapTcp => &mut self.ifacialmocap_tcp,
+            PhonePort::IFacialMocapV3Tcp => &mut self.ifacialmocap_v3_tcp,
+            PhonePort::Facemotion3d => &mut self.facemotion3d,
+            PhonePort::FaceCap => &mut self.face_cap,
+            PhonePort::Osc => &mut self.osc,
+            PhonePort::Vmc => &mut self.vmc,
+            PhonePort::VmcAssistant => &mut self.vmc_assistant,
+            PhonePort::VTubeStudio => &mut self.vtube_studio,
+            PhonePort::LiveLinkFaceOsc => &mut self.live_link_face_osc,
+        };
+        *place = number;
+        true
+    }
+
     /// The port for this purpose; `None` also for the two that are not here.
     pub fn get(&self, port: PhonePort) -> Option<u16> {
         match port {
