@@ -256,9 +256,13 @@ pub(in crate::link) async fn serve(
                         figures.flooded.fetch_add(1, Ordering::Relaxed);
                         Counters::add(&io.hub().refused, 1);
                     } else if let Some(datagram) = buffer.get(..len) {
-                        let format = sniff(datagram).unwrap_or_else(|| home_format(port));
-                        formats.of(format).on_datagram(&mut io, from, datagram, now);
+                        let format = sniff(datagram);
+                        let taken_for = format.unwrap_or_else(|| home_format(port));
+                        formats.of(taken_for).on_datagram(&mut io, from, datagram, now);
                         if std::mem::take(&mut io.refused) {
+                            if format.is_none() {
+                                figures.strange(from, datagram);
+                            }
                             gate.charge(from.ip(), COST_OF_REFUSAL);
                         }
                     }
