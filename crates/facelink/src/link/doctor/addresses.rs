@@ -139,6 +139,16 @@ fn is_shared(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(ip) if ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]))
 }
 
+/// Whether everybody may know the way there. Of IPv6, that is for the router's firewall to say.
+pub(super) fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => {
+            !(ip.is_private() || ip.is_link_local() || ip.is_loopback() || ip.is_documentation() || is_shared(address))
+        }
+        IpAddr::V6(_) => false,
+    }
+}
+
 /// How unlikely it is that a phone in the same room reaches an address, from 0, and what is to be said of it.
 fn rank(address: IpAddr, medium: Option<Medium>) -> (u8, Option<&'static str>) {
     match (medium, address) {
@@ -146,8 +156,8 @@ fn rank(address: IpAddr, medium: Option<Medium>) -> (u8, Option<&'static str>) {
         (_, IpAddr::V4(ip)) if ip.is_link_local() => (7, Some("the network gave no address (no DHCP)")),
         (Some(Medium::Vpn), _) => (5, Some("a phone reaches it through the same VPN alone")),
         _ if is_shared(address) => (5, Some("shared by a provider, or of a VPN such as Tailscale")),
-        (_, IpAddr::V4(ip)) if ip.is_private() => (0, None),
-        (_, IpAddr::V4(_)) => (2, Some("public: open to the Internet")),
+        (_, IpAddr::V4(_)) if is_public(address) => (2, Some("public: open to the Internet")),
+        (_, IpAddr::V4(_)) => (0, None),
         (_, IpAddr::V6(_)) => (4, Some("IPv6: few apps take it")),
     }
 }
@@ -254,7 +264,7 @@ mod tests {
             listed("tailscale0", "100.101.102.103", 32),
             listed("tun0", "10.8.0.2", 24),
             listed("eth1", "169.254.3.4", 16),
-            listed("eth2", "203.0.113.7", 24),
+            listed("eth2", "93.184.215.14", 24),
             listed("enp3s0", "192.168.7.5", 24),
             listed("wlp2s0", "192.168.1.20", 24),
             listed("wlp2s0", "2001:db8::20", 64),
@@ -270,8 +280,15 @@ mod tests {
 
     #[test]
     fn addresses_are_ranked_by_what_a_phone_can_reach() {
-        let v4 =
-            ["192.168.1.20", "192.168.7.5", "203.0.113.7", "100.101.102.103", "10.8.0.2", "172.17.0.1", "169.254.3.4"];
+        let v4 = [
+            "192.168.1.20",
+            "192.168.7.5",
+            "93.184.215.14",
+            "100.101.102.103",
+            "10.8.0.2",
+            "172.17.0.1",
+            "169.254.3.4",
+        ];
         assert_eq!(order("0.0.0.0", "192.168.1.20"), v4, "the default route first");
         assert_eq!(
             order("0.0.0.0", "10.8.0.2")[..2],

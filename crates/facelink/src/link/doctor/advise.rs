@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::{Advice, Clock, Face, Listening, Medium, OwnAddress, Severity};
+use super::{Advice, Clock, Face, Listening, Medium, OwnAddress, Severity, addresses::is_public};
 use crate::link::{
     SourceKind,
     phones::{PhonePort, PhoneState, PhoneStatus, PortStats},
@@ -333,22 +333,13 @@ fn place_of(app: SourceKind, port: PhonePort, number: u16, ports: &[PortStats]) 
     }
     let own = ports.iter().find(|other| is_at_home(app, other.port)).map(|own| own.address.port());
     let usual = PhonePort::ALL.into_iter().find(|own| own.app() == app).map(PhonePort::usual);
+    let usually = |usual: Option<u16>| usual.map(|usual| format!(" (usually {usual})")).unwrap_or_default();
     let own = match (own, usual) {
-        (Some(own), _) => format!(", and its own is {own}"),
-        (None, Some(usual)) => format!(", and its own, usually {usual}, is not open"),
-        (None, None) => String::new(),
+        (Some(own), Some(usual)) if own == usual => format!(", and its own is {own}"),
+        (Some(own), _) => format!(", and its own here is {own}{}", usually(usual)),
+        (None, _) => format!(", and its own{} is not open", usually(usual)),
     };
     format!("port {number}, which is for {}{own}", port.title())
-}
-
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(ip) => {
-            let shared = ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]);
-            !(ip.is_private() || ip.is_link_local() || ip.is_loopback() || shared)
-        }
-        IpAddr::V6(_) => false,
-    }
 }
 
 /// What to type into each app.
@@ -515,7 +506,7 @@ mod tests {
              works"
         );
         scene.ports.remove(0);
-        assert!(found(&scene, "49983").1.contains("its own, usually 11111, is not open"));
+        assert!(found(&scene, "49983").1.contains("its own (usually 11111) is not open"));
         // At home, or anywhere that it may be.
         for (app, place) in
             [(SourceKind::Facemotion3d, 0), (SourceKind::IFacialMocapV3, 0), (SourceKind::VTubeStudio, 0)]
@@ -578,8 +569,8 @@ mod tests {
         assert_eq!(found(&scene, "no address on a local network").0, Severity::Error);
         scene.addresses = vec![OwnAddress { default_route: false, ..wifi() }, vpn];
         assert!(found(&scene, "a VPN (tun0)").1.contains("allow local access"));
-        scene.addresses = vec![OwnAddress { address: [203, 0, 113, 7].into(), ..wifi() }];
-        assert_eq!(found(&scene, "203.0.113.7").0, Severity::Warning);
+        scene.addresses = vec![OwnAddress { address: [93, 184, 215, 14].into(), ..wifi() }];
+        assert_eq!(found(&scene, "93.184.215.14").0, Severity::Warning);
         (scene.https, scene.token) = (false, true);
         assert_eq!(found(&scene, "no HTTPS").0, Severity::Hint);
         assert_eq!(found(&scene, "pairing token").0, Severity::Ok);
