@@ -209,10 +209,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let source = Source::find(args)?;
     let term = Term::stdout();
     if io::stdout().is_terminal() && !args.json && args.seconds.is_none() {
+        term.clear_screen().map_err(Error::Output)?;
         loop {
             let (rows, columns) = term.size();
             let sections = sections(&source.report()?, usize::from(columns));
-            let lines = fit(&source.title(), sections, usize::from(rows));
+            let lines = fit(&source.title(), &sections, usize::from(rows));
             redraw(&term, &lines).map_err(Error::Output)?;
             match stop.recv_timeout(Duration::from_secs(1)) {
                 Err(RecvTimeoutError::Timeout) => {}
@@ -261,28 +262,36 @@ impl Section {
     }
 }
 
-/// As many sections as the screen has rows for, with a line for what was left out.
-fn fit(title: &str, mut sections: Vec<Section>, rows: usize) -> Vec<String> {
-    let mut left_out: Vec<&str> = Vec::new();
-    loop {
-        let mut lines = vec![format!("{title} Ctrl-C ends.")];
-        for section in &sections {
-            lines.push(String::new());
-            lines.extend(section.lines());
-        }
-        if !left_out.is_empty() {
-            let left_out = left_out.join(", ");
-            lines.push(String::new());
-            lines.push(format!("... {left_out}: in a higher window, or with --seconds 5"));
-        }
-        // The cursor stands in the row after the last.
-        if lines.len() < rows || sections.len() <= 1 {
-            lines.truncate(rows.saturating_sub(1).max(1));
-            return lines;
-        }
-        let least = (0..sections.len()).max_by_key(|place| sections.get(*place).map(|section| section.dispensable));
-        left_out.push(sections.remove(least.unwrap_or(0)).title);
+/// As many sections as the screen has rows for, the most important ones first, and a line for what was left out.
+fn fit(title: &str, sections: &[Section], rows: usize) -> Vec<String> {
+    let height = |section: &Section| section.body.len() + 2;
+    // The title, and the row in which the cursor stands after the last.
+    let mut room = rows.saturating_sub(2);
+    if sections.iter().map(height).sum::<usize>() > room {
+        room = room.saturating_sub(2);
     }
+    let mut by_importance: Vec<&Section> = sections.iter().collect();
+    by_importance.sort_by_key(|section| section.dispensable);
+    let mut left_out: Vec<&str> = Vec::new();
+    for section in by_importance {
+        // The first of all is shown as far as it goes.
+        if height(section) <= room || section.dispensable == 0 {
+            room = room.saturating_sub(height(section));
+        } else {
+            left_out.push(section.title);
+        }
+    }
+    let mut lines = vec![format!("{title} Ctrl-C ends.")];
+    for section in sections.iter().filter(|section| !left_out.contains(&section.title)) {
+        lines.push(String::new());
+        lines.extend(section.lines());
+    }
+    if !left_out.is_empty() {
+        lines.push(String::new());
+        lines.push(format!("... {}: in a higher window, or with --seconds 5", left_out.join(", ")));
+    }
+    lines.truncate(rows.saturating_sub(1).max(1));
+    lines
 }
 
 /// Words on lines of at most this width, as far as words allow.
@@ -368,8 +377,11 @@ fn sections(report: &Report, width: usize) -> Vec<Section> {
     add("Give your phone", 3, aligned(&give, width));
 
     let arriving = report.arriving.iter().map(|sender| {
-        let error = sender.error.as_deref().map(|error| style(format!("refused: {}", clean(error))).yellow());
-        let error = error.map_or_else(|| style("good").green().to_string(), |error| error.to_string());
+        let state = match (&sender.first_bytes, &sender.error) {
+            (Some(bytes), _) => style(format!("begins {}", clean(bytes))).yellow(),
+            (None, Some(error)) => style(format!("refused: {}", clean(error))).yellow(),
+            (None, None) => style("good".to_owned()).green(),
+        };
         let age =
             if sender.age_ms < 1500.0 { "now".to_owned() } else { format!("{:.0} s ago", sender.age_ms / 1000.0) };
         let rate = format!("{:.0}/s", sender.rate);
@@ -379,7 +391,7 @@ fn sections(report: &Report, width: usize) -> Vec<Section> {
             format!("at {}", clean(&sender.port)),
             rate,
             age,
-            error,
+            state.to_string(),
         ]
     });
     let arriving = aligned(&arriving.collect::<Vec<_>>(), width);
@@ -447,16 +459,22 @@ mod tests {
 
     #[test]
     fn a_low_window_has_what_counts_most() {
-        let section = |title, dispensable| Section { title, dispensable, body: vec!["x".to_owned(); 5] };
-        let all = || vec![section("Listening", 6), section("Firewall", 8), section("Advice", 0)];
-        let text = |rows| fit("Title.", all(), rows).join("\n");
-        assert!(text(100).contains("Firewall") && !text(100).contains("..."));
-        let low = text(20);
-        assert!(low.contains("Listening") && low.contains("... Firewall: in a higher window"), "{low}");
-        let lower = text(12);
-        assert!(lower.contains("Advice") && lower.contains("... Firewall, Listening"), "{lower}");
-        assert_eq!(fit("Title.", all(), 4).len(), 3);
-        assert_eq!(fit("Title.", all(), 0).len(), 1);
+        let section = |title, dispensable, rows| Section { title, dispensable, body: vec!["x".to_owned(); rows] };
+        let all =
+            [section("Listening", 6, 9), section("Clock", 7, 1), section("Firewall", 8, 5), section("Advice", 0, 5)];
+        let text = |rows| fit("Title.", &all, rows).join("\n");
+        // 1 for the title, 11 + 3 + 7 + 7 for the rest, 1 for the cursor.
+        assert!(text(30).contains("Firewall") && !text(30).contains("..."), "{}", text(30));
+        let low = text(29);
+        assert!(low.contains("Listening") && low.contains("\n... Firewall: in a higher window"), "{low}");
+        let lower = text(20);
+        assert!(
+            lower.contains("Advice") && lower.contains("Clock") && lower.contains("... Listening, Firewall"),
+            "{lower}"
+        );
+        for rows in 0..40 {
+            assert!(fit("Title.", &all, rows).len() < rows.max(2), "{rows}");
+        }
     }
 
     #[test]

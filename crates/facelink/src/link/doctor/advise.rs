@@ -375,7 +375,7 @@ pub(super) fn settings(address: IpAddr, ports: &[PortStats], finds: bool) -> Vec
     });
     add("Face Cap", PhonePort::FaceCap, &|port| format!("Live mode, OSC to {address}, port {port}"));
     add("VTube Studio, MeowFace", PhonePort::VTubeStudio, &|_| {
-        "3rd Party PC Clients on; it has to be called from here, at the address that it shows".to_owned()
+        "3rd Party PC Clients on; then call it from here: --call and the address that it shows".to_owned()
     });
     add("Waidayo and other VMC senders", PhonePort::Vmc, &|port| format!("VMC protocol to {address}, port {port}"));
     add("JSON datagrams", PhonePort::UdpJson, &|port| format!("to {}", socket(port)));
