@@ -1,6 +1,6 @@
 //! `facelink doctor` as a process: it listens itself, and it asks an endpoint that runs.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{
     io::{BufRead, BufReader},
