@@ -375,8 +375,8 @@ impl Phone for VTubeStudio {
             })
             .collect();
         let eye = format!(r#"{{"x":{},"y":{look_left},"z":0.0}}"#, -look_up);
-        // Turned right is negative x; the tilt is that of Unity.
-        let head = format!(r#"{{"x":{turn_left},"y":{},"z":{}}}"#, -nod_down, -tilt);
+        // ARKit's own angles, x and y exchanged: turned right is negative x, down is positive y.
+        let head = format!(r#"{{"x":{turn_left},"y":{nod_down},"z":{tilt}}}"#);
         let text = format!(
             r#"{{"Timestamp":{},"Hotkey":-1,"FaceFound":{found},"Rotation":{head},"Position":{{"x":0.1,"y":0.2,"z":-4.0}},"EyeLeft":{eye},"EyeRight":{eye},"BlendShapes":[{}]}}"#,
             1_700_000_000_000_u64 + self.1,

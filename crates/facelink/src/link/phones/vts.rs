@@ -8,7 +8,7 @@ use std::{
 use super::{
     super::session::unix_ms,
     PhoneCall, PhonePort, PhoneTransport,
-    intake::{Arrived, Sender},
+    intake::{Arrived, Sender, steady},
     serve::{Io, Protocol},
 };
 use crate::{
@@ -51,8 +51,7 @@ impl Protocol for VTubeStudio {
                 let latency_ms = frame.unix_ms.map(|sent| unix_ms() - sent).filter(|ms| (0.0..5000.0).contains(ms));
                 let sender = Sender {
                     kind: SourceKind::VTubeStudio,
-                    // A phone runs the app once, and may send from another port after each request.
-                    from: SocketAddr::new(from.ip(), 0),
+                    from: steady(from),
                     identity: "",
                     lasting: false,
                     wish: Some(SourceKind::VTubeStudio.title()),
