@@ -241,10 +241,15 @@ pub(super) fn diagnose(hub: &Arc<Hub>, facts: &Facts, runtime: Option<&Handle>, 
         port.senders.sort_by_key(|sender| (sender.address, sender.app.map(SourceKind::as_str)));
     }
     let listening = listening(facts, &ports, &survey.holders);
-    let faces: Vec<Face> = hub
-        .subjects(now)
+    let mut subjects = hub.subjects(now);
+    subjects.retain(|(_, stats)| stats.source != SourceKind::Game);
+    // Of those that stamp their frames with the time of day: clients that are pinged have their clock reckoned with.
+    let stamped = subjects.iter().filter(|(_, stats)| SourceKind::PHONES.contains(&stats.source));
+    let senders = stamped
+        .filter_map(|(_, stats)| Some(SenderClock::new(stats.name.clone(), stats.source, stats.clock_ms?)))
+        .collect();
+    let faces: Vec<Face> = subjects
         .into_iter()
-        .filter(|(_, stats)| stats.source != SourceKind::Game)
         .map(|(frame, stats)| Face {
             name: stats.name,
             app: stats.source,
@@ -259,10 +264,7 @@ pub(super) fn diagnose(hub: &Arc<Hub>, facts: &Facts, runtime: Option<&Handle>, 
             loss: stats.loss,
         })
         .collect();
-    // Only what stamps its frames with the time of day itself: clients that are pinged have their clock reckoned with.
-    let stamped = hub.stats(now).subjects.into_iter().filter(|subject| SourceKind::PHONES.contains(&subject.source));
-    let senders = stamped.filter_map(|subject| Some(SenderClock::new(subject.name, subject.source, subject.clock_ms?)));
-    let clock = Clock::read(&survey.keeper, hub.slow.start, senders.collect(), now);
+    let clock = Clock::read(&survey.keeper, hub.slow.start, senders, now);
     let phones = hub.roster.status(now);
     let advice = advise::advise(&advise::Picture {
         bind: hub.config.bind,
