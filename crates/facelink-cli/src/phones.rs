@@ -103,23 +103,36 @@ pub struct PhoneArgs {
     print_profile: Option<SourceKind>,
 }
 
+/// A port for an app, or for all.
 #[derive(Clone, Copy, Debug)]
-struct PortSetting {
+pub struct PortSetting {
     /// All of them without one.
-    port: Option<PhonePort>,
-    number: Option<u16>,
+    pub port: Option<PhonePort>,
+    /// `None` does not listen.
+    pub number: Option<u16>,
 }
 
+/// `APP=PORT`, of the apps whose ports have no argument of their own.
 fn port_setting(text: &str) -> Result<PortSetting, String> {
+    let setting = any_port(text)?;
+    match setting.port {
+        Some(port) if !PhonePorts::default().set(port, None) => {
+            Err(format!("this one has an argument of its own: --{}", port_name(port)))
+        }
+        _ => Ok(setting),
+    }
+}
+
+/// `APP=PORT`, of any app.
+pub fn any_port(text: &str) -> Result<PortSetting, String> {
     let (name, number) = text.split_once('=').ok_or("expected APP=PORT or APP=off")?;
     let number = match number {
         "off" => None,
         _ => Some(number.parse().map_err(|_| "expected a port from 0 to 65535, or `off`".to_owned())?),
     };
-    let mut ports = PhonePort::ALL.into_iter().filter(|port| PhonePorts::default().set(*port, None));
     let port = match name {
         "all" => None,
-        _ => Some(ports.find(|port| port_name(*port) == name).ok_or_else(|| {
+        _ => Some(PhonePort::ALL.into_iter().find(|port| port_name(*port) == name).ok_or_else(|| {
             format!("`{name}` is no app with a port of its own; there are all, and those that --help lists")
         })?),
     };
@@ -127,7 +140,7 @@ fn port_setting(text: &str) -> Result<PortSetting, String> {
 }
 
 /// `192.0.2.7`, `192.0.2.7:21412` or `[::1]:21412`, each with `=APP`.
-fn call(text: &str) -> Result<PhoneCall, String> {
+pub fn call(text: &str) -> Result<PhoneCall, String> {
     let (address, wanted) = match text.split_once('=') {
         Some((address, name)) => (address, Some(name)),
         None => (text, None),

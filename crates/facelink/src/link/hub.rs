@@ -21,7 +21,7 @@ use super::{
     guard::{Guard, household},
     peer::Way,
     phones::{LiveProfiles, PortFigures, Roster},
-    session::{Resumed, Role, Session},
+    session::{Resumed, Role, Session, unix_ms},
 };
 use crate::{
     calibration::Calibration,
@@ -207,6 +207,8 @@ struct Subject {
     rate: RateMeter,
     jitter: JitterMeter,
     latency: Average,
+    /// Our clock less the sender's, milliseconds, with the time on the way.
+    clock: Average,
     controller: Box<dyn RateController>,
     manual_fps: Option<f32>,
     told_fps: f32,
@@ -242,6 +244,7 @@ impl Subject {
             fps: self.rate.fps(now),
             target_fps: self.target_fps(),
             latency_ms: self.latency.get(),
+            clock_ms: self.clock.get(),
             jitter_ms: self.jitter.jitter_ms(),
             loss: self.state.loss(),
             frames: self.state.frames(),
@@ -288,7 +291,7 @@ pub(super) struct Hub {
     pub profiles: LiveProfiles,
     pub roster: Roster,
     /// Set once, when everything is bound.
-    pub facts: std::sync::OnceLock<Facts>,
+    pub facts: std::sync::OnceLock<Arc<Facts>>,
     pub slow: Slow,
     /// One for each port for phones; set once, at the start.
     pub ports: Mutex<Vec<Arc<PortFigures>>>,
@@ -602,6 +605,7 @@ impl Hub {
                         rate: RateMeter::default(),
                         jitter: JitterMeter::default(),
                         latency: Average::default(),
+                        clock: Average::default(),
                         told_fps: controller.target_fps(),
                         controller: Box::new(controller),
                         manual_fps: None,
@@ -640,6 +644,7 @@ impl Hub {
             subject.since = now;
             // The new sender counts and keeps time by itself.
             subject.state.restart_count();
+            subject.clock = Average::default();
             subject.jitter = JitterMeter::default();
         }
         subject.owner_gone = None;
@@ -658,6 +663,9 @@ impl Hub {
             subject.jitter.record(now, sent);
             if let Some(latency) = update.latency_ms {
                 subject.latency.record(latency);
+            }
+            if let Some(sent) = update.unix_ms {
+                subject.clock.record((unix_ms() - sent) as f32);
             }
         } else {
             subject.state.touch();

@@ -266,6 +266,13 @@ fn in_query(text: &str) -> String {
     })
 }
 
+/// The page's address, with the token in it.
+fn page(address: SocketAddr, https: bool, token: Option<&str>) -> String {
+    let scheme = if https { "https" } else { "http" };
+    let token = token.map(|token| format!("?token={}", in_query(token))).unwrap_or_default();
+    format!("{scheme}://{address}/{token}")
+}
+
 /// This machine's address as others on its network see it. Nothing is sent: the system is asked which way it would go.
 pub fn outward_address() -> Option<IpAddr> {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
@@ -283,6 +290,8 @@ pub struct Unavailable {
     pub port: PhonePort,
     /// Where.
     pub address: SocketAddr,
+    /// The system's reason.
+    pub reason: String,
     /// One line: the port, the reason, and the setting that changes it.
     pub message: String,
 }
@@ -294,8 +303,8 @@ const STOP_LIMIT: Duration = Duration::from_millis(400);
 /// A running endpoint: receivers on a runtime of its own. Dropping it frees every port.
 pub struct Endpoint {
     hub: Arc<hub::Hub>,
+    facts: Arc<doctor::Facts>,
     addresses: Addresses,
-    unavailable: Vec<Unavailable>,
     fingerprint: Option<String>,
     cancel: CancellationToken,
     /// Tasks of the ports for phones, which say goodbye to those that would go on sending.
@@ -384,7 +393,8 @@ impl Endpoint {
                      `{setting}` to another one"
                 );
                 tracing::warn!("{message}");
-                unavailable.push(Unavailable { source: port.app(), port, address, message });
+                let reason = error.to_string();
+                unavailable.push(Unavailable { source: port.app(), port, address, reason, message });
             }
         }
         let open = sockets.iter().map(|(_, figures)| figures).chain(streams.iter().map(|(_, figures)| figures));
@@ -424,10 +434,9 @@ impl Endpoint {
         }
         tracing::info!(%http, live_link_face = ?addresses.live_link_face, udp_json = ?addresses.udp_json, "listening");
         let fingerprint = identity.map(|identity| identity.fingerprint);
-        let endpoint = Self { hub, addresses, unavailable, fingerprint, cancel, ports, runtime: Some(runtime) };
-        let (page, unavailable) = (endpoint.invitation(), endpoint.unavailable.clone());
-        let _ = endpoint.hub.facts.set(doctor::Facts { http, page, unavailable });
-        Ok(endpoint)
+        let facts = doctor::Facts { http, https: fingerprint.is_some(), unavailable };
+        let facts = hub.facts.get_or_init(|| Arc::new(facts)).clone();
+        Ok(Self { hub, facts, addresses, fingerprint, cancel, ports, runtime: Some(runtime) })
     }
 
     /// Where it listens.
@@ -437,7 +446,7 @@ impl Endpoint {
 
     /// Ports that were asked for and could not be had, each with a line that says why.
     pub fn unavailable(&self) -> &[Unavailable] {
-        &self.unavailable
+        &self.facts.unavailable
     }
 
     /// The pairing token that peers beyond this machine must show; `None` on loopback without one.
@@ -458,9 +467,7 @@ impl Endpoint {
             ip if ip.is_unspecified() => outward_address().unwrap_or(Ipv4Addr::LOCALHOST.into()),
             ip => ip,
         };
-        let scheme = if self.fingerprint.is_some() { "https" } else { "http" };
-        let token = self.token().map(|token| format!("?token={}", in_query(token))).unwrap_or_default();
-        format!("{scheme}://{}/{token}", SocketAddr::new(host, bound.port()))
+        page(SocketAddr::new(host, bound.port()), self.fingerprint.is_some(), self.token())
     }
 
     /// How it was configured.
@@ -522,7 +529,7 @@ impl Endpoint {
     /// What listens, what arrives, what a phone is to be given and what may stand in the way, in words. Cheap enough for
     /// once a second.
     pub fn diagnose(&self) -> Option<doctor::Report> {
-        doctor::diagnose(&self.hub, Instant::now())
+        Some(doctor::diagnose(&self.hub, &self.facts, self.runtime(), Instant::now()))
     }
 
     /// Calls a phone from now on, until it sends; it is remembered if [`EndpointConfig::remember_phones`] says where.

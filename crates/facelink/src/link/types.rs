@@ -204,6 +204,9 @@ pub struct SubjectStats {
     pub target_fps: f32,
     /// Capture (or send) to arrival, milliseconds, where it can be known.
     pub latency_ms: Option<f32>,
+    /// Our clock at the arrival of a frame less the sender's clock when it was sent, milliseconds, where the sender stamps
+    /// its frames with the time of day. Far from zero when the two clocks differ.
+    pub clock_ms: Option<f32>,
     /// RFC 3550 interarrival jitter, milliseconds.
     pub jitter_ms: f32,
     /// Share of frames lost, `0..=1`, where the source numbers its frames.

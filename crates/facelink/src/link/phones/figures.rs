@@ -1,6 +1,7 @@
 //! What arrives on each port right now.
 
 use std::{
+    fmt::Write,
     net::SocketAddr,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
@@ -8,12 +9,15 @@ use std::{
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use super::PhonePort;
 use crate::{link::SourceKind, timing::RateMeter};
 
 /// Senders shown for a port; more than anyone has phones.
 const MOST_SENDERS: usize = 16;
+/// Bytes that are shown of what looks like nothing.
+const SHOWN_BYTES: usize = 16;
 /// A sender that was silent for this long is not shown any more.
 const SHOWN_FOR: Duration = Duration::from_secs(10);
 
@@ -31,6 +35,8 @@ pub struct SenderStats {
     pub age_ms: f32,
     /// Why the last one was refused; `None` when it was taken.
     pub error: Option<String>,
+    /// How the last one begins, when it looks like nothing that is known: `68 65 6c 6c 6f "hello"`.
+    pub first_bytes: Option<String>,
 }
 
 /// Figures of one port.
@@ -57,7 +63,22 @@ struct Seen {
     app: Option<SourceKind>,
     rate: RateMeter,
     last: Instant,
+    /// Something of it was taken.
+    good: bool,
     error: Option<String>,
+    first_bytes: SmallVec<[u8; SHOWN_BYTES]>,
+}
+
+/// Bytes for people, in hexadecimal and as text.
+fn in_words(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x} ");
+    }
+    text.push('"');
+    text.extend(bytes.iter().map(|byte| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '.' }));
+    text.push('"');
+    text
 }
 
 /// Figures of one port, written by its task.
@@ -101,7 +122,16 @@ impl PortFigures {
             if seen.len() >= MOST_SENDERS {
                 seen.remove(0);
             }
-            seen.push(Seen { address, app, rate: RateMeter::default(), last: now, error: None });
+            let first_bytes = SmallVec::new();
+            seen.push(Seen {
+                address,
+                app,
+                rate: RateMeter::default(),
+                last: now,
+                good: false,
+                error: None,
+                first_bytes,
+            });
             seen.len() - 1
         });
         let Some(sender) = seen.get_mut(place) else { return };
@@ -111,7 +141,23 @@ impl PortFigures {
             // Written once: a flood of bad datagrams is not worth a line each.
             Some(error) if sender.error.is_none() => sender.error = Some(error.to_string()),
             Some(_) => {}
-            None => sender.error = None,
+            None => {
+                (sender.good, sender.error) = (true, None);
+                sender.first_bytes.clear();
+            }
+        }
+    }
+
+    /// What was just refused of this sender looks like nothing that is known.
+    pub fn strange(&self, address: SocketAddr, datagram: &[u8]) {
+        let mut seen = self.seen.lock();
+        let refused = seen.iter_mut().filter(|seen| seen.address == address && seen.error.is_some());
+        if let Some(sender) = refused.max_by_key(|seen| seen.last) {
+            if !sender.good {
+                sender.app = None;
+            }
+            sender.first_bytes.clear();
+            sender.first_bytes.extend_from_slice(&datagram[..datagram.len().min(SHOWN_BYTES)]);
         }
     }
 
@@ -126,6 +172,7 @@ impl PortFigures {
                 rate: seen.rate.fps(now),
                 age_ms: now.saturating_duration_since(seen.last).as_secs_f32() * 1000.0,
                 error: seen.error.clone(),
+                first_bytes: (!seen.first_bytes.is_empty()).then(|| in_words(&seen.first_bytes)),
             })
             .collect();
         drop(seen);
@@ -138,5 +185,39 @@ impl PortFigures {
             flooded: self.flooded.load(Ordering::Relaxed),
             senders,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_like_nothing_is_shown_as_it_begins() {
+        let figures = PortFigures::new(PhonePort::LiveLinkFace, SocketAddr::from(([127, 0, 0, 1], 11111)));
+        let from = |last| SocketAddr::from(([192, 0, 2, last], 9));
+        let now = Instant::now();
+        let llf = Some(SourceKind::LiveLinkFace);
+        figures.record(from(1), llf, Some(&"version 104"), now);
+        figures.strange(from(1), b"hello\x1b[2J, and more than is shown");
+        // One that was good before stays what it was.
+        figures.record(from(2), llf, None, now);
+        figures.record(from(2), llf, Some(&"too short"), now);
+        figures.strange(from(2), &[6, 0]);
+        figures.strange(from(3), b"never seen");
+        let find = |last| figures.stats(now).senders.into_iter().find(|sender| sender.address == from(last));
+        let (first, second) = (find(1).unwrap(), find(2).unwrap());
+        assert_eq!((first.app, first.error.as_deref()), (None, Some("version 104")));
+        let shown = "68 65 6c 6c 6f 1b 5b 32 4a 2c 20 61 6e 64 20 6d \"hello.[2J, and m\"";
+        assert_eq!(first.first_bytes.as_deref(), Some(shown));
+        assert_eq!((second.app, second.first_bytes.as_deref()), (llf, Some("06 00 \"..\"")));
+        assert!(find(3).is_none());
+
+        figures.record(from(2), llf, None, now);
+        let second = find(2).unwrap();
+        assert_eq!((second.error, second.first_bytes), (None, None), "it is good again");
+        figures.record(from(1), llf, Some(&"version 105"), now);
+        assert_eq!(figures.stats(now).senders.len(), 2, "bad bytes of one sender are one row");
+        assert_eq!(figures.stats(now).refused, 3);
     }
 }

@@ -54,8 +54,6 @@ pub(super) struct Io<'a> {
     pub socket: &'a UdpSocket,
     pub intake: &'a mut Intake,
     pub figures: &'a PortFigures,
-    /// The datagram at hand was refused.
-    refused: bool,
 }
 
 impl Io<'_> {
@@ -73,7 +71,7 @@ impl Io<'_> {
 
     /// Takes a face, and counts it.
     pub fn take(&mut self, sender: &Sender<'_>, at: SocketAddr, arrived: Arrived<'_>, now: Instant) {
-        self.refused |= !take(self.intake, self.figures, sender, at, arrived, now);
+        take(self.intake, self.figures, sender, at, arrived, now);
     }
 
     /// Counts a datagram that was good, and held a part of a face.
@@ -88,12 +86,11 @@ impl Io<'_> {
 
     /// Counts a datagram that was refused.
     pub fn refuse(&mut self, kind: Option<SourceKind>, at: SocketAddr, error: &dyn fmt::Display, now: Instant) {
-        self.refused = true;
         refuse(self.intake, self.figures, kind, at, error, now);
     }
 }
 
-/// Takes a face that came to a port, and counts it. `false` when it was refused.
+/// Takes a face that came to a port, and counts it.
 pub(super) fn take(
     intake: &mut Intake,
     figures: &PortFigures,
@@ -101,16 +98,10 @@ pub(super) fn take(
     at: SocketAddr,
     arrived: Arrived<'_>,
     now: Instant,
-) -> bool {
+) {
     match intake.take(sender, arrived, now) {
-        Ok(()) | Err(NotTaken::Unclear) => {
-            taken(&intake.hub, figures, sender.kind, at, now);
-            true
-        }
-        Err(error) => {
-            refuse(intake, figures, Some(sender.kind), at, &error, now);
-            false
-        }
+        Ok(()) | Err(NotTaken::Unclear) => taken(&intake.hub, figures, sender.kind, at, now),
+        Err(error) => refuse(intake, figures, Some(sender.kind), at, &error, now),
     }
 }
 
@@ -240,7 +231,7 @@ pub(in crate::link) async fn serve(
             received = socket.recv_from(&mut buffer) => Some(received),
         };
         let now = Instant::now();
-        let mut io = Io { socket: &socket, intake: &mut intake, figures: &figures, refused: false };
+        let mut io = Io { socket: &socket, intake: &mut intake, figures: &figures };
         if received.is_none() {
             for protocol in formats.at_home(port) {
                 protocol.on_tick(&mut io, now);
@@ -256,9 +247,15 @@ pub(in crate::link) async fn serve(
                         figures.flooded.fetch_add(1, Ordering::Relaxed);
                         Counters::add(&io.hub().refused, 1);
                     } else if let Some(datagram) = buffer.get(..len) {
-                        let format = sniff(datagram).unwrap_or_else(|| home_format(port));
-                        formats.of(format).on_datagram(&mut io, from, datagram, now);
-                        if std::mem::take(&mut io.refused) {
+                        let format = sniff(datagram);
+                        let taken_for = format.unwrap_or_else(|| home_format(port));
+                        let refused = figures.refused.load(Ordering::Relaxed);
+                        formats.of(taken_for).on_datagram(&mut io, from, datagram, now);
+                        // This task alone writes it.
+                        if figures.refused.load(Ordering::Relaxed) != refused {
+                            if format.is_none() {
+                                figures.strange(from, datagram);
+                            }
                             gate.charge(from.ip(), COST_OF_REFUSAL);
                         }
                     }
@@ -277,7 +274,7 @@ pub(in crate::link) async fn serve(
         }
         tokio::task::coop::consume_budget().await;
     }
-    let mut io = Io { socket: &socket, intake: &mut intake, figures: &figures, refused: false };
+    let mut io = Io { socket: &socket, intake: &mut intake, figures: &figures };
     for protocol in formats.at_home(port) {
         protocol.on_stop(&mut io, Instant::now());
     }
