@@ -94,6 +94,8 @@ const BELOW: Color32 = Color32::from_rgb(176, 128, 246);
 const SMALL: f32 = 11.0;
 const TINY: f32 = 10.0;
 const WIDTH: f32 = 320.0;
+/// Ports that could not be had, a line each; more of them fold.
+const MOST_LINES: usize = 2;
 
 fn draw(
     mut contexts: EguiContexts,
@@ -240,8 +242,17 @@ fn header(
                     }
                 });
             }
-            for unavailable in endpoint.unavailable() {
-                ui.label(small(&unavailable.message, WARN));
+            let missing = endpoint.unavailable();
+            let each = |ui: &mut egui::Ui| {
+                for unavailable in missing {
+                    ui.label(small(&unavailable.message, WARN));
+                }
+            };
+            if missing.len() > MOST_LINES {
+                let text = format!("{} ports are held by other programs", missing.len());
+                egui::CollapsingHeader::new(small(text, WARN)).id_salt("facelink_missing").show(ui, each);
+            } else {
+                each(ui);
             }
         }
         None if failure.is_none() => {

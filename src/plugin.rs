@@ -319,9 +319,6 @@ fn start(app: &mut App, config: EndpointConfig) {
             if !ports.is_empty() {
                 info!("FaceLink listens for phones: {}", ports.join(", "));
             }
-            for unavailable in endpoint.unavailable() {
-                warn!("{}", unavailable.message);
-            }
             let inbox = FaceInbox { frames: endpoint.frames().clone(), events: endpoint.events().clone() };
             app.insert_resource(inbox).insert_resource(FaceLinkEndpoint(endpoint));
         }

@@ -127,10 +127,12 @@ fn a_model_that_is_loaded_again_is_driven_again() {
     update_until(&mut app, "open jaw and turned head", shows);
 
     app.world().resource::<AssetServer>().reload("aria.glb");
-    update_until(&mut app, "bound again", |app| app.world().resource::<Bound>().0.len() == 2);
+    update_until(&mut app, "bound again", |app| app.world().resource::<Bound>().0.len() >= 2);
     assert!(nodes(&mut app).iter().all(|node| !old.contains(node)), "its entities are new");
     update_until(&mut app, "open jaw and turned head again", shows);
-    assert_eq!(app.world().resource::<Bound>().0, ["52 of 52 matched", "52 of 52 matched"]);
+    // Once more where its meshes came after the scene.
+    let bound = &app.world().resource::<Bound>().0;
+    assert!(bound.len() >= 2 && bound.iter().all(|report| report == "52 of 52 matched"), "{bound:?}");
 }
 
 #[test]

@@ -229,7 +229,10 @@ impl Roster {
         let calls = entries.iter().filter(|entry| entry.status.call.is_for(app));
         calls
             .map(|entry| {
-                let heard = entry.heard.filter(|(heard, _)| now.saturating_duration_since(*heard) < SILENT);
+                let fresh = |heard: Instant| now.saturating_duration_since(heard) < SILENT;
+                // A phone runs one app at a time; on this machine several may run.
+                let here = entry.status.call.address.is_loopback();
+                let heard = entry.heard.filter(|(at, other)| fresh(*at) && (!here || is_kin(app, *other)));
                 (entry.status.call, heard.map(|(_, app)| app))
             })
             .collect()
@@ -316,6 +319,12 @@ impl Roster {
     }
 }
 
+/// Whether two apps are one that speaks in different ways.
+fn is_kin(app: SourceKind, other: SourceKind) -> bool {
+    let mocap = |app| matches!(app, SourceKind::IFacialMocap | SourceKind::IFacialMocapV3 | SourceKind::Facemotion3d);
+    app == other || (mocap(app) && mocap(other))
+}
+
 fn read(file: &Path) -> Vec<PhoneCall> {
     let text = match fs::read_to_string(file) {
         Ok(text) => text,
@@ -384,6 +393,19 @@ mod tests {
         let later = now + SILENT;
         assert_eq!(roster.calls(SourceKind::VTubeStudio, later)[0].1, None);
         assert_eq!(state(later), PhoneState::Calling);
+    }
+
+    #[test]
+    fn several_apps_may_run_on_this_machine() {
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let roster = Roster::new(&[PhoneCall::any(here)], None);
+        let now = Instant::now();
+        let heard = |app| roster.calls(app, now)[0].1;
+        roster.heard(here, SourceKind::LiveLinkFace, false, now);
+        assert_eq!(heard(SourceKind::VTubeStudio), None);
+        roster.heard(here, SourceKind::IFacialMocapV3, false, now);
+        assert_eq!(heard(SourceKind::IFacialMocap), Some(SourceKind::IFacialMocapV3));
+        assert_eq!(heard(SourceKind::VTubeStudio), None);
     }
 
     #[test]
