@@ -15,6 +15,7 @@
 pub mod calibration;
 pub mod frame;
 pub mod link;
+pub mod mapping;
 pub mod names;
 pub mod performer;
 pub mod simulate;
