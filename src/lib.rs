@@ -50,6 +50,7 @@ pub mod avatar;
 pub mod bones;
 pub mod diagnostics;
 mod drive;
+pub mod mapping;
 #[cfg(feature = "panel")]
 pub mod panel;
 pub mod phones;
@@ -62,6 +63,7 @@ pub mod subjects;
 pub use facelink as core;
 
 pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar};
+pub use mapping::{AvatarMapping, FaceMapping, FacePresets};
 pub use phones::{CaptureNeutral, ClearCalibration, FacePhones, RecentreHead};
 pub use plugin::{FaceInbox, FaceInjector, FaceLinkEndpoint, FaceLinkFailure, FaceLinkPlugin, FaceLinkSystems};
 pub use pose::{FacePose, FaceSettings};
@@ -77,7 +79,7 @@ pub mod prelude {
     #[cfg(feature = "panel")]
     pub use crate::panel::FaceLinkPanelPlugin;
     pub use crate::{
-        AvatarBound, BindReport, FaceAvatar, FaceLinkPlugin, FaceLinkSystems, FacePose, FaceSource, FaceSubject,
-        FaceSubjects, LinkQuality, SendFace, SubjectAppeared, SubjectLost,
+        AvatarBound, AvatarMapping, BindReport, FaceAvatar, FaceLinkPlugin, FaceLinkSystems, FaceMapping, FacePose,
+        FaceSource, FaceSubject, FaceSubjects, LinkQuality, SendFace, SubjectAppeared, SubjectLost,
     };
 }

@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use super::{
-    ConnectionState, ConnectionStats, EndpointConfig, EndpointStats, LinkEvent, LostReason, SourceKind, SubjectFrame,
-    SubjectId, SubjectStats,
+    ConnectionState, ConnectionStats, Emotion, EndpointConfig, EndpointStats, LinkEvent, LostReason, SourceKind,
+    Speech, SubjectFrame, SubjectId, SubjectStats,
     doctor::{Facts, Slow},
     guard::{Guard, household},
     peer::Way,
@@ -228,9 +228,12 @@ impl Subject {
     }
 
     fn frame(&self) -> SubjectFrame {
-        let mut frame = self.state.current();
+        let mut frame = self.state.merged().clone();
+        // What is said is no part of the performer's face.
         self.calibration.apply(&mut frame);
-        SubjectFrame { id: self.id, name: self.name.clone(), source: self.kind, frame, received: self.last }
+        let speech = self.state.viseme().map(|(viseme, weight)| Speech { viseme, weight, weights: frame.weights });
+        self.state.add_viseme(&mut frame);
+        SubjectFrame { id: self.id, name: self.name.clone(), source: self.kind, frame, speech, received: self.last }
     }
 
     fn stats(&self, now: Instant) -> SubjectStats {
@@ -680,6 +683,13 @@ impl Hub {
         }
         self.push(frame, Origin { key: update.key, room }, local);
         Ok(id)
+    }
+
+    /// Takes an emotion for a subject, which appears if it is new, and tells the engine.
+    pub fn ingest_emotion(&self, update: &Update<'_>, emotion: Emotion, now: Instant) -> Result<(), Refused> {
+        let id = self.ingest(update, now)?;
+        self.event(LinkEvent::Emotion { id, name: update.subject.into(), emotion });
+        Ok(())
     }
 
     /// Takes a face of our own: it goes out to those who have subscribed, and is listed with the others.

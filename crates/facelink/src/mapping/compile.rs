@@ -295,9 +295,9 @@ impl Compiled {
         })
     }
 
-    /// How many targets of a mesh are written.
-    pub fn written(&self, mesh: usize) -> usize {
-        self.meshes.get(mesh).map_or(0, Vec::len)
+    /// The targets of a mesh that are written.
+    pub fn targets(&self, mesh: usize) -> impl Iterator<Item = usize> + '_ {
+        self.meshes.get(mesh).into_iter().flatten().map(|target| target.target)
     }
 
     /// Targets of a mesh that one shape moves in a straight line: target, shape, and the target's weight at full shape.
