@@ -85,6 +85,17 @@ impl FaceAvatar {
     }
 }
 
+/// Holds one shape of an avatar, on an otherwise neutral face, to see what it moves. Whatever drives the avatar waits until
+/// it is removed.
+#[derive(Component, Reflect, Clone, Copy, Debug, PartialEq)]
+#[reflect(Component)]
+pub struct ShapePreview {
+    /// The shape's [`Blendshape::index`].
+    pub shape: usize,
+    /// Its weight.
+    pub weight: f32,
+}
+
 /// The subject that drives this avatar.
 #[derive(Component, Reflect, Clone, Copy, Debug, PartialEq, Eq)]
 #[reflect(Component)]

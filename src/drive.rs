@@ -8,9 +8,9 @@ use facelink::{
 };
 
 use crate::{
-    avatar::{FaceAvatar, FaceBinding, Shown},
+    avatar::{FaceAvatar, FaceBinding, ShapePreview, Shown},
     bones::{Bone, Turned, angles, eye_turn, from_angles, limited},
-    pose::{FacePose, FaceSettings, smooth},
+    pose::{FacePose, FaceSettings, gaze_from_shapes, smooth},
 };
 
 /// The shader skips weights of exactly zero: what nobody can see is written as that.
@@ -21,12 +21,20 @@ pub(crate) fn show(
     time: Res<Time<Real>>,
     settings: Res<FaceSettings>,
     poses: Query<&FacePose>,
-    mut avatars: Query<&mut Shown>,
+    mut avatars: Query<(&mut Shown, Option<&ShapePreview>)>,
 ) {
     let dt = time.delta_secs();
     let neutral = FacePose::default();
-    for mut shown in &mut avatars {
+    for (mut shown, preview) in &mut avatars {
         let shown = &mut *shown;
+        if let Some(preview) = preview {
+            shown.pose.clone_from(&neutral);
+            if let Some(weight) = shown.pose.weights.get_mut(preview.shape) {
+                *weight = preview.weight;
+                shown.pose.gaze = gaze_from_shapes(&shown.pose.weights);
+            }
+            continue;
+        }
         let target = shown.subject.and_then(|subject| poses.get(subject).ok()).unwrap_or(&neutral);
         if shown.blend >= 1.0 {
             shown.pose.clone_from(target);

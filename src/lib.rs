@@ -53,6 +53,7 @@ mod drive;
 pub mod mapping;
 #[cfg(feature = "panel")]
 pub mod panel;
+pub mod performers;
 pub mod phones;
 pub mod plugin;
 pub mod pose;
@@ -62,9 +63,12 @@ pub mod subjects;
 
 pub use facelink as core;
 
-pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar};
+pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, ShapePreview};
 pub use mapping::{AvatarMapping, FaceMapping, FacePresets};
-pub use phones::{CaptureNeutral, ClearCalibration, FacePhones, RecentreHead};
+pub use performers::{FacePerformer, FacePerformers};
+pub use phones::{
+    BeginRangeOfMotion, CaptureNeutral, ClearCalibration, EndRangeOfMotion, FacePhones, RecentreHead, SaveCalibration,
+};
 pub use plugin::{FaceInbox, FaceInjector, FaceLinkEndpoint, FaceLinkFailure, FaceLinkPlugin, FaceLinkSystems};
 pub use pose::{FacePose, FaceSettings};
 pub use send::{SendFace, SendFaceState};

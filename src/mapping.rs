@@ -7,8 +7,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::performers::FacePerformer;
 use bevy::{
-    asset::{AssetLoader, AssetPath, LoadContext, io::Reader, io::file::FileAssetReader},
+    asset::{AssetLoader, AssetPath, LoadContext, io::Reader},
     prelude::*,
     reflect::TypePath,
 };
@@ -218,17 +219,18 @@ impl AssetLoader for MappingLoader {
 /// How often the files of mappings are looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A file that mappings came from.
+/// A file of ours that was loaded.
 #[derive(Clone, Debug, PartialEq)]
 struct Watched {
     file: PathBuf,
-    /// The mapping to load again when it changes.
-    mapping: AssetPath<'static>,
+    /// What to load again when it changes.
+    asset: AssetPath<'static>,
 }
 
-/// Looks at the files of the mappings in use, whether Bevy watches its assets or not, and loads again what has changed.
+/// Looks at the files of the mappings and performers in use, whether Bevy watches its assets or not, and loads again what
+/// has changed.
 #[derive(Resource, Debug)]
-pub(crate) struct MappingWatch {
+pub(crate) struct FileWatch {
     /// Folder of the assets.
     root: PathBuf,
     watched: Vec<Watched>,
@@ -236,8 +238,8 @@ pub(crate) struct MappingWatch {
     changed: Receiver<AssetPath<'static>>,
 }
 
-impl MappingWatch {
-    pub(crate) fn new(assets: &Path) -> Self {
+impl FileWatch {
+    pub(crate) fn new(root: PathBuf) -> Self {
         let (files, new_files) = crossbeam_channel::unbounded::<Vec<Watched>>();
         let (changes, changed) = crossbeam_channel::unbounded();
         // A thread, because a slow disk must not hold up a frame. It ends when we do.
@@ -266,7 +268,7 @@ impl MappingWatch {
                     // An editor may take the file away for a moment.
                     if now.is_some() && now != *seen {
                         *seen = now;
-                        if changes.send(watched.mapping.clone()).is_err() {
+                        if changes.send(watched.asset.clone()).is_err() {
                             return;
                         }
                     }
@@ -276,7 +278,7 @@ impl MappingWatch {
         if let Err(error) = std::thread::Builder::new().name("facelink-mappings".to_owned()).spawn(watch) {
             warn!("mappings are not loaded again when their files change: {error}");
         }
-        Self { root: FileAssetReader::get_base_path().join(assets), watched: Vec::new(), files, changed }
+        Self { root, watched: Vec::new(), files, changed }
     }
 }
 
@@ -284,31 +286,40 @@ fn modified(file: &Path) -> Option<SystemTime> {
     file.metadata().ok()?.modified().ok()
 }
 
-pub(crate) fn watch_mappings(
-    watch: Option<ResMut<MappingWatch>>,
+pub(crate) fn watch_files(
+    watch: Option<ResMut<FileWatch>>,
     server: Option<Res<AssetServer>>,
     mappings: Option<Res<Assets<FaceMapping>>>,
-    mut changes: MessageReader<AssetEvent<FaceMapping>>,
+    performers: Option<Res<Assets<FacePerformer>>>,
+    mut mappings_changed: MessageReader<AssetEvent<FaceMapping>>,
+    mut performers_changed: MessageReader<AssetEvent<FacePerformer>>,
 ) {
-    let (Some(mut watch), Some(server), Some(mappings)) = (watch, server, mappings) else { return };
-    if changes.read().count() > 0 {
+    let (Some(mut watch), Some(server)) = (watch, server) else { return };
+    if mappings_changed.read().count() + performers_changed.read().count() > 0 {
         let mut watched = Vec::new();
-        for (id, mapping) in mappings.iter() {
+        let root = watch.root.clone();
+        let mut add = |asset: AssetPath<'static>, file: &AssetPath<'_>| {
+            watched.push(Watched { file: root.join(file.path()), asset });
+        };
+        for (id, mapping) in mappings.iter().flat_map(|mappings| mappings.iter()) {
             let Some(path) = server.get_path(id).map(AssetPath::into_owned) else { continue };
-            let own = [path.clone()];
-            let others = mapping.included.iter().filter_map(|(include, _)| path.resolve_embed_str(include).ok());
-            for file in own.into_iter().chain(others) {
-                watched.push(Watched { file: watch.root.join(file.path()), mapping: path.clone() });
+            add(path.clone(), &path);
+            for file in mapping.included.iter().filter_map(|(include, _)| path.resolve_embed_str(include).ok()) {
+                add(path.clone(), &file);
             }
+        }
+        for (id, _) in performers.iter().flat_map(|performers| performers.iter()) {
+            let Some(path) = server.get_path(id).map(AssetPath::into_owned) else { continue };
+            add(path.clone(), &path);
         }
         if watched != watch.watched {
             watch.watched.clone_from(&watched);
             let _ = watch.files.send(watched);
         }
     }
-    for mapping in watch.changed.try_iter() {
-        info!("mapping {mapping} has changed");
-        server.reload(mapping);
+    for asset in watch.changed.try_iter() {
+        info!("{asset} has changed");
+        server.reload(asset);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{net::IpAddr, ops::Deref};
 
 use bevy::{
     app::{AnimationSystems, App, AppExit, Last, Plugin, PostUpdate, PreUpdate},
-    asset::AssetEventSystems,
+    asset::{AssetEventSystems, io::file::FileAssetReader},
     prelude::*,
     transform::TransformSystems,
 };
@@ -17,7 +17,9 @@ use facelink::{
     },
 };
 
-use crate::{avatar, bones, diagnostics, drive, mapping, phones, pose::FaceSettings, send, sources, subjects};
+use crate::{
+    avatar, bones, diagnostics, drive, mapping, performers, phones, pose::FaceSettings, send, sources, subjects,
+};
 
 /// The order of FaceLink's systems.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -238,6 +240,7 @@ impl Plugin for FaceLinkPlugin {
             .register_type::<subjects::FaceSubjects>()
             .register_type::<crate::FacePose>()
             .register_type::<avatar::FaceAvatar>()
+            .register_type::<avatar::ShapePreview>()
             .register_type::<mapping::AvatarMapping>()
             .init_resource::<mapping::FacePresets>()
             .register_type::<avatar::BindReport>()
@@ -259,6 +262,10 @@ impl Plugin for FaceLinkPlugin {
             .add_observer(phones::on_neutral)
             .add_observer(phones::on_recentre)
             .add_observer(phones::on_clear)
+            .add_observer(performers::on_appeared)
+            .add_observer(performers::on_save)
+            .add_observer(performers::on_begin_range)
+            .add_observer(performers::on_end_range)
             .configure_sets(PreUpdate, FaceLinkSystems::Receive)
             .configure_sets(
                 PostUpdate,
@@ -296,10 +303,15 @@ impl Plugin for FaceLinkPlugin {
             .add_systems(PostUpdate, send::send_faces.after(FaceLinkSystems::Drive));
         app.add_systems(Last, stop);
         if app.world().contains_resource::<AssetServer>() {
-            app.init_asset::<mapping::FaceMapping>().init_asset_loader::<mapping::MappingLoader>();
+            app.init_asset::<mapping::FaceMapping>()
+                .init_asset_loader::<mapping::MappingLoader>()
+                .init_asset::<performers::FacePerformer>()
+                .init_asset_loader::<performers::PerformerLoader>();
             if let Some(assets) = app.get_added_plugins::<AssetPlugin>().first() {
-                let watch = mapping::MappingWatch::new(assets.file_path.as_ref());
-                app.insert_resource(watch).add_systems(PreUpdate, mapping::watch_mappings);
+                let root = FileAssetReader::get_base_path().join(&assets.file_path);
+                app.insert_resource(mapping::FileWatch::new(root.clone()))
+                    .insert_resource(performers::FacePerformers::new(root))
+                    .add_systems(PreUpdate, (mapping::watch_files, performers::apply));
             }
         }
         diagnostics::register(app);

@@ -24,7 +24,7 @@ use super::{
     session::{Resumed, Role, Session, unix_ms},
 };
 use crate::{
-    calibration::Calibration,
+    calibration::{Calibration, RangeCapture},
     frame::FaceFrame,
     subject::SubjectState,
     timing::{Average, GuideLaw, JitterMeter, LinkReport, RateController, RateMeter},
@@ -197,6 +197,8 @@ struct Subject {
     /// Our own: it goes out to subscribers, and not to our engine.
     local: bool,
     calibration: Calibration,
+    /// While the performer shows what they can.
+    range: Option<Box<RangeCapture>>,
     kind: SourceKind,
     address: Option<SocketAddr>,
     connection_id: Arc<str>,
@@ -599,6 +601,7 @@ impl Hub {
                         grace: GOODBYE_GRACE,
                         local,
                         calibration,
+                        range: None,
                         kind: update.kind,
                         address: connection.address,
                         connection_id: connection.id.clone(),
@@ -675,6 +678,9 @@ impl Hub {
         }
         subject.last = now;
         subject.rate.record(now);
+        if let Some(range) = &mut subject.range {
+            range.observe(subject.state.merged(), &subject.calibration);
+        }
 
         let (frame, local) = (subject.frame(), subject.local);
         // Sent under the lock, so that the engine sees frames of a subject in their order. Nothing here can block.
@@ -849,12 +855,20 @@ impl Hub {
 
     /// Changes what is taken off the frames of a subject, given the newest frame as it came. `None` when there is no such
     /// subject.
+    /// Begins, follows or ends a range of motion; `None` without such a subject.
+    pub fn with_range<T>(&self, name: &str, act: impl FnOnce(&mut Option<Box<RangeCapture>>) -> T) -> Option<T> {
+        let mut guard = self.table.lock();
+        let table = &mut *guard;
+        let id = table.by_name.get(name)?;
+        table.subjects.get_mut(id).map(|subject| act(&mut subject.range))
+    }
+
     pub fn calibrate<T>(&self, name: &str, change: impl FnOnce(&mut Calibration, &FaceFrame) -> T) -> Option<T> {
         let mut guard = self.table.lock();
         let table = &mut *guard;
         let id = table.by_name.get(name)?;
         let subject = table.subjects.get_mut(id)?;
-        let changed = change(&mut subject.calibration, &subject.state.current());
+        let changed = change(&mut subject.calibration, subject.state.merged());
         if subject.calibration.is_none() {
             table.calibrations.remove(name);
         } else if table.calibrations.len() < MOST_CALIBRATIONS || table.calibrations.contains_key(name) {

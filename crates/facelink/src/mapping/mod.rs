@@ -32,7 +32,7 @@ mod compile;
 mod curve;
 mod detect;
 mod key;
-mod read;
+pub(crate) mod read;
 mod resolve;
 mod rule;
 
