@@ -14,6 +14,7 @@
 
 pub mod calibration;
 pub mod frame;
+pub mod layers;
 pub mod link;
 pub mod mapping;
 pub mod names;
