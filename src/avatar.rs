@@ -118,11 +118,16 @@ impl Drives {
 /// What an avatar shows now, after the change from one subject to another was smoothed.
 #[derive(Component, Debug, Default)]
 pub(crate) struct Shown {
+    /// With the avatar's own layers.
     pub pose: FacePose,
+    /// Without them.
+    pub face: FacePose,
     pub from: FacePose,
     pub subject: Option<Entity>,
     /// 0 at the change of a subject, 1 when it is complete.
     pub blend: f32,
+    /// The avatar's own layers do something.
+    pub layered: bool,
     /// Nothing is shown and neutral has been written: the rig is left to others.
     pub idle: bool,
 }
@@ -610,7 +615,7 @@ pub(crate) fn choose_subjects(
         if shown.subject != chosen {
             // What is seen now blends into the other face.
             let shown = &mut *shown;
-            shown.from.clone_from(&shown.pose);
+            shown.from.clone_from(&shown.face);
             shown.blend = if settings.switch > 0.0 { 0.0 } else { 1.0 };
             shown.subject = chosen;
         }

@@ -10,7 +10,9 @@ use facelink::{
 use crate::{
     avatar::{FaceAvatar, FaceBinding, ShapePreview, Shown},
     bones::{Bone, Turned, angles, eye_turn, from_angles, limited},
+    layers::{FaceExpressionLibrary, Layers, RefusedExpressions},
     pose::{FacePose, FaceSettings, gaze_from_shapes, smooth},
+    subjects::FaceSubject,
 };
 
 /// The shader skips weights of exactly zero: what nobody can see is written as that.
@@ -21,11 +23,14 @@ pub(crate) fn show(
     time: Res<Time<Real>>,
     settings: Res<FaceSettings>,
     poses: Query<&FacePose>,
-    mut avatars: Query<(&mut Shown, Option<&ShapePreview>)>,
+    library: Res<FaceExpressionLibrary>,
+    mut refused: ResMut<RefusedExpressions>,
+    mut avatars: Query<(&mut Shown, Option<&ShapePreview>, Layers), Without<FaceSubject>>,
 ) {
     let dt = time.delta_secs();
     let neutral = FacePose::default();
-    for (mut shown, preview) in &mut avatars {
+    let refused = refused.bypass_change_detection();
+    for (mut shown, preview, mut layers) in &mut avatars {
         let shown = &mut *shown;
         if let Some(preview) = preview {
             shown.pose.clone_from(&neutral);
@@ -37,18 +42,23 @@ pub(crate) fn show(
         }
         let target = shown.subject.and_then(|subject| poses.get(subject).ok()).unwrap_or(&neutral);
         if shown.blend >= 1.0 {
-            shown.pose.clone_from(target);
+            shown.face.clone_from(target);
         } else {
             shown.blend = if settings.switch > 0.0 { (shown.blend + dt / settings.switch).min(1.0) } else { 1.0 };
-            shown.pose.clone_from(&shown.from);
-            shown.pose.blend_to(target, smooth(shown.blend));
+            shown.face.clone_from(&shown.from);
+            shown.face.blend_to(target, smooth(shown.blend));
         }
+        shown.pose.clone_from(&shown.face);
+        shown.layered = layers.apply(&mut shown.pose, dt, &library, refused);
     }
 }
 
 fn is_neutral(shown: &Shown) -> bool {
     let pose = &shown.pose;
-    shown.subject.is_none() && shown.blend >= 1.0 && pose.weights.iter().all(|weight| weight.abs() < INVISIBLE)
+    !shown.layered
+        && shown.subject.is_none()
+        && shown.blend >= 1.0
+        && pose.weights.iter().all(|weight| weight.abs() < INVISIBLE)
 }
 
 pub(crate) fn write_weights(
@@ -167,14 +177,20 @@ pub(crate) fn turn_bones(
 #[cfg(test)]
 mod tests {
     use bevy::ecs::schedule::SingleThreadedExecutor;
-    use facelink::{Channel, mapping::detect, performer::Performance};
+    use facelink::{
+        Channel,
+        layers::{ChannelGroup, GroupSet},
+        mapping::detect,
+        performer::Performance,
+    };
 
     use super::*;
     use crate::{
-        FaceAvatar, FaceInbox, FacePresets, FaceSubjects,
+        FaceAvatar, FaceExpressions, FaceInbox, FacePresets, FaceSubjects,
         avatar::{BoundChannel, BoundMesh, choose_subjects},
         bones::{Bones, turn_back},
-        subjects::{evaluate, receive, receive_events},
+        layers::{FaceIdle, VirtualSubject, merge},
+        subjects::{add_layers, evaluate, receive, receive_events},
     };
 
     #[test]
@@ -184,11 +200,13 @@ mod tests {
         world.insert_resource(inbox);
         world.init_resource::<FaceSubjects>();
         world.init_resource::<FaceSettings>();
+        world.init_resource::<FaceExpressionLibrary>();
+        world.init_resource::<RefusedExpressions>();
         world.init_resource::<Time<Real>>();
         let mut schedule = Schedule::default();
         schedule.set_executor(SingleThreadedExecutor::new());
         let received = (turn_back, receive, receive_events).chain();
-        let driven = (evaluate, choose_subjects, show, write_weights, turn_bones).chain();
+        let driven = (evaluate, merge, add_layers, choose_subjects, show, write_weights, turn_bones).chain();
         schedule.add_systems((received, driven).chain());
 
         let mut nodes = Vec::new();
@@ -207,6 +225,17 @@ mod tests {
             nodes.push(node);
         }
 
+        // One avatar lives and smiles, and one face is put together from two.
+        let mut expressions = FaceExpressions::default();
+        expressions.set("happy", 0.5);
+        let avatar = world.query_filtered::<Entity, With<FaceAvatar>>().iter(&world).next().expect("an avatar");
+        world.entity_mut(avatar).insert((FaceIdle::default(), expressions));
+        world.spawn((
+            VirtualSubject::new("both").with("face 0", GroupSet::ALL, 0).with("face 1", [ChannelGroup::Mouth], 1),
+            FacePose::default(),
+            FaceExpressions::default(),
+            crate::subjects::FaceSubject::virtual_of("both"),
+        ));
         let performance = Performance::new(3);
         // More channels than are stored inline.
         let names = ["tail", "a", "b", "c", "d", "e", "f", "g", "h", "i"];

@@ -50,6 +50,7 @@ pub mod avatar;
 pub mod bones;
 pub mod diagnostics;
 mod drive;
+pub mod layers;
 pub mod mapping;
 #[cfg(feature = "panel")]
 pub mod panel;
@@ -64,6 +65,10 @@ pub mod subjects;
 pub use facelink as core;
 
 pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, ShapePreview};
+pub use layers::{
+    FaceExpressionLibrary, FaceExpressions, FaceIdle, FacePart, FaceSpeech, IdleWhen, RefusedExpressions,
+    VirtualSubject,
+};
 pub use mapping::{AvatarMapping, FaceMapping, FacePresets};
 pub use performers::{FacePerformer, FacePerformers};
 pub use phones::{
@@ -83,7 +88,8 @@ pub mod prelude {
     #[cfg(feature = "panel")]
     pub use crate::panel::FaceLinkPanelPlugin;
     pub use crate::{
-        AvatarBound, AvatarMapping, BindReport, FaceAvatar, FaceLinkPlugin, FaceLinkSystems, FaceMapping, FacePose,
-        FaceSource, FaceSubject, FaceSubjects, LinkQuality, SendFace, SubjectAppeared, SubjectLost,
+        AvatarBound, AvatarMapping, BindReport, FaceAvatar, FaceExpressions, FaceIdle, FaceLinkPlugin, FaceLinkSystems,
+        FaceMapping, FacePose, FaceSource, FaceSubject, FaceSubjects, LinkQuality, SendFace, SubjectAppeared,
+        SubjectLost,
     };
 }

@@ -67,8 +67,22 @@ macro_rules! built_in {
 }
 
 /// The presets, in the order in which they are preferred among equals.
-const BUILT_IN: [(&str, &str); 7] =
-    built_in!["arkit", "ready_player_me", "perfect_sync", "rocketbox", "cc_arkit", "vrm1", "vrm0"];
+const BUILT_IN: [(&str, &str); 14] = built_in![
+    "arkit",
+    "ready_player_me",
+    "perfect_sync",
+    "rocketbox",
+    "cc_arkit",
+    "cc_standard",
+    "unified_expressions",
+    "metahuman",
+    "vroid",
+    "vrm1",
+    "vrm0",
+    "facescape",
+    "facs",
+    "oculus_visemes",
+];
 
 /// The mappings that rigs are compared with, and that files can include by name.
 #[derive(Resource, Clone, Debug)]

@@ -12,13 +12,15 @@ use crossbeam_channel::{Receiver, Sender};
 use facelink::{
     FaceFrame,
     link::{
-        DEFAULT_PORT, Endpoint, EndpointConfig, IceConfig, LIVE_LINK_FACE_PORT, LinkEvent, PhoneCall, PhonePorts,
-        SourceKind, SourceProfile, SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT, VmcOut, remembered_phones,
+        DEFAULT_PORT, Emotion, Endpoint, EndpointConfig, IceConfig, LIVE_LINK_FACE_PORT, LinkEvent, PhoneCall,
+        PhonePorts, SourceKind, SourceProfile, Speech, SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT, VmcOut,
+        remembered_phones,
     },
+    wire::viseme::Viseme,
 };
 
 use crate::{
-    avatar, bones, diagnostics, drive, mapping, performers, phones, pose::FaceSettings, send, sources, subjects,
+    avatar, bones, diagnostics, drive, layers, mapping, performers, phones, pose::FaceSettings, send, sources, subjects,
 };
 
 /// The order of FaceLink's systems.
@@ -204,6 +206,21 @@ impl FaceInjector {
         }
     }
 
+    /// Puts a face in that says a viseme of this weight, `0..=1`, on top of `frame`.
+    pub fn say(&self, id: u64, name: &str, frame: FaceFrame, viseme: Viseme, weight: f32) {
+        let mut said = subjects::injected(id, name, frame);
+        said.speech = Some(Speech { viseme, weight, weights: said.frame.weights });
+        if let Err(full) = self.frames.try_send(said) {
+            let _ = self.oldest.try_recv();
+            let _ = self.frames.try_send(full.into_inner());
+        }
+    }
+
+    /// Tells a subject to show an emotion.
+    pub fn emotion(&self, id: u64, name: &str, emotion: Emotion) {
+        let _ = self.events.try_send(LinkEvent::Emotion { id: SubjectId(id), name: name.into(), emotion });
+    }
+
     /// Tells that a subject has gone. If it comes back, it has a higher id.
     pub fn lose(&self, id: u64, name: &str) {
         let _ = self.events.try_send(LinkEvent::SubjectLost {
@@ -242,6 +259,10 @@ impl Plugin for FaceLinkPlugin {
             .register_type::<avatar::FaceAvatar>()
             .register_type::<avatar::ShapePreview>()
             .register_type::<mapping::AvatarMapping>()
+            .register_type::<layers::RefusedExpressions>()
+            .init_resource::<layers::FaceExpressionLibrary>()
+            .init_resource::<layers::RefusedExpressions>()
+            .add_observer(layers::on_virtual_added)
             .init_resource::<mapping::FacePresets>()
             .register_type::<avatar::BindReport>()
             .register_type::<avatar::DrivenBy>()
@@ -282,7 +303,9 @@ impl Plugin for FaceLinkPlugin {
             .add_systems(
                 PostUpdate,
                 (
-                    (subjects::evaluate, avatar::choose_subjects).chain().in_set(FaceLinkSystems::Evaluate),
+                    (subjects::evaluate, layers::merge, subjects::add_layers, avatar::choose_subjects)
+                        .chain()
+                        .in_set(FaceLinkSystems::Evaluate),
                     (avatar::remap, avatar::bind, drive::show, drive::write_weights, drive::turn_bones)
                         .chain()
                         // A mapping that has changed is shown in this very frame.

@@ -5,10 +5,12 @@ use std::{net::SocketAddr, sync::Arc};
 use bevy::prelude::*;
 use facelink::{
     FaceFrame,
-    link::{LinkEvent, SourceKind, SubjectFrame, SubjectId},
+    link::{LinkEvent, SourceKind, Speech, SubjectFrame, SubjectId},
+    wire::viseme::Viseme,
 };
 
 use crate::{
+    layers::{FaceExpressionLibrary, FaceExpressions, FaceSpeech, Layers, RefusedExpressions, VirtualSubject},
     plugin::{FaceInbox, FaceLinkEndpoint},
     pose::{FacePose, FaceSettings, Presence, smooth},
     sources::{FaceDial, FaceSource, SourceState},
@@ -22,7 +24,7 @@ const FIGURES_INTERVAL: f32 = 0.25;
 /// A face that is, or was just now, on the link.
 #[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
 #[reflect(Component)]
-#[require(FacePose, LinkQuality)]
+#[require(FacePose, LinkQuality, FaceExpressions, FaceSpeech)]
 pub struct FaceSubject {
     /// Name by which avatars ask for it.
     pub name: String,
@@ -33,6 +35,10 @@ pub struct FaceSubject {
 }
 
 impl FaceSubject {
+    pub(crate) fn virtual_of(name: &str) -> Self {
+        Self { name: name.to_owned(), leaving: true, id: None }
+    }
+
     /// Its id on the endpoint; changes when a subject of the same name comes back.
     pub fn id(&self) -> Option<SubjectId> {
         self.id
@@ -49,18 +55,32 @@ pub struct Incoming {
     /// What was shown when the face returned.
     from: FacePose,
     fresh: bool,
+    /// What it says; the mouth goes there at its own pace.
+    saying: Option<(Viseme, f32)>,
 }
 
 impl Incoming {
-    fn new(frame: FaceFrame) -> Self {
-        Self { tracked: frame.tracked, frame, fresh: true, ..Self::default() }
+    fn new(frame: FaceFrame, speech: Option<Speech>) -> Self {
+        let mut incoming = Self::default();
+        incoming.take(FaceFrame { tracked: true, ..frame.clone() }, speech);
+        incoming.tracked = frame.tracked;
+        incoming.frame.tracked = frame.tracked;
+        incoming
     }
 
-    fn take(&mut self, frame: FaceFrame) {
+    fn take(&mut self, frame: FaceFrame, speech: Option<Speech>) {
         self.tracked = frame.tracked;
         self.fresh = true;
+        self.saying = speech.map(|speech| (speech.viseme, speech.weight));
         if frame.tracked {
             self.frame = frame;
+            if let Some(speech) = speech {
+                // The viseme is set on the frame for those who do not move a mouth themselves.
+                self.frame.weights = speech.weights;
+                if self.frame.channels.last().is_some_and(|channel| *channel.name == *speech.viseme.channel()) {
+                    self.frame.channels.pop();
+                }
+            }
         }
     }
 }
@@ -147,6 +167,16 @@ impl FaceSubjects {
         self.entries.iter().any(|entry| entry.entity == entity && !entry.leaving)
     }
 
+    pub(crate) fn add_virtual(&mut self, name: &str, entity: Entity) {
+        self.entries.push(Entry { name: name.into(), entity, leaving: true });
+    }
+
+    pub(crate) fn set_leaving(&mut self, entity: Entity, leaving: bool) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.entity == entity) {
+            entry.leaving = leaving;
+        }
+    }
+
     /// Names and entities, in order of appearance.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Entity)> {
         self.entries.iter().map(|entry| (&*entry.name, entry.entity))
@@ -203,10 +233,11 @@ pub(crate) fn receive(
     inbox: Option<Res<FaceInbox>>,
     mut subjects: ResMut<FaceSubjects>,
     mut known: Query<(&mut FaceSubject, &mut Incoming)>,
+    virtuals: Query<(), With<VirtualSubject>>,
 ) {
     let Some(inbox) = inbox else { return };
     for frame in inbox.frames.try_iter().take(MOST_PER_FRAME) {
-        take_frame(&mut commands, &mut subjects, &mut known, frame);
+        take_frame(&mut commands, &mut subjects, &mut known, &virtuals, frame);
     }
 }
 
@@ -217,6 +248,7 @@ pub(crate) fn receive_events(
     inbox: Option<Res<FaceInbox>>,
     mut subjects: ResMut<FaceSubjects>,
     mut known: Query<&mut FaceSubject>,
+    mut expressions: Query<&mut FaceExpressions>,
     sources: Query<(Entity, &FaceSource), Without<FaceDial>>,
 ) {
     let Some(inbox) = inbox else { return };
@@ -237,6 +269,12 @@ pub(crate) fn receive_events(
                         name: name.to_string(),
                         reason: reason.to_owned(),
                     });
+                }
+            }
+            LinkEvent::Emotion { name, emotion, .. } => {
+                let subject = subjects.get(&name).and_then(|entity| expressions.get_mut(entity).ok());
+                if let Some(mut expressions) = subject {
+                    expressions.take(emotion);
                 }
             }
             LinkEvent::Connected { connection_id, source, address } => {
@@ -270,12 +308,13 @@ fn take_frame(
     commands: &mut Commands,
     subjects: &mut FaceSubjects,
     known: &mut Query<(&mut FaceSubject, &mut Incoming)>,
+    virtuals: &Query<(), With<VirtualSubject>>,
     new: SubjectFrame,
 ) {
     let Some(entry) = subjects.entries.iter_mut().find(|entry| entry.name == new.name) else {
         let name = new.name.to_string();
         let subject = FaceSubject { name: name.clone(), leaving: false, id: Some(new.id) };
-        let incoming = Incoming::new(new.frame);
+        let incoming = Incoming::new(new.frame, new.speech);
         let entity = commands.spawn((Name::new(format!("face: {name}")), subject, incoming)).id();
         subjects.entries.push(Entry { name: new.name, entity, leaving: false });
         info!("face \"{name}\" appeared ({})", new.source);
@@ -283,9 +322,12 @@ fn take_frame(
         return;
     };
     let entity = entry.entity;
+    if virtuals.contains(entity) {
+        return;
+    }
     let Ok((mut subject, mut incoming)) = known.get_mut(entity) else {
         // Spawned by this very run: the newer frame replaces the first.
-        commands.entity(entity).try_insert(Incoming::new(new.frame));
+        commands.entity(entity).try_insert(Incoming::new(new.frame, new.speech));
         return;
     };
     // A late frame of a subject that has ended, or of its predecessor, cannot bring it back: ids grow, and none is used
@@ -302,7 +344,7 @@ fn take_frame(
         info!("face \"{}\" is back", new.name);
         commands.trigger(SubjectAppeared { entity, name: new.name.to_string() });
     }
-    incoming.take(new.frame);
+    incoming.take(new.frame, new.speech);
 }
 
 /// The pose on stage now.
@@ -311,11 +353,17 @@ pub(crate) fn evaluate(
     time: Res<Time<Real>>,
     settings: Res<FaceSettings>,
     mut subjects: ResMut<FaceSubjects>,
-    mut faces: Query<(Entity, &FaceSubject, &mut Incoming, &mut FacePose)>,
+    mut faces: Query<(Entity, &FaceSubject, &mut Incoming, &mut FacePose, &mut FaceSpeech)>,
 ) {
     let dt = time.delta_secs();
-    for (entity, subject, mut incoming, mut pose) in &mut faces {
+    for (entity, subject, mut incoming, mut pose, mut speech) in &mut faces {
         let incoming = &mut *incoming;
+        match incoming.saying.filter(|_| !subject.leaving) {
+            Some((viseme, weight)) => speech.say(viseme, weight),
+            // Looked at first, so that a mouth at rest does not count as changed.
+            None if speech.speaks() => speech.silence(),
+            None => {}
+        }
         if std::mem::take(&mut incoming.fresh) {
             incoming.presence.frame();
         }
@@ -341,6 +389,19 @@ pub(crate) fn evaluate(
             subjects.entries.retain(|entry| entry.entity != entity);
             commands.entity(entity).try_despawn();
         }
+    }
+}
+
+/// What lies over the subjects' faces.
+pub(crate) fn add_layers(
+    time: Res<Time<Real>>,
+    library: Res<FaceExpressionLibrary>,
+    mut refused: ResMut<RefusedExpressions>,
+    mut faces: Query<(&mut FacePose, Layers), With<FaceSubject>>,
+) {
+    let refused = refused.bypass_change_detection();
+    for (mut pose, mut layers) in &mut faces {
+        layers.apply(&mut pose, time.delta_secs(), &library, refused);
     }
 }
 

@@ -6,6 +6,7 @@ mod browser;
 mod ecs;
 mod exit;
 mod gltf;
+mod layers;
 mod live;
 mod mapping;
 mod outward;

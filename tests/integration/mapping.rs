@@ -2,13 +2,11 @@
 
 use std::{
     fs,
-    path::Path,
     time::{Duration, Instant},
 };
 
 use bevy::{
     animation::{AnimatedBy, AnimationTargetId, animated_field, gltf_curves::WideLinearKeyframeCurve, prelude::*},
-    asset::UnapprovedPathMode,
     prelude::*,
 };
 use bevy_facelink::{
@@ -22,7 +20,7 @@ use bevy_facelink::{
     },
 };
 
-use crate::support::{fed_app, fed_app_with, frame, near, run, spawn_node, update_until, weights};
+use crate::support::{Sender, app_with, fed_app, fed_app_with, frame, near, run, spawn_node, update_until, weights};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -34,24 +32,6 @@ fn avatar(app: &mut App, node: Entity) -> Entity {
 
 fn report(app: &App, avatar: Entity) -> BindReport {
     app.world().get::<BindReport>(avatar).expect("a report").clone()
-}
-
-/// An App whose assets are in this folder, fed by hand, in real time.
-fn app_with(assets: &Path, plugin: FaceLinkPlugin) -> App {
-    let mut app = App::new();
-    app.add_plugins((
-        MinimalPlugins,
-        AssetPlugin {
-            file_path: assets.display().to_string(),
-            unapproved_path_mode: UnapprovedPathMode::Allow,
-            ..default()
-        },
-        TransformPlugin,
-    ));
-    app.init_asset::<Mesh>().add_plugins(plugin);
-    app.finish();
-    app.cleanup();
-    app
 }
 
 fn feed(app: &mut App) -> FaceInjector {
@@ -309,34 +289,6 @@ fn a_performers_range_is_taken_kept_and_taken_up_again() {
         sender.send(&smile(full));
         near(weights(app, node)[0], 1.0)
     });
-}
-
-/// A WebSocket client on loopback.
-struct Sender(std::sync::mpsc::Sender<String>);
-
-impl Sender {
-    fn connect(app: &App) -> Self {
-        let address = app.world().resource::<FaceLinkEndpoint>().addresses().http;
-        let (lines, wanted) = std::sync::mpsc::channel::<String>();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async move {
-                use futures_util::SinkExt;
-                let (mut socket, _) =
-                    tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.expect("a socket");
-                while let Ok(line) = wanted.recv() {
-                    if socket.send(line.into()).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        });
-        Self(lines)
-    }
-
-    fn send(&self, line: &str) {
-        let _ = self.0.send(line.to_owned());
-    }
 }
 
 #[test]

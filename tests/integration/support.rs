@@ -1,9 +1,12 @@
 //! Apps and avatars for tests.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use bevy::{
-    asset::RenderAssetUsages,
+    asset::{RenderAssetUsages, UnapprovedPathMode},
     mesh::{
         Mesh, PrimitiveTopology,
         morph::{MeshMorphWeights, MorphAttributes, MorphWeights},
@@ -39,6 +42,52 @@ pub fn fed_app_with(add: impl FnOnce(&mut App)) -> (App, FaceInjector) {
     app.finish();
     app.cleanup();
     (app, injector)
+}
+
+/// An App whose assets are in this folder, in real time.
+pub fn app_with(assets: &Path, plugin: FaceLinkPlugin) -> App {
+    let mut app = App::new();
+    app.add_plugins((
+        MinimalPlugins,
+        AssetPlugin {
+            file_path: assets.display().to_string(),
+            unapproved_path_mode: UnapprovedPathMode::Allow,
+            ..default()
+        },
+        TransformPlugin,
+    ));
+    app.init_asset::<Mesh>().add_plugins(plugin);
+    app.finish();
+    app.cleanup();
+    app
+}
+
+/// A WebSocket client on loopback.
+pub struct Sender(std::sync::mpsc::Sender<String>);
+
+impl Sender {
+    pub fn connect(app: &App) -> Self {
+        let address = app.world().resource::<FaceLinkEndpoint>().addresses().http;
+        let (lines, wanted) = std::sync::mpsc::channel::<String>();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async move {
+                use futures_util::SinkExt;
+                let (mut socket, _) =
+                    tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.expect("a socket");
+                while let Ok(line) = wanted.recv() {
+                    if socket.send(line.into()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        });
+        Self(lines)
+    }
+
+    pub fn send(&self, line: &str) {
+        let _ = self.0.send(line.to_owned());
+    }
 }
 
 /// A triangle with these targets.

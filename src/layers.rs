@@ -1,0 +1,509 @@
+//! What is put over a face: expressions, speech, idle life; and faces that are put together from others.
+//!
+//! [`FaceExpressions`] and [`FaceSpeech`] work on an avatar and on a subject: on a subject every avatar with it shows them.
+//! [`FaceIdle`] is an avatar's own. `set_emotion` and `viseme_data` on the wire move those of the subject.
+
+use std::{sync::Arc, time::Duration};
+
+use bevy::{platform::collections::HashMap, prelude::*};
+use facelink::{
+    BLENDSHAPE_COUNT, Blendshape,
+    layers::{
+        BlendRules, ChannelGroup, Expression, ExpressionError, ExpressionMix, GroupSet, IdleLife, IdleSettings,
+        LiveSpeech, USUAL_FADE, VisemeTrack,
+    },
+    link::Emotion,
+    wire::viseme::Viseme,
+};
+
+use crate::{
+    pose::{FacePose, smooth},
+    subjects::{FaceSubject, FaceSubjects},
+};
+
+/// The expressions that there are: happy, sad, angry, surprised, afraid, disgusted, contempt, neutral, and those that the
+/// game adds.
+#[derive(Resource, Clone, Debug)]
+pub struct FaceExpressionLibrary(HashMap<String, Arc<Expression>>);
+
+impl Default for FaceExpressionLibrary {
+    fn default() -> Self {
+        let mut library = Self(HashMap::default());
+        for expression in Expression::built_in() {
+            library.add(expression);
+        }
+        library
+    }
+}
+
+impl FaceExpressionLibrary {
+    /// Adds an expression, or takes the place of the one of this name.
+    pub fn add(&mut self, expression: Expression) {
+        self.0.insert(expression.name.to_lowercase(), Arc::new(expression));
+    }
+
+    /// The expression of this name, or of another word for it: `joy` is `happy`.
+    ///
+    /// # Errors
+    /// Names those that there are.
+    pub fn get(&self, name: &str) -> Result<&Arc<Expression>, ExpressionError> {
+        let own = self.0.get(&name.trim().to_lowercase());
+        own.or_else(|| self.0.get(&Expression::usual_name(name))).ok_or_else(|| {
+            let mut known: Vec<_> = self.0.keys().map(String::as_str).collect();
+            known.sort_unstable();
+            ExpressionError::Unknown { name: name.to_owned(), known: known.join(", ") }
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Request {
+    Set { name: String, intensity: f32, fade: Duration },
+    Emotion { name: String, intensity: f32, fade: Duration, hold: Option<Duration> },
+    Clear { name: String, fade: Duration },
+    ClearAll { fade: Duration },
+}
+
+/// Requests that wait; more than anybody makes in a frame.
+const MOST_REQUESTS: usize = 64;
+
+/// Expressions over a face, each at its own intensity. On an avatar or on a subject.
+///
+/// ```
+/// # use bevy_facelink::FaceExpressions;
+/// let mut expressions = FaceExpressions::default();
+/// expressions.set("happy", 0.7);
+/// ```
+#[derive(Component, Debug, Default)]
+pub struct FaceExpressions {
+    mix: ExpressionMix,
+    requests: Vec<Request>,
+}
+
+impl FaceExpressions {
+    fn request(&mut self, request: Request) {
+        if self.requests.len() < MOST_REQUESTS {
+            self.requests.push(request);
+        }
+    }
+
+    /// Brings an expression of the [library](FaceExpressionLibrary) to an intensity, `0..=1`, in a quarter of a second;
+    /// others stay.
+    pub fn set(&mut self, name: impl Into<String>, intensity: f32) -> &mut Self {
+        self.fade_to(name, intensity, USUAL_FADE)
+    }
+
+    /// Brings an expression to an intensity within a time.
+    pub fn fade_to(&mut self, name: impl Into<String>, intensity: f32, fade: Duration) -> &mut Self {
+        self.request(Request::Set { name: name.into(), intensity, fade });
+        self
+    }
+
+    /// This emotion, and all others out. With `hold` it goes by itself after that time.
+    pub fn set_emotion(
+        &mut self,
+        name: impl Into<String>,
+        intensity: f32,
+        fade: Duration,
+        hold: Option<Duration>,
+    ) -> &mut Self {
+        self.request(Request::Emotion { name: name.into(), intensity, fade, hold });
+        self
+    }
+
+    /// Takes an expression off within a time.
+    pub fn clear(&mut self, name: impl Into<String>, fade: Duration) -> &mut Self {
+        self.request(Request::Clear { name: name.into(), fade });
+        self
+    }
+
+    /// Takes all of them off within a time.
+    pub fn clear_all(&mut self, fade: Duration) -> &mut Self {
+        self.request(Request::ClearAll { fade });
+        self
+    }
+
+    /// Names and the intensities of now.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, f32)> {
+        self.mix.iter()
+    }
+
+    pub(crate) fn take(&mut self, emotion: Emotion) {
+        self.request(Request::Emotion {
+            name: emotion.name.to_string(),
+            intensity: emotion.intensity,
+            fade: emotion.fade.unwrap_or(USUAL_FADE),
+            hold: emotion.duration,
+        });
+    }
+
+    fn step(&mut self, dt: f32, library: &FaceExpressionLibrary, refused: &mut RefusedExpressions) {
+        for request in self.requests.drain(..) {
+            let done = match &request {
+                Request::Set { name, intensity, fade } => {
+                    library.get(name).and_then(|expression| self.mix.set(expression, *intensity, *fade))
+                }
+                Request::Emotion { name, intensity, fade, hold } => {
+                    library.get(name).and_then(|expression| self.mix.set_emotion(expression, *intensity, *fade, *hold))
+                }
+                Request::Clear { name, fade } => {
+                    library.get(name).map(|expression| self.mix.clear(&expression.name, *fade))
+                }
+                Request::ClearAll { fade } => {
+                    self.mix.clear_all(*fade);
+                    Ok(())
+                }
+            };
+            if let Err(error) = done {
+                refused.count += 1;
+                // The network may ask for the same thing a hundred times a second.
+                let text = error.to_string();
+                if refused.last != text {
+                    warn!("{text}");
+                    refused.last = text;
+                }
+            }
+        }
+        self.mix.step(dt);
+    }
+}
+
+/// Expressions that were asked for and do not exist.
+#[derive(Resource, Reflect, Clone, Debug, Default, PartialEq, Eq)]
+#[reflect(Resource, Default)]
+pub struct RefusedExpressions {
+    /// How many.
+    pub count: u64,
+    /// What was wrong with the last.
+    pub last: String,
+}
+
+/// A mouth that speaks, on an avatar or on a subject: from visemes as they come, or from a line of dialogue that is known
+/// beforehand.
+#[derive(Component, Debug)]
+pub struct FaceSpeech {
+    /// How the mouth meets the face below.
+    pub rules: BlendRules,
+    /// How much of it is seen, `0..=1`.
+    pub intensity: f32,
+    live: LiveSpeech,
+    track: Option<Playing>,
+    /// What the track says now.
+    sampled: [f32; BLENDSHAPE_COUNT],
+}
+
+#[derive(Debug)]
+struct Playing {
+    track: Arc<VisemeTrack>,
+    at: f64,
+    speed: f64,
+}
+
+impl Default for FaceSpeech {
+    fn default() -> Self {
+        Self {
+            rules: BlendRules::SPEECH,
+            intensity: 1.0,
+            live: LiveSpeech::default(),
+            track: None,
+            sampled: [0.0; BLENDSHAPE_COUNT],
+        }
+    }
+}
+
+impl FaceSpeech {
+    /// Goes to a viseme of this weight, `0..=1`, and holds it until the next.
+    pub fn say(&mut self, viseme: Viseme, weight: f32) {
+        self.live.say(viseme, weight);
+    }
+
+    /// Ends what [`say`](Self::say) began.
+    pub fn silence(&mut self) {
+        self.live.silence();
+    }
+
+    /// Plays a line from its start. To keep it with its sound, [`seek`](Self::seek) to where the sound is.
+    pub fn play(&mut self, track: Arc<VisemeTrack>) {
+        self.track = Some(Playing { track, at: 0.0, speed: 1.0 });
+    }
+
+    /// Goes to a moment of the line that plays, seconds from its start.
+    pub fn seek(&mut self, at: f64) {
+        if let Some(playing) = self.track.as_mut().filter(|_| at.is_finite()) {
+            playing.at = at;
+        }
+    }
+
+    /// Speed of the line that plays; 1 is its own.
+    pub fn set_speed(&mut self, speed: f64) {
+        if let Some(playing) = self.track.as_mut().filter(|_| speed.is_finite()) {
+            playing.speed = speed;
+        }
+    }
+
+    /// Stops the line that plays.
+    pub fn stop(&mut self) {
+        self.track = None;
+    }
+
+    /// Seconds into the line that plays.
+    pub fn position(&self) -> Option<f64> {
+        self.track.as_ref().map(|playing| playing.at)
+    }
+
+    fn step(&mut self, dt: f32) {
+        self.live.step(dt);
+        let Some(playing) = &mut self.track else { return };
+        playing.at += f64::from(dt) * playing.speed;
+        // The mouth still closes after the last sound.
+        if playing.at > playing.track.duration() + 0.5 {
+            self.track = None;
+            return;
+        }
+        playing.track.sample(playing.at, &mut self.sampled);
+    }
+
+    fn apply(&self, weights: &mut [f32; BLENDSHAPE_COUNT]) {
+        self.live.apply(weights, &self.rules, self.intensity);
+        if self.track.is_some() {
+            self.rules.apply(weights, &self.sampled, self.intensity);
+        }
+    }
+
+    /// Whether a viseme holds.
+    pub fn speaks(&self) -> bool {
+        self.live.saying().is_some()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.live.is_idle() && self.track.is_none()
+    }
+}
+
+/// When an avatar lives by itself.
+#[derive(Reflect, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdleWhen {
+    /// While it has no face; a live face takes over smoothly.
+    #[default]
+    WithoutFace,
+    /// Always: breath and small movements stay below a live face, which has its own blinks and eyes.
+    Always,
+}
+
+/// The small life of an avatar that nobody drives: blinks, glances, breath.
+#[derive(Component, Debug)]
+pub struct FaceIdle {
+    /// When.
+    pub when: IdleWhen,
+    life: IdleLife,
+}
+
+impl Default for FaceIdle {
+    fn default() -> Self {
+        Self::new(IdleSettings::default())
+    }
+}
+
+impl FaceIdle {
+    /// A life of these settings. Give every avatar a seed of its own.
+    pub fn new(settings: IdleSettings) -> Self {
+        Self { when: IdleWhen::default(), life: IdleLife::new(settings) }
+    }
+
+    /// A natural life of this seed.
+    pub fn seeded(seed: u64) -> Self {
+        Self::new(IdleSettings { seed, ..IdleSettings::default() })
+    }
+
+    /// How lively; may change at any time.
+    pub fn settings_mut(&mut self) -> &mut IdleSettings {
+        &mut self.life.settings
+    }
+
+    fn apply(&mut self, pose: &mut FacePose, dt: f32) {
+        let idle = self.life.step(dt);
+        let absent = 1.0 - smooth(pose.presence);
+        let body = if self.when == IdleWhen::Always { 1.0 } else { absent };
+        for (index, (weight, idle)) in pose.weights.iter_mut().zip(&idle.weights).enumerate() {
+            let group = ChannelGroup::of(Blendshape::ALL[index]);
+            // A live face has eyes of its own.
+            let share = if matches!(group, ChannelGroup::Eyelids | ChannelGroup::Gaze) { absent } else { body };
+            *weight = (*weight + idle * share * (1.0 - *weight).clamp(0.0, 1.0)).max(*weight);
+        }
+        for (eye, idle) in pose.gaze.iter_mut().zip(idle.gaze) {
+            *eye += Vec2::new(idle.yaw, idle.pitch) * absent;
+        }
+        pose.head *= Quat::IDENTITY.slerp(Quat::from_array(idle.head), body);
+    }
+}
+
+/// What lies over a face.
+#[derive(bevy::ecs::query::QueryData)]
+#[query_data(mutable)]
+pub(crate) struct Layers {
+    expressions: Option<&'static mut FaceExpressions>,
+    speech: Option<&'static mut FaceSpeech>,
+    idle: Option<&'static mut FaceIdle>,
+}
+
+impl LayersItem<'_, '_> {
+    /// Puts them on a pose; whether they did anything.
+    pub fn apply(
+        &mut self,
+        pose: &mut FacePose,
+        dt: f32,
+        library: &FaceExpressionLibrary,
+        refused: &mut RefusedExpressions,
+    ) -> bool {
+        let mut any = false;
+        if let Some(idle) = &mut self.idle {
+            idle.apply(pose, dt);
+            any = true;
+        }
+        // Looked at without a change, so that nothing counts as changed that is not.
+        if let Some(expressions) = &mut self.expressions
+            && !(expressions.requests.is_empty() && expressions.mix.is_idle())
+        {
+            expressions.step(dt, library, refused);
+            expressions.mix.apply(&mut pose.weights);
+            any = true;
+        }
+        if let Some(speech) = &mut self.speech
+            && !speech.is_idle()
+        {
+            speech.step(dt);
+            speech.apply(&mut pose.weights);
+            any = true;
+        }
+        any
+    }
+}
+
+/// A part of a [`VirtualSubject`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FacePart {
+    /// Whose face.
+    pub subject: String,
+    /// Which of its channels.
+    pub groups: GroupSet,
+    /// Where several parts have a group, the higher one has it while it is live.
+    pub priority: i32,
+}
+
+/// A subject that is put together from others by channel group: the mouth of the audio, the eyes of the phone, the head of
+/// the headset. While a part is not live, the next lower one takes its place, smoothly.
+///
+/// ```
+/// # use bevy::prelude::*;
+/// use bevy_facelink::{VirtualSubject, core::layers::{ChannelGroup, GroupSet}};
+/// # fn system(mut commands: Commands) {
+/// commands.spawn(
+///     VirtualSubject::new("Hero")
+///         .with("Phone", GroupSet::ALL, 0)
+///         .with("Audio", [ChannelGroup::Jaw, ChannelGroup::Mouth, ChannelGroup::Tongue], 10),
+/// );
+/// # }
+/// ```
+#[derive(Component, Clone, Debug, PartialEq, Eq)]
+pub struct VirtualSubject {
+    /// Its name, by which avatars ask for it.
+    pub name: String,
+    parts: Vec<FacePart>,
+}
+
+impl VirtualSubject {
+    /// A subject without parts yet.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), parts: Vec::new() }
+    }
+
+    /// With these groups of a subject. Among equal priorities the later part has a group.
+    #[must_use]
+    pub fn with(mut self, subject: impl Into<String>, groups: impl Into<GroupSet>, priority: i32) -> Self {
+        self.add(FacePart { subject: subject.into(), groups: groups.into(), priority });
+        self
+    }
+
+    /// Adds a part.
+    pub fn add(&mut self, part: FacePart) {
+        let at = self.parts.partition_point(|other| other.priority <= part.priority);
+        self.parts.insert(at, part);
+    }
+
+    /// Takes away what a subject gives.
+    pub fn remove(&mut self, subject: &str) {
+        self.parts.retain(|part| part.subject != subject);
+    }
+
+    /// Its parts, by rising priority.
+    pub fn parts(&self) -> &[FacePart] {
+        &self.parts
+    }
+}
+
+/// A virtual subject is listed like any other.
+pub(crate) fn on_virtual_added(
+    added: On<Add, VirtualSubject>,
+    mut commands: Commands,
+    mut subjects: ResMut<FaceSubjects>,
+    virtuals: Query<&VirtualSubject>,
+) {
+    let Ok(new) = virtuals.get(added.entity) else { return };
+    if let Some(other) = subjects.get(&new.name).filter(|other| *other != added.entity) {
+        return warn!("virtual subject \"{}\": a subject of this name is there already ({other})", new.name);
+    }
+    commands
+        .entity(added.entity)
+        .try_insert((Name::new(format!("face: {}", new.name)), FaceSubject::virtual_of(&new.name)));
+    subjects.add_virtual(&new.name, added.entity);
+}
+
+/// Puts virtual subjects together. After the others, and before their own layers.
+pub(crate) fn merge(
+    mut subjects: ResMut<FaceSubjects>,
+    mut virtuals: Query<(Entity, &VirtualSubject, &mut FaceSubject, &mut FacePose)>,
+    others: Query<&FacePose, Without<VirtualSubject>>,
+) {
+    for (entity, merged, mut subject, mut pose) in &mut virtuals {
+        pose.weights = [0.0; BLENDSHAPE_COUNT];
+        (pose.head, pose.head_position, pose.gaze) = (Quat::IDENTITY, None, [Vec2::ZERO; 2]);
+        (pose.tracked, pose.presence) = (false, 0.0);
+        let mut channels = None;
+        let mut live = false;
+        for part in merged.parts() {
+            let Some(source) = subjects.get(&part.subject) else { continue };
+            let Ok(source_pose) = others.get(source) else { continue };
+            live |= subjects.is_live(source);
+            let share = smooth(source_pose.presence);
+            if share <= 0.0 {
+                continue;
+            }
+            // The source has eased its values already; what is mixed in is what it would show by itself.
+            for (index, (weight, theirs)) in pose.weights.iter_mut().zip(&source_pose.weights).enumerate() {
+                if part.groups.contains(ChannelGroup::of(Blendshape::ALL[index])) {
+                    *weight = *weight * (1.0 - share) + theirs;
+                }
+            }
+            if part.groups.contains(ChannelGroup::Gaze) {
+                for (eye, theirs) in pose.gaze.iter_mut().zip(source_pose.gaze) {
+                    *eye = *eye * (1.0 - share) + theirs;
+                }
+            }
+            if part.groups.contains(ChannelGroup::Head) {
+                pose.head = pose.head.slerp(Quat::IDENTITY, share) * source_pose.head;
+                pose.head_position = source_pose.head_position.or(pose.head_position);
+            }
+            pose.presence = pose.presence.max(source_pose.presence);
+            pose.tracked |= source_pose.tracked;
+            channels = Some(source);
+        }
+        match channels.and_then(|source| others.get(source).ok()) {
+            Some(source) => pose.channels.clone_from(&source.channels),
+            None => pose.channels.clear(),
+        }
+        if subject.leaving == live {
+            subject.leaving = !live;
+        }
+        subjects.set_leaving(entity, !live);
+    }
+}
