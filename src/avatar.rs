@@ -3,6 +3,7 @@
 use std::{fmt::Write, sync::Arc};
 
 use bevy::{
+    asset::LoadState,
     camera::visibility::NoFrustumCulling,
     gltf::{GltfExtras, GltfMeshExtras},
     mesh::{
@@ -13,17 +14,22 @@ use bevy::{
     prelude::*,
     world_serialization::{WorldAssetRoot, WorldInstanceReady},
 };
-use facelink::{BLENDSHAPE_COUNT, Blendshape};
+use facelink::{
+    BLENDSHAPE_COUNT, Blendshape,
+    mapping::{BoneMap, Compiled, MatchReport, Scratch, detect},
+};
 use serde::Deserialize;
 
 use crate::{
     bones::{self, Bones},
+    mapping::{AvatarMapping, FaceMapping, FacePresets},
     pose::{FacePose, FaceSettings},
     send::SendFace,
     subjects::FaceSubjects,
 };
 
-/// Makes an entity an avatar: everything below it whose morph targets carry ARKit names is driven by a face.
+/// Makes an entity an avatar: everything below it whose morph targets have names that a mapping knows is driven by a
+/// face. The naming dialect is found by itself; [`AvatarMapping`] gives it a mapping of yours.
 ///
 /// Put it on the entity with the scene (`WorldAssetRoot`), on a parent of it, or on an entity that has `MorphWeights`
 /// itself. Binding happens when the scene is ready, and again after a hot reload.
@@ -79,6 +85,17 @@ impl FaceAvatar {
     }
 }
 
+/// Holds one shape of an avatar, on an otherwise neutral face, to see what it moves. Whatever drives the avatar waits until
+/// it is removed.
+#[derive(Component, Reflect, Clone, Copy, Debug, PartialEq)]
+#[reflect(Component)]
+pub struct ShapePreview {
+    /// The shape's [`Blendshape::index`].
+    pub shape: usize,
+    /// Its weight.
+    pub weight: f32,
+}
+
 /// The subject that drives this avatar.
 #[derive(Component, Reflect, Clone, Copy, Debug, PartialEq, Eq)]
 #[reflect(Component)]
@@ -114,12 +131,23 @@ pub(crate) struct Shown {
 #[derive(Component, Reflect, Clone, Debug, Default, PartialEq, Eq)]
 #[reflect(Component, Default)]
 pub struct BindReport {
+    /// The dialect of the rig, or the mapping that it was given, as people call it.
+    pub dialect: String,
+    /// Id of the preset that shows most of the rig; empty when none shows anything.
+    pub preset: String,
     /// ARKit names of the shapes that at least one target shows.
     pub matched: Vec<String>,
     /// ARKit names of the shapes that nothing shows.
     pub missing: Vec<String>,
-    /// Targets that are no ARKit shape; a channel of exactly this name drives them.
+    /// Targets that the mapping does not know; a channel of exactly this name drives them.
     pub unused: Vec<String>,
+    /// Targets that the mapping knows and leaves alone, such as vowels beside the shapes that make them up; a channel of
+    /// exactly this name drives them.
+    pub aside: Vec<String>,
+    /// Targets that the avatar's own mapping writes and the rig does not have.
+    pub absent: Vec<String>,
+    /// Why the avatar's own mapping is not used, if it is not.
+    pub problem: Option<String>,
     /// Nodes with morph weights that are driven.
     pub meshes: usize,
     /// Names of the bones found: head, neck, left eye, right eye.
@@ -129,9 +157,13 @@ pub struct BindReport {
 }
 
 impl BindReport {
-    /// One line: `52 of 52 matched`, or `50 of 52 matched, missing: cheekPuff, tongueOut`.
+    /// One line: `ARKit, 52 of 52 matched`, or `VRoid Studio, 50 of 52 matched, missing: cheekPuff, tongueOut`.
     pub fn summary(&self) -> String {
-        let mut text = format!("{} of {BLENDSHAPE_COUNT} matched", self.matched.len());
+        let mut text = String::new();
+        if !self.dialect.is_empty() {
+            let _ = write!(text, "{}, ", self.dialect);
+        }
+        let _ = write!(text, "{} of {BLENDSHAPE_COUNT} matched", self.matched.len());
         if !self.missing.is_empty() {
             let _ = write!(text, ", missing: {}", self.missing.join(", "));
         }
@@ -152,8 +184,6 @@ pub struct AvatarBound {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct BoundMesh {
     pub node: Option<Entity>,
-    /// Target index and shape index.
-    pub shapes: Vec<(u16, u16)>,
     /// Targets that a channel of the same name drives.
     pub channels: Vec<BoundChannel>,
 }
@@ -163,6 +193,8 @@ pub(crate) struct BoundMesh {
 pub(crate) struct BoundChannel {
     pub target: u16,
     pub name: Arc<str>,
+    /// The mapping writes it too; the larger one is shown.
+    pub mapped: bool,
     /// A channel has driven it, so it goes back to 0 when nobody sends that channel any more.
     pub driven: bool,
 }
@@ -170,8 +202,12 @@ pub(crate) struct BoundChannel {
 /// What an avatar's frames are written to.
 #[derive(Component, Debug, Default)]
 pub(crate) struct FaceBinding {
+    /// In the order of the mapping's meshes.
     pub meshes: Vec<BoundMesh>,
+    pub compiled: Compiled,
+    pub scratch: Scratch,
     pub bones: Bones,
+    pub map: BoneMap,
 }
 
 /// The avatar has to be bound; `ready` once its scene is there.
@@ -196,6 +232,43 @@ pub(crate) fn on_sender_added(added: On<Add, SendFace>, mut commands: Commands, 
     }
 }
 
+/// The avatar has another mapping.
+pub(crate) fn on_mapping_inserted(
+    inserted: On<Insert, AvatarMapping>,
+    mut commands: Commands,
+    avatars: Query<(), Or<(With<FaceAvatar>, With<SendFace>)>>,
+) {
+    if avatars.contains(inserted.entity) {
+        commands.entity(inserted.entity).try_insert(NeedsBinding { ready: false, waited: 0.0 });
+    }
+}
+
+/// The avatar has no mapping of its own any more.
+pub(crate) fn on_mapping_removed(
+    removed: On<Remove, AvatarMapping>,
+    mut commands: Commands,
+    bound: Query<(), With<FaceBinding>>,
+) {
+    if bound.contains(removed.entity) {
+        commands.entity(removed.entity).try_insert(NeedsBinding { ready: false, waited: 0.0 });
+    }
+}
+
+/// Binds the avatars again whose mapping has changed.
+pub(crate) fn remap(
+    mut commands: Commands,
+    mut events: MessageReader<AssetEvent<FaceMapping>>,
+    avatars: Query<(Entity, &AvatarMapping), With<FaceBinding>>,
+) {
+    for event in events.read() {
+        if let AssetEvent::Added { id } | AssetEvent::Modified { id } = event {
+            for (avatar, _) in avatars.iter().filter(|(_, mapping)| mapping.0.id() == *id) {
+                commands.entity(avatar).try_insert(NeedsBinding { ready: false, waited: 0.0 });
+            }
+        }
+    }
+}
+
 pub(crate) fn on_scene_ready(
     ready: On<WorldInstanceReady>,
     mut commands: Commands,
@@ -216,33 +289,103 @@ enum Unbound {
     Refused(String),
 }
 
+/// What the mapping of an avatar comes to.
+struct Mapped {
+    dialect: String,
+    compiled: Compiled,
+    report: MatchReport,
+    map: BoneMap,
+    problem: Option<String>,
+}
+
+/// Chooses and compiles an avatar's mapping: its own where that can be used, else the preset that shows most.
+fn map(names: &[Vec<String>], own: Option<Result<&FaceMapping, String>>, presets: &FacePresets) -> (Mapped, String) {
+    let found = detect(presets.presets(), names);
+    let preset = found.as_ref().map(|found| &presets.presets()[found.preset]);
+    let id = preset.map_or(String::new(), |preset| preset.id.clone());
+    let own = own.map(|own| {
+        own.and_then(|own| own.resolve(presets, preset.map(|preset| &*preset.id)).map_err(|error| error.to_string()))
+    });
+    let problem = match own {
+        Some(Ok(resolved)) => {
+            let (compiled, report) = resolved.compile(names);
+            return (Mapped { dialect: resolved.name, compiled, report, map: resolved.bones, problem: None }, id);
+        }
+        Some(Err(problem)) => Some(problem),
+        None => None,
+    };
+    let mapped = match (found, preset) {
+        (Some(found), Some(preset)) => Mapped {
+            dialect: preset.mapping.name.clone(),
+            compiled: found.compiled,
+            // What a dialect has and this rig does not is nobody's mistake.
+            report: MatchReport { absent: Vec::new(), ..found.report },
+            map: preset.mapping.bones.clone(),
+            problem,
+        },
+        _ => {
+            let (compiled, report) = facelink::mapping::Resolved::default().compile(names);
+            Mapped { dialect: String::new(), compiled, report, map: BoneMap::default(), problem }
+        }
+    };
+    (mapped, id)
+}
+
 pub(crate) fn bind(
     mut commands: Commands,
     time: Res<Time<Real>>,
-    mut waiting: Query<(Entity, &mut NeedsBinding, Option<&WorldAssetRoot>, Option<&Name>)>,
+    mut waiting: Query<(
+        Entity,
+        &mut NeedsBinding,
+        Option<&WorldAssetRoot>,
+        Option<&Name>,
+        Option<&AvatarMapping>,
+        Option<&FaceBinding>,
+    )>,
     children: Query<&Children>,
     parents: Query<&ChildOf>,
     names: Query<&Name>,
     transforms: Query<&Transform>,
     skins: Query<&SkinnedMesh>,
-    morphs: Query<&MorphWeights>,
+    mut morphs: Query<&mut MorphWeights>,
     primitives: Query<&Mesh3d>,
-    mesh_extras: Query<&GltfMeshExtras>,
-    extras: Query<&GltfExtras>,
+    (mesh_extras, extras): (Query<&GltfMeshExtras>, Query<&GltfExtras>),
     meshes: Option<Res<Assets<Mesh>>>,
+    (mappings, server): (Option<Res<Assets<FaceMapping>>>, Option<Res<AssetServer>>),
+    presets: Res<FacePresets>,
     mut shown: Query<&mut Shown>,
 ) {
     let Some(meshes) = meshes else { return };
-    'avatars: for (avatar, mut needs, root, name) in &mut waiting {
+    'avatars: for (avatar, mut needs, root, name, mapping, before) in &mut waiting {
         let title = || {
             root.and_then(|root| root.0.path().map(ToString::to_string))
                 .or_else(|| name.map(|name| name.as_str().to_owned()))
                 .unwrap_or_else(|| avatar.to_string())
         };
-        let mut binding = FaceBinding::default();
+        let mut wait = |what: &dyn Fn() -> String| {
+            let waited = needs.waited;
+            needs.waited += time.delta_secs();
+            if waited < PATIENCE && needs.waited >= PATIENCE {
+                warn!("avatar {}: still waits for {} to load", title(), what());
+            }
+        };
+        let own = match mapping {
+            None => None,
+            Some(AvatarMapping(handle)) => match mappings.as_ref().and_then(|mappings| mappings.get(handle)) {
+                Some(mapping) => Some(Ok(mapping)),
+                None => match server.as_ref().map(|server| server.load_state(handle)) {
+                    Some(LoadState::Failed(error)) => Some(Err(error.to_string())),
+                    _ => {
+                        wait(&|| "its mapping".to_owned());
+                        continue;
+                    }
+                },
+            },
+        };
         let mut report = BindReport::default();
-        let mut matched = [false; BLENDSHAPE_COUNT];
         let mut any = false;
+        let mut found: Vec<(Entity, Vec<Entity>)> = Vec::new();
+        let mut target_lists: Vec<Vec<String>> = Vec::new();
         for node in std::iter::once(avatar).chain(children.iter_descendants(avatar)) {
             let Ok(weights) = morphs.get(node) else { continue };
             any = true;
@@ -253,22 +396,11 @@ pub(crate) fn bind(
             let label = || names.get(node).map_or_else(|_| node.to_string(), |name| name.as_str().to_owned());
             match target_names(node, weights, &parts, &primitives, &mesh_extras, &extras, &meshes) {
                 Ok(target_names) => {
-                    let bound = bind_node(node, &target_names, &mut matched, &mut report.unused);
-                    report.meshes += usize::from(!bound.shapes.is_empty() || !bound.channels.is_empty());
-                    if !bound.shapes.is_empty() {
-                        // Culling knows nothing of morphs: an opened jaw must not vanish at the edge of the screen.
-                        for part in &parts {
-                            commands.entity(*part).try_insert(NoFrustumCulling);
-                        }
-                    }
-                    binding.meshes.push(bound);
+                    found.push((node, parts));
+                    target_lists.push(target_names);
                 }
                 Err(Unbound::Loading) => {
-                    let waited = needs.waited;
-                    needs.waited += time.delta_secs();
-                    if waited < PATIENCE && needs.waited >= PATIENCE {
-                        warn!("avatar {}: still waits for mesh \"{}\" to load", title(), label());
-                    }
+                    wait(&|| format!("mesh \"{}\"", label()));
                     continue 'avatars;
                 }
                 Err(Unbound::Refused(reason)) => {
@@ -281,9 +413,35 @@ pub(crate) fn bind(
             commands.entity(avatar).try_remove::<NeedsBinding>();
             continue;
         }
-        binding.bones = bones::find(avatar, &children, &parents, &names, &transforms, &skins, &morphs);
-        let Bones { head, neck, eyes } = binding.bones;
-        let found = [head, neck, eyes[0], eyes[1]].into_iter().flatten();
+        let (mapped, preset) = map(&target_lists, own, &presets);
+        let mut binding = FaceBinding { compiled: mapped.compiled, map: mapped.map, ..FaceBinding::default() };
+        for (index, ((node, parts), target_names)) in found.iter().zip(&target_lists).enumerate() {
+            let bound = bind_node(*node, index, target_names, &binding.compiled);
+            let written = binding.compiled.targets(index).next().is_some();
+            report.meshes += usize::from(written || !bound.channels.is_empty());
+            if written {
+                // Culling knows nothing of morphs: an opened jaw must not vanish at the edge of the screen.
+                for part in parts {
+                    commands.entity(*part).try_insert(NoFrustumCulling);
+                }
+            }
+            binding.meshes.push(bound);
+        }
+        if let Some(before) = before {
+            let_go(before, &binding, &mut morphs);
+        }
+        binding.bones = bones::find(
+            avatar,
+            &children,
+            &parents,
+            &names,
+            &transforms,
+            &skins,
+            |entity| morphs.contains(entity),
+            &binding.map,
+        );
+        let Bones { head, neck, eyes, jaw } = binding.bones;
+        let found = [head, neck, eyes[0], eyes[1], jaw].into_iter().flatten();
         for bone in found {
             commands.entity(bone.entity).try_insert_if_new(bones::Turned::default());
             report.bones.extend(names.get(bone.entity).map(|name| name.as_str().to_owned()));
@@ -292,21 +450,62 @@ pub(crate) fn bind(
         for refusal in &report.refused {
             warn!("not driven: {refusal}");
         }
-        for shape in Blendshape::ALL {
-            let list = if matched[shape.index()] { &mut report.matched } else { &mut report.missing };
-            list.push(shape.name().to_owned());
-        }
+        let shapes = |list: &[Blendshape]| list.iter().map(|shape| shape.name().to_owned()).collect();
+        report.dialect = mapped.dialect;
+        report.preset = preset;
+        report.matched = shapes(&mapped.report.shown);
+        report.missing = shapes(&mapped.report.missing);
+        report.unused = mapped.report.unused;
+        report.aside = mapped.report.aside;
+        report.absent = mapped.report.absent;
+        report.problem = mapped.problem;
         let title = title();
+        if let Some(problem) = &report.problem {
+            error!("avatar {title}: its mapping is not used: {problem}");
+        }
         if report.matched.is_empty() {
-            warn!("avatar {title}: no morph target carries an ARKit name; nothing of a face can be shown");
+            warn!(
+                "avatar {title}: no morph target has a name that a preset knows; nothing of a face can be shown. \
+                 Give it a mapping of its own (AvatarMapping). Its targets: {}",
+                listed(&report.unused)
+            );
         } else {
             info!("avatar {title}: {}", report.summary());
+        }
+        if !report.absent.is_empty() && mapping.is_some() {
+            warn!("avatar {title}: its mapping writes targets that it does not have: {}", listed(&report.absent));
         }
         if let Ok(mut shown) = shown.get_mut(avatar) {
             shown.idle = false;
         }
         commands.entity(avatar).try_remove::<NeedsBinding>().try_insert((binding, report.clone()));
         commands.trigger(AvatarBound { entity: avatar, report });
+    }
+}
+
+/// The first of many names.
+fn listed(names: &[String]) -> String {
+    const MOST: usize = 12;
+    let mut text = names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > MOST {
+        let _ = write!(text, " and {} more", names.len() - MOST);
+    }
+    text
+}
+
+/// Puts the targets back to 0 that the avatar's last mapping wrote and the new one does not.
+fn let_go(before: &FaceBinding, now: &FaceBinding, morphs: &mut Query<&mut MorphWeights>) {
+    for (index, mesh) in before.meshes.iter().enumerate() {
+        let Some(Ok(mut morph)) = mesh.node.map(|node| morphs.get_mut(node)) else { continue };
+        let same = now.meshes.iter().position(|other| other.node == mesh.node);
+        for target in before.compiled.targets(index) {
+            if same.is_some_and(|same| now.compiled.targets(same).any(|other| other == target)) {
+                continue;
+            }
+            if let Some(weight) = morph.weights_mut().get_mut(target) {
+                *weight = 0.0;
+            }
+        }
     }
 }
 
@@ -371,38 +570,18 @@ fn names_in(extras: &str) -> Option<Vec<String>> {
     serde_json::from_str::<Extras>(extras).ok().map(|extras| extras.target_names)
 }
 
-fn bind_node(
-    node: Entity,
-    target_names: &[String],
-    matched: &mut [bool; BLENDSHAPE_COUNT],
-    unused: &mut Vec<String>,
-) -> BoundMesh {
+fn bind_node(node: Entity, index: usize, target_names: &[String], compiled: &Compiled) -> BoundMesh {
     let mut bound = BoundMesh { node: Some(node), ..BoundMesh::default() };
     for (target, name) in target_names.iter().enumerate() {
-        let Ok(target) = u16::try_from(target) else { break };
-        match shape_of(name) {
-            Some(shape) => {
-                matched[shape.index()] = true;
-                bound.shapes.push((target, shape.index() as u16));
-            }
-            None => {
-                if !unused.contains(name) {
-                    unused.push(name.clone());
-                }
-                bound.channels.push(BoundChannel { target, name: name.as_str().into(), driven: false });
-            }
+        // What is sent under the name of a shape comes as that shape.
+        if Blendshape::from_any_name(name).is_some() {
+            continue;
         }
+        let mapped = compiled.targets(index).any(|other| other == target);
+        let Ok(target) = u16::try_from(target) else { break };
+        bound.channels.push(BoundChannel { target, name: name.as_str().into(), mapped, driven: false });
     }
     bound
-}
-
-/// The shape that a target shows. Rigs that split `browInnerUp` and `cheekPuff` in two have both halves driven by the
-/// one shape.
-fn shape_of(target: &str) -> Option<Blendshape> {
-    Blendshape::from_any_name(target).or_else(|| {
-        let stem = ["_L", "_R", "Left", "Right"].iter().find_map(|side| target.strip_suffix(side))?;
-        Blendshape::from_any_name(stem).filter(|shape| matches!(shape, Blendshape::BrowInnerUp | Blendshape::CheekPuff))
-    })
 }
 
 /// Relates every avatar to its subject.
@@ -443,19 +622,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn split_shapes_have_both_halves_driven() {
-        for (target, shape) in [
-            ("browInnerUp_L", Some(Blendshape::BrowInnerUp)),
-            ("browInnerUpRight", Some(Blendshape::BrowInnerUp)),
-            ("cheekPuff_R", Some(Blendshape::CheekPuff)),
-            ("jawOpen_L", None),
-            ("eyeBlink_L", Some(Blendshape::EyeBlinkLeft)),
-        ] {
-            assert_eq!(shape_of(target), shape, "{target}");
-        }
-    }
-
-    #[test]
     fn the_summary_names_what_is_missing() {
         let report = BindReport {
             matched: vec![String::new(); 51],
@@ -463,5 +629,7 @@ mod tests {
             ..BindReport::default()
         };
         assert_eq!(report.summary(), "51 of 52 matched, missing: tongueOut");
+        let report = BindReport { dialect: "ARKit".to_owned(), missing: Vec::new(), ..report };
+        assert_eq!(report.summary(), "ARKit, 51 of 52 matched");
     }
 }

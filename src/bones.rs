@@ -8,11 +8,8 @@
 //! taken off again in the next `PreUpdate`, so nobody else ever sees a bone that the face has turned already, and nothing
 //! adds up. Only a `GlobalTransform` shows the turn.
 
-use bevy::{
-    mesh::{morph::MorphWeights, skinning::SkinnedMesh},
-    platform::collections::HashSet,
-    prelude::*,
-};
+use bevy::{mesh::skinning::SkinnedMesh, platform::collections::HashSet, prelude::*};
+use facelink::mapping::BoneMap;
 
 /// What a bone is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +22,13 @@ pub enum BoneKind {
     EyeLeft,
     /// The character's right eye.
     EyeRight,
+    /// The jaw.
+    Jaw,
 }
 
 /// Names that rigs give these bones, lower case, without separators and prefixes: plain, Ready Player Me, VRoid,
 /// Mixamo, Character Creator, Rocketbox, Rigify.
-const NAMES: [(BoneKind, &[&str]); 4] = [
+const NAMES: [(BoneKind, &[&str]); 5] = [
     (
         BoneKind::Head,
         &["head", "jbipchead", "ccbasehead", "bip01head", "bip001head", "defhead", "headjoint", "jointhead"],
@@ -84,6 +83,10 @@ const NAMES: [(BoneKind, &[&str]); 4] = [
             "eyeballr",
         ],
     ),
+    (
+        BoneKind::Jaw,
+        &["jaw", "jawroot", "ccbasejawroot", "bip01mjaw", "bip001mjaw", "jawbone", "lowerjaw", "defjaw", "jawjoint"],
+    ),
 ];
 
 /// What a node's name says it is.
@@ -118,6 +121,8 @@ pub(crate) struct Turned(Option<Turn>);
 struct Turn {
     base: Quat,
     written: Quat,
+    /// Place before and after, where the bone was moved too.
+    moved: Option<(Vec3, Vec3)>,
 }
 
 impl Turned {
@@ -126,7 +131,16 @@ impl Turned {
         let base = self.0.map_or(transform.rotation, |turn| turn.base);
         let written = bone.turned(base, turn);
         transform.rotation = written;
-        self.0 = Some(Turn { base, written });
+        let moved = self.0.and_then(|turn| turn.moved);
+        self.0 = Some(Turn { base, written, moved });
+    }
+
+    /// Moves a bone that was turned, along the axes of the model, in the units of its parent.
+    pub fn shift(&mut self, bone: &Bone, transform: &mut Transform, by: Vec3) {
+        let Some(turn) = &mut self.0 else { return };
+        let base = turn.moved.map_or(transform.translation, |(base, _)| base);
+        transform.translation = base + bone.parent.inverse() * by;
+        turn.moved = Some((base, transform.translation));
     }
 }
 
@@ -137,8 +151,14 @@ pub(crate) fn turn_back(mut bones: Query<(&mut Turned, &mut Transform)>) {
         if turned.0.is_none() {
             continue;
         }
-        if let Some(turn) = turned.0.take().filter(|turn| turn.written == transform.rotation) {
+        let Some(turn) = turned.0.take() else { continue };
+        if turn.written == transform.rotation {
             transform.rotation = turn.base;
+        }
+        if let Some((base, written)) = turn.moved
+            && written == transform.translation
+        {
+            transform.translation = base;
         }
     }
 }
@@ -152,6 +172,28 @@ pub struct Bones {
     pub neck: Option<Bone>,
     /// Left and right eye.
     pub eyes: [Option<Bone>; 2],
+    /// The jaw, where a mapping asks for it.
+    pub jaw: Option<Bone>,
+}
+
+/// What a mapping says a node is: by its own names for a bone, where it has some, else by the usual ones.
+fn wanted_kind(name: &str, map: &BoneMap) -> Option<BoneKind> {
+    let none = &[][..];
+    let named = [
+        (BoneKind::Head, map.head.as_ref().map_or(none, |head| &head.bones)),
+        (BoneKind::Neck, map.neck.as_ref().map_or(none, |neck| &neck.bones)),
+        (BoneKind::EyeLeft, map.eyes.as_ref().map_or(none, |eyes| &eyes.left)),
+        (BoneKind::EyeRight, map.eyes.as_ref().map_or(none, |eyes| &eyes.right)),
+        (BoneKind::Jaw, map.jaw.as_ref().map_or(none, |jaw| &jaw.bones)),
+    ];
+    if let Some((kind, _)) = named.iter().find(|(_, bones)| bones.iter().any(|bone| bone == name)) {
+        return Some(*kind);
+    }
+    let kind = kind_of(name)?;
+    if kind == BoneKind::Jaw && map.jaw.is_none() {
+        return None;
+    }
+    named.iter().any(|(other, bones)| *other == kind && bones.is_empty()).then_some(kind)
 }
 
 /// Finds the bones below `root`. Joints of a skin come before other nodes of the same name; nodes with a mesh of their
@@ -163,7 +205,8 @@ pub(crate) fn find(
     names: &Query<&Name>,
     transforms: &Query<&Transform>,
     skins: &Query<&SkinnedMesh>,
-    morphs: &Query<&MorphWeights>,
+    has_face: impl Fn(Entity) -> bool,
+    map: &BoneMap,
 ) -> Bones {
     let mut joints = HashSet::new();
     for entity in children.iter_descendants(root) {
@@ -171,11 +214,11 @@ pub(crate) fn find(
             joints.extend(skin.joints.iter().copied());
         }
     }
-    let mut best: [Option<(u8, Entity)>; 4] = [None; 4];
+    let mut best: [Option<(u8, Entity)>; NAMES.len()] = [None; NAMES.len()];
     for entity in children.iter_descendants(root) {
-        let Some(kind) = names.get(entity).ok().and_then(|name| kind_of(name.as_str())) else { continue };
+        let Some(kind) = names.get(entity).ok().and_then(|name| wanted_kind(name.as_str(), map)) else { continue };
         // A mesh called "Head" is the skin, not the bone.
-        if morphs.contains(entity) {
+        if has_face(entity) {
             continue;
         }
         let rank = if joints.contains(&entity) { 2 } else { 1 };
@@ -193,6 +236,7 @@ pub(crate) fn find(
         head: bone(BoneKind::Head),
         neck: bone(BoneKind::Neck),
         eyes: [bone(BoneKind::EyeLeft), bone(BoneKind::EyeRight)],
+        jaw: bone(BoneKind::Jaw),
     }
 }
 
@@ -214,6 +258,18 @@ fn rotation_in_model(entity: Entity, root: Entity, parents: &Query<&ChildOf>, tr
 pub(crate) fn limited(rotation: Quat, limit: f32) -> Quat {
     let angle = rotation.angle_between(Quat::IDENTITY);
     if angle <= limit { rotation } else { Quat::IDENTITY.slerp(rotation, limit / angle) }
+}
+
+/// A rotation as yaw (positive to the face's own left), pitch (positive up) and roll (positive to its own left
+/// shoulder), radians.
+pub(crate) fn angles(rotation: Quat) -> Vec3 {
+    let (yaw, down, roll) = rotation.to_euler(EulerRot::YXZ);
+    Vec3::new(yaw, -down, -roll)
+}
+
+/// The rotation of these [`angles`].
+pub(crate) fn from_angles(angles: Vec3) -> Quat {
+    Quat::from_euler(EulerRot::YXZ, angles.x, -angles.y, -angles.z)
 }
 
 /// The turn of an eye in model space from yaw (positive to the character's left) and pitch (positive up), radians.
@@ -254,6 +310,25 @@ mod tests {
             let model_now = parent * bone.turned(rest, turn);
             assert!((model_now * model_rest.inverse()).angle_between(turn) < 1e-3);
         }
+    }
+
+    #[test]
+    fn angles_have_their_signs_and_come_back() {
+        let turn = from_angles(Vec3::new(0.3, 0.2, 0.1));
+        assert!((angles(turn) - Vec3::new(0.3, 0.2, 0.1)).length() < 1e-5);
+        assert!((from_angles(Vec3::Y * 0.3) * Vec3::Z).y > 0.2, "pitch is up");
+        assert!((from_angles(Vec3::Z * 0.3) * Vec3::Y).x > 0.2, "roll is to the face's own left");
+    }
+
+    #[test]
+    fn a_mapping_names_bones_of_its_own() {
+        let map = BoneMap::default();
+        assert_eq!(wanted_kind("Jaw", &map), None, "the jaw turns where a mapping asks for it");
+        let mut map = BoneMap { jaw: Some(default()), ..default() };
+        assert_eq!(wanted_kind("Jaw", &map), Some(BoneKind::Jaw));
+        map.head = Some(facelink::mapping::HeadBone { bones: vec!["Kopf".to_owned()], ..default() });
+        assert_eq!(wanted_kind("Kopf", &map), Some(BoneKind::Head));
+        assert_eq!(wanted_kind("Head", &map), None);
     }
 
     #[test]

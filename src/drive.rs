@@ -2,10 +2,15 @@
 
 use bevy::{mesh::morph::MorphWeights, prelude::*};
 
+use facelink::{
+    Blendshape,
+    mapping::{BoneMap, Face},
+};
+
 use crate::{
-    avatar::{FaceAvatar, FaceBinding, Shown},
-    bones::{Bone, Turned, eye_turn, limited},
-    pose::{FacePose, FaceSettings, smooth},
+    avatar::{FaceAvatar, FaceBinding, ShapePreview, Shown},
+    bones::{Bone, Turned, angles, eye_turn, from_angles, limited},
+    pose::{FacePose, FaceSettings, gaze_from_shapes, smooth},
 };
 
 /// The shader skips weights of exactly zero: what nobody can see is written as that.
@@ -16,12 +21,20 @@ pub(crate) fn show(
     time: Res<Time<Real>>,
     settings: Res<FaceSettings>,
     poses: Query<&FacePose>,
-    mut avatars: Query<&mut Shown>,
+    mut avatars: Query<(&mut Shown, Option<&ShapePreview>)>,
 ) {
     let dt = time.delta_secs();
     let neutral = FacePose::default();
-    for mut shown in &mut avatars {
+    for (mut shown, preview) in &mut avatars {
         let shown = &mut *shown;
+        if let Some(preview) = preview {
+            shown.pose.clone_from(&neutral);
+            if let Some(weight) = shown.pose.weights.get_mut(preview.shape) {
+                *weight = preview.weight;
+                shown.pose.gaze = gaze_from_shapes(&shown.pose.weights);
+            }
+            continue;
+        }
         let target = shown.subject.and_then(|subject| poses.get(subject).ok()).unwrap_or(&neutral);
         if shown.blend >= 1.0 {
             shown.pose.clone_from(target);
@@ -47,63 +60,105 @@ pub(crate) fn write_weights(
         if shown.idle && is_neutral(shown) {
             continue;
         }
-        for mesh in &mut binding.meshes {
+        let FaceBinding { meshes, compiled, scratch, .. } = &mut *binding;
+        let pose = &shown.pose;
+        let face = Face { weights: &pose.weights, channels: &pose.channels, head: angles(pose.head).to_array() };
+        compiled.evaluate(&face, scratch);
+        for (index, mesh) in meshes.iter_mut().enumerate() {
             let Some(Ok(mut morph)) = mesh.node.map(|node| morphs.get_mut(node)) else { continue };
             let weights = morph.weights_mut();
-            for (target, shape) in &mesh.shapes {
-                let weight = shown.pose.weights[usize::from(*shape)] * avatar.gain;
-                if let Some(slot) = weights.get_mut(usize::from(*target)) {
-                    *slot = visible(weight);
+            for (target, weight) in compiled.mesh(index, scratch) {
+                if let Some(slot) = weights.get_mut(target) {
+                    *slot = visible(weight * avatar.gain);
                 }
             }
             for bound in &mut mesh.channels {
-                let channel = shown.pose.channels.iter().find(|channel| channel.name == bound.name);
+                let channel = pose.channels.iter().find(|channel| channel.name == bound.name);
                 // A target that no channel names is left to others, once it is back at 0.
                 if channel.is_none() && !bound.driven {
                     continue;
                 }
                 bound.driven = channel.is_some();
                 if let Some(slot) = weights.get_mut(usize::from(bound.target)) {
-                    *slot = visible(channel.map_or(0.0, |channel| channel.value * avatar.gain));
+                    let weight = visible(channel.map_or(0.0, |channel| channel.value * avatar.gain));
+                    *slot = if bound.mapped { slot.max(weight) } else { weight };
                 }
             }
         }
     }
 }
 
+/// The head's turn as a mapping wants it.
+fn head_turn(pose: &FacePose, avatar: &FaceAvatar, map: &BoneMap, mirror: bool) -> Quat {
+    let mut head = pose.head;
+    if mirror {
+        head = Quat::from_xyzw(head.x, -head.y, -head.z, head.w);
+    }
+    let Some(bone) = &map.head else { return limited(head, avatar.head_limit) };
+    let mut turn = angles(head) * Vec3::new(bone.yaw, bone.pitch, bone.roll);
+    if let Some((yaw, pitch, roll)) = bone.limits {
+        let most = Vec3::new(yaw, pitch, roll).abs() * std::f32::consts::PI / 180.0;
+        turn = turn.clamp(-most, most);
+    }
+    limited(from_angles(turn), if bone.limits.is_some() { std::f32::consts::PI } else { avatar.head_limit })
+}
+
 pub(crate) fn turn_bones(
     mut avatars: Query<(&FaceAvatar, &FaceBinding, &mut Shown)>,
     mut transforms: Query<(&mut Transform, &mut Turned)>,
 ) {
-    let mut turn = |bone: &Bone, by: Quat| {
-        if let Ok((mut transform, mut turned)) = transforms.get_mut(bone.entity) {
-            turned.turn(bone, &mut transform, by);
-        }
-    };
     for (avatar, binding, mut shown) in &mut avatars {
         let neutral = is_neutral(&shown);
         if neutral && shown.idle {
             continue;
         }
-        let bones = &binding.bones;
+        let FaceBinding { bones, map, compiled, scratch, .. } = binding;
+        // Everything is worked out for a model that looks along +Z.
+        let facing = Quat::from_rotation_y(map.facing.unwrap_or_default().angle());
+        let mut turn = |bone: &Bone, by: Quat, shift: Vec3| {
+            if let Ok((mut transform, mut turned)) = transforms.get_mut(bone.entity) {
+                turned.turn(bone, &mut transform, facing * by * facing.inverse());
+                if shift != Vec3::ZERO {
+                    turned.shift(bone, &mut transform, facing * shift);
+                }
+            }
+        };
         if avatar.drive_head {
-            let head = limited(shown.pose.head, avatar.head_limit);
-            let neck_share = if bones.neck.is_some() && bones.head.is_some() { avatar.neck_share } else { 0.0 };
+            let head = head_turn(&shown.pose, avatar, map, compiled.mirror());
+            let share = map.neck.as_ref().and_then(|neck| neck.share).unwrap_or(avatar.neck_share);
+            let neck_share = if bones.neck.is_some() && bones.head.is_some() { share } else { 0.0 };
             let neck = Quat::IDENTITY.slerp(head, neck_share.clamp(0.0, 1.0));
             let rest = neck.inverse() * head;
             for (bone, by) in [(bones.neck, neck), (bones.head, rest)] {
                 if let Some(bone) = bone {
-                    turn(&bone, by);
+                    turn(&bone, by, Vec3::ZERO);
                 }
             }
         }
         if avatar.drive_eyes {
-            let limit = Vec2::splat(avatar.eye_limit);
-            for (bone, gaze) in bones.eyes.iter().zip(shown.pose.gaze) {
-                if let Some(bone) = bone {
-                    turn(bone, eye_turn(gaze.clamp(-limit, limit)));
+            let mut gaze = shown.pose.gaze;
+            if compiled.mirror() {
+                gaze = [gaze[1], gaze[0]].map(|eye| eye * Vec2::new(-1.0, 1.0));
+            }
+            let mut limit = Vec2::splat(avatar.eye_limit);
+            if let Some(eyes) = &map.eyes {
+                gaze = gaze.map(|eye| eye * Vec2::new(eyes.yaw, eyes.pitch));
+                if let Some((yaw, pitch)) = eyes.limits {
+                    limit = Vec2::new(yaw, pitch).abs() * std::f32::consts::PI / 180.0;
                 }
             }
+            for (bone, gaze) in bones.eyes.iter().zip(gaze) {
+                if let Some(bone) = bone {
+                    turn(bone, eye_turn(gaze.clamp(-limit, limit)), Vec3::ZERO);
+                }
+            }
+        }
+        if let (Some(bone), Some(jaw)) = (&bones.jaw, &map.jaw) {
+            let of = |shape: Blendshape| compiled.shape(shape, scratch) * avatar.gain;
+            let side = of(Blendshape::JawLeft) - of(Blendshape::JawRight);
+            let open = Quat::from_rotation_x((jaw.open * of(Blendshape::JawOpen)).to_radians());
+            let by = Quat::from_rotation_y((jaw.side * side).to_radians()) * open;
+            turn(bone, by, Vec3::Z * jaw.forward * of(Blendshape::JawForward));
         }
         shown.idle = neutral;
     }
@@ -112,11 +167,11 @@ pub(crate) fn turn_bones(
 #[cfg(test)]
 mod tests {
     use bevy::ecs::schedule::SingleThreadedExecutor;
-    use facelink::{Blendshape, Channel, performer::Performance};
+    use facelink::{Channel, mapping::detect, performer::Performance};
 
     use super::*;
     use crate::{
-        FaceAvatar, FaceInbox, FaceSubjects,
+        FaceAvatar, FaceInbox, FacePresets, FaceSubjects,
         avatar::{BoundChannel, BoundMesh, choose_subjects},
         bones::{Bones, turn_back},
         subjects::{evaluate, receive, receive_events},
@@ -141,13 +196,14 @@ mod tests {
             let weights = MorphWeights::new(vec![0.0; 53], None).expect("few enough");
             let node = world.spawn((weights, Transform::default(), Turned::default())).id();
             let bone = Some(Bone { entity: node, parent: Quat::IDENTITY });
-            let mesh = BoundMesh {
-                node: Some(node),
-                shapes: (0..52).map(|shape| (shape, shape)).collect(),
-                channels: vec![BoundChannel { target: 52, name: "tail".into(), driven: false }],
-            };
-            let bones = Bones { head: bone, neck: None, eyes: [None; 2] };
-            world.spawn((FaceAvatar::of(format!("face {}", i % 2)), FaceBinding { meshes: vec![mesh], bones }));
+            let channels = vec![BoundChannel { target: 52, name: "tail".into(), mapped: false, driven: false }];
+            let mesh = BoundMesh { node: Some(node), channels };
+            let names = [Blendshape::ALL.map(Blendshape::name).to_vec()];
+            let compiled = detect(FacePresets::default().presets(), &names).expect("the ARKit preset").compiled;
+            let bones = Bones { head: bone, neck: None, eyes: [None; 2], jaw: bone };
+            let map = BoneMap { jaw: Some(default()), ..default() };
+            let binding = FaceBinding { meshes: vec![mesh], compiled, bones, map, ..default() };
+            world.spawn((FaceAvatar::of(format!("face {}", i % 2)), binding));
             nodes.push(node);
         }
 

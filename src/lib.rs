@@ -50,8 +50,10 @@ pub mod avatar;
 pub mod bones;
 pub mod diagnostics;
 mod drive;
+pub mod mapping;
 #[cfg(feature = "panel")]
 pub mod panel;
+pub mod performers;
 pub mod phones;
 pub mod plugin;
 pub mod pose;
@@ -61,8 +63,12 @@ pub mod subjects;
 
 pub use facelink as core;
 
-pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar};
-pub use phones::{CaptureNeutral, ClearCalibration, FacePhones, RecentreHead};
+pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, ShapePreview};
+pub use mapping::{AvatarMapping, FaceMapping, FacePresets};
+pub use performers::{FacePerformer, FacePerformers};
+pub use phones::{
+    BeginRangeOfMotion, CaptureNeutral, ClearCalibration, EndRangeOfMotion, FacePhones, RecentreHead, SaveCalibration,
+};
 pub use plugin::{FaceInbox, FaceInjector, FaceLinkEndpoint, FaceLinkFailure, FaceLinkPlugin, FaceLinkSystems};
 pub use pose::{FacePose, FaceSettings};
 pub use send::{SendFace, SendFaceState};
@@ -77,7 +83,7 @@ pub mod prelude {
     #[cfg(feature = "panel")]
     pub use crate::panel::FaceLinkPanelPlugin;
     pub use crate::{
-        AvatarBound, BindReport, FaceAvatar, FaceLinkPlugin, FaceLinkSystems, FacePose, FaceSource, FaceSubject,
-        FaceSubjects, LinkQuality, SendFace, SubjectAppeared, SubjectLost,
+        AvatarBound, AvatarMapping, BindReport, FaceAvatar, FaceLinkPlugin, FaceLinkSystems, FaceMapping, FacePose,
+        FaceSource, FaceSubject, FaceSubjects, LinkQuality, SendFace, SubjectAppeared, SubjectLost,
     };
 }

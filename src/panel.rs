@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod doctor;
+mod tune;
 
 use bevy::{input::InputSystems, prelude::*, world_serialization::WorldAssetRoot};
 use bevy_egui::{EguiContexts, EguiPlugin, EguiPrimaryContextPass, egui};
@@ -110,6 +111,7 @@ fn draw(
     avatars: Query<AvatarParts>,
     sources: Query<SourceParts>,
     mut diagnosis: Local<doctor::Kept>,
+    mut tuner: tune::Tuner,
 ) {
     // No camera yet, so there is nothing to draw on.
     let Ok(context) = contexts.ctx_mut() else { return };
@@ -147,6 +149,14 @@ fn draw(
                 }
                 card(ui, |ui| avatar_list(ui, &avatars, &subjects));
                 let shown = selected.and_then(|entity| subjects.get(entity).ok());
+                // The avatar that shows the face that is looked at, or the only one there is.
+                let drives = |driven: Option<&DrivenBy>| driven.map(|driven| driven.0) == selected;
+                let tuned = avatars.iter().sort::<Entity>().find(|parts| drives(parts.5));
+                if let Some((entity, _, name, scene, Some(report), _)) = tuned.or_else(|| avatars.single().ok()) {
+                    let label = avatar_label(entity, name, scene);
+                    let pose = shown.map(|(_, _, pose, ..)| pose);
+                    card(ui, |ui| tune::tune(ui, &mut commands, &mut tuner, entity, &label, report, pose));
+                }
                 card(ui, |ui| {
                     if let Some((entity, _, _, quality, requested)) = shown {
                         manual_rate(ui, &mut commands, entity, quality, requested);
@@ -495,10 +505,7 @@ fn avatar_list(ui: &mut egui::Ui, avatars: &Query<AvatarParts>, subjects: &Query
     }
     // Changes of components would shuffle them otherwise.
     for (entity, avatar, name, scene, report, driven) in avatars.iter().sort::<Entity>() {
-        let label = name
-            .map(|name| name.as_str().to_owned())
-            .or_else(|| scene.and_then(|scene| scene.0.path()).map(ToString::to_string))
-            .unwrap_or_else(|| entity.to_string());
+        let label = avatar_label(entity, name, scene);
         let id = egui::Id::new(("facelink_avatar", entity));
         let state = egui::collapsing_header::CollapsingState::load_with_default_open(ui.ctx(), id, false);
         let open = state.is_open();
@@ -529,6 +536,12 @@ fn avatar_list(ui: &mut egui::Ui, avatars: &Query<AvatarParts>, subjects: &Query
     }
 }
 
+fn avatar_label(entity: Entity, name: Option<&Name>, scene: Option<&WorldAssetRoot>) -> String {
+    name.map(|name| name.as_str().to_owned())
+        .or_else(|| scene.and_then(|scene| scene.0.path()).map(ToString::to_string))
+        .unwrap_or_else(|| entity.to_string())
+}
+
 fn details(ui: &mut egui::Ui, report: &BindReport) {
     let bones = if report.bones.is_empty() { "none".to_owned() } else { report.bones.join(", ") };
     let line = |ui: &mut egui::Ui, name: &str, text: &str, color: Color32| {
@@ -537,6 +550,7 @@ fn details(ui: &mut egui::Ui, report: &BindReport) {
             ui.label(small(text, color));
         });
     };
+    line(ui, "dialect", if report.dialect.is_empty() { "unknown" } else { &report.dialect }, TEXT);
     line(ui, "matched", &format!("{} of {}", report.matched.len(), Blendshape::ALL.len()), TEXT);
     line(ui, "meshes driven", &report.meshes.to_string(), TEXT);
     line(ui, "bones", &bones, TEXT);
@@ -544,7 +558,13 @@ fn details(ui: &mut egui::Ui, report: &BindReport) {
         line(ui, "missing", &report.missing.join(", "), WARN);
     }
     if !report.unused.is_empty() {
-        line(ui, "other targets", &report.unused.join(", "), TEXT);
+        line(ui, "unused targets", &report.unused.join(", "), TEXT);
+    }
+    if !report.aside.is_empty() {
+        line(ui, "left aside", &report.aside.join(", "), DIM);
+    }
+    if !report.absent.is_empty() {
+        line(ui, "not on this rig", &report.absent.join(", "), WARN);
     }
     for refused in &report.refused {
         line(ui, "left alone", refused, BAD);

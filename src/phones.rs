@@ -33,9 +33,33 @@ pub struct RecentreHead {
     pub entity: Entity,
 }
 
-/// Undoes [`CaptureNeutral`] and [`RecentreHead`].
+/// Undoes [`CaptureNeutral`], [`RecentreHead`] and [`EndRangeOfMotion`].
 #[derive(EntityEvent, Reflect, Clone, Copy, Debug)]
 pub struct ClearCalibration {
+    /// The subject.
+    pub entity: Entity,
+}
+
+/// Begins to follow a performer who now makes every face as far as it goes: wide smile, wide eyes, jaw open, and so on.
+#[derive(EntityEvent, Reflect, Clone, Copy, Debug)]
+pub struct BeginRangeOfMotion {
+    /// The subject.
+    pub entity: Entity,
+}
+
+/// Ends what [`BeginRangeOfMotion`] began: what each shape reached counts as 1 from now on.
+#[derive(EntityEvent, Reflect, Clone, Copy, Debug)]
+pub struct EndRangeOfMotion {
+    /// The subject.
+    pub entity: Entity,
+    /// Whether it is taken; without, nothing changes.
+    pub keep: bool,
+}
+
+/// Keeps a performer's calibration as an asset ([`FacePerformers`](crate::FacePerformers)), so that it is taken up again
+/// whenever a subject of this name appears.
+#[derive(EntityEvent, Reflect, Clone, Copy, Debug)]
+pub struct SaveCalibration {
     /// The subject.
     pub entity: Entity,
 }

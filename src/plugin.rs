@@ -4,6 +4,7 @@ use std::{net::IpAddr, ops::Deref};
 
 use bevy::{
     app::{AnimationSystems, App, AppExit, Last, Plugin, PostUpdate, PreUpdate},
+    asset::{AssetEventSystems, io::file::FileAssetReader},
     prelude::*,
     transform::TransformSystems,
 };
@@ -16,7 +17,9 @@ use facelink::{
     },
 };
 
-use crate::{avatar, bones, diagnostics, drive, phones, pose::FaceSettings, send, sources, subjects};
+use crate::{
+    avatar, bones, diagnostics, drive, mapping, performers, phones, pose::FaceSettings, send, sources, subjects,
+};
 
 /// The order of FaceLink's systems.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -237,6 +240,9 @@ impl Plugin for FaceLinkPlugin {
             .register_type::<subjects::FaceSubjects>()
             .register_type::<crate::FacePose>()
             .register_type::<avatar::FaceAvatar>()
+            .register_type::<avatar::ShapePreview>()
+            .register_type::<mapping::AvatarMapping>()
+            .init_resource::<mapping::FacePresets>()
             .register_type::<avatar::BindReport>()
             .register_type::<avatar::DrivenBy>()
             .register_type::<avatar::Drives>()
@@ -247,6 +253,8 @@ impl Plugin for FaceLinkPlugin {
             .add_observer(avatar::on_scene_ready)
             .add_observer(avatar::on_avatar_added)
             .add_observer(avatar::on_sender_added)
+            .add_observer(avatar::on_mapping_inserted)
+            .add_observer(avatar::on_mapping_removed)
             .add_observer(sources::on_dial_removed)
             .add_observer(send::on_sender_removed)
             .add_observer(subjects::on_subject_removed)
@@ -254,6 +262,10 @@ impl Plugin for FaceLinkPlugin {
             .add_observer(phones::on_neutral)
             .add_observer(phones::on_recentre)
             .add_observer(phones::on_clear)
+            .add_observer(performers::on_appeared)
+            .add_observer(performers::on_save)
+            .add_observer(performers::on_begin_range)
+            .add_observer(performers::on_end_range)
             .configure_sets(PreUpdate, FaceLinkSystems::Receive)
             .configure_sets(
                 PostUpdate,
@@ -271,8 +283,10 @@ impl Plugin for FaceLinkPlugin {
                 PostUpdate,
                 (
                     (subjects::evaluate, avatar::choose_subjects).chain().in_set(FaceLinkSystems::Evaluate),
-                    (avatar::bind, drive::show, drive::write_weights, drive::turn_bones)
+                    (avatar::remap, avatar::bind, drive::show, drive::write_weights, drive::turn_bones)
                         .chain()
+                        // A mapping that has changed is shown in this very frame.
+                        .after(AssetEventSystems)
                         .in_set(FaceLinkSystems::Drive),
                 ),
             )
@@ -288,6 +302,18 @@ impl Plugin for FaceLinkPlugin {
             )
             .add_systems(PostUpdate, send::send_faces.after(FaceLinkSystems::Drive));
         app.add_systems(Last, stop);
+        if app.world().contains_resource::<AssetServer>() {
+            app.init_asset::<mapping::FaceMapping>()
+                .init_asset_loader::<mapping::MappingLoader>()
+                .init_asset::<performers::FacePerformer>()
+                .init_asset_loader::<performers::PerformerLoader>();
+            if let Some(assets) = app.get_added_plugins::<AssetPlugin>().first() {
+                let root = FileAssetReader::get_base_path().join(&assets.file_path);
+                app.insert_resource(mapping::FileWatch::new(root.clone()))
+                    .insert_resource(performers::FacePerformers::new(root))
+                    .add_systems(PreUpdate, (mapping::watch_files, performers::apply));
+            }
+        }
         diagnostics::register(app);
         if let Some(config) = &self.endpoint {
             app.insert_resource(subjects::AdaptiveFps {

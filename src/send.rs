@@ -262,20 +262,23 @@ fn from_avatar(
         channel.value = 0.0;
     }
     let mut any = false;
-    for mesh in &binding.meshes {
+    let mut told = [false; BLENDSHAPE_COUNT];
+    for (index, mesh) in binding.meshes.iter().enumerate() {
         let Some(Ok(weights)) = mesh.node.map(|node| morphs.get(node)) else { continue };
         let weights = weights.weights();
-        for (target, shape) in &mesh.shapes {
-            let Some(weight) = weights.get(usize::from(*target)) else { continue };
+        for (target, shape, full) in binding.compiled.direct(index) {
+            let Some(weight) = weights.get(target).map(|weight| weight / full) else { continue };
             any = true;
-            let slot = &mut frame.weights[usize::from(*shape)];
+            told[shape.index()] = true;
+            let slot = &mut frame.weights[shape.index()];
             // Several meshes may show one shape; the one that shows it most tells.
             if weight.abs() > slot.abs() {
-                *slot = *weight;
+                *slot = weight;
             }
         }
+        any |= binding.compiled.targets(index).next().is_some();
         for bound in &mesh.channels {
-            let Some(weight) = weights.get(usize::from(bound.target)) else { continue };
+            let Some(weight) = weights.get(usize::from(bound.target)).filter(|_| !bound.mapped) else { continue };
             match frame.channels.iter_mut().find(|channel| channel.name == bound.name) {
                 Some(channel) if weight.abs() > channel.value.abs() => channel.value = *weight,
                 Some(_) => {}
@@ -291,6 +294,12 @@ fn from_avatar(
     all_present(frame);
     frame.tracked = true;
     let shown = shown.filter(|shown| !shown.idle);
+    // What no single target tells is known from the face that is shown, if there is one.
+    if let Some(shown) = shown {
+        for (shape, _) in told.iter().enumerate().filter(|(_, told)| !**told) {
+            frame.weights[shape] = shown.pose.weights[shape];
+        }
+    }
     // Without a face behind it, where the eyes look is in the `eyeLook` shapes.
     frame.gaze = shown.map(|shown| gaze(shown.pose.gaze));
     frame.head = match (shown, binding.bones.head) {

@@ -409,6 +409,7 @@ pub(crate) fn injected(id: u64, name: &str, frame: FaceFrame) -> SubjectFrame {
         name: name.into(),
         source: SourceKind::WebSocket,
         frame,
+        speech: None,
         received: std::time::Instant::now(),
     }
 }

@@ -7,9 +7,9 @@ use facelink::{
     wire::profile::{EulerOrder, RotationProfile, SourceProfile},
 };
 
-use super::{DIM, TEXT, small, title};
+use super::{DIM, TEXT, WARN, small, title};
 use crate::{
-    phones::{CaptureNeutral, ClearCalibration, RecentreHead},
+    phones::{BeginRangeOfMotion, CaptureNeutral, ClearCalibration, EndRangeOfMotion, RecentreHead, SaveCalibration},
     plugin::FaceLinkEndpoint,
     subjects::{FaceSubject, LinkQuality},
 };
@@ -34,6 +34,27 @@ pub(super) fn calibrate(
         }
         if ui.add_enabled(calibrated, egui::Button::new("clear").small()).clicked() {
             commands.trigger(ClearCalibration { entity });
+        }
+    });
+    ui.horizontal(|ui| match endpoint.range_of_motion(&subject.name) {
+        Some(range) => {
+            let made = range.reached().count();
+            ui.label(small(format!("make every face as far as it goes: {made} of 52"), WARN));
+            if ui.small_button("done").clicked() {
+                commands.trigger(EndRangeOfMotion { entity, keep: true });
+            }
+            if ui.small_button("cancel").clicked() {
+                commands.trigger(EndRangeOfMotion { entity, keep: false });
+            }
+        }
+        None => {
+            if ui.small_button("range of motion").on_hover_text("What this performer reaches becomes 1").clicked() {
+                commands.trigger(BeginRangeOfMotion { entity });
+            }
+            let keep = ui.add_enabled(calibrated, egui::Button::new("keep").small());
+            if keep.on_hover_text("For the next time this performer appears").clicked() {
+                commands.trigger(SaveCalibration { entity });
+            }
         }
     });
     if let Some(kind) = SourceKind::PHONES.into_iter().find(|kind| kind.as_str() == quality.transport) {

@@ -53,7 +53,7 @@ fn every_mesh_of_an_avatar_gets_its_weights_by_name() {
     assert_eq!(report.matched, ["eyeBlinkLeft", "jawOpen", "browInnerUp"]);
     assert_eq!((report.missing.len(), report.meshes), (49, 2));
     assert_eq!(report.unused, ["noise", "tail"]);
-    assert!(report.summary().starts_with("3 of 52 matched, missing: eyeLookDownLeft, "), "{}", report.summary());
+    assert!(report.summary().starts_with("ARKit, 3 of 52 matched, missing: eyeLookDownLeft, "), "{}", report.summary());
     let primitive = app.world().get::<Children>(head).expect("children")[0];
     assert!(app.world().get::<NoFrustumCulling>(primitive).is_some());
 }

@@ -67,7 +67,7 @@ fn shown(app: &mut App, target: &str) -> Vec<f32> {
 fn aria_shows_all_52_shapes_and_turns_head_and_eyes() {
     let (mut app, faces) = app(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets"));
     let (_, report) = bind(&mut app, "avatars/aria.glb");
-    assert_eq!(report.summary(), "52 of 52 matched");
+    assert_eq!(report.summary(), "ARKit, 52 of 52 matched");
     assert_eq!(report.refused, Vec::<String>::new());
     assert_eq!(report.bones, ["Head", "Neck", "EyeLeft", "EyeRight"]);
 
@@ -132,7 +132,7 @@ fn a_model_that_is_loaded_again_is_driven_again() {
     update_until(&mut app, "open jaw and turned head again", shows);
     // Once more where its meshes came after the scene.
     let bound = &app.world().resource::<Bound>().0;
-    assert!(bound.len() >= 2 && bound.iter().all(|report| report == "52 of 52 matched"), "{bound:?}");
+    assert!(bound.len() >= 2 && bound.iter().all(|report| report == "ARKit, 52 of 52 matched"), "{bound:?}");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_head_by_others_is_bound_too() {
     }
     let (mut app, faces) = app(&avatars.canonicalize().expect("a folder"));
     let (_, report) = bind(&mut app, "ict-head.glb");
-    assert_eq!(report.summary(), "51 of 52 matched, missing: tongueOut");
+    assert_eq!(report.summary(), "ARKit, 51 of 52 matched, missing: tongueOut");
     assert_eq!(report.refused, Vec::<String>::new());
     let face = frame(&[(Blendshape::CheekPuff, 0.75), (Blendshape::MouthSmileRight, 0.25)]);
     update_until(&mut app, "puffed cheeks", |app| {

@@ -7,6 +7,7 @@ mod ecs;
 mod exit;
 mod gltf;
 mod live;
+mod mapping;
 mod outward;
 mod phones;
 mod support;

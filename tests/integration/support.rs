@@ -24,9 +24,15 @@ pub const FRAME: Duration = Duration::from_nanos(16_666_667);
 
 /// An App in virtual time, fed by hand.
 pub fn fed_app() -> (App, FaceInjector) {
+    fed_app_with(|_| {})
+}
+
+/// The same with more in it.
+pub fn fed_app_with(add: impl FnOnce(&mut App)) -> (App, FaceInjector) {
     let mut app = App::new();
     app.add_plugins((MinimalPlugins, AssetPlugin::default(), TransformPlugin, FaceLinkPlugin::without_sockets()));
     app.init_asset::<Mesh>();
+    add(&mut app);
     app.insert_resource(TimeUpdateStrategy::ManualDuration(FRAME));
     let (inbox, injector) = FaceInbox::bounded(64);
     app.insert_resource(inbox);

@@ -464,6 +464,7 @@ mod tests {
             name: "Ann \"A\"\n".into(),
             source: SourceKind::LiveLinkFace,
             frame: face,
+            speech: None,
             received: std::time::Instant::now(),
         }
     }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    frame::{EyeGaze, FaceFrame, Gaze, HeadPose},
+    frame::{EyeGaze, FaceFrame, Gaze, HeadPose, MAX_WEIGHT},
+    mapping::{Format, MappingError, read},
     names::{BLENDSHAPE_COUNT, Blendshape},
     wire::profile::{IDENTITY, inverse, normalized, product, turned},
 };
@@ -11,18 +12,31 @@ use crate::{
 /// A shape that rests higher than this has no room left to move; more is not taken off.
 const MOST_REST: f32 = 0.8;
 
+/// A shape that reaches less than this was not made at all, and what it does is noise.
+const MOVED: f32 = 0.15;
+/// Most that a range of motion amplifies is 1 by this.
+const LEAST_RANGE: f32 = 0.25;
+/// Frames that a value has to last to count as reached: one is a glitch of the tracker.
+const LASTING: usize = 3;
+
 /// What is taken off every frame of one subject.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Calibration {
     /// Weights of the face at rest, by [`Blendshape::index`]; each shape then runs from there (0) to full (1).
-    #[serde(with = "weights")]
+    #[serde(with = "weights", skip_serializing_if = "Option::is_none")]
     pub neutral: Option<[f32; BLENDSHAPE_COUNT]>,
+    /// What this performer reaches of each shape, by [`Blendshape::index`], beyond the neutral face: it counts as 1.
+    #[serde(with = "weights", skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f32; BLENDSHAPE_COUNT]>,
     /// Where the eyes look at rest, radians: left yaw and pitch, right yaw and pitch.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gaze: Option<[f32; 4]>,
     /// The head's rotation at rest, a unit quaternion `[x, y, z, w]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation: Option<[f32; 4]>,
     /// The head's position at rest, metres.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<[f32; 3]>,
 }
 
@@ -57,6 +71,13 @@ impl Calibration {
                 }
             }
         }
+        if let Some(range) = &self.range {
+            for (index, (weight, most)) in frame.weights.iter_mut().zip(range).enumerate() {
+                if frame.present & (1 << index) != 0 && *weight > 0.0 {
+                    *weight = (*weight / most.clamp(LEAST_RANGE, 1.0)).min(MAX_WEIGHT);
+                }
+            }
+        }
         if let (Some(gaze), Some([left_yaw, left_pitch, right_yaw, right_pitch])) = (&mut frame.gaze, self.gaze) {
             let less = |eye: EyeGaze, yaw, pitch| EyeGaze { yaw: eye.yaw - yaw, pitch: eye.pitch - pitch };
             *gaze =
@@ -76,6 +97,87 @@ impl Calibration {
     }
 }
 
+/// A performer, as a file keeps one: `Ann.performer.ron`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Performer {
+    /// The subject's name.
+    pub name: String,
+    /// Their rest and range.
+    pub calibration: Calibration,
+}
+
+impl Performer {
+    /// Reads a performer.
+    ///
+    /// # Errors
+    /// Names line, column and field.
+    pub fn read(text: &str, format: Format) -> Result<Self, MappingError> {
+        read::read(text, format)
+    }
+
+    /// Writes it as [`read`](Self::read) takes it.
+    pub fn write(&self, format: Format) -> String {
+        read::write(self, format)
+    }
+}
+
+/// Follows a performer who makes every face as far as it goes, and tells what each shape reached.
+#[derive(Clone, Debug)]
+pub struct RangeCapture {
+    reached: [f32; BLENDSHAPE_COUNT],
+    recent: [[f32; BLENDSHAPE_COUNT]; LASTING],
+    frames: usize,
+}
+
+impl Default for RangeCapture {
+    fn default() -> Self {
+        Self { reached: [0.0; BLENDSHAPE_COUNT], recent: [[0.0; BLENDSHAPE_COUNT]; LASTING], frames: 0 }
+    }
+}
+
+impl RangeCapture {
+    /// Takes a frame, as it came, of a performer with this calibration.
+    pub fn observe(&mut self, frame: &FaceFrame, calibration: &Calibration) {
+        if !frame.tracked {
+            return;
+        }
+        let mut frame = frame.clone();
+        Calibration { range: None, ..*calibration }.apply(&mut frame);
+        self.recent[self.frames % LASTING] = frame.weights;
+        self.frames += 1;
+        if self.frames < LASTING {
+            return;
+        }
+        for (index, reached) in self.reached.iter_mut().enumerate() {
+            let lasting = self.recent.iter().map(|weights| weights[index]).fold(f32::INFINITY, f32::min);
+            *reached = reached.max(lasting);
+        }
+    }
+
+    /// Frames seen.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// The shapes that were made, and how far each went.
+    pub fn reached(&self) -> impl Iterator<Item = (Blendshape, f32)> + '_ {
+        Blendshape::ALL.into_iter().zip(self.reached).filter(|(_, reached)| *reached >= MOVED)
+    }
+
+    /// What each shape reached; 1 for those that were not made, which stay as they are. Pairs that went nearly alike have
+    /// one range, so that a symmetrical face stays so.
+    pub fn range(&self) -> [f32; BLENDSHAPE_COUNT] {
+        let mut range = [1.0; BLENDSHAPE_COUNT];
+        for (shape, reached) in self.reached() {
+            let other = self.reached[shape.mirrored().index()];
+            let alike = shape.is_paired() && (reached - other).abs() < 0.15;
+            range[shape.index()] = if alike { reached.max(other) } else { reached }.clamp(LEAST_RANGE, 1.0);
+        }
+        range
+    }
+}
+
 /// Serde has arrays of up to 32.
 mod weights {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -88,12 +190,15 @@ mod weights {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[f32; BLENDSHAPE_COUNT]>, D::Error> {
         let weights = Option::<Vec<f32>>::deserialize(from)?;
+        if weights.iter().flatten().any(|weight| !weight.is_finite()) {
+            return Err(D::Error::custom("every weight must be a finite number"));
+        }
         weights
             .map(|weights| {
                 let found = weights.len();
-                weights.try_into().map_err(|_| {
-                    D::Error::custom(format_args!("field `neutral`: {found} weights, expected {BLENDSHAPE_COUNT}"))
-                })
+                weights
+                    .try_into()
+                    .map_err(|_| D::Error::custom(format_args!("{found} weights, expected {BLENDSHAPE_COUNT}")))
             })
             .transpose()
     }
@@ -150,14 +255,52 @@ mod tests {
     }
 
     #[test]
+    fn a_full_smile_is_1_whatever_the_performer_reaches() {
+        use Blendshape::{JawOpen, MouthSmileLeft, MouthSmileRight};
+        let mut calibration = Calibration::default();
+        let mut rest = FaceFrame::neutral();
+        rest.set(MouthSmileLeft, 0.1);
+        calibration.set_neutral(&rest);
+        let mut capture = RangeCapture::default();
+        for i in 0..200 {
+            let way = (i as f32 / 199.0 * std::f32::consts::PI).sin();
+            let mut frame = rest.clone();
+            frame.set(MouthSmileLeft, 0.1 + 0.54 * way);
+            frame.set(MouthSmileRight, 0.62 * way);
+            // A glitch of one frame, and a shape that hardly moves.
+            frame.set(JawOpen, if i == 50 { 0.9 } else { 0.05 });
+            capture.observe(&frame, &calibration);
+        }
+        calibration.range = Some(capture.range());
+        let reached: Vec<_> = capture.reached().map(|(shape, _)| shape).collect();
+        assert_eq!(reached, [MouthSmileLeft, MouthSmileRight]);
+        let mut full = rest.clone();
+        full.set(MouthSmileLeft, 0.64);
+        full.set(MouthSmileRight, 0.62);
+        full.set(JawOpen, 0.3);
+        calibration.apply(&mut full);
+        for shape in [MouthSmileLeft, MouthSmileRight] {
+            assert!((full.weights[shape.index()] - 1.0).abs() < 0.05, "{shape}: {}", full.weights[shape.index()]);
+        }
+        assert_eq!(full.weights[JawOpen.index()], 0.3);
+        let mut still = rest.clone();
+        calibration.apply(&mut still);
+        assert_eq!(still.weights, [0.0; BLENDSHAPE_COUNT]);
+    }
+
+    #[test]
     fn it_is_kept_as_text() {
         let mut calibration = Calibration::default();
         calibration.set_neutral(&FaceFrame::neutral());
         let text = serde_json::to_string(&calibration).unwrap();
         assert_eq!(serde_json::from_str::<Calibration>(&text).unwrap(), calibration);
-        assert!(
-            serde_json::from_str::<Calibration>(r#"{"neutral":[0.5]}"#).unwrap_err().to_string().contains("neutral")
-        );
+        calibration.range = Some([0.5; BLENDSHAPE_COUNT]);
+        for format in [Format::Ron, Format::Json] {
+            let text = Performer { name: "Ann".to_owned(), calibration }.write(format);
+            assert_eq!(Performer::read(&text, format).unwrap().calibration, calibration, "{text}");
+        }
+        let error = Performer::read("(\n calibration: (neutral: [0.5]),\n)", Format::Ron).unwrap_err();
+        assert_eq!((error.line, error.field.as_str()), (2, "calibration.neutral"), "{error}");
         assert!(serde_json::from_str::<Calibration>("{}").unwrap().is_none());
     }
 }

@@ -14,7 +14,9 @@
 
 pub mod calibration;
 pub mod frame;
+pub mod layers;
 pub mod link;
+pub mod mapping;
 pub mod names;
 pub mod performer;
 pub mod simulate;

@@ -152,14 +152,28 @@ impl SubjectState {
     /// larger value.
     pub fn current(&self) -> FaceFrame {
         let mut frame = self.merged.clone();
-        if let Some(viseme) = &self.viseme {
-            for (shape, share) in viseme.message.viseme.shapes() {
-                let weight = &mut frame.weights[shape.index()];
-                *weight = weight.max(share * viseme.message.weight);
-            }
-            frame.channels.push(Channel { name: viseme.channel.clone(), value: viseme.message.weight });
-        }
+        self.add_viseme(&mut frame);
         frame
+    }
+
+    /// Puts the viseme that holds on a face.
+    pub fn add_viseme(&self, frame: &mut FaceFrame) {
+        let Some(viseme) = &self.viseme else { return };
+        for (shape, share) in viseme.message.viseme.shapes() {
+            let weight = &mut frame.weights[shape.index()];
+            *weight = weight.max(share * viseme.message.weight);
+        }
+        frame.channels.push(Channel { name: viseme.channel.clone(), value: viseme.message.weight });
+    }
+
+    /// The viseme that holds, and its weight.
+    pub fn viseme(&self) -> Option<(Viseme, f32)> {
+        self.viseme.as_ref().map(|active| (active.message.viseme, active.message.weight))
+    }
+
+    /// The face without the viseme.
+    pub fn merged(&self) -> &FaceFrame {
+        &self.merged
     }
 
     /// Whether the sender says that it sees a face.

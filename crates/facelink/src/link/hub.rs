@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use super::{
-    ConnectionState, ConnectionStats, EndpointConfig, EndpointStats, LinkEvent, LostReason, SourceKind, SubjectFrame,
-    SubjectId, SubjectStats,
+    ConnectionState, ConnectionStats, Emotion, EndpointConfig, EndpointStats, LinkEvent, LostReason, SourceKind,
+    Speech, SubjectFrame, SubjectId, SubjectStats,
     doctor::{Facts, Slow},
     guard::{Guard, household},
     peer::Way,
@@ -24,7 +24,7 @@ use super::{
     session::{Resumed, Role, Session, unix_ms},
 };
 use crate::{
-    calibration::Calibration,
+    calibration::{Calibration, RangeCapture},
     frame::FaceFrame,
     subject::SubjectState,
     timing::{Average, GuideLaw, JitterMeter, LinkReport, RateController, RateMeter},
@@ -197,6 +197,8 @@ struct Subject {
     /// Our own: it goes out to subscribers, and not to our engine.
     local: bool,
     calibration: Calibration,
+    /// While the performer shows what they can.
+    range: Option<Box<RangeCapture>>,
     kind: SourceKind,
     address: Option<SocketAddr>,
     connection_id: Arc<str>,
@@ -228,9 +230,12 @@ impl Subject {
     }
 
     fn frame(&self) -> SubjectFrame {
-        let mut frame = self.state.current();
+        let mut frame = self.state.merged().clone();
+        // What is said is no part of the performer's face.
         self.calibration.apply(&mut frame);
-        SubjectFrame { id: self.id, name: self.name.clone(), source: self.kind, frame, received: self.last }
+        let speech = self.state.viseme().map(|(viseme, weight)| Speech { viseme, weight, weights: frame.weights });
+        self.state.add_viseme(&mut frame);
+        SubjectFrame { id: self.id, name: self.name.clone(), source: self.kind, frame, speech, received: self.last }
     }
 
     fn stats(&self, now: Instant) -> SubjectStats {
@@ -596,6 +601,7 @@ impl Hub {
                         grace: GOODBYE_GRACE,
                         local,
                         calibration,
+                        range: None,
                         kind: update.kind,
                         address: connection.address,
                         connection_id: connection.id.clone(),
@@ -672,6 +678,9 @@ impl Hub {
         }
         subject.last = now;
         subject.rate.record(now);
+        if let Some(range) = &mut subject.range {
+            range.observe(subject.state.merged(), &subject.calibration);
+        }
 
         let (frame, local) = (subject.frame(), subject.local);
         // Sent under the lock, so that the engine sees frames of a subject in their order. Nothing here can block.
@@ -680,6 +689,13 @@ impl Hub {
         }
         self.push(frame, Origin { key: update.key, room }, local);
         Ok(id)
+    }
+
+    /// Takes an emotion for a subject, which appears if it is new, and tells the engine.
+    pub fn ingest_emotion(&self, update: &Update<'_>, emotion: Emotion, now: Instant) -> Result<(), Refused> {
+        let id = self.ingest(update, now)?;
+        self.event(LinkEvent::Emotion { id, name: update.subject.into(), emotion });
+        Ok(())
     }
 
     /// Takes a face of our own: it goes out to those who have subscribed, and is listed with the others.
@@ -839,12 +855,20 @@ impl Hub {
 
     /// Changes what is taken off the frames of a subject, given the newest frame as it came. `None` when there is no such
     /// subject.
+    /// Begins, follows or ends a range of motion; `None` without such a subject.
+    pub fn with_range<T>(&self, name: &str, act: impl FnOnce(&mut Option<Box<RangeCapture>>) -> T) -> Option<T> {
+        let mut guard = self.table.lock();
+        let table = &mut *guard;
+        let id = table.by_name.get(name)?;
+        table.subjects.get_mut(id).map(|subject| act(&mut subject.range))
+    }
+
     pub fn calibrate<T>(&self, name: &str, change: impl FnOnce(&mut Calibration, &FaceFrame) -> T) -> Option<T> {
         let mut guard = self.table.lock();
         let table = &mut *guard;
         let id = table.by_name.get(name)?;
         let subject = table.subjects.get_mut(id)?;
-        let changed = change(&mut subject.calibration, &subject.state.current());
+        let changed = change(&mut subject.calibration, subject.state.merged());
         if subject.calibration.is_none() {
             table.calibrations.remove(name);
         } else if table.calibrations.len() < MOST_CALIBRATIONS || table.calibrations.contains_key(name) {

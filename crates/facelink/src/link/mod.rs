@@ -54,7 +54,10 @@ pub use types::*;
 use phones::PortFigures;
 
 pub use crate::wire::{json::IceServer, profile::SourceProfile};
-use crate::{calibration::Calibration, frame::FaceFrame};
+use crate::{
+    calibration::{Calibration, RangeCapture},
+    frame::FaceFrame,
+};
 
 /// Port of HTTP, WebSocket and signalling.
 pub const DEFAULT_PORT: u16 = 8765;
@@ -583,6 +586,27 @@ impl Endpoint {
     /// Takes the head of now for looking straight ahead. `false` when there is no such subject, or it has no head.
     pub fn recentre_head(&self, subject: &str) -> bool {
         self.hub.calibrate(subject, Calibration::recentre).unwrap_or(false)
+    }
+
+    /// Begins to follow a subject that makes every face as far as it goes. `false` when there is no such subject.
+    pub fn begin_range_of_motion(&self, subject: &str) -> bool {
+        self.hub.with_range(subject, |range| *range = Some(Box::default())).is_some()
+    }
+
+    /// What a range of motion that has begun has seen so far.
+    pub fn range_of_motion(&self, subject: &str) -> Option<RangeCapture> {
+        self.hub.with_range(subject, |range| range.as_deref().cloned()).flatten()
+    }
+
+    /// Ends a range of motion; what each shape reached counts as 1 from now on. Without `keep` nothing changes. `None` when
+    /// none had begun.
+    pub fn end_range_of_motion(&self, subject: &str, keep: bool) -> Option<RangeCapture> {
+        let capture = self.hub.with_range(subject, Option::take).flatten()?;
+        if keep {
+            let range = capture.range();
+            self.hub.calibrate(subject, |calibration, _| calibration.range = Some(range));
+        }
+        Some(*capture)
     }
 
     /// What is taken off a subject's frames.

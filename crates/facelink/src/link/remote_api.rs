@@ -209,6 +209,9 @@ enum What {
     Neutral,
     Head,
     Reset,
+    RangeBegin,
+    RangeEnd,
+    RangeCancel,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -226,12 +229,38 @@ pub(super) async fn calibrate(
         Ok(wanted) => wanted.what,
         Err(response) => return *response,
     };
+    let range = match wanted {
+        What::RangeBegin => Some(server.hub.with_range(&name, |range| {
+            *range = Some(Box::default());
+            true
+        })),
+        What::RangeEnd | What::RangeCancel => Some(match server.hub.with_range(&name, Option::take) {
+            Some(Some(capture)) => {
+                if matches!(wanted, What::RangeEnd) {
+                    server.hub.calibrate(&name, |calibration, _| calibration.range = Some(capture.range()));
+                }
+                Some(true)
+            }
+            Some(None) => Some(false),
+            None => None,
+        }),
+        What::Neutral | What::Head | What::Reset => None,
+    };
+    match range {
+        Some(Some(true)) => return StatusCode::NO_CONTENT.into_response(),
+        Some(Some(false)) => return bad(&server.hub, StatusCode::CONFLICT, "no_range", "no range of motion has begun"),
+        Some(None) => {
+            return bad(&server.hub, StatusCode::NOT_FOUND, "unknown_subject", "no subject of this name is live");
+        }
+        None => {}
+    }
     let done = server.hub.calibrate(&name, |calibration, frame| match wanted {
         What::Neutral => {
             calibration.set_neutral(frame);
             true
         }
         What::Head => calibration.recentre(frame),
+        What::RangeBegin | What::RangeEnd | What::RangeCancel => true,
         What::Reset => {
             *calibration = Calibration::default();
             true

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    ConnectionState, ConnectionStats, SourceKind, SubjectFrame, SubjectStats,
+    ConnectionState, ConnectionStats, Emotion, SourceKind, SubjectFrame, SubjectStats,
     hub::{ConnectionKey, Counters, Hub, Refused, Update},
     out::{Outbox, Outgoing},
     peer::{PeerCommand, PeerHandle},
@@ -612,6 +612,15 @@ impl Session {
                 }
                 None => actions.push(Action::Candidate(trickle.candidate)),
             },
+            Message::SetEmotion(message) => {
+                let emotion = Emotion {
+                    name: message.emotion.as_ref().into(),
+                    intensity: message.intensity,
+                    fade: message.fade,
+                    duration: message.duration,
+                };
+                self.on_emotion(lane, message.subject.as_deref(), emotion, now, actions);
+            }
             Message::RequestOffer => actions.push(Action::MakeOffer),
             Message::Join(room) => match self.hub.join(self.key, &room) {
                 Ok(peers) => {
@@ -823,6 +832,30 @@ impl Session {
             // An endpoint that passes on what we have from the source itself is not to blame.
             Err(Refused::Contested) if self.role == Role::Outbound => {}
             Err(refused) => self.refuse("refused", &refused.to_string(), now, actions),
+        }
+    }
+
+    fn on_emotion(
+        self: &Arc<Self>,
+        lane: Lane,
+        subject: Option<&str>,
+        emotion: Emotion,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        let default = if subject.is_none() { Some(self.default_subject()) } else { None };
+        let Some(subject) = subject.or(default.as_deref()) else { return };
+        let update = Update {
+            key: self.key,
+            kind: lane.kind(),
+            subject,
+            frame: None,
+            unix_ms: None,
+            latency_ms: None,
+            viseme: None,
+        };
+        if let Err(refused) = self.hub.ingest_emotion(&update, emotion, now) {
+            self.refuse("refused", &refused.to_string(), now, actions);
         }
     }
 

@@ -1,10 +1,15 @@
 //! What a link tells the engine: frames, lifecycle and figures.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::frame::FaceFrame;
+use crate::{frame::FaceFrame, names::BLENDSHAPE_COUNT, wire::viseme::Viseme};
 
 /// How a source reaches us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -110,10 +115,36 @@ pub struct SubjectFrame {
     pub name: Arc<str>,
     /// What carried this frame.
     pub source: SourceKind,
-    /// The face.
+    /// The face, with the viseme that holds on it.
     pub frame: FaceFrame,
+    /// What it says, for an engine that would rather move the mouth there than set it.
+    pub speech: Option<Speech>,
     /// When it arrived here.
     pub received: Instant,
+}
+
+/// A viseme that holds, and the face below it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Speech {
+    /// Which mouth.
+    pub viseme: Viseme,
+    /// How strongly, `0..=1`.
+    pub weight: f32,
+    /// Weights of the face without it, by [`Blendshape::index`](crate::Blendshape::index).
+    pub weights: [f32; BLENDSHAPE_COUNT],
+}
+
+/// An emotion that a subject is to show, over whatever its face does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Emotion {
+    /// Its name: `happy`, `sad`, `angry`, `surprised`, `afraid`, `disgusted`, `contempt`, `neutral`, or one of the game's.
+    pub name: Arc<str>,
+    /// How strongly, `0..=1`.
+    pub intensity: f32,
+    /// How long it takes to come; the engine's own time without one.
+    pub fade: Option<Duration>,
+    /// How long it stays; without one, until the next.
+    pub duration: Option<Duration>,
 }
 
 /// Why a subject left.
@@ -163,6 +194,15 @@ pub enum LinkEvent {
         name: Arc<str>,
         /// Why.
         reason: LostReason,
+    },
+    /// A subject is to show an emotion (`set_emotion`).
+    Emotion {
+        /// Which subject.
+        id: SubjectId,
+        /// Its name.
+        name: Arc<str>,
+        /// The emotion.
+        emotion: Emotion,
     },
     /// A client connected, or a phone sent its first datagram.
     Connected {

@@ -85,6 +85,8 @@ pub enum Message<'a> {
     Answer(Description<'a>),
     /// `ice_candidate`.
     IceCandidate(Trickle<'a>),
+    /// `set_emotion`: what a subject is to show over its face.
+    SetEmotion(EmotionMessage<'a>),
     /// `request_offer`: the client would rather answer than offer.
     RequestOffer,
     /// `join`: the room in which others are met; the name of it.
@@ -142,6 +144,21 @@ pub struct VisemeMessage {
     /// How strongly, `0..=1`.
     pub weight: f32,
     /// How long; without one, until the next viseme.
+    pub duration: Option<Duration>,
+}
+
+/// One `set_emotion`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmotionMessage<'a> {
+    /// Whose face, where the message says so.
+    pub subject: Option<Cow<'a, str>>,
+    /// Which emotion.
+    pub emotion: Cow<'a, str>,
+    /// How strongly, `0..=1`; 1 without one.
+    pub intensity: f32,
+    /// How long it takes to come; the engine's own time without one.
+    pub fade: Option<Duration>,
+    /// How long it stays; without one, until the next.
     pub duration: Option<Duration>,
 }
 
@@ -414,6 +431,7 @@ enum Kind {
     ArkitData,
     BlendshapeUpdate,
     VisemeData,
+    SetEmotion,
     /// No `type`: the old senders' objects.
     Untyped,
     BatchUpdate,
@@ -447,6 +465,7 @@ impl Kind {
             Some("arkit_data") => Self::ArkitData,
             Some("blendshape_update") => Self::BlendshapeUpdate,
             Some("viseme_data") => Self::VisemeData,
+            Some("set_emotion") => Self::SetEmotion,
             Some("batch_update") => Self::BatchUpdate,
             Some("hello") => Self::Hello,
             Some("schema") => Self::Schema,
@@ -485,6 +504,9 @@ struct Fields<'a> {
     viseme: Option<Viseme>,
     weight: Option<f32>,
     duration: Option<Duration>,
+    emotion: Option<Cow<'a, str>>,
+    intensity: Option<f32>,
+    fade: Option<Duration>,
     hello: Hello<'a>,
     updates: Option<SmallVec<[&'a RawValue; 16]>>,
     names: Option<Vec<Cow<'a, str>>>,
@@ -513,6 +535,9 @@ impl<'a> Fields<'a> {
             viseme: None,
             weight: None,
             duration: None,
+            emotion: None,
+            intensity: None,
+            fade: None,
             hello: Hello::default(),
             updates: None,
             names: None,
@@ -576,6 +601,13 @@ impl<'a> Fields<'a> {
             }),
             Kind::Unsubscribe => Message::Unsubscribe(self.face.subject),
             Kind::Welcome => Message::Welcome(Welcome { binary: self.binary.map(Cow::into_owned), ..self.welcome }),
+            Kind::SetEmotion => Message::SetEmotion(EmotionMessage {
+                subject: self.face.subject,
+                emotion: self.emotion.ok_or_else(|| missing("emotion"))?,
+                intensity: self.intensity.unwrap_or(1.0),
+                fade: self.fade,
+                duration: self.duration,
+            }),
             Kind::RequestOffer => Message::RequestOffer,
             Kind::Join => Message::Join(self.room.ok_or_else(|| missing("room"))?),
             Kind::Leave => Message::Leave,
@@ -620,7 +652,12 @@ impl<'de> Visitor<'de> for FieldsVisitor<'_, 'de> {
                     if kind.is_face()
                         || matches!(
                             kind,
-                            Kind::Hello | Kind::Subscribe | Kind::Unsubscribe | Kind::Welcome | Kind::SubjectLost
+                            Kind::Hello
+                                | Kind::Subscribe
+                                | Kind::Unsubscribe
+                                | Kind::Welcome
+                                | Kind::SubjectLost
+                                | Kind::SetEmotion
                         ) =>
                 {
                     map.next_value::<Option<Name>>().map(|name| {
@@ -663,11 +700,20 @@ impl<'de> Visitor<'de> for FieldsVisitor<'_, 'de> {
                     map.next_value().map(|Number(weight)| fields.weight = Some((weight as f32).clamp(0.0, 1.0)))
                 }
                 "duration_ms" if matches!(kind, Kind::VisemeData | Kind::Untyped) => {
-                    map.next_value::<Option<Number>>().map(|ms| {
-                        fields.duration =
-                            ms.map(|Number(ms)| Duration::from_secs_f64(ms.clamp(0.0, 60_000.0) / 1000.0));
-                    })
+                    map.next_value().map(|duration| fields.duration = milliseconds(duration, 60_000.0))
                 }
+                "duration_ms" if kind == Kind::SetEmotion => {
+                    map.next_value().map(|duration| fields.duration = milliseconds(duration, 3_600_000.0))
+                }
+                "fade_ms" if kind == Kind::SetEmotion => {
+                    map.next_value().map(|fade| fields.fade = milliseconds(fade, 60_000.0))
+                }
+                "emotion" if kind == Kind::SetEmotion => {
+                    map.next_value().map(|Name(emotion)| fields.emotion = Some(emotion))
+                }
+                "intensity" if kind == Kind::SetEmotion => map.next_value::<Option<Number>>().map(|intensity| {
+                    fields.intensity = intensity.map(|Number(intensity)| (intensity as f32).clamp(0.0, 1.0));
+                }),
                 "updates" if kind == Kind::BatchUpdate => {
                     map.next_value().map(|Updates(updates)| fields.updates = Some(updates))
                 }
@@ -736,6 +782,10 @@ impl<'de> Visitor<'de> for FieldsVisitor<'_, 'de> {
         }
         Ok(())
     }
+}
+
+fn milliseconds(ms: Option<Number>, most: f64) -> Option<Duration> {
+    ms.map(|Number(ms)| Duration::from_secs_f64(ms.clamp(0.0, most) / 1000.0))
 }
 
 /// Any value, passed over. Unlike [`IgnoredAny`] it does not make `serde_json` allocate for nested values; it recurses
@@ -1218,6 +1268,8 @@ mod tests {
             (r#"{"type":"viseme_data","viseme":"quux"}"#, "viseme"),
             (r#"{"type":"viseme_data","weight":1}"#, "viseme"),
             (r#"{"type":"blendshape_update"}"#, "data"),
+            (r#"{"type":"set_emotion"}"#, "emotion"),
+            (r#"{"type":"set_emotion","emotion":"happy","intensity":"very"}"#, "intensity"),
             (r#"{"type":"batch_update","updates":{}}"#, "updates"),
             (r#"{"type":"offer"}"#, "sdp"),
             (r#"{"type":"subscribe","max_fps":0}"#, "max_fps"),

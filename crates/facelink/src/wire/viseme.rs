@@ -92,9 +92,19 @@ impl Viseme {
         if let Some(rhubarb) = Self::from_rhubarb(name) {
             return Some(rhubarb);
         }
+        Self::from_phoneme(name)
+    }
+
+    /// The viseme of a mouth that is known to be one of Rhubarb's, `A`..`H` and `X`; its `E` is the rounded one.
+    pub fn from_rhubarb_letter(letter: &str) -> Option<Self> {
+        if letter == "E" { Some(Self::Oh) } else { Self::from_rhubarb(letter) }
+    }
+
+    /// The viseme of an ARPAbet phoneme, in any case, with or without a stress digit.
+    pub fn from_phoneme(phoneme: &str) -> Option<Self> {
         let mut upper = [0_u8; 3];
         let mut len = 0;
-        for byte in name.trim_end_matches(|digit: char| digit.is_ascii_digit()).bytes() {
+        for byte in phoneme.trim_end_matches(|digit: char| digit.is_ascii_digit()).bytes() {
             *upper.get_mut(len)? = byte.to_ascii_uppercase();
             len += 1;
         }

@@ -1,0 +1,22 @@
+//! What is put over a live face: expressions, idle life, speech. Pure: time is passed in, and a frame allocates nothing.
+//!
+//! A layer moves some of the 52 shapes. How it meets what the face does already is a [`BlendRule`], one for each
+//! [`ChannelGroup`].
+
+mod expression;
+mod groups;
+mod idle;
+mod speech;
+mod track;
+
+pub use expression::{Expression, ExpressionError, ExpressionMix, USUAL_FADE};
+pub use groups::{BlendRule, BlendRules, ChannelGroup, GroupSet};
+pub use idle::{IdleLife, IdlePose, IdleSettings};
+pub use speech::LiveSpeech;
+pub use track::{TrackError, VisemeTrack};
+
+/// Slow at both ends: `3x² - 2x³`.
+fn smooth(x: f32) -> f32 {
+    let x = x.clamp(0.0, 1.0);
+    x * x * (3.0 - 2.0 * x)
+}

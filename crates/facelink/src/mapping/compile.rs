@@ -1,0 +1,429 @@
+//! A mapping bound to the targets of one rig.
+
+use std::{collections::HashMap, ops::Range};
+
+use crate::{
+    frame::Channel,
+    names::{BLENDSHAPE_COUNT, Blendshape},
+};
+
+use super::{
+    Combine, Resolved, Rule, Tuning,
+    key::{fits, key, keys, shape_of_channel, shared_prefix},
+};
+
+/// Names of the channels that the head's turn comes by.
+const HEAD: [&str; 3] = ["headYaw", "headPitch", "headRoll"];
+
+/// What of a face a rig can show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MatchReport {
+    /// Shapes that move at least one target.
+    pub shown: Vec<Blendshape>,
+    /// Shapes that move nothing.
+    pub missing: Vec<Blendshape>,
+    /// Targets that no rule writes and the mapping does not know, once each.
+    pub unused: Vec<String>,
+    /// Targets that the mapping knows and leaves alone.
+    pub aside: Vec<String>,
+    /// Targets that the mapping writes and the rig does not have.
+    pub absent: Vec<String>,
+    /// Targets that are written.
+    pub written: usize,
+}
+
+/// The face of a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Face<'a> {
+    /// Weights by [`Blendshape::index`].
+    pub weights: &'a [f32; BLENDSHAPE_COUNT],
+    /// Channels beside them.
+    pub channels: &'a [Channel],
+    /// The head's yaw (positive to its own left), pitch (positive up) and roll (positive to its own left shoulder),
+    /// radians.
+    pub head: [f32; 3],
+}
+
+impl Default for Face<'_> {
+    fn default() -> Self {
+        Self { weights: &[0.0; BLENDSHAPE_COUNT], channels: &[], head: [0.0; 3] }
+    }
+}
+
+/// Room for the values of one frame; kept from frame to frame, it costs no allocation.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    inputs: Vec<f32>,
+    values: Vec<f32>,
+}
+
+#[derive(Clone, Debug)]
+struct Operand {
+    input: usize,
+    gain: f32,
+    offset: f32,
+}
+
+#[derive(Clone, Debug)]
+struct CompiledRule {
+    operands: Range<usize>,
+    combine: Combine,
+    /// `None` where nothing is done to the value.
+    tuning: Option<Tuning>,
+}
+
+#[derive(Clone, Debug)]
+struct Target {
+    target: usize,
+    terms: Range<usize>,
+}
+
+/// A mapping bound to a rig's meshes.
+#[derive(Clone, Debug, Default)]
+pub struct Compiled {
+    mirror: bool,
+    /// Channels beside the shapes, behind which the three of the head come.
+    channels: Vec<String>,
+    tunings: Vec<(usize, Tuning)>,
+    rules: Vec<CompiledRule>,
+    operands: Vec<Operand>,
+    meshes: Vec<Vec<Target>>,
+    /// Rule and gain.
+    terms: Vec<(usize, f32)>,
+    limits: Option<(f32, f32)>,
+}
+
+/// Every target under each key it answers to.
+struct Rig {
+    /// Rank of the spelling, mesh, target.
+    by_key: HashMap<String, Vec<(usize, usize, usize)>>,
+}
+
+impl Rig {
+    fn new<S: AsRef<str>>(meshes: &[Vec<S>]) -> Self {
+        let mut by_key: HashMap<String, Vec<_>> = HashMap::new();
+        for (mesh, names) in meshes.iter().enumerate() {
+            let shared = shared_prefix(names);
+            for (target, name) in names.iter().enumerate() {
+                for (rank, key) in keys(name.as_ref(), shared).into_iter().enumerate() {
+                    by_key.entry(key).or_default().push((rank, mesh, target));
+                }
+            }
+        }
+        Self { by_key }
+    }
+
+    /// The targets of this name, in every mesh the best spelling alone.
+    fn find(&self, name: &str) -> impl Iterator<Item = (usize, usize)> {
+        let found = self.by_key.get(&key(name)).map_or(&[][..], Vec::as_slice);
+        found.iter().filter_map(move |&(rank, mesh, target)| {
+            let better = found.iter().any(|&(other, of, _)| of == mesh && other < rank);
+            (!better).then_some((mesh, target))
+        })
+    }
+}
+
+impl Resolved {
+    /// Binds it to the target names of a rig's meshes.
+    pub fn compile<S: AsRef<str>>(&self, meshes: &[Vec<S>]) -> (Compiled, MatchReport) {
+        let rig = Rig::new(meshes);
+        let mut building = Building {
+            compiled: Compiled { mirror: self.mirror, limits: self.limits, ..Compiled::default() },
+            sums: meshes.iter().map(|names| vec![Vec::new(); names.len()]).collect(),
+            shown: [false; BLENDSHAPE_COUNT],
+            absent: Vec::new(),
+        };
+        // The channels first, so that their places are known.
+        for name in
+            self.rules.iter().flat_map(|rule| &rule.from).map(|input| &input.channel).chain(self.channels.keys())
+        {
+            if shape_of_channel(name).is_none()
+                && !HEAD.contains(&name.as_str())
+                && !building.compiled.channels.contains(name)
+            {
+                building.compiled.channels.push(name.clone());
+            }
+        }
+        for rule in self.rules.iter().filter(|rule| !rule.fallback) {
+            building.add(rule, &rig);
+        }
+        for rule in self.rules.iter().filter(|rule| rule.fallback) {
+            let mut shapes = rule.from.iter().filter_map(|input| shape_of_channel(&input.channel));
+            if shapes.any(|shape| !building.shown[shape.index()]) {
+                building.add(rule, &rig);
+            }
+        }
+        let Building { mut compiled, sums, shown, absent } = building;
+        for (name, tuning) in &self.channels {
+            if !tuning.is_default() {
+                compiled.tunings.push((compiled.input(name), tuning.clone()));
+            }
+        }
+        let mut report = MatchReport { absent, ..MatchReport::default() };
+        for (names, sums) in meshes.iter().zip(sums) {
+            let mut targets = Vec::new();
+            for (target, (name, terms)) in names.iter().zip(sums).enumerate() {
+                let name = name.as_ref();
+                if terms.is_empty() {
+                    let known = self.aside.iter().any(|pattern| fits(pattern, name));
+                    let list = if known { &mut report.aside } else { &mut report.unused };
+                    if !list.iter().any(|other| other == name) {
+                        list.push(name.to_owned());
+                    }
+                    continue;
+                }
+                report.written += 1;
+                let start = compiled.terms.len();
+                compiled.terms.extend(terms);
+                targets.push(Target { target, terms: start..compiled.terms.len() });
+            }
+            compiled.meshes.push(targets);
+        }
+        for shape in Blendshape::ALL {
+            let list = if shown[shape.index()] { &mut report.shown } else { &mut report.missing };
+            list.push(shape);
+        }
+        (compiled, report)
+    }
+}
+
+struct Building {
+    compiled: Compiled,
+    /// Of every target of every mesh: rule and gain.
+    sums: Vec<Vec<Vec<(usize, f32)>>>,
+    shown: [bool; BLENDSHAPE_COUNT],
+    absent: Vec<String>,
+}
+
+impl Building {
+    fn add(&mut self, rule: &Rule, rig: &Rig) {
+        let index = self.compiled.rules.len();
+        let mut any = false;
+        for output in &rule.to {
+            let mut found = false;
+            for (mesh, target) in rig.find(&output.target) {
+                found = true;
+                let terms = &mut self.sums[mesh][target];
+                // A second spelling of one target in one rule is no second term.
+                if !terms.iter().any(|(of, _)| *of == index) {
+                    terms.push((index, output.gain));
+                }
+            }
+            if !found && !self.absent.contains(&output.target) {
+                self.absent.push(output.target.clone());
+            }
+            any |= found;
+        }
+        if !any {
+            return;
+        }
+        let start = self.compiled.operands.len();
+        for input in &rule.from {
+            if let Some(shape) = shape_of_channel(&input.channel) {
+                self.shown[shape.index()] = true;
+            }
+            let operand =
+                Operand { input: self.compiled.input(&input.channel), gain: input.gain, offset: input.offset };
+            self.compiled.operands.push(operand);
+        }
+        let tuning = rule.tuning();
+        self.compiled.rules.push(CompiledRule {
+            operands: start..self.compiled.operands.len(),
+            combine: rule.combine,
+            tuning: (!tuning.is_default()).then_some(tuning),
+        });
+    }
+}
+
+impl Compiled {
+    /// Where a channel's value stands among the inputs.
+    fn input(&self, name: &str) -> usize {
+        if let Some(shape) = shape_of_channel(name) {
+            return shape.index();
+        }
+        let channel = self.channels.iter().position(|channel| channel == name);
+        let head = HEAD.iter().position(|head| *head == name).map(|axis| self.channels.len() + axis);
+        BLENDSHAPE_COUNT + channel.or(head).unwrap_or(0)
+    }
+
+    /// Works out the values of a frame.
+    pub fn evaluate(&self, face: &Face<'_>, scratch: &mut Scratch) {
+        let Scratch { inputs, values } = scratch;
+        inputs.clear();
+        if self.mirror {
+            inputs.extend(MIRRORED.iter().map(|other| face.weights[*other]));
+        } else {
+            inputs.extend_from_slice(face.weights);
+        }
+        inputs.extend(self.channels.iter().map(|name| {
+            face.channels.iter().find(|channel| *channel.name == **name).map_or(0.0, |channel| channel.value)
+        }));
+        let side = if self.mirror { -1.0 } else { 1.0 };
+        inputs.extend([face.head[0] * side, face.head[1], face.head[2] * side]);
+        for (input, tuning) in &self.tunings {
+            inputs[*input] = tuning.at(inputs[*input]);
+        }
+        values.clear();
+        values.extend(self.rules.iter().map(|rule| {
+            let mut operands =
+                self.operands[rule.operands.clone()].iter().map(|of| inputs[of.input] * of.gain + of.offset);
+            let count = operands.len();
+            let first = operands.next().unwrap_or(0.0);
+            let value = match rule.combine {
+                Combine::Sum => operands.fold(first, |sum, value| sum + value),
+                Combine::Average => operands.fold(first, |sum, value| sum + value) / count.max(1) as f32,
+                Combine::Multiply => operands.fold(first, |product, value| product * value),
+                Combine::Min => operands.fold(first, f32::min),
+                Combine::Max => operands.fold(first, f32::max),
+            };
+            rule.tuning.as_ref().map_or(value, |tuning| tuning.at(value))
+        }));
+    }
+
+    /// The value of a shape after its own tuning, from the last [`evaluate`](Self::evaluate).
+    pub fn shape(&self, shape: Blendshape, scratch: &Scratch) -> f32 {
+        scratch.inputs.get(shape.index()).copied().unwrap_or(0.0)
+    }
+
+    /// The targets of a mesh that are written, with the weights of the last [`evaluate`](Self::evaluate).
+    pub fn mesh<'a>(&'a self, mesh: usize, scratch: &'a Scratch) -> impl Iterator<Item = (usize, f32)> + 'a {
+        self.meshes.get(mesh).into_iter().flatten().map(|target| {
+            let terms = &self.terms[target.terms.clone()];
+            let sum: f32 =
+                terms.iter().map(|(rule, gain)| scratch.values.get(*rule).copied().unwrap_or(0.0) * gain).sum();
+            (target.target, self.limits.map_or(sum, |(low, high)| sum.max(low).min(high)))
+        })
+    }
+
+    /// The targets of a mesh that are written.
+    pub fn targets(&self, mesh: usize) -> impl Iterator<Item = usize> + '_ {
+        self.meshes.get(mesh).into_iter().flatten().map(|target| target.target)
+    }
+
+    /// Targets of a mesh that one shape moves in a straight line: target, shape, and the target's weight at full shape.
+    /// By them a shape can be read off a rig that somebody else moves.
+    pub fn direct(&self, mesh: usize) -> impl Iterator<Item = (usize, Blendshape, f32)> + '_ {
+        self.meshes.get(mesh).into_iter().flatten().filter_map(|target| {
+            let [(rule, gain)] = self.terms[target.terms.clone()] else { return None };
+            let rule = &self.rules[rule];
+            let [operand] = &self.operands[rule.operands.clone()] else { return None };
+            let tuning = match &rule.tuning {
+                None => 1.0,
+                Some(Tuning { curve, gain, offset, .. }) if curve.is_linear() && *offset == 0.0 => *gain,
+                Some(_) => return None,
+            };
+            let full = operand.gain * tuning * gain;
+            let shape = Blendshape::from_index(operand.input)?;
+            let shape = if self.mirror { shape.mirrored() } else { shape };
+            (operand.offset == 0.0 && full.abs() > 1e-3).then_some((target.target, shape, full))
+        })
+    }
+
+    /// Whether left and right are exchanged.
+    pub fn mirror(&self) -> bool {
+        self.mirror
+    }
+}
+
+/// The shape on the other side, by index.
+static MIRRORED: std::sync::LazyLock<[usize; BLENDSHAPE_COUNT]> =
+    std::sync::LazyLock::new(|| Blendshape::ALL.map(|shape| shape.mirrored().index()));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::Mapping;
+
+    fn resolved(text: &str) -> Resolved {
+        text.parse::<Mapping>().unwrap().resolve(|_| Err("no includes here".into())).unwrap()
+    }
+
+    fn weights(shapes: &[(Blendshape, f32)]) -> [f32; BLENDSHAPE_COUNT] {
+        let mut weights = [0.0; BLENDSHAPE_COUNT];
+        for (shape, weight) in shapes {
+            weights[shape.index()] = *weight;
+        }
+        weights
+    }
+
+    fn show(compiled: &Compiled, face: &Face<'_>) -> Vec<(usize, f32)> {
+        let mut scratch = Scratch::default();
+        compiled.evaluate(face, &mut scratch);
+        compiled.mesh(0, &scratch).collect()
+    }
+
+    #[test]
+    fn rules_combine_bend_and_limit() {
+        use Blendshape::{JawOpen, MouthClose};
+        let text = r#"(limits: (0, 1), channels: {"jawOpen": (gain: 2.0, max: 0.8)}, rules: [
+            (from: "jawOpen", to: "a"),
+            (from: ["jawOpen", "mouthClose"], combine: Multiply, to: ("b", 0.5)),
+            (from: [("jawOpen", -1.0), (channel: "mouthClose", offset: 0.1)], to: "c"),
+            (from: "mouthClose", gain: 3.0, to: ["d", "b"]),
+            (from: "ear", curve: Power(2.0), to: "e"),
+            (from: "headYaw", to: "f"),
+            (from: [], offset: 0.25, to: "g"),
+        ])"#;
+        let (compiled, report) = resolved(text).compile(&[vec!["a", "b", "c", "d", "e", "f", "g", "h"]]);
+        assert_eq!(report.shown, [JawOpen, MouthClose]);
+        assert_eq!((report.unused, report.written), (vec!["h".to_owned()], 7));
+        let weights = weights(&[(JawOpen, 0.5), (MouthClose, 0.2)]);
+        let channels = [Channel { name: "ear".into(), value: 0.5 }];
+        let face = Face { weights: &weights, channels: &channels, head: [0.3, 0.0, 0.0] };
+        let shown: Vec<f32> = show(&compiled, &face).into_iter().map(|(_, weight)| weight).collect();
+        for (shown, wanted) in shown.iter().zip([0.8, 0.5 * 0.8 * 0.2 + 0.6, 0.0, 0.6, 0.25, 0.3, 0.25]) {
+            assert!((shown - wanted).abs() < 1e-6, "{shown} {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_mirror_exchanges_sides_and_turns() {
+        use Blendshape::{EyeBlinkLeft, JawRight};
+        let text = r#"(mirror: true, rules: [(from: "eyeBlink{Left}", to: "blink_{L}"), (from: "jaw{Left}", to: "jaw{Left}"), (from: "headYaw", to: "yaw")])"#;
+        let (compiled, _) = resolved(text).compile(&[vec!["blink_L", "blink_R", "jawLeft", "jawRight", "yaw"]]);
+        let weights = weights(&[(EyeBlinkLeft, 1.0), (JawRight, 0.5)]);
+        let face = Face { weights: &weights, head: [0.2, 0.0, 0.0], ..Face::default() };
+        assert_eq!(show(&compiled, &face), [(0, 0.0), (1, 1.0), (2, 0.5), (3, 0.0), (4, -0.2)]);
+    }
+
+    #[test]
+    fn fallbacks_stand_in_for_what_is_missing_alone() {
+        let text = r#"(rules: [
+            (from: "mouthSmile{Left}", to: "mouthSmile{Left}"),
+            (from: [("mouthSmileLeft", 0.5), ("mouthSmileRight", 0.5)], to: "mouthSmile", fallback: true),
+        ])"#;
+        let (_, report) = resolved(text).compile(&[vec!["mouthSmileLeft", "mouthSmileRight", "mouthSmile"]]);
+        assert_eq!((report.written, report.unused), (2, vec!["mouthSmile".to_owned()]));
+        let (compiled, report) = resolved(text).compile(&[vec!["mouthSmile"]]);
+        assert_eq!((report.shown.len(), report.written), (2, 1));
+        let weights = weights(&[(Blendshape::MouthSmileLeft, 1.0)]);
+        assert_eq!(show(&compiled, &Face { weights: &weights, ..Face::default() }), [(0, 0.5)]);
+    }
+
+    #[test]
+    fn what_one_shape_moves_can_be_read_back() {
+        let text = r#"(rules: [(from: "jawOpen", gain: 0.5, to: ["a", "b"]), (from: "mouthClose", to: "b")])"#;
+        let (compiled, _) = resolved(text).compile(&[vec!["a", "b"]]);
+        assert_eq!(compiled.direct(0).collect::<Vec<_>>(), [(0, Blendshape::JawOpen, 0.5)]);
+    }
+
+    #[test]
+    fn a_frame_allocates_nothing() {
+        let rules: Vec<Rule> = Blendshape::ALL.iter().map(|shape| Rule::one(shape.name(), shape.name())).collect();
+        let mapping = Mapping { rules, ..Mapping::default() };
+        let names = Blendshape::ALL.map(|shape| shape.name().to_owned()).to_vec();
+        let (compiled, report) = mapping.resolve(|_| Err(String::new())).unwrap().compile(&[names]);
+        assert_eq!(report.shown.len(), BLENDSHAPE_COUNT);
+        let mut scratch = Scratch::default();
+        let weights = std::array::from_fn(|i| i as f32 / 52.0);
+        let face = Face { weights: &weights, ..Face::default() };
+        compiled.evaluate(&face, &mut scratch);
+        let counted = allocation_counter::measure(|| {
+            compiled.evaluate(&face, &mut scratch);
+            for (target, weight) in compiled.mesh(0, &scratch) {
+                assert_eq!(weight, weights[target]);
+            }
+        });
+        assert_eq!(counted.count_total, 0);
+    }
+}

@@ -1,0 +1,37 @@
+//! Which dialect a rig speaks.
+
+use super::{Compiled, MatchReport, Resolved};
+
+/// A mapping for a naming dialect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Preset {
+    /// Short name, by which others include it.
+    pub id: String,
+    /// The mapping.
+    pub mapping: Resolved,
+}
+
+/// The preset that shows most of a rig.
+#[derive(Clone, Debug)]
+pub struct Detection {
+    /// Its place in the list.
+    pub preset: usize,
+    /// What it shows.
+    pub report: MatchReport,
+    /// It, bound to the rig.
+    pub compiled: Compiled,
+}
+
+/// Finds the preset that shows most of the 52 shapes on a rig; among equals the one that knows more of its targets, then
+/// the earlier one. `None` when none shows anything.
+pub fn detect<S: AsRef<str>>(presets: &[Preset], meshes: &[Vec<S>]) -> Option<Detection> {
+    let mut best: Option<((usize, usize), Detection)> = None;
+    for (preset, Preset { mapping, .. }) in presets.iter().enumerate() {
+        let (compiled, report) = mapping.compile(meshes);
+        let score = (report.shown.len(), report.written + report.aside.len());
+        if score.0 > 0 && best.as_ref().is_none_or(|(other, _)| score > *other) {
+            best = Some((score, Detection { preset, report, compiled }));
+        }
+    }
+    best.map(|(_, detection)| detection)
+}

@@ -1,0 +1,238 @@
+//! Performers whose calibration is kept: an asset each, taken up again when they come back.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use bevy::{
+    asset::{AssetLoader, AssetPath, LoadContext, io::Reader},
+    platform::collections::HashMap,
+    prelude::*,
+    reflect::TypePath,
+};
+use facelink::{
+    calibration::Performer,
+    mapping::{Format, MappingError},
+};
+
+use crate::{
+    phones::{BeginRangeOfMotion, EndRangeOfMotion, SaveCalibration},
+    plugin::FaceLinkEndpoint,
+    subjects::{FaceSubject, SubjectAppeared},
+};
+
+/// A performer's calibration: a file that ends in `.performer.ron` or `.performer.json`.
+#[derive(Asset, TypePath, Clone, Debug, Default, PartialEq)]
+pub struct FacePerformer(pub Performer);
+
+/// Where performers are kept, and which are in use.
+#[derive(Resource, Clone, Debug)]
+pub struct FacePerformers {
+    /// Folder below the assets; `None` keeps nobody and takes nobody up.
+    pub folder: Option<String>,
+    /// Folder of the assets on disk.
+    root: PathBuf,
+    loaded: HashMap<String, Handle<FacePerformer>>,
+}
+
+impl FacePerformers {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { folder: Some("performers".to_owned()), root, loaded: HashMap::default() }
+    }
+
+    /// Folder of the assets on disk.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Path of a performer's file below the assets. Names come from the network: what is no letter, digit, `-` or `_` is
+    /// written as its number.
+    pub fn path(&self, name: &str) -> Option<String> {
+        use std::fmt::Write;
+        let mut file = String::new();
+        for c in name.chars() {
+            if c.is_alphanumeric() || matches!(c, '-' | '_') {
+                file.push(c);
+            } else {
+                let _ = write!(file, "%{:02x}", u32::from(c));
+            }
+        }
+        self.folder.as_ref().map(|folder| format!("{folder}/{file}.performer.ron"))
+    }
+}
+
+/// Reads [`FacePerformer`]s.
+#[derive(Default, TypePath)]
+pub(crate) struct PerformerLoader;
+
+/// A performer's file cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PerformerLoadError {
+    /// The file itself.
+    #[error("{path}: {error}")]
+    Read {
+        /// Which.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// What it says.
+    #[error(transparent)]
+    Content(#[from] MappingError),
+}
+
+impl AssetLoader for PerformerLoader {
+    type Asset = FacePerformer;
+    type Settings = ();
+    type Error = PerformerLoadError;
+
+    async fn load(
+        &self,
+        reader: &mut dyn Reader,
+        _settings: &(),
+        load_context: &mut LoadContext<'_>,
+    ) -> Result<FacePerformer, PerformerLoadError> {
+        let path = load_context.path().to_string();
+        let mut bytes = Vec::new();
+        let read = reader.read_to_end(&mut bytes).await;
+        let text = read.and_then(|_| String::from_utf8(bytes).map_err(|error| io::Error::other(error.to_string())));
+        let text = text.map_err(|error| PerformerLoadError::Read { path: path.clone(), error })?;
+        Ok(FacePerformer(Performer::read(&text, Format::of_path(&path)).map_err(|error| error.in_file(path))?))
+    }
+
+    fn extensions(&self) -> &[&str] {
+        &["performer.ron", "performer.json"]
+    }
+}
+
+/// Takes a performer up who has been here before.
+pub(crate) fn on_appeared(
+    appeared: On<SubjectAppeared>,
+    performers: Option<ResMut<FacePerformers>>,
+    server: Option<Res<AssetServer>>,
+    known: Option<Res<Assets<FacePerformer>>>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+) {
+    let (Some(mut performers), Some(server), Some(known)) = (performers, server, known) else { return };
+    let name = &appeared.name;
+    if let Some(performer) = performers.loaded.get(name).and_then(|handle| known.get(handle)) {
+        // The endpoint may have been started anew.
+        if let Some(endpoint) = endpoint {
+            endpoint.set_calibration(name, performer.0.calibration);
+        }
+        return;
+    }
+    let Some(path) = performers.path(name).filter(|path| performers.root.join(path).is_file()) else { return };
+    performers.loaded.insert(name.clone(), server.load(AssetPath::from(path)));
+}
+
+/// Hands calibrations that were read, or have changed on disk, on to the endpoint.
+pub(crate) fn apply(
+    mut events: MessageReader<AssetEvent<FacePerformer>>,
+    performers: Option<Res<FacePerformers>>,
+    known: Option<Res<Assets<FacePerformer>>>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+) {
+    let (Some(performers), Some(known), Some(endpoint)) = (performers, known, endpoint) else { return };
+    for event in events.read() {
+        let (AssetEvent::Added { id } | AssetEvent::Modified { id }) = event else { continue };
+        let Some((name, _)) = performers.loaded.iter().find(|(_, handle)| handle.id() == *id) else { continue };
+        if let Some(performer) = known.get(*id)
+            && endpoint.set_calibration(name, performer.0.calibration)
+        {
+            info!("calibration of \"{name}\" taken up");
+        }
+    }
+}
+
+pub(crate) fn on_save(
+    event: On<SaveCalibration>,
+    performers: Option<ResMut<FacePerformers>>,
+    server: Option<Res<AssetServer>>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    subjects: Query<&FaceSubject>,
+) {
+    let Ok(subject) = subjects.get(event.entity) else { return warn!("calibration: {} is no subject", event.entity) };
+    let name = &subject.name;
+    let (Some(mut performers), Some(endpoint)) = (performers, endpoint) else {
+        return warn!("calibration of \"{name}\" is not kept: there are neither assets nor sockets");
+    };
+    let (Some(path), Some(calibration)) = (performers.path(name), endpoint.calibration(name)) else {
+        return warn!("calibration of \"{name}\" is not kept: it has none, or `FacePerformers::folder` is not set");
+    };
+    let text = Performer { name: name.clone(), calibration }.write(Format::Ron);
+    let file = performers.root.join(&path);
+    match write(&file, &text) {
+        Ok(()) => {
+            info!("calibration of \"{name}\" kept in {}", file.display());
+            if let Some(server) = server {
+                performers.loaded.insert(name.clone(), server.load(AssetPath::from(path)));
+            }
+        }
+        Err(error) => error!("calibration of \"{name}\" is not kept: {}: {error}", file.display()),
+    }
+}
+
+/// Writes a file beside its place and moves it there, so that nobody reads half of it.
+pub(crate) fn write(file: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = file.with_file_name(name);
+    std::fs::write(&beside, text)?;
+    std::fs::rename(&beside, file)
+}
+
+pub(crate) fn on_begin_range(
+    event: On<BeginRangeOfMotion>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    subjects: Query<&FaceSubject>,
+) {
+    let Ok(subject) = subjects.get(event.entity) else {
+        return warn!("range of motion: {} is no subject", event.entity);
+    };
+    if endpoint.is_some_and(|endpoint| endpoint.begin_range_of_motion(&subject.name)) {
+        info!("range of motion: \"{}\", make every face as far as it goes", subject.name);
+    } else {
+        warn!("range of motion: \"{}\" sends nothing to take it from", subject.name);
+    }
+}
+
+pub(crate) fn on_end_range(
+    event: On<EndRangeOfMotion>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    subjects: Query<&FaceSubject>,
+) {
+    let Ok(subject) = subjects.get(event.entity) else {
+        return warn!("range of motion: {} is no subject", event.entity);
+    };
+    match endpoint.and_then(|endpoint| endpoint.end_range_of_motion(&subject.name, event.keep)) {
+        Some(capture) if event.keep => {
+            let made: Vec<_> = capture.reached().map(|(shape, most)| format!("{shape} {most:.2}")).collect();
+            info!("range of motion: \"{}\": {}", subject.name, made.join(", "));
+        }
+        Some(_) => {}
+        None => warn!("range of motion: \"{}\" has begun none", subject.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_from_the_network_stays_in_its_folder() {
+        let performers = FacePerformers::new(PathBuf::from("assets"));
+        for (name, path) in [
+            ("Ann", "performers/Ann.performer.ron"),
+            ("../../etc/passwd", "performers/%2e%2e%2f%2e%2e%2fetc%2fpasswd.performer.ron"),
+            ("Zoë 2", "performers/Zoë%202.performer.ron"),
+            ("a\\b:c", "performers/a%5cb%3ac.performer.ron"),
+        ] {
+            assert_eq!(performers.path(name).as_deref(), Some(path));
+        }
+    }
+}
