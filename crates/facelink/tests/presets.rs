@@ -1,0 +1,125 @@
+//! What each preset makes of a rig of its dialect: found by its names, all of it shown that can be, left kept left.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod rigs;
+
+use std::{collections::HashMap, fs, path::Path};
+
+use facelink::{
+    Blendshape,
+    mapping::{Compiled, Face, Mapping, Preset, Scratch, detect},
+};
+
+/// A rig, the preset that is for it, and how many shapes it must show.
+struct Rig {
+    label: &'static str,
+    preset: &'static str,
+    targets: [Vec<String>; 1],
+    shown: usize,
+}
+
+fn every_rig() -> Vec<Rig> {
+    let own = rigs::all().into_iter().map(|(preset, targets)| Rig {
+        label: preset,
+        preset,
+        targets: [targets.iter().map(|target| (*target).to_owned()).collect()],
+        shown: rigs::expected(preset),
+    });
+    let variants = rigs::variants().into_iter();
+    own.chain(variants.map(|(label, preset, targets, shown)| Rig { label, preset, targets: [targets], shown }))
+        .collect()
+}
+
+fn presets() -> Vec<Preset> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/mappings");
+    let mut mappings = HashMap::new();
+    for entry in fs::read_dir(folder).expect("the folder of the presets is there") {
+        let path = entry.expect("its entries can be read").path();
+        let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if let Some(id) = file.strip_suffix(".face.ron") {
+            let text = fs::read_to_string(&path).expect("a preset can be read");
+            let mapping: Mapping = text.parse().map_err(|error| format!("{file}: {error}")).expect("a preset parses");
+            assert!(!mapping.name.is_empty() && mapping.about.contains("https://"), "{file} says whose names it has");
+            mappings.insert(id.to_owned(), mapping);
+        }
+    }
+    let lookup = |id: &str| mappings.get(id).cloned().ok_or_else(|| "no such preset".to_owned());
+    let presets: Vec<_> = rigs::all()
+        .into_iter()
+        .map(|(id, _)| Preset {
+            id: id.to_owned(),
+            mapping: lookup(id).and_then(|it| it.resolve(lookup).map_err(|error| error.to_string())).expect(id),
+        })
+        .collect();
+    assert_eq!(presets.len(), mappings.len(), "every preset has a rig");
+    presets
+}
+
+fn preset<'a>(presets: &'a [Preset], id: &str) -> &'a Preset {
+    presets.iter().find(|preset| preset.id == id).expect("a rig names a preset")
+}
+
+/// What the targets get when these shapes are at their values and all others at 0.
+fn weights<'a>(compiled: &Compiled, rig: &'a Rig, shapes: &[(Blendshape, f32)]) -> HashMap<&'a str, f32> {
+    let mut values = [0.0; 52];
+    for (shape, value) in shapes {
+        values[shape.index()] = *value;
+    }
+    let mut scratch = Scratch::default();
+    compiled.evaluate(&Face { weights: &values, ..Face::default() }, &mut scratch);
+    compiled.mesh(0, &scratch).map(|(target, weight)| (rig.targets[0][target].as_str(), weight)).collect()
+}
+
+#[test]
+fn each_dialect_is_found_by_its_names_and_shows_all_that_it_can() {
+    let presets = presets();
+    for rig in every_rig() {
+        let found = detect(&presets, &rig.targets).expect("something is found");
+        let missing: Vec<_> = found.report.missing.iter().map(|shape| shape.name()).collect();
+        assert_eq!(presets[found.preset].id, rig.preset, "{}", rig.label);
+        assert_eq!(found.report.shown.len(), rig.shown, "{}: missing {missing:?}", rig.label);
+        assert!(found.report.unused.is_empty(), "{}: unknown {:?}", rig.label, found.report.unused);
+    }
+}
+
+#[test]
+fn left_stays_left_and_nothing_moves_twice() {
+    let presets = presets();
+    for rig in every_rig().into_iter().filter(|rig| rig.label == rig.preset) {
+        let (compiled, _) = preset(&presets, rig.preset).mapping.compile(&rig.targets);
+        let checks = rigs::checks(rig.preset);
+        assert!(checks.len() >= 12, "{}", rig.label);
+        for (shape, moves, stays) in checks {
+            let place = format!("{}: {shape}", rig.label);
+            for target in [moves, stays] {
+                assert!(rig.targets[0].iter().any(|name| name == target), "{place}: no target {target}");
+            }
+            let shape = Blendshape::from_name(shape).expect("a check names a shape");
+            let weights = weights(&compiled, &rig, &[(shape, 1.0)]);
+            let of = |target: &str| weights.get(target).copied().unwrap_or(0.0);
+            assert!(of(moves) > 0.02, "{place}: {moves} is at {}", of(moves));
+            assert!(of(stays).abs() < 1e-6, "{place}: {stays} is at {}", of(stays));
+        }
+    }
+}
+
+#[test]
+fn every_shape_that_is_shown_moves_something_and_nothing_leaves_its_range() {
+    let presets = presets();
+    for rig in every_rig() {
+        let (compiled, report) = preset(&presets, rig.preset).mapping.compile(&rig.targets);
+        let ranged = |weights: &HashMap<&str, f32>| weights.values().all(|weight| (0.0..=1.0).contains(weight));
+        for shape in &report.shown {
+            let alone = weights(&compiled, &rig, &[(*shape, 1.0)]);
+            assert!(ranged(&alone), "{}: {shape}: {alone:?}", rig.label);
+            // Where vowels are the mouth, closing it only takes back what the jaw has opened.
+            let jaw = weights(&compiled, &rig, &[(Blendshape::JawOpen, 1.0)]);
+            let closed = weights(&compiled, &rig, &[(Blendshape::JawOpen, 1.0), (Blendshape::MouthClose, 0.5)]);
+            let moves = alone.values().any(|weight| *weight > 0.02);
+            assert!(moves || (*shape == Blendshape::MouthClose && closed != jaw), "{}: {shape}", rig.label);
+        }
+        let all: Vec<_> = Blendshape::ALL.into_iter().map(|shape| (shape, 1.0)).collect();
+        assert!(ranged(&weights(&compiled, &rig, &all)), "{}", rig.label);
+    }
+}
