@@ -22,14 +22,16 @@ pub struct Detection {
     pub compiled: Compiled,
 }
 
-/// Finds the preset that shows most of the 52 shapes on a rig; among equals the one that knows more of its targets, then
-/// the earlier one. `None` when none shows anything.
+/// Finds the preset that shows most of the 52 shapes on a rig, each by a target of its own; among equals the one that knows
+/// more of its targets, then the one that shows more shapes, then the earlier one. `None` when none shows anything.
 pub fn detect<S: AsRef<str>>(presets: &[Preset], meshes: &[Vec<S>]) -> Option<Detection> {
-    let mut best: Option<((usize, usize), Detection)> = None;
+    let mut best: Option<((usize, usize, usize), Detection)> = None;
     for (preset, Preset { mapping, .. }) in presets.iter().enumerate() {
         let (compiled, report) = mapping.compile(meshes);
-        let score = (report.shown.len(), report.written + report.aside.len());
-        if score.0 > 0 && best.as_ref().is_none_or(|(other, _)| score > *other) {
+        // One target that two shapes share, in a dialect that has other words for all the rest, is a chance hit.
+        let own = report.shown.len().min(report.written);
+        let score = (own, report.written + report.aside.len(), if own > 2 { report.shown.len() } else { 0 });
+        if own > 0 && best.as_ref().is_none_or(|(other, _)| score > *other) {
             best = Some((score, Detection { preset, report, compiled }));
         }
     }
