@@ -1,0 +1,1 @@
+//! Checks of Rivet and of the file that is written.
