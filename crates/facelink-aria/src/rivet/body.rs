@@ -11,15 +11,17 @@ use crate::vec3::{Vec3, curve, lerp, smoothstep, v3};
 
 /// Lowest point of the bust.
 pub const FLOOR: f64 = -256.0;
+/// How much higher the shoulders stand than they were drawn: a short neck.
+const RAISE: f64 = 19.0;
 /// Ends of the neck.
 const NECK_TOP: Vec3 = v3(0.0, -80.0, -16.0);
-const NECK_BOTTOM: Vec3 = v3(0.0, -158.0, -22.0);
+const NECK_BOTTOM: Vec3 = v3(0.0, -140.0, -20.0);
 
 /// The bellows, and for each vertex how far down the neck it is (0 at the head, 1 at the chest).
 pub fn neck() -> (Part, Vec<f64>) {
-    const FOLDS: usize = 7;
-    const PER_FOLD: usize = 6;
-    const AROUND: usize = 36;
+    const FOLDS: usize = 5;
+    const PER_FOLD: usize = 5;
+    const AROUND: usize = 28;
     let rows = FOLDS * PER_FOLD + 1;
     let mut part = Part::default();
     let mut down = Vec::new();
@@ -27,7 +29,7 @@ pub fn neck() -> (Part, Vec<f64>) {
         let t = r as f64 / (rows - 1) as f64;
         let wave = (TAU * t * FOLDS as f64).cos();
         // Round ridges, sharp valleys.
-        let radius = 33.0 + 5.0 * (1.0 - ((1.0 - wave) * 0.5).powf(1.6));
+        let radius = 37.0 + 5.5 * (1.0 - ((1.0 - wave) * 0.5).powf(1.6));
         let at = NECK_TOP.lerp(NECK_BOTTOM, t);
         for k in 0..AROUND {
             let (sin, cos) = (TAU * k as f64 / AROUND as f64).sin_cos();
@@ -45,11 +47,11 @@ pub fn neck() -> (Part, Vec<f64>) {
 fn bust(around: f64, y: f64, out: f64) -> Vec3 {
     let wide = curve(
         &[(-256.0, 126.0), (-235.0, 131.0), (-212.0, 130.0), (-192.0, 119.0), (-176.0, 98.0), (-164.0, 72.0), (-156.0, 52.0)],
-        y,
+        y - RAISE,
     );
     let deep = curve(
         &[(-256.0, 74.0), (-235.0, 76.0), (-212.0, 74.0), (-192.0, 68.0), (-176.0, 60.0), (-164.0, 52.0), (-156.0, 46.0)],
-        y,
+        y - RAISE,
     );
     let (sin, cos) = around.sin_cos();
     let bend = |v: f64| v.abs().powf(0.86).copysign(v);
@@ -58,17 +60,17 @@ fn bust(around: f64, y: f64, out: f64) -> Vec3 {
 
 /// Shoulders, collar, pauldrons and badge.
 pub fn shoulders() -> Part {
-    const ROWS: usize = 15;
-    const AROUND: usize = 56;
+    const ROWS: usize = 12;
+    const AROUND: usize = 44;
     let mut part = Part::default();
     let mut torso = Part::default();
     for r in 0..ROWS {
         let t = r as f64 / (ROWS - 1) as f64;
-        let y = lerp(-156.0, FLOOR, t);
+        let y = lerp(-156.0 + RAISE, FLOOR, t);
         for k in 0..AROUND {
             let around = TAU * k as f64 / AROUND as f64;
             torso.points.push(bust(around, y, 0.0));
-            let shade = smoothstep(-200.0, FLOOR, y) * 0.5 + 0.5 * smoothstep(-170.0, -156.0, y);
+            let shade = smoothstep(-200.0, FLOOR, y) * 0.5 + 0.5 * smoothstep(-150.0, -138.0, y);
             torso.colours.push(opaque(mix(paint::TEAL, paint::DEEP_TEAL, shade)));
         }
     }
@@ -83,7 +85,7 @@ pub fn shoulders() -> Part {
         for c in 0..COLUMNS {
             let (s, t) = (2.0 * c as f64 / (COLUMNS - 1) as f64 - 1.0, r as f64 / (HIGH - 1) as f64);
             let rim = [0, HIGH - 1].contains(&r) || [0, COLUMNS - 1].contains(&c);
-            let y = lerp(-176.0, FLOOR, t.powf(0.9));
+            let y = lerp(-176.0 + RAISE, FLOOR, t.powf(0.9));
             let reach = lerp(0.72, 0.46, t);
             let p = bust(reach * s, y, if rim { -2.0 } else { 3.2 });
             plate.points.push(p);
@@ -94,7 +96,7 @@ pub fn shoulders() -> Part {
     join(&mut part, plate);
 
     // Collar.
-    let collar = Frame { at: v3(0.0, -160.0, -21.0), axis: v3(0.0, 1.0, 0.05).normalized() };
+    let collar = Frame { at: v3(0.0, -160.0 + RAISE, -21.0), axis: v3(0.0, 1.0, 0.05).normalized() };
     let profile = [
         knot(58.0, -6.0, 0.0, paint::AMBER),
         knot(58.0, 5.0, 3.0, paint::YELLOW),
@@ -103,21 +105,21 @@ pub fn shoulders() -> Part {
         knot(42.0, 4.0, 1.0, paint::DARK),
         knot(34.0, 0.0, 0.0, paint::DARK),
     ];
-    join(&mut part, turned(&collar, &profile, 44));
+    join(&mut part, turned(&collar, &profile, 36));
 
     // Pauldrons.
-    let mut left = solid::ellipsoid(v3(106.0, -203.0, -22.0), v3(42.0, 32.0, 52.0), 14, 28, |d| {
+    let mut left = solid::ellipsoid(v3(104.0, -190.0, -22.0), v3(42.0, 34.0, 52.0), 12, 24, |d| {
         mix(paint::YELLOW, paint::AMBER, smoothstep(0.1, -0.8, d.y))
     });
     for k in 0..5 {
         let a = (-60.0 + 30.0 * f64::from(k)).to_radians();
         let d = v3(0.55, 0.62 * a.cos(), 0.62 * a.sin() + 0.25).normalized();
-        let at = v3(106.0 + 42.0 * d.x, -203.0 + 32.0 * d.y, -22.0 + 52.0 * d.z);
-        let n = v3(d.x / 42.0, d.y / 32.0, d.z / 52.0).normalized();
+        let at = v3(104.0 + 42.0 * d.x, -190.0 + 34.0 * d.y, -22.0 + 52.0 * d.z);
+        let n = v3(d.x / 42.0, d.y / 34.0, d.z / 52.0).normalized();
         join(&mut left, rivet(at, n, 2.8, paint::STEEL));
     }
     for x in [14.0, 30.0] {
-        let p = bust((x / 60.0_f64).asin() * 0.6, -181.0, 3.2);
+        let p = bust((x / 60.0_f64).asin() * 0.6, -181.0 + RAISE, 3.2);
         join(&mut left, rivet(p, v3(0.0, 0.35, 0.93).normalized(), 2.2, paint::STEEL));
     }
     join(&mut part, both(left));
@@ -131,12 +133,12 @@ pub fn shoulders() -> Part {
         knot(10.6, 0.6, 0.5, paint::DARK),
         knot(0.0, 0.6, 0.0, paint::DARK),
     ];
-    join(&mut part, turned(&frame, &ring, 32));
+    join(&mut part, turned(&frame, &ring, 24));
     part
 }
 
 fn badge_frame() -> Frame {
-    let p = bust(0.0, -214.0, 3.2);
+    let p = bust(0.0, -200.0, 3.2);
     Frame { at: p, axis: v3(0.0, 0.08, 1.0).normalized() }
 }
 

@@ -11,13 +11,15 @@ use crate::palette::{Colour, mix, opaque};
 use crate::part::Part;
 use crate::vec3::{Vec3, bell, curve, lerp, smoothstep, v3};
 
-const SEGMENTS: usize = 44;
+const SEGMENTS: usize = 36;
+/// The iris is drawn for a ball of 23 mm.
+const DRAWN: f64 = EYE_RADIUS / 23.0;
 
 /// The ball's profile: distance from the line of sight, depth along it, colour. The iris is a bowl in the ball.
 fn ball_profile() -> Vec<(f64, f64, Colour)> {
     let on = |angle: f64| {
         let (sin, cos) = angle.to_radians().sin_cos();
-        (EYE_RADIUS * sin, EYE_RADIUS * cos)
+        (EYE_RADIUS / DRAWN * sin, EYE_RADIUS / DRAWN * cos)
     };
     let white = [250.0, 250.0, 246.0];
     let limbus = [12.0, 22.0, 34.0];
@@ -40,9 +42,9 @@ fn ball_profile() -> Vec<(f64, f64, Colour)> {
         (37.4, [150.0, 158.0, 166.0]),
         (39.0, white),
         (48.0, white),
-        (60.0, [236.0, 232.0, 228.0]),
-        (76.0, [200.0, 190.0, 184.0]),
-        (95.0, [150.0, 140.0, 136.0]),
+        (60.0, [244.0, 240.0, 236.0]),
+        (76.0, [222.0, 212.0, 204.0]),
+        (95.0, [178.0, 166.0, 160.0]),
         (120.0, [90.0, 84.0, 84.0]),
         (150.0, [60.0, 56.0, 58.0]),
     ] {
@@ -56,13 +58,13 @@ fn ball_profile() -> Vec<(f64, f64, Colour)> {
 pub fn ball() -> Part {
     let mut part = Part::default();
     let profile = ball_profile();
-    for (r, z, c) in &profile {
+    for (r, z, c) in profile.iter().map(|(r, z, c)| (r * DRAWN, z * DRAWN, c)) {
         for k in 0..SEGMENTS {
             let (sin, cos) = (TAU * k as f64 / SEGMENTS as f64).sin_cos();
-            part.points.push(v3(r * cos, r * sin, *z));
+            part.points.push(v3(r * cos, r * sin, z));
             // Lit from above, a bowl is bright below.
-            let shade = if *r < 12.5 && *r > 5.0 { 0.72 - 0.34 * sin } else { 1.0 };
-            let spoke = if *r < 11.0 && *r > 5.4 && k % 4 == 0 { 0.8 } else { 1.0 };
+            let shade = if r < 13.5 && r > 5.4 { 0.72 - 0.34 * sin } else { 1.0 };
+            let spoke = if r < 12.0 && r > 5.9 && k % 4 == 0 { 0.8 } else { 1.0 };
             part.colours.push(opaque(c.map(|v| (v * shade * spoke).min(255.0))));
         }
     }
@@ -82,7 +84,7 @@ pub fn glow() -> Part {
     for (r, z, k) in rings {
         for s in 0..SEGMENTS {
             let (sin, cos) = (TAU * s as f64 / SEGMENTS as f64).sin_cos();
-            part.points.push(v3(r * cos, r * sin, z));
+            part.points.push(v3(r * cos, r * sin, z) * DRAWN);
             let c = [70.0 * k, 236.0 * k, 232.0 * k];
             part.colours.push(opaque(c));
         }
@@ -118,17 +120,18 @@ pub fn lights() -> Part {
 }
 
 /// Radii of the lower and the upper lid, inside and outside: the upper slides over the lower.
-const LOWER: (f64, f64) = (23.9, 25.4);
-const UPPER: (f64, f64) = (25.7, 28.0);
+const LOWER: (f64, f64) = (25.9, 28.1);
+const UPPER: (f64, f64) = (28.3, 30.4);
 /// Columns from the inner to the outer corner.
-const LID_COLUMNS: usize = 24;
+const LID_COLUMNS: usize = 22;
 /// Half the longitude that a lid spans, in degrees.
 const SPAN: f64 = 104.0;
 /// The lid's section: share of the way from the margin to the pole, share of the thickness (0 inside), and how far
 /// beyond the margin in degrees.
 const SECTION: [(f64, f64, f64); 12] = [
     (1.0, 1.0, 0.0),
-    (0.7, 1.0, 0.0),
+    (0.86, 1.0, 0.0),
+    (0.66, 1.0, 0.0),
     (0.42, 1.0, 0.0),
     (0.2, 1.0, 0.0),
     (0.07, 1.0, 0.0),
@@ -137,8 +140,7 @@ const SECTION: [(f64, f64, f64); 12] = [
     (0.0, 0.5, 2.4),
     (0.0, 0.14, 1.4),
     (0.0, 0.0, -0.6),
-    (0.25, 0.0, 0.0),
-    (0.6, 0.0, 0.0),
+    (0.45, 0.0, 0.0),
 ];
 /// What every lid keeps free around the ball.
 pub const CLEARANCE: f64 = 0.25;
@@ -146,19 +148,19 @@ pub const CLEARANCE: f64 = 0.25;
 /// Latitude of a lid's margin under a stem, in degrees; `around` is the longitude, positive to the outside.
 fn margin(upper: bool, around: f64, stem: &str) -> f64 {
     let (sin, cos) = around.to_radians().sin_cos();
-    let c = cos.max(0.0);
+    let c = cos.max(0.0).powf(0.75);
     let (inner, outer) = (0.5 - 0.5 * sin, 0.5 + 0.5 * sin);
-    let rest = if upper { 14.0 + 36.0 * c } else { -15.0 - 38.0 * c };
+    let rest = if upper { 1.0 + 38.0 * c } else { -1.0 - 47.0 * c };
     let turn = match (stem, upper) {
-        ("EyeClosed", true) => -17.0 - 41.0 * c,
-        ("EyeClosed", false) => 11.0 + 38.0 * c,
-        ("EyeWide", true) => 3.0 + 17.0 * c,
+        ("EyeClosed", true) => -4.0 - 42.0 * c,
+        ("EyeClosed", false) => -1.0 + 44.0 * c,
+        ("EyeWide", true) => 2.0 + 22.0 * c,
         ("EyeWide", false) => -1.0 - 7.0 * c,
         ("EyeSquint", true) => -9.0 * c,
-        ("EyeSquint", false) => 2.0 + 22.0 * c,
-        ("CheekSquint", false) => 1.0 + 15.0 * c,
-        ("MouthCornerPull", false) => 5.0 * c,
-        ("MouthCornerSlant", false) => 4.0 * c,
+        ("EyeSquint", false) => 2.0 + 18.0 * c,
+        ("CheekSquint", false) => 1.0 + 11.0 * c,
+        ("MouthCornerPull", false) => 4.0 * c,
+        ("MouthCornerSlant", false) => 3.0 * c,
         ("EyeLookUp", true) => 10.0 * c,
         ("EyeLookUp", false) => 5.0 * c,
         ("EyeLookDown", true) => -15.0 * c,
@@ -221,11 +223,11 @@ pub fn lids() -> Part {
             for column in 0..=LID_COLUMNS {
                 lid.points.push(lid_point(upper, column, section, ""));
                 let (share, thick, _) = SECTION[section];
-                let base = if upper { paint::YELLOW } else { mix(paint::YELLOW, paint::AMBER, 0.35) };
+                let base = if upper { paint::LID } else { mix(paint::LID, paint::SHADE, 0.12) };
                 let c = if thick > 0.9 {
-                    mix(base, paint::AMBER, 0.5 * smoothstep(0.25, 0.8, share))
+                    mix(base, paint::SHADE, if upper { 0.7 } else { 0.3 } * smoothstep(0.25, 0.8, share))
                 } else {
-                    mix(paint::AMBER, [96.0, 56.0, 22.0], 1.0 - thick)
+                    mix(paint::SHADE, [74.0, 50.0, 36.0], 1.0 - thick)
                 };
                 lid.colours.push(opaque(c));
                 places.push((upper, column, section));
@@ -254,33 +256,33 @@ pub fn lids() -> Part {
 pub fn bezels() -> Part {
     let frame = Frame { at: v3(EYE.x, 0.0, form::socket_z(EYE.x)), axis: form::socket_normal() };
     let profile = [
-        knot(28.6, -13.0, 0.0, paint::DARK),
-        knot(28.6, -1.0, 0.0, paint::IRON),
-        knot(28.6, 2.4, 1.0, paint::STEEL),
-        knot(31.0, 3.8, 0.9, paint::STEEL),
-        knot(33.2, 2.2, 1.0, paint::STEEL),
-        knot(33.8, -3.0, 0.0, paint::IRON),
+        knot(30.8, -13.0, 0.0, paint::DARK),
+        knot(30.8, -1.0, 0.0, paint::IRON),
+        knot(30.8, 2.4, 1.0, paint::STEEL),
+        knot(33.4, 4.0, 0.9, paint::STEEL),
+        knot(35.8, 2.4, 1.0, paint::STEEL),
+        knot(36.4, -3.0, 0.0, paint::IRON),
     ];
     // The profile runs from the outside over the rim into the socket.
     let outside_in: Vec<_> = profile.iter().rev().copied().collect();
-    let mut left = turned(&frame, &outside_in, 48);
+    let mut left = turned(&frame, &outside_in, 32);
     for k in 0..4 {
         let (sin, cos) = (TAU * (k as f64 + 0.5) / 4.0).sin_cos();
         let (right, up) = (v3(1.0, 0.0, form::socket_z(1.0) - form::socket_z(0.0)).normalized(), v3(0.0, 1.0, 0.0));
-        let at = frame.at + (right * cos + up * sin) * 31.0 + frame.axis * 3.5;
+        let at = frame.at + (right * cos + up * sin) * 33.6 + frame.axis * 3.6;
         join(&mut left, rivet(at, frame.axis, 1.3, paint::IRON));
     }
     both(left)
 }
 
-const BROW_STEPS: usize = 17;
-const BROW_AROUND: usize = 14;
+const BROW_STEPS: usize = 15;
+const BROW_AROUND: usize = 12;
 
 /// Depth of what lies under a brow at a place of the front view: forehead, bezel, lid.
 fn ground(x: f64, y: f64) -> f64 {
     let q = ((x - EYE.x).powi(2) + y * y).sqrt();
-    let dome = if q < 29.0 { EYE.z + (29.0_f64.powi(2) - q * q).sqrt() } else { 0.0 };
-    let ring = form::socket_z(x) + 4.6 * smoothstep(36.0, 33.0, q);
+    let dome = if q < 31.4 { EYE.z + (31.4_f64.powi(2) - q * q).sqrt() } else { 0.0 };
+    let ring = form::socket_z(x) + 4.6 * smoothstep(39.5, 36.5, q);
     form::face(x, y).z.max(dome).max(ring)
 }
 
@@ -289,14 +291,14 @@ fn brow_line(t: f64, stem: &str) -> (f64, f64) {
     let (dx, dy) = match stem {
         "BrowInnerUp" => (0.6 * (1.0 - t), 15.0 * (1.0 - t).powf(1.15) + 1.0),
         "BrowOuterUp" => (0.0, 14.0 * t.powf(1.2) + 0.8),
-        "BrowLowerer" => (-0.8, -7.5 + 1.0 * t),
-        "BrowPinch" => (-4.6 * (1.0 - 0.5 * t), -6.5 * (1.0 - t) + 1.0 * t),
+        "BrowLowerer" => (-0.8, -8.0 + 2.0 * t),
+        "BrowPinch" => (-4.6 * (1.0 - 0.5 * t), -8.5 * (1.0 - t) + 3.5 * t),
         "EyeWide" => (0.0, 2.6),
         "EyeSquint" => (0.0, -1.6),
         "NoseSneer" => (-0.8, -3.0 * (1.0 - t)),
         _ => (0.0, 0.0),
     };
-    (lerp(11.5, 62.0, t) + dx, curve(&[(0.0, 40.0), (0.3, 43.4), (0.65, 44.6), (1.0, 38.6)], t) + dy)
+    (lerp(10.0, 66.0, t) + dx, curve(&[(0.0, 43.0), (0.3, 46.4), (0.65, 47.0), (1.0, 41.0)], t) + dy)
 }
 
 fn brow_points(stem: &str) -> Vec<Vec3> {
@@ -331,7 +333,7 @@ fn brow_points(stem: &str) -> Vec<Vec3> {
         let up = (up - along * along.dot(up)).normalized();
         let front = along.cross(up);
         let end = (1.0 - (2.0 * t - 1.0).abs().powi(9)).max(0.0).sqrt().max(0.05);
-        let half = lerp(5.6, 3.6, t) * end;
+        let half = lerp(6.4, 4.4, t) * end;
         let thick = lerp(4.0, 3.2, t) * end;
         for k in 0..BROW_AROUND {
             let (sin, cos) = (TAU * k as f64 / BROW_AROUND as f64).sin_cos();

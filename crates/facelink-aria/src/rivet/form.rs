@@ -3,26 +3,26 @@
 use crate::vec3::{Vec3, bell, lerp, smoothstep, v3};
 
 /// Centre of the left eyeball.
-pub const EYE: Vec3 = v3(36.0, 0.0, 54.0);
+pub const EYE: Vec3 = v3(38.5, 0.0, 58.0);
 /// Radius of the eyeballs.
-pub const EYE_RADIUS: f64 = 23.0;
+pub const EYE_RADIUS: f64 = 25.0;
 /// Radius of the round holes in the face plate.
-pub const SOCKET: f64 = 28.8;
+pub const SOCKET: f64 = 31.0;
 /// Slope of the plane in which a socket lies.
 const SOCKET_SLOPE: f64 = -0.16;
 /// Height of that plane at the eye's centre.
-const SOCKET_Z: f64 = 68.5;
+const SOCKET_Z: f64 = 69.5;
 /// The middle of the head, from which its surface is seen.
 pub const MIDDLE: Vec3 = v3(0.0, 14.0, -6.0);
 
 /// Below zero inside the plain form.
 fn field(p: Vec3) -> f64 {
     let d = p - MIDDLE;
-    let wide = 86.0 * (1.0 - 0.07 * smoothstep(-10.0, -105.0, d.y)) * (1.0 - 0.05 * smoothstep(30.0, 120.0, d.y));
-    let deep = if d.z > 0.0 { 88.0 } else { 94.0 };
-    let (tall, power) = if d.y > 0.0 { (119.0, 2.45) } else { (115.0, 2.9) };
-    let flat = (d.x.abs() / wide).powf(2.8) + (d.z.abs() / deep).powf(2.8);
-    flat.powf(power / 2.8) + (d.y.abs() / tall).powf(power) - 1.0
+    let wide = 91.0 * (1.0 - 0.07 * smoothstep(-10.0, -105.0, d.y)) * (1.0 - 0.03 * smoothstep(30.0, 120.0, d.y));
+    let deep = if d.z > 0.0 { 88.0 } else { 88.0 };
+    let (tall, power) = if d.y > 0.0 { (114.0, 2.75) } else { (115.0, 3.0) };
+    let flat = (d.x.abs() / wide).powf(3.2) + (d.z.abs() / deep).powf(3.2);
+    flat.powf(power / 3.2) + (d.y.abs() / tall).powf(power) - 1.0
 }
 
 /// The plane of the left socket.
@@ -57,10 +57,11 @@ pub fn plain(direction: Vec3) -> Vec3 {
 /// Shapes the plain form: sockets, chin.
 fn shaped(p: Vec3) -> Vec3 {
     let front = smoothstep(0.0, 40.0, p.z);
-    let x = p.x.abs();
-    let near = ((x - EYE.x).powi(2) + p.y.powi(2)).sqrt();
-    let dish = smoothstep(46.0, 30.0, near) * front;
-    let mut z = lerp(p.z, socket_z(x), dish);
+    // Both eyes' dishes run into each other without a crease.
+    let to = |x: f64| ((p.x - x).powi(2) + p.y.powi(2)).sqrt();
+    let near = -4.0 * ((-to(EYE.x) / 4.0).exp() + (-to(-EYE.x) / 4.0).exp()).ln();
+    let dish = smoothstep(54.0, 31.0, near) * front;
+    let mut z = lerp(p.z, socket_z((p.x * p.x + 36.0).sqrt()), dish);
     let chin = bell(((p.x / 40.0).powi(2) + ((p.y + 90.0) / 22.0).powi(2)).sqrt());
     z += 11.0 * chin * smoothstep(-10.0, 50.0, p.z);
     v3(p.x, p.y, z)

@@ -13,11 +13,11 @@ use crate::part::Part;
 use crate::vec3::{Vec3, bell, curve, lerp, smoothstep, v3};
 
 /// Height of the mouth.
-const LEVEL: f64 = -61.0;
+const LEVEL: f64 = -60.0;
 /// Half the length of the seam between the lips.
-const HALF: f64 = 29.0;
+const HALF: f64 = 27.0;
 /// How far the corners stand over the middle: a friendly mouth.
-const SMILE: f64 = 3.4;
+const SMILE: f64 = 4.6;
 /// Columns of the left half, from the middle below to the middle above; the corner is the middle one.
 const COLUMNS: usize = 28;
 
@@ -53,7 +53,7 @@ pub fn muzzle(angle: f64) -> (f64, f64) {
     let (sin, cos) = angle.sin_cos();
     let high = if sin > 0.0 { 18.5 } else { 23.5 };
     let bend = |v: f64| v.abs().powf(0.8).copysign(v);
-    (46.0 * bend(cos), LEVEL + high * bend(sin))
+    (48.0 * bend(cos), LEVEL + high * bend(sin))
 }
 
 /// Depth of the soft surface at a place of the front view.
@@ -70,7 +70,7 @@ fn seam_y(x: f64) -> f64 {
 /// Direction from the seam to the lip's edge, in the front view.
 fn outwards(angle: f64) -> (f64, f64) {
     let (sin, cos) = angle.sin_cos();
-    let (x, y) = (cos * 8.0, sin * 29.0);
+    let (x, y) = (cos * 7.0, sin * 27.0);
     let l = (x * x + y * y).sqrt();
     (x / l, y / l)
 }
@@ -78,7 +78,7 @@ fn outwards(angle: f64) -> (f64, f64) {
 /// Height of a lip.
 fn lip_height(angle: f64) -> f64 {
     let sin = angle.sin();
-    2.4 + if sin > 0.0 { 6.2 } else { 7.6 } * sin.abs().powf(0.9)
+    3.3 + if sin > 0.0 { 3.2 } else { 4.6 } * sin.abs().powf(0.9)
 }
 
 /// A place in the lattice.
@@ -117,7 +117,7 @@ impl Place {
             ring::INNER => v3(x * 0.98 + ox, y + oy * 1.2, seam_z - 4.5),
             11 => v3(x * 0.96 + 3.0 * ox, y + oy * 10.0, seam_z - 9.0),
             12 => v3(x * 0.86, LEVEL + 13.5 * sin, 44.0),
-            _ => v3(x * 0.2, LEVEL + 3.0 * sin, 32.0),
+            _ => v3(x * 0.02, LEVEL + 0.3 * sin, 30.0),
         }
     }
 
@@ -140,7 +140,7 @@ impl Place {
     /// Share of the jaw.
     fn jaw(self) -> f64 {
         let sin = self.angle.sin();
-        let lip = smoothstep(0.4, -0.5, sin);
+        let lip = smoothstep(0.85, -0.9, sin);
         let border = if sin.abs() < 0.02 { 0.5 } else { f64::from(u8::from(sin < 0.0)) };
         match self.ring {
             r if r < ring::EDGE => lerp(border, lip, FOLLOW[r]),
@@ -157,7 +157,8 @@ impl Place {
 
     fn jaw_opened(self, p: Vec3) -> Vec3 {
         let corner = smoothstep(0.2, 1.0, self.angle.cos()) * FOLLOW[self.ring];
-        jaw::open(p) * self.jaw() + v3(-3.4, 0.0, 0.8) * corner
+        let arch = self.angle.sin().max(0.0) * FOLLOW[self.ring];
+        jaw::open(p) * self.jaw() + v3(-3.4, 0.0, 0.8) * corner + v3(0.0, 1.6, 0.0) * arch
     }
 
     /// Brings the lips of an open jaw together.
@@ -180,7 +181,7 @@ impl Place {
         let upper = smoothstep(-0.28, 0.28, sin);
         let lower = 1.0 - upper;
         let follow = FOLLOW[self.ring];
-        let corner = smoothstep(0.12, 1.0, cos) * follow;
+        let corner = cos.max(0.0).powf(1.8) * follow;
         let across = (p.x.abs() / HALF).min(1.4);
         let middle = (1.0 - cos * cos) * follow;
         let (ox, oy) = outwards(self.angle);
@@ -239,11 +240,11 @@ impl Place {
             "LipSuckUpper" => roll(smoothstep(-0.02, 0.45, sin), -1.0),
             "LipSuckLower" => roll(smoothstep(0.02, -0.45, sin), 1.0),
             "MouthUpperUp" => {
-                let side = bell((cos - 0.45) / 0.55) * smoothstep(1.0, 0.8, cos * (1.0 - 0.4 * sin.abs()));
+                let side = bell((cos - 0.42) / 0.75) * smoothstep(1.0, 0.8, cos * (1.0 - 0.4 * sin.abs()));
                 v3(0.3, 8.4, 1.2) * (side * upper * follow) + v3(0.0, 1.2, 0.8) * (side * upper * flesh)
             }
             "MouthLowerDown" => {
-                let side = bell((cos - 0.45) / 0.55) * smoothstep(1.0, 0.8, cos * (1.0 - 0.4 * sin.abs()));
+                let side = bell((cos - 0.42) / 0.75) * smoothstep(1.0, 0.8, cos * (1.0 - 0.4 * sin.abs()));
                 v3(0.4, -9.0, 0.8) * (side * lower * follow)
             }
             "MouthUpper" | "MouthLower" => {
@@ -251,18 +252,18 @@ impl Place {
                 v3(9.5, 0.06 * p.x, -0.13 * p.x.clamp(-HALF, HALF)) * (share * follow)
             }
             "MouthCornerPull" => {
-                let mut d = v3(8.8 * across.min(1.0) * follow, 4.0 * corner, -5.6 * corner - 1.2 * middle);
+                let mut d = v3(8.6 * across.min(1.0) * follow, 3.0 * corner, -3.0 * corner - 1.0 * middle);
                 d += v3(0.0, -1.6 * middle, 0.0);
                 d - out * (0.16 * flesh * sin.abs())
             }
-            "MouthCornerSlant" => v3(1.4 * corner, 8.6 * corner - 0.8 * middle, -0.8 * corner),
+            "MouthCornerSlant" => v3(0.6 * corner, 6.4 * corner - 0.8 * middle, 0.9 * corner),
             "MouthFrown" => v3(1.0, -10.0, -1.6) * corner + v3(0.0, 2.6, 0.8) * middle,
             "MouthStretch" => {
-                let mut d = v3(8.8 * across.min(1.0) * follow, -3.4 * corner, -4.8 * corner - 1.4 * middle);
+                let mut d = v3(8.0 * across.min(1.0) * follow, -3.4 * corner, -3.4 * corner - 1.4 * middle);
                 d += v3(0.0, (0.8 * upper - 2.2 * lower) * sin.abs() * follow, 0.0);
                 d - out * (0.2 * flesh * sin.abs())
             }
-            "MouthDimple" => v3(5.2, 1.4, -5.8) * corner - out * (0.12 * flesh * cos),
+            "MouthDimple" => v3(6.6, 2.2, -5.4) * corner - out * (0.2 * flesh * cos),
             "MouthRaiserLower" => {
                 let mut d = v3(0.0, 5.4, 2.4) * (lower * (0.5 + 0.5 * sin.abs()) * follow);
                 d += v3(0.0, 3.2, 0.6) * (upper * (0.4 + 0.6 * sin.abs()) * follow);
@@ -353,15 +354,15 @@ pub fn seam_pairs() -> Vec<(usize, usize)> {
 /// One row of teeth, as rounded plates.
 fn teeth(top: f64, bottom: f64, half_width: f64, back: f64) -> Part {
     const COUNT: usize = 8;
-    const ROWS: usize = 6;
-    const AROUND: usize = 10;
+    const ROWS: usize = 5;
+    const AROUND: usize = 8;
     let mut left = Part::default();
     for k in 0..COUNT / 2 {
         let wide = half_width / (COUNT / 2) as f64;
         let x = (k as f64 + 0.5) * wide;
         let z = depth(x, LEVEL) - back - 0.004 * x * x;
         let turn = (x * 0.022).atan();
-        let small = 1.0 - 0.012 * x;
+        let small = 1.0 - 0.009 * x;
         let (cy, hy) = (0.5 * (top + bottom), 0.5 * (top - bottom) * small);
         let cy = if top > LEVEL { top - hy } else { bottom + hy }.mul_add(0.6, cy * 0.4);
         let mut tooth = Part::default();
@@ -371,7 +372,7 @@ fn teeth(top: f64, bottom: f64, half_width: f64, back: f64) -> Part {
             for j in 0..AROUND {
                 let (s, c) = (TAU * j as f64 / AROUND as f64).sin_cos();
                 let (lx, ly, lz) =
-                    (0.5 * wide * 0.95 * bend(sin, 0.4) * bend(s, 0.5), hy * bend(cos, 0.5), 2.4 * bend(sin, 0.4) * bend(c, 0.5));
+                    (0.5 * wide * 0.985 * bend(sin, 0.25) * bend(s, 0.35), hy * bend(cos, 0.4), 2.4 * bend(sin, 0.25) * bend(c, 0.5));
                 tooth.points.push(v3(
                     x + lx * turn.cos() + lz * turn.sin(),
                     cy + ly,
@@ -389,12 +390,12 @@ fn teeth(top: f64, bottom: f64, half_width: f64, back: f64) -> Part {
 
 /// Upper teeth: they never move.
 pub fn upper_teeth() -> Part {
-    teeth(-50.5, -61.8, 22.0, 6.5)
+    teeth(-49.0, -64.0, 23.0, 6.0)
 }
 
 /// Lower teeth, carried by the jaw.
 pub fn lower_teeth() -> Part {
-    let mut part = teeth(-62.6, -73.0, 20.0, 8.0);
+    let mut part = teeth(-61.5, -73.5, 19.0, 9.5);
     part.deltas = shapes::moves(&part.points, 0.0, |stem, _, p| match stem {
         "JawOpen" | "JawForward" | "Jaw" => jaw::carry(stem, p),
         _ => Vec3::ZERO,
@@ -415,7 +416,7 @@ fn tongue_point(t: f64, around: f64, out: bool) -> Vec3 {
     } else {
         (lerp(38.0, 66.0, t), curve(&[(0.0, -74.0), (0.4, -68.6), (0.8, -68.0), (1.0, -69.5)], t))
     };
-    let tip = (1.0 - smoothstep(0.7, 1.02, t).powf(1.6)).max(0.02).sqrt();
+    let tip = (1.0 - ((t - 0.6).max(0.0) / 0.402).powi(3)).max(0.01).sqrt();
     let (wide, thick) = (if out { 11.5 } else { 14.0 } * tip, if out { 3.2 } else { 4.4 } * tip);
     let (sin, cos) = around.sin_cos();
     let groove = if sin > 0.0 { -1.1 * bell(cos / 0.3) * tip } else { 0.0 };

@@ -6,17 +6,21 @@ use crate::vec3::smoothstep;
 use super::panel::{Spot, wear};
 
 /// Cream enamel of the face.
-pub const CREAM: Colour = [246.0, 232.0, 204.0];
+pub const CREAM: Colour = [255.0, 244.0, 222.0];
 /// Yellow enamel of the skull.
-pub const YELLOW: Colour = [244.0, 178.0, 54.0];
+pub const YELLOW: Colour = [255.0, 190.0, 48.0];
 /// Yellow in the shade.
-pub const AMBER: Colour = [206.0, 130.0, 30.0];
+pub const AMBER: Colour = [226.0, 142.0, 26.0];
 /// Teal enamel.
 pub const TEAL: Colour = [30.0, 128.0, 132.0];
 /// Teal in the shade.
 pub const DEEP_TEAL: Colour = [14.0, 74.0, 84.0];
 /// The cheeks' coral.
-pub const CORAL: Colour = [238.0, 122.0, 92.0];
+pub const CORAL: Colour = [246.0, 128.0, 88.0];
+/// Lids.
+pub const LID: Colour = [255.0, 196.0, 72.0];
+/// Lids in the shade.
+pub const SHADE: Colour = [222.0, 146.0, 40.0];
 /// Bare steel.
 pub const STEEL: Colour = [188.0, 190.0, 192.0];
 /// Steel in the shade.
@@ -26,9 +30,9 @@ pub const DARK: Colour = [34.0, 34.0, 40.0];
 /// Bellows and other black rubber.
 pub const RUBBER: Colour = [58.0, 58.0, 66.0];
 /// The soft skin around the mouth.
-pub const MUZZLE: Colour = [232.0, 196.0, 164.0];
+pub const MUZZLE: Colour = [246.0, 222.0, 194.0];
 /// Lips.
-pub const LIP: Colour = [176.0, 62.0, 76.0];
+pub const LIP: Colour = [168.0, 74.0, 84.0];
 /// The line between the lips.
 pub const LIP_DEEP: Colour = [104.0, 28.0, 40.0];
 /// Inside the mouth.
@@ -47,7 +51,7 @@ pub fn enamel(base: Colour, spot: &Spot) -> [f32; 4] {
     let mut c = mix(base, [base[0] * 0.55, base[1] * 0.5, base[2] * 0.45], near);
     if spot.over > 0.0 {
         let bare = mix(STEEL, base, 0.25);
-        c = mix(c, bare, 0.75 * wear(spot.p) * smoothstep(1.1, 0.3, spot.over));
+        c = mix(c, bare, 0.95 * wear(spot.p) * smoothstep(1.1, 0.3, spot.over));
         c = mix(c, DARK, 0.55 * smoothstep(0.5, 1.0, spot.over));
     }
     opaque(c)

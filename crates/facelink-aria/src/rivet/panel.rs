@@ -11,7 +11,7 @@ use crate::vec3::{Vec3, smoothstep, v3};
 /// Radius of the chart's sphere, which makes its units about millimetres.
 const CHART: f64 = 88.0;
 /// Turns of the rounded edge, in degrees.
-const ROUND: [f64; 4] = [0.0, 32.0, 64.0, 90.0];
+const ROUND: [f64; 3] = [0.0, 48.0, 90.0];
 
 /// What a panel is made of.
 pub struct Spec {
@@ -342,7 +342,7 @@ pub fn build(spec: &Spec, paint: impl Fn(&Spot) -> [f32; 4]) -> Part {
                 let down = spec.edge * (1.0 - cos) + if wall { spec.wall } else { 0.0 };
                 part.points.push(*a + (*b - *a) * sin - *up * down);
                 part.normals.push((*up * cos - *inward * sin).normalized());
-                spots.push((0.0, if wall { 2.0 } else { (k + 1) as f64 / 3.0 }));
+                spots.push((0.0, if wall { 2.0 } else { (k + 1) as f64 / 2.0 }));
             }
             let next: Vec<usize> = (base..base + n).collect();
             let spans = if border.open { n - 1 } else { n };
@@ -387,5 +387,5 @@ pub fn welded(left: Part) -> Part {
 pub fn wear(p: Vec3) -> f64 {
     let wave = |a: f64, b: f64, c: f64| (p.x.abs() * a + p.y * b + p.z * c).sin();
     let sum = wave(0.21, 0.13, 0.08) + wave(0.37, -0.29, 0.31) + 0.7 * wave(0.9, 0.8, -0.7);
-    smoothstep(0.5, 1.8, sum)
+    smoothstep(0.2, 1.5, sum)
 }

@@ -20,13 +20,13 @@ pub fn seam(shift: f64) -> Vec<Vec3> {
     let corner = mouth::muzzle(0.0);
     let knots = [
         form::towards(form::plain(form::front(corner.0, corner.1 + shift))),
-        form::towards(form::plain(form::front(57.0, -57.0 + shift))),
-        form::towards(form::plain(form::front(67.0, -49.0 + shift))),
-        form::towards(v3(77.0, -37.0 + shift, 26.0)),
-        form::towards(v3(84.0, -28.0 + shift, 8.0)),
-        form::towards(v3(85.0, -25.0 + shift, -6.0)),
+        form::towards(form::plain(form::front(60.0, -56.0 + shift))),
+        form::towards(form::plain(form::front(71.0, -49.0 + shift))),
+        form::towards(v3(82.0, -37.0 + shift, 26.0)),
+        form::towards(v3(89.0, -28.0 + shift, 8.0)),
+        form::towards(v3(90.0, -25.0 + shift, -6.0)),
     ];
-    smooth(&knots, 0.045, false)
+    smooth(&knots, 0.052, false)
 }
 
 /// One quarter of the muzzle's opening, from the middle to the corner.
@@ -46,28 +46,28 @@ fn muzzle_edge(upper: bool) -> Vec<Vec3> {
 fn face_plate() -> Part {
     let mut outline = smooth(
         &[
-            form::front(0.0, 60.0),
-            form::front(20.0, 60.5),
-            form::front(44.0, 58.0),
-            form::front(62.0, 49.0),
-            form::front(71.0, 34.0),
-            form::front(75.0, 12.0),
-            form::front(76.0, -12.0),
-            form::front(75.0, -30.0),
-            form::front(71.5, -42.0),
+            form::front(0.0, 65.0),
+            form::front(20.0, 65.5),
+            form::front(46.0, 63.5),
+            form::front(66.0, 55.0),
+            form::front(75.5, 38.0),
+            form::front(79.0, 12.0),
+            form::front(80.0, -12.0),
+            form::front(79.0, -30.0),
+            form::front(75.5, -42.0),
         ],
-        0.045,
+        0.052,
         false,
     );
-    outline[0] = form::front(0.0, 60.0);
-    let mut low: Vec<Vec3> = seam(SEAM).into_iter().take_while(|d| form::skin(*d).x < 70.0).collect();
+    outline[0] = form::front(0.0, 65.0);
+    let mut low: Vec<Vec3> = seam(SEAM).into_iter().take_while(|d| form::skin(*d).x < 74.0).collect();
     low.reverse();
     outline.extend(low);
     let mut top = muzzle_edge(true);
     top.reverse();
     outline.extend(top.into_iter().skip(1));
     let hole = |centre: Vec3| -> Vec<Vec3> {
-        let n = 44;
+        let n = 40;
         (0..n)
             .map(|k| {
                 let (sin, cos) = (TAU * k as f64 / n as f64).sin_cos();
@@ -87,10 +87,10 @@ fn face_plate() -> Part {
     };
     panel::build(&spec, |spot| {
         let p = spot.p;
-        let mut c = paint::CREAM;
+        let mut c = paint::YELLOW;
         // Soft shadow around the sockets and under the brows.
         let near = ((p.x.abs() - EYE.x).powi(2) + (p.y - EYE.y).powi(2)).sqrt();
-        c = mix(c, [196.0, 164.0, 128.0], 0.45 * bell((near - 32.0).max(0.0) / 6.0));
+        c = mix(c, paint::AMBER, 0.6 * bell((near - 32.0).max(0.0) / 6.0));
         enamel(c, spot)
     })
 }
@@ -101,15 +101,15 @@ fn jaw_plate() -> Part {
     outline.extend(seam(-SEAM).into_iter().skip(1));
     let rear = smooth(
         &[
-            form::towards(v3(85.0, -25.0, -6.0)),
-            form::towards(v3(83.0, -40.0, -8.0)),
-            form::towards(v3(76.0, -60.0, -4.0)),
+            form::towards(v3(90.0, -25.0, -6.0)),
+            form::towards(v3(88.0, -40.0, -8.0)),
+            form::towards(v3(81.0, -60.0, -4.0)),
             form::towards(v3(62.0, -82.0, 2.0)),
             form::towards(v3(44.0, -98.0, 8.0)),
             form::towards(v3(22.0, -101.0, 13.0)),
             form::towards(v3(0.0, -101.0, 15.0)),
         ],
-        0.045,
+        0.052,
         false,
     );
     outline.extend(rear.into_iter().skip(1));
@@ -127,7 +127,7 @@ fn jaw_plate() -> Part {
         spacing: 8.0,
     };
     panel::build(&spec, |spot| {
-        let c = mix(paint::YELLOW, paint::AMBER, 0.7 * smoothstep(-88.0, -104.0, spot.p.y));
+        let c = mix(paint::CREAM, [196.0, 172.0, 136.0], 0.8 * smoothstep(-88.0, -104.0, spot.p.y));
         enamel(c, spot)
     })
 }
@@ -136,19 +136,19 @@ fn jaw_plate() -> Part {
 fn skull() -> Part {
     let outline = smooth(
         &[
-            form::towards(v3(13.0, 62.5, 74.0)),
-            form::front(30.0, 61.8),
-            form::front(46.0, 59.5),
-            form::front(64.0, 50.0),
-            form::front(73.0, 35.0),
-            form::front(77.0, 12.0),
-            form::front(78.0, -12.0),
-            form::front(77.0, -30.0),
-            form::towards(v3(77.5, -34.0, 24.0)),
-            form::towards(v3(84.0, -26.6, 8.0)),
-            form::towards(v3(86.0, -25.0, -8.0)),
-            form::towards(v3(84.0, -41.0, -10.0)),
-            form::towards(v3(77.0, -62.0, -8.0)),
+            form::front(13.0, 67.2),
+            form::front(30.0, 66.8),
+            form::front(48.0, 64.8),
+            form::front(67.5, 56.0),
+            form::front(77.3, 39.0),
+            form::front(81.0, 12.0),
+            form::front(82.0, -12.0),
+            form::front(81.0, -30.0),
+            form::towards(v3(82.5, -34.0, 24.0)),
+            form::towards(v3(89.0, -26.6, 8.0)),
+            form::towards(v3(91.0, -25.0, -8.0)),
+            form::towards(v3(89.0, -41.0, -10.0)),
+            form::towards(v3(82.0, -62.0, -8.0)),
             form::towards(v3(64.0, -82.0, -8.0)),
             form::towards(v3(48.0, -94.0, -18.0)),
             form::towards(v3(30.0, -96.0, -36.0)),
@@ -173,7 +173,7 @@ fn skull() -> Part {
         lift: 0.0,
         edge: 1.9,
         wall: 4.0,
-        spacing: 11.0,
+        spacing: 12.0,
     };
     panel::build(&spec, |spot| {
         let c = mix(paint::YELLOW, paint::AMBER, 0.6 * smoothstep(-50.0, -96.0, spot.p.y));
@@ -186,9 +186,9 @@ fn crest() -> Part {
     let half = 11.4;
     let outline = smooth(
         &[
-            form::towards(v3(0.0, 62.0, 76.0)),
-            form::towards(v3(7.0, 62.2, 76.0)),
-            form::towards(v3(half, 65.0, 75.0)),
+            form::front(0.0, 66.6),
+            form::front(7.0, 66.8),
+            form::front(half, 70.0),
             form::towards(v3(half, 95.0, 64.0)),
             form::towards(v3(half, 125.0, 34.0)),
             form::towards(v3(half, 132.0, -6.0)),
@@ -196,9 +196,10 @@ fn crest() -> Part {
             form::towards(v3(half, 90.0, -80.0)),
             form::towards(v3(half, 40.0, -98.0)),
             form::towards(v3(half, -20.0, -98.0)),
-            form::towards(v3(half, -66.0, -88.0)),
-            form::towards(v3(7.0, -72.0, -84.0)),
-            form::towards(v3(0.0, -72.5, -84.0)),
+            form::towards(v3(half, -66.0, -84.0)),
+            form::towards(v3(half, -88.0, -66.0)),
+            form::towards(v3(7.0, -92.0, -60.0)),
+            form::towards(v3(0.0, -92.5, -59.5)),
         ],
         0.05,
         false,
@@ -217,7 +218,7 @@ fn crest() -> Part {
 }
 
 /// Middle of the left cheek in the front view.
-const CHEEK: (f64, f64) = (60.0, -38.5);
+const CHEEK: (f64, f64) = (64.0, -41.0);
 
 /// The left cheek plate: a lens that lies on the face.
 fn cheek_plate() -> Part {
@@ -290,16 +291,33 @@ fn cheeks() -> Part {
     part
 }
 
-/// The button of a nose.
+/// The nose: a large rivet, what else.
 fn nose() -> Part {
-    let at = v3(0.0, -30.0, form::face(0.0, -30.0).z + 1.0);
-    let mut part = solid::ellipsoid(at, v3(8.6, 6.6, 7.6), 10, 20, |d| {
-        mix(paint::AMBER, paint::YELLOW, smoothstep(-0.7, 0.2, d.y))
-    });
+    const AROUND: usize = 20;
+    let at = v3(0.0, -30.5, form::face(0.0, -30.5).z - 1.5);
+    let frame = Frame { at, axis: v3(0.0, 0.12, 1.0).normalized() };
+    let profile = [
+        knot(9.6, 0.0, 0.0, paint::IRON),
+        knot(9.6, 3.6, 1.0, paint::STEEL),
+        knot(7.6, 4.0, 0.0, paint::IRON),
+        knot(7.1, 5.4, 0.0, paint::STEEL),
+        knot(5.9, 7.6, 0.0, paint::STEEL),
+        knot(3.6, 9.2, 0.0, paint::STEEL),
+        knot(0.0, 9.8, 0.0, paint::STEEL),
+    ];
+    let mut part = turned(&frame, &profile, AROUND);
     // Exactly symmetric, whatever the sines are.
-    for p in &mut part.points {
-        if p.x.abs() < 1e-9 {
-            p.x = 0.0;
+    for ring in 0..part.points.len() / AROUND {
+        let row = ring * AROUND;
+        for k in 0..AROUND {
+            let twin = row + (AROUND / 2 + AROUND - k) % AROUND;
+            if twin == row + k {
+                part.points[twin].x = 0.0;
+                part.normals[twin].x = 0.0;
+            } else if part.points[row + k].x > 0.0 {
+                part.points[twin] = part.points[row + k].mirrored();
+                part.normals[twin] = part.normals[row + k].mirrored();
+            }
         }
     }
     part.deltas = shapes::moves(&part.points, 6.0, |stem, _, p| match stem {
@@ -322,15 +340,15 @@ fn rivets() -> Part {
         join(&mut left, rivet(form::skin(direction) + n * lift, n, r, colour));
     };
     // Along the skull's front edge and the crest.
-    for (x, y) in [(22.0, 69.0), (42.0, 66.5), (60.0, 60.0)] {
+    for (x, y) in [(22.0, 73.0), (44.0, 71.0), (63.0, 64.5)] {
         add(form::front(x, y), 0.0, 2.3, paint::STEEL);
     }
     for (y, z) in [(86.0, 66.0), (112.0, 48.0), (126.0, 20.0), (126.0, -34.0), (98.0, -76.0)] {
         add(form::towards(v3(19.0, y, z)), 0.0, 2.3, paint::STEEL);
     }
-    add(form::front(7.0, 54.0), 0.0, 1.7, paint::STEEL);
-    add(form::front(68.0, -27.0), 0.0, 1.7, paint::STEEL);
-    add(form::front(69.5, 27.0), 0.0, 1.7, paint::STEEL);
+    add(form::front(7.0, 59.0), 0.0, 1.7, paint::STEEL);
+    add(form::front(74.0, -26.0), 0.0, 1.7, paint::STEEL);
+    add(form::front(73.5, 36.0), 0.0, 1.7, paint::STEEL);
     both(left)
 }
 
@@ -351,12 +369,12 @@ fn jaw_rivets() -> Part {
 
 /// Ear discs with their hubs.
 fn ears() -> Part {
-    let frame = Frame { at: v3(76.0, -8.0, -8.0), axis: v3(1.0, 0.04, 0.06).normalized() };
+    let frame = Frame { at: v3(82.0, -8.0, -8.0), axis: v3(1.0, 0.04, 0.06).normalized() };
     let profile = [
-        knot(27.0, 0.0, 0.0, paint::DEEP_TEAL),
-        knot(27.0, 14.0, 2.2, paint::TEAL),
-        knot(21.5, 16.0, 1.0, paint::TEAL),
-        knot(19.5, 13.0, 0.8, paint::DARK),
+        knot(29.0, 0.0, 0.0, paint::DEEP_TEAL),
+        knot(29.0, 14.0, 2.4, paint::TEAL),
+        knot(23.0, 16.0, 1.0, paint::TEAL),
+        knot(20.5, 13.0, 0.8, paint::DARK),
         knot(17.5, 13.0, 0.8, paint::CREAM),
         knot(15.5, 17.5, 1.2, paint::CREAM),
         knot(8.0, 19.5, 0.8, paint::CREAM),
@@ -365,17 +383,17 @@ fn ears() -> Part {
         knot(4.6, 21.5, 1.0, paint::STEEL),
         knot(0.0, 22.2, 0.0, paint::STEEL),
     ];
-    let mut left = turned(&frame, &profile, 36);
+    let mut left = turned(&frame, &profile, 24);
     for k in 0..6 {
         let (sin, cos) = (TAU * (k as f64 + 0.5) / 6.0).sin_cos();
-        let at = frame.at + v3(15.0, 24.2 * sin, 24.2 * cos);
+        let at = frame.at + v3(15.0, 26.0 * sin, 26.0 * cos);
         join(&mut left, rivet(at, frame.axis, 1.7, paint::STEEL));
     }
     both(left)
 }
 
 /// Foot of the antenna's lamp.
-const LAMP: Vec3 = v3(0.0, 167.0, -14.0);
+const LAMP: Vec3 = v3(0.0, 160.0, -14.0);
 
 /// The antenna's foot and rod.
 fn antenna() -> Part {
@@ -394,7 +412,7 @@ fn antenna() -> Part {
         knot(4.2, high + 2.0, 0.6, paint::IRON),
         knot(0.0, high + 2.4, 0.0, paint::IRON),
     ];
-    turned(&frame, &profile, 16)
+    turned(&frame, &profile, 12)
 }
 
 /// The lamp on the antenna.
@@ -406,8 +424,8 @@ pub fn lamp() -> Part {
 
 /// The dark body under the plates, hollow at the eyes and the mouth.
 pub fn core() -> Part {
-    const ROWS: usize = 30;
-    const AROUND: usize = 44;
+    const ROWS: usize = 22;
+    const AROUND: usize = 30;
     let mut part = Part::default();
     for r in 0..=ROWS {
         let (sin, cos) = (std::f64::consts::PI * r as f64 / ROWS as f64).sin_cos();
@@ -417,8 +435,8 @@ pub fn core() -> Part {
             let p = form::plain(d);
             let mut at = form::MIDDLE + (p - form::MIDDLE) * 0.93;
             let eye = ((p.x.abs() - EYE.x).powi(2) + p.y.powi(2)).sqrt();
-            let mouth = ((p.x / 50.0).powi(2) + ((p.y + 63.0) / 30.0).powi(2)).sqrt();
-            let hollow = smoothstep(40.0, 34.0, eye).max(smoothstep(1.15, 0.95, mouth)) * smoothstep(0.0, 30.0, p.z);
+            let mouth = ((p.x / 52.0).powi(2) + ((p.y + 63.0) / 30.0).powi(2)).sqrt();
+            let hollow = smoothstep(43.0, 37.0, eye).max(smoothstep(1.15, 0.95, mouth)) * smoothstep(0.0, 30.0, p.z);
             at.z += (22.0 - at.z).min(0.0) * hollow;
             part.points.push(at);
             part.colours.push(opaque(paint::DARK));

@@ -70,7 +70,7 @@ pub fn turned(frame: &Frame, profile: &[Knot], around: usize) -> Part {
             }
             continue;
         }
-        const STEPS: usize = 3;
+        const STEPS: usize = 2;
         let a = (k.r - into.0 * k.round, k.h - into.1 * k.round);
         let b = (k.r + out.0 * k.round, k.h + out.1 * k.round);
         for s in 0..=STEPS {
@@ -110,13 +110,11 @@ pub fn turned(frame: &Frame, profile: &[Knot], around: usize) -> Part {
 pub fn rivet(at: Vec3, axis: Vec3, r: f64, colour: Colour) -> Part {
     let c = |k: f64| [colour[0] * k, colour[1] * k, colour[2] * k];
     let profile = [
-        knot(r, -0.4, 0.0, c(0.6)),
-        knot(r, 0.15 * r, 0.0, c(0.9)),
-        knot(0.78 * r, 0.5 * r, 0.0, c(1.0)),
-        knot(0.42 * r, 0.68 * r, 0.0, c(1.0)),
+        knot(1.05 * r, -0.3, 0.0, c(0.55)),
+        knot(0.76 * r, 0.52 * r, 0.0, c(1.0)),
         knot(0.0, 0.74 * r, 0.0, c(1.0)),
     ];
-    let mut part = turned(&Frame { at, axis }, &profile, 9);
+    let mut part = turned(&Frame { at, axis }, &profile, 8);
     part.normals = mesh::normals(&part.points, &part.faces);
     part
 }
