@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use super::paint;
-use super::solid::{self, Frame, both, join, knot, rivet, turned};
+use super::solid::{Frame, both, join, knot, rivet, turned};
 use crate::mesh;
 use crate::palette::{mix, opaque};
 use crate::part::Part;
@@ -46,11 +46,27 @@ pub fn neck() -> (Part, Vec<f64>) {
 /// The bust's surface: `around` from the front over the left, at a height.
 fn bust(around: f64, y: f64, out: f64) -> Vec3 {
     let wide = curve(
-        &[(-256.0, 126.0), (-235.0, 131.0), (-212.0, 130.0), (-192.0, 119.0), (-176.0, 98.0), (-164.0, 72.0), (-156.0, 52.0)],
+        &[
+            (-256.0, 112.0),
+            (-235.0, 114.0),
+            (-212.0, 112.0),
+            (-192.0, 104.0),
+            (-176.0, 88.0),
+            (-164.0, 68.0),
+            (-156.0, 52.0),
+        ],
         y - RAISE,
     );
     let deep = curve(
-        &[(-256.0, 74.0), (-235.0, 76.0), (-212.0, 74.0), (-192.0, 68.0), (-176.0, 60.0), (-164.0, 52.0), (-156.0, 46.0)],
+        &[
+            (-256.0, 74.0),
+            (-235.0, 76.0),
+            (-212.0, 74.0),
+            (-192.0, 68.0),
+            (-176.0, 60.0),
+            (-164.0, 52.0),
+            (-156.0, 46.0),
+        ],
         y - RAISE,
     );
     let (sin, cos) = around.sin_cos();
@@ -89,7 +105,11 @@ pub fn shoulders() -> Part {
             let reach = lerp(0.72, 0.46, t);
             let p = bust(reach * s, y, if rim { -2.0 } else { 3.2 });
             plate.points.push(p);
-            plate.colours.push(opaque(if rim { paint::DARK } else { mix(paint::CREAM, [206.0, 186.0, 150.0], 0.7 * t) }));
+            plate.colours.push(opaque(if rim {
+                paint::DARK
+            } else {
+                mix(paint::CREAM, [206.0, 186.0, 150.0], 0.7 * t)
+            }));
         }
     }
     plate.faces = mesh::lattice(0, HIGH, COLUMNS, false);
@@ -108,15 +128,26 @@ pub fn shoulders() -> Part {
     join(&mut part, turned(&collar, &profile, 36));
 
     // Pauldrons.
-    let mut left = solid::ellipsoid(v3(104.0, -190.0, -22.0), v3(42.0, 34.0, 52.0), 12, 24, |d| {
-        mix(paint::YELLOW, paint::AMBER, smoothstep(0.1, -0.8, d.y))
-    });
+    let cap = Frame { at: v3(109.0, -188.0, -22.0), axis: v3(0.76, 0.65, 0.06).normalized() };
+    let profile = [
+        knot(40.0, -16.0, 0.0, paint::DARK),
+        knot(46.0, -8.0, 2.0, paint::AMBER),
+        knot(45.0, 0.0, 1.8, paint::YELLOW),
+        knot(41.0, 1.6, 0.0, paint::DARK),
+        knot(40.0, 0.8, 0.0, paint::YELLOW),
+        knot(36.0, 9.5, 0.0, paint::YELLOW),
+        knot(26.5, 17.0, 0.0, paint::YELLOW),
+        knot(14.0, 21.6, 0.0, paint::YELLOW),
+        knot(0.0, 23.0, 0.0, paint::YELLOW),
+    ];
+    let mut left = turned(&cap, &profile, 28);
+    let forward = v3(0.0, 0.0, 1.0);
+    let upward = forward.cross(cap.axis).normalized();
     for k in 0..5 {
-        let a = (-60.0 + 30.0 * f64::from(k)).to_radians();
-        let d = v3(0.55, 0.62 * a.cos(), 0.62 * a.sin() + 0.25).normalized();
-        let at = v3(104.0 + 42.0 * d.x, -190.0 + 34.0 * d.y, -22.0 + 52.0 * d.z);
-        let n = v3(d.x / 42.0, d.y / 34.0, d.z / 52.0).normalized();
-        join(&mut left, rivet(at, n, 2.8, paint::STEEL));
+        let (sin, cos) = (-64.0 + 32.0 * f64::from(k)).to_radians().sin_cos();
+        let out = (upward * cos + forward * sin).normalized();
+        let n = (out * 0.8 + cap.axis * 0.6).normalized();
+        join(&mut left, rivet(cap.at + out * 33.4 + cap.axis * 11.8, n, 2.8, paint::STEEL));
     }
     for x in [14.0, 30.0] {
         let p = bust((x / 60.0_f64).asin() * 0.6, -181.0 + RAISE, 3.2);
@@ -146,5 +177,9 @@ fn badge_frame() -> Frame {
 pub fn badge() -> Part {
     let frame = badge_frame();
     let c = [120.0, 240.0, 232.0];
-    turned(&frame, &[knot(9.6, 0.4, 0.0, c), knot(8.4, 2.2, 0.8, c), knot(4.0, 3.4, 0.6, c), knot(0.0, 3.7, 0.0, c)], 24)
+    turned(
+        &frame,
+        &[knot(9.6, 0.4, 0.0, c), knot(8.4, 2.2, 0.8, c), knot(4.0, 3.4, 0.6, c), knot(0.0, 3.7, 0.0, c)],
+        24,
+    )
 }

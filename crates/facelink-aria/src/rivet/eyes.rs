@@ -120,51 +120,54 @@ pub fn lights() -> Part {
 }
 
 /// Radii of the lower and the upper lid, inside and outside: the upper slides over the lower.
-const LOWER: (f64, f64) = (25.9, 28.1);
-const UPPER: (f64, f64) = (28.3, 30.4);
+const LOWER: (f64, f64) = (26.2, 28.3);
+const UPPER: (f64, f64) = (28.5, 30.4);
 /// Columns from the inner to the outer corner.
 const LID_COLUMNS: usize = 22;
 /// Half the longitude that a lid spans, in degrees.
 const SPAN: f64 = 104.0;
 /// The lid's section: share of the way from the margin to the pole, share of the thickness (0 inside), and how far
 /// beyond the margin in degrees.
-const SECTION: [(f64, f64, f64); 12] = [
+const SECTION: [(f64, f64, f64); 13] = [
     (1.0, 1.0, 0.0),
     (0.86, 1.0, 0.0),
     (0.66, 1.0, 0.0),
     (0.42, 1.0, 0.0),
     (0.2, 1.0, 0.0),
-    (0.07, 1.0, 0.0),
-    (0.0, 1.0, -0.6),
-    (0.0, 0.86, 1.4),
+    (0.05, 1.0, 0.0),
+    (0.0, 1.0, 0.4),
+    (0.0, 0.86, 1.6),
     (0.0, 0.5, 2.4),
     (0.0, 0.14, 1.4),
-    (0.0, 0.0, -0.6),
-    (0.45, 0.0, 0.0),
+    (0.0, 0.0, 0.0),
+    (0.13, 0.0, 0.0),
+    (0.27, 0.0, 0.0),
 ];
-/// What every lid keeps free around the ball.
-pub const CLEARANCE: f64 = 0.25;
+/// What a lid keeps free around the ball on its way under one shape.
+const CLEARANCE: f64 = 0.7;
+/// The same for a closing lid, which other shapes may push back on its way.
+const CLOSING: f64 = 2.1;
 
 /// Latitude of a lid's margin under a stem, in degrees; `around` is the longitude, positive to the outside.
 fn margin(upper: bool, around: f64, stem: &str) -> f64 {
     let (sin, cos) = around.to_radians().sin_cos();
     let c = cos.max(0.0).powf(0.75);
     let (inner, outer) = (0.5 - 0.5 * sin, 0.5 + 0.5 * sin);
-    let rest = if upper { 1.0 + 38.0 * c } else { -1.0 - 47.0 * c };
+    let rest = if upper { 1.0 + 41.0 * c } else { -1.0 - 47.0 * c };
     let turn = match (stem, upper) {
-        ("EyeClosed", true) => -4.0 - 42.0 * c,
+        ("EyeClosed", true) => -4.0 - 45.0 * c,
         ("EyeClosed", false) => -1.0 + 44.0 * c,
-        ("EyeWide", true) => 2.0 + 22.0 * c,
+        ("EyeWide", true) => 2.0 + 20.0 * c,
         ("EyeWide", false) => -1.0 - 7.0 * c,
         ("EyeSquint", true) => -9.0 * c,
         ("EyeSquint", false) => 2.0 + 18.0 * c,
         ("CheekSquint", false) => 1.0 + 11.0 * c,
         ("MouthCornerPull", false) => 4.0 * c,
         ("MouthCornerSlant", false) => 3.0 * c,
-        ("EyeLookUp", true) => 10.0 * c,
+        ("EyeLookUp", true) => 8.0 * c,
         ("EyeLookUp", false) => 5.0 * c,
         ("EyeLookDown", true) => -15.0 * c,
-        ("EyeLookDown", false) => -7.0 * c,
+        ("EyeLookDown", false) => -4.0 * c,
         ("EyeLookIn", true) => 7.0 * c * (inner - outer),
         ("EyeLookIn", false) => -5.0 * c * (inner - outer),
         ("EyeLookOut", true) => 7.0 * c * (outer - inner),
@@ -193,14 +196,14 @@ fn lid_point(upper: bool, column: usize, section: usize, stem: &str) -> Vec3 {
 }
 
 /// Pushes a delta outwards until the straight way clears the ball.
-fn clear(p: Vec3, delta: Vec3) -> Vec3 {
+fn clear(p: Vec3, delta: Vec3, room: f64) -> Vec3 {
     const STEPS: usize = 16;
     let mut delta = delta;
     for _ in 0..60 {
         let (mut worst, mut at) = (0.0_f64, 0.5);
         for k in 1..=STEPS {
             let w = k as f64 / STEPS as f64;
-            let short = (EYE_RADIUS + CLEARANCE - (p + delta * w - EYE).length()) / w;
+            let short = (EYE_RADIUS + room - (p + delta * w - EYE).length()) / w;
             if short > worst {
                 (worst, at) = (short, w);
             }
@@ -219,12 +222,14 @@ pub fn lids() -> Part {
     let mut places = Vec::new();
     for upper in [true, false] {
         let mut lid = Part::default();
-        for section in 0..SECTION.len() {
+        for (section, &(share, thick, _)) in SECTION.iter().enumerate() {
             for column in 0..=LID_COLUMNS {
                 lid.points.push(lid_point(upper, column, section, ""));
-                let (share, thick, _) = SECTION[section];
                 let base = if upper { paint::LID } else { mix(paint::LID, paint::SHADE, 0.12) };
-                let c = if thick > 0.9 {
+                let liner = [92.0, 44.0, 18.0];
+                let c = if share == 0.0 && thick > 0.0 {
+                    mix(liner, base, if upper { 0.0 } else { 0.35 })
+                } else if thick > 0.9 {
                     mix(base, paint::SHADE, if upper { 0.7 } else { 0.3 } * smoothstep(0.25, 0.8, share))
                 } else {
                     mix(paint::SHADE, [74.0, 50.0, 36.0], 1.0 - thick)
@@ -247,7 +252,7 @@ pub fn lids() -> Part {
         let (upper, column, section) = places[v % count];
         let rest = lid_point(upper, column, section, "");
         let d = lid_point(upper, column, section, stem) - rest;
-        if d.length() < 1e-9 { Vec3::ZERO } else { clear(p, d) }
+        if d.length() < 1e-9 { Vec3::ZERO } else { clear(p, d, if stem == "EyeClosed" { CLOSING } else { CLEARANCE }) }
     });
     part
 }
@@ -332,13 +337,14 @@ fn brow_points(stem: &str) -> Vec<Vec3> {
         let up = v3(0.0, 1.0, 0.12);
         let up = (up - along * along.dot(up)).normalized();
         let front = along.cross(up);
+        let middle = centre(t);
         let end = (1.0 - (2.0 * t - 1.0).abs().powi(9)).max(0.0).sqrt().max(0.05);
         let half = lerp(6.4, 4.4, t) * end;
         let thick = lerp(4.0, 3.2, t) * end;
         for k in 0..BROW_AROUND {
             let (sin, cos) = (TAU * k as f64 / BROW_AROUND as f64).sin_cos();
             let bend = |v: f64| v.abs().powf(0.62).copysign(v);
-            out.push(centre(t) + up * (half * bend(cos)) + front * (thick * bend(sin)));
+            out.push(middle + up * (half * bend(cos)) + front * (thick * bend(sin)));
         }
     }
     out
@@ -351,7 +357,11 @@ pub fn brows() -> Part {
         for k in 0..BROW_AROUND {
             let (sin, cos) = (TAU * k as f64 / BROW_AROUND as f64).sin_cos();
             let ends = if i == 0 || i + 1 == BROW_STEPS { 0.4 } else { 0.0 };
-            let c = mix(paint::TEAL, paint::DEEP_TEAL, ends + 0.8 * smoothstep(0.2, -0.9, cos) + 0.6 * smoothstep(0.0, -0.6, sin));
+            let c = mix(
+                paint::TEAL,
+                paint::DEEP_TEAL,
+                ends + 0.8 * smoothstep(0.2, -0.9, cos) + 0.6 * smoothstep(0.0, -0.6, sin),
+            );
             left.colours.push(opaque(c));
         }
     }

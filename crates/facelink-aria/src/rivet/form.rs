@@ -19,9 +19,8 @@ pub const MIDDLE: Vec3 = v3(0.0, 14.0, -6.0);
 fn field(p: Vec3) -> f64 {
     let d = p - MIDDLE;
     let wide = 91.0 * (1.0 - 0.07 * smoothstep(-10.0, -105.0, d.y)) * (1.0 - 0.03 * smoothstep(30.0, 120.0, d.y));
-    let deep = if d.z > 0.0 { 88.0 } else { 88.0 };
     let (tall, power) = if d.y > 0.0 { (114.0, 2.75) } else { (115.0, 3.0) };
-    let flat = (d.x.abs() / wide).powf(3.2) + (d.z.abs() / deep).powf(3.2);
+    let flat = (d.x.abs() / wide).powf(3.2) + (d.z.abs() / 88.0).powf(3.2);
     flat.powf(power / 3.2) + (d.y.abs() / tall).powf(power) - 1.0
 }
 
@@ -43,7 +42,7 @@ pub fn towards(p: Vec3) -> Vec3 {
 /// The plain form in a direction.
 pub fn plain(direction: Vec3) -> Vec3 {
     let (mut low, mut high) = (0.0, 200.0);
-    for _ in 0..60 {
+    for _ in 0..44 {
         let mid = 0.5 * (low + high);
         if field(MIDDLE + direction * mid) < 0.0 {
             low = mid;
@@ -85,7 +84,7 @@ pub fn normal(direction: Vec3) -> Vec3 {
 /// The direction of the point that lies at `(x, y)` in the front view.
 pub fn front(x: f64, y: f64) -> Vec3 {
     let (mut low, mut high) = (MIDDLE.z, 150.0);
-    for _ in 0..60 {
+    for _ in 0..44 {
         let mid = 0.5 * (low + high);
         if field(v3(x, y, mid)) < 0.0 {
             low = mid;

@@ -240,12 +240,12 @@ impl Place {
             "LipSuckUpper" => roll(smoothstep(-0.02, 0.45, sin), -1.0),
             "LipSuckLower" => roll(smoothstep(0.02, -0.45, sin), 1.0),
             "MouthUpperUp" => {
-                let side = bell((cos - 0.42) / 0.75) * smoothstep(1.0, 0.8, cos * (1.0 - 0.4 * sin.abs()));
-                v3(0.3, 8.4, 1.2) * (side * upper * follow) + v3(0.0, 1.2, 0.8) * (side * upper * flesh)
+                let side = bell((cos * cos - 0.25) / 0.6) * sin.abs().powf(1.2);
+                v3(0.3, 9.0, 1.2) * (side * upper * follow) + v3(0.0, 1.2, 0.8) * (side * upper * flesh)
             }
             "MouthLowerDown" => {
-                let side = bell((cos - 0.42) / 0.75) * smoothstep(1.0, 0.8, cos * (1.0 - 0.4 * sin.abs()));
-                v3(0.4, -9.0, 0.8) * (side * lower * follow)
+                let side = bell((cos * cos - 0.25) / 0.6) * sin.abs().powf(1.2);
+                v3(0.4, -9.8, 0.8) * (side * lower * follow)
             }
             "MouthUpper" | "MouthLower" => {
                 let share = if stem == "MouthUpper" { upper } else { lower };
@@ -277,12 +277,12 @@ impl Place {
                     + v3(0.0, 1.2, 0.0) * (lower * middle)
             }
             "MouthPress" => {
-                let side = bell((cos - 0.6) / 0.5);
+                let side = bell((cos * cos - 0.4) / 0.4);
                 v3(1.6, 0.8, -2.8) * corner - out * (0.42 * flesh * side) + v3(0.0, 0.0, -2.4) * (side * tip)
             }
             "TongueOut" => v3(0.0, 2.4 * upper - 8.0 * lower, 1.0) * (sin.abs().powf(0.6) * follow),
             "NoseSneer" => {
-                let side = bell((cos - 0.5) / 0.42) * smoothstep(1.0, 0.8, cos * (1.0 - 0.4 * sin.abs()));
+                let side = bell((cos * cos - 0.3) / 0.32) * sin.abs().powf(1.2);
                 let fold = if (2..=3).contains(&self.ring) { 1.0 } else { 0.0 };
                 v3(0.2, 5.0, 1.0) * (side * upper * follow) + v3(0.0, 1.0, 2.4) * (side * upper * fold)
             }
@@ -332,15 +332,13 @@ pub fn soft() -> Part {
         left.colours.push(opaque(place.colour()));
     }
     // Rings run inwards, columns counter-clockwise in the front view.
-    left.faces = mesh::lattice(0, ring::COUNT, COLUMNS + 1, false)
-        .into_iter()
-        .map(|f| f.into_iter().rev().collect())
-        .collect();
+    left.faces =
+        mesh::lattice(0, ring::COUNT, COLUMNS + 1, false).into_iter().map(|f| f.into_iter().rev().collect()).collect();
     let twins: Vec<Place> = places.iter().zip(&left.points).filter(|(_, p)| p.x != 0.0).map(|(m, _)| *m).collect();
     places.extend(twins);
     let mut part = panel::welded(left);
     part.normals = mesh::normals(&part.points, &part.faces);
-    part.deltas = shapes::moves(&part.points, 9.0, |stem, v, p| places[v].moved(stem, p));
+    part.deltas = shapes::moves(&part.points, 12.0, |stem, v, p| places[v].moved(stem, p));
     part
 }
 
@@ -371,8 +369,11 @@ fn teeth(top: f64, bottom: f64, half_width: f64, back: f64) -> Part {
             let (sin, cos) = (PI * r as f64 / ROWS as f64).sin_cos();
             for j in 0..AROUND {
                 let (s, c) = (TAU * j as f64 / AROUND as f64).sin_cos();
-                let (lx, ly, lz) =
-                    (0.5 * wide * 0.985 * bend(sin, 0.25) * bend(s, 0.35), hy * bend(cos, 0.4), 2.4 * bend(sin, 0.25) * bend(c, 0.5));
+                let (lx, ly, lz) = (
+                    0.5 * wide * 0.985 * bend(sin, 0.25) * bend(s, 0.35),
+                    hy * bend(cos, 0.4),
+                    2.4 * bend(sin, 0.25) * bend(c, 0.5),
+                );
                 tooth.points.push(v3(
                     x + lx * turn.cos() + lz * turn.sin(),
                     cy + ly,

@@ -6,21 +6,21 @@ use crate::vec3::smoothstep;
 use super::panel::{Spot, wear};
 
 /// Cream enamel of the face.
-pub const CREAM: Colour = [255.0, 244.0, 222.0];
+pub const CREAM: Colour = [255.0, 250.0, 238.0];
 /// Yellow enamel of the skull.
-pub const YELLOW: Colour = [255.0, 190.0, 48.0];
+pub const YELLOW: Colour = [255.0, 184.0, 12.0];
 /// Yellow in the shade.
-pub const AMBER: Colour = [226.0, 142.0, 26.0];
+pub const AMBER: Colour = [226.0, 128.0, 4.0];
 /// Teal enamel.
-pub const TEAL: Colour = [30.0, 128.0, 132.0];
+pub const TEAL: Colour = [0.0, 130.0, 140.0];
 /// Teal in the shade.
-pub const DEEP_TEAL: Colour = [14.0, 74.0, 84.0];
+pub const DEEP_TEAL: Colour = [0.0, 70.0, 84.0];
 /// The cheeks' coral.
-pub const CORAL: Colour = [246.0, 128.0, 88.0];
+pub const CORAL: Colour = [250.0, 112.0, 70.0];
 /// Lids.
-pub const LID: Colour = [255.0, 196.0, 72.0];
+pub const LID: Colour = [255.0, 198.0, 50.0];
 /// Lids in the shade.
-pub const SHADE: Colour = [222.0, 146.0, 40.0];
+pub const SHADE: Colour = [222.0, 136.0, 14.0];
 /// Bare steel.
 pub const STEEL: Colour = [188.0, 190.0, 192.0];
 /// Steel in the shade.
@@ -30,9 +30,9 @@ pub const DARK: Colour = [34.0, 34.0, 40.0];
 /// Bellows and other black rubber.
 pub const RUBBER: Colour = [58.0, 58.0, 66.0];
 /// The soft skin around the mouth.
-pub const MUZZLE: Colour = [246.0, 222.0, 194.0];
+pub const MUZZLE: Colour = [255.0, 240.0, 220.0];
 /// Lips.
-pub const LIP: Colour = [168.0, 74.0, 84.0];
+pub const LIP: Colour = [160.0, 56.0, 72.0];
 /// The line between the lips.
 pub const LIP_DEEP: Colour = [104.0, 28.0, 40.0];
 /// Inside the mouth.

@@ -220,7 +220,8 @@ pub fn build(spec: &Spec, paint: impl Fn(&Spot) -> [f32; 4]) -> Part {
     let mut part = Part::default();
     let mut spots: Vec<(f64, f64)> = Vec::new();
     let mut borders = Vec::new();
-    let loops = std::iter::once((&spec.outline, spec.crosses, true)).chain(spec.holes.iter().map(|h| (h, false, false)));
+    let loops =
+        std::iter::once((&spec.outline, spec.crosses, true)).chain(spec.holes.iter().map(|h| (h, false, false)));
     for (directions, open, outer) in loops {
         let mut directions = directions.clone();
         let flat: Vec<Flat> = directions.iter().map(|d| chart.flat(*d)).collect();
@@ -364,12 +365,12 @@ pub fn build(spec: &Spec, paint: impl Fn(&Spot) -> [f32; 4]) -> Part {
 pub fn welded(left: Part) -> Part {
     let mut part = left;
     let count = part.points.len();
-    let mut twin = vec![0; count];
+    let mut twin = Vec::with_capacity(count);
     for v in 0..count {
         if part.points[v].x == 0.0 {
-            twin[v] = v;
+            twin.push(v);
         } else {
-            twin[v] = part.points.len();
+            twin.push(part.points.len());
             part.points.push(part.points[v].mirrored());
             part.colours.push(part.colours[v]);
             if !part.normals.is_empty() {

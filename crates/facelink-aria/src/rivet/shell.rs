@@ -54,7 +54,8 @@ fn face_plate() -> Part {
             form::front(79.0, 12.0),
             form::front(80.0, -12.0),
             form::front(79.0, -30.0),
-            form::front(75.5, -42.0),
+            form::front(78.2, -37.0),
+            form::front(76.5, -41.2),
         ],
         0.052,
         false,
@@ -67,7 +68,7 @@ fn face_plate() -> Part {
     top.reverse();
     outline.extend(top.into_iter().skip(1));
     let hole = |centre: Vec3| -> Vec<Vec3> {
-        let n = 40;
+        let n = 36;
         (0..n)
             .map(|k| {
                 let (sin, cos) = (TAU * k as f64 / n as f64).sin_cos();
@@ -143,8 +144,10 @@ fn skull() -> Part {
             form::front(77.3, 39.0),
             form::front(81.0, 12.0),
             form::front(82.0, -12.0),
-            form::front(81.0, -30.0),
-            form::towards(v3(82.5, -34.0, 24.0)),
+            form::front(81.0, -29.0),
+            form::front(80.4, -35.0),
+            form::towards(v3(82.0, -36.6, 27.0)),
+            form::towards(v3(84.5, -33.2, 19.0)),
             form::towards(v3(89.0, -26.6, 8.0)),
             form::towards(v3(91.0, -25.0, -8.0)),
             form::towards(v3(89.0, -41.0, -10.0)),
@@ -281,7 +284,7 @@ fn cheeks() -> Part {
             "NoseSneer" => slide(-1.5, 2.6, 1.2),
             "CheekPuff" => {
                 let d = p - centre;
-                n * 6.0 + (d - n * d.dot(n)) * 0.14
+                n * 4.2 + (d - n * d.dot(n)) * 0.12
             }
             "LipPuckerUpper" => slide(-1.6, 0.0, -0.4),
             "JawOpen" => slide(0.0, -1.2, 0.0),
@@ -320,8 +323,9 @@ fn nose() -> Part {
             }
         }
     }
-    part.deltas = shapes::moves(&part.points, 6.0, |stem, _, p| match stem {
-        "NoseSneer" => v3(0.9, 3.4, 1.2) * smoothstep(-2.0, 7.0, p.x) + v3(0.0, 1.6, 0.0),
+    part.deltas = shapes::moves(&part.points, 30.0, |stem, _, _| match stem {
+        // So wide an overlap of the sides lifts the whole rivet and tilts it.
+        "NoseSneer" => v3(0.4, 4.4, 1.0),
         "MouthUpperUp" => v3(0.0, 0.7, 0.0),
         "MouthRaiserUpper" => v3(0.0, 0.9, 0.4),
         "MouthUpper" => v3(1.2, 0.0, 0.0),
@@ -373,14 +377,14 @@ fn ears() -> Part {
     let profile = [
         knot(29.0, 0.0, 0.0, paint::DEEP_TEAL),
         knot(29.0, 14.0, 2.4, paint::TEAL),
-        knot(23.0, 16.0, 1.0, paint::TEAL),
-        knot(20.5, 13.0, 0.8, paint::DARK),
-        knot(17.5, 13.0, 0.8, paint::CREAM),
+        knot(23.0, 16.0, 0.0, paint::TEAL),
+        knot(20.5, 13.0, 0.0, paint::DARK),
+        knot(17.5, 13.0, 0.0, paint::CREAM),
         knot(15.5, 17.5, 1.2, paint::CREAM),
-        knot(8.0, 19.5, 0.8, paint::CREAM),
-        knot(6.8, 18.0, 0.5, paint::DARK),
-        knot(5.6, 18.0, 0.5, paint::STEEL),
-        knot(4.6, 21.5, 1.0, paint::STEEL),
+        knot(8.0, 19.5, 0.0, paint::CREAM),
+        knot(6.8, 18.0, 0.0, paint::DARK),
+        knot(5.6, 18.0, 0.0, paint::STEEL),
+        knot(4.6, 21.5, 0.0, paint::STEEL),
         knot(0.0, 22.2, 0.0, paint::STEEL),
     ];
     let mut left = turned(&frame, &profile, 24);
@@ -393,7 +397,7 @@ fn ears() -> Part {
 }
 
 /// Foot of the antenna's lamp.
-const LAMP: Vec3 = v3(0.0, 160.0, -14.0);
+const LAMP: Vec3 = v3(0.0, 150.0, -14.0);
 
 /// The antenna's foot and rod.
 fn antenna() -> Part {
@@ -403,13 +407,13 @@ fn antenna() -> Part {
     let profile = [
         knot(11.0, -2.0, 0.0, paint::IRON),
         knot(11.0, 3.4, 1.4, paint::STEEL),
-        knot(6.0, 6.0, 1.0, paint::STEEL),
-        knot(4.4, 10.0, 1.0, paint::RUBBER),
-        knot(3.2, 11.5, 0.8, paint::STEEL),
-        knot(1.7, 14.0, 0.8, paint::STEEL),
-        knot(1.5, high - 2.0, 0.4, paint::STEEL),
-        knot(4.2, high - 1.0, 0.5, paint::IRON),
-        knot(4.2, high + 2.0, 0.6, paint::IRON),
+        knot(6.0, 6.0, 0.0, paint::STEEL),
+        knot(4.4, 10.0, 0.0, paint::RUBBER),
+        knot(3.2, 11.5, 0.0, paint::STEEL),
+        knot(1.7, 14.0, 0.0, paint::STEEL),
+        knot(1.5, high - 2.0, 0.0, paint::STEEL),
+        knot(4.2, high - 1.0, 0.0, paint::IRON),
+        knot(4.2, high + 2.0, 0.0, paint::IRON),
         knot(0.0, high + 2.4, 0.0, paint::IRON),
     ];
     turned(&frame, &profile, 12)
@@ -507,4 +511,3 @@ pub fn features() -> Part {
     join(&mut part, nose());
     part
 }
-

@@ -109,11 +109,8 @@ pub fn turned(frame: &Frame, profile: &[Knot], around: usize) -> Part {
 /// A rivet's head on a surface.
 pub fn rivet(at: Vec3, axis: Vec3, r: f64, colour: Colour) -> Part {
     let c = |k: f64| [colour[0] * k, colour[1] * k, colour[2] * k];
-    let profile = [
-        knot(1.05 * r, -0.3, 0.0, c(0.55)),
-        knot(0.76 * r, 0.52 * r, 0.0, c(1.0)),
-        knot(0.0, 0.74 * r, 0.0, c(1.0)),
-    ];
+    let profile =
+        [knot(1.05 * r, -0.3, 0.0, c(0.3)), knot(0.76 * r, 0.52 * r, 0.0, c(1.0)), knot(0.0, 0.74 * r, 0.0, c(1.0))];
     let mut part = turned(&Frame { at, axis }, &profile, 8);
     part.normals = mesh::normals(&part.points, &part.faces);
     part
