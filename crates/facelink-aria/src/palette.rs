@@ -72,6 +72,8 @@ pub const HAIR_ROOT: Colour = [74.0, 34.0, 30.0];
 pub const HAIR: Colour = [134.0, 62.0, 42.0];
 /// Hair at the tips.
 pub const HAIR_TIP: Colour = [206.0, 112.0, 62.0];
+/// Hair where the light lies on it.
+pub const HAIR_SHINE: Colour = [236.0, 150.0, 92.0];
 /// Brows.
 pub const BROW: Colour = [92.0, 44.0, 36.0];
 /// Lashes.
