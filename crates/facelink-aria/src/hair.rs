@@ -169,7 +169,7 @@ impl Lock {
     /// The strands that lie over the clump and show its flow.
     fn strands(&self, stations: &[Station], seed: u64) -> Part {
         /// Millimetres between the middles of two strands.
-        const SPACING: f64 = 3.9;
+        const SPACING: f64 = 4.1;
         let mut part = Part::default();
         let count = ((2.0 * self.width + self.thick) / SPACING).round().max(3.0) as usize;
         for n in 0..count {
@@ -230,8 +230,8 @@ struct Strand {
 
 impl Strand {
     fn build(&self, lock: &Lock, stations: &[Station]) -> Part {
-        const STEPS: usize = 14;
-        const AROUND: usize = 6;
+        const STEPS: usize = 12;
+        const AROUND: usize = 5;
         let at = |t: f64| {
             let t = t.clamp(0.0, 1.0);
             let x = t * (STATIONS - 1) as f64;
@@ -259,7 +259,8 @@ impl Strand {
             let girth = curve(&[(0.0, 0.2), (0.12, 0.7), (0.35, 1.0), (0.65, 0.92), (0.88, 0.5), (1.0, 0.03)], u);
             let shine = 0.5 * bell((t - self.shine) / 0.13);
             for k in 0..AROUND {
-                let (sin, cos) = (TAU * k as f64 / AROUND as f64).sin_cos();
+                // One edge on top, two flat ones beneath.
+                let (sin, cos) = (TAU * (k as f64 / AROUND as f64 + 0.25)).sin_cos();
                 let height = if sin > 0.0 { sin } else { 0.4 * sin };
                 let p = here + side * (cos * self.width * girth) + out * (height * self.thick * girth.sqrt());
                 part.points.push(p);
