@@ -40,6 +40,14 @@ fn hairline(azimuth: f64) -> f64 {
     )
 }
 
+/// How far a place on the skin is in the hair's own shade: it deepens towards the hairline.
+pub fn shade(p: Vec3) -> f64 {
+    let d = p - CENTRE;
+    let azimuth = d.x.abs().atan2(d.z).to_degrees();
+    let elevation = d.y.atan2(d.x.hypot(d.z)).to_degrees();
+    smoothstep(-9.0, 1.0, elevation - hairline(azimuth)) * smoothstep(-20.0, 0.0, elevation)
+}
+
 fn cap() -> Part {
     const ROWS: usize = 14;
     const COLUMNS: usize = 60;

@@ -30,6 +30,12 @@ pub fn opaque(srgb: Colour) -> [f32; 4] {
 pub const SKIN: Colour = [250.0, 188.0, 150.0];
 /// Cheeks, nose, ears.
 pub const BLUSH: Colour = [240.0, 126.0, 104.0];
+/// Skin where light falls most: brow, bridge of the nose, top of the cheeks.
+pub const GLOW: Colour = [255.0, 204.0, 166.0];
+/// Thin skin under the eyes.
+pub const COOL: Colour = [214.0, 152.0, 138.0];
+/// Freckles.
+pub const FRECKLE: Colour = [196.0, 118.0, 82.0];
 /// Soft shadow on the skin.
 pub const SHADE: Colour = [218.0, 134.0, 100.0];
 /// The bowl of the ear.
@@ -40,6 +46,8 @@ pub const LID: Colour = [186.0, 116.0, 96.0];
 pub const LID_EDGE: Colour = [120.0, 64.0, 56.0];
 /// Lips.
 pub const LIP: Colour = [214.0, 92.0, 88.0];
+/// Light on the lips' fullest line.
+pub const LIP_LIGHT: Colour = [238.0, 138.0, 126.0];
 /// The line between the lips.
 pub const LIP_SEAM: Colour = [142.0, 52.0, 54.0];
 /// Inside the mouth.
@@ -56,12 +64,18 @@ pub const TONGUE_GROOVE: Colour = [176.0, 66.0, 74.0];
 pub const SCLERA: Colour = [250.0, 248.0, 246.0];
 /// White of the eye in the shade of the lids.
 pub const SCLERA_SHADE: Colour = [196.0, 178.0, 178.0];
+/// White of the eye towards its corners.
+pub const SCLERA_ROSE: Colour = [236.0, 200.0, 192.0];
+/// The eye's inner corner, and the wet edge of the lower lid.
+pub const CARUNCLE: Colour = [226.0, 138.0, 126.0];
+/// Iris about the pupil.
+pub const IRIS_CORE: Colour = [178.0, 190.0, 110.0];
 /// Iris, lit lower part.
-pub const IRIS_LIGHT: Colour = [92.0, 206.0, 184.0];
+pub const IRIS_LIGHT: Colour = [104.0, 214.0, 192.0];
 /// Iris.
 pub const IRIS: Colour = [30.0, 136.0, 138.0];
 /// Iris, upper part in shade.
-pub const IRIS_DARK: Colour = [12.0, 66.0, 84.0];
+pub const IRIS_DARK: Colour = [10.0, 62.0, 82.0];
 /// The dark ring around the iris.
 pub const LIMBUS: Colour = [10.0, 30.0, 42.0];
 /// Pupil.

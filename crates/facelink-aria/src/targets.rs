@@ -70,7 +70,7 @@ fn jaw_weight(tag: Tag, cage: &Cage, p: Vec3) -> f64 {
             row as f64,
         );
         let azimuth = p.x.abs().atan2(p.z).to_degrees();
-        let upper_lip = if row < 20 { smoothstep(2.0, 7.0, col as f64) } else { 1.0 };
+        let upper_lip = if row < 20 { smoothstep(3.0, 8.0, col as f64) } else { 1.0 };
         down * upper_lip * smoothstep(108.0, 45.0, azimuth)
     };
     match tag {
