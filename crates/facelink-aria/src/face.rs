@@ -365,8 +365,10 @@ impl Face {
     pub fn bind(&self, p: Vec3) -> Vec<(usize, f64)> {
         const NEAREST: usize = 6;
         let mut near: Vec<(usize, f64)> = self.points.iter().enumerate().map(|(v, q)| (v, (*q - p).length())).collect();
-        near.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        let nearer = |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
+        near.select_nth_unstable_by(NEAREST, nearer);
         near.truncate(NEAREST);
+        near.sort_by(nearer);
         let reach = near.last().map_or(1.0, |n| n.1) * 1.05 + 1e-6;
         for n in &mut near {
             n.1 = (1.0 - n.1 / reach).powi(2);

@@ -51,13 +51,13 @@ pub const LIP_LIGHT: Colour = [238.0, 138.0, 126.0];
 /// The line between the lips.
 pub const LIP_SEAM: Colour = [142.0, 52.0, 54.0];
 /// Inside the mouth.
-pub const MOUTH: Colour = [60.0, 15.0, 20.0];
+pub const MOUTH: Colour = [78.0, 20.0, 26.0];
 /// Gums.
 pub const GUM: Colour = [198.0, 98.0, 100.0];
 /// Teeth.
 pub const TOOTH: Colour = [250.0, 245.0, 236.0];
 /// Tongue.
-pub const TONGUE: Colour = [214.0, 100.0, 104.0];
+pub const TONGUE: Colour = [226.0, 104.0, 108.0];
 /// Deep shade of the tongue's groove.
 pub const TONGUE_GROOVE: Colour = [176.0, 66.0, 74.0];
 /// White of the eye.

@@ -47,10 +47,10 @@ pub fn head(p: Vec3) -> f64 {
     d = smooth_min(d, cone(p, v3(41.0, -43.0, 1.0), v3(6.0, -89.0, 63.5), 15.0, 12.5), 24.0);
     d = smooth_min(d, sphere(p, v3(0.0, -89.5, 74.6), 13.4), 17.0);
     // Between cheek and jaw: a full, young face.
-    d = smooth_min(d, cone(p, v3(33.0, -44.0, 42.0), v3(11.0, -77.0, 56.0), 22.5, 16.0), 16.0);
+    d = smooth_min(d, cone(p, v3(31.0, -44.0, 42.0), v3(11.0, -77.0, 56.5), 21.5, 15.5), 16.0);
     // Apple of the cheek.
     d = smooth_min(d, sphere(p, v3(37.0, -32.0, 52.5), 26.5), 26.0);
-    d = smooth_min(d, cone(p, v3(38.0, -28.0, 22.0), v3(21.0, -66.0, 38.0), 24.5, 17.0), 26.0);
+    d = smooth_min(d, cone(p, v3(38.0, -27.0, 22.0), v3(20.0, -66.0, 38.0), 24.5, 16.0), 24.0);
     // Muzzle under the lips.
     d = smooth_min(d, ellipsoid(p, v3(0.0, -66.0, 57.0), v3(29.0, 22.0, 28.0)), 16.0);
     d = smooth_min(d, sphere(p, v3(0.0, -54.0, 73.5), 12.5), 10.0);

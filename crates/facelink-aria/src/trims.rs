@@ -85,6 +85,21 @@ fn brow_hairs(face: &Face) -> Part {
     const ACROSS: [f64; 4] = [-0.95, -0.5, -0.05, 0.4];
     const ROWS: usize = 4;
     const SIDES: usize = 3;
+    /// Places worked out along the brow; between them it is straight enough.
+    const PLACES: usize = 40;
+    let places: Vec<BrowPlace> = (0..=PLACES).map(|i| brow_place(face, i as f64 / PLACES as f64)).collect();
+    let brow_place = |t: f64| {
+        let x = t * PLACES as f64;
+        let i = (x as usize).min(PLACES - 1);
+        let (a, b, k) = (&places[i], &places[i + 1], x - i as f64);
+        BrowPlace {
+            on: a.on.lerp(b.on, k),
+            out: a.out.lerp(b.out, k).normalized(),
+            ahead: a.ahead.lerp(b.ahead, k).normalized(),
+            up: a.up.lerp(b.up, k).normalized(),
+            half: lerp(a.half, b.half, k),
+        }
+    };
     let mut part = Part::default();
     for i in 0..ALONG {
         for (lane, across) in ACROSS.iter().enumerate() {
@@ -94,7 +109,7 @@ fn brow_hairs(face: &Face) -> Part {
                 (h % 2001) as f64 / 1000.0 - 1.0
             };
             let t = ((i as f64 + 0.33 * lane as f64 + 0.4 * wild(0)) / ALONG as f64).clamp(0.0, 0.97);
-            let place = brow_place(face, t);
+            let place = brow_place(t);
             let lean = curve(&[(0.0, 60.0), (0.1, 40.0), (0.35, 16.0), (0.7, 2.0), (1.0, 0.0)], t)
                 - (22.0 * (across + 0.2)) * smoothstep(0.1, 0.5, t)
                 + 7.0 * wild(1);
