@@ -21,6 +21,9 @@ fn on_hair(direction: Vec3, lift: f64) -> Vec3 {
     sculpt::cast(sculpt::hair_body, CENTRE, direction) + direction.normalized() * lift
 }
 
+/// Azimuth at which the parting meets the hairline.
+const PARTING: f64 = 21.0;
+
 /// Elevation of the hairline by azimuth.
 fn hairline(azimuth: f64) -> f64 {
     curve(
@@ -159,12 +162,14 @@ impl Lock {
             let t = i as f64 / (STEPS - 1) as f64;
             let here = stations[i * (STATIONS - 1) / (STEPS - 1)];
             let (wide, high) = self.girth(t);
+            // It ends within the strands, so that no blunt end shows.
+            let (wide, high) = (wide * smoothstep(1.03, 0.86, t), high * smoothstep(1.03, 0.8, t));
             for k in 0..AROUND {
                 let (sin, cos) = (TAU * k as f64 / AROUND as f64).sin_cos();
                 // A soft ridge on the outside, flat within.
                 let height = if sin > 0.0 { sin } else { sin * 0.5 } * self.thick * high;
                 part.points.push(here.at + here.side * (cos * self.width * wide * 0.94) + here.out * (height - 0.5));
-                part.colours.push(palette::opaque(Self::colour(t, self.tone - 0.42, 0.0)));
+                part.colours.push(palette::opaque(Self::colour(t, self.tone - 0.4, 0.0)));
             }
         }
         part.faces.extend(mesh::lattice(0, STEPS, AROUND, true));
@@ -185,14 +190,14 @@ impl Lock {
             let place = (n as f64 + 0.5 + 0.35 * swing(seed)) / count as f64;
             let strand = Strand {
                 angle: lerp(172.0, 8.0, place).to_radians(),
-                wander: 0.10 * swing(seed + 1),
+                wander: 0.05 * swing(seed + 1),
                 phase: TAU * chance(seed + 2),
                 from: 0.05 * chance(seed + 3).powi(2),
                 to: 1.0 - 0.16 * chance(seed + 4).powi(2),
-                lift: 0.2 + 0.9 * chance(seed + 5),
+                lift: 0.3 + 0.55 * chance(seed + 5),
                 width: SPACING * (0.62 + 0.35 * chance(seed + 6)),
                 thick: 1.1 + 0.7 * chance(seed + 7),
-                tone: self.tone + 0.16 * swing(seed + 8),
+                tone: self.tone + 0.15 * swing(seed + 8),
                 shine: 0.35 + 0.08 * swing(seed + 9),
             };
             part.append(strand.build(self, stations));
@@ -265,7 +270,7 @@ impl Strand {
             let side = along.cross(normal).normalized();
             let out = side.cross(along).normalized();
             let girth = curve(&[(0.0, 0.2), (0.12, 0.7), (0.35, 1.0), (0.65, 0.92), (0.88, 0.5), (1.0, 0.03)], u);
-            let shine = 0.5 * bell((t - self.shine) / 0.13);
+            let shine = 0.42 * bell((t - self.shine) / 0.13);
             for k in 0..AROUND {
                 // One edge on top, two flat ones beneath.
                 let (sin, cos) = (TAU * (k as f64 / AROUND as f64 + 0.25)).sin_cos();
@@ -273,7 +278,7 @@ impl Strand {
                 let p = here + side * (cos * self.width * girth) + out * (height * self.thick * girth.sqrt());
                 part.points.push(p);
                 // Darker towards its edges and beneath.
-                let edge = if sin > 0.5 { 0.0 } else { 0.16 };
+                let edge = if sin > 0.5 { 0.0 } else { 0.2 };
                 part.colours.push(palette::opaque(Lock::colour(t, self.tone - edge, shine)));
             }
         }
@@ -305,6 +310,16 @@ fn front_locks() -> Vec<Lock> {
         lock([(24.0, 53.0), (52.0, 40.0), (76.0, -22.0)], [5.0, 9.0, 4.0], 15.0, 7.5, 3.0, 0.0),
         lock([(28.0, 62.0), (68.0, 46.0), (98.0, 4.0)], [5.0, 9.0, 6.0], 17.0, 8.0, 0.0, 0.04),
         lock([(21.0, 46.0), (30.0, 29.0), (47.0, 13.0)], [6.0, 10.0, 4.0], 9.0, 5.0, 3.0, 0.03),
+        // At the front end of the parting, down to the hairline.
+        lock([(20.6, 33.5), (7.0, 24.5), (-17.0, 9.0)], [0.5, 7.0, 4.0], 9.0, 4.5, 2.0, -0.02),
+        lock([(21.4, 33.5), (31.0, 22.0), (44.0, 6.0)], [0.5, 7.0, 4.0], 8.5, 4.5, 2.0, 0.02),
+        // Loose ones: out of the fringe, beside the cheek, off the crown.
+        lock([(-14.0, 36.0), (-37.0, 22.0), (-49.0, -7.0)], [9.0, 13.5, 6.0], 2.6, 2.2, 4.0, 0.10),
+        lock([(4.0, 40.0), (-22.0, 22.0), (-38.0, 2.0)], [9.0, 12.5, 6.0], 2.2, 2.0, 3.0, 0.06),
+        lock([(36.0, 42.0), (58.0, 18.0), (63.0, -26.0)], [8.0, 11.0, 3.0], 2.4, 2.0, 4.0, 0.08),
+        lock([(-58.0, 30.0), (-70.0, -4.0), (-62.0, -38.0)], [4.0, 6.0, 1.5], 2.6, 2.2, 4.0, 0.08),
+        lock([(30.0, 70.0), (64.0, 66.0), (100.0, 50.0)], [4.0, 12.0, 15.0], 2.0, 1.8, 3.0, 0.05),
+        lock([(28.0, 64.0), (-52.0, 72.0), (-96.0, 50.0)], [4.0, 12.5, 15.0], 2.0, 1.8, 3.0, 0.05),
         // Thin strands before the ears.
         lock([(64.0, 20.0), (72.0, -12.0), (66.0, -44.0)], [2.0, 3.0, 0.0], 6.5, 4.0, -2.0, 0.05),
         lock([(-62.0, 20.0), (-72.0, -12.0), (-66.0, -46.0)], [2.0, 3.0, 0.0], 7.5, 4.0, -2.0, 0.02),
@@ -398,6 +413,52 @@ fn stud(at: Vec3) -> Part {
     part
 }
 
+/// Short fine hairs that grow over the hairline, so that it does not end in an edge.
+fn first_hairs() -> Part {
+    const COUNT: u64 = 130;
+    const STEPS: usize = 6;
+    const AROUND: usize = 3;
+    let mut part = Part::default();
+    for i in 0..COUNT {
+        let seed = 500_000 + i * 16;
+        let azimuth = lerp(-74.0, 78.0, (i as f64 + 0.5 * chance(seed)) / COUNT as f64);
+        let foot = hairline(azimuth) - 3.0 + 2.6 * swing(seed + 1);
+        // Away from the parting, and back.
+        let sweep = if azimuth > PARTING { 1.0 } else { -1.0 } * (7.0 + 7.0 * chance(seed + 2));
+        let rise = 8.0 + 5.0 * chance(seed + 3);
+        let (wide, tone) = (0.42 + 0.3 * chance(seed + 4), 0.1 * swing(seed + 5) - 0.1);
+        let at = |t: f64| {
+            let d = direction(azimuth + sweep * t * t, foot + rise * t * (1.0 - 0.3 * t));
+            let skin = sculpt::cast(sculpt::head, CENTRE, d);
+            let hair = on_hair(d, 5.0);
+            skin.lerp(hair, smoothstep(0.1, 0.9, t)) + d.normalized() * 0.1
+        };
+        let base = part.points.len();
+        for step in 0..STEPS {
+            let t = step as f64 / (STEPS - 1) as f64;
+            let p = at(t);
+            let along = (at(t + 0.02) - at(t - 0.02)).normalized();
+            let side = along.cross(p - CENTRE).normalized();
+            let out = side.cross(along).normalized();
+            let girth = wide * curve(&[(0.0, 0.08), (0.5, 0.9), (1.0, 1.0)], t);
+            for k in 0..AROUND {
+                let (sin, cos) = (TAU * (k as f64 / AROUND as f64 + 0.25)).sin_cos();
+                part.points.push(p + side * (girth * cos) + out * (0.6 * girth * sin));
+                let c = Lock::colour(0.12 + 0.15 * t, tone, 0.0);
+                // Its foot is nearly skin.
+                part.colours.push(palette::opaque(mix(palette::SHADE, c, smoothstep(0.0, 0.45, t))));
+            }
+        }
+        let mut strand = Part { points: part.points[base..].to_vec(), ..Part::default() };
+        strand.faces = mesh::lattice(0, STEPS, AROUND, true);
+        strand.faces.push((0..AROUND).collect());
+        strand.faces.push((0..AROUND).rev().map(|k| (STEPS - 1) * AROUND + k).collect());
+        strand.face_outwards();
+        part.faces.extend(strand.faces.into_iter().map(|face| face.into_iter().map(|v| v + base).collect()));
+    }
+    part
+}
+
 /// Softens the normals towards the whole head of hair's: light then lies over it as one form.
 fn blend_normals(part: &mut Part) {
     const SHARE: f64 = 0.5;
@@ -415,6 +476,7 @@ fn blend_normals(part: &mut Part) {
 /// All hair.
 pub fn build() -> Part {
     let mut part = cap();
+    part.append(first_hairs());
     for (seed, lock) in front_locks().iter().chain(&back_locks()).enumerate() {
         let stations = lock.stations();
         part.append(lock.body(&stations));

@@ -83,9 +83,9 @@ pub const PUPIL: Colour = [6.0, 8.0, 14.0];
 /// Hair at the roots.
 pub const HAIR_ROOT: Colour = [74.0, 34.0, 30.0];
 /// Hair.
-pub const HAIR: Colour = [134.0, 62.0, 42.0];
+pub const HAIR: Colour = [128.0, 56.0, 36.0];
 /// Hair at the tips.
-pub const HAIR_TIP: Colour = [206.0, 112.0, 62.0];
+pub const HAIR_TIP: Colour = [200.0, 104.0, 54.0];
 /// Hair where the light lies on it.
 pub const HAIR_SHINE: Colour = [236.0, 150.0, 92.0];
 /// Brows.
@@ -98,6 +98,8 @@ pub const JACKET: Colour = [28.0, 92.0, 108.0];
 pub const JACKET_DEEP: Colour = [16.0, 56.0, 72.0];
 /// Lining and trim.
 pub const TRIM: Colour = [246.0, 160.0, 66.0];
+/// Teeth of the zip.
+pub const BRASS: Colour = [224.0, 196.0, 140.0];
 /// Shirt.
 pub const SHIRT: Colour = [244.0, 238.0, 228.0];
 /// Shirt, shaded.

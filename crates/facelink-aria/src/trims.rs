@@ -208,16 +208,16 @@ const HAIR_SIDES: usize = 3;
 /// Single lashes along a lid margin: where each grows (0 inner, 1 outer corner), how long it is, and how far it leans
 /// outwards.
 fn single_lashes(upper: bool) -> Vec<(f64, f64, f64)> {
-    let count = if upper { 12 } else { 6 };
+    let count = if upper { 9 } else { 4 };
     (0..count)
         .map(|k| {
             let u = k as f64 / (count - 1) as f64;
             if upper {
-                let tau = lerp(0.2, 0.94, u);
-                let long = curve(&[(0.0, 1.8), (0.35, 3.4), (0.75, 5.6), (1.0, 5.8)], u);
-                (tau, long * if k % 2 == 0 { 1.0 } else { 0.82 }, lerp(-0.25, 0.95, u))
+                let tau = lerp(0.32, 0.87, u);
+                let long = curve(&[(0.0, 2.6), (0.4, 4.4), (0.8, 6.6), (1.0, 6.4)], u);
+                (tau, long * if k % 2 == 0 { 1.0 } else { 0.82 }, lerp(0.05, 0.85, u))
             } else {
-                let tau = lerp(0.52, 0.93, u);
+                let tau = lerp(0.66, 0.93, u);
                 (tau, curve(&[(0.0, 0.9), (0.6, 1.6), (1.0, 2.0)], u), lerp(0.1, 0.9, u))
             }
         })
@@ -235,7 +235,7 @@ fn lash_hairs(margin: &[Vec3], upper: bool) -> Vec<Vec3> {
         let away = (root - EYE).normalized();
         let side = v3(0.0, 1.0, 0.0).cross(away).normalized();
         let up = away.cross(side).normalized() * if upper { 1.0 } else { -1.0 };
-        let thick = if upper { 0.85 } else { 0.22 };
+        let thick = if upper { 1.15 } else { 0.3 };
         for row in 0..HAIR_ROWS {
             let t = row as f64 / (HAIR_ROWS - 1) as f64;
             // Out from the ball first, then curling back.
