@@ -27,10 +27,12 @@ mod material {
     pub const HAIR: usize = 3;
     /// Lashes.
     pub const LASH: usize = 4;
-    /// Teeth and tongue.
+    /// The tongue.
     pub const MOUTH: usize = 5;
     /// Clothes.
     pub const CLOTH: usize = 6;
+    /// Teeth.
+    pub const TEETH: usize = 7;
 }
 
 const fn paint(name: &'static str, roughness: f32, double_sided: bool) -> Material {
@@ -38,14 +40,16 @@ const fn paint(name: &'static str, roughness: f32, double_sided: bool) -> Materi
 }
 
 /// All materials; colours come from the vertices.
-const MATERIALS: [Material; 7] = [
-    paint("Skin", 0.6, false),
-    paint("Eye", 0.12, false),
+const MATERIALS: [Material; 8] = [
+    paint("Skin", 0.5, false),
+    paint("Eye", 0.09, false),
     Material { name: "CatchLight", colour: [1.0; 3], roughness: 1.0, emissive: [1.0; 3], double_sided: false },
     paint("Hair", 0.55, false),
     paint("Lash", 0.7, true),
     paint("Mouth", 0.3, true),
     paint("Cloth", 0.85, true),
+    // A little light of their own: lips shade teeth more than light scattered in a real mouth would let them.
+    Material { name: "Teeth", colour: [1.0; 3], roughness: 0.22, emissive: [0.15, 0.14, 0.125], double_sided: true },
 ];
 
 /// Every mesh with the joint that it hangs from.
@@ -92,8 +96,8 @@ pub fn model() -> Model {
         at_head(trims::brows(&face), "Brows", material::HAIR),
         at_head(trims::lashes(&face), "Lashes", material::LASH),
         at_head(trims::nostrils(&face), "Nostrils", material::SKIN),
-        at_head(settled(mouth::upper_teeth()), "TeethUpper", material::MOUTH),
-        at_head(settled(mouth::lower_teeth()), "TeethLower", material::MOUTH),
+        at_head(settled(mouth::upper_teeth()), "TeethUpper", material::TEETH),
+        at_head(settled(mouth::lower_teeth()), "TeethLower", material::TEETH),
         at_head(settled(mouth::tongue()), "Tongue", material::MOUTH),
         at_head(settled(hair::build()), "Hair", material::HAIR),
         at_eye(eyes::ball(), "EyeballLeft", material::EYE, Joint::EyeLeft),

@@ -51,9 +51,9 @@ pub const EYE_RINGS: usize = 8;
 const EYE_RING_SHARE: [f64; EYE_RINGS] = [0.0, 0.30, 0.56, 0.76, 0.90, 1.0, 1.02, 1.10];
 
 /// Points along half the mouth, from the middle of the upper lip to that of the lower.
-pub const MOUTH_POINTS: usize = 17;
+pub const MOUTH_POINTS: usize = 19;
 /// The point at the mouth's corner.
-pub const MOUTH_CORNER: usize = 8;
+pub const MOUTH_CORNER: usize = 9;
 /// Ring of the vermilion border.
 pub const LIP_BORDER: usize = 4;
 /// Ring on the lips' fullest line.
@@ -72,9 +72,9 @@ const SEAM_LAP: f64 = 0.62;
 pub const MOUTH_HALF_WIDTH: f64 = 21.5;
 
 /// Azimuths of the lattice's columns, degrees from straight ahead.
-const COLUMNS: [f64; 20] = [
-    0.0, 3.4, 6.8, 11.0, 15.3, 19.6, 24.0, 28.2, 32.6, 37.6, 43.5, 50.0, 57.0, 66.0, 77.0, 91.0, 108.0, 130.0, 155.0,
-    180.0,
+const COLUMNS: [f64; 21] = [
+    0.0, 2.5, 4.9, 7.4, 11.0, 15.3, 19.6, 24.0, 28.2, 32.6, 37.6, 43.5, 50.0, 57.0, 66.0, 77.0, 91.0, 108.0, 130.0,
+    155.0, 180.0,
 ];
 
 /// Lattice rows: start of the ray (y at front, side and back; z) and its elevation (front, side, back).
@@ -101,9 +101,9 @@ const EYE_TOP: usize = 7;
 const EYE_BOTTOM: usize = 13;
 const MOUTH_TOP: usize = 18;
 const MOUTH_BOTTOM: usize = 22;
-const EYE_FIRST_COL: usize = 2;
-const EYE_LAST_COL: usize = 10;
-const MOUTH_LAST_COL: usize = 6;
+const EYE_FIRST_COL: usize = 3;
+const EYE_LAST_COL: usize = 11;
+const MOUTH_LAST_COL: usize = 7;
 
 /// Row 0 is the crown's single point.
 const ROWS: [Row; 32] = [
@@ -181,7 +181,7 @@ pub fn lid_margin(tau: f64, upper: bool) -> (f64, f64) {
     let azimuth = lerp(-44.0, 47.0, tau);
     let corners = lerp(-5.0, 2.5, tau);
     let lift = if upper {
-        29.0 * (1.0 - (2.0 * tau.powf(0.92) - 1.0).powi(2)).max(0.0).powf(0.62)
+        26.8 * (1.0 - (2.0 * tau.powf(0.92) - 1.0).powi(2)).max(0.0).powf(0.62)
     } else {
         -20.0 * (1.0 - (2.0 * tau.powf(1.12) - 1.0).powi(2)).max(0.0).powf(0.72)
     };
@@ -220,9 +220,9 @@ pub fn seam_height(s: f64) -> f64 {
 
 fn lip_height(s: f64, upper: bool) -> f64 {
     if upper {
-        curve(&[(0.0, 5.6), (0.24, 6.9), (0.55, 5.2), (0.82, 2.6), (1.0, 0.2)], s)
+        curve(&[(0.0, 6.2), (0.24, 7.7), (0.55, 5.9), (0.82, 3.0), (1.0, 0.2)], s)
     } else {
-        -curve(&[(0.0, 8.2), (0.3, 7.7), (0.6, 5.8), (0.85, 2.7), (1.0, 0.2)], s)
+        -curve(&[(0.0, 9.2), (0.3, 8.7), (0.6, 6.6), (0.85, 3.1), (1.0, 0.2)], s)
     }
 }
 
@@ -253,7 +253,7 @@ fn around(values: [f64; 3], azimuth: f64) -> f64 {
 
 /// The nose keeps the spacing of the rays: evening out would pull points off its tip.
 fn on_nose(row: usize, col: usize) -> bool {
-    (EYE_BOTTOM + 1..MOUTH_TOP).contains(&row) && col <= 4
+    (EYE_BOTTOM + 1..MOUTH_TOP).contains(&row) && col <= 5
 }
 
 fn in_block(row: usize, col: usize) -> bool {
@@ -400,25 +400,26 @@ fn build_mouth(b: &mut Builder, grid: &[Vec<usize>]) -> Vec<Vec<usize>> {
                     let (x, y) = (lerp(outer.x, x, share), lerp(outer.y, seam + height, share));
                     let lift = match (ring, upper) {
                         // The border of the upper lip is a fine ridge; under the lower lip lies a hollow.
-                        (4, true) => 1.5 * full,
+                        (4, true) => 1.7 * full,
                         (4, false) => 0.5 * full,
                         (3, true) => 0.3 * full,
-                        (3, false) => -full,
+                        (3, false) => -1.5 * full,
                         _ => 0.0,
                     };
                     // The groove under the nose.
-                    let groove = if upper && ring <= 3 { -1.1 * bell(x / 3.2) } else { 0.0 };
+                    let groove =
+                        if upper && ring <= 3 { -1.7 * bell(x / 3.0) + 0.5 * bell((x - 5.5) / 2.4) } else { 0.0 };
                     v3(x, y, depth(x, y) + lift + groove)
                 }
                 LIP_BODY => {
-                    let out = if upper { 2.6 } else { 3.5 };
+                    let out = if upper { 3.0 } else { 4.3 };
                     v3(seam_x + 0.5 * s.powi(3), seam + height * 0.5, seam_z + out * full)
                 }
                 // Subdivision rounds the lips' edges apart, so the cage laps them.
                 LIP_SEAM => v3(seam_x, seam - SEAM_LAP * sign * full, seam_z + 0.6 * full),
                 7 => v3(seam_x * 0.99, seam - 0.25 * sign * full, seam_z - 3.2),
-                8 => v3(seam_x * 1.06, seam + sign * (2.0 + 7.5 * full), seam_z - 7.0 - 4.0 * s),
-                9 => v3(seam_x * 1.14, seam + sign * (2.0 + 15.0 * full), 58.0 - 8.0 * s),
+                8 => v3(seam_x * 1.24, seam + sign * (2.0 + 7.5 * full), seam_z - 7.0 - 4.0 * s),
+                9 => v3(seam_x * 1.40, seam + sign * (2.0 + 15.0 * full), 58.0 - 8.0 * s),
                 _ => v3(seam_x * 0.8, seam + sign * (1.0 + 10.0 * full), 28.0),
             };
             let p = if j == 0 || j == MOUTH_POINTS - 1 { v3(0.0, p.y, p.z) } else { p };

@@ -43,13 +43,16 @@ fn shirt() -> Part {
         }
     }
     part.faces = mesh::lattice(0, ROWS, COLUMNS, true);
-    part.append(ring(48, 8.0, 3.8));
+    part.append(ring(8.5, 3.6));
     part
 }
 
 /// A rolled collar of the shirt round the neck.
-fn ring(columns: usize, width: f64, thick: f64) -> Part {
+fn ring(width: f64, thick: f64) -> Part {
     const AROUND: usize = 8;
+    /// Ribs of the knit, each four columns wide.
+    const RIBS: usize = 44;
+    let columns = 4 * RIBS;
     let mut part = Part::default();
     for c in 0..columns {
         let a = TAU * c as f64 / columns as f64;
@@ -59,12 +62,10 @@ fn ring(columns: usize, width: f64, thick: f64) -> Part {
         let up = v3(-sin * 0.25, 1.0, -cos * 0.25).normalized();
         for k in 0..AROUND {
             let (s, q) = (TAU * k as f64 / AROUND as f64).sin_cos();
-            part.points.push(centre + out * (thick * q) + up * (width * s));
-            part.colours.push(palette::opaque(mix(
-                palette::SHIRT,
-                palette::SHIRT_SHADE,
-                if q < 0.0 { 0.8 } else { 0.0 },
-            )));
+            let rib = 0.5 + 0.5 * (a * RIBS as f64).cos();
+            part.points.push(centre + out * (thick * q + 0.7 * rib * q.max(0.0)) + up * (width * s));
+            let shade = if q < 0.0 { 0.8 } else { 0.75 * (1.0 - rib) };
+            part.colours.push(palette::opaque(mix(palette::SHIRT, palette::SHIRT_SHADE, shade)));
         }
     }
     for r in 0..columns {
@@ -103,6 +104,7 @@ fn jacket() -> Part {
         }
     }
     part.faces = mesh::lattice(0, ROWS, COLUMNS, false);
+    part.append(zip());
     part.append(collar());
     part.append(base());
     part
@@ -196,6 +198,33 @@ fn badge() -> Part {
         }
     }
     part.face_outwards();
+    part
+}
+
+/// Teeth of the jacket's open zip, along both its edges.
+fn zip() -> Part {
+    const TEETH: usize = 44;
+    let mut part = Part::default();
+    for k in 0..TEETH {
+        let t = lerp(0.16, 0.97, k as f64 / (TEETH - 1) as f64);
+        let at = |t: f64| torso_point(t, opening(t) - 0.012, 4.4);
+        let centre = at(t);
+        let along = (at(t + 0.005) - at(t - 0.005)).normalized();
+        let out = sculpt::gradient(sculpt::torso, centre);
+        let side = along.cross(out).normalized();
+        let mut tooth = Part::default();
+        for corner in 0..8 {
+            let sign = |bit: usize| if corner >> bit & 1 == 1 { 1.0 } else { -1.0 };
+            tooth.points.push(centre + side * (1.7 * sign(0)) + along * (0.85 * sign(1)) + out * (0.9 * sign(2)));
+            tooth.colours.push(palette::opaque(palette::BRASS));
+        }
+        for face in [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]] {
+            tooth.faces.push(face.to_vec());
+        }
+        tooth.face_outwards();
+        part.append(tooth.mirrored());
+        part.append(tooth);
+    }
     part
 }
 

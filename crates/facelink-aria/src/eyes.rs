@@ -10,52 +10,79 @@ use crate::part::Part;
 use crate::sculpt::EYE_RADIUS;
 use crate::vec3::{Vec3, bell, smoothstep, v3};
 
-const SEGMENTS: usize = 56;
+const SEGMENTS: usize = 72;
 /// Angles from the line of sight, in degrees, of the rings; close together where colours change.
-const RINGS: [f64; 22] = [
-    2.0, 6.0, 10.4, 11.4, 14.0, 17.5, 20.5, 23.0, 25.0, 26.2, 27.4, 28.8, 32.0, 37.0, 43.0, 50.0, 60.0, 74.0, 92.0,
-    115.0, 140.0, 165.0,
+const RINGS: [f64; 26] = [
+    2.0, 6.0, 9.4, 10.4, 11.4, 12.6, 14.2, 16.0, 18.0, 20.0, 22.0, 23.8, 25.2, 26.2, 27.2, 28.4, 30.5, 34.0, 39.0,
+    45.0, 52.0, 62.0, 76.0, 94.0, 120.0, 165.0,
 ];
-const PUPIL_EDGE: f64 = 10.9;
-const IRIS_EDGE: f64 = 26.8;
+const PUPIL_EDGE: f64 = 10.6;
+const IRIS_EDGE: f64 = 26.6;
 
 /// A cheap fixed noise for the iris' streaks.
 fn streak(k: usize) -> f64 {
-    let h = (k as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+    let h = (k as u64 + 7).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
     (h % 1000) as f64 / 1000.0
 }
 
 fn colour(angle: f64, around: f64, k: usize) -> [f32; 4] {
     let height = around.sin();
-    if angle > IRIS_EDGE + 0.9 {
-        let rim = smoothstep(28.0, 62.0, angle);
-        let top = smoothstep(-0.1, 1.0, height) * smoothstep(24.0, 44.0, angle);
-        return palette::opaque(mix(palette::SCLERA, palette::SCLERA_SHADE, 0.55 * rim + 0.6 * top));
+    if angle > IRIS_EDGE + 1.2 {
+        // Rosy towards the corners, grey in the shade of the upper lid.
+        let rim = smoothstep(30.0, 62.0, angle);
+        let top = smoothstep(-0.15, 0.9, height) * smoothstep(22.0, 40.0, angle);
+        let white = mix(palette::SCLERA, palette::SCLERA_ROSE, 0.8 * rim * around.cos().abs().powi(2));
+        return palette::opaque(mix(white, palette::SCLERA_SHADE, 0.45 * rim + 0.7 * top));
     }
     if angle < PUPIL_EDGE {
         return palette::opaque(palette::PUPIL);
     }
-    // Lit from above, an iris glows on the far side, below.
     let share = (angle - PUPIL_EDGE) / (IRIS_EDGE - PUPIL_EDGE);
-    let mut c = mix(palette::IRIS, palette::IRIS_DARK, smoothstep(-0.25, 0.95, height) * 0.9);
-    let glow = bell((share - 0.5) / 0.42) * smoothstep(0.25, -0.9, height);
+    // Shaded by the lid above; light that falls into the bowl from above glows on its lower side.
+    let mut c = mix(palette::IRIS, palette::IRIS_DARK, smoothstep(-0.3, 0.9, height) * 0.92);
+    let glow = bell((share - 0.52) / 0.40) * smoothstep(0.35, -0.85, height);
     c = mix(c, palette::IRIS_LIGHT, glow);
-    c = mix(c, palette::IRIS_LIGHT, 0.28 * (streak(k) - 0.3) * bell((share - 0.45) / 0.4));
-    c = mix(c, palette::PUPIL, 0.75 * smoothstep(0.16, 0.0, share));
-    c = mix(c, palette::LIMBUS, smoothstep(0.72, 0.97, share));
+    // Threads run out from a warm ring about the pupil, not all of one length.
+    let core = bell((share - 0.14) / (0.14 + 0.12 * streak(k * 3 + 1)));
+    c = mix(c, palette::IRIS_CORE, 0.55 * core * smoothstep(1.0, -0.6, height));
+    let thread = streak(k) - 0.5 + 0.5 * (streak(k / 2 + 200) - 0.5);
+    let reach = bell((share - 0.5) / 0.36);
+    c = if thread > 0.0 {
+        mix(c, palette::IRIS_LIGHT, 0.5 * thread * reach)
+    } else {
+        mix(c, palette::IRIS_DARK, -0.7 * thread * reach)
+    };
+    c = mix(c, palette::PUPIL, 0.85 * smoothstep(0.10, 0.0, share));
+    c = mix(c, palette::LIMBUS, 0.96 * smoothstep(0.70, 0.94, share));
+    // The ring's outer edge runs softly into the white.
+    c = mix(c, palette::SCLERA_SHADE, 0.55 * smoothstep(1.0, 1.08, share));
     palette::opaque(c)
+}
+
+/// How deep the iris lies behind the ball's round, by the angle from the line of sight: a bowl with the pupil as its
+/// bottom. The normals stay the cornea's, so that its gloss lies over the bowl.
+fn depth(angle: f64) -> f64 {
+    1.7 * smoothstep(IRIS_EDGE + 0.2, IRIS_EDGE - 5.0, angle)
+        + 0.9 * smoothstep(PUPIL_EDGE + 0.6, PUPIL_EDGE - 1.6, angle)
 }
 
 /// The eyeball.
 pub fn ball() -> Part {
     let mut part = Part::default();
-    part.points.push(v3(0.0, 0.0, EYE_RADIUS));
+    let at = |angle: f64, around: f64| {
+        let (sin, cos) = angle.to_radians().sin_cos();
+        v3(around.cos() * sin, around.sin() * sin, cos) * EYE_RADIUS
+    };
+    let middle = at(0.0, 0.0);
+    part.points.push(middle - v3(0.0, 0.0, depth(0.0)));
+    part.normals.push(middle.normalized());
     part.colours.push(palette::opaque(palette::PUPIL));
     for angle in RINGS {
-        let (sin, cos) = angle.to_radians().sin_cos();
         for k in 0..SEGMENTS {
             let around = TAU * k as f64 / SEGMENTS as f64;
-            part.points.push(v3(around.cos() * sin, around.sin() * sin, cos) * EYE_RADIUS);
+            let p = at(angle, around);
+            part.points.push(p - v3(0.0, 0.0, depth(angle)));
+            part.normals.push(p.normalized());
             part.colours.push(colour(angle, around, k));
         }
     }
@@ -65,14 +92,14 @@ pub fn ball() -> Part {
     part.faces.extend(mesh::lattice(1, RINGS.len(), SEGMENTS, true));
     let last = 1 + (RINGS.len() - 1) * SEGMENTS;
     part.faces.push((0..SEGMENTS).map(|k| last + k).rev().collect());
-    part.normals = part.points.iter().map(|p| p.normalized()).collect();
     part
 }
 
 /// The catch-lights: a large one above, a small one across the pupil.
 pub fn lights() -> Part {
-    /// Places (mm across and up from the line of sight) and radii.
-    const LIGHTS: [(f64, f64, f64); 2] = [(3.9, 4.3, 2.35), (-3.8, -4.2, 1.15)];
+    /// Places (mm across and up from the line of sight) and radii; the large one where a key light from the
+    /// performer's upper right is mirrored.
+    const LIGHTS: [(f64, f64, f64); 2] = [(-4.3, 5.0, 2.5), (4.4, -4.6, 1.05)];
     const EDGE: usize = 18;
     /// Height over the ball, less than the lids' clearance.
     const LIFT: f64 = 0.12;

@@ -2,13 +2,14 @@
 
 use crate::cage::{self, Cage, LIP_BODY, LIP_BORDER, LIP_SEAM, Tag};
 use crate::gltf::Target;
+use crate::hair;
 use crate::mesh::{self, Stencil};
 use crate::names;
 use crate::palette::{self, mix};
 use crate::proportion::settle;
 use crate::sculpt::{EYE, EYE_RADIUS};
 use crate::targets;
-use crate::vec3::{Vec3, bell, curve, smoothstep, v3};
+use crate::vec3::{Vec3, bell, curve, lerp, smoothstep, v3};
 
 /// The finished skin.
 pub struct Face {
@@ -74,23 +75,41 @@ fn colour(cage_labels: &Labels, v: usize, p: Vec3, n: Vec3) -> [f32; 4] {
         bell((((q.x - x) / rx).powi(2) + ((q.y - y) / ry).powi(2)).sqrt()) * smoothstep(5.0, 45.0, q.z)
     };
     let mut c = palette::SKIN;
-    // Warmth where blood is near: cheeks, nose tip, ears, chin.
-    c = mix(c, palette::BLUSH, 0.62 * spot(42.0, -31.0, 17.0, 12.0));
-    c = mix(c, palette::BLUSH, 0.34 * spot(0.0, -40.0, 12.0, 7.0));
-    c = mix(c, palette::BLUSH, 0.16 * spot(0.0, -93.0, 13.0, 8.0));
-    c = mix(c, palette::BLUSH, 0.40 * cage_labels.ear[v]);
+    // Light skin on what stands out, thin and cool skin under the eyes.
+    c = mix(c, palette::GLOW, 0.55 * spot(0.0, 44.0, 34.0, 20.0));
+    c = mix(c, palette::GLOW, 0.50 * spot(0.0, -16.0, 5.0, 22.0));
+    c = mix(c, palette::GLOW, 0.45 * spot(44.0, -16.0, 14.0, 7.0));
+    c = mix(c, palette::GLOW, 0.35 * spot(0.0, -86.0, 12.0, 6.0));
+    c = mix(c, palette::COOL, 0.42 * spot(27.0, -21.0, 14.0, 5.0));
+    c = mix(c, palette::COOL, 0.22 * spot(21.0, -70.0, 14.0, 10.0));
+    // Warmth where blood is near: cheeks, nose, ears, chin, brow.
+    c = mix(c, palette::BLUSH, 0.46 * spot(41.0, -33.0, 22.0, 14.0));
+    c = mix(c, palette::BLUSH, 0.24 * spot(46.0, -31.0, 11.0, 8.0));
+    c = mix(c, palette::BLUSH, 0.20 * spot(12.0, -22.0, 16.0, 8.0));
+    c = mix(c, palette::BLUSH, 0.42 * spot(0.0, -37.0, 9.0, 7.0));
+    c = mix(c, palette::BLUSH, 0.34 * spot(11.5, -41.0, 5.0, 6.0));
+    c = mix(c, palette::BLUSH, 0.22 * spot(0.0, -92.0, 13.0, 8.0));
+    c = mix(c, palette::BLUSH, 0.14 * spot(36.0, 14.0, 18.0, 7.0));
+    c = mix(c, palette::BLUSH, 0.46 * cage_labels.ear[v]);
     c = mix(c, palette::EAR_DEEP, 0.55 * cage_labels.ear_deep[v]);
-    // Soft shadow: sockets, under the nose, under the lip, under the jaw and down the neck.
-    c = mix(c, palette::SHADE, 0.16 * spot(17.0, 9.0, 8.0, 12.0));
-    c = mix(c, palette::SHADE, 0.22 * spot(35.0, 17.0, 20.0, 6.0));
-    c = mix(c, palette::SHADE, 0.28 * spot(6.0, -49.0, 8.0, 3.0));
-    c = mix(c, palette::SHADE, 0.22 * spot(0.0, -80.0, 13.0, 3.4));
+    // Soft shadow: sockets, beside the bridge, under the nose, around the wings, under the lip, under the jaw, the neck.
+    c = mix(c, palette::SHADE, 0.30 * spot(14.5, 8.0, 6.0, 13.0));
+    c = mix(c, palette::SHADE, 0.26 * spot(35.0, 17.0, 20.0, 6.0));
+    c = mix(c, palette::SHADE, 0.34 * spot(6.0, -48.0, 8.0, 3.0));
+    c = mix(c, palette::SHADE, 0.30 * spot(16.5, -41.0, 2.6, 7.0));
+    c = mix(c, palette::SHADE, 0.30 * spot(0.0, -79.5, 13.0, 3.4));
+    c = mix(c, palette::SHADE, 0.20 * spot(25.5, -63.0, 4.0, 5.0));
+    c = mix(c, palette::SHADE, 0.35 * smoothstep(58.0, 74.0, q.x) * smoothstep(-10.0, 20.0, q.z));
     let under = smoothstep(-0.1, -0.8, n.y) * smoothstep(-85.0, -100.0, q.y);
     c = mix(c, palette::SHADE, 0.45 * under);
     c = mix(c, palette::SHADE, 0.40 * smoothstep(-100.0, -118.0, q.y) * (1.0 - cage_labels.ear[v]));
+    // The hair's own shade along its line.
+    c = mix(c, palette::HAIR_ROOT, 0.5 * hair::shade(p) * (1.0 - cage_labels.ear[v]));
     c = mix(c, palette::LID, 0.75 * cage_labels.fold[v]);
     c = mix(c, palette::LID_EDGE, 0.9 * cage_labels.lid_edge[v]);
+    c = mix(c, palette::CARUNCLE, 0.85 * cage_labels.wet[v]);
     c = mix(c, palette::LIP, cage_labels.lip[v]);
+    c = mix(c, palette::LIP_LIGHT, 0.6 * cage_labels.lip_light[v]);
     c = mix(c, palette::LIP_SEAM, 0.85 * cage_labels.seam[v]);
     c = mix(c, palette::MOUTH, cage_labels.inside[v]);
     palette::opaque(c)
@@ -101,7 +120,9 @@ struct Labels {
     ear_deep: Vec<f64>,
     fold: Vec<f64>,
     lid_edge: Vec<f64>,
+    wet: Vec<f64>,
     lip: Vec<f64>,
+    lip_light: Vec<f64>,
     seam: Vec<f64>,
     inside: Vec<f64>,
 }
@@ -125,20 +146,32 @@ impl Labels {
             lid_edge: label(
                 cage,
                 |t, _| match t {
-                    Tag::Eye { ring: 5, j } => {
-                        if cage::lid_place(j).1 {
-                            0.9
-                        } else {
-                            0.35
-                        }
+                    Tag::Eye { ring, j } if ring >= 5 && cage::lid_place(j).1 => {
+                        lerp(0.35, 1.0, smoothstep(0.0, 0.25, cage::lid_place(j).0))
                     }
-                    Tag::Eye { ring, j } if ring > 5 => {
-                        if cage::lid_place(j).1 {
-                            1.0
-                        } else {
-                            0.45
-                        }
+                    Tag::Eye { ring: 5.., j } => 0.3 * smoothstep(0.4, 0.9, cage::lid_place(j).0),
+                    _ => 0.0,
+                },
+                stencils,
+            ),
+            // The lower lid's edge is wet, and the inner corner red.
+            wet: label(
+                cage,
+                |t, _| match t {
+                    Tag::Eye { ring: 5, j } if !cage::lid_place(j).1 => 0.6,
+                    Tag::Eye { ring: 6.., j } if !cage::lid_place(j).1 => 0.9,
+                    Tag::Eye { ring: 5.., j: 0 | 1 } => 0.9,
+                    _ => 0.0,
+                },
+                stencils,
+            ),
+            lip_light: label(
+                cage,
+                |t, _| match t {
+                    Tag::Mouth { ring: LIP_BODY, j } if cage::lip_place(j) < 0.0 => {
+                        smoothstep(0.15, 0.7, -cage::lip_place(j))
                     }
+                    Tag::Mouth { ring: LIP_BODY, j } => 0.3 * smoothstep(0.2, 0.7, cage::lip_place(j)),
                     _ => 0.0,
                 },
                 stencils,
@@ -293,8 +326,18 @@ impl Face {
 
     /// Where a ray first meets the skin from outside, if it does.
     pub fn hit(&self, origin: Vec3, direction: Vec3) -> Option<Vec3> {
+        let place = self.hit_place(origin, direction)?;
+        let mut p = Vec3::ZERO;
+        for (v, w) in place {
+            p += self.points[v] * w;
+        }
+        Some(p)
+    }
+
+    /// The same as the triangle's corners with their shares: a binding that rides exactly on the drawn surface.
+    pub fn hit_place(&self, origin: Vec3, direction: Vec3) -> Option<[(usize, f64); 3]> {
         let direction = direction.normalized();
-        let mut nearest: Option<f64> = None;
+        let mut nearest: Option<(f64, [(usize, f64); 3])> = None;
         for face in &self.faces {
             for k in 1..face.len() - 1 {
                 let a = self.points[face[0]];
@@ -310,20 +353,22 @@ impl Face {
                 let q = s.cross(u);
                 let c = direction.dot(q) / det;
                 let t = v.dot(q) / det;
-                if b >= -1e-9 && c >= -1e-9 && b + c <= 1.0 + 1e-9 && t > 0.0 && nearest.is_none_or(|n| t < n) {
-                    nearest = Some(t);
+                if b >= -1e-9 && c >= -1e-9 && b + c <= 1.0 + 1e-9 && t > 0.0 && nearest.is_none_or(|(n, _)| t < n) {
+                    nearest = Some((t, [(face[0], 1.0 - b - c), (face[k], b), (face[k + 1], c)]));
                 }
             }
         }
-        nearest.map(|t| origin + direction * t)
+        nearest.map(|(_, place)| place)
     }
 
     /// Binds a point to the skin's nearest vertices.
     pub fn bind(&self, p: Vec3) -> Vec<(usize, f64)> {
         const NEAREST: usize = 6;
         let mut near: Vec<(usize, f64)> = self.points.iter().enumerate().map(|(v, q)| (v, (*q - p).length())).collect();
-        near.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        let nearer = |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
+        near.select_nth_unstable_by(NEAREST, nearer);
         near.truncate(NEAREST);
+        near.sort_by(nearer);
         let reach = near.last().map_or(1.0, |n| n.1) * 1.05 + 1e-6;
         for n in &mut near {
             n.1 = (1.0 - n.1 / reach).powi(2);

@@ -186,13 +186,18 @@ impl Writer {
         json!({ "POSITION": position, "NORMAL": normal })
     }
 
-    /// Adds a material.
+    /// Adds a material that is no metal.
     pub fn material(&mut self, m: &Material) {
+        self.metal(m, 0.0);
+    }
+
+    /// Adds a material of some metalness (0 to 1).
+    pub fn metal(&mut self, m: &Material, metallic: f32) {
         let mut value = json!({
             "name": m.name,
             "pbrMetallicRoughness": {
                 "baseColorFactor": [m.colour[0], m.colour[1], m.colour[2], 1.0],
-                "metallicFactor": 0.0,
+                "metallicFactor": metallic,
                 "roughnessFactor": m.roughness,
             },
             "doubleSided": m.double_sided,
@@ -294,8 +299,13 @@ impl Writer {
         self.nodes.len() - 1
     }
 
-    /// The finished file, with `root` as the scene's only root.
-    pub fn finish(mut self, root: usize) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    /// The finished file, with `root` as the only root of the scene `Aria`.
+    pub fn finish(self, root: usize) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+        self.finish_as("Aria", root)
+    }
+
+    /// The finished file, with `root` as the only root of the scene called `name`.
+    pub fn finish_as(mut self, name: &str, root: usize) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
         const HEADER: usize = 12;
         const CHUNK_HEADER: usize = 8;
         while !self.bin.len().is_multiple_of(4) {
@@ -304,7 +314,7 @@ impl Writer {
         let document = json!({
             "asset": { "version": "2.0", "generator": "facelink-aria" },
             "scene": 0,
-            "scenes": [{ "name": "Aria", "nodes": [root] }],
+            "scenes": [{ "name": name, "nodes": [root] }],
             "nodes": self.nodes,
             "meshes": self.meshes,
             "materials": self.materials,

@@ -26,6 +26,7 @@ mod names;
 mod palette;
 mod part;
 mod proportion;
+mod rivet;
 mod sculpt;
 mod targets;
 #[cfg(test)]
@@ -36,19 +37,44 @@ mod vec3;
 use std::error::Error;
 use std::path::PathBuf;
 
-/// Where the file goes without an argument: the workspace's assets.
-const DEFAULT_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/avatars/aria.glb");
+use gltf::Mesh;
+
+/// Where Aria's file goes without an argument: the workspace's assets.
+const ARIA_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/avatars/aria.glb");
+/// Where Rivet's file goes without a path.
+const RIVET_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/avatars/rivet.glb");
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args_os().nth(1).map_or_else(|| PathBuf::from(DEFAULT_PATH), PathBuf::from);
-    let model = aria::model();
-    let bytes = aria::glb(&model)?;
+    let (mut rivet, mut arkit, mut path) = (false, false, None);
+    for arg in std::env::args_os().skip(1) {
+        match arg.to_str() {
+            Some("--rivet") => rivet = true,
+            Some("--arkit-names") => arkit = true,
+            Some(flag) if flag.starts_with('-') => return Err(format!("unknown option {flag}").into()),
+            _ => path = Some(PathBuf::from(arg)),
+        }
+    }
+    if rivet {
+        let dialect = if arkit { rivet::Dialect::ArKit } else { rivet::Dialect::Unified };
+        let model = rivet::model(dialect);
+        write(path.unwrap_or_else(|| PathBuf::from(RIVET_PATH)), &rivet::glb(&model)?, model.meshes())
+    } else {
+        let model = aria::model();
+        let bytes = aria::glb(&model)?;
+        write(path.unwrap_or_else(|| PathBuf::from(ARIA_PATH)), &bytes, model.meshes.iter().map(|(mesh, _)| mesh))
+    }
+}
+
+/// Writes a file and says what is in it.
+fn write<'a>(path: PathBuf, bytes: &[u8], meshes: impl Iterator<Item = &'a Mesh>) -> Result<(), Box<dyn Error>> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder)?;
     }
-    std::fs::write(&path, &bytes)?;
+    std::fs::write(&path, bytes)?;
     println!("{}: {} bytes", path.display(), bytes.len());
-    for (mesh, _) in &model.meshes {
+    let mut vertices = 0;
+    for mesh in meshes {
+        vertices += mesh.positions.len();
         println!(
             "  {:16} {:6} vertices {:6} triangles {:3} targets",
             mesh.name,
@@ -57,5 +83,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             mesh.targets.len()
         );
     }
+    println!("  {vertices} vertices in all");
     Ok(())
 }

@@ -41,7 +41,7 @@ fn arch(edge: f64, gum: f64, root: f64, half_width: f64, front: f64, depth: f64)
         for (p, colour) in rows {
             let shade = smoothstep(0.35, 1.0, a.abs());
             part.points.push(p);
-            part.colours.push(palette::opaque(mix(colour, palette::MOUTH, 0.35 * shade)));
+            part.colours.push(palette::opaque(mix(colour, palette::MOUTH, 0.3 * shade)));
         }
     }
     part.faces = mesh::lattice(0, columns, 8, false);
@@ -55,7 +55,7 @@ fn arch(edge: f64, gum: f64, root: f64, half_width: f64, front: f64, depth: f64)
 
 /// Upper teeth: they belong to the skull and never move.
 pub fn upper_teeth() -> Part {
-    arch(-69.2, -60.6, -54.0, 20.0, 79.3, 26.0)
+    arch(-69.8, -60.4, -54.0, 26.5, 80.2, 29.0)
 }
 
 /// How the jaw's shapes move something that is all jaw.
@@ -71,7 +71,7 @@ fn jaw_moves(points: &[Vec3], share: impl Fn(Vec3) -> f64) -> Vec<(&'static str,
 
 /// Lower teeth, carried by the jaw.
 pub fn lower_teeth() -> Part {
-    let mut part = arch(-69.6, -76.2, -81.5, 18.2, 76.0, 25.0);
+    let mut part = arch(-70.2, -77.0, -82.5, 24.5, 76.8, 28.0);
     part.deltas = jaw_moves(&part.points, |_| 1.0);
     part
 }

@@ -44,13 +44,13 @@ pub fn head(p: Vec3) -> f64 {
     let mut d = ellipsoid(p, v3(0.0, 36.0, -9.0), v3(76.0, 88.0, 91.0));
     d = smooth_min(d, ellipsoid(p, v3(0.0, -14.0, 20.0), v3(64.0, 80.0, 62.0)), 22.0);
     // Jaw and chin: a soft heart shape.
-    d = smooth_min(d, cone(p, v3(40.0, -43.0, 2.0), v3(5.5, -89.0, 63.0), 15.0, 12.5), 26.0);
-    d = smooth_min(d, sphere(p, v3(0.0, -91.0, 73.5), 13.0), 15.0);
+    d = smooth_min(d, cone(p, v3(41.0, -43.0, 1.0), v3(6.0, -89.0, 63.5), 15.0, 12.5), 24.0);
+    d = smooth_min(d, sphere(p, v3(0.0, -89.5, 74.6), 13.4), 17.0);
     // Between cheek and jaw: a full, young face.
-    d = smooth_min(d, cone(p, v3(33.0, -44.0, 42.0), v3(11.0, -77.0, 56.0), 22.5, 16.0), 16.0);
+    d = smooth_min(d, cone(p, v3(31.0, -44.0, 42.0), v3(11.0, -77.0, 56.5), 21.5, 15.5), 16.0);
     // Apple of the cheek.
     d = smooth_min(d, sphere(p, v3(37.0, -32.0, 52.5), 26.5), 26.0);
-    d = smooth_min(d, cone(p, v3(38.0, -28.0, 22.0), v3(21.0, -66.0, 38.0), 24.5, 17.0), 26.0);
+    d = smooth_min(d, cone(p, v3(38.0, -27.0, 22.0), v3(20.0, -66.0, 38.0), 24.5, 16.0), 24.0);
     // Muzzle under the lips.
     d = smooth_min(d, ellipsoid(p, v3(0.0, -66.0, 57.0), v3(29.0, 22.0, 28.0)), 16.0);
     d = smooth_min(d, sphere(p, v3(0.0, -54.0, 73.5), 12.5), 10.0);
@@ -60,13 +60,13 @@ pub fn head(p: Vec3) -> f64 {
     d = smooth_max(d, -ellipsoid(p, v3(35.5, -1.0, 93.0), v3(25.0, 19.0, 17.0)), 14.0);
     d = smooth_min(d, sphere(p, EYE, EYE_RADIUS + 2.4), 6.0);
     // Between the eye's inner corner and the nose.
-    d = smooth_min(d, sphere(p, v3(11.5, -1.0, 70.0), 8.5), 7.0);
+    d = smooth_min(d, sphere(p, v3(11.5, -2.0, 69.5), 8.0), 7.0);
     // Nose: a slim bridge, a small round tip, soft wings.
-    d = smooth_min(d, cone(p, v3(0.0, 8.0, 76.0), v3(0.0, -34.5, 93.6), 4.9, 6.4), 11.0);
+    d = smooth_min(d, cone(p, v3(0.0, 10.0, 77.0), v3(0.0, -33.5, 94.5), 4.2, 5.4), 9.0);
     // Its core: without it the smooth union leaves a hollow between tip and face.
     d = smooth_min(d, cone(p, v3(0.0, -16.0, 82.0), v3(0.0, -40.0, 87.0), 6.0, 8.6), 7.0);
-    d = smooth_min(d, sphere(p, v3(0.0, -36.0, 96.8), 7.6), 7.0);
-    d = smooth_min(d, ellipsoid(p, v3(8.8, -40.5, 88.5), v3(5.2, 5.0, 7.8)), 5.0);
+    d = smooth_min(d, sphere(p, v3(0.0, -35.5, 97.2), 7.4), 6.0);
+    d = smooth_min(d, ellipsoid(p, v3(10.2, -39.8, 88.4), v3(4.6, 5.4, 7.4)), 2.6);
     // Neck, running out into the shoulders.
     d = smooth_min(d, cone(p, v3(0.0, -60.0, -20.0), v3(0.0, -170.0, -34.0), 35.0, 34.5), 18.0);
     d = smooth_min(d, cone(p, v3(0.0, -214.0, -36.0), v3(110.0, -236.0, -36.0), 38.0, 34.0), 26.0);

@@ -15,9 +15,9 @@ pub const JAW_HINGE: Vec3 = v3(0.0, -24.0, 0.0);
 /// How far `jawOpen` turns it, in degrees.
 pub const JAW_ANGLE: f64 = 15.5;
 /// Sideways reach of `jawLeft` and `jawRight`.
-pub const JAW_SIDE: f64 = 8.0;
+pub const JAW_SIDE: f64 = 11.5;
 /// Reach of `jawForward`.
-pub const JAW_FORWARD: Vec3 = v3(0.0, 0.6, 7.0);
+pub const JAW_FORWARD: Vec3 = v3(0.0, 2.0, 11.0);
 /// Half-width of the band in the middle in which left and right shapes overlap.
 const SPLIT: f64 = 11.0;
 /// Where between the lips of an open jaw `mouthClose` brings them together: 0 at the upper, 1 at the lower.
@@ -70,7 +70,7 @@ fn jaw_weight(tag: Tag, cage: &Cage, p: Vec3) -> f64 {
             row as f64,
         );
         let azimuth = p.x.abs().atan2(p.z).to_degrees();
-        let upper_lip = if row < 20 { smoothstep(2.0, 7.0, col as f64) } else { 1.0 };
+        let upper_lip = if row < 20 { smoothstep(3.0, 8.0, col as f64) } else { 1.0 };
         down * upper_lip * smoothstep(108.0, 45.0, azimuth)
     };
     match tag {
@@ -202,7 +202,7 @@ impl Point<'_> {
             "eyeLookDown" => {
                 self.lids(|tau, up| {
                     let middle = (std::f64::consts::PI * tau).sin().max(0.0);
-                    if up { (-12.5 * middle, 0.0, 0.5 * middle) } else { (-6.5 * middle, 0.0, 0.2 * middle) }
+                    if up { (-15.5 * middle, 0.0, 0.6 * middle) } else { (-6.5 * middle, 0.0, 0.2 * middle) }
                 }) + v3(0.0, -1.6, 0.0) * spot(p, 34.0, 21.0, 20.0, 8.0)
             }
             "eyeLookUp" => {
@@ -232,7 +232,7 @@ impl Point<'_> {
             "eyeWide" => {
                 self.lids(|tau, up| {
                     let middle = (std::f64::consts::PI * tau).sin().max(0.0);
-                    if up { (9.0 * middle, 0.0, 0.6 * middle) } else { (-4.0 * middle, 0.0, 0.2 * middle) }
+                    if up { (7.6 * middle, 0.0, 0.6 * middle) } else { (-4.0 * middle, 0.0, 0.2 * middle) }
                 }) + v3(0.0, 1.8, 0.0) * spot(p, 34.0, 26.0, 24.0, 10.0)
             }
             "jawForward" => JAW_FORWARD * self.jaw,
@@ -240,20 +240,23 @@ impl Point<'_> {
             "mouthClose" => self.mouth_close(),
             "mouthFunnel" => {
                 let wide = self.mouth_region(1.15);
-                let open = (1.0 - (across * 0.9).powi(4)).max(0.0);
-                let mut d = v3(-p.x * 0.17, 0.0, 7.5 - 1.5 * across) * wide;
-                d += v3(0.0, upper * 4.2 - lower * 6.2, 0.0) * (region * open);
+                // An upright oval.
+                let open = (1.0 - across.min(1.0).powf(2.8)).max(0.0).powf(0.6);
+                let mut d = v3(-p.x * 0.33, 0.0, 8.5 - 2.5 * across.min(1.0)) * wide;
+                let arch = (1.0 - across.min(1.0).powi(2)).max(0.0).sqrt();
+                d += v3(0.0, upper * 6.4 * arch - lower * 6.2 * open, 0.0) * region;
                 // Lips roll outwards into a trumpet.
-                if let Some((ring, _)) = self.lip_ring() {
-                    let flare = match ring {
-                        LIP_BODY => 1.6,
-                        LIP_SEAM => 1.8,
-                        7 => 0.6,
-                        _ => 0.0,
+                if let Some((ring, t)) = self.lip_ring() {
+                    let (flare, curl) = match ring {
+                        LIP_BORDER => (1.4, 0.5),
+                        LIP_BODY => (2.6, 0.9),
+                        LIP_SEAM => (2.2, 0.4),
+                        7 => (0.8, 0.0),
+                        _ => (0.0, 0.0),
                     };
-                    d += v3(0.0, 0.0, flare * open);
+                    d += v3(0.0, curl * t.signum(), flare) * open;
                 }
-                d
+                d + v3(-1.4, 0.0, -1.6) * (spot(p, 42.0, -56.0, 12.0, 15.0) * self.inside_fade())
             }
             "mouthPucker" => {
                 let wide = self.mouth_region(1.25);
@@ -269,36 +272,42 @@ impl Point<'_> {
                 d + v3(-2.2, 0.0, -2.2) * (spot(p, 42.0, -58.0, 13.0, 15.0) * self.inside_fade())
             }
             "mouthSmile" => {
-                let lips = self.pull_of_corner(23.0, 19.0);
-                let cheek = spot(p, 39.0, -34.0, 15.0, 14.0) * self.inside_fade();
-                let fold = spot(p, 31.0, -56.0, 6.0, 11.0) * self.inside_fade();
-                let mut d = v3(9.0, 9.4, -6.0) * lips;
-                d += v3(1.4, 4.8, 3.8) * cheek;
-                d += v3(0.8, 0.4, -0.8) * fold;
+                let lips = self.pull_of_corner(27.0, 21.0);
+                let cheek = spot(p, 41.0, -35.0, 16.0, 14.0) * self.inside_fade();
+                let mut d = v3(10.5, 11.0, -7.0) * lips;
+                // The cheek bunches up before the eye, and is set off by the fold from the nose's wing to the corner.
+                d += v3(1.6, 6.6, 5.6) * cheek;
+                d += v3(1.0, 0.4, -1.5) * (spot(p, 29.0, -54.0, 6.0, 12.0) * self.inside_fade());
+                d += v3(1.4, 1.6, 2.0) * (spot(p, 40.0, -50.0, 8.0, 11.0) * self.inside_fade());
+                // The wings of the nose go along a little.
+                d += v3(1.3, 1.2, -0.4) * spot(p, 12.0, -42.0, 6.0, 6.0);
                 // The middle of both lips is stretched thinner and flatter.
-                d += v3(0.0, -0.5 * upper + 0.9 * lower, -1.4) * (region * (1.0 - across).max(0.0));
+                d += v3(0.0, -0.7 * upper + 1.5 * lower, -1.6) * (region * (1.0 - across).max(0.0));
                 d + self.lids(|tau, up| {
                     let middle = (std::f64::consts::PI * tau).sin().max(0.0);
-                    if up { (0.0, 0.0, 0.0) } else { (2.6 * middle, 0.0, 0.3 * middle) }
+                    if up { (-0.8 * middle, 0.0, 0.2 * middle) } else { (5.4 * middle, 0.0, 0.3 * middle) }
                 })
             }
             "mouthFrown" => {
-                let lips = self.pull_of_corner(23.0, 17.0);
-                let mut d = v3(0.8, -7.8, -1.6) * lips;
-                d += v3(0.0, -2.4, 1.4) * (spot(p, 25.0, -82.0, 12.0, 9.0) * self.inside_fade());
-                d += v3(0.0, 1.6, 0.8) * (region * (1.0 - across).max(0.0) * lower);
-                d + v3(0.0, 1.4, 1.2) * (spot(p, 0.0, -88.0, 14.0, 8.0) * self.inside_fade())
+                let lips = self.pull_of_corner(28.0, 19.0);
+                let mut d = v3(1.2, -10.0, -2.4) * lips;
+                d += v3(1.0, -2.8, 2.4) * (spot(p, 27.0, -84.0, 11.0, 9.0) * self.inside_fade());
+                d += v3(0.0, 1.0, -1.6) * (spot(p, 27.0, -74.0, 5.0, 6.0) * self.inside_fade());
+                d += v3(0.0, 2.2, 1.4) * (region * (1.0 - across).max(0.0) * lower);
+                d += v3(0.0, 0.9, 0.4) * (region * (1.0 - across).max(0.0) * upper);
+                d + v3(0.0, 2.4, 1.8) * (spot(p, 0.0, -88.0, 14.0, 8.0) * self.inside_fade())
             }
             "mouthDimple" => {
                 let lips = self.pull_of_corner(23.0, 15.0);
-                let mut d = v3(4.6, 1.6, -7.0) * lips;
-                d += v3(2.0, 0.8, 4.0) * (spot(p, 37.0, -60.0, 8.0, 12.0) * self.inside_fade());
+                let mut d = v3(6.0, 2.0, -8.5) * lips;
+                d += v3(0.6, 0.2, -1.6) * (spot(p, 30.0, -62.0, 5.0, 8.0) * self.inside_fade());
+                d += v3(2.4, 0.8, 5.0) * (spot(p, 39.0, -59.0, 8.0, 12.0) * self.inside_fade());
                 d += v3(0.0, -0.6 * upper + 0.6 * lower, -0.8) * (region * across.min(1.0));
                 d
             }
             "mouthStretch" => {
                 let lips = self.pull_of_corner(24.0, 20.0);
-                let mut d = v3(8.6, -3.6, -5.6) * lips;
+                let mut d = v3(9.6, -3.4, -6.0) * lips;
                 d += v3(0.0, 0.3 * upper - 2.6 * lower, 0.0) * (region * (1.0 - 0.4 * across).max(0.0));
                 d + v3(3.2, -3.0, 0.6) * (spot(p, 34.0, -84.0, 15.0, 16.0) * self.inside_fade())
             }
@@ -362,7 +371,7 @@ impl Point<'_> {
                 d
             }
             "mouthPress" => {
-                let side = bell((across - 0.62) / 0.5);
+                let side = 0.55 + 0.45 * bell((across - 0.7) / 0.4);
                 let mut d = Vec3::ZERO;
                 if let Some((ring, t)) = self.lip_ring() {
                     let (y, z) = match ring {
@@ -379,11 +388,12 @@ impl Point<'_> {
                     d += v3(0.0, -y * sign, z) * side;
                 }
                 d += v3(1.8, 0.6, -2.6) * self.pull_of_corner(20.0, 14.0);
-                d + v3(0.8, -0.4, 3.2) * (spot(p, 29.0, -72.0, 8.0, 9.0) * self.inside_fade())
+                d += v3(0.0, 1.2, 1.2) * (spot(p, 0.0, -86.0, 16.0, 8.0) * self.inside_fade());
+                d + v3(0.8, -0.4, 3.4) * (spot(p, 29.0, -72.0, 8.0, 9.0) * self.inside_fade())
             }
             "mouthLowerDown" => {
-                let side = bell((across - 0.38) / 0.62);
-                let mut d = v3(0.6, -7.6, -0.8) * (region * lower * side);
+                let side = bell((across - 0.45).max(0.0) / 0.42);
+                let mut d = v3(0.6, -7.8, -0.8) * (region * lower * side);
                 d += v3(0.0, -1.6, 0.4) * (spot(p, 14.0, -86.0, 16.0, 9.0) * self.inside_fade());
                 if let Some((LIP_SEAM | LIP_BODY, t)) = self.lip_ring()
                     && t < 0.0
@@ -393,8 +403,8 @@ impl Point<'_> {
                 d
             }
             "mouthUpperUp" => {
-                let side = bell((across - 0.38) / 0.62);
-                let mut d = v3(0.5, 6.4, 0.6) * (region * upper * side);
+                let side = bell((across - 0.45).max(0.0) / 0.42);
+                let mut d = v3(0.5, 6.6, 0.6) * (region * upper * side);
                 d += v3(0.4, 2.2, 1.2) * (spot(p, 17.0, -49.0, 12.0, 9.0) * self.inside_fade());
                 if let Some((LIP_SEAM | LIP_BODY, t)) = self.lip_ring()
                     && t > 0.0
@@ -404,8 +414,9 @@ impl Point<'_> {
                 d
             }
             "browDown" => {
-                let d = v3(-2.4, -5.4, 1.4) * spot(p, 16.0, 26.0, 13.0, 11.0)
-                    + v3(-1.0, -5.0, 0.8) * spot(p, 38.0, 28.0, 19.0, 12.0);
+                let d = v3(-3.4, -7.4, 2.6) * spot(p, 15.0, 26.0, 13.0, 11.0)
+                    + v3(-1.2, -4.8, 1.2) * spot(p, 38.0, 28.0, 19.0, 12.0)
+                    + v3(0.0, -0.6, -1.4) * spot(p, 2.0, 22.0, 3.5, 9.0);
                 d + self.lids(|tau, up| {
                     let middle = (std::f64::consts::PI * tau).sin().max(0.0);
                     if up { (-3.0 * middle, 0.0, 0.4 * middle) } else { (0.0, 0.0, 0.0) }
@@ -424,27 +435,39 @@ impl Point<'_> {
             }
             "cheekPuff" => {
                 let out = sculpt::gradient(sculpt::head, p);
-                let cheek = spot(p, 40.0, -58.0, 17.0, 19.0) * self.inside_fade();
+                let cheek = spot(p, 43.0, -52.0, 20.0, 21.0) * self.inside_fade();
                 let lips = region * (0.55 + 0.45 * across.min(1.0));
                 let skin = match self.tag {
                     Tag::Mouth { ring, .. } if ring > LIP_SEAM => 0.0,
                     _ => 1.0,
                 };
-                out * (10.5 * cheek * skin) + v3(0.0, 0.9 * upper - 0.7 * lower, 2.4) * (lips * skin)
+                // Air lifts the skin over the jaw as well, and draws the corners in.
+                let d = (out + v3(0.25, 0.0, 0.35)) * (11.5 * cheek * skin);
+                d + v3(-p.x * 0.16, 0.3 * upper - 0.2 * lower, 4.0) * (lips * skin)
             }
             "cheekSquint" => {
-                v3(0.8, 6.2, 4.2) * (spot(p, 38.0, -29.0, 16.0, 12.0) * self.inside_fade())
+                v3(1.2, 9.4, 7.0) * (spot(p, 40.0, -31.0, 16.0, 12.0) * self.inside_fade())
+                    + v3(0.0, 2.0, -1.8) * spot(p, 38.0, -15.5, 15.0, 3.5)
+                    + v3(1.0, 2.2, -0.2) * (spot(p, 27.0, -48.0, 7.0, 9.0) * self.inside_fade())
+                    + v3(0.8, 2.4, 0.0) * (self.pull_of_corner(16.0, 14.0))
                     + self.lids(|tau, up| {
                         let middle = (std::f64::consts::PI * tau).sin().max(0.0);
-                        if up { (0.0, 0.0, 0.0) } else { (8.0 * middle, 0.0, 0.0) }
+                        if up { (-1.5 * middle, 0.0, 0.3 * middle) } else { (11.0 * middle, 0.0, 0.2 * middle) }
                     })
             }
             "noseSneer" => {
-                let mut d = v3(0.8, 5.8, 0.8) * spot(p, 11.0, -43.0, 8.0, 8.5);
-                d += v3(0.4, 4.0, 2.6) * spot(p, 15.0, -26.0, 9.0, 11.0);
-                d += v3(0.2, 4.0, 0.6) * (region * upper * bell((across - 0.5) / 0.45));
-                d += v3(-1.8, -3.2, 1.4) * spot(p, 12.0, 24.0, 10.0, 10.0);
-                d
+                let mut d = v3(1.4, 7.6, 1.2) * spot(p, 11.5, -42.0, 8.0, 8.5);
+                // Skin bunches beside the bridge; the fold beside the wing deepens.
+                d += v3(0.6, 5.2, 3.8) * spot(p, 14.5, -25.0, 8.0, 10.0);
+                d += v3(0.0, 1.0, -1.6) * spot(p, 10.0, -10.0, 7.0, 4.0);
+                d += v3(0.6, 2.4, -1.8) * (spot(p, 22.0, -46.0, 4.5, 9.0) * self.inside_fade());
+                d += v3(0.8, 3.0, 2.0) * (spot(p, 31.0, -38.0, 10.0, 12.0) * self.inside_fade());
+                d += v3(0.2, 5.6, 1.0) * (region * upper * bell((across - 0.5) / 0.42));
+                d += v3(-2.4, -4.6, 2.0) * spot(p, 12.0, 24.0, 11.0, 10.0);
+                d + self.lids(|tau, up| {
+                    let inner = bell((tau - 0.3) / 0.3);
+                    if up { (-3.0 * inner, 0.0, 0.3 * inner) } else { (4.5 * inner, 0.0, 0.2 * inner) }
+                })
             }
             "tongueOut" => {
                 // Just enough room between the lips for the tongue, most of it taken by the lower one.
@@ -501,7 +524,17 @@ pub fn build(cage: &Cage) -> Vec<Vec<Vec3>> {
                 let p = cage.points[v];
                 let here = Point { cage, p: v3(p.x.abs(), p.y, p.z), tag: cage.tags[v], jaw: jaw[v] };
                 if shape == "jaw" {
-                    v3(JAW_SIDE, 0.0, 0.0) * jaw[v]
+                    // The upper lip is drawn along a little, so that the lips stay together.
+                    let lips = match here.lip_ring() {
+                        Some((ring, t)) => {
+                            lerp(0.36, 1.0, smoothstep(0.7, -0.7, t))
+                                * smoothstep(0.0, 3.0, ring as f64)
+                                * here.inside_fade()
+                        }
+                        None => 0.0,
+                    };
+                    let w = jaw[v].max(lips);
+                    v3(JAW_SIDE, 0.6 * jaw[v] * (p.x / 20.0).clamp(-1.0, 1.0), 0.0) * w
                 } else {
                     let w = here.mouth_region(1.25);
                     // The lips slide around the barrel of the teeth.

@@ -68,7 +68,7 @@ fn names_are_those_of_the_facelink_crate() {
 fn file_is_well_formed() -> Outcome {
     let model = aria::model();
     let glb = aria::glb(&model)?;
-    assert!(glb.len() < 4 * 1024 * 1024, "{} bytes", glb.len());
+    assert!(glb.len() < 8 * 1024 * 1024, "{} bytes", glb.len());
     let (json, bin) = parse(&glb)?;
 
     let views = list(&json, "bufferViews");
