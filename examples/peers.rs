@@ -11,6 +11,7 @@
 
 #[path = "avatar/guard.rs"]
 mod guard;
+#[allow(dead_code, reason = "not every example needs all of it")]
 #[path = "avatar/performer.rs"]
 mod performer;
 #[path = "avatar/picture.rs"]
@@ -79,12 +80,9 @@ struct Args {
     /// Save a picture as PNG, and end.
     #[arg(long, value_name = "PNG")]
     screenshot: Option<PathBuf>,
-    /// Width of the picture, pixels.
-    #[arg(long, default_value_t = 960, value_parser = clap::value_parser!(u32).range(64..=8192))]
-    width: u32,
-    /// Height of the picture, pixels.
-    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(64..=8192))]
-    height: u32,
+    /// Size of the picture, pixels.
+    #[arg(long, value_name = "WxH", default_value = "960x600", value_parser = screen::size)]
+    size: (u32, u32),
 }
 
 /// Who plays here.
@@ -120,14 +118,13 @@ fn main() -> ExitCode {
 
     let mut app = App::new();
     let title = format!("FaceLink: {}", args.name);
-    let size = (args.width, args.height);
+    let size = args.size;
     let complete = args.screenshot.is_some();
     screen::Screen { title: &title, size, windowed, complete }.open(&mut app);
     // All that it takes: `SendFace` on our avatar, and the way to the meeting point.
-    let role = |name, send, aside| stage::Role { name, avatar: FaceAvatar::of(""), send, aside };
+    let role = |name, send, aside| stage::Role { name, avatar: FaceAvatar::of(""), send, aside, ..default() };
     app.world_mut().spawn(dial.room(&args.room).subject(&args.name));
     app.add_plugins(stage::StagePlugin {
-        model: "avatars/aria.glb".to_owned(),
         roles: vec![role(OWN, Some(SendFace::new(&args.name)), -0.17), role(OTHER, None, 0.17)],
         size,
         windowed,
@@ -155,7 +152,7 @@ fn main() -> ExitCode {
         )
         .add_systems(EguiPrimaryContextPass, caption);
     if args.headless || args.screenshot.is_some() {
-        app.add_plugins(picture::PicturePlugin { frames: args.frames, path: args.screenshot, windowed });
+        app.add_plugins(picture::PicturePlugin { frames: args.frames, path: args.screenshot, windowed, face: true });
     }
     match app.run() {
         AppExit::Success => ExitCode::SUCCESS,

@@ -89,7 +89,7 @@ pub mod prelude {
     pub use crate::panel::FaceLinkPanelPlugin;
     pub use crate::{
         AvatarBound, AvatarMapping, BindReport, FaceAvatar, FaceExpressions, FaceIdle, FaceLinkPlugin, FaceLinkSystems,
-        FaceMapping, FacePose, FaceSource, FaceSubject, FaceSubjects, LinkQuality, SendFace, SubjectAppeared,
-        SubjectLost,
+        FaceMapping, FacePose, FaceSource, FaceSpeech, FaceSubject, FaceSubjects, LinkQuality, SendFace,
+        SubjectAppeared, SubjectLost, VirtualSubject,
     };
 }

@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "PNG")]
     pub contact_sheet: Option<PathBuf>,
     /// Size of the picture, pixels.
-    #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = size)]
+    #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = crate::screen::size)]
     pub size: (u32, u32),
     /// Open it to the local network, and show a QR code for the phone.
     #[arg(long)]
@@ -65,15 +65,6 @@ pub struct Args {
     /// Open the window without the panel; F1 brings it.
     #[arg(long)]
     pub no_panel: bool,
-}
-
-fn size(text: &str) -> Result<(u32, u32), String> {
-    let (width, height) = text.split_once('x').ok_or("write it as 1280x800")?;
-    let side = |text: &str| match text.parse() {
-        Ok(side @ 16..=8192) => Ok(side),
-        _ => Err(format!("`{text}` is not between 16 and 8192")),
-    };
-    Ok((side(width)?, side(height)?))
 }
 
 impl Args {

@@ -20,6 +20,7 @@ mod contact_sheet;
 mod guard;
 mod keys;
 mod lan;
+#[allow(dead_code, reason = "not every example needs all of it")]
 mod performer;
 mod picture;
 mod screen;
@@ -53,8 +54,7 @@ fn main() -> ExitCode {
     screen::Screen { title: "FaceLink: avatar", size: args.size, windowed, complete }.open(&mut app);
     let size = if args.contact_sheet.is_some() { contact_sheet::CANVAS } else { args.size };
     app.add_plugins(stage::StagePlugin {
-        model,
-        roles: vec![stage::Role::default()],
+        roles: vec![stage::Role { model, ..default() }],
         size,
         windowed,
         panel: windowed && !args.no_panel,
@@ -86,7 +86,12 @@ fn main() -> ExitCode {
         app.add_plugins(casting::CastingPlugin);
     }
     if !windowed || args.screenshot.is_some() {
-        app.add_plugins(picture::PicturePlugin { frames: args.frames, path: args.screenshot, windowed });
+        app.add_plugins(picture::PicturePlugin {
+            frames: args.frames,
+            path: args.screenshot,
+            windowed,
+            face: !args.no_performer,
+        });
     }
     exit_code(app.run())
 }

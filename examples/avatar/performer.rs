@@ -6,6 +6,7 @@ use bevy::prelude::*;
 use bevy_facelink::{
     FaceLinkEndpoint,
     core::{
+        FaceFrame,
         link::{Client, ClientConfig},
         performer::Performance,
     },
@@ -33,6 +34,24 @@ impl OnStage {
         runtime.spawn(perform(client, Performance::new(seed), stopped));
         Some(Self { _stop: stop })
     }
+}
+
+/// Streams a face into an endpoint until the endpoint ends, the way that a phone would.
+pub fn stream(
+    endpoint: &FaceLinkEndpoint,
+    name: impl Into<String>,
+    face: impl Fn(Duration) -> FaceFrame + Send + 'static,
+) {
+    let Some(runtime) = endpoint.runtime() else { return };
+    let url = format!("ws://127.0.0.1:{}", endpoint.addresses().http.port());
+    let client = Client::start(ClientConfig::new(url).subject(name), runtime);
+    runtime.spawn(async move {
+        let start = Instant::now();
+        loop {
+            client.send(face(start.elapsed()));
+            tokio::time::sleep(Duration::from_secs_f32(1.0 / client.target_fps().clamp(1.0, 240.0))).await;
+        }
+    });
 }
 
 async fn perform(client: Client, performance: Performance, mut stopped: tokio::sync::oneshot::Receiver<()>) {

@@ -18,6 +18,8 @@ pub struct PicturePlugin {
     pub path: Option<PathBuf>,
     /// Whether to take the window's picture.
     pub windowed: bool,
+    /// Whether the first frame is the first with a face.
+    pub face: bool,
 }
 
 /// While it is there, no frame counts yet.
@@ -29,6 +31,7 @@ struct Plan {
     left: u32,
     path: Option<PathBuf>,
     windowed: bool,
+    face: bool,
     frames: u32,
     taken: bool,
     /// How far the mouth was open at most.
@@ -38,7 +41,7 @@ struct Plan {
 impl Plugin for PicturePlugin {
     fn build(&self, app: &mut App) {
         let (left, path, windowed) = (self.frames, self.path.clone(), self.windowed);
-        app.insert_resource(Plan { left, path, windowed, frames: left, taken: false, jaw: 0.0 })
+        app.insert_resource(Plan { left, path, windowed, face: self.face, frames: left, taken: false, jaw: 0.0 })
             .add_systems(Update, count);
     }
 }
@@ -48,7 +51,6 @@ fn count(
     mut plan: ResMut<Plan>,
     ready: Option<Res<Ready>>,
     hold: Option<Res<Hold>>,
-    performer: Option<Res<crate::performer::OnStage>>,
     subjects: Res<FaceSubjects>,
     canvas: Option<Res<Canvas>>,
     avatars: Query<(&BindReport, Option<&DrivenBy>)>,
@@ -56,8 +58,7 @@ fn count(
     endpoint: Option<Res<FaceLinkEndpoint>>,
     mut exit: MessageWriter<AppExit>,
 ) {
-    // With a performer on its way, the first frame is the first with a face.
-    if plan.taken || ready.is_none() || hold.is_some() || (performer.is_some() && subjects.is_empty()) {
+    if plan.taken || ready.is_none() || hold.is_some() || (plan.face && subjects.is_empty()) {
         return;
     }
     let face = avatars.iter().find_map(|(_, driven)| faces.get(driven?.0).ok());

@@ -53,3 +53,13 @@ impl Screen<'_> {
         }
     }
 }
+
+/// Reads a size as the command line has it: `1280x800`.
+pub fn size(text: &str) -> Result<(u32, u32), String> {
+    let (width, height) = text.split_once('x').ok_or("write it as 1280x800")?;
+    let side = |text: &str| match text.parse() {
+        Ok(side @ 16..=8192) => Ok(side),
+        _ => Err(format!("`{text}` is not between 16 and 8192")),
+    };
+    Ok((side(width)?, side(height)?))
+}

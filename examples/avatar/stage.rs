@@ -26,6 +26,8 @@ const BACKDROP: f32 = 60.0;
 /// One avatar on the stage.
 #[derive(Clone, Debug)]
 pub struct Role {
+    /// Asset path of its model.
+    pub model: String,
     /// What it is called in the panel.
     pub name: &'static str,
     /// Whose face it shows.
@@ -38,17 +40,21 @@ pub struct Role {
 
 impl Default for Role {
     fn default() -> Self {
-        Self { name: "Avatar", avatar: FaceAvatar::default(), send: None, aside: 0.0 }
+        Self {
+            model: "avatars/aria.glb".to_owned(),
+            name: "Avatar",
+            avatar: FaceAvatar::default(),
+            send: None,
+            aside: 0.0,
+        }
     }
 }
 
 /// Width of the panel, pixels.
 pub const PANEL: f32 = 320.0;
 
-/// Sets everything up for one model.
+/// Sets everything up for these models.
 pub struct StagePlugin {
-    /// Asset path of the model.
-    pub model: String,
     /// Who stands there.
     pub roles: Vec<Role>,
     /// Size of the picture, pixels.
@@ -63,7 +69,6 @@ pub struct StagePlugin {
 
 #[derive(Resource, Clone)]
 struct Setup {
-    model: String,
     roles: Vec<Role>,
     size: (u32, u32),
     windowed: bool,
@@ -93,8 +98,7 @@ pub struct Ready;
 impl Plugin for StagePlugin {
     fn build(&self, app: &mut App) {
         let Self { size, windowed, panel, close, .. } = *self;
-        let (model, roles) = (self.model.clone(), self.roles.clone());
-        app.insert_resource(Setup { model, roles, size, windowed, panel, close })
+        app.insert_resource(Setup { roles: self.roles.clone(), size, windowed, panel, close })
             .insert_resource(ClearColor(Color::srgb(0.07, 0.085, 0.11)))
             // The environment of the camera is the ambient light.
             .insert_resource(GlobalAmbientLight::NONE)
@@ -116,10 +120,9 @@ fn set_up(
     mut meshes: ResMut<Assets<Mesh>>,
     mut materials: ResMut<Assets<StandardMaterial>>,
 ) {
-    let scene = assets.load(format!("{}#Scene0", setup.model));
     for role in &setup.roles {
         let mut avatar = commands.spawn((
-            WorldAssetRoot(scene.clone()),
+            WorldAssetRoot(assets.load(format!("{}#Scene0", role.model))),
             role.avatar.clone(),
             Name::new(role.name),
             Transform::from_xyz(role.aside, 0.0, 0.0),
@@ -320,15 +323,11 @@ fn orbit_by_mouse(
 }
 
 /// A model that cannot be loaded ends the example with a line, rather than an empty stage.
-fn fail_on_missing_model(
-    setup: Res<Setup>,
-    assets: Res<AssetServer>,
-    avatar: Query<&WorldAssetRoot>,
-    mut exit: MessageWriter<AppExit>,
-) {
+fn fail_on_missing_model(assets: Res<AssetServer>, avatar: Query<&WorldAssetRoot>, mut exit: MessageWriter<AppExit>) {
     for root in &avatar {
         if let LoadState::Failed(error) = assets.load_state(&root.0) {
-            eprintln!("cannot load {}: {error}", setup.model);
+            let model = root.0.path().map_or_else(String::new, ToString::to_string);
+            eprintln!("cannot load {model}: {error}");
             exit.write(AppExit::from_code(2));
         }
     }

@@ -1,0 +1,72 @@
+//! What the small examples have in common: their command line, a stage, and a picture of it.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use bevy::prelude::*;
+use bevy_facelink::{FaceLinkFailure, panel::FaceLinkPanelPlugin, prelude::*};
+use clap::Args;
+
+use crate::{guard, picture, screen, stage};
+
+/// Where to draw, and for how long.
+#[derive(Args, Debug)]
+pub struct Show {
+    /// Draw without a window, for `--frames` frames.
+    #[arg(long)]
+    headless: bool,
+    /// Frames to draw before the screenshot.
+    #[arg(long, default_value_t = 60)]
+    frames: u32,
+    /// Save a picture as PNG, and end.
+    #[arg(long, value_name = "PNG")]
+    screenshot: Option<PathBuf>,
+    /// Size of the picture, pixels.
+    #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = screen::size)]
+    size: (u32, u32),
+    /// Open the window without the panel; F1 brings it.
+    #[arg(long)]
+    no_panel: bool,
+    /// Port of HTTP, WebSocket and signalling; 0 picks a free one.
+    #[arg(long, default_value_t = 8765)]
+    port: u16,
+}
+
+impl Show {
+    /// A game with these characters, or why there is none. A picture waits for a face where one is on its way.
+    pub fn open(&self, title: &str, roles: Vec<stage::Role>, face: bool) -> Result<App, ExitCode> {
+        let windowed = !self.headless;
+        if windowed && let Err(missing) = guard::display() {
+            eprintln!("{missing}");
+            return Err(ExitCode::from(2));
+        }
+        guard::watch_start();
+        let mut app = App::new();
+        let complete = !windowed || self.screenshot.is_some();
+        screen::Screen { title, size: self.size, windowed, complete }.open(&mut app);
+        let panel = windowed && !self.no_panel;
+        app.add_plugins(stage::StagePlugin { roles, size: self.size, windowed, panel, close: false });
+        // Two of them may run beside each other, so the ports of the phones are whatever is free.
+        app.add_plugins(FaceLinkPlugin::default().port(self.port).live_link_face(Some(0)).udp_json(Some(0)));
+        if let Some(failure) = app.world().get_resource::<FaceLinkFailure>() {
+            eprintln!("{}", failure.0);
+            return Err(ExitCode::from(1));
+        }
+        app.add_systems(Update, guard::started);
+        if windowed {
+            app.add_plugins(FaceLinkPanelPlugin { open: panel, ..default() });
+        }
+        if !windowed || self.screenshot.is_some() {
+            let (frames, path) = (self.frames, self.screenshot.clone());
+            app.add_plugins(picture::PicturePlugin { frames, path, windowed, face });
+        }
+        Ok(app)
+    }
+}
+
+/// Plays it to its end.
+pub fn run(mut app: App) -> ExitCode {
+    match app.run() {
+        AppExit::Success => ExitCode::SUCCESS,
+        AppExit::Error(code) => ExitCode::from(code.get()),
+    }
+}

@@ -1,0 +1,192 @@
+//! A hundred faces: instances of two scenes, some streamed, the others living by themselves.
+//!
+//! ```text
+//! cargo run --release --example crowd                     100 avatars, 12 streams
+//! cargo run --release --example crowd -- --count 400 --streams 40
+//! ```
+//!
+//! The endpoint asks senders for fewer frames while their latency rises (adaptive rate); the panel shows what each sends.
+
+#[path = "avatar/guard.rs"]
+mod guard;
+#[allow(dead_code, reason = "not every example needs all of it")]
+#[path = "avatar/performer.rs"]
+mod performer;
+#[path = "avatar/screen.rs"]
+mod screen;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use bevy::{
+    diagnostic::{DiagnosticsStore, FrameTimeDiagnosticsPlugin},
+    prelude::*,
+    render::view::screenshot::{Screenshot, save_to_disk},
+    world_serialization::WorldAssetRoot,
+};
+use bevy_facelink::{
+    BindReport, FaceLinkEndpoint, FaceLinkFailure, core::performer::Performance, panel::FaceLinkPanelPlugin, prelude::*,
+};
+use clap::Parser;
+
+const MODELS: [&str; 2] = ["avatars/aria.glb#Scene0", "avatars/rivet.glb#Scene0"];
+/// Metres from one character to the next, and from one row to the next.
+const APART: (f32, f32) = (0.42, 0.55);
+/// Metres by which a row stands higher than the one before it.
+const STEP: f32 = 0.16;
+
+/// A hundred faces.
+#[derive(Parser, Debug)]
+#[command(name = "crowd")]
+struct Args {
+    /// How many characters.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    count: u32,
+    /// How many of them are streamed; the others live by themselves.
+    #[arg(long, default_value_t = 12)]
+    streams: u32,
+    /// Port of HTTP, WebSocket and signalling; 0 picks a free one.
+    #[arg(long, default_value_t = 8765)]
+    port: u16,
+    /// Frames to draw before the screenshot, counted once all stand there.
+    #[arg(long, default_value_t = 60)]
+    frames: u32,
+    /// Save a picture as PNG, and end.
+    #[arg(long, value_name = "PNG")]
+    screenshot: Option<PathBuf>,
+    /// Size of the window, pixels.
+    #[arg(long, value_name = "WxH", default_value = "1280x720", value_parser = screen::size)]
+    size: (u32, u32),
+    /// Open the window with the panel; F1 brings it.
+    #[arg(long)]
+    panel: bool,
+}
+
+#[derive(Resource)]
+struct Crowd {
+    count: u32,
+    streams: u32,
+    frames: u32,
+    screenshot: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Err(missing) = guard::display() {
+        eprintln!("{missing}");
+        return ExitCode::from(2);
+    }
+    guard::watch_start();
+    let mut app = App::new();
+    let complete = args.screenshot.is_some();
+    screen::Screen { title: "FaceLink: crowd", size: args.size, windowed: true, complete }.open(&mut app);
+    app.add_plugins((
+        FaceLinkPlugin::default().port(args.port).live_link_face(Some(0)).udp_json(Some(0)),
+        FaceLinkPanelPlugin { open: args.panel, ..default() },
+        FrameTimeDiagnosticsPlugin::default(),
+    ));
+    if let Some(failure) = app.world().get_resource::<FaceLinkFailure>() {
+        eprintln!("{}", failure.0);
+        return ExitCode::from(1);
+    }
+    let streams = args.streams.min(args.count);
+    if let Some(endpoint) = app.world().get_resource::<FaceLinkEndpoint>() {
+        for seed in 0..streams {
+            let performance = Performance::new(u64::from(seed));
+            performer::stream(endpoint, format!("Face {seed}"), move |at| performance.frame_at(at));
+        }
+    }
+    app.insert_resource(Crowd { count: args.count, streams, frames: args.frames, screenshot: args.screenshot })
+        .insert_resource(ClearColor(Color::srgb(0.10, 0.12, 0.15)))
+        .add_systems(Startup, set_up)
+        .add_systems(Update, (guard::started, tell, picture));
+    match app.run() {
+        AppExit::Success => ExitCode::SUCCESS,
+        AppExit::Error(code) => ExitCode::from(code.get()),
+    }
+}
+
+fn set_up(mut commands: Commands, crowd: Res<Crowd>, assets: Res<AssetServer>) {
+    let columns = (crowd.count as f32 * 1.9).sqrt().ceil() as u32;
+    let rows = crowd.count.div_ceil(columns);
+    for i in 0..crowd.count {
+        let (row, column) = (i / columns, i % columns);
+        // Every other row stands in the gaps of the one before it.
+        let x = (column as f32 - (columns - 1) as f32 / 2.0 + if row % 2 == 0 { 0.0 } else { 0.5 }) * APART.0;
+        let at = Vec3::new(x, row as f32 * STEP, -(row as f32) * APART.1);
+        let model = MODELS[((row + column) % 2) as usize];
+        // Streams are spread over the crowd.
+        let streamed = (i + 1) * crowd.streams / crowd.count > i * crowd.streams / crowd.count;
+        let subject = if streamed { format!("Face {}", i * crowd.streams / crowd.count) } else { "nobody".to_owned() };
+        let mut avatar = commands.spawn((
+            WorldAssetRoot(assets.load(model)),
+            FaceAvatar::of(subject),
+            FaceIdle::seeded(u64::from(i)),
+            Transform::from_translation(at),
+            Name::new(format!("Character {i}")),
+        ));
+        let moods = ["happy", "surprised", "sad", "contempt", "neutral"];
+        if !streamed {
+            let mut expressions = FaceExpressions::default();
+            expressions.set(moods[i as usize % moods.len()], 0.5);
+            avatar.insert(expressions);
+        }
+    }
+    let depth = rows as f32 * APART.1;
+    let middle = Vec3::new(0.0, 0.2 + rows as f32 * STEP / 2.0, -depth / 2.0);
+    let away = (columns as f32 * APART.0).max(0.6) * 1.05 + depth / 2.0;
+    commands.spawn((
+        Camera3d::default(),
+        Projection::from(PerspectiveProjection { fov: 0.5, ..default() }),
+        Transform::from_translation(middle + Vec3::new(0.0, 0.35 * away, away)).looking_at(middle, Vec3::Y),
+    ));
+    let light = |at: Vec3, color, illuminance| {
+        (
+            DirectionalLight { color, illuminance, ..default() },
+            Transform::from_translation(at).looking_at(Vec3::ZERO, Vec3::Y),
+        )
+    };
+    commands.spawn(light(Vec3::new(-0.8, 1.0, 1.2), Color::srgb(1.0, 0.93, 0.85), 7000.0));
+    commands.spawn(light(Vec3::new(1.3, 0.3, 1.0), Color::srgb(0.8, 0.88, 1.0), 2500.0));
+}
+
+/// Prints how it goes, every few seconds.
+fn tell(
+    time: Res<Time<Real>>,
+    mut next: Local<f32>,
+    diagnostics: Res<DiagnosticsStore>,
+    avatars: Query<(), With<BindReport>>,
+    subjects: Query<&LinkQuality, With<FaceSubject>>,
+) {
+    if time.elapsed_secs() < *next {
+        return;
+    }
+    *next = time.elapsed_secs() + 3.0;
+    let fps = diagnostics.get(&FrameTimeDiagnosticsPlugin::FPS).and_then(|fps| fps.smoothed()).unwrap_or_default();
+    let (sent, asked) =
+        subjects.iter().fold((0.0, 0.0), |(sent, asked), quality| (sent + quality.fps, asked + quality.target_fps));
+    println!(
+        "{} characters at {fps:.0} frames a second; {} streams send {sent:.0} of {asked:.0} frames a second asked for",
+        avatars.iter().count(),
+        subjects.iter().count(),
+    );
+}
+
+fn picture(
+    mut commands: Commands,
+    crowd: Res<Crowd>,
+    avatars: Query<(), With<BindReport>>,
+    mut drawn: Local<u32>,
+    mut exit: MessageWriter<AppExit>,
+) {
+    let Some(path) = &crowd.screenshot else { return };
+    if avatars.iter().count() < crowd.count as usize {
+        return;
+    }
+    *drawn += 1;
+    if *drawn == crowd.frames {
+        commands.spawn(Screenshot::primary_window()).observe(save_to_disk(path.clone()));
+    } else if *drawn > crowd.frames && path.is_file() {
+        println!("wrote {}", path.display());
+        exit.write(AppExit::Success);
+    }
+}

@@ -1,0 +1,94 @@
+//! Two characters of two dialects, each with a face of its own.
+//!
+//! ```text
+//! cargo run --example duet                                two built-in performers
+//! cargo run --example duet -- --take take.csv             both play a recording of Live Link Face
+//! cargo run --example duet -- --left Ann --right Bob      whoever sends a face under these names
+//! ```
+//!
+//! Aria's targets have ARKit's names, Rivet's those of VRChat's Unified Expressions: nobody has to tell the plugin.
+
+#[path = "avatar/guard.rs"]
+mod guard;
+#[allow(dead_code, reason = "not every example needs all of it")]
+#[path = "avatar/performer.rs"]
+mod performer;
+#[path = "avatar/picture.rs"]
+mod picture;
+#[path = "avatar/screen.rs"]
+mod screen;
+#[path = "avatar/show.rs"]
+mod show;
+#[path = "avatar/stage.rs"]
+mod stage;
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use bevy::prelude::*;
+use bevy_facelink::{
+    FaceLinkEndpoint,
+    core::{performer::Performance, take::llf_csv},
+    prelude::*,
+};
+use clap::Parser;
+
+/// Two characters of two dialects, each with a face of its own.
+#[derive(Parser, Debug)]
+#[command(name = "duet")]
+struct Args {
+    /// Name of the face on the left.
+    #[arg(long, default_value = "Ann")]
+    left: String,
+    /// Name of the face on the right.
+    #[arg(long, default_value = "Bob")]
+    right: String,
+    /// Both play this take, the CSV file of Live Link Face.
+    #[arg(long, value_name = "CSV")]
+    take: Option<PathBuf>,
+    /// Seconds into the take at which to begin.
+    #[arg(long, default_value_t = 0.0)]
+    from: f64,
+    /// Nobody plays: wait for faces of these names.
+    #[arg(long, conflicts_with = "take")]
+    no_performers: bool,
+    #[command(flatten)]
+    show: show::Show,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let take = match args.take.as_deref().map(llf_csv::read).transpose() {
+        Ok(take) => take.map(Arc::new),
+        Err(error) => {
+            eprintln!("{}: {error}", args.take.unwrap_or_default().display());
+            return ExitCode::from(2);
+        }
+    };
+    let role = |name, model: &str, subject: &str, aside| stage::Role {
+        model: model.to_owned(),
+        name,
+        avatar: FaceAvatar::of(subject),
+        aside,
+        ..default()
+    };
+    let roles = vec![
+        role("Aria", "avatars/aria.glb", &args.left, -0.17),
+        role("Rivet", "avatars/rivet.glb", &args.right, 0.17),
+    ];
+    let app = match args.show.open("FaceLink: duet", roles, !args.no_performers) {
+        Ok(app) => app,
+        Err(code) => return code,
+    };
+    if let Some(endpoint) = app.world().get_resource::<FaceLinkEndpoint>().filter(|_| !args.no_performers) {
+        let from = Duration::try_from_secs_f64(args.from).unwrap_or_default();
+        for (seed, name) in [(1, &args.left), (2, &args.right)] {
+            if let Some(take) = take.clone() {
+                performer::stream(endpoint, name, move |at| take.frame_at(take.looped(from + at)));
+            } else {
+                let performance = Performance::new(seed);
+                performer::stream(endpoint, name, move |at| performance.frame_at(at));
+            }
+        }
+    }
+    show::run(app)
+}
