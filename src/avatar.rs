@@ -21,7 +21,7 @@ use facelink::{
 use serde::Deserialize;
 
 use crate::{
-    bones::{self, Bones},
+    bones::{self, Bones, KnownBones},
     mapping::{AvatarMapping, FaceMapping, FacePresets},
     pose::{FacePose, FaceSettings},
     send::SendFace,
@@ -211,12 +211,21 @@ pub(crate) struct FaceBinding {
     pub meshes: Vec<BoundMesh>,
     pub compiled: Compiled,
     pub scratch: Scratch,
+    /// The targets that are entities, as the last mesh of the mapping.
+    pub named: Option<(usize, Vec<Entity>)>,
     pub bones: Bones,
     pub map: BoneMap,
 }
 
+/// Targets that are entities with a weight of their own, such as the expressions of a VRM model; on the model.
+#[derive(Component, Clone, Debug, Default)]
+pub(crate) struct NamedTargets {
+    pub names: Vec<String>,
+    pub entities: Vec<Entity>,
+}
+
 /// The avatar has to be bound; `ready` once its scene is there.
-#[derive(Component, Debug)]
+#[derive(Component, Debug, Default)]
 pub(crate) struct NeedsBinding {
     ready: bool,
     /// Seconds that it has waited for meshes to load.
@@ -227,13 +236,13 @@ pub(crate) struct NeedsBinding {
 const PATIENCE: f32 = 10.0;
 
 pub(crate) fn on_avatar_added(added: On<Add, FaceAvatar>, mut commands: Commands) {
-    commands.entity(added.entity).try_insert(NeedsBinding { ready: false, waited: 0.0 });
+    commands.entity(added.entity).try_insert(NeedsBinding::default());
 }
 
 /// What is to be sent has to be found like what is to be driven.
 pub(crate) fn on_sender_added(added: On<Add, SendFace>, mut commands: Commands, subjects: Query<(), With<FacePose>>) {
     if !subjects.contains(added.entity) {
-        commands.entity(added.entity).try_insert(NeedsBinding { ready: false, waited: 0.0 });
+        commands.entity(added.entity).try_insert(NeedsBinding::default());
     }
 }
 
@@ -244,7 +253,7 @@ pub(crate) fn on_mapping_inserted(
     avatars: Query<(), Or<(With<FaceAvatar>, With<SendFace>)>>,
 ) {
     if avatars.contains(inserted.entity) {
-        commands.entity(inserted.entity).try_insert(NeedsBinding { ready: false, waited: 0.0 });
+        commands.entity(inserted.entity).try_insert(NeedsBinding::default());
     }
 }
 
@@ -255,7 +264,7 @@ pub(crate) fn on_mapping_removed(
     bound: Query<(), With<FaceBinding>>,
 ) {
     if bound.contains(removed.entity) {
-        commands.entity(removed.entity).try_insert(NeedsBinding { ready: false, waited: 0.0 });
+        commands.entity(removed.entity).try_insert(NeedsBinding::default());
     }
 }
 
@@ -268,7 +277,7 @@ pub(crate) fn remap(
     for event in events.read() {
         if let AssetEvent::Added { id } | AssetEvent::Modified { id } = event {
             for (avatar, _) in avatars.iter().filter(|(_, mapping)| mapping.0.id() == *id) {
-                commands.entity(avatar).try_insert(NeedsBinding { ready: false, waited: 0.0 });
+                commands.entity(avatar).try_insert(NeedsBinding::default());
             }
         }
     }
@@ -347,13 +356,13 @@ pub(crate) fn bind(
         Option<&AvatarMapping>,
         Option<&FaceBinding>,
     )>,
-    children: Query<&Children>,
-    parents: Query<&ChildOf>,
-    names: Query<&Name>,
-    transforms: Query<&Transform>,
+    (children, parents): (Query<&Children>, Query<&ChildOf>),
+    (names, transforms): (Query<&Name>, Query<&Transform>),
     skins: Query<&SkinnedMesh>,
     mut morphs: Query<&mut MorphWeights>,
     primitives: Query<&Mesh3d>,
+    named_targets: Query<&NamedTargets>,
+    known_bones: Query<&KnownBones>,
     (mesh_extras, extras): (Query<&GltfMeshExtras>, Query<&GltfExtras>),
     meshes: Option<Res<Assets<Mesh>>>,
     (mappings, server): (Option<Res<Assets<FaceMapping>>>, Option<Res<AssetServer>>),
@@ -418,6 +427,11 @@ pub(crate) fn bind(
             commands.entity(avatar).try_remove::<NeedsBinding>();
             continue;
         }
+        let within = || std::iter::once(avatar).chain(children.iter_descendants(avatar));
+        let named = within().find_map(|entity| named_targets.get(entity).ok());
+        if let Some(named) = named {
+            target_lists.push(named.names.clone());
+        }
         let (mapped, preset) = map(&target_lists, own, &presets);
         let mut binding = FaceBinding { compiled: mapped.compiled, map: mapped.map, ..FaceBinding::default() };
         for (index, ((node, parts), target_names)) in found.iter().zip(&target_lists).enumerate() {
@@ -432,6 +446,7 @@ pub(crate) fn bind(
             }
             binding.meshes.push(bound);
         }
+        binding.named = named.map(|named| (found.len(), named.entities.clone()));
         if let Some(before) = before {
             let_go(before, &binding, &mut morphs);
         }
@@ -444,8 +459,9 @@ pub(crate) fn bind(
             &skins,
             |entity| morphs.contains(entity),
             &binding.map,
+            within().find_map(|entity| known_bones.get(entity).ok()),
         );
-        let Bones { head, neck, eyes, jaw } = binding.bones;
+        let Bones { head, neck, eyes, jaw, .. } = binding.bones;
         let found = [head, neck, eyes[0], eyes[1], jaw].into_iter().flatten();
         for bone in found {
             commands.entity(bone.entity).try_insert_if_new(bones::Turned::default());

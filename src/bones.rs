@@ -9,7 +9,7 @@
 //! adds up. Only a `GlobalTransform` shows the turn.
 
 use bevy::{mesh::skinning::SkinnedMesh, platform::collections::HashSet, prelude::*};
-use facelink::mapping::BoneMap;
+use facelink::mapping::{BoneMap, Facing};
 
 /// What a bone is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +174,16 @@ pub struct Bones {
     pub eyes: [Option<Bone>; 2],
     /// The jaw, where a mapping asks for it.
     pub jaw: Option<Bone>,
+    /// Which way the model looks, by where its eyes are on its head.
+    pub facing: Facing,
+}
+
+/// Bones that a model names by itself, whatever their nodes are called; on the model.
+#[derive(Component, Clone, Copy, Debug, Default)]
+pub(crate) struct KnownBones {
+    pub head: Option<Entity>,
+    pub neck: Option<Entity>,
+    pub eyes: [Option<Entity>; 2],
 }
 
 /// What a mapping says a node is: by its own names for a bone, where it has some, else by the usual ones.
@@ -207,6 +217,7 @@ pub(crate) fn find(
     skins: &Query<&SkinnedMesh>,
     has_face: impl Fn(Entity) -> bool,
     map: &BoneMap,
+    known: Option<&KnownBones>,
 ) -> Bones {
     let mut joints = HashSet::new();
     for entity in children.iter_descendants(root) {
@@ -227,17 +238,50 @@ pub(crate) fn find(
             *slot = Some((rank, entity));
         }
     }
+    let known = known.copied().unwrap_or_default();
     let bone = |kind: BoneKind| {
-        let (_, entity) = best[kind as usize]?;
+        let known = match kind {
+            BoneKind::Head => known.head,
+            BoneKind::Neck => known.neck,
+            BoneKind::EyeLeft => known.eyes[0],
+            BoneKind::EyeRight => known.eyes[1],
+            BoneKind::Jaw => None,
+        };
+        let entity = known.or(best[kind as usize].map(|(_, entity)| entity))?;
         let parent = rotation_in_model(entity, root, parents, transforms);
         transforms.contains(entity).then_some(Bone { entity, parent })
     };
-    Bones {
-        head: bone(BoneKind::Head),
-        neck: bone(BoneKind::Neck),
-        eyes: [bone(BoneKind::EyeLeft), bone(BoneKind::EyeRight)],
-        jaw: bone(BoneKind::Jaw),
+    let (head, eyes) = (bone(BoneKind::Head), [bone(BoneKind::EyeLeft), bone(BoneKind::EyeRight)]);
+    let place = |bone: Option<Bone>| bone.map(|bone| place_in_model(bone.entity, root, parents, transforms));
+    let facing = match (place(head), place(eyes[0]), place(eyes[1])) {
+        (Some(head), Some(left), Some(right)) => facing((left + right) / 2.0 - head),
+        _ => Facing::PlusZ,
+    };
+    Bones { head, neck: bone(BoneKind::Neck), eyes, jaw: bone(BoneKind::Jaw), facing }
+}
+
+/// The direction that is nearest to where the eyes lie, seen from the joint of the head.
+fn facing(eyes: Vec3) -> Facing {
+    if eyes.x.abs().max(eyes.z.abs()) < 0.1 * eyes.length() {
+        return Facing::PlusZ;
     }
+    match (eyes.x.abs() > eyes.z.abs(), eyes.x > 0.0, eyes.z > 0.0) {
+        (false, _, true) => Facing::PlusZ,
+        (false, _, false) => Facing::MinusZ,
+        (true, true, _) => Facing::PlusX,
+        (true, false, _) => Facing::MinusX,
+    }
+}
+
+/// Place of a node relative to `root`, by the local transforms of now.
+fn place_in_model(entity: Entity, root: Entity, parents: &Query<&ChildOf>, transforms: &Query<&Transform>) -> Vec3 {
+    let mut place = Vec3::ZERO;
+    for node in std::iter::once(entity).chain(parents.iter_ancestors(entity)).take_while(|node| *node != root) {
+        if let Ok(transform) = transforms.get(node) {
+            place = transform.transform_point(place);
+        }
+    }
+    place
 }
 
 /// Rotation of a node's parent relative to `root`, by the local rotations of now.
@@ -309,6 +353,20 @@ mod tests {
             let model_rest = parent * rest;
             let model_now = parent * bone.turned(rest, turn);
             assert!((model_now * model_rest.inverse()).angle_between(turn) < 1e-3);
+        }
+    }
+
+    #[test]
+    fn a_model_looks_where_its_eyes_are() {
+        for (eyes, wanted) in [
+            (Vec3::new(0.0, 0.07, 0.05), Facing::PlusZ),
+            (Vec3::new(0.0, 0.07, -0.05), Facing::MinusZ),
+            (Vec3::new(0.05, 0.07, 0.0), Facing::PlusX),
+            (Vec3::new(-0.05, 0.07, 0.01), Facing::MinusX),
+            // Straight above the joint nothing can be told.
+            (Vec3::new(0.0, 0.07, -0.002), Facing::PlusZ),
+        ] {
+            assert_eq!(facing(eyes), wanted, "{eyes}");
         }
     }
 

@@ -53,12 +53,26 @@ pub(crate) fn show(
     }
 }
 
-fn is_neutral(shown: &Shown) -> bool {
+/// Whether nothing of a face is shown.
+pub(crate) fn is_neutral(shown: &Shown) -> bool {
     let pose = &shown.pose;
     !shown.layered
         && shown.subject.is_none()
         && shown.blend >= 1.0
         && pose.weights.iter().all(|weight| weight.abs() < INVISIBLE)
+}
+
+/// What each avatar's targets get.
+pub(crate) fn evaluate_mappings(mut avatars: Query<(&mut FaceBinding, &Shown)>) {
+    for (mut binding, shown) in &mut avatars {
+        if shown.idle && is_neutral(shown) {
+            continue;
+        }
+        let FaceBinding { compiled, scratch, .. } = &mut *binding;
+        let pose = &shown.pose;
+        let face = Face { weights: &pose.weights, channels: &pose.channels, head: angles(pose.head).to_array() };
+        compiled.evaluate(&face, scratch);
+    }
 }
 
 pub(crate) fn write_weights(
@@ -72,8 +86,6 @@ pub(crate) fn write_weights(
         }
         let FaceBinding { meshes, compiled, scratch, .. } = &mut *binding;
         let pose = &shown.pose;
-        let face = Face { weights: &pose.weights, channels: &pose.channels, head: angles(pose.head).to_array() };
-        compiled.evaluate(&face, scratch);
         for (index, mesh) in meshes.iter_mut().enumerate() {
             let Some(Ok(mut morph)) = mesh.node.map(|node| morphs.get_mut(node)) else { continue };
             let weights = morph.weights_mut();
@@ -124,7 +136,7 @@ pub(crate) fn turn_bones(
         }
         let FaceBinding { bones, map, compiled, scratch, .. } = binding;
         // Everything is worked out for a model that looks along +Z.
-        let facing = Quat::from_rotation_y(map.facing.unwrap_or_default().angle());
+        let facing = Quat::from_rotation_y(map.facing.unwrap_or(bones.facing).angle());
         let mut turn = |bone: &Bone, by: Quat, shift: Vec3| {
             if let Ok((mut transform, mut turned)) = transforms.get_mut(bone.entity) {
                 turned.turn(bone, &mut transform, facing * by * facing.inverse());
@@ -206,7 +218,8 @@ mod tests {
         let mut schedule = Schedule::default();
         schedule.set_executor(SingleThreadedExecutor::new());
         let received = (turn_back, receive, receive_events).chain();
-        let driven = (evaluate, merge, add_layers, choose_subjects, show, write_weights, turn_bones).chain();
+        let driven =
+            (evaluate, merge, add_layers, choose_subjects, show, evaluate_mappings, write_weights, turn_bones).chain();
         schedule.add_systems((received, driven).chain());
 
         let mut nodes = Vec::new();
@@ -218,7 +231,7 @@ mod tests {
             let mesh = BoundMesh { node: Some(node), channels };
             let names = [Blendshape::ALL.map(Blendshape::name).to_vec()];
             let compiled = detect(FacePresets::default().presets(), &names).expect("the ARKit preset").compiled;
-            let bones = Bones { head: bone, neck: None, eyes: [None; 2], jaw: bone };
+            let bones = Bones { head: bone, jaw: bone, ..default() };
             let map = BoneMap { jaw: Some(default()), ..default() };
             let binding = FaceBinding { meshes: vec![mesh], compiled, bones, map, ..default() };
             world.spawn((FaceAvatar::of(format!("face {}", i % 2)), binding));
@@ -234,7 +247,7 @@ mod tests {
             VirtualSubject::new("both").with("face 0", GroupSet::ALL, 0).with("face 1", [ChannelGroup::Mouth], 1),
             FacePose::default(),
             FaceExpressions::default(),
-            crate::subjects::FaceSubject::virtual_of("both"),
+            FaceSubject::virtual_of("both"),
         ));
         let performance = Performance::new(3);
         // More channels than are stored inline.

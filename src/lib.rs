@@ -44,7 +44,8 @@
 //! # Features
 //! | feature | default | what |
 //! |---|---|---|
-//! | `panel` | no | `FaceLinkPanelPlugin`: an egui panel with sources, figures and the 52 values |
+//! | `panel` | no | `FaceLinkPanelPlugin`: an egui panel with sources, figures, the mapping and the 52 values |
+//! | `vrm` | no | VRM 1.0 avatars by `bevy_vrm1`: put [`FaceAvatar`] beside its `VrmHandle` |
 
 pub mod avatar;
 pub mod bones;
@@ -61,6 +62,8 @@ pub mod pose;
 pub mod send;
 pub mod sources;
 pub mod subjects;
+#[cfg(feature = "vrm")]
+mod vrm;
 
 pub use facelink as core;
 

@@ -306,7 +306,14 @@ impl Plugin for FaceLinkPlugin {
                     (subjects::evaluate, layers::merge, subjects::add_layers, avatar::choose_subjects)
                         .chain()
                         .in_set(FaceLinkSystems::Evaluate),
-                    (avatar::remap, avatar::bind, drive::show, drive::write_weights, drive::turn_bones)
+                    (
+                        avatar::remap,
+                        avatar::bind,
+                        drive::show,
+                        drive::evaluate_mappings,
+                        drive::write_weights,
+                        drive::turn_bones,
+                    )
                         .chain()
                         // A mapping that has changed is shown in this very frame.
                         .after(AssetEventSystems)
@@ -338,6 +345,8 @@ impl Plugin for FaceLinkPlugin {
             }
         }
         diagnostics::register(app);
+        #[cfg(feature = "vrm")]
+        crate::vrm::build(app);
         if let Some(config) = &self.endpoint {
             app.insert_resource(subjects::AdaptiveFps {
                 enabled: config.adaptive_fps,

@@ -18,8 +18,12 @@ use bevy_facelink::{
 
 use crate::support::{frame, near, update_until};
 
-/// All of Bevy that the examples use, but no window and no graphics adapter.
 fn app(assets: &Path) -> (App, FaceInjector) {
+    app_with_plugins(assets, |_| {})
+}
+
+/// All of Bevy that the examples use and more, but no window and no graphics adapter.
+pub fn app_with_plugins(assets: &Path, add: impl FnOnce(&mut App)) -> (App, FaceInjector) {
     let mut app = App::new();
     app.add_plugins((
         DefaultPlugins
@@ -34,6 +38,7 @@ fn app(assets: &Path) -> (App, FaceInjector) {
             .disable::<bevy::log::LogPlugin>(),
         FaceLinkPlugin::without_sockets(),
     ));
+    add(&mut app);
     let (inbox, faces) = FaceInbox::bounded(64);
     app.insert_resource(inbox);
     app.finish();

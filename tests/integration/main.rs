@@ -12,3 +12,4 @@ mod mapping;
 mod outward;
 mod phones;
 mod support;
+mod vrm;

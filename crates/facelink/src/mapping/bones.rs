@@ -8,7 +8,7 @@ use super::read;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoneMap {
-    /// Which way the model looks; VRM 0.x models look along -Z.
+    /// Which way the model looks; without it, where its eyes are on its head. VRM 0.x models look along -Z.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facing: Option<Facing>,
     /// The head.

@@ -1,0 +1,146 @@
+//! VRM 1.0 models by `bevy_vrm1`: a small one, made here.
+
+use std::{fs, path::Path};
+
+use bevy::{mesh::morph::MorphWeights, prelude::*};
+use bevy_facelink::{
+    BindReport, FaceAvatar, FaceInjector,
+    core::{Blendshape, FaceFrame, HeadPose},
+};
+use bevy_vrm1::prelude::{EffectiveExpressionWeight, ExpressionEntityMap, Vrm, VrmExpression, VrmHandle, VrmPlugin};
+use serde_json::{Value, json};
+
+use crate::{
+    gltf::app_with_plugins,
+    support::{frame, near, update_until},
+};
+
+/// A triangle with these targets, a head and eyes with names of their own, and two expressions.
+fn write_vrm(file: &Path, targets: &[&str]) {
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut vectors = |values: &[[f32; 3]]| {
+        let at = bytes.len();
+        for value in values.iter().flatten() {
+            bytes.extend(value.to_le_bytes());
+        }
+        at
+    };
+    let triangle = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
+    let mut starts = vec![vectors(&triangle), vectors(&[[0.0, 0.0, 1.0]; 3])];
+    starts.extend(targets.iter().map(|_| vectors(&[[0.0, 0.1, 0.0]; 3])));
+    let accessor = |view: usize| json!({"bufferView": view, "componentType": 5126, "count": 3, "type": "VEC3", "min": [0, 0, 0], "max": [1, 1, 1]});
+    let expression = |index: usize| {
+        json!({"isBinary": false, "overrideBlink": "none", "overrideLookAt": "none", "overrideMouth": "none",
+               "morphTargetBinds": [{"node": 1, "index": index, "weight": 1.0}]})
+    };
+    let json = json!({
+        "asset": {"version": "2.0"},
+        "extensionsUsed": ["VRMC_vrm"],
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [
+            {"name": "Root", "children": [1, 2]},
+            {"name": "Face", "mesh": 0},
+            {"name": "Kopf", "children": [3, 4]},
+            {"name": "Auge links", "translation": [0.03, 0.05, 0.05]},
+            {"name": "Auge rechts", "translation": [-0.03, 0.05, 0.05]},
+        ],
+        "meshes": [{
+            "primitives": [{
+                "attributes": {"POSITION": 0, "NORMAL": 1},
+                "targets": (0..targets.len()).map(|i| json!({"POSITION": i + 2})).collect::<Vec<_>>(),
+            }],
+            "extras": {"targetNames": targets},
+        }],
+        "buffers": [{"byteLength": bytes.len()}],
+        "bufferViews": starts.iter().map(|at| json!({"buffer": 0, "byteOffset": at, "byteLength": 36})).collect::<Vec<_>>(),
+        "accessors": (0..starts.len()).map(accessor).collect::<Vec<Value>>(),
+        "extensions": {"VRMC_vrm": {
+            "specVersion": "1.0",
+            "meta": null,
+            "humanoid": {"humanBones": {"hips": {"node": 0}, "head": {"node": 2}, "leftEye": {"node": 3}, "rightEye": {"node": 4}}},
+            "expressions": {"preset": {"aa": expression(0), "blinkLeft": expression(1), "happy": expression(2)}},
+        }},
+    });
+    let mut text = serde_json::to_vec(&json).expect("it is JSON");
+    text.resize(text.len().next_multiple_of(4), b' ');
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    let mut glb = Vec::new();
+    glb.extend(b"glTF");
+    for number in [2, 12 + 8 + text.len() + 8 + bytes.len()] {
+        glb.extend((number as u32).to_le_bytes());
+    }
+    for (kind, chunk) in [(b"JSON", text), (b"BIN\0", bytes)] {
+        glb.extend((chunk.len() as u32).to_le_bytes());
+        glb.extend(kind);
+        glb.extend(chunk);
+    }
+    fs::write(file, glb).expect("it can be written");
+}
+
+fn model(targets: &[&str]) -> (App, FaceInjector, Entity, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    write_vrm(&folder.path().join("model.vrm"), targets);
+    let (mut app, faces) = app_with_plugins(folder.path(), |app| {
+        app.add_plugins(VrmPlugin);
+    });
+    let model = app.world().resource::<AssetServer>().load("model.vrm");
+    let avatar = app.world_mut().spawn((VrmHandle(model), FaceAvatar::default())).id();
+    update_until(&mut app, "model with its bones", |app| {
+        let world = app.world();
+        world.get::<Vrm>(avatar).is_some()
+            && world.get::<ExpressionEntityMap>(avatar).is_some()
+            && world.get::<BindReport>(avatar).is_some_and(|report| report.bones.len() == 3)
+    });
+    (app, faces, avatar, folder)
+}
+
+fn face() -> FaceFrame {
+    let mut face = frame(&[(Blendshape::EyeBlinkLeft, 0.8), (Blendshape::JawOpen, 1.0)]);
+    face.head = Some(HeadPose { rotation: Quat::from_rotation_y(0.3).to_array(), position: None });
+    face
+}
+
+fn weights(app: &mut App) -> Vec<f32> {
+    let mut nodes = app.world_mut().query::<&MorphWeights>();
+    nodes.single(app.world()).expect("one face").weights().to_vec()
+}
+
+#[test]
+fn a_face_is_written_after_the_expressions_that_clear_it() {
+    let (mut app, faces, avatar, _folder) = model(&["Fcl_MTH_A", "Fcl_EYE_Close_L", "Fcl_ALL_Joy", "Fcl_EYE_Close_R"]);
+    let report = app.world().get::<BindReport>(avatar).expect("a report").clone();
+    assert_eq!(report.preset, "vroid", "{report:?}");
+    assert_eq!(report.bones, ["Kopf", "Auge links", "Auge rechts"]);
+    update_until(&mut app, "shut eye and open mouth", |app| {
+        faces.send(1, "Ann", face());
+        let weights = weights(app);
+        weights[1] > 0.75 && weights[0] > 0.5 && weights[2] == 0.0 && weights[3] == 0.0
+    });
+    update_until(&mut app, "turned head", |app| {
+        faces.send(1, "Ann", face());
+        let mut bones = app.world_mut().query::<(&Name, &Transform)>();
+        let (_, head) = bones.iter(app.world()).find(|(name, _)| name.as_str() == "Kopf").expect("the head");
+        near(head.rotation.to_euler(EulerRot::YXZ).0, 0.3)
+    });
+}
+
+#[test]
+fn a_model_whose_targets_have_other_names_is_driven_by_its_expressions() {
+    let (mut app, faces, avatar, _folder) = model(&["まばたき1", "まばたき2", "笑い"]);
+    let report = app.world().get::<BindReport>(avatar).expect("a report").clone();
+    assert_eq!(report.preset, "vrm1", "{report:?}");
+    update_until(&mut app, "shut eye and open mouth", |app| {
+        faces.send(1, "Ann", face());
+        let weights = weights(app);
+        weights[1] > 0.75 && weights[0] > 0.5
+    });
+    let blink =
+        app.world().get::<ExpressionEntityMap>(avatar).expect("expressions").0[&VrmExpression::from("blinkLeft")];
+    assert!(app.world().get::<EffectiveExpressionWeight>(blink).is_some_and(|weight| weight.0 > 0.75));
+    // The face goes, and the expressions are the animation's again.
+    faces.lose(1, "Ann");
+    update_until(&mut app, "face at rest", |app| {
+        app.world().get::<bevy_vrm1::prelude::ExpressionOverride>(blink).is_none() && weights(app)[1] == 0.0
+    });
+}
