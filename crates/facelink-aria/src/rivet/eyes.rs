@@ -96,7 +96,7 @@ pub fn glow() -> Part {
 
 /// The catch-lights: a large one above, a small one across.
 pub fn lights() -> Part {
-    const LIGHTS: [(f64, f64, f64); 2] = [(4.6, 5.6, 2.9), (-5.2, -5.0, 1.35)];
+    const LIGHTS: [(f64, f64, f64); 2] = [(4.8, 5.0, 3.0), (-5.4, -5.2, 1.4)];
     const EDGE: usize = 18;
     let mut part = Part::default();
     for (x, y, radius) in LIGHTS {
@@ -189,7 +189,10 @@ fn lid_point(upper: bool, column: usize, section: usize, stem: &str) -> Vec3 {
     let pole = if upper { 88.0 } else { -88.0 };
     let sign = if upper { -1.0 } else { 1.0 };
     let latitude = lerp(margin(upper, around, stem) + sign * beyond, pole, share);
-    let r = lerp(low, high, thick);
+    // Towards the corners the shutters thin out and hug the ball.
+    let corner = smoothstep(55.0, 92.0, around.abs());
+    let foot = if upper { low - 1.5 * corner } else { low };
+    let r = lerp(foot, lerp(high, foot + 0.5, corner), thick);
     let (sl, cl) = latitude.to_radians().sin_cos();
     let (sa, ca) = around.to_radians().sin_cos();
     EYE + v3(cl * sa, sl, cl * ca) * r
@@ -263,9 +266,9 @@ pub fn bezels() -> Part {
     let profile = [
         knot(30.8, -13.0, 0.0, paint::DARK),
         knot(30.8, -1.0, 0.0, paint::IRON),
-        knot(30.8, 2.4, 1.0, paint::STEEL),
-        knot(33.4, 4.0, 0.9, paint::STEEL),
-        knot(35.8, 2.4, 1.0, paint::STEEL),
+        knot(30.8, 2.4, 0.0, paint::STEEL),
+        knot(33.4, 4.2, 1.2, paint::STEEL),
+        knot(35.8, 2.4, 0.0, paint::STEEL),
         knot(36.4, -3.0, 0.0, paint::IRON),
     ];
     // The profile runs from the outside over the rim into the socket.
