@@ -153,10 +153,10 @@ fn margin(upper: bool, around: f64, stem: &str) -> f64 {
     let (sin, cos) = around.to_radians().sin_cos();
     let c = cos.max(0.0).powf(0.75);
     let (inner, outer) = (0.5 - 0.5 * sin, 0.5 + 0.5 * sin);
-    let rest = if upper { 1.0 + 41.0 * c } else { -1.0 - 47.0 * c };
+    let rest = if upper { 1.0 + 41.0 * c } else { -1.0 - 51.0 * c };
     let turn = match (stem, upper) {
         ("EyeClosed", true) => -4.0 - 45.0 * c,
-        ("EyeClosed", false) => -1.0 + 44.0 * c,
+        ("EyeClosed", false) => -1.0 + 48.0 * c,
         ("EyeWide", true) => 2.0 + 20.0 * c,
         ("EyeWide", false) => -1.0 - 7.0 * c,
         ("EyeSquint", true) => -9.0 * c,
@@ -228,12 +228,12 @@ pub fn lids() -> Part {
         for (section, &(share, thick, _)) in SECTION.iter().enumerate() {
             for column in 0..=LID_COLUMNS {
                 lid.points.push(lid_point(upper, column, section, ""));
-                let base = if upper { paint::LID } else { mix(paint::LID, paint::SHADE, 0.12) };
+                let base = if upper { paint::LID } else { mix(paint::LID, [255.0, 236.0, 170.0], 0.4) };
                 let liner = [92.0, 44.0, 18.0];
                 let c = if share == 0.0 && thick > 0.0 {
                     mix(liner, base, if upper { 0.0 } else { 0.35 })
                 } else if thick > 0.9 {
-                    mix(base, paint::SHADE, if upper { 0.7 } else { 0.3 } * smoothstep(0.25, 0.8, share))
+                    mix(base, paint::SHADE, if upper { 0.7 } else { 0.0 } * smoothstep(0.25, 0.8, share))
                 } else {
                     mix(paint::SHADE, [74.0, 50.0, 36.0], 1.0 - thick)
                 };
