@@ -264,8 +264,8 @@ pub fn lids() -> Part {
 pub fn bezels() -> Part {
     let frame = Frame { at: v3(EYE.x, 0.0, form::socket_z(EYE.x)), axis: form::socket_normal() };
     let profile = [
-        knot(30.8, -13.0, 0.0, paint::DARK),
-        knot(30.8, -1.0, 0.0, paint::IRON),
+        knot(28.9, -16.0, 0.0, [60.0, 32.0, 10.0]),
+        knot(30.8, -2.0, 0.0, [150.0, 84.0, 14.0]),
         knot(30.8, 2.4, 0.0, paint::STEEL),
         knot(33.4, 4.2, 1.2, paint::STEEL),
         knot(35.8, 2.4, 0.0, paint::STEEL),

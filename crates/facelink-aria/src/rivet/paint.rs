@@ -51,7 +51,7 @@ pub fn enamel(base: Colour, spot: &Spot) -> [f32; 4] {
     let mut c = mix(base, [base[0] * 0.55, base[1] * 0.5, base[2] * 0.45], near);
     let bare = mix(STEEL, base, 0.2);
     if spot.inside == 0.0 {
-        let share = if spot.over > 0.0 { smoothstep(1.3, 0.4, spot.over) } else { 0.32 };
+        let share = if spot.over > 0.0 { smoothstep(1.3, 0.4, spot.over) } else { 0.15 };
         c = mix(c, bare, share * wear(spot.p));
     }
     if spot.over > 0.0 {
