@@ -1,11 +1,15 @@
-//! Makes Aria, FaceLink's own avatar, from code and writes her as binary glTF: `facelink-aria [path.glb]`, by default
-//! `assets/avatars/aria.glb` in the workspace. Every run writes the same bytes.
+//! Makes FaceLink's own avatars from code and writes them as binary glTF. Every run writes the same bytes.
 //!
-//! A signed distance field gives the form of the head ([`sculpt`]); a hand-laid control cage with loops around eyes and
-//! mouth lies on it ([`cage`]); the 52 ARKit shapes are moves of cage points ([`targets`]); one Catmull-Clark step
-//! ([`mesh`]) smooths rest pose and shapes alike ([`face`]). Eyes, hair, brows, lashes, mouth and clothes are made
-//! apart and hung on joints ([`aria`]). Modelling is in millimetres with the eye line at y = 0; [`proportion`] shortens
-//! the lower face at the end, and [`gltf`] writes metres.
+//! - `facelink-aria [path.glb]` writes Aria, by default to `assets/avatars/aria.glb` in the workspace.
+//! - `facelink-aria --rivet [path.glb]` writes Rivet, a robot ([`rivet`]), by default to `assets/avatars/rivet.glb`. Its
+//!   shapes carry the names of VRChat's Unified Expressions. With `--arkit-names` they are summed to the 52 of ARKit, for
+//!   viewers that know no others.
+//!
+//! Aria: a signed distance field gives the form of the head ([`sculpt`]); a hand-laid control cage with loops around
+//! eyes and mouth lies on it ([`cage`]); the 52 ARKit shapes are moves of cage points ([`targets`]); one Catmull-Clark
+//! step ([`mesh`]) smooths rest pose and shapes alike ([`face`]). Eyes, hair, brows, lashes, mouth and clothes are
+//! made apart and hung on joints ([`aria`]). Modelling is in millimetres with the eye line at y = 0; [`proportion`]
+//! shortens the lower face at the end, and [`gltf`] writes metres.
 //!
 //! In the file: metres, +Y up, facing +Z, the character's left is +X. The origin is on the floor of the bust under the
 //! middle of the head; the eyes' centres, and the joints `EyeLeft` and `EyeRight`, are at (+-0.034, 0.256, 0.0545), the

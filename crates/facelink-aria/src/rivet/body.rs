@@ -120,18 +120,18 @@ pub fn shoulders() -> Part {
     let profile = [
         knot(58.0, -6.0, 0.0, paint::AMBER),
         knot(58.0, 5.0, 3.0, paint::YELLOW),
-        knot(52.0, 13.0, 3.0, paint::YELLOW),
+        knot(52.0, 13.0, 2.4, paint::YELLOW),
         knot(44.0, 13.0, 2.4, paint::YELLOW),
         knot(42.0, 4.0, 1.0, paint::DARK),
         knot(34.0, 0.0, 0.0, paint::DARK),
     ];
-    join(&mut part, turned(&collar, &profile, 36));
+    join(&mut part, turned(&collar, &profile, 32));
 
     // Pauldrons.
     let cap = Frame { at: v3(109.0, -188.0, -22.0), axis: v3(0.76, 0.65, 0.06).normalized() };
     let profile = [
         knot(40.0, -16.0, 0.0, paint::DARK),
-        knot(46.0, -8.0, 2.0, paint::AMBER),
+        knot(46.0, -8.0, 0.0, paint::AMBER),
         knot(45.0, 0.0, 1.8, paint::YELLOW),
         knot(41.0, 1.6, 0.0, paint::DARK),
         knot(40.0, 0.8, 0.0, paint::YELLOW),
@@ -140,7 +140,7 @@ pub fn shoulders() -> Part {
         knot(14.0, 21.6, 0.0, paint::YELLOW),
         knot(0.0, 23.0, 0.0, paint::YELLOW),
     ];
-    let mut left = turned(&cap, &profile, 28);
+    let mut left = turned(&cap, &profile, 26);
     let forward = v3(0.0, 0.0, 1.0);
     let upward = forward.cross(cap.axis).normalized();
     for k in 0..5 {

@@ -96,7 +96,7 @@ pub fn glow() -> Part {
 
 /// The catch-lights: a large one above, a small one across.
 pub fn lights() -> Part {
-    const LIGHTS: [(f64, f64, f64); 2] = [(4.6, 5.6, 2.9), (-5.2, -5.0, 1.35)];
+    const LIGHTS: [(f64, f64, f64); 2] = [(4.8, 5.0, 3.0), (-5.4, -5.2, 1.4)];
     const EDGE: usize = 18;
     let mut part = Part::default();
     for (x, y, radius) in LIGHTS {
@@ -153,10 +153,10 @@ fn margin(upper: bool, around: f64, stem: &str) -> f64 {
     let (sin, cos) = around.to_radians().sin_cos();
     let c = cos.max(0.0).powf(0.75);
     let (inner, outer) = (0.5 - 0.5 * sin, 0.5 + 0.5 * sin);
-    let rest = if upper { 1.0 + 41.0 * c } else { -1.0 - 47.0 * c };
+    let rest = if upper { 1.0 + 41.0 * c } else { -1.0 - 51.0 * c };
     let turn = match (stem, upper) {
         ("EyeClosed", true) => -4.0 - 45.0 * c,
-        ("EyeClosed", false) => -1.0 + 44.0 * c,
+        ("EyeClosed", false) => -1.0 + 48.0 * c,
         ("EyeWide", true) => 2.0 + 20.0 * c,
         ("EyeWide", false) => -1.0 - 7.0 * c,
         ("EyeSquint", true) => -9.0 * c,
@@ -189,7 +189,10 @@ fn lid_point(upper: bool, column: usize, section: usize, stem: &str) -> Vec3 {
     let pole = if upper { 88.0 } else { -88.0 };
     let sign = if upper { -1.0 } else { 1.0 };
     let latitude = lerp(margin(upper, around, stem) + sign * beyond, pole, share);
-    let r = lerp(low, high, thick);
+    // Towards the corners the shutters thin out and hug the ball.
+    let corner = smoothstep(55.0, 92.0, around.abs());
+    let foot = if upper { low - 1.5 * corner } else { low };
+    let r = lerp(foot, lerp(high, foot + 0.5, corner), thick);
     let (sl, cl) = latitude.to_radians().sin_cos();
     let (sa, ca) = around.to_radians().sin_cos();
     EYE + v3(cl * sa, sl, cl * ca) * r
@@ -225,12 +228,12 @@ pub fn lids() -> Part {
         for (section, &(share, thick, _)) in SECTION.iter().enumerate() {
             for column in 0..=LID_COLUMNS {
                 lid.points.push(lid_point(upper, column, section, ""));
-                let base = if upper { paint::LID } else { mix(paint::LID, paint::SHADE, 0.12) };
+                let base = if upper { paint::LID } else { mix(paint::LID, [255.0, 236.0, 170.0], 0.4) };
                 let liner = [92.0, 44.0, 18.0];
                 let c = if share == 0.0 && thick > 0.0 {
                     mix(liner, base, if upper { 0.0 } else { 0.35 })
                 } else if thick > 0.9 {
-                    mix(base, paint::SHADE, if upper { 0.7 } else { 0.3 } * smoothstep(0.25, 0.8, share))
+                    mix(base, paint::SHADE, if upper { 0.7 } else { 0.0 } * smoothstep(0.25, 0.8, share))
                 } else {
                     mix(paint::SHADE, [74.0, 50.0, 36.0], 1.0 - thick)
                 };
@@ -261,11 +264,11 @@ pub fn lids() -> Part {
 pub fn bezels() -> Part {
     let frame = Frame { at: v3(EYE.x, 0.0, form::socket_z(EYE.x)), axis: form::socket_normal() };
     let profile = [
-        knot(30.8, -13.0, 0.0, paint::DARK),
-        knot(30.8, -1.0, 0.0, paint::IRON),
-        knot(30.8, 2.4, 1.0, paint::STEEL),
-        knot(33.4, 4.0, 0.9, paint::STEEL),
-        knot(35.8, 2.4, 1.0, paint::STEEL),
+        knot(28.9, -16.0, 0.0, [60.0, 32.0, 10.0]),
+        knot(30.8, -2.0, 0.0, [150.0, 84.0, 14.0]),
+        knot(30.8, 2.4, 0.0, paint::STEEL),
+        knot(33.4, 4.2, 1.2, paint::STEEL),
+        knot(35.8, 2.4, 0.0, paint::STEEL),
         knot(36.4, -3.0, 0.0, paint::IRON),
     ];
     // The profile runs from the outside over the rim into the socket.

@@ -17,7 +17,7 @@ const LEVEL: f64 = -60.0;
 /// Half the length of the seam between the lips.
 const HALF: f64 = 27.0;
 /// How far the corners stand over the middle: a friendly mouth.
-const SMILE: f64 = 4.6;
+const SMILE: f64 = 5.4;
 /// Columns of the left half, from the middle below to the middle above; the corner is the middle one.
 const COLUMNS: usize = 28;
 

@@ -49,9 +49,12 @@ pub fn enamel(base: Colour, spot: &Spot) -> [f32; 4] {
     }
     let near = smoothstep(7.0, 0.0, spot.inside) * 0.10;
     let mut c = mix(base, [base[0] * 0.55, base[1] * 0.5, base[2] * 0.45], near);
+    let bare = mix(STEEL, base, 0.2);
+    if spot.inside == 0.0 {
+        let share = if spot.over > 0.0 { smoothstep(1.3, 0.4, spot.over) } else { 0.15 };
+        c = mix(c, bare, share * wear(spot.p));
+    }
     if spot.over > 0.0 {
-        let bare = mix(STEEL, base, 0.25);
-        c = mix(c, bare, 0.95 * wear(spot.p) * smoothstep(1.1, 0.3, spot.over));
         c = mix(c, DARK, 0.55 * smoothstep(0.5, 1.0, spot.over));
     }
     opaque(c)

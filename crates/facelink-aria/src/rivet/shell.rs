@@ -84,7 +84,7 @@ fn face_plate() -> Part {
         lift: 0.0,
         edge: 1.7,
         wall: 4.0,
-        spacing: 7.5,
+        spacing: 6.0,
     };
     panel::build(&spec, |spot| {
         let p = spot.p;
@@ -176,7 +176,7 @@ fn skull() -> Part {
         lift: 0.0,
         edge: 1.9,
         wall: 4.0,
-        spacing: 12.0,
+        spacing: 10.0,
     };
     panel::build(&spec, |spot| {
         let c = mix(paint::YELLOW, paint::AMBER, 0.6 * smoothstep(-50.0, -96.0, spot.p.y));
@@ -396,14 +396,34 @@ fn ears() -> Part {
     both(left)
 }
 
-/// Foot of the antenna's lamp.
-const LAMP: Vec3 = v3(0.0, 150.0, -14.0);
+/// Foot of the antenna's lamp. It leans: a life's dent.
+const LAMP: Vec3 = v3(7.0, 151.0, -14.0);
+
+/// The antenna's frame and length.
+fn rod() -> (Frame, f64) {
+    let at = form::skin(form::towards(v3(0.0, 132.0, -14.0)));
+    (Frame { at, axis: (LAMP - at).normalized() }, (LAMP - at).length())
+}
+
+/// The antenna shows what the brows do: it slides out of its foot and back. Each side does half of it.
+fn perk(part: &mut Part) {
+    let (frame, high) = rod();
+    part.deltas = shapes::moves(&part.points, 1000.0, |stem, _, p| {
+        let share = smoothstep(12.5, high - 3.0, (p - frame.at).dot(frame.axis));
+        let reach = match stem {
+            "BrowInnerUp" => 5.0,
+            "BrowOuterUp" => 4.0,
+            "EyeWide" => 4.0,
+            "BrowLowerer" => -3.0,
+            _ => 0.0,
+        };
+        frame.axis * (reach * share)
+    });
+}
 
 /// The antenna's foot and rod.
 fn antenna() -> Part {
-    let at = form::skin(form::towards(v3(0.0, 132.0, -14.0)));
-    let frame = Frame { at, axis: (LAMP - at).normalized() };
-    let high = (LAMP - at).length();
+    let (frame, high) = rod();
     let profile = [
         knot(11.0, -2.0, 0.0, paint::IRON),
         knot(11.0, 3.4, 1.4, paint::STEEL),
@@ -416,20 +436,24 @@ fn antenna() -> Part {
         knot(4.2, high + 2.0, 0.0, paint::IRON),
         knot(0.0, high + 2.4, 0.0, paint::IRON),
     ];
-    turned(&frame, &profile, 12)
+    let mut part = turned(&frame, &profile, 12);
+    perk(&mut part);
+    part
 }
 
 /// The lamp on the antenna.
 pub fn lamp() -> Part {
-    solid::ellipsoid(LAMP + v3(0.0, 7.0, 0.0), v3(7.0, 7.4, 7.0), 9, 16, |d| {
+    let mut part = solid::ellipsoid(LAMP + v3(2.0, 6.8, 0.0), v3(7.0, 7.4, 7.0), 9, 16, |d| {
         mix([255.0, 120.0, 40.0], [255.0, 214.0, 120.0], smoothstep(-0.6, 0.8, d.y))
-    })
+    });
+    perk(&mut part);
+    part
 }
 
 /// The dark body under the plates, hollow at the eyes and the mouth.
 pub fn core() -> Part {
-    const ROWS: usize = 22;
-    const AROUND: usize = 30;
+    const ROWS: usize = 16;
+    const AROUND: usize = 26;
     let mut part = Part::default();
     for r in 0..=ROWS {
         let (sin, cos) = (std::f64::consts::PI * r as f64 / ROWS as f64).sin_cos();

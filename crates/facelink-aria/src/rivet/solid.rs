@@ -108,11 +108,26 @@ pub fn turned(frame: &Frame, profile: &[Knot], around: usize) -> Part {
 
 /// A rivet's head on a surface.
 pub fn rivet(at: Vec3, axis: Vec3, r: f64, colour: Colour) -> Part {
-    let c = |k: f64| [colour[0] * k, colour[1] * k, colour[2] * k];
-    let profile =
-        [knot(1.05 * r, -0.3, 0.0, c(0.3)), knot(0.76 * r, 0.52 * r, 0.0, c(1.0)), knot(0.0, 0.74 * r, 0.0, c(1.0))];
-    let mut part = turned(&Frame { at, axis }, &profile, 8);
-    part.normals = mesh::normals(&part.points, &part.faces);
+    const AROUND: usize = 8;
+    let (right, up) = Frame { at, axis }.across();
+    let mut part = Part::default();
+    // Radius, height, turn of the normal from the side to the top, light.
+    for (out, high, turn, light) in [(1.05, -0.3 / r, 5.0, 0.5), (0.78, 0.5, 48.0, 1.0), (0.0, 0.74, 90.0, 1.0)] {
+        let (sin, cos) = f64::to_radians(turn).sin_cos();
+        let around = if out > 0.0 { AROUND } else { 1 };
+        for k in 0..around {
+            let (s, c) = (TAU * k as f64 / AROUND as f64).sin_cos();
+            let side = right * c + up * s;
+            part.points.push(at + side * (r * out) + axis * (r * high));
+            part.normals.push((side * cos + axis * sin).normalized());
+            part.colours.push(opaque(colour.map(|v| v * light)));
+        }
+    }
+    for k in 0..AROUND {
+        let next = (k + 1) % AROUND;
+        part.faces.push(vec![k, next, AROUND + next, AROUND + k]);
+        part.faces.push(vec![AROUND + k, AROUND + next, 2 * AROUND]);
+    }
     part
 }
 
