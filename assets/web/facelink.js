@@ -565,6 +565,25 @@ export class FacialAnimationWebRTCClient {
   }
 
   /**
+   * An emotion over whatever the face does: happy, sad, angry, surprised, afraid, disgusted, contempt, neutral, or one of
+   * the game's own.
+   *
+   * @param {string} emotion Its name
+   * @param {number} [intensity] 0 to 1
+   * @param {{fadeMs?: number, durationMs?: number, subject?: string}} [options] How long it takes to come, how long it
+   *   stays (until the next without), and whose face
+   * @returns {boolean} True when it was sent
+   */
+  setEmotion(emotion, intensity = 1, { fadeMs, durationMs, subject } = {}) {
+    if (!finite(intensity)) throw new TypeError('setEmotion: intensity must be a number from 0 to 1.');
+    const message = { type: 'set_emotion', emotion: String(emotion), intensity: round4(intensity) };
+    if (finite(fadeMs)) message.fade_ms = fadeMs;
+    if (finite(durationMs)) message.duration_ms = durationMs;
+    if (subject !== undefined) message.subject = String(subject);
+    return this.#sendControl(message);
+  }
+
+  /**
    * Sends a mouth shape of speech.
    * @param {string} viseme Oculus (`aa`, `PP`), Rhubarb (`A`..`H`, `X`) or ARPAbet (`AA`) name
    * @param {number} [weight] 0..1

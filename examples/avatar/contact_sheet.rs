@@ -1,4 +1,4 @@
-//! Every shape of a model on one picture: neutral, the 52, and expressions that mix them.
+//! Every shape of a model: neutral, the 52, expressions that mix them, and the seven emotions, on sheets of 1920 by 1080.
 
 use std::path::PathBuf;
 
@@ -8,24 +8,26 @@ use bevy::{
 };
 use bevy_facelink::{
     FaceInbox, FaceInjector, FaceLinkSystems, FaceSettings,
-    core::{Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose},
+    core::{Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose, layers::Expression},
 };
 use image::{Rgb, RgbImage, imageops};
 
 use crate::stage::{Canvas, Ready};
 
-const TILE: (u32, u32) = (240, 270);
+const TILE: (u32, u32) = (320, 270);
 /// What a pose is drawn on: twice a tile.
 pub const CANVAS: (u32, u32) = (2 * TILE.0, 2 * TILE.1);
-const COLUMNS: u32 = 9;
+const COLUMNS: u32 = 6;
+/// Rows of a sheet.
+const ROWS: u32 = 4;
 /// Height of a label, pixels.
 const STRIP: u32 = 26;
 /// Frames before the first picture: shaders and textures come first.
 const WARM_UP: u32 = 8;
 
-/// Takes the pictures, writes the sheet, and ends.
+/// Takes the pictures, writes the sheets, and ends.
 pub struct ContactSheetPlugin {
-    /// Where to save it.
+    /// Where to save them: `name.png` becomes `name-1.png` and so on.
     pub path: PathBuf,
 }
 
@@ -33,7 +35,7 @@ pub struct ContactSheetPlugin {
 struct Sheet {
     path: PathBuf,
     poses: Vec<(String, FaceFrame)>,
-    picture: RgbImage,
+    pages: Vec<RgbImage>,
     /// Frames before the next pose.
     wait: u32,
     /// Poses that were on stage.
@@ -46,12 +48,12 @@ impl Plugin for ContactSheetPlugin {
     fn build(&self, app: &mut App) {
         let (inbox, injector) = FaceInbox::bounded(8);
         let poses = poses();
-        let rows = (poses.len() as u32).div_ceil(COLUMNS);
-        let picture = RgbImage::from_pixel(COLUMNS * TILE.0, rows * TILE.1, Rgb([27, 32, 41]));
+        let page = RgbImage::from_pixel(COLUMNS * TILE.0, ROWS * TILE.1, Rgb([27, 32, 41]));
+        let pages = vec![page; poses.len().div_ceil((COLUMNS * ROWS) as usize)];
         app.insert_resource(inbox)
             .insert_resource(injector)
             .insert_resource(FaceSettings { hold: 1e9, ease_out: 0.0, ease_in: 0.0, switch: 0.0 })
-            .insert_resource(Sheet { path: self.path.clone(), poses, picture, wait: WARM_UP, shown: 0, taken: 0 })
+            .insert_resource(Sheet { path: self.path.clone(), poses, pages, wait: WARM_UP, shown: 0, taken: 0 })
             // What is sent before the link is read is drawn in the same frame.
             .add_systems(PreUpdate, pose.before(FaceLinkSystems::Receive));
     }
@@ -138,6 +140,9 @@ fn poses() -> Vec<(String, FaceFrame)> {
     aside.1.gaze = Some(Gaze { left: eye, right: eye });
     aside.1.head = Some(HeadPose { rotation: Quat::from_rotation_y(0.45).to_array(), position: None });
     poses.push(aside);
+    for expression in Expression::built_in().into_iter().filter(|expression| expression.shapes().count() > 0) {
+        poses.push(of(&expression.name, &expression.shapes().collect::<Vec<_>>()));
+    }
     poses
 }
 
@@ -169,31 +174,35 @@ fn pose(
 fn keep(image: &Image, place: usize, sheet: &mut Sheet, mut exit: MessageWriter<AppExit>) {
     if let Ok(image) = image.clone().try_into_dynamic() {
         let tile = imageops::resize(&image.to_rgb8(), TILE.0, TILE.1, imageops::FilterType::Triangle);
-        let label = sheet.poses.get(place).map_or("", |(name, _)| name.as_str());
+        let label = sheet.poses.get(place).map_or_else(String::new, |(name, _)| name.clone());
         let place = place as u32;
+        let (page, place) = (place / (COLUMNS * ROWS), place % (COLUMNS * ROWS));
         let (x, y) = (place % COLUMNS * TILE.0, place / COLUMNS * TILE.1);
-        imageops::replace(&mut sheet.picture, &tile, i64::from(x), i64::from(y));
+        let Some(picture) = sheet.pages.get_mut(page as usize) else { return };
+        imageops::replace(picture, &tile, i64::from(x), i64::from(y));
         // On a darker strip below the chin, where nothing of the face is lost.
         for (dx, dy) in (0..TILE.0 * STRIP).map(|dot| (dot % TILE.0, dot / TILE.0)) {
-            let pixel = sheet.picture.get_pixel_mut(x + dx, y + TILE.1 - STRIP + dy);
+            let pixel = picture.get_pixel_mut(x + dx, y + TILE.1 - STRIP + dy);
             pixel.0 = pixel.0.map(|part| part / 3);
         }
-        letters::write(&mut sheet.picture, x + 6, y + TILE.1 - STRIP + 5, label);
+        letters::write(picture, x + 6, y + TILE.1 - STRIP + 5, &label);
     }
     sheet.taken += 1;
     if sheet.taken < sheet.poses.len() {
         return;
     }
-    match sheet.picture.save(&sheet.path) {
-        Ok(()) => {
-            println!("wrote {} ({} poses)", sheet.path.display(), sheet.poses.len());
-            exit.write(AppExit::Success);
-        }
-        Err(error) => {
-            eprintln!("cannot write {}: {error}", sheet.path.display());
+    for (page, picture) in (1..).zip(&sheet.pages) {
+        let name = sheet.path.file_stem().unwrap_or_default().to_string_lossy();
+        let path = sheet.path.with_file_name(format!("{name}-{page}.png"));
+        if let Err(error) = picture.save(&path) {
+            eprintln!("cannot write {}: {error}", path.display());
             exit.write(AppExit::error());
+            return;
         }
+        println!("wrote {}", path.display());
     }
+    println!("{} poses", sheet.poses.len());
+    exit.write(AppExit::Success);
 }
 
 /// Letters of five by seven dots: as many as the labels need.

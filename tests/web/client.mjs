@@ -71,6 +71,21 @@ await runAll({
     return {};
   },
 
+  async an_emotion_is_sent_and_taken() {
+    const s = await stage({ subject: 'Moody' });
+    const sent = await until('an emotion that leaves', () => s.page.run(
+      "return test.client.setEmotion('happy', 0.5, { fadeMs: 100, durationMs: 1000, subject: 'Npc' });",
+    ));
+    assert(sent === true, 'it says that it was sent', sent);
+    // A face that only has an emotion is there, at rest.
+    const npc = await until('the subject', async () => (await s.server.get('/api/v1/subjects')).subjects.find((f) => f.name === 'Npc'));
+    assert(npc.blendshapes.jawOpen === undefined || npc.blendshapes.jawOpen === 0, 'at rest', npc);
+    assert((await s.server.get('/api/v1/stats')).refused === 0, 'nothing was refused');
+    const error = await s.page.run("try { test.client.setEmotion('sad', 'very'); return ''; } catch (error) { return String(error); }");
+    assert(error.includes('intensity'), 'a wrong intensity is told', error);
+    return {};
+  },
+
   async a_subscription_survives_a_lost_socket_and_a_new_server() {
     const s = await stage({});
     await s.page.run(watcher(s.url, {}, { subject: 'Test', maxFps: 30 }));
