@@ -25,7 +25,7 @@ mod stage;
 use std::process::ExitCode;
 
 use bevy::prelude::*;
-use bevy_facelink::{AvatarBound, FaceLinkEndpoint, prelude::*};
+use bevy_facelink::{AvatarBound, FaceLinkEndpoint, panel::FaceLinkPanel, prelude::*};
 use clap::Parser;
 
 /// A mapping of one's own.
@@ -51,6 +51,9 @@ fn main() -> ExitCode {
         Ok(app) => app,
         Err(code) => return code,
     };
+    if let Some(mut panel) = app.world_mut().get_resource_mut::<FaceLinkPanel>() {
+        panel.tuning = true;
+    }
     // Whoever plays stays until the window closes.
     let on_stage = app.world().get_resource::<FaceLinkEndpoint>().and_then(|at| performer::OnStage::start(at, 1));
     if let Some(on_stage) = on_stage {

@@ -44,6 +44,8 @@ pub struct FaceLinkPanel {
     pub open: bool,
     /// The subject whose values are shown; the first that there is while this is `None` or gone.
     pub subject: Option<Entity>,
+    /// Whether the mapping's shapes are unfolded when the panel is first drawn.
+    pub tuning: bool,
 }
 
 impl Plugin for FaceLinkPanelPlugin {
@@ -53,7 +55,7 @@ impl Plugin for FaceLinkPanelPlugin {
         }
         let key = self.key;
         app.register_type::<FaceLinkPanel>()
-            .insert_resource(FaceLinkPanel { open: self.open, subject: None })
+            .insert_resource(FaceLinkPanel { open: self.open, ..default() })
             .add_systems(
                 PreUpdate,
                 (move |keys: Option<Res<ButtonInput<KeyCode>>>, mut panel: ResMut<FaceLinkPanel>| {
@@ -155,7 +157,10 @@ fn draw(
                 if let Some((entity, _, name, scene, Some(report), _)) = tuned.or_else(|| avatars.single().ok()) {
                     let label = avatar_label(entity, name, scene);
                     let pose = shown.map(|(_, _, pose, ..)| pose);
-                    card(ui, |ui| tune::tune(ui, &mut commands, &mut tuner, entity, &label, report, pose));
+                    let unfolded = panel.tuning;
+                    card(ui, |ui| {
+                        tune::tune(ui, &mut commands, &mut tuner, entity, &label, report, pose, unfolded);
+                    });
                 }
                 card(ui, |ui| {
                     if let Some((entity, _, _, quality, requested)) = shown {

@@ -43,6 +43,7 @@ pub(super) fn tune(
     label: &str,
     report: &BindReport,
     pose: Option<&FacePose>,
+    unfolded: bool,
 ) {
     if tuner.kept.avatar != Some(avatar) {
         *tuner.kept =
@@ -71,7 +72,8 @@ pub(super) fn tune(
     };
     let mut mapping = before.clone();
     let kept = &mut *tuner.kept;
-    egui::CollapsingHeader::new(small("tune the shapes", TEXT)).id_salt("facelink_tune").show(ui, |ui| {
+    let header = egui::CollapsingHeader::new(small("tune the shapes", TEXT)).id_salt("facelink_tune");
+    header.default_open(unfolded).show(ui, |ui| {
         ui.horizontal(|ui| {
             ui.checkbox(&mut mapping.mirror, "mirror").on_hover_text("Left and right, as in a looking-glass");
             ui.label(small("find", DIM));

@@ -141,6 +141,66 @@ fn a_model_that_is_loaded_again_is_driven_again() {
 }
 
 #[test]
+fn rivet_speaks_another_dialect_and_shows_all_52_too() {
+    let (mut app, faces) = app(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets"));
+    let (_, report) = bind(&mut app, "avatars/rivet.glb");
+    assert_eq!(report.summary(), "Unified Expressions, 52 of 52 matched");
+    assert_eq!((report.unused.len(), report.refused.len()), (0, 0), "{report:?}");
+    for (shape, target, other) in [
+        (Blendshape::EyeBlinkLeft, "EyeClosedLeft", "EyeClosedRight"),
+        (Blendshape::MouthSmileRight, "MouthCornerPullRight", "MouthCornerPullLeft"),
+        (Blendshape::MouthLeft, "MouthUpperLeft", "MouthUpperRight"),
+        (Blendshape::MouthFunnel, "LipFunnelLowerLeft", "LipPuckerLowerLeft"),
+    ] {
+        update_until(&mut app, shape.name(), |app| {
+            faces.send(1, "Ann", frame(&[(shape, 0.8)]));
+            shown(app, target).iter().any(|weight| near(*weight, 0.8))
+                && shown(app, other).iter().all(|weight| *weight == 0.0)
+        });
+    }
+}
+
+/// Two instances of one scene, each with a face of its own, and one that goes while its face streams.
+#[test]
+fn instances_of_one_scene_have_faces_of_their_own() {
+    let (mut app, faces) = app(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets"));
+    let scene = app.world().resource::<AssetServer>().load("avatars/rivet.glb#Scene0");
+    let avatars =
+        ["Ann", "Bob"].map(|name| app.world_mut().spawn((WorldAssetRoot(scene.clone()), FaceAvatar::of(name))).id());
+    let jaws = |app: &mut App| {
+        avatars.map(|avatar| {
+            let world = app.world();
+            let nodes = std::iter::once(avatar).chain(descendants(world, avatar));
+            let open = nodes.filter_map(|node| {
+                let morph = world.get::<MorphWeights>(node)?;
+                let mesh = world.resource::<Assets<Mesh>>().get(morph.first_mesh()?)?;
+                let place = mesh.try_morph_target_names().ok()??.iter().position(|name| name == "JawOpen")?;
+                morph.weights().get(place).copied()
+            });
+            open.fold(-1.0, f32::max)
+        })
+    };
+    update_until(&mut app, "two faces", |app| {
+        faces.send(1, "Ann", frame(&[(Blendshape::JawOpen, 0.2)]));
+        faces.send(2, "Bob", frame(&[(Blendshape::JawOpen, 0.7)]));
+        let [ann, bob] = jaws(app);
+        near(ann, 0.2) && near(bob, 0.7)
+    });
+    app.world_mut().entity_mut(avatars[0]).despawn();
+    update_until(&mut app, "the other face", |app| {
+        faces.send(1, "Ann", frame(&[(Blendshape::JawOpen, 0.9)]));
+        faces.send(2, "Bob", frame(&[(Blendshape::JawOpen, 0.4)]));
+        let [ann, bob] = jaws(app);
+        ann < 0.0 && near(bob, 0.4)
+    });
+}
+
+fn descendants(world: &World, root: Entity) -> Vec<Entity> {
+    let children = world.get::<Children>(root).map_or(&[][..], |children| children);
+    children.iter().flat_map(|child| std::iter::once(*child).chain(descendants(world, *child))).collect()
+}
+
+#[test]
 fn a_head_by_others_is_bound_too() {
     let shared = std::env::var_os("FACELINK_SHARED")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
