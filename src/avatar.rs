@@ -151,7 +151,7 @@ pub struct BindReport {
     pub aside: Vec<String>,
     /// Targets that the avatar's own mapping writes and the rig does not have.
     pub absent: Vec<String>,
-    /// Why the avatar's own mapping is not used, if it is not.
+    /// Why the avatar's own mapping is not used, or its scene cannot be loaded, if so.
     pub problem: Option<String>,
     /// Nodes with morph weights that are driven.
     pub meshes: usize,
@@ -292,6 +292,36 @@ pub(crate) fn on_scene_ready(
     let line = std::iter::once(ready.entity).chain(parents.iter_ancestors(ready.entity));
     for avatar in line.filter(|entity| avatars.contains(*entity)) {
         commands.entity(avatar).try_insert(NeedsBinding { ready: true, waited: 0.0 });
+    }
+}
+
+/// Says why an avatar whose scene cannot be loaded stays empty, and what to do.
+pub(crate) fn report_failed_scenes(
+    mut commands: Commands,
+    server: Option<Res<AssetServer>>,
+    // Also those that were bound: a scene may be exchanged, or fail when it is loaded again.
+    avatars: Query<(Entity, &WorldAssetRoot, Option<&BindReport>), With<FaceAvatar>>,
+) {
+    let Some(server) = server else { return };
+    for (avatar, scene, report) in &avatars {
+        if report.is_some_and(|report| report.problem.is_some()) {
+            continue;
+        }
+        let LoadState::Failed(error) = server.load_state(&scene.0) else { continue };
+        let mut problem = format!("its scene cannot be loaded: {error}");
+        let text = problem.to_lowercase();
+        if text.contains("morph") {
+            let _ = write!(
+                problem,
+                "; Bevy draws {MAX_MORPH_WEIGHTS} morph targets a mesh at most: split the mesh, or export only the targets \
+                 that a face needs"
+            );
+        } else if text.contains("draco") || text.contains("meshopt") || text.contains("quantization") {
+            problem.push_str("; Bevy reads neither compressed nor quantised meshes: export it without");
+        }
+        error!("avatar {}: {problem}", scene.0.path().map_or_else(|| avatar.to_string(), ToString::to_string));
+        let report = BindReport { problem: Some(problem), ..report.cloned().unwrap_or_default() };
+        commands.entity(avatar).try_insert(report);
     }
 }
 

@@ -42,6 +42,13 @@ impl FaceExpressionLibrary {
         self.0.insert(expression.name.to_lowercase(), Arc::new(expression));
     }
 
+    /// The names that there are, in alphabetical order, without the one that does nothing.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.0.values().filter(|it| it.shapes().count() > 0).map(|it| &*it.name).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The expression of this name, or of another word for it: `joy` is `happy`.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod doctor;
+mod moods;
 mod tune;
 
 use bevy::{input::InputSystems, prelude::*, world_serialization::WorldAssetRoot};

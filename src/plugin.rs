@@ -326,6 +326,7 @@ impl Plugin for FaceLinkPlugin {
                     (subjects::read_figures, sources::read_sources).chain(),
                     subjects::apply_rates,
                     phones::read_phones,
+                    avatar::report_failed_scenes,
                     (sources::dial, sources::watch_dials).chain(),
                 )
                     .after(FaceLinkSystems::Receive),

@@ -7,9 +7,10 @@ use facelink::{
     mapping::{AUTO, Format, Mapping, Tuning},
 };
 
-use super::{ACCENT, BAD, DIM, GOOD, RAIL, TEXT, WARN, small, title};
+use super::{ACCENT, BAD, DIM, GOOD, RAIL, TEXT, WARN, moods::moods, small, title};
 use crate::{
     avatar::{BindReport, ShapePreview},
+    layers::{FaceExpressionLibrary, FaceExpressions},
     mapping::{AvatarMapping, FaceMapping},
     performers::{self, FacePerformers},
     pose::FacePose,
@@ -22,6 +23,8 @@ pub(super) struct Tuner<'w, 's> {
     server: Option<Res<'w, AssetServer>>,
     files: Option<Res<'w, FacePerformers>>,
     own: Query<'w, 's, (Option<&'static AvatarMapping>, Option<&'static ShapePreview>)>,
+    worn: Query<'w, 's, &'static mut FaceExpressions>,
+    library: Res<'w, FaceExpressionLibrary>,
     kept: Local<'s, Kept>,
 }
 
@@ -124,6 +127,7 @@ pub(super) fn tune(
         }
         kept.said = Some(("changed, not saved".to_owned(), WARN));
     }
+    moods(ui, commands, avatar, &tuner.library, tuner.worn.get_mut(avatar).ok());
     if own.is_some() || mapping != before {
         ui.horizontal(|ui| {
             ui.label(small("save as", DIM));

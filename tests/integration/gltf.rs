@@ -16,7 +16,7 @@ use bevy_facelink::{
     core::{Blendshape, HeadPose},
 };
 
-use crate::support::{frame, near, update_until};
+use crate::support::{frame, near, update_until, write_model};
 
 fn app(assets: &Path) -> (App, FaceInjector) {
     app_with_plugins(assets, |_| {})
@@ -198,6 +198,21 @@ fn instances_of_one_scene_have_faces_of_their_own() {
 fn descendants(world: &World, root: Entity) -> Vec<Entity> {
     let children = world.get::<Children>(root).map_or(&[][..], |children| children);
     children.iter().flat_map(|child| std::iter::once(*child).chain(descendants(world, *child))).collect()
+}
+
+/// Bevy refuses such a file as a whole, in words about its own limit.
+#[test]
+fn a_model_with_too_many_targets_is_told_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..300).map(|i| format!("target{i}")).collect();
+    write_model(&folder.path().join("many.glb"), &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let (mut app, _faces) = app(folder.path());
+    let (_, report) = bind(&mut app, "many.glb");
+    let problem = report.problem.unwrap_or_default();
+    assert!(problem.contains("256") && problem.contains("split"), "{problem}");
+
+    let (_, report) = bind(&mut app, "gone.glb");
+    assert!(report.problem.is_some_and(|problem| problem.contains("gone.glb")));
 }
 
 #[test]

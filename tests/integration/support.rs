@@ -1,6 +1,7 @@
 //! Apps and avatars for tests.
 
 use std::{
+    fs,
     path::Path,
     time::{Duration, Instant},
 };
@@ -18,6 +19,7 @@ use bevy_facelink::{
     FaceInbox, FaceInjector, FaceLinkEndpoint, FaceLinkPlugin,
     core::{Blendshape, FaceFrame},
 };
+use serde_json::{Value, json};
 
 /// Far more than anything takes; only a failure waits this long.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -96,6 +98,69 @@ pub fn morphed_mesh(names: &[&str]) -> Mesh {
         .with_inserted_attribute(Mesh::ATTRIBUTE_POSITION, vec![[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]);
     mesh.with_morph_targets(vec![MorphAttributes::default(); names.len() * 3])
         .with_morph_target_names(names.iter().map(|name| (*name).to_owned()).collect())
+}
+
+/// Writes a VRM 1.0 file, which is a glTF file too: a triangle with these targets, a head and eyes with names of their own, and three expressions.
+pub fn write_model(file: &Path, targets: &[&str]) {
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut vectors = |values: &[[f32; 3]]| {
+        let at = bytes.len();
+        for value in values.iter().flatten() {
+            bytes.extend(value.to_le_bytes());
+        }
+        at
+    };
+    let triangle = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
+    let mut starts = vec![vectors(&triangle), vectors(&[[0.0, 0.0, 1.0]; 3])];
+    starts.extend(targets.iter().map(|_| vectors(&[[0.0, 0.1, 0.0]; 3])));
+    let accessor = |view: usize| json!({"bufferView": view, "componentType": 5126, "count": 3, "type": "VEC3", "min": [0, 0, 0], "max": [1, 1, 1]});
+    let expression = |index: usize| {
+        json!({"isBinary": false, "overrideBlink": "none", "overrideLookAt": "none", "overrideMouth": "none",
+               "morphTargetBinds": [{"node": 1, "index": index, "weight": 1.0}]})
+    };
+    let json = json!({
+        "asset": {"version": "2.0"},
+        "extensionsUsed": ["VRMC_vrm"],
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [
+            {"name": "Root", "children": [1, 2]},
+            {"name": "Face", "mesh": 0},
+            {"name": "Kopf", "children": [3, 4]},
+            {"name": "Auge links", "translation": [0.03, 0.05, 0.05]},
+            {"name": "Auge rechts", "translation": [-0.03, 0.05, 0.05]},
+        ],
+        "meshes": [{
+            "primitives": [{
+                "attributes": {"POSITION": 0, "NORMAL": 1},
+                "targets": (0..targets.len()).map(|i| json!({"POSITION": i + 2})).collect::<Vec<_>>(),
+            }],
+            "extras": {"targetNames": targets},
+        }],
+        "buffers": [{"byteLength": bytes.len()}],
+        "bufferViews": starts.iter().map(|at| json!({"buffer": 0, "byteOffset": at, "byteLength": 36})).collect::<Vec<_>>(),
+        "accessors": (0..starts.len()).map(accessor).collect::<Vec<Value>>(),
+        "extensions": {"VRMC_vrm": {
+            "specVersion": "1.0",
+            "meta": null,
+            "humanoid": {"humanBones": {"hips": {"node": 0}, "head": {"node": 2}, "leftEye": {"node": 3}, "rightEye": {"node": 4}}},
+            "expressions": {"preset": {"aa": expression(0), "blinkLeft": expression(1), "happy": expression(2)}},
+        }},
+    });
+    let mut text = serde_json::to_vec(&json).expect("it is JSON");
+    text.resize(text.len().next_multiple_of(4), b' ');
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    let mut glb = Vec::new();
+    glb.extend(b"glTF");
+    for number in [2, 12 + 8 + text.len() + 8 + bytes.len()] {
+        glb.extend((number as u32).to_le_bytes());
+    }
+    for (kind, chunk) in [(b"JSON", text), (b"BIN\0", bytes)] {
+        glb.extend((chunk.len() as u32).to_le_bytes());
+        glb.extend(kind);
+        glb.extend(chunk);
+    }
+    fs::write(file, glb).expect("it can be written");
 }
 
 /// A node with morph weights and one primitive below it, as the glTF loader makes them.

@@ -1,86 +1,20 @@
 //! VRM 1.0 models by `bevy_vrm1`: a small one, made here.
 
-use std::{fs, path::Path};
-
 use bevy::{mesh::morph::MorphWeights, prelude::*};
 use bevy_facelink::{
     BindReport, FaceAvatar, FaceInjector,
     core::{Blendshape, FaceFrame, HeadPose},
 };
 use bevy_vrm1::prelude::{EffectiveExpressionWeight, ExpressionEntityMap, Vrm, VrmExpression, VrmHandle, VrmPlugin};
-use serde_json::{Value, json};
 
 use crate::{
     gltf::app_with_plugins,
-    support::{frame, near, update_until},
+    support::{frame, near, update_until, write_model},
 };
-
-/// A triangle with these targets, a head and eyes with names of their own, and two expressions.
-fn write_vrm(file: &Path, targets: &[&str]) {
-    let mut bytes: Vec<u8> = Vec::new();
-    let mut vectors = |values: &[[f32; 3]]| {
-        let at = bytes.len();
-        for value in values.iter().flatten() {
-            bytes.extend(value.to_le_bytes());
-        }
-        at
-    };
-    let triangle = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
-    let mut starts = vec![vectors(&triangle), vectors(&[[0.0, 0.0, 1.0]; 3])];
-    starts.extend(targets.iter().map(|_| vectors(&[[0.0, 0.1, 0.0]; 3])));
-    let accessor = |view: usize| json!({"bufferView": view, "componentType": 5126, "count": 3, "type": "VEC3", "min": [0, 0, 0], "max": [1, 1, 1]});
-    let expression = |index: usize| {
-        json!({"isBinary": false, "overrideBlink": "none", "overrideLookAt": "none", "overrideMouth": "none",
-               "morphTargetBinds": [{"node": 1, "index": index, "weight": 1.0}]})
-    };
-    let json = json!({
-        "asset": {"version": "2.0"},
-        "extensionsUsed": ["VRMC_vrm"],
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [
-            {"name": "Root", "children": [1, 2]},
-            {"name": "Face", "mesh": 0},
-            {"name": "Kopf", "children": [3, 4]},
-            {"name": "Auge links", "translation": [0.03, 0.05, 0.05]},
-            {"name": "Auge rechts", "translation": [-0.03, 0.05, 0.05]},
-        ],
-        "meshes": [{
-            "primitives": [{
-                "attributes": {"POSITION": 0, "NORMAL": 1},
-                "targets": (0..targets.len()).map(|i| json!({"POSITION": i + 2})).collect::<Vec<_>>(),
-            }],
-            "extras": {"targetNames": targets},
-        }],
-        "buffers": [{"byteLength": bytes.len()}],
-        "bufferViews": starts.iter().map(|at| json!({"buffer": 0, "byteOffset": at, "byteLength": 36})).collect::<Vec<_>>(),
-        "accessors": (0..starts.len()).map(accessor).collect::<Vec<Value>>(),
-        "extensions": {"VRMC_vrm": {
-            "specVersion": "1.0",
-            "meta": null,
-            "humanoid": {"humanBones": {"hips": {"node": 0}, "head": {"node": 2}, "leftEye": {"node": 3}, "rightEye": {"node": 4}}},
-            "expressions": {"preset": {"aa": expression(0), "blinkLeft": expression(1), "happy": expression(2)}},
-        }},
-    });
-    let mut text = serde_json::to_vec(&json).expect("it is JSON");
-    text.resize(text.len().next_multiple_of(4), b' ');
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    let mut glb = Vec::new();
-    glb.extend(b"glTF");
-    for number in [2, 12 + 8 + text.len() + 8 + bytes.len()] {
-        glb.extend((number as u32).to_le_bytes());
-    }
-    for (kind, chunk) in [(b"JSON", text), (b"BIN\0", bytes)] {
-        glb.extend((chunk.len() as u32).to_le_bytes());
-        glb.extend(kind);
-        glb.extend(chunk);
-    }
-    fs::write(file, glb).expect("it can be written");
-}
 
 fn model(targets: &[&str]) -> (App, FaceInjector, Entity, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    write_vrm(&folder.path().join("model.vrm"), targets);
+    write_model(&folder.path().join("model.vrm"), targets);
     let (mut app, faces) = app_with_plugins(folder.path(), |app| {
         app.add_plugins(VrmPlugin);
     });
