@@ -4,6 +4,7 @@
 //! cargo run --example duet                                two built-in performers
 //! cargo run --example duet -- --take take.csv             both play a recording of Live Link Face
 //! cargo run --example duet -- --left Ann --right Bob      whoever sends a face under these names
+//! cargo run --example duet -- --left-model my.glb         another character
 //! ```
 //!
 //! Aria's targets have ARKit's names, Rivet's those of VRChat's Unified Expressions: nobody has to tell the plugin.
@@ -22,7 +23,12 @@ mod show;
 #[path = "avatar/stage.rs"]
 mod stage;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use bevy::prelude::*;
 use bevy_facelink::{
@@ -42,6 +48,12 @@ struct Args {
     /// Name of the face on the right.
     #[arg(long, default_value = "Bob")]
     right: String,
+    /// Model on the left: a file, or a path below `assets/`.
+    #[arg(long, value_name = "MODEL", default_value = "avatars/aria.glb")]
+    left_model: String,
+    /// Model on the right.
+    #[arg(long, value_name = "MODEL", default_value = "avatars/rivet.glb")]
+    right_model: String,
     /// Both play this take, the CSV file of Live Link Face.
     #[arg(long, value_name = "CSV")]
     take: Option<PathBuf>,
@@ -64,17 +76,18 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let role = |name, model: &str, subject: &str, aside| stage::Role {
-        model: model.to_owned(),
+    // A file of yours goes before an asset of ours.
+    let model =
+        |model: &str| Path::new(model).canonicalize().map_or(model.to_owned(), |file| file.display().to_string());
+    let role = |name, path: &str, subject: &str, aside| stage::Role {
+        model: model(path),
         name,
         avatar: FaceAvatar::of(subject),
         aside,
         ..default()
     };
-    let roles = vec![
-        role("Aria", "avatars/aria.glb", &args.left, -0.17),
-        role("Rivet", "avatars/rivet.glb", &args.right, 0.17),
-    ];
+    let roles =
+        vec![role("Left", &args.left_model, &args.left, -0.17), role("Right", &args.right_model, &args.right, 0.17)];
     let app = match args.show.open("FaceLink: duet", roles, !args.no_performers) {
         Ok(app) => app,
         Err(code) => return code,

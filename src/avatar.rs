@@ -1,6 +1,6 @@
 //! Avatars: binding a scene's morph targets and bones to a face, and saying what matched.
 
-use std::{fmt::Write, sync::Arc};
+use std::{collections::VecDeque, fmt::Write, sync::Arc};
 
 use bevy::{
     asset::LoadState,
@@ -209,7 +209,8 @@ pub(crate) struct BoundChannel {
 pub(crate) struct FaceBinding {
     /// In the order of the mapping's meshes.
     pub meshes: Vec<BoundMesh>,
-    pub compiled: Compiled,
+    /// Shared by all avatars of one rig and mapping, so that a crowd of them stays in the cache.
+    pub compiled: Arc<Compiled>,
     pub scratch: Scratch,
     /// The targets that are entities, as the last mesh of the mapping.
     pub named: Option<(usize, Vec<Entity>)>,
@@ -334,16 +335,61 @@ enum Unbound {
 }
 
 /// What the mapping of an avatar comes to.
+#[derive(Debug)]
 struct Mapped {
     dialect: String,
-    compiled: Compiled,
+    /// Id of the preset that shows most.
+    preset: String,
+    compiled: Arc<Compiled>,
     report: MatchReport,
     map: BoneMap,
     problem: Option<String>,
 }
 
+/// The mappings of the rigs that were bound last: a hundred instances of a scene are looked into once.
+#[derive(Default)]
+pub(crate) struct MapCache(VecDeque<Known>);
+
+/// Different rigs and mappings that are remembered.
+const MOST_KNOWN: usize = 16;
+
+struct Known {
+    names: Vec<Vec<String>>,
+    own: Option<Result<FaceMapping, String>>,
+    mapped: Arc<Mapped>,
+}
+
+impl MapCache {
+    fn map(
+        &mut self,
+        names: &[Vec<String>],
+        own: Option<Result<&FaceMapping, String>>,
+        presets: &FacePresets,
+    ) -> Arc<Mapped> {
+        let same = |known: &&Known| {
+            known.names == names
+                && match (&known.own, &own) {
+                    (None, None) => true,
+                    (Some(Ok(known)), Some(Ok(own))) => known == *own,
+                    (Some(Err(known)), Some(Err(own))) => known == own,
+                    _ => false,
+                }
+        };
+        if let Some(known) = self.0.iter().find(same) {
+            return known.mapped.clone();
+        }
+        let kept = own.as_ref().map(|own| own.clone().cloned());
+        let mapped = Arc::new(map(names, own, presets));
+        if self.0.len() >= MOST_KNOWN {
+            self.0.pop_front();
+        }
+        self.0.push_back(Known { names: names.to_vec(), own: kept, mapped: mapped.clone() });
+        mapped
+    }
+}
+
 /// Chooses and compiles an avatar's mapping: its own where that can be used, else the preset that shows most.
-fn map(names: &[Vec<String>], own: Option<Result<&FaceMapping, String>>, presets: &FacePresets) -> (Mapped, String) {
+fn map(names: &[Vec<String>], own: Option<Result<&FaceMapping, String>>, presets: &FacePresets) -> Mapped {
     let found = detect(presets.presets(), names);
     let preset = found.as_ref().map(|found| &presets.presets()[found.preset]);
     let id = preset.map_or(String::new(), |preset| preset.id.clone());
@@ -353,15 +399,17 @@ fn map(names: &[Vec<String>], own: Option<Result<&FaceMapping, String>>, presets
     let problem = match own {
         Some(Ok(resolved)) => {
             let (compiled, report) = resolved.compile(names);
-            return (Mapped { dialect: resolved.name, compiled, report, map: resolved.bones, problem: None }, id);
+            let (compiled, map) = (Arc::new(compiled), resolved.bones);
+            return Mapped { dialect: resolved.name, preset: id, compiled, report, map, problem: None };
         }
         Some(Err(problem)) => Some(problem),
         None => None,
     };
-    let mapped = match (found, preset) {
+    match (found, preset) {
         (Some(found), Some(preset)) => Mapped {
             dialect: preset.mapping.name.clone(),
-            compiled: found.compiled,
+            preset: id,
+            compiled: Arc::new(found.compiled),
             // What a dialect has and this rig does not is nobody's mistake.
             report: MatchReport { absent: Vec::new(), ..found.report },
             map: preset.mapping.bones.clone(),
@@ -369,10 +417,10 @@ fn map(names: &[Vec<String>], own: Option<Result<&FaceMapping, String>>, presets
         },
         _ => {
             let (compiled, report) = facelink::mapping::Resolved::default().compile(names);
-            Mapped { dialect: String::new(), compiled, report, map: BoneMap::default(), problem }
+            let (dialect, compiled) = (String::new(), Arc::new(compiled));
+            Mapped { dialect, preset: id, compiled, report, map: BoneMap::default(), problem }
         }
-    };
-    (mapped, id)
+    }
 }
 
 pub(crate) fn bind(
@@ -397,9 +445,13 @@ pub(crate) fn bind(
     meshes: Option<Res<Assets<Mesh>>>,
     (mappings, server): (Option<Res<Assets<FaceMapping>>>, Option<Res<AssetServer>>),
     presets: Res<FacePresets>,
+    mut cache: Local<MapCache>,
     mut shown: Query<&mut Shown>,
 ) {
     let Some(meshes) = meshes else { return };
+    if presets.is_changed() {
+        cache.0.clear();
+    }
     'avatars: for (avatar, mut needs, root, name, mapping, before) in &mut waiting {
         let title = || {
             root.and_then(|root| root.0.path().map(ToString::to_string))
@@ -462,8 +514,9 @@ pub(crate) fn bind(
         if let Some(named) = named {
             target_lists.push(named.names.clone());
         }
-        let (mapped, preset) = map(&target_lists, own, &presets);
-        let mut binding = FaceBinding { compiled: mapped.compiled, map: mapped.map, ..FaceBinding::default() };
+        let mapped = cache.map(&target_lists, own, &presets);
+        let mut binding =
+            FaceBinding { compiled: mapped.compiled.clone(), map: mapped.map.clone(), ..FaceBinding::default() };
         for (index, ((node, parts), target_names)) in found.iter().zip(&target_lists).enumerate() {
             let bound = bind_node(*node, index, target_names, &binding.compiled);
             let written = binding.compiled.targets(index).next().is_some();
@@ -502,14 +555,14 @@ pub(crate) fn bind(
             warn!("not driven: {refusal}");
         }
         let shapes = |list: &[Blendshape]| list.iter().map(|shape| shape.name().to_owned()).collect();
-        report.dialect = mapped.dialect;
-        report.preset = preset;
+        report.dialect.clone_from(&mapped.dialect);
+        report.preset.clone_from(&mapped.preset);
         report.matched = shapes(&mapped.report.shown);
         report.missing = shapes(&mapped.report.missing);
-        report.unused = mapped.report.unused;
-        report.aside = mapped.report.aside;
-        report.absent = mapped.report.absent;
-        report.problem = mapped.problem;
+        report.unused.clone_from(&mapped.report.unused);
+        report.aside.clone_from(&mapped.report.aside);
+        report.absent.clone_from(&mapped.report.absent);
+        report.problem.clone_from(&mapped.problem);
         let title = title();
         if let Some(problem) = &report.problem {
             error!("avatar {title}: its mapping is not used: {problem}");

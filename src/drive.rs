@@ -196,6 +196,8 @@ mod tests {
         performer::Performance,
     };
 
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
         FaceAvatar, FaceExpressions, FaceInbox, FacePresets, FaceSubjects,
@@ -230,10 +232,11 @@ mod tests {
             let channels = vec![BoundChannel { target: 52, name: "tail".into(), mapped: false, driven: false }];
             let mesh = BoundMesh { node: Some(node), channels };
             let names = [Blendshape::ALL.map(Blendshape::name).to_vec()];
-            let compiled = detect(FacePresets::default().presets(), &names).expect("the ARKit preset").compiled;
+            let compiled = detect(FacePresets::default().presets(), &names).expect("the ARKit preset");
             let bones = Bones { head: bone, jaw: bone, ..default() };
             let map = BoneMap { jaw: Some(default()), ..default() };
-            let binding = FaceBinding { meshes: vec![mesh], compiled, bones, map, ..default() };
+            let binding =
+                FaceBinding { meshes: vec![mesh], compiled: Arc::new(compiled.compiled), bones, map, ..default() };
             world.spawn((FaceAvatar::of(format!("face {}", i % 2)), binding));
             nodes.push(node);
         }

@@ -39,7 +39,7 @@ fn targets(preset: &str) -> Vec<String> {
 }
 
 /// An App with these avatars, and what lets one frame pass.
-fn stage(avatars: usize, names: &[String], layers: bool) -> Option<impl FnMut()> {
+fn stage(avatars: usize, names: &[String], layers: bool) -> Option<impl FnMut() + use<>> {
     let performance = Performance::new(1);
     let mut app = App::new();
     app.add_plugins((MinimalPlugins, AssetPlugin::default(), FaceLinkPlugin::without_sockets()));
@@ -71,7 +71,7 @@ fn stage(avatars: usize, names: &[String], layers: bool) -> Option<impl FnMut()>
 }
 
 fn drive(c: &mut Criterion) {
-    let arkit = targets("arkit");
+    let (arkit, unified) = (targets("arkit"), targets("unified_expressions"));
     let mut group = c.benchmark_group("update");
     for avatars in [0_usize, 1, 100, 1000] {
         let Some(mut update) = stage(avatars, &arkit, false) else { continue };
@@ -84,7 +84,7 @@ fn drive(c: &mut Criterion) {
         });
     }
     for avatars in [1_usize, 100, 1000] {
-        let Some(mut update) = stage(avatars, &targets("unified_expressions"), false) else { continue };
+        let Some(mut update) = stage(avatars, &unified, false) else { continue };
         group.bench_function(BenchmarkId::new("avatars of 68 Unified Expressions", avatars), |b| b.iter(&mut update));
     }
     group.finish();
