@@ -104,7 +104,7 @@ impl Plugin for StagePlugin {
             .insert_resource(GlobalAmbientLight::NONE)
             .insert_resource(Orbit { target: Vec3::Y * 0.25, distance: 1.0, yaw: 0.0, pitch: 0.0, shift: 0.0 })
             .add_systems(Startup, set_up)
-            .add_systems(Update, (frame_face, fail_on_missing_model))
+            .add_systems(Update, ((level, frame_face).chain(), fail_on_missing_model))
             .add_systems(PostUpdate, place_camera.before(TransformSystems::Propagate));
         if self.windowed {
             app.add_systems(Update, orbit_by_mouse);
@@ -212,6 +212,35 @@ fn backdrop() -> Mesh {
         .with_inserted_indices(Indices::U32(indices))
 }
 
+/// Models whose origin is in the head rather than on the floor are lifted to the others.
+fn level(
+    ready: Option<Res<Ready>>,
+    mut avatars: Query<(Entity, &mut Transform, &GlobalTransform, Has<BindReport>), With<FaceAvatar>>,
+    children: Query<&Children>,
+    boxes: Query<(&Aabb, &GlobalTransform)>,
+) {
+    /// Metres by which hair and hats may differ.
+    const ALIKE: f32 = 0.15;
+    if ready.is_some() || avatars.iter().any(|(.., bound)| !bound) {
+        return;
+    }
+    let mut tops: Vec<(Entity, f32)> = Vec::new();
+    for (avatar, transform, global, _) in &avatars {
+        let parts = children.iter_descendants(avatar).filter_map(|part| boxes.get(part).ok());
+        let top = parts
+            .map(|(aabb, transform)| transform.transform_point(Vec3::from(aabb.center + aabb.half_extents)).y)
+            .fold(f32::MIN, f32::max);
+        // What was lifted is seen a frame later.
+        tops.push((avatar, top + transform.translation.y - global.translation().y));
+    }
+    let highest = tops.iter().map(|(_, top)| *top).fold(f32::MIN, f32::max);
+    for (avatar, top) in tops.into_iter().filter(|(_, top)| *top > f32::MIN && highest - top > ALIKE) {
+        if let Ok((_, mut transform, ..)) = avatars.get_mut(avatar) {
+            transform.translation.y += highest - top;
+        }
+    }
+}
+
 /// Finds the faces once the avatars are bound, and frames them.
 fn frame_face(
     mut commands: Commands,
@@ -219,6 +248,7 @@ fn frame_face(
     setup: Res<Setup>,
     mut orbit: ResMut<Orbit>,
     avatars: Query<(Entity, Option<&BindReport>), With<FaceAvatar>>,
+    places: Query<(&Transform, &GlobalTransform), With<FaceAvatar>>,
     children: Query<&Children>,
     morphs: Query<(), With<MorphWeights>>,
     boxes: Query<(&Aabb, &GlobalTransform)>,
@@ -226,6 +256,10 @@ fn frame_face(
     mut shadows: Query<&mut CascadeShadowConfig>,
 ) {
     if ready.is_some() || avatars.is_empty() {
+        return;
+    }
+    // Where they stand is known a frame after they were lifted.
+    if places.iter().any(|(transform, global)| transform.translation.distance(global.translation()) > 1e-3) {
         return;
     }
     // The largest mesh that has a face is the head, or head and body in one.
