@@ -42,14 +42,14 @@ pub fn head(p: Vec3) -> f64 {
     // The half-space trick: everything paired is written once, for +X. The rounded modulus keeps the middle smooth.
     let p = v3((p.x * p.x + 0.6).sqrt(), p.y, p.z);
     let mut d = ellipsoid(p, v3(0.0, 36.0, -9.0), v3(76.0, 88.0, 91.0));
-    d = smooth_min(d, ellipsoid(p, v3(0.0, -14.0, 20.0), v3(64.0, 80.0, 62.0)), 22.0);
+    d = smooth_min(d, ellipsoid(p, v3(0.0, -14.0, 20.0), v3(61.5, 80.0, 62.0)), 22.0);
     // Jaw and chin: a soft heart shape.
-    d = smooth_min(d, cone(p, v3(41.0, -43.0, 1.0), v3(6.0, -89.0, 63.5), 15.0, 12.5), 24.0);
+    d = smooth_min(d, cone(p, v3(42.0, -46.0, 0.0), v3(7.0, -88.5, 63.5), 14.0, 12.5), 22.0);
     d = smooth_min(d, sphere(p, v3(0.0, -89.5, 74.6), 13.4), 17.0);
     // Between cheek and jaw: a full, young face.
     d = smooth_min(d, cone(p, v3(31.0, -44.0, 42.0), v3(11.0, -77.0, 56.5), 21.5, 15.5), 16.0);
     // Apple of the cheek.
-    d = smooth_min(d, sphere(p, v3(37.0, -32.0, 52.5), 26.5), 26.0);
+    d = smooth_min(d, sphere(p, v3(36.5, -31.0, 53.0), 26.0), 24.0);
     d = smooth_min(d, cone(p, v3(38.0, -27.0, 22.0), v3(20.0, -66.0, 38.0), 24.5, 16.0), 24.0);
     // Muzzle under the lips.
     d = smooth_min(d, ellipsoid(p, v3(0.0, -66.0, 57.0), v3(29.0, 22.0, 28.0)), 16.0);

@@ -244,7 +244,7 @@ impl Point<'_> {
                 let open = (1.0 - across.min(1.0).powf(2.8)).max(0.0).powf(0.6);
                 let mut d = v3(-p.x * 0.33, 0.0, 8.5 - 2.5 * across.min(1.0)) * wide;
                 let arch = (1.0 - across.min(1.0).powi(2)).max(0.0).sqrt();
-                d += v3(0.0, upper * 6.4 * arch - lower * 6.2 * open, 0.0) * region;
+                d += v3(0.0, upper * 5.4 * arch - lower * 5.6 * open, 0.0) * region;
                 // Lips roll outwards into a trumpet.
                 if let Some((ring, t)) = self.lip_ring() {
                     let (flare, curl) = match ring {
@@ -256,6 +256,8 @@ impl Point<'_> {
                     };
                     d += v3(0.0, curl * t.signum(), flare) * open;
                 }
+                // The corners come down to the middle of the opening.
+                d += v3(0.0, -4.6, 1.0) * (spot(p, MOUTH_HALF_WIDTH, MOUTH_Y + 2.0, 10.0, 8.0) * self.inside_fade());
                 d + v3(-1.4, 0.0, -1.6) * (spot(p, 42.0, -56.0, 12.0, 15.0) * self.inside_fade())
             }
             "mouthPucker" => {
@@ -267,7 +269,7 @@ impl Point<'_> {
                     d += v3(0.0, if t > 0.0 { 0.7 } else { 0.5 } * puff * middle, 0.6 * puff);
                 }
                 // The corners come level with the middle.
-                d += v3(0.0, -1.0, 0.0) * (spot(p, MOUTH_HALF_WIDTH, MOUTH_Y, 8.0, 8.0) * self.inside_fade());
+                d += v3(0.0, -2.6, 0.0) * (spot(p, MOUTH_HALF_WIDTH, MOUTH_Y + 1.0, 10.0, 8.0) * self.inside_fade());
                 // Cheeks draw in.
                 d + v3(-2.2, 0.0, -2.2) * (spot(p, 42.0, -58.0, 13.0, 15.0) * self.inside_fade())
             }
@@ -423,7 +425,8 @@ impl Point<'_> {
                 })
             }
             "browInnerUp" => {
-                v3(0.8, 8.4, 0.6) * spot(p, 9.0, 30.0, 16.0, 14.0) + v3(0.0, 2.0, 0.0) * spot(p, 28.0, 30.0, 16.0, 12.0)
+                v3(0.6, 10.6, 0.8) * spot(p, 10.0, 30.0, 15.0, 15.0)
+                    + v3(0.0, 2.0, 0.0) * spot(p, 28.0, 30.0, 16.0, 12.0)
             }
             "browOuterUp" => {
                 v3(0.8, 8.2, 0.4) * spot(p, 46.0, 28.0, 17.0, 15.0)
