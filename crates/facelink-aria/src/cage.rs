@@ -342,8 +342,8 @@ fn build_eye(b: &mut Builder, grid: &[Vec<usize>]) -> Vec<Vec<usize>> {
                     // The fold of the upper lid.
                     let middle = (PI * tau).sin().max(0.0);
                     let fold = match (ring, upper) {
-                        (3, true) => -1.7 * middle,
-                        (4, true) => 0.5 * middle,
+                        (3, true) => -2.9 * middle,
+                        (4, true) => 0.7 * middle,
                         (3, false) => 0.5 * middle,
                         _ => 0.0,
                     };

@@ -105,7 +105,7 @@ fn colour(cage_labels: &Labels, v: usize, p: Vec3, n: Vec3) -> [f32; 4] {
     c = mix(c, palette::SHADE, 0.40 * smoothstep(-100.0, -118.0, q.y) * (1.0 - cage_labels.ear[v]));
     // The hair's own shade along its line.
     c = mix(c, palette::HAIR_ROOT, 0.5 * hair::shade(p) * (1.0 - cage_labels.ear[v]));
-    c = mix(c, palette::LID, 0.75 * cage_labels.fold[v]);
+    c = mix(c, palette::LID, 0.95 * cage_labels.fold[v]);
     c = mix(c, palette::LID_EDGE, 0.9 * cage_labels.lid_edge[v]);
     c = mix(c, palette::CARUNCLE, 0.85 * cage_labels.wet[v]);
     c = mix(c, palette::LIP, cage_labels.lip[v]);
@@ -136,7 +136,7 @@ impl Labels {
             fold: label(
                 cage,
                 |t, _| match t {
-                    Tag::Eye { ring: 3, j } if cage::lid_place(j).1 => middle(j),
+                    Tag::Eye { ring: 3, j } if cage::lid_place(j).1 => middle(j).sqrt(),
                     Tag::Eye { ring: 4, j } if cage::lid_place(j).1 => 0.45 * middle(j),
                     Tag::Eye { ring: 4, .. } => 0.25,
                     _ => 0.0,

@@ -155,8 +155,8 @@ impl Lock {
 
     /// The body of the clump: the dark depth between the strands.
     fn body(&self, stations: &[Station]) -> Part {
-        const STEPS: usize = 13;
-        const AROUND: usize = 10;
+        const STEPS: usize = 9;
+        const AROUND: usize = 8;
         let mut part = Part::default();
         for i in 0..STEPS {
             let t = i as f64 / (STEPS - 1) as f64;
@@ -182,7 +182,7 @@ impl Lock {
     /// The strands that lie over the clump and show its flow.
     fn strands(&self, stations: &[Station], seed: u64) -> Part {
         /// Millimetres between the middles of two strands.
-        const SPACING: f64 = 4.1;
+        const SPACING: f64 = 4.4;
         let mut part = Part::default();
         let count = ((2.0 * self.width + self.thick) / SPACING).round().max(3.0) as usize;
         for n in 0..count {
@@ -243,8 +243,8 @@ struct Strand {
 
 impl Strand {
     fn build(&self, lock: &Lock, stations: &[Station]) -> Part {
-        const STEPS: usize = 12;
-        const AROUND: usize = 5;
+        const STEPS: usize = 10;
+        const AROUND: usize = 4;
         let at = |t: f64| {
             let t = t.clamp(0.0, 1.0);
             let x = t * (STATIONS - 1) as f64;
@@ -272,7 +272,7 @@ impl Strand {
             let girth = curve(&[(0.0, 0.2), (0.12, 0.7), (0.35, 1.0), (0.65, 0.92), (0.88, 0.5), (1.0, 0.03)], u);
             let shine = 0.42 * bell((t - self.shine) / 0.13);
             for k in 0..AROUND {
-                // One edge on top, two flat ones beneath.
+                // One edge on top, one at each side, one beneath.
                 let (sin, cos) = (TAU * (k as f64 / AROUND as f64 + 0.25)).sin_cos();
                 let height = if sin > 0.0 { sin } else { 0.4 * sin };
                 let p = here + side * (cos * self.width * girth) + out * (height * self.thick * girth.sqrt());

@@ -41,7 +41,7 @@ pub const SHADE: Colour = [218.0, 134.0, 100.0];
 /// The bowl of the ear.
 pub const EAR_DEEP: Colour = [196.0, 112.0, 92.0];
 /// The upper lid's fold.
-pub const LID: Colour = [186.0, 116.0, 96.0];
+pub const LID: Colour = [172.0, 98.0, 82.0];
 /// The lids' edges.
 pub const LID_EDGE: Colour = [120.0, 64.0, 56.0];
 /// Lips.

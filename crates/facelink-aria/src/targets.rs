@@ -202,7 +202,7 @@ impl Point<'_> {
             "eyeLookDown" => {
                 self.lids(|tau, up| {
                     let middle = (std::f64::consts::PI * tau).sin().max(0.0);
-                    if up { (-15.5 * middle, 0.0, 0.6 * middle) } else { (-6.5 * middle, 0.0, 0.2 * middle) }
+                    if up { (-13.0 * middle, 0.0, 0.6 * middle) } else { (-6.5 * middle, 0.0, 0.2 * middle) }
                 }) + v3(0.0, -1.6, 0.0) * spot(p, 34.0, 21.0, 20.0, 8.0)
             }
             "eyeLookUp" => {

@@ -235,7 +235,7 @@ fn lash_hairs(margin: &[Vec3], upper: bool) -> Vec<Vec3> {
         let away = (root - EYE).normalized();
         let side = v3(0.0, 1.0, 0.0).cross(away).normalized();
         let up = away.cross(side).normalized() * if upper { 1.0 } else { -1.0 };
-        let thick = if upper { 1.15 } else { 0.3 };
+        let thick = if upper { 0.95 } else { 0.3 };
         for row in 0..HAIR_ROWS {
             let t = row as f64 / (HAIR_ROWS - 1) as f64;
             // Out from the ball first, then curling back.
