@@ -187,16 +187,16 @@ impl Lock {
         let count = ((2.0 * self.width + self.thick) / SPACING).round().max(3.0) as usize;
         for n in 0..count {
             let seed = seed * 1000 + n as u64 * 16;
-            let place = (n as f64 + 0.5 + 0.35 * swing(seed)) / count as f64;
+            let place = (n as f64 + 0.5 + 0.22 * swing(seed)) / count as f64;
             let strand = Strand {
                 angle: lerp(172.0, 8.0, place).to_radians(),
-                wander: 0.05 * swing(seed + 1),
+                wander: 0.035 * swing(seed + 1),
                 phase: TAU * chance(seed + 2),
                 from: 0.05 * chance(seed + 3).powi(2),
                 to: 1.0 - 0.16 * chance(seed + 4).powi(2),
-                lift: 0.3 + 0.55 * chance(seed + 5),
-                width: SPACING * (0.62 + 0.35 * chance(seed + 6)),
-                thick: 1.1 + 0.7 * chance(seed + 7),
+                lift: 0.45 + 0.15 * chance(seed + 5),
+                width: SPACING * (0.66 + 0.2 * chance(seed + 6)),
+                thick: 1.2 + 0.4 * chance(seed + 7),
                 tone: self.tone + 0.15 * swing(seed + 8),
                 shine: 0.35 + 0.08 * swing(seed + 9),
             };
@@ -222,6 +222,9 @@ impl Lock {
         part
     }
 }
+
+/// How far a strand leans over to one side: the tangent.
+const SHINGLE: f64 = 0.30;
 
 /// A tapered strand on a clump.
 struct Strand {
@@ -267,6 +270,8 @@ impl Strand {
             let t = lerp(self.from, self.to, u);
             let (here, normal) = at(t);
             let along = (at((t + 0.02).min(1.0)).0 - at((t - 0.02).max(0.0)).0).normalized();
+            // Like shingles: each dips under its neighbour on one side, so that no two cut through each other.
+            let normal = (normal + along.cross(normal) * SHINGLE).normalized();
             let side = along.cross(normal).normalized();
             let out = side.cross(along).normalized();
             let girth = curve(&[(0.0, 0.2), (0.12, 0.7), (0.35, 1.0), (0.65, 0.92), (0.88, 0.5), (1.0, 0.03)], u);

@@ -36,6 +36,8 @@ pub const GLOW: Colour = [255.0, 204.0, 166.0];
 pub const COOL: Colour = [214.0, 152.0, 138.0];
 /// Freckles.
 pub const FRECKLE: Colour = [196.0, 118.0, 82.0];
+/// Skin in folds and hollows.
+pub const HIDDEN: Colour = [176.0, 84.0, 66.0];
 /// Soft shadow on the skin.
 pub const SHADE: Colour = [218.0, 134.0, 100.0];
 /// The bowl of the ear.

@@ -98,6 +98,14 @@ pub fn gradient(field: fn(Vec3) -> f64, p: Vec3) -> Vec3 {
     v3(d(v3(H, 0.0, 0.0)), d(v3(0.0, H, 0.0)), d(v3(0.0, 0.0, H))).normalized()
 }
 
+/// How much of the sky over a surface point its own body hides, 0 to 1: how far the field lags behind the distance
+/// gone along the normal.
+pub fn occlusion(field: fn(Vec3) -> f64, p: Vec3, normal: Vec3) -> f64 {
+    const STEPS: [(f64, f64); 5] = [(2.5, 0.20), (5.0, 0.22), (10.0, 0.24), (20.0, 0.20), (36.0, 0.14)];
+    let start = field(p);
+    STEPS.iter().map(|&(step, weight)| weight * (1.0 - (field(p + normal * step) - start) / step).clamp(0.0, 1.0)).sum()
+}
+
 /// Where a ray from inside first leaves the body.
 pub fn cast(field: fn(Vec3) -> f64, origin: Vec3, direction: Vec3) -> Vec3 {
     const STEP: f64 = 1.0;

@@ -74,6 +74,15 @@ pub fn brows(face: &Face) -> Part {
     let right = left.mirrored();
     both.append(left);
     both.append(right);
+    // Half the skin's normals: the hairs then take the light as one soft body with grain.
+    both.normals = mesh::normals(&both.points, &both.faces)
+        .into_iter()
+        .zip(&both.points)
+        .map(|(n, p)| {
+            let out = sculpt::gradient(sculpt::head, *p);
+            n.lerp(out, 0.6 * smoothstep(-0.6, 0.2, n.dot(out))).normalized()
+        })
+        .collect();
     ride(&mut both, face);
     both
 }
