@@ -215,7 +215,7 @@ pub fn lip_place(j: usize) -> f64 {
 /// Height of the lips' seam at a share `s` (0 middle, 1 corner) of the half width.
 pub fn seam_height(s: f64) -> f64 {
     // A shallow bow, with corners a little up: a friendly mouth at rest.
-    MOUTH_Y + curve(&[(0.0, -0.5), (0.3, 0.1), (0.6, 0.7), (1.0, 4.3)], s)
+    MOUTH_Y + curve(&[(0.0, -0.5), (0.3, 0.1), (0.6, 0.7), (1.0, 4.9)], s)
 }
 
 fn lip_height(s: f64, upper: bool) -> f64 {

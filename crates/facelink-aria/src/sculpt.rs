@@ -68,7 +68,7 @@ pub fn head(p: Vec3) -> f64 {
     d = smooth_min(d, sphere(p, v3(0.0, -35.5, 97.2), 7.4), 6.0);
     d = smooth_min(d, ellipsoid(p, v3(10.2, -39.8, 88.4), v3(4.6, 5.4, 7.4)), 2.6);
     // Neck, running out into the shoulders.
-    d = smooth_min(d, cone(p, v3(0.0, -60.0, -20.0), v3(0.0, -170.0, -34.0), 35.0, 34.5), 18.0);
+    d = smooth_min(d, cone(p, v3(0.0, -60.0, -20.0), v3(0.0, -170.0, -34.0), 33.5, 33.0), 18.0);
     d = smooth_min(d, cone(p, v3(0.0, -214.0, -36.0), v3(110.0, -236.0, -36.0), 38.0, 34.0), 26.0);
     d
 }

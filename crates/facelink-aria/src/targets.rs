@@ -17,7 +17,7 @@ pub const JAW_ANGLE: f64 = 15.5;
 /// Sideways reach of `jawLeft` and `jawRight`.
 pub const JAW_SIDE: f64 = 11.5;
 /// Reach of `jawForward`.
-pub const JAW_FORWARD: Vec3 = v3(0.0, 2.0, 11.0);
+pub const JAW_FORWARD: Vec3 = v3(0.0, 2.6, 12.0);
 /// Half-width of the band in the middle in which left and right shapes overlap.
 const SPLIT: f64 = 11.0;
 /// Where between the lips of an open jaw `mouthClose` brings them together: 0 at the upper, 1 at the lower.
@@ -232,7 +232,7 @@ impl Point<'_> {
             "eyeWide" => {
                 self.lids(|tau, up| {
                     let middle = (std::f64::consts::PI * tau).sin().max(0.0);
-                    if up { (7.6 * middle, 0.0, 0.6 * middle) } else { (-4.0 * middle, 0.0, 0.2 * middle) }
+                    if up { (8.4 * middle, 0.0, 0.6 * middle) } else { (-4.0 * middle, 0.0, 0.2 * middle) }
                 }) + v3(0.0, 1.8, 0.0) * spot(p, 34.0, 26.0, 24.0, 10.0)
             }
             "jawForward" => JAW_FORWARD * self.jaw,
@@ -438,14 +438,16 @@ impl Point<'_> {
             }
             "cheekPuff" => {
                 let out = sculpt::gradient(sculpt::head, p);
-                let cheek = spot(p, 43.0, -52.0, 20.0, 21.0) * self.inside_fade();
+                let cheek = spot(p, 43.0, -51.0, 20.0, 22.0) * self.inside_fade();
                 let lips = region * (0.55 + 0.45 * across.min(1.0));
                 let skin = match self.tag {
                     Tag::Mouth { ring, .. } if ring > LIP_SEAM => 0.0,
                     _ => 1.0,
                 };
                 // Air lifts the skin over the jaw as well, and draws the corners in.
-                let d = (out + v3(0.25, 0.0, 0.35)) * (11.5 * cheek * skin);
+                // Not down over the jaw's edge, where it would hang.
+                let out = v3(out.x + 0.25, 0.35 * out.y, out.z + 0.35);
+                let d = out * (12.0 * cheek * skin);
                 d + v3(-p.x * 0.16, 0.3 * upper - 0.2 * lower, 4.0) * (lips * skin)
             }
             "cheekSquint" => {

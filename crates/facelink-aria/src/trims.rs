@@ -33,7 +33,7 @@ struct BrowPlace {
 /// The left brow's middle line, `t` from its inner to its outer end.
 fn brow_place(face: &Face, t: f64) -> BrowPlace {
     let x = lerp(13.0, 57.5, t);
-    let y = curve(&[(0.0, 27.4), (0.25, 30.0), (0.6, 33.0), (0.82, 31.0), (1.0, 25.6)], t);
+    let y = curve(&[(0.0, 26.8), (0.25, 29.8), (0.6, 33.6), (0.82, 31.6), (1.0, 26.0)], t);
     let half = curve(&[(0.0, 2.0), (0.08, 3.0), (0.2, 3.5), (0.4, 3.6), (0.7, 2.5), (1.0, 0.5)], t);
     let from = v3(x * 1.5, y + 4.0, 130.0);
     let towards = v3(x * 0.8, y, 50.0) - from;
