@@ -105,7 +105,7 @@ fn colour(cage_labels: &Labels, v: usize, p: Vec3, n: Vec3) -> [f32; 4] {
     c = mix(c, palette::SHADE, 0.40 * smoothstep(-100.0, -118.0, q.y) * (1.0 - cage_labels.ear[v]));
     // What the face hides from the sky is darker and redder, as light that has gone through skin is.
     let hidden = sculpt::occlusion(sculpt::head, q, v3(if p.x < 0.0 { -n.x } else { n.x }, n.y, n.z));
-    c = mix(c, palette::HIDDEN, 0.85 * hidden * smoothstep(-30.0, 10.0, q.z) * smoothstep(-112.0, -96.0, q.y));
+    c = mix(c, palette::HIDDEN, 0.6 * hidden * smoothstep(-30.0, 10.0, q.z) * smoothstep(-112.0, -96.0, q.y));
     // The hair's own shade along its line.
     c = mix(c, palette::HAIR_ROOT, 0.5 * hair::shade(p) * (1.0 - cage_labels.ear[v]));
     c = mix(c, palette::LID, 0.95 * cage_labels.fold[v]);

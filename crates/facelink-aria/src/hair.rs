@@ -224,7 +224,7 @@ impl Lock {
 }
 
 /// How far a strand leans over to one side: the tangent.
-const SHINGLE: f64 = 0.30;
+const SHINGLE: f64 = 0.24;
 
 /// A tapered strand on a clump.
 struct Strand {
@@ -466,7 +466,7 @@ fn first_hairs() -> Part {
 
 /// Softens the normals towards the whole head of hair's: light then lies over it as one form.
 fn blend_normals(part: &mut Part) {
-    const SHARE: f64 = 0.5;
+    const SHARE: f64 = 0.68;
     part.normals = mesh::normals(&part.points, &part.faces)
         .into_iter()
         .zip(&part.points)

@@ -27,11 +27,11 @@ pub fn opaque(srgb: Colour) -> [f32; 4] {
 }
 
 /// Skin in the light.
-pub const SKIN: Colour = [250.0, 188.0, 150.0];
+pub const SKIN: Colour = [254.0, 197.0, 161.0];
 /// Cheeks, nose, ears.
-pub const BLUSH: Colour = [240.0, 126.0, 104.0];
+pub const BLUSH: Colour = [246.0, 128.0, 108.0];
 /// Skin where light falls most: brow, bridge of the nose, top of the cheeks.
-pub const GLOW: Colour = [255.0, 204.0, 166.0];
+pub const GLOW: Colour = [255.0, 212.0, 178.0];
 /// Thin skin under the eyes.
 pub const COOL: Colour = [214.0, 152.0, 138.0];
 /// Freckles.
