@@ -76,7 +76,9 @@ fn jaw_weight(tag: Tag, cage: &Cage, p: Vec3) -> f64 {
     match tag {
         Tag::Grid { row, col } => lattice(row, col, p),
         Tag::Mouth { ring, j } => {
-            let along = smoothstep(0.4, -0.45, cage::lip_place(j));
+            // Inside, the floor goes wholly with the jaw, or the lower teeth would come through it.
+            let (from, to) = if ring >= 8 { (0.12, -0.2) } else { (0.4, -0.45) };
+            let along = smoothstep(from, to, cage::lip_place(j));
             let border = cage.mouth_id(0, j);
             let share = smoothstep(0.0, 4.0, ring as f64);
             match cage.tags[border] {
