@@ -55,7 +55,7 @@ fn arch(edge: f64, gum: f64, root: f64, half_width: f64, front: f64, depth: f64)
 
 /// Upper teeth: they belong to the skull and never move.
 pub fn upper_teeth() -> Part {
-    arch(-69.8, -60.4, -54.0, 26.5, 80.2, 29.0)
+    arch(-69.8, -60.4, -54.0, 23.6, 79.8, 29.0)
 }
 
 /// How the jaw's shapes move something that is all jaw.
@@ -71,7 +71,7 @@ fn jaw_moves(points: &[Vec3], share: impl Fn(Vec3) -> f64) -> Vec<(&'static str,
 
 /// Lower teeth, carried by the jaw.
 pub fn lower_teeth() -> Part {
-    let mut part = arch(-69.2, -76.4, -82.5, 24.5, 76.8, 28.0);
+    let mut part = arch(-69.2, -76.4, -82.5, 22.5, 76.6, 28.0);
     part.deltas = jaw_moves(&part.points, |_| 1.0);
     part
 }

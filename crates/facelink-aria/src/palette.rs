@@ -49,7 +49,7 @@ pub const LID_EDGE: Colour = [120.0, 64.0, 56.0];
 /// Lips.
 pub const LIP: Colour = [214.0, 92.0, 88.0];
 /// Light on the lips' fullest line.
-pub const LIP_LIGHT: Colour = [238.0, 138.0, 126.0];
+pub const LIP_LIGHT: Colour = [246.0, 156.0, 142.0];
 /// The line between the lips.
 pub const LIP_SEAM: Colour = [142.0, 52.0, 54.0];
 /// Inside the mouth.

@@ -199,12 +199,14 @@ impl Point<'_> {
         let (upper, lower) = (self.upper(), self.lower());
         // Distance from the middle as a share of the half width of the mouth.
         let across = (p.x / MOUTH_HALF_WIDTH).min(1.6);
+        // Corners go back around the teeth; the middle, which lies on them, cannot.
+        let back = smoothstep(0.05, 0.75, across);
         match stem {
             "eyeBlink" => self.blink(),
             "eyeLookDown" => {
                 self.lids(|tau, up| {
                     let middle = (std::f64::consts::PI * tau).sin().max(0.0);
-                    if up { (-13.0 * middle, 0.0, 0.6 * middle) } else { (-6.5 * middle, 0.0, 0.2 * middle) }
+                    if up { (-13.0 * middle, 0.0, 0.6 * middle) } else { (-8.5 * middle, 0.0, 0.2 * middle) }
                 }) + v3(0.0, -1.6, 0.0) * spot(p, 34.0, 21.0, 20.0, 8.0)
             }
             "eyeLookUp" => {
@@ -244,7 +246,7 @@ impl Point<'_> {
                 let wide = self.mouth_region(1.15);
                 // An upright oval.
                 let open = (1.0 - across.min(1.0).powf(2.8)).max(0.0).powf(0.6);
-                let mut d = v3(-p.x * 0.33, 0.0, 8.5 - 2.5 * across.min(1.0)) * wide;
+                let mut d = v3(-p.x * 0.28, 0.0, 8.5 - 2.5 * across.min(1.0)) * wide;
                 let arch = (1.0 - across.min(1.0).powi(2)).max(0.0).sqrt();
                 d += v3(0.0, upper * 5.4 * arch - lower * 5.6 * open, 0.0) * region;
                 // Lips roll outwards into a trumpet.
@@ -264,7 +266,7 @@ impl Point<'_> {
             }
             "mouthPucker" => {
                 let wide = self.mouth_region(1.25);
-                let mut d = v3(-p.x * 0.40, 0.0, 9.0 - 4.0 * across.min(1.0).powi(2)) * wide;
+                let mut d = v3(-p.x * 0.37, 0.0, 9.0 - 4.0 * across.min(1.0).powi(2)) * wide;
                 if let Some((ring, t)) = self.lip_ring() {
                     let puff = if ring == LIP_BODY || ring == LIP_BORDER { 1.5 } else { 0.0 };
                     let middle = (1.0 - across).max(0.0);
@@ -278,7 +280,7 @@ impl Point<'_> {
             "mouthSmile" => {
                 let lips = self.pull_of_corner(27.0, 21.0);
                 let cheek = spot(p, 41.0, -35.0, 16.0, 14.0) * self.inside_fade();
-                let mut d = v3(10.5, 11.0, -7.0) * lips;
+                let mut d = v3(10.5, 11.0, -7.0 * back) * lips;
                 // The cheek bunches up before the eye, and is set off by the fold from the nose's wing to the corner.
                 d += v3(1.6, 6.6, 5.6) * cheek;
                 d += v3(1.0, 0.4, -1.5) * (spot(p, 29.0, -54.0, 6.0, 12.0) * self.inside_fade());
@@ -286,7 +288,7 @@ impl Point<'_> {
                 // The wings of the nose go along a little.
                 d += v3(1.3, 1.2, -0.4) * spot(p, 12.0, -42.0, 6.0, 6.0);
                 // The middle of both lips is stretched thinner and flatter.
-                d += v3(0.0, -0.7 * upper + 1.5 * lower, -1.6) * (region * (1.0 - across).max(0.0));
+                d += v3(0.0, -0.7 * upper + 1.5 * lower, -1.2) * (region * (1.0 - across).max(0.0));
                 d + self.lids(|tau, up| {
                     let middle = (std::f64::consts::PI * tau).sin().max(0.0);
                     if up { (-0.8 * middle, 0.0, 0.2 * middle) } else { (5.4 * middle, 0.0, 0.3 * middle) }
@@ -303,7 +305,7 @@ impl Point<'_> {
             }
             "mouthDimple" => {
                 let lips = self.pull_of_corner(23.0, 15.0);
-                let mut d = v3(6.0, 2.0, -8.5) * lips;
+                let mut d = v3(6.0, 2.0, -8.5 * back) * lips;
                 d += v3(0.6, 0.2, -1.6) * (spot(p, 30.0, -62.0, 5.0, 8.0) * self.inside_fade());
                 d += v3(2.4, 0.8, 5.0) * (spot(p, 39.0, -59.0, 8.0, 12.0) * self.inside_fade());
                 d += v3(0.0, -0.6 * upper + 0.6 * lower, -0.8) * (region * across.min(1.0));
@@ -311,7 +313,7 @@ impl Point<'_> {
             }
             "mouthStretch" => {
                 let lips = self.pull_of_corner(24.0, 20.0);
-                let mut d = v3(9.6, -3.4, -6.0) * lips;
+                let mut d = v3(9.6, -3.4, -6.0 * back) * lips;
                 d += v3(0.0, 0.3 * upper - 2.6 * lower, 0.0) * (region * (1.0 - 0.4 * across).max(0.0));
                 d + v3(3.2, -3.0, 0.6) * (spot(p, 34.0, -84.0, 15.0, 16.0) * self.inside_fade())
             }
@@ -534,14 +536,14 @@ pub fn build(cage: &Cage) -> Vec<Vec<Vec3>> {
                     // The upper lip is drawn along a little, so that the lips stay together.
                     let lips = match here.lip_ring() {
                         Some((ring, t)) => {
-                            lerp(0.36, 1.0, smoothstep(0.7, -0.7, t))
+                            lerp(0.25, 1.0, smoothstep(0.7, -0.7, t))
                                 * smoothstep(0.0, 3.0, ring as f64)
                                 * here.inside_fade()
                         }
                         None => 0.0,
                     };
                     let w = jaw[v].max(lips);
-                    v3(JAW_SIDE, 0.6 * jaw[v] * (p.x / 20.0).clamp(-1.0, 1.0), 0.0) * w
+                    v3(JAW_SIDE, 2.4 * jaw[v] * (p.x / 20.0).clamp(-1.0, 1.0), 0.0) * w
                 } else {
                     let w = here.mouth_region(1.25);
                     // The lips slide around the barrel of the teeth.
