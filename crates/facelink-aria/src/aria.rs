@@ -44,7 +44,7 @@ const MATERIALS: [Material; 8] = [
     paint("Skin", 0.5, false),
     paint("Eye", 0.09, false),
     Material { name: "CatchLight", colour: [1.0; 3], roughness: 1.0, emissive: [1.0; 3], double_sided: false },
-    paint("Hair", 0.55, false),
+    paint("Hair", 0.62, false),
     paint("Lash", 0.7, true),
     paint("Mouth", 0.3, true),
     paint("Cloth", 0.85, true),

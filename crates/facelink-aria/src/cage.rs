@@ -215,7 +215,7 @@ pub fn lip_place(j: usize) -> f64 {
 /// Height of the lips' seam at a share `s` (0 middle, 1 corner) of the half width.
 pub fn seam_height(s: f64) -> f64 {
     // A shallow bow, with corners a little up: a friendly mouth at rest.
-    MOUTH_Y + curve(&[(0.0, -0.5), (0.3, 0.1), (0.6, 0.7), (1.0, 4.3)], s)
+    MOUTH_Y + curve(&[(0.0, -0.5), (0.3, 0.1), (0.6, 0.7), (1.0, 4.9)], s)
 }
 
 fn lip_height(s: f64, upper: bool) -> f64 {
@@ -342,8 +342,8 @@ fn build_eye(b: &mut Builder, grid: &[Vec<usize>]) -> Vec<Vec<usize>> {
                     // The fold of the upper lid.
                     let middle = (PI * tau).sin().max(0.0);
                     let fold = match (ring, upper) {
-                        (3, true) => -1.7 * middle,
-                        (4, true) => 0.5 * middle,
+                        (3, true) => -2.9 * middle,
+                        (4, true) => 0.7 * middle,
                         (3, false) => 0.5 * middle,
                         _ => 0.0,
                     };
@@ -418,8 +418,8 @@ fn build_mouth(b: &mut Builder, grid: &[Vec<usize>]) -> Vec<Vec<usize>> {
                 // Subdivision rounds the lips' edges apart, so the cage laps them.
                 LIP_SEAM => v3(seam_x, seam - SEAM_LAP * sign * full, seam_z + 0.6 * full),
                 7 => v3(seam_x * 0.99, seam - 0.25 * sign * full, seam_z - 3.2),
-                8 => v3(seam_x * 1.24, seam + sign * (2.0 + 7.5 * full), seam_z - 7.0 - 4.0 * s),
-                9 => v3(seam_x * 1.40, seam + sign * (2.0 + 15.0 * full), 58.0 - 8.0 * s),
+                8 => v3(seam_x * 1.30, seam + sign * (3.5 + 8.5 * full), seam_z - 7.0 - 4.0 * s),
+                9 => v3(seam_x * 1.40, seam + sign * (4.0 + 15.0 * full), 58.0 - 8.0 * s),
                 _ => v3(seam_x * 0.8, seam + sign * (1.0 + 10.0 * full), 28.0),
             };
             let p = if j == 0 || j == MOUTH_POINTS - 1 { v3(0.0, p.y, p.z) } else { p };

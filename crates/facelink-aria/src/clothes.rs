@@ -43,7 +43,7 @@ fn shirt() -> Part {
         }
     }
     part.faces = mesh::lattice(0, ROWS, COLUMNS, true);
-    part.append(ring(8.5, 3.6));
+    part.append(ring(9.5, 3.8));
     part
 }
 
@@ -57,7 +57,7 @@ fn ring(width: f64, thick: f64) -> Part {
     for c in 0..columns {
         let a = TAU * c as f64 / columns as f64;
         let (sin, cos) = a.sin_cos();
-        let centre = v3(sin * 38.8, -160.0 + TORSO_LIFT - 6.0 * cos, -31.5 + cos * 38.8);
+        let centre = v3(sin * 37.6, -158.5 + TORSO_LIFT - 6.0 * cos, -31.5 + cos * 38.0);
         let out = v3(sin, 0.25, cos).normalized();
         let up = v3(-sin * 0.25, 1.0, -cos * 0.25).normalized();
         for k in 0..AROUND {

@@ -7,7 +7,7 @@ use crate::mesh::{self, Stencil};
 use crate::names;
 use crate::palette::{self, mix};
 use crate::proportion::settle;
-use crate::sculpt::{EYE, EYE_RADIUS};
+use crate::sculpt::{self, EYE, EYE_RADIUS};
 use crate::targets;
 use crate::vec3::{Vec3, bell, curve, lerp, smoothstep, v3};
 
@@ -92,7 +92,7 @@ fn colour(cage_labels: &Labels, v: usize, p: Vec3, n: Vec3) -> [f32; 4] {
     c = mix(c, palette::BLUSH, 0.14 * spot(36.0, 14.0, 18.0, 7.0));
     c = mix(c, palette::BLUSH, 0.46 * cage_labels.ear[v]);
     c = mix(c, palette::EAR_DEEP, 0.55 * cage_labels.ear_deep[v]);
-    // Soft shadow: sockets, beside the bridge, under the nose, around the wings, under the lip, under the jaw, the neck.
+    // Soft shadow: sockets, beside the bridge, under the nose, around its wings, under the lip and the jaw, the neck.
     c = mix(c, palette::SHADE, 0.30 * spot(14.5, 8.0, 6.0, 13.0));
     c = mix(c, palette::SHADE, 0.26 * spot(35.0, 17.0, 20.0, 6.0));
     c = mix(c, palette::SHADE, 0.34 * spot(6.0, -48.0, 8.0, 3.0));
@@ -103,9 +103,12 @@ fn colour(cage_labels: &Labels, v: usize, p: Vec3, n: Vec3) -> [f32; 4] {
     let under = smoothstep(-0.1, -0.8, n.y) * smoothstep(-85.0, -100.0, q.y);
     c = mix(c, palette::SHADE, 0.45 * under);
     c = mix(c, palette::SHADE, 0.40 * smoothstep(-100.0, -118.0, q.y) * (1.0 - cage_labels.ear[v]));
+    // What the face hides from the sky is darker and redder, as light that has gone through skin is.
+    let hidden = sculpt::occlusion(sculpt::head, q, v3(if p.x < 0.0 { -n.x } else { n.x }, n.y, n.z));
+    c = mix(c, palette::HIDDEN, 0.6 * hidden * smoothstep(-30.0, 10.0, q.z) * smoothstep(-112.0, -96.0, q.y));
     // The hair's own shade along its line.
     c = mix(c, palette::HAIR_ROOT, 0.5 * hair::shade(p) * (1.0 - cage_labels.ear[v]));
-    c = mix(c, palette::LID, 0.75 * cage_labels.fold[v]);
+    c = mix(c, palette::LID, 0.95 * cage_labels.fold[v]);
     c = mix(c, palette::LID_EDGE, 0.9 * cage_labels.lid_edge[v]);
     c = mix(c, palette::CARUNCLE, 0.85 * cage_labels.wet[v]);
     c = mix(c, palette::LIP, cage_labels.lip[v]);
@@ -136,7 +139,7 @@ impl Labels {
             fold: label(
                 cage,
                 |t, _| match t {
-                    Tag::Eye { ring: 3, j } if cage::lid_place(j).1 => middle(j),
+                    Tag::Eye { ring: 3, j } if cage::lid_place(j).1 => middle(j).sqrt(),
                     Tag::Eye { ring: 4, j } if cage::lid_place(j).1 => 0.45 * middle(j),
                     Tag::Eye { ring: 4, .. } => 0.25,
                     _ => 0.0,

@@ -155,8 +155,8 @@ impl Lock {
 
     /// The body of the clump: the dark depth between the strands.
     fn body(&self, stations: &[Station]) -> Part {
-        const STEPS: usize = 13;
-        const AROUND: usize = 10;
+        const STEPS: usize = 9;
+        const AROUND: usize = 8;
         let mut part = Part::default();
         for i in 0..STEPS {
             let t = i as f64 / (STEPS - 1) as f64;
@@ -182,21 +182,21 @@ impl Lock {
     /// The strands that lie over the clump and show its flow.
     fn strands(&self, stations: &[Station], seed: u64) -> Part {
         /// Millimetres between the middles of two strands.
-        const SPACING: f64 = 4.1;
+        const SPACING: f64 = 4.4;
         let mut part = Part::default();
         let count = ((2.0 * self.width + self.thick) / SPACING).round().max(3.0) as usize;
         for n in 0..count {
             let seed = seed * 1000 + n as u64 * 16;
-            let place = (n as f64 + 0.5 + 0.35 * swing(seed)) / count as f64;
+            let place = (n as f64 + 0.5 + 0.22 * swing(seed)) / count as f64;
             let strand = Strand {
                 angle: lerp(172.0, 8.0, place).to_radians(),
-                wander: 0.05 * swing(seed + 1),
+                wander: 0.035 * swing(seed + 1),
                 phase: TAU * chance(seed + 2),
                 from: 0.05 * chance(seed + 3).powi(2),
                 to: 1.0 - 0.16 * chance(seed + 4).powi(2),
-                lift: 0.3 + 0.55 * chance(seed + 5),
-                width: SPACING * (0.62 + 0.35 * chance(seed + 6)),
-                thick: 1.1 + 0.7 * chance(seed + 7),
+                lift: 0.45 + 0.15 * chance(seed + 5),
+                width: SPACING * (0.66 + 0.2 * chance(seed + 6)),
+                thick: 1.2 + 0.4 * chance(seed + 7),
                 tone: self.tone + 0.15 * swing(seed + 8),
                 shine: 0.35 + 0.08 * swing(seed + 9),
             };
@@ -223,6 +223,9 @@ impl Lock {
     }
 }
 
+/// How far a strand leans over to one side: the tangent.
+const SHINGLE: f64 = 0.24;
+
 /// A tapered strand on a clump.
 struct Strand {
     /// Where it lies across the clump: the angle in its section.
@@ -243,8 +246,8 @@ struct Strand {
 
 impl Strand {
     fn build(&self, lock: &Lock, stations: &[Station]) -> Part {
-        const STEPS: usize = 12;
-        const AROUND: usize = 5;
+        const STEPS: usize = 10;
+        const AROUND: usize = 4;
         let at = |t: f64| {
             let t = t.clamp(0.0, 1.0);
             let x = t * (STATIONS - 1) as f64;
@@ -267,12 +270,14 @@ impl Strand {
             let t = lerp(self.from, self.to, u);
             let (here, normal) = at(t);
             let along = (at((t + 0.02).min(1.0)).0 - at((t - 0.02).max(0.0)).0).normalized();
+            // Like shingles: each dips under its neighbour on one side, so that no two cut through each other.
+            let normal = (normal + along.cross(normal) * SHINGLE).normalized();
             let side = along.cross(normal).normalized();
             let out = side.cross(along).normalized();
             let girth = curve(&[(0.0, 0.2), (0.12, 0.7), (0.35, 1.0), (0.65, 0.92), (0.88, 0.5), (1.0, 0.03)], u);
             let shine = 0.42 * bell((t - self.shine) / 0.13);
             for k in 0..AROUND {
-                // One edge on top, two flat ones beneath.
+                // One edge on top, one at each side, one beneath.
                 let (sin, cos) = (TAU * (k as f64 / AROUND as f64 + 0.25)).sin_cos();
                 let height = if sin > 0.0 { sin } else { 0.4 * sin };
                 let p = here + side * (cos * self.width * girth) + out * (height * self.thick * girth.sqrt());
@@ -461,7 +466,7 @@ fn first_hairs() -> Part {
 
 /// Softens the normals towards the whole head of hair's: light then lies over it as one form.
 fn blend_normals(part: &mut Part) {
-    const SHARE: f64 = 0.5;
+    const SHARE: f64 = 0.68;
     part.normals = mesh::normals(&part.points, &part.faces)
         .into_iter()
         .zip(&part.points)

@@ -15,7 +15,8 @@
 //! middle of the head; the eyes' centres, and the joints `EyeLeft` and `EyeRight`, are at (+-0.034, 0.256, 0.0545), the
 //! crown at about 0.39. Joints: `Aria` > `Chest` > `Neck` > `Head` > `EyeLeft`, `EyeRight`, all with identity rotation.
 //! `Face` is skinned to Chest, Neck and Head; everything else hangs rigidly below its joint. `eyeLook*` move the lids
-//! only: the balls turn with their joints. `mouthClose` is made for an open jaw: alone it pushes the lips past each other.
+//! only: the balls turn with their joints. `Nostrils` also holds the eyes' inner corners and the freckles, which ride
+//! on the skin like it. `mouthClose` is made for an open jaw: alone it pushes the lips past each other.
 
 mod aria;
 mod cage;

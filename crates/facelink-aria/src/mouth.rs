@@ -55,7 +55,7 @@ fn arch(edge: f64, gum: f64, root: f64, half_width: f64, front: f64, depth: f64)
 
 /// Upper teeth: they belong to the skull and never move.
 pub fn upper_teeth() -> Part {
-    arch(-69.8, -60.4, -54.0, 26.5, 80.2, 29.0)
+    arch(-69.8, -60.4, -54.0, 23.6, 79.8, 29.0)
 }
 
 /// How the jaw's shapes move something that is all jaw.
@@ -71,7 +71,7 @@ fn jaw_moves(points: &[Vec3], share: impl Fn(Vec3) -> f64) -> Vec<(&'static str,
 
 /// Lower teeth, carried by the jaw.
 pub fn lower_teeth() -> Part {
-    let mut part = arch(-70.2, -77.0, -82.5, 24.5, 76.8, 28.0);
+    let mut part = arch(-69.2, -76.4, -82.5, 22.5, 76.6, 28.0);
     part.deltas = jaw_moves(&part.points, |_| 1.0);
     part
 }
@@ -82,7 +82,7 @@ const TONGUE_AROUND: usize = 16;
 
 /// A point of the tongue; `out` from 0 (at rest behind the teeth) to 1 (out).
 fn tongue_point(t: f64, around: f64, out: f64) -> Vec3 {
-    let rest = (lerp(36.0, 75.0, t), curve(&[(0.0, -79.0), (0.4, -73.4), (0.8, -73.2), (1.0, -74.6)], t));
+    let rest = (lerp(36.0, 75.0, t), curve(&[(0.0, -80.0), (0.4, -75.0), (0.8, -74.8), (1.0, -75.8)], t));
     let stretched = (
         curve(&[(0.0, 36.0), (0.45, 72.0), (0.75, 98.0), (0.9, 108.5), (1.0, 112.0)], t),
         curve(&[(0.0, -78.0), (0.3, -71.0), (0.5, -69.3), (0.68, -70.0), (0.85, -75.5), (1.0, -83.0)], t),

@@ -27,27 +27,29 @@ pub fn opaque(srgb: Colour) -> [f32; 4] {
 }
 
 /// Skin in the light.
-pub const SKIN: Colour = [250.0, 188.0, 150.0];
+pub const SKIN: Colour = [254.0, 197.0, 161.0];
 /// Cheeks, nose, ears.
-pub const BLUSH: Colour = [240.0, 126.0, 104.0];
+pub const BLUSH: Colour = [246.0, 128.0, 108.0];
 /// Skin where light falls most: brow, bridge of the nose, top of the cheeks.
-pub const GLOW: Colour = [255.0, 204.0, 166.0];
+pub const GLOW: Colour = [255.0, 212.0, 178.0];
 /// Thin skin under the eyes.
 pub const COOL: Colour = [214.0, 152.0, 138.0];
 /// Freckles.
 pub const FRECKLE: Colour = [196.0, 118.0, 82.0];
+/// Skin in folds and hollows.
+pub const HIDDEN: Colour = [176.0, 84.0, 66.0];
 /// Soft shadow on the skin.
 pub const SHADE: Colour = [218.0, 134.0, 100.0];
 /// The bowl of the ear.
 pub const EAR_DEEP: Colour = [196.0, 112.0, 92.0];
 /// The upper lid's fold.
-pub const LID: Colour = [186.0, 116.0, 96.0];
+pub const LID: Colour = [172.0, 98.0, 82.0];
 /// The lids' edges.
 pub const LID_EDGE: Colour = [120.0, 64.0, 56.0];
 /// Lips.
 pub const LIP: Colour = [214.0, 92.0, 88.0];
 /// Light on the lips' fullest line.
-pub const LIP_LIGHT: Colour = [238.0, 138.0, 126.0];
+pub const LIP_LIGHT: Colour = [246.0, 156.0, 142.0];
 /// The line between the lips.
 pub const LIP_SEAM: Colour = [142.0, 52.0, 54.0];
 /// Inside the mouth.

@@ -59,14 +59,16 @@ impl Part {
 
     /// The glTF mesh, moved by `-origin` to hang below a node there.
     pub fn into_mesh(self, name: &'static str, material: usize, origin: Vec3) -> Mesh {
-        let normals = if self.normals.is_empty() { mesh::normals(&self.points, &self.faces) } else { self.normals };
+        let flat = mesh::normals(&self.points, &self.faces);
+        let normals = if self.normals.is_empty() { flat.clone() } else { self.normals };
         let targets = self
             .deltas
             .into_iter()
             .map(|(name, positions)| {
                 let moved: Vec<Vec3> = self.points.iter().zip(&positions).map(|(p, d)| *p + *d).collect();
                 let turned = mesh::normals(&moved, &self.faces);
-                let normals = turned.iter().zip(&normals).map(|(n, rest)| *n - *rest).collect();
+                // Normals of a part's own turn as those of its faces do.
+                let normals = turned.iter().zip(&flat).map(|(n, rest)| *n - *rest).collect();
                 Target { name, positions, normals }
             })
             .collect();

@@ -42,14 +42,14 @@ pub fn head(p: Vec3) -> f64 {
     // The half-space trick: everything paired is written once, for +X. The rounded modulus keeps the middle smooth.
     let p = v3((p.x * p.x + 0.6).sqrt(), p.y, p.z);
     let mut d = ellipsoid(p, v3(0.0, 36.0, -9.0), v3(76.0, 88.0, 91.0));
-    d = smooth_min(d, ellipsoid(p, v3(0.0, -14.0, 20.0), v3(64.0, 80.0, 62.0)), 22.0);
+    d = smooth_min(d, ellipsoid(p, v3(0.0, -14.0, 20.0), v3(61.5, 80.0, 62.0)), 22.0);
     // Jaw and chin: a soft heart shape.
-    d = smooth_min(d, cone(p, v3(41.0, -43.0, 1.0), v3(6.0, -89.0, 63.5), 15.0, 12.5), 24.0);
+    d = smooth_min(d, cone(p, v3(42.0, -46.0, 0.0), v3(7.0, -88.5, 63.5), 14.0, 12.5), 22.0);
     d = smooth_min(d, sphere(p, v3(0.0, -89.5, 74.6), 13.4), 17.0);
     // Between cheek and jaw: a full, young face.
     d = smooth_min(d, cone(p, v3(31.0, -44.0, 42.0), v3(11.0, -77.0, 56.5), 21.5, 15.5), 16.0);
     // Apple of the cheek.
-    d = smooth_min(d, sphere(p, v3(37.0, -32.0, 52.5), 26.5), 26.0);
+    d = smooth_min(d, sphere(p, v3(36.5, -31.0, 53.0), 26.0), 24.0);
     d = smooth_min(d, cone(p, v3(38.0, -27.0, 22.0), v3(20.0, -66.0, 38.0), 24.5, 16.0), 24.0);
     // Muzzle under the lips.
     d = smooth_min(d, ellipsoid(p, v3(0.0, -66.0, 57.0), v3(29.0, 22.0, 28.0)), 16.0);
@@ -68,7 +68,7 @@ pub fn head(p: Vec3) -> f64 {
     d = smooth_min(d, sphere(p, v3(0.0, -35.5, 97.2), 7.4), 6.0);
     d = smooth_min(d, ellipsoid(p, v3(10.2, -39.8, 88.4), v3(4.6, 5.4, 7.4)), 2.6);
     // Neck, running out into the shoulders.
-    d = smooth_min(d, cone(p, v3(0.0, -60.0, -20.0), v3(0.0, -170.0, -34.0), 35.0, 34.5), 18.0);
+    d = smooth_min(d, cone(p, v3(0.0, -60.0, -20.0), v3(0.0, -170.0, -34.0), 33.5, 33.0), 18.0);
     d = smooth_min(d, cone(p, v3(0.0, -214.0, -36.0), v3(110.0, -236.0, -36.0), 38.0, 34.0), 26.0);
     d
 }
@@ -96,6 +96,14 @@ pub fn gradient(field: fn(Vec3) -> f64, p: Vec3) -> Vec3 {
     const H: f64 = 0.05;
     let d = |v: Vec3| field(p + v) - field(p - v);
     v3(d(v3(H, 0.0, 0.0)), d(v3(0.0, H, 0.0)), d(v3(0.0, 0.0, H))).normalized()
+}
+
+/// How much of the sky over a surface point its own body hides, 0 to 1: how far the field lags behind the distance
+/// gone along the normal.
+pub fn occlusion(field: fn(Vec3) -> f64, p: Vec3, normal: Vec3) -> f64 {
+    const STEPS: [(f64, f64); 5] = [(2.5, 0.20), (5.0, 0.22), (10.0, 0.24), (20.0, 0.20), (36.0, 0.14)];
+    let start = field(p);
+    STEPS.iter().map(|&(step, weight)| weight * (1.0 - (field(p + normal * step) - start) / step).clamp(0.0, 1.0)).sum()
 }
 
 /// Where a ray from inside first leaves the body.

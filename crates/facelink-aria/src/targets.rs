@@ -17,7 +17,7 @@ pub const JAW_ANGLE: f64 = 15.5;
 /// Sideways reach of `jawLeft` and `jawRight`.
 pub const JAW_SIDE: f64 = 11.5;
 /// Reach of `jawForward`.
-pub const JAW_FORWARD: Vec3 = v3(0.0, 2.0, 11.0);
+pub const JAW_FORWARD: Vec3 = v3(0.0, 2.6, 12.0);
 /// Half-width of the band in the middle in which left and right shapes overlap.
 const SPLIT: f64 = 11.0;
 /// Where between the lips of an open jaw `mouthClose` brings them together: 0 at the upper, 1 at the lower.
@@ -76,7 +76,9 @@ fn jaw_weight(tag: Tag, cage: &Cage, p: Vec3) -> f64 {
     match tag {
         Tag::Grid { row, col } => lattice(row, col, p),
         Tag::Mouth { ring, j } => {
-            let along = smoothstep(0.4, -0.45, cage::lip_place(j));
+            // Inside, the floor goes wholly with the jaw, or the lower teeth would come through it.
+            let (from, to) = if ring >= 8 { (0.12, -0.2) } else { (0.4, -0.45) };
+            let along = smoothstep(from, to, cage::lip_place(j));
             let border = cage.mouth_id(0, j);
             let share = smoothstep(0.0, 4.0, ring as f64);
             match cage.tags[border] {
@@ -197,12 +199,14 @@ impl Point<'_> {
         let (upper, lower) = (self.upper(), self.lower());
         // Distance from the middle as a share of the half width of the mouth.
         let across = (p.x / MOUTH_HALF_WIDTH).min(1.6);
+        // Corners go back around the teeth; the middle, which lies on them, cannot.
+        let back = smoothstep(0.05, 0.75, across);
         match stem {
             "eyeBlink" => self.blink(),
             "eyeLookDown" => {
                 self.lids(|tau, up| {
                     let middle = (std::f64::consts::PI * tau).sin().max(0.0);
-                    if up { (-15.5 * middle, 0.0, 0.6 * middle) } else { (-6.5 * middle, 0.0, 0.2 * middle) }
+                    if up { (-13.0 * middle, 0.0, 0.6 * middle) } else { (-8.5 * middle, 0.0, 0.2 * middle) }
                 }) + v3(0.0, -1.6, 0.0) * spot(p, 34.0, 21.0, 20.0, 8.0)
             }
             "eyeLookUp" => {
@@ -232,7 +236,7 @@ impl Point<'_> {
             "eyeWide" => {
                 self.lids(|tau, up| {
                     let middle = (std::f64::consts::PI * tau).sin().max(0.0);
-                    if up { (7.6 * middle, 0.0, 0.6 * middle) } else { (-4.0 * middle, 0.0, 0.2 * middle) }
+                    if up { (8.4 * middle, 0.0, 0.6 * middle) } else { (-4.0 * middle, 0.0, 0.2 * middle) }
                 }) + v3(0.0, 1.8, 0.0) * spot(p, 34.0, 26.0, 24.0, 10.0)
             }
             "jawForward" => JAW_FORWARD * self.jaw,
@@ -242,9 +246,9 @@ impl Point<'_> {
                 let wide = self.mouth_region(1.15);
                 // An upright oval.
                 let open = (1.0 - across.min(1.0).powf(2.8)).max(0.0).powf(0.6);
-                let mut d = v3(-p.x * 0.33, 0.0, 8.5 - 2.5 * across.min(1.0)) * wide;
+                let mut d = v3(-p.x * 0.28, 0.0, 8.5 - 2.5 * across.min(1.0)) * wide;
                 let arch = (1.0 - across.min(1.0).powi(2)).max(0.0).sqrt();
-                d += v3(0.0, upper * 6.4 * arch - lower * 6.2 * open, 0.0) * region;
+                d += v3(0.0, upper * 5.4 * arch - lower * 5.6 * open, 0.0) * region;
                 // Lips roll outwards into a trumpet.
                 if let Some((ring, t)) = self.lip_ring() {
                     let (flare, curl) = match ring {
@@ -256,25 +260,27 @@ impl Point<'_> {
                     };
                     d += v3(0.0, curl * t.signum(), flare) * open;
                 }
+                // The corners come down to the middle of the opening.
+                d += v3(0.0, -4.6, 1.0) * (spot(p, MOUTH_HALF_WIDTH, MOUTH_Y + 2.0, 10.0, 8.0) * self.inside_fade());
                 d + v3(-1.4, 0.0, -1.6) * (spot(p, 42.0, -56.0, 12.0, 15.0) * self.inside_fade())
             }
             "mouthPucker" => {
                 let wide = self.mouth_region(1.25);
-                let mut d = v3(-p.x * 0.40, 0.0, 9.0 - 4.0 * across.min(1.0).powi(2)) * wide;
+                let mut d = v3(-p.x * 0.37, 0.0, 9.0 - 4.0 * across.min(1.0).powi(2)) * wide;
                 if let Some((ring, t)) = self.lip_ring() {
                     let puff = if ring == LIP_BODY || ring == LIP_BORDER { 1.5 } else { 0.0 };
                     let middle = (1.0 - across).max(0.0);
                     d += v3(0.0, if t > 0.0 { 0.7 } else { 0.5 } * puff * middle, 0.6 * puff);
                 }
                 // The corners come level with the middle.
-                d += v3(0.0, -1.0, 0.0) * (spot(p, MOUTH_HALF_WIDTH, MOUTH_Y, 8.0, 8.0) * self.inside_fade());
+                d += v3(0.0, -2.6, 0.0) * (spot(p, MOUTH_HALF_WIDTH, MOUTH_Y + 1.0, 10.0, 8.0) * self.inside_fade());
                 // Cheeks draw in.
                 d + v3(-2.2, 0.0, -2.2) * (spot(p, 42.0, -58.0, 13.0, 15.0) * self.inside_fade())
             }
             "mouthSmile" => {
                 let lips = self.pull_of_corner(27.0, 21.0);
                 let cheek = spot(p, 41.0, -35.0, 16.0, 14.0) * self.inside_fade();
-                let mut d = v3(10.5, 11.0, -7.0) * lips;
+                let mut d = v3(10.5, 11.0, -7.0 * back) * lips;
                 // The cheek bunches up before the eye, and is set off by the fold from the nose's wing to the corner.
                 d += v3(1.6, 6.6, 5.6) * cheek;
                 d += v3(1.0, 0.4, -1.5) * (spot(p, 29.0, -54.0, 6.0, 12.0) * self.inside_fade());
@@ -282,7 +288,7 @@ impl Point<'_> {
                 // The wings of the nose go along a little.
                 d += v3(1.3, 1.2, -0.4) * spot(p, 12.0, -42.0, 6.0, 6.0);
                 // The middle of both lips is stretched thinner and flatter.
-                d += v3(0.0, -0.7 * upper + 1.5 * lower, -1.6) * (region * (1.0 - across).max(0.0));
+                d += v3(0.0, -0.7 * upper + 1.5 * lower, -1.2) * (region * (1.0 - across).max(0.0));
                 d + self.lids(|tau, up| {
                     let middle = (std::f64::consts::PI * tau).sin().max(0.0);
                     if up { (-0.8 * middle, 0.0, 0.2 * middle) } else { (5.4 * middle, 0.0, 0.3 * middle) }
@@ -299,7 +305,7 @@ impl Point<'_> {
             }
             "mouthDimple" => {
                 let lips = self.pull_of_corner(23.0, 15.0);
-                let mut d = v3(6.0, 2.0, -8.5) * lips;
+                let mut d = v3(6.0, 2.0, -8.5 * back) * lips;
                 d += v3(0.6, 0.2, -1.6) * (spot(p, 30.0, -62.0, 5.0, 8.0) * self.inside_fade());
                 d += v3(2.4, 0.8, 5.0) * (spot(p, 39.0, -59.0, 8.0, 12.0) * self.inside_fade());
                 d += v3(0.0, -0.6 * upper + 0.6 * lower, -0.8) * (region * across.min(1.0));
@@ -307,7 +313,7 @@ impl Point<'_> {
             }
             "mouthStretch" => {
                 let lips = self.pull_of_corner(24.0, 20.0);
-                let mut d = v3(9.6, -3.4, -6.0) * lips;
+                let mut d = v3(9.6, -3.4, -6.0 * back) * lips;
                 d += v3(0.0, 0.3 * upper - 2.6 * lower, 0.0) * (region * (1.0 - 0.4 * across).max(0.0));
                 d + v3(3.2, -3.0, 0.6) * (spot(p, 34.0, -84.0, 15.0, 16.0) * self.inside_fade())
             }
@@ -423,7 +429,8 @@ impl Point<'_> {
                 })
             }
             "browInnerUp" => {
-                v3(0.8, 8.4, 0.6) * spot(p, 9.0, 30.0, 16.0, 14.0) + v3(0.0, 2.0, 0.0) * spot(p, 28.0, 30.0, 16.0, 12.0)
+                v3(0.6, 10.6, 0.8) * spot(p, 10.0, 30.0, 15.0, 15.0)
+                    + v3(0.0, 2.0, 0.0) * spot(p, 28.0, 30.0, 16.0, 12.0)
             }
             "browOuterUp" => {
                 v3(0.8, 8.2, 0.4) * spot(p, 46.0, 28.0, 17.0, 15.0)
@@ -435,14 +442,16 @@ impl Point<'_> {
             }
             "cheekPuff" => {
                 let out = sculpt::gradient(sculpt::head, p);
-                let cheek = spot(p, 43.0, -52.0, 20.0, 21.0) * self.inside_fade();
+                let cheek = spot(p, 43.0, -51.0, 20.0, 22.0) * self.inside_fade();
                 let lips = region * (0.55 + 0.45 * across.min(1.0));
                 let skin = match self.tag {
                     Tag::Mouth { ring, .. } if ring > LIP_SEAM => 0.0,
                     _ => 1.0,
                 };
                 // Air lifts the skin over the jaw as well, and draws the corners in.
-                let d = (out + v3(0.25, 0.0, 0.35)) * (11.5 * cheek * skin);
+                // Not down over the jaw's edge, where it would hang.
+                let out = v3(out.x + 0.25, 0.35 * out.y, out.z + 0.35);
+                let d = out * (12.0 * cheek * skin);
                 d + v3(-p.x * 0.16, 0.3 * upper - 0.2 * lower, 4.0) * (lips * skin)
             }
             "cheekSquint" => {
@@ -527,14 +536,14 @@ pub fn build(cage: &Cage) -> Vec<Vec<Vec3>> {
                     // The upper lip is drawn along a little, so that the lips stay together.
                     let lips = match here.lip_ring() {
                         Some((ring, t)) => {
-                            lerp(0.36, 1.0, smoothstep(0.7, -0.7, t))
+                            lerp(0.25, 1.0, smoothstep(0.7, -0.7, t))
                                 * smoothstep(0.0, 3.0, ring as f64)
                                 * here.inside_fade()
                         }
                         None => 0.0,
                     };
                     let w = jaw[v].max(lips);
-                    v3(JAW_SIDE, 0.6 * jaw[v] * (p.x / 20.0).clamp(-1.0, 1.0), 0.0) * w
+                    v3(JAW_SIDE, 2.4 * jaw[v] * (p.x / 20.0).clamp(-1.0, 1.0), 0.0) * w
                 } else {
                     let w = here.mouth_region(1.25);
                     // The lips slide around the barrel of the teeth.

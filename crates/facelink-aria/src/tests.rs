@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::error::Error;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -47,6 +48,12 @@ fn face_targets(model: &Model) -> &[Target] {
     &model.meshes[0].0.targets
 }
 
+/// The model, built once for all tests that only look at it.
+fn model() -> &'static Model {
+    static MODEL: LazyLock<Model> = LazyLock::new(aria::model);
+    &MODEL
+}
+
 #[test]
 fn two_builds_are_the_same_bytes() -> Outcome {
     assert_eq!(aria::glb(&aria::model())?, aria::glb(&aria::model())?);
@@ -66,8 +73,8 @@ fn names_are_those_of_the_facelink_crate() {
 
 #[test]
 fn file_is_well_formed() -> Outcome {
-    let model = aria::model();
-    let glb = aria::glb(&model)?;
+    let model = model();
+    let glb = aria::glb(model)?;
     assert!(glb.len() < 8 * 1024 * 1024, "{} bytes", glb.len());
     let (json, bin) = parse(&glb)?;
 
@@ -132,7 +139,7 @@ fn file_is_well_formed() -> Outcome {
 
 #[test]
 fn every_number_is_one_and_indices_are_in_range() {
-    for (mesh, _) in &aria::model().meshes {
+    for (mesh, _) in &model().meshes {
         let count = mesh.positions.len();
         assert_eq!(mesh.normals.len(), count);
         assert_eq!(mesh.colours.len(), count);
@@ -155,8 +162,8 @@ fn every_number_is_one_and_indices_are_in_range() {
 fn every_shape_moves_the_skin_visibly() {
     /// Millimetres that some vertex must move.
     const VISIBLE: f64 = 1.2;
-    let model = aria::model();
-    let targets = face_targets(&model);
+    let model = model();
+    let targets = face_targets(model);
     assert_eq!(targets.iter().map(|t| t.name).collect::<Vec<_>>(), names::ALL);
     assert_eq!(targets.iter().map(|t| t.name).collect::<HashSet<_>>().len(), names::COUNT);
     for target in targets {
@@ -169,13 +176,13 @@ fn every_shape_moves_the_skin_visibly() {
 
 #[test]
 fn left_and_right_are_exact_mirror_images() {
-    let model = aria::model();
+    let model = model();
     let face = &model.face;
     for (v, &m) in face.mirror.iter().enumerate() {
         assert_eq!(face.mirror[m], v);
         assert_eq!(face.points[v], face.points[m].mirrored());
     }
-    let targets = face_targets(&model);
+    let targets = face_targets(model);
     for (shape, target) in targets.iter().enumerate() {
         let other = &targets[names::mirror(shape)];
         for (v, &m) in face.mirror.iter().enumerate() {
@@ -187,7 +194,7 @@ fn left_and_right_are_exact_mirror_images() {
 
 #[test]
 fn paired_shapes_stay_on_their_side() {
-    let model = aria::model();
+    let model = model();
     for (shape, name) in names::ALL.iter().enumerate() {
         if name.ends_with("Left") && !["jawLeft", "mouthLeft"].contains(name) {
             for (p, d) in model.face.points.iter().zip(&model.face.deltas[shape]) {
@@ -199,7 +206,7 @@ fn paired_shapes_stay_on_their_side() {
 
 #[test]
 fn lids_clear_the_eyeballs() {
-    let model = aria::model();
+    let model = model();
     let face = &model.face;
     let lids: Vec<usize> = (0..face.points.len()).filter(|&v| face.lid[v] > 0.0).collect();
     assert!(lids.len() > 400);
@@ -224,7 +231,7 @@ fn lids_clear_the_eyeballs() {
 
 #[test]
 fn a_blink_shuts_the_eye() {
-    let face = &aria::model().face;
+    let face = &model().face;
     let deltas = &face.deltas[shape("eyeBlinkLeft")];
     for ring in [5, EYE_RINGS - 2] {
         for j in 3..EYE_POINTS / 2 - 2 {
@@ -243,7 +250,7 @@ fn a_blink_shuts_the_eye() {
 fn mouth_close_seals_an_open_jaw() {
     /// Millimetres between the lips that count as sealed.
     const SEALED: f64 = 0.8;
-    let face = &aria::model().face;
+    let face = &model().face;
     let (open, close) = (&face.deltas[shape("jawOpen")], &face.deltas[shape("mouthClose")]);
     let gap = |j: usize, close_weight: f64| {
         let at = |j: usize| {
@@ -260,7 +267,7 @@ fn mouth_close_seals_an_open_jaw() {
 
 #[test]
 fn lips_are_shut_at_rest() {
-    let face = &aria::model().face;
+    let face = &model().face;
     for j in 0..MOUTH_CORNER {
         let at = |j: usize| face.points[face.cage.mouth_id(LIP_SEAM, j)];
         let gap = (at(j) - at(MOUTH_POINTS - 1 - j)).length();
@@ -270,7 +277,7 @@ fn lips_are_shut_at_rest() {
 
 #[test]
 fn tongue_reaches_past_the_lower_lip() -> Outcome {
-    let model = aria::model();
+    let model = model();
     let lip = model.face.points[model.face.cage.mouth_id(LIP_SEAM, MOUTH_POINTS - 1)];
     let (tongue, _) = model.meshes.iter().find(|(mesh, _)| mesh.name == "Tongue").ok_or("no tongue")?;
     let out = tongue.targets.iter().find(|t| t.name == "tongueOut").ok_or("no tongueOut")?;
@@ -285,7 +292,7 @@ fn tongue_reaches_past_the_lower_lip() -> Outcome {
 
 #[test]
 fn parts_that_ride_on_the_skin_move_with_it() -> Outcome {
-    let model = aria::model();
+    let model = model();
     for (name, shapes) in [
         ("Brows", ["browInnerUp", "browDownLeft"]),
         ("Lashes", ["eyeBlinkLeft", "eyeLookDownRight"]),

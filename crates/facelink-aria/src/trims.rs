@@ -33,7 +33,7 @@ struct BrowPlace {
 /// The left brow's middle line, `t` from its inner to its outer end.
 fn brow_place(face: &Face, t: f64) -> BrowPlace {
     let x = lerp(13.0, 57.5, t);
-    let y = curve(&[(0.0, 27.4), (0.25, 30.0), (0.6, 33.0), (0.82, 31.0), (1.0, 25.6)], t);
+    let y = curve(&[(0.0, 26.8), (0.25, 29.8), (0.6, 33.6), (0.82, 31.6), (1.0, 26.0)], t);
     let half = curve(&[(0.0, 2.0), (0.08, 3.0), (0.2, 3.5), (0.4, 3.6), (0.7, 2.5), (1.0, 0.5)], t);
     let from = v3(x * 1.5, y + 4.0, 130.0);
     let towards = v3(x * 0.8, y, 50.0) - from;
@@ -74,6 +74,15 @@ pub fn brows(face: &Face) -> Part {
     let right = left.mirrored();
     both.append(left);
     both.append(right);
+    // Half the skin's normals: the hairs then take the light as one soft body with grain.
+    both.normals = mesh::normals(&both.points, &both.faces)
+        .into_iter()
+        .zip(&both.points)
+        .map(|(n, p)| {
+            let out = sculpt::gradient(sculpt::head, *p);
+            n.lerp(out, 0.6 * smoothstep(-0.6, 0.2, n.dot(out))).normalized()
+        })
+        .collect();
     ride(&mut both, face);
     both
 }
@@ -235,7 +244,7 @@ fn lash_hairs(margin: &[Vec3], upper: bool) -> Vec<Vec3> {
         let away = (root - EYE).normalized();
         let side = v3(0.0, 1.0, 0.0).cross(away).normalized();
         let up = away.cross(side).normalized() * if upper { 1.0 } else { -1.0 };
-        let thick = if upper { 1.15 } else { 0.3 };
+        let thick = if upper { 0.95 } else { 0.3 };
         for row in 0..HAIR_ROWS {
             let t = row as f64 / (HAIR_ROWS - 1) as f64;
             // Out from the ball first, then curling back.
