@@ -81,9 +81,12 @@ const MOST_REQUESTS: usize = 64;
 /// let mut expressions = FaceExpressions::default();
 /// expressions.set("happy", 0.7);
 /// ```
-#[derive(Component, Debug, Default)]
+#[derive(Component, Reflect, Debug, Default)]
+#[reflect(Component, Default)]
 pub struct FaceExpressions {
+    #[reflect(ignore)]
     mix: ExpressionMix,
+    #[reflect(ignore)]
     requests: Vec<Request>,
 }
 
@@ -187,13 +190,17 @@ pub struct RefusedExpressions {
 
 /// A mouth that speaks, on an avatar or on a subject: from visemes as they come, or from a line of dialogue that is known
 /// beforehand.
-#[derive(Component, Debug)]
+#[derive(Component, Reflect, Debug)]
+#[reflect(Component, Default)]
 pub struct FaceSpeech {
     /// How the mouth meets the face below.
+    #[reflect(ignore)]
     pub rules: BlendRules,
     /// How much of it is seen, `0..=1`.
     pub intensity: f32,
+    #[reflect(ignore)]
     live: LiveSpeech,
+    #[reflect(ignore)]
     track: Option<Playing>,
     /// What the track says now.
     sampled: [f32; BLENDSHAPE_COUNT],
@@ -298,10 +305,12 @@ pub enum IdleWhen {
 }
 
 /// The small life of an avatar that nobody drives: blinks, glances, breath.
-#[derive(Component, Debug)]
+#[derive(Component, Reflect, Debug)]
+#[reflect(Component, Default)]
 pub struct FaceIdle {
     /// When.
     pub when: IdleWhen,
+    #[reflect(ignore)]
     life: IdleLife,
 }
 
@@ -387,11 +396,12 @@ impl LayersItem<'_, '_> {
 }
 
 /// A part of a [`VirtualSubject`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Reflect, Clone, Debug, PartialEq, Eq)]
 pub struct FacePart {
     /// Whose face.
     pub subject: String,
     /// Which of its channels.
+    #[reflect(ignore)]
     pub groups: GroupSet,
     /// Where several parts have a group, the higher one has it while it is live.
     pub priority: i32,
@@ -411,7 +421,8 @@ pub struct FacePart {
 /// );
 /// # }
 /// ```
-#[derive(Component, Clone, Debug, PartialEq, Eq)]
+#[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
+#[reflect(Component)]
 pub struct VirtualSubject {
     /// Its name, by which avatars ask for it.
     pub name: String,

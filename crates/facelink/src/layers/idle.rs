@@ -129,6 +129,12 @@ pub struct IdleLife {
     pose: IdlePose,
 }
 
+impl Default for IdleLife {
+    fn default() -> Self {
+        Self::new(IdleSettings::default())
+    }
+}
+
 impl IdleLife {
     /// A life of these settings.
     pub fn new(settings: IdleSettings) -> Self {
