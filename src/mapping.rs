@@ -306,11 +306,14 @@ pub(crate) fn watch_files(
     server: Option<Res<AssetServer>>,
     mappings: Option<Res<Assets<FaceMapping>>>,
     performers: Option<Res<Assets<FacePerformer>>>,
+    wanted: Query<&AvatarMapping>,
+    newly_wanted: Query<(), Changed<AvatarMapping>>,
     mut mappings_changed: MessageReader<AssetEvent<FaceMapping>>,
     mut performers_changed: MessageReader<AssetEvent<FacePerformer>>,
 ) {
     let (Some(mut watch), Some(server)) = (watch, server) else { return };
-    if mappings_changed.read().count() + performers_changed.read().count() > 0 {
+    let changes = mappings_changed.read().count() + performers_changed.read().count();
+    if changes > 0 || !newly_wanted.is_empty() {
         let mut watched = Vec::new();
         let root = watch.root.clone();
         let mut add = |asset: AssetPath<'static>, file: &AssetPath<'_>| {
@@ -321,6 +324,14 @@ pub(crate) fn watch_files(
             add(path.clone(), &path);
             for file in mapping.included.iter().filter_map(|(include, _)| path.resolve_embed_str(include).ok()) {
                 add(path.clone(), &file);
+            }
+        }
+        // A file that could not be read is looked at too: somebody is about to mend it.
+        for mapping in &wanted {
+            if let Some(path) =
+                mapping.0.path().filter(|_| mappings.as_ref().is_none_or(|all| !all.contains(&mapping.0)))
+            {
+                add(path.clone(), path);
             }
         }
         for (id, _) in performers.iter().flat_map(|performers| performers.iter()) {

@@ -150,6 +150,31 @@ fn a_file_on_disk_is_taken_up_with_what_it_includes_and_again_when_it_changes() 
 }
 
 #[test]
+fn a_file_that_is_broken_from_the_start_is_used_once_it_is_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.face.ron");
+    fs::write(&file, "(name: \"mine\",\n rules: [(from: \"jawOpen\", gain: lots, to: \"jawOpen\")])").unwrap();
+    let mut app = app_with(folder.path(), FaceLinkPlugin::without_sockets());
+    let faces = feed(&mut app);
+    let node = spawn_node(app.world_mut(), "Face", &["jawOpen"]);
+    let root = avatar(&mut app, node);
+    let handle = app.world().resource::<AssetServer>().load("mine.face.ron");
+    app.world_mut().entity_mut(root).insert(AvatarMapping(handle));
+    update_until(&mut app, "the dialect in its place", |app| {
+        faces.send(1, "Ann", frame(&[(Blendshape::JawOpen, 0.8)]));
+        app.world().get::<BindReport>(root).is_some() && near(weights(app, node)[0], 0.8)
+    });
+    let problem = report(&app, root).problem.unwrap_or_default();
+    assert!(problem.contains("mine.face.ron: line 2") && problem.contains("rules[0].gain"), "{problem}");
+    fs::write(&file, "(name: \"mine\",\n rules: [(from: \"jawOpen\", gain: 0.5, to: \"jawOpen\")])").unwrap();
+    update_until(&mut app, "the mended mapping", |app| {
+        faces.send(1, "Ann", frame(&[(Blendshape::JawOpen, 0.8)]));
+        near(weights(app, node)[0], 0.4)
+    });
+    assert_eq!(report(&app, root).problem, None);
+}
+
+#[test]
 fn a_mapping_that_cannot_be_used_is_told_and_the_dialect_is_taken() {
     let (mut app, faces) = fed_app();
     let node = spawn_node(app.world_mut(), "Face", &["jawOpen"]);
