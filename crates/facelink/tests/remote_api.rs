@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
-use facelink::link::{
-    Endpoint, EndpointConfig, PhonePorts, SourceKind, SourceProfiles,
-    doctor::{Report, Severity},
-    outward_address,
+use facelink::{
+    Blendshape, FaceFrame,
+    link::{
+        Endpoint, EndpointConfig, PhonePorts, SourceKind, SourceProfiles,
+        doctor::{Report, Severity},
+        outward_address,
+    },
 };
 use serde_json::{Value, json};
 
@@ -196,4 +199,36 @@ fn the_doctors_view_is_the_same_by_http() {
     let texts = |report: &Report| report.advice.iter().map(|advice| advice.text.clone()).collect::<Vec<_>>();
     assert_eq!(texts(&there), texts(&here));
     assert!(there.advice.iter().any(|advice| advice.severity == Severity::Warning && advice.text.contains("--lan")));
+}
+
+#[test]
+fn a_range_of_motion_by_http() {
+    let endpoint = Endpoint::start(config()).expect("an endpoint");
+    let api = Api::of(&endpoint);
+    let ask = |what: &str| api.send("POST", "subjects/Ann/calibrate", &json!({ "what": what }));
+    let smile = |weight: f32| {
+        let mut frame = FaceFrame::neutral();
+        frame.set(Blendshape::MouthSmileLeft, weight);
+        endpoint.publish("Ann", &frame).expect("it is taken");
+    };
+    smile(0.0);
+    assert_eq!(refusal(&ask("range_end")).1, "no_range");
+    assert_eq!(ask("range_begin").0, 204);
+    for _ in 0..10 {
+        smile(0.5);
+    }
+    assert_eq!(ask("range_cancel").0, 204);
+    assert_eq!(endpoint.calibration("Ann").and_then(|calibration| calibration.range), None);
+    assert_eq!(ask("range_begin").0, 204);
+    for _ in 0..10 {
+        smile(0.5);
+    }
+    assert_eq!(ask("range_end").0, 204);
+    let range = endpoint.calibration("Ann").and_then(|calibration| calibration.range).expect("a range");
+    assert_eq!(range[Blendshape::MouthSmileLeft.index()], 0.5);
+    assert_eq!(range[Blendshape::JawOpen.index()], 1.0, "what was not made stays as it is");
+    assert_eq!(
+        refusal(&api.send("POST", "subjects/Bob/calibrate", &json!({"what": "range_begin"}))).1,
+        "unknown_subject"
+    );
 }
