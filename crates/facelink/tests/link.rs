@@ -11,9 +11,10 @@ use std::{
 use facelink::{
     Blendshape, FaceFrame,
     link::{
-        Client, ClientConfig, ClientState, Endpoint, EndpointConfig, LinkEvent, LostReason, SourceKind, SubjectFrame,
+        Client, ClientConfig, ClientState, Emotion, Endpoint, EndpointConfig, LinkEvent, LostReason, SourceKind,
+        SubjectFrame,
     },
-    wire::{json::write_arkit_data, llf},
+    wire::{json::write_arkit_data, llf, viseme::Viseme},
 };
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -429,4 +430,30 @@ fn a_hostile_client_changes_nothing_for_a_good_one() {
     block_on(&endpoint, newcomer.wait_for(|state| matches!(state, ClientState::Connected(_))));
     flood.abort();
     assert!(endpoint.stats().refused > 1000, "{:?}", endpoint.stats());
+}
+
+#[test]
+fn a_client_says_visemes_and_shows_emotions() {
+    let endpoint = start();
+    let url = format!("ws://{}", endpoint.addresses().http);
+    let client = Client::start(ClientConfig::new(url).subject("Ann"), endpoint.runtime().expect("runs"));
+    // Before there is a connection, too.
+    let happy =
+        Emotion { name: "happy".into(), intensity: 0.75, fade: Some(Duration::from_millis(300)), duration: None };
+    client.set_emotion(Some("Npc"), &happy);
+    let event = wait_event(&endpoint, |event| matches!(event, LinkEvent::Emotion { .. }));
+    assert!(matches!(event, LinkEvent::Emotion { name, emotion, .. } if &*name == "Npc" && emotion == happy));
+
+    let mut face = FaceFrame::neutral();
+    face.set(Blendshape::BrowInnerUp, 0.5);
+    client.send(face);
+    wait_frame(&endpoint, |frame| &*frame.name == "Ann" && frame.frame.weights[Blendshape::BrowInnerUp.index()] > 0.4);
+    client.say(None, Viseme::Aa, 0.5, None);
+    let frame = wait_frame(&endpoint, |frame| frame.speech.is_some());
+    let speech = frame.speech.expect("it speaks");
+    assert_eq!((&*frame.name, speech.viseme, speech.weight), ("Ann", Viseme::Aa, 0.5));
+    let jaw = Blendshape::JawOpen.index();
+    assert!((frame.frame.weights[jaw] - 0.3).abs() < 1e-3 && speech.weights[jaw] == 0.0, "the face is told apart");
+    client.say(None, Viseme::Sil, 0.0, Some(Duration::from_millis(20)));
+    wait_frame(&endpoint, |frame| frame.speech.is_none());
 }

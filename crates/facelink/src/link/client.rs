@@ -5,7 +5,7 @@
 //! lost is made again while the other one carries on.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
     sync::{
@@ -27,7 +27,7 @@ use webrtc::{
 };
 
 use super::{
-    IceConfig, ServerTrust, SourceKind,
+    Emotion, IceConfig, ServerTrust, SourceKind,
     hub::{Counters, Hub},
     out::Outgoing,
     outward_address,
@@ -43,6 +43,7 @@ use crate::{
     wire::{
         facelink1, float32,
         json::{Decoder, Message, Welcome, write_arkit_data},
+        viseme::Viseme,
     },
 };
 
@@ -238,10 +239,15 @@ impl Backoff {
     }
 }
 
+/// Visemes and emotions that wait for a connection; older ones are dropped.
+const MOST_WORDS: usize = 32;
+
 #[derive(Debug)]
 struct Shared {
     /// The newest frame of each face; without a name, the connection's own.
     slot: Mutex<SmallVec<[(Option<Arc<str>>, FaceFrame); 1]>>,
+    /// Messages that are no frames and must not be replaced: visemes and emotions, oldest first.
+    words: Mutex<VecDeque<String>>,
     wake: Notify,
     state: Mutex<ClientState>,
     changed: Notify,
@@ -304,6 +310,7 @@ impl Client {
     fn spawn(config: ClientConfig, runtime: &tokio::runtime::Handle, hub: Option<Arc<Hub>>) -> Self {
         let shared = Arc::new(Shared {
             slot: Mutex::default(),
+            words: Mutex::default(),
             wake: Notify::new(),
             state: Mutex::new(ClientState::Connecting),
             changed: Notify::new(),
@@ -332,6 +339,41 @@ impl Client {
     /// Hands over a frame of the face `name`, for a connection that sends several.
     pub fn send_as(&self, name: &str, frame: FaceFrame) {
         self.put(Some(name), frame);
+    }
+
+    /// Says a viseme of this weight, `0..=1`, with the connection's own face or the face `subject`: until the next one, or
+    /// for a time. Never blocks.
+    pub fn say(&self, subject: Option<&str>, viseme: Viseme, weight: f32, duration: Option<Duration>) {
+        let mut message = json!({"type": "viseme_data", "viseme": viseme.name(), "weight": weight});
+        if let Some(duration) = duration {
+            message["duration_ms"] = (duration.as_secs_f64() * 1000.0).into();
+        }
+        self.put_words(subject, message);
+    }
+
+    /// Has the connection's own face, or the face `subject`, show an emotion. Never blocks.
+    pub fn set_emotion(&self, subject: Option<&str>, emotion: &Emotion) {
+        let mut message = json!({"type": "set_emotion", "emotion": &*emotion.name, "intensity": emotion.intensity});
+        for (field, time) in [("fade_ms", emotion.fade), ("duration_ms", emotion.duration)] {
+            if let Some(time) = time {
+                message[field] = (time.as_secs_f64() * 1000.0).into();
+            }
+        }
+        self.put_words(subject, message);
+    }
+
+    fn put_words(&self, subject: Option<&str>, mut message: serde_json::Value) {
+        if let Some(subject) = subject {
+            message["subject"] = subject.into();
+        }
+        let mut words = self.shared.words.lock();
+        if words.len() >= MOST_WORDS {
+            words.pop_front();
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        words.push_back(message.to_string());
+        drop(words);
+        self.shared.wake.notify_one();
     }
 
     fn put(&self, name: Option<&str>, frame: FaceFrame) {
@@ -1224,6 +1266,12 @@ impl Worker {
     }
 
     async fn flush(&mut self, now: Instant) {
+        let words = std::mem::take(&mut *self.shared.words.lock());
+        // They come one at a time and must not be lost: the WebSocket, where there is one.
+        let lane = if self.ws_ready() { Lane::WebSocket } else { Lane::DataChannel };
+        for text in words {
+            self.reply(lane, text).await;
+        }
         let faces = std::mem::take(&mut *self.shared.slot.lock());
         for (name, frame) in faces {
             let sent = self.send_face(name.as_deref(), &frame, now).await;
