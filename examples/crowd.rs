@@ -20,7 +20,7 @@ use std::{path::PathBuf, process::ExitCode};
 use bevy::{
     diagnostic::{DiagnosticsStore, FrameTimeDiagnosticsPlugin},
     prelude::*,
-    render::view::screenshot::{Screenshot, save_to_disk},
+    render::view::screenshot::{Screenshot, ScreenshotCaptured},
     world_serialization::WorldAssetRoot,
 };
 use bevy_facelink::{
@@ -32,7 +32,7 @@ const MODELS: [&str; 2] = ["avatars/aria.glb#Scene0", "avatars/rivet.glb#Scene0"
 /// Metres from one character to the next, and from one row to the next.
 const APART: (f32, f32) = (0.42, 0.55);
 /// Metres by which a row stands higher than the one before it.
-const STEP: f32 = 0.16;
+const STEP: f32 = 0.2;
 
 /// A hundred faces.
 #[derive(Parser, Debug)]
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
         }
     }
     app.insert_resource(Crowd { count: args.count, streams, frames: args.frames, screenshot: args.screenshot })
-        .insert_resource(ClearColor(Color::srgb(0.10, 0.12, 0.15)))
+        .insert_resource(ClearColor(Color::srgb(0.20, 0.23, 0.28)))
         .add_systems(Startup, set_up)
         .add_systems(Update, (guard::started, tell, picture));
     match app.run() {
@@ -106,12 +106,14 @@ fn main() -> ExitCode {
 }
 
 fn set_up(mut commands: Commands, crowd: Res<Crowd>, assets: Res<AssetServer>) {
-    let columns = (crowd.count as f32 * 1.9).sqrt().ceil() as u32;
+    let columns = (crowd.count as f32 * 1.2).sqrt().ceil() as u32;
     let rows = crowd.count.div_ceil(columns);
     for i in 0..crowd.count {
         let (row, column) = (i / columns, i % columns);
-        // Every other row stands in the gaps of the one before it.
-        let x = (column as f32 - (columns - 1) as f32 / 2.0 + if row % 2 == 0 { 0.0 } else { 0.5 }) * APART.0;
+        // Every other row stands in the gaps of the one before it, and the last one in the middle.
+        let in_row = columns.min(crowd.count - row * columns);
+        let aside = if (row + columns - in_row).is_multiple_of(2) { 0.0 } else { 0.5 };
+        let x = (column as f32 - (in_row - 1) as f32 / 2.0 + aside) * APART.0;
         let at = Vec3::new(x, row as f32 * STEP, -(row as f32) * APART.1);
         let model = MODELS[((row + column) % 2) as usize];
         // Streams are spread over the crowd.
@@ -132,12 +134,12 @@ fn set_up(mut commands: Commands, crowd: Res<Crowd>, assets: Res<AssetServer>) {
         }
     }
     let depth = rows as f32 * APART.1;
-    let middle = Vec3::new(0.0, 0.2 + rows as f32 * STEP / 2.0, -depth / 2.0);
-    let away = (columns as f32 * APART.0).max(0.6) * 1.05 + depth / 2.0;
+    let middle = Vec3::new(0.0, 0.24 + (rows - 1) as f32 * STEP * 0.36, -depth / 2.0);
+    let away = (columns as f32 * APART.0).max(0.6) * 1.2 + depth / 2.0;
     commands.spawn((
         Camera3d::default(),
         Projection::from(PerspectiveProjection { fov: 0.5, ..default() }),
-        Transform::from_translation(middle + Vec3::new(0.0, 0.35 * away, away)).looking_at(middle, Vec3::Y),
+        Transform::from_translation(middle + Vec3::new(0.0, 0.16 * away, away)).looking_at(middle, Vec3::Y),
     ));
     let light = |at: Vec3, color, illuminance| {
         (
@@ -171,22 +173,29 @@ fn tell(
     );
 }
 
-fn picture(
-    mut commands: Commands,
-    crowd: Res<Crowd>,
-    avatars: Query<(), With<BindReport>>,
-    mut drawn: Local<u32>,
-    mut exit: MessageWriter<AppExit>,
-) {
+fn picture(mut commands: Commands, crowd: Res<Crowd>, avatars: Query<(), With<BindReport>>, mut drawn: Local<u32>) {
     let Some(path) = &crowd.screenshot else { return };
     if avatars.iter().count() < crowd.count as usize {
         return;
     }
     *drawn += 1;
-    if *drawn == crowd.frames {
-        commands.spawn(Screenshot::primary_window()).observe(save_to_disk(path.clone()));
-    } else if *drawn > crowd.frames && path.is_file() {
-        println!("wrote {}", path.display());
-        exit.write(AppExit::Success);
+    if *drawn != crowd.frames {
+        return;
     }
+    let path = path.clone();
+    commands.spawn(Screenshot::primary_window()).observe(
+        move |captured: On<ScreenshotCaptured>, mut exit: MessageWriter<AppExit>| {
+            let saved = captured.image.clone().try_into_dynamic().map_err(|error| error.to_string());
+            match saved.and_then(|image| image.to_rgb8().save(&path).map_err(|error| error.to_string())) {
+                Ok(()) => {
+                    println!("wrote {}", path.display());
+                    exit.write(AppExit::Success);
+                }
+                Err(error) => {
+                    eprintln!("cannot write {}: {error}", path.display());
+                    exit.write(AppExit::error());
+                }
+            }
+        },
+    );
 }
