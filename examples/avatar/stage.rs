@@ -127,6 +127,10 @@ fn set_up(
             Name::new(role.name),
             Transform::from_xyz(role.aside, 0.0, 0.0),
         ));
+        // Nobody stands there like a puppet while no face has come; on a sheet of shapes each has to be pure.
+        if !setup.close {
+            avatar.insert(FaceIdle::default());
+        }
         if let Some(send) = &role.send {
             avatar.insert(send.clone());
         }
