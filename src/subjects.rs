@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use bevy::prelude::*;
 use facelink::{
     FaceFrame,
-    link::{LinkEvent, SourceKind, Speech, SubjectFrame, SubjectId},
+    link::{Emotion, LinkEvent, SourceKind, Speech, SubjectFrame, SubjectId},
     wire::viseme::Viseme,
 };
 
@@ -18,6 +18,9 @@ use crate::{
 
 /// Frames and events taken from the channel in one go; what is left waits for the next frame.
 const MOST_PER_FRAME: usize = 4096;
+/// Emotions that wait for their subject, and for how many updates.
+const MOST_EARLY: usize = 64;
+const EARLY_UPDATES: u8 = 10;
 /// Seconds between two looks at the figures.
 const FIGURES_INTERVAL: f32 = 0.25;
 
@@ -249,9 +252,19 @@ pub(crate) fn receive_events(
     mut subjects: ResMut<FaceSubjects>,
     mut known: Query<&mut FaceSubject>,
     mut expressions: Query<&mut FaceExpressions>,
+    mut early: Local<Vec<(Arc<str>, Emotion, u8)>>,
     sources: Query<(Entity, &FaceSource), Without<FaceDial>>,
 ) {
     let Some(inbox) = inbox else { return };
+    early.retain_mut(|(name, emotion, left)| {
+        let subject = subjects.get(name).and_then(|entity| expressions.get_mut(entity).ok());
+        if let Some(mut expressions) = subject {
+            expressions.take(emotion.clone());
+            return false;
+        }
+        *left -= 1;
+        *left > 0
+    });
     let mut connected: Vec<(Arc<str>, Entity)> = Vec::new();
     for event in inbox.events.try_iter().take(MOST_PER_FRAME) {
         match event {
@@ -273,8 +286,11 @@ pub(crate) fn receive_events(
             }
             LinkEvent::Emotion { name, emotion, .. } => {
                 let subject = subjects.get(&name).and_then(|entity| expressions.get_mut(entity).ok());
-                if let Some(mut expressions) = subject {
-                    expressions.take(emotion);
+                match subject {
+                    Some(mut expressions) => expressions.take(emotion),
+                    // The frame that makes it appear came after the frames of this update were taken.
+                    None if early.len() < MOST_EARLY => early.push((name, emotion, EARLY_UPDATES)),
+                    None => {}
                 }
             }
             LinkEvent::Connected { connection_id, source, address } => {

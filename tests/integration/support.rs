@@ -65,19 +65,25 @@ pub fn app_with(assets: &Path, plugin: FaceLinkPlugin) -> App {
 }
 
 /// A WebSocket client on loopback.
-pub struct Sender(std::sync::mpsc::Sender<String>);
+pub struct Sender(tokio::sync::mpsc::UnboundedSender<String>);
 
 impl Sender {
     pub fn connect(app: &App) -> Self {
         let address = app.world().resource::<FaceLinkEndpoint>().addresses().http;
-        let (lines, wanted) = std::sync::mpsc::channel::<String>();
+        let (lines, mut wanted) = tokio::sync::mpsc::unbounded_channel::<String>();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async move {
-                use futures_util::SinkExt;
+                use futures_util::{SinkExt, StreamExt};
                 let (mut socket, _) =
                     tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.expect("a socket");
-                while let Ok(line) = wanted.recv() {
+                loop {
+                    // What comes is read, or pings would go unanswered.
+                    let line = tokio::select! {
+                        line = wanted.recv() => line,
+                        Some(Ok(_)) = socket.next() => continue,
+                    };
+                    let Some(line) = line else { return };
                     if socket.send(line.into()).await.is_err() {
                         return;
                     }

@@ -23,6 +23,7 @@ enum Way {
 struct Row {
     name: String,
     way: Way,
+    told: bool,
     listener: Listener,
     coturn: Option<Coturn>,
     _noisy: RwLockReadGuard<'static, ()>,
@@ -48,7 +49,7 @@ impl Row {
             (Way::TheirRelay(_), Some(flag)) if told => Listener::start(&["--ice-server", flag]),
             _ => Listener::start(&[]),
         };
-        Some(Self { name: format!("{name}, {way:?}"), way, listener, coturn, _noisy: noisy })
+        Some(Self { name: format!("{name}, {way:?}"), way, told, listener, coturn, _noisy: noisy })
     }
 
     /// Where the sender itself has to know the TURN server: its transport.
@@ -90,7 +91,9 @@ impl Row {
         let expected: &[&str] = match self.way {
             Way::Direct => &["udp host-host", "udp host-prflx", "udp prflx-host"],
             // Its check may come before its candidate is told.
-            Way::TheirRelay(_) => &["udp host-relay", "udp host-prflx"],
+            Way::TheirRelay(_) if !self.told => &["udp host-relay", "udp host-prflx"],
+            // Our side knows the relay too then, and it is the sender who chooses of the ways that work.
+            Way::TheirRelay(_) => &["udp host-relay", "udp host-prflx", "udp relay-relay", "udp relay-prflx"],
             Way::OurRelay => &["udp relay-host", "udp relay-prflx", "udp relay-srflx"],
         };
         assert!(expected.contains(&route), "{route}: {connection}");
