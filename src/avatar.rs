@@ -22,6 +22,7 @@ use serde::Deserialize;
 
 use crate::{
     bones::{self, Bones, KnownBones},
+    detail::FaceDetail,
     mapping::{AvatarMapping, FaceMapping, FacePresets},
     pose::{FacePose, FaceSettings},
     send::SendFace,
@@ -38,7 +39,7 @@ use crate::{
 /// does with the bones; see [`bones`].
 #[derive(Component, Reflect, Clone, Debug, PartialEq)]
 #[reflect(Component, Default)]
-#[require(Shown)]
+#[require(Shown, FaceDetail)]
 pub struct FaceAvatar {
     /// Whose face; without a name, the live subject that appeared first.
     pub subject: Option<String>,
@@ -130,6 +131,16 @@ pub(crate) struct Shown {
     pub layered: bool,
     /// Nothing is shown and neutral has been written: the rig is left to others.
     pub idle: bool,
+    /// The face was not evaluated in this picture: what is written moves on to the last evaluation.
+    pub skipped: bool,
+    /// Share of the way that is left to the last evaluation that this picture goes.
+    pub step: f32,
+    /// Pictures and seconds since the last evaluation.
+    pub since: u8,
+    pub elapsed: f32,
+    /// Head and gaze at the last evaluation, and when it began.
+    pub turn_to: (Quat, [Vec2; 2]),
+    pub turn_from: (Quat, [Vec2; 2]),
 }
 
 /// What of a face an avatar can show. On every bound avatar.

@@ -448,6 +448,11 @@ impl VirtualSubject {
         self.parts.insert(at, part);
     }
 
+    /// Whether it takes anything of a subject.
+    pub fn uses(&self, subject: &str) -> bool {
+        self.parts.iter().any(|part| part.subject == subject)
+    }
+
     /// Takes away what a subject gives.
     pub fn remove(&mut self, subject: &str) {
         self.parts.retain(|part| part.subject != subject);

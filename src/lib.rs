@@ -49,6 +49,7 @@
 
 pub mod avatar;
 pub mod bones;
+pub mod detail;
 pub mod diagnostics;
 mod drive;
 pub mod layers;
@@ -57,6 +58,7 @@ pub mod mapping;
 pub mod panel;
 pub mod performers;
 pub mod phones;
+pub mod playout;
 pub mod plugin;
 pub mod pose;
 pub mod send;
@@ -68,6 +70,7 @@ mod vrm;
 pub use facelink as core;
 
 pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, ShapePreview};
+pub use detail::{FaceBudget, FaceDetail, FaceLoad};
 pub use layers::{
     FaceExpressionLibrary, FaceExpressions, FaceIdle, FacePart, FaceSpeech, IdleWhen, RefusedExpressions,
     VirtualSubject,
@@ -77,13 +80,14 @@ pub use performers::{FacePerformer, FacePerformers};
 pub use phones::{
     BeginRangeOfMotion, CaptureNeutral, ClearCalibration, EndRangeOfMotion, FacePhones, RecentreHead, SaveCalibration,
 };
+pub use playout::{FacePlayout, FaceTimecode, PlayoutFilter, PlayoutMode, PlayoutQuality};
 pub use plugin::{FaceInbox, FaceInjector, FaceLinkEndpoint, FaceLinkFailure, FaceLinkPlugin, FaceLinkSystems};
 pub use pose::{FacePose, FaceSettings};
 pub use send::{SendFace, SendFaceState};
 pub use sources::{FaceDial, FaceSource, SourceQuality, SourceState};
 pub use subjects::{
-    AdaptiveFps, FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, RequestedFps, SubjectAppeared,
-    SubjectLost,
+    AdaptiveFps, FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, FpsLaw, LinkQuality, RequestedFps,
+    SubjectAdaptiveFps, SubjectAppeared, SubjectLost,
 };
 
 /// What most games need.

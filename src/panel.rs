@@ -3,6 +3,7 @@
 mod calibrate;
 mod doctor;
 mod moods;
+mod timing;
 mod tune;
 
 use bevy::{input::InputSystems, prelude::*, world_serialization::WorldAssetRoot};
@@ -16,7 +17,7 @@ use crate::{
     plugin::{FaceLinkEndpoint, FaceLinkFailure},
     pose::FacePose,
     sources::{FaceDial, FaceSource, SourceQuality, SourceState},
-    subjects::{AdaptiveFps, FaceSubject, FaceSubjects, LinkQuality, RequestedFps},
+    subjects::{AdaptiveFps, FaceSubject, FaceSubjects, FpsLaw, LinkQuality, RequestedFps},
 };
 
 /// Shows the panel at the right-hand side of the window, over whatever the first camera draws.
@@ -57,6 +58,8 @@ impl Plugin for FaceLinkPanelPlugin {
         let key = self.key;
         app.register_type::<FaceLinkPanel>()
             .insert_resource(FaceLinkPanel { open: self.open, ..default() })
+            .init_resource::<timing::Tracks>()
+            .add_systems(PreUpdate, timing::follow.after(crate::FaceLinkSystems::Receive))
             .add_systems(
                 PreUpdate,
                 (move |keys: Option<Res<ButtonInput<KeyCode>>>, mut panel: ResMut<FaceLinkPanel>| {
@@ -115,6 +118,7 @@ fn draw(
     sources: Query<SourceParts>,
     mut diagnosis: Local<doctor::Kept>,
     mut tuner: tune::Tuner,
+    mut timed: timing::Timing,
 ) {
     // No camera yet, so there is nothing to draw on.
     let Ok(context) = contexts.ctx_mut() else { return };
@@ -170,7 +174,11 @@ fn draw(
                     if let Some(mut adaptive) = adaptive {
                         adaptive_rate(ui, &mut adaptive);
                     }
+                    timing::budget(ui, &mut timed);
                 });
+                if let Some((entity, ..)) = shown {
+                    card(ui, |ui| timing::timing(ui, &mut commands, &mut timed, entity));
+                }
                 if let (Some((entity, subject, _, quality, _)), Some(endpoint)) = (shown, endpoint.as_deref()) {
                     card(ui, |ui| calibrate::calibrate(ui, &mut commands, endpoint, entity, subject, quality));
                 }
@@ -608,13 +616,28 @@ fn adaptive_rate(ui: &mut egui::Ui, adaptive: &mut ResMut<AdaptiveFps>) {
     let mut new = **adaptive;
     ui.horizontal(|ui| {
         ui.checkbox(&mut new.enabled, "adaptive rate")
-            .on_hover_text("Ask senders for fewer frames while their latency rises");
+            .on_hover_text("Ask senders for fewer frames while their link is full, or nobody looks");
         ui.add_enabled_ui(new.enabled, |ui| {
             ui.label(small("from", DIM));
             ui.add(egui::DragValue::new(&mut new.min_fps).range(1.0..=120.0).max_decimals(0));
             ui.label(small("to", DIM));
             ui.add(egui::DragValue::new(&mut new.max_fps).range(1.0..=120.0).max_decimals(0));
             ui.label(small("fps", DIM));
+        });
+    });
+    ui.horizontal(|ui| {
+        ui.add_enabled_ui(new.enabled, |ui| {
+            ui.label(small("by", DIM));
+            for (law, name, about) in [
+                (FpsLaw::Network, "queue", "Down the ladder 60, 30, 20, 15, 10 when frames queue on the way"),
+                (FpsLaw::Guide, "latency", "The migration guide's law: 5 fewer above 50 ms, 5 more below 10 ms"),
+            ] {
+                if ui.selectable_label(new.law == law, small(name, TEXT)).on_hover_text(about).clicked() {
+                    new.law = law;
+                }
+            }
+            ui.checkbox(&mut new.engine, "and by what is seen")
+                .on_hover_text("Ask for less of faces that are far away, off screen or shown by nobody");
         });
     });
     // The end that is dragged pushes the other.

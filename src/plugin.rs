@@ -16,11 +16,13 @@ use facelink::{
         PhonePorts, SourceKind, SourceProfile, Speech, SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT, VmcOut,
         remembered_phones,
     },
+    timing::Stamp,
     wire::viseme::Viseme,
 };
 
 use crate::{
-    avatar, bones, diagnostics, drive, layers, mapping, performers, phones, pose::FaceSettings, send, sources, subjects,
+    avatar, bones, detail, diagnostics, drive, layers, mapping, performers, phones, playout, pose::FaceSettings, send,
+    sources, subjects,
 };
 
 /// The order of FaceLink's systems.
@@ -206,6 +208,16 @@ impl FaceInjector {
         }
     }
 
+    /// Puts a frame in that has a place in time, from a [`SourceClock`](facelink::timing::SourceClock): it goes through the
+    /// jitter buffer, as frames of the network do.
+    pub fn send_stamped(&self, id: u64, name: &str, frame: FaceFrame, stamp: Stamp) {
+        let stamped = SubjectFrame { stamp: Some(stamp), ..subjects::injected(id, name, frame) };
+        if let Err(full) = self.frames.try_send(stamped) {
+            let _ = self.oldest.try_recv();
+            let _ = self.frames.try_send(full.into_inner());
+        }
+    }
+
     /// Puts a face in that says a viseme of this weight, `0..=1`, on top of `frame`.
     pub fn say(&self, id: u64, name: &str, frame: FaceFrame, viseme: Viseme, weight: f32) {
         let mut said = subjects::injected(id, name, frame);
@@ -254,6 +266,18 @@ impl Plugin for FaceLinkPlugin {
             .register_type::<send::SendFaceState>()
             .register_type::<subjects::AdaptiveFps>()
             .register_type::<subjects::RequestedFps>()
+            .register_type::<subjects::SubjectAdaptiveFps>()
+            .register_type::<playout::FacePlayout>()
+            .register_type::<playout::FaceTimecode>()
+            .register_type::<playout::PlayoutQuality>()
+            .init_resource::<playout::FaceTimecode>()
+            .init_resource::<playout::Stage>()
+            .register_type::<detail::FaceBudget>()
+            .register_type::<detail::FaceDetail>()
+            .register_type::<detail::FaceLoad>()
+            .init_resource::<detail::FaceBudget>()
+            .init_resource::<detail::FaceLoad>()
+            .init_resource::<detail::Work>()
             .register_type::<subjects::FaceSubjects>()
             .register_type::<crate::FacePose>()
             .register_type::<avatar::FaceAvatar>()
@@ -307,16 +331,24 @@ impl Plugin for FaceLinkPlugin {
             .add_systems(
                 PostUpdate,
                 (
-                    (subjects::evaluate, layers::merge, subjects::add_layers, avatar::choose_subjects)
+                    (
+                        playout::set_stage,
+                        subjects::evaluate,
+                        layers::merge,
+                        subjects::add_layers,
+                        avatar::choose_subjects,
+                    )
                         .chain()
                         .in_set(FaceLinkSystems::Evaluate),
                     (
                         avatar::remap,
                         avatar::bind,
+                        detail::plan,
                         drive::show,
                         drive::evaluate_mappings,
                         drive::write_weights,
                         drive::turn_bones,
+                        detail::settle,
                     )
                         .chain()
                         // A mapping that has changed is shown in this very frame.
@@ -329,6 +361,7 @@ impl Plugin for FaceLinkPlugin {
                 (
                     (subjects::read_figures, sources::read_sources).chain(),
                     subjects::apply_rates,
+                    detail::ask,
                     phones::read_phones,
                     avatar::report_failed_scenes,
                     (sources::dial, sources::watch_dials).chain(),
@@ -357,6 +390,8 @@ impl Plugin for FaceLinkPlugin {
                 enabled: config.adaptive_fps,
                 min_fps: config.min_fps,
                 max_fps: config.max_fps,
+                law: config.rate_law.into(),
+                ..subjects::AdaptiveFps::default()
             });
             start(app, config.clone());
         } else {

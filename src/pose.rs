@@ -3,6 +3,8 @@
 use bevy::prelude::*;
 use facelink::{BLENDSHAPE_COUNT, Blendshape, Channel, Channels, FaceFrame};
 
+use crate::playout::FacePlayout;
+
 /// Radians that an eye turns at full `eyeLook*`: about what ARKit reports.
 pub const EYE_LOOK_RANGE: f32 = 35.0 * std::f32::consts::PI / 180.0;
 
@@ -18,11 +20,13 @@ pub struct FaceSettings {
     pub ease_in: f32,
     /// An avatar that changes to another subject blends over this time, seconds.
     pub switch: f32,
+    /// How frames become a face. A subject with a [`FacePlayout`] of its own goes by that.
+    pub playout: FacePlayout,
 }
 
 impl Default for FaceSettings {
     fn default() -> Self {
-        Self { hold: 0.25, ease_out: 0.75, ease_in: 0.15, switch: 0.25 }
+        Self { hold: 0.25, ease_out: 0.75, ease_in: 0.15, switch: 0.25, playout: FacePlayout::default() }
     }
 }
 
@@ -46,6 +50,8 @@ pub struct FacePose {
     pub tracked: bool,
     /// How much of the face is on stage: 1 live, 0 eased to neutral.
     pub presence: f32,
+    /// When this face was captured, on the source's own clock: what sound or another take has to be at to be in step.
+    pub captured: Option<std::time::Duration>,
 }
 
 impl Default for FacePose {
@@ -58,6 +64,7 @@ impl Default for FacePose {
             gaze: [Vec2::ZERO; 2],
             tracked: false,
             presence: 0.0,
+            captured: None,
         }
     }
 }

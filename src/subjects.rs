@@ -1,16 +1,21 @@
 //! Subjects: one entity a face, from the channel.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bevy::prelude::*;
 use facelink::{
     FaceFrame,
-    link::{Emotion, LinkEvent, SourceKind, Speech, SubjectFrame, SubjectId},
-    wire::viseme::Viseme,
+    link::{Emotion, LinkEvent, SourceKind, SubjectFrame, SubjectId},
+    timing::{Playout, RateLaw},
 };
 
 use crate::{
     layers::{FaceExpressionLibrary, FaceExpressions, FaceSpeech, Layers, RefusedExpressions, VirtualSubject},
+    playout::{PlayoutQuality, Stage},
     plugin::{FaceInbox, FaceLinkEndpoint},
     pose::{FacePose, FaceSettings, Presence, smooth},
     sources::{FaceDial, FaceSource, SourceState},
@@ -27,7 +32,7 @@ const FIGURES_INTERVAL: f32 = 0.25;
 /// A face that is, or was just now, on the link.
 #[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
 #[reflect(Component)]
-#[require(FacePose, LinkQuality, FaceExpressions, FaceSpeech)]
+#[require(FacePose, LinkQuality, PlayoutQuality, FaceExpressions, FaceSpeech)]
 pub struct FaceSubject {
     /// Name by which avatars ask for it.
     pub name: String,
@@ -48,42 +53,54 @@ impl FaceSubject {
     }
 }
 
-/// What arrived last, before holding and easing.
+/// What arrived, before holding and easing.
 #[derive(Component, Debug, Default)]
 pub struct Incoming {
-    /// The last frame with a face in it: many trackers send zeros once they have lost it.
-    frame: FaceFrame,
+    /// On the heap, for it is large and subjects move when components are added.
+    playout: Box<Playout>,
     tracked: bool,
     presence: Presence,
     /// What was shown when the face returned.
     from: FacePose,
     fresh: bool,
-    /// What it says; the mouth goes there at its own pace.
-    saying: Option<(Viseme, f32)>,
 }
 
 impl Incoming {
-    fn new(frame: FaceFrame, speech: Option<Speech>) -> Self {
+    fn new(new: SubjectFrame) -> Self {
         let mut incoming = Self::default();
-        incoming.take(FaceFrame { tracked: true, ..frame.clone() }, speech);
-        incoming.tracked = frame.tracked;
-        incoming.frame.tracked = frame.tracked;
+        let tracked = new.frame.tracked;
+        if !tracked {
+            // Whatever it is, it is all that there is.
+            let shown = SubjectFrame { frame: FaceFrame { tracked: true, ..new.frame.clone() }, ..new.clone() };
+            incoming.take(shown);
+        }
+        incoming.take(new);
         incoming
     }
 
-    fn take(&mut self, frame: FaceFrame, speech: Option<Speech>) {
-        self.tracked = frame.tracked;
-        self.fresh = true;
-        self.saying = speech.map(|speech| (speech.viseme, speech.weight));
-        if frame.tracked {
-            self.frame = frame;
-            if let Some(speech) = speech {
-                // The viseme is set on the frame for those who do not move a mouth themselves.
-                self.frame.weights = speech.weights;
-                if self.frame.channels.last().is_some_and(|channel| *channel.name == *speech.viseme.channel()) {
-                    self.frame.channels.pop();
-                }
+    pub(crate) fn buffer(&mut self) -> &mut Playout {
+        &mut self.playout
+    }
+
+    fn take(&mut self, new: SubjectFrame) {
+        let SubjectFrame { mut frame, speech, stamp, received, late, repeated, .. } = new;
+        if !late {
+            self.tracked = frame.tracked;
+            self.fresh = true;
+        }
+        if let Some(speech) = speech {
+            // The viseme is set on the frame for those who do not move a mouth themselves.
+            frame.weights = speech.weights;
+            if frame.channels.last().is_some_and(|channel| *channel.name == *speech.viseme.channel()) {
+                frame.channels.pop();
             }
+        }
+        let saying = speech.map(|speech| (speech.viseme, speech.weight));
+        match stamp {
+            Some(stamp) => self.playout.push(frame, saying, &stamp, received, repeated),
+            // What is said comes between frames, and does not wait.
+            None if self.playout.newest_us().is_some() => self.playout.say(saying),
+            None => self.playout.put(frame, saying),
         }
     }
 }
@@ -108,6 +125,14 @@ pub struct LinkQuality {
     pub frames: u64,
     /// Age of the newest frame, milliseconds.
     pub age_ms: f32,
+    /// Queue that stands on the way, milliseconds.
+    pub queue_ms: f32,
+    /// Drift of the source's clock against ours, parts per million.
+    pub skew_ppm: f32,
+    /// How many earlier frames each packet repeats, against loss.
+    pub redundancy: u8,
+    /// The face comes out of a webcam.
+    pub webcam: bool,
     /// Where it comes from.
     pub address: Option<String>,
 }
@@ -121,12 +146,58 @@ pub struct RequestedFps(
     pub f32,
 );
 
-/// Whether and between which bounds senders are asked for fewer frames when their latency rises.
+/// Which law decides what a sender is asked for.
+#[derive(Reflect, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[reflect(Default)]
+pub enum FpsLaw {
+    /// By the queue on the way: down the ladder 60, 30, 20, 15, 10 when frames queue, up again when they do not; loss alone
+    /// is answered by repeating frames.
+    #[default]
+    Network,
+    /// The migration guide's: 5 fewer above 50 ms of latency, 5 more below 10 ms, once a second. Never below 15 unless
+    /// told so.
+    Guide,
+}
+
+impl From<RateLaw> for FpsLaw {
+    fn from(law: RateLaw) -> Self {
+        match law {
+            RateLaw::Network => Self::Network,
+            RateLaw::Guide => Self::Guide,
+        }
+    }
+}
+
+impl From<FpsLaw> for RateLaw {
+    fn from(law: FpsLaw) -> Self {
+        match law {
+            FpsLaw::Network => Self::Network,
+            FpsLaw::Guide => Self::Guide,
+        }
+    }
+}
+
+/// [`AdaptiveFps`] for one subject alone.
+#[derive(Component, Reflect, Clone, Copy, Debug, Default, PartialEq)]
+#[reflect(Component, Default)]
+pub struct SubjectAdaptiveFps(
+    /// Its settings.
+    pub AdaptiveFps,
+);
+
+/// The adaptive-FPS system, of all subjects; [`SubjectAdaptiveFps`] for one of them.
+///
+/// Two loops meet in what a sender is asked for, and the lower of both counts: the *network*, by how frames arrive, and the
+/// *engine*, by what of a face is seen (see [`FaceBudget`](crate::FaceBudget)). [`RequestedFps`] goes before both.
 #[derive(Resource, Reflect, Clone, Copy, Debug, PartialEq)]
 #[reflect(Resource, Default)]
 pub struct AdaptiveFps {
     /// Off: senders keep their rate.
     pub enabled: bool,
+    /// How the network's loop decides.
+    pub law: FpsLaw,
+    /// Whether the engine's loop asks for less of subjects that are far away, off screen or shown by nobody.
+    pub engine: bool,
     /// Lowest rate asked for, frames a second.
     pub min_fps: f32,
     /// Highest rate asked for, frames a second.
@@ -135,7 +206,7 @@ pub struct AdaptiveFps {
 
 impl Default for AdaptiveFps {
     fn default() -> Self {
-        Self { enabled: true, min_fps: 15.0, max_fps: 60.0 }
+        Self { enabled: true, law: FpsLaw::Network, engine: true, min_fps: 10.0, max_fps: 60.0 }
     }
 }
 
@@ -330,10 +401,10 @@ fn take_frame(
     let Some(entry) = subjects.entries.iter_mut().find(|entry| entry.name == new.name) else {
         let name = new.name.to_string();
         let subject = FaceSubject { name: name.clone(), leaving: false, id: Some(new.id) };
-        let incoming = Incoming::new(new.frame, new.speech);
-        let entity = commands.spawn((Name::new(format!("face: {name}")), subject, incoming)).id();
-        subjects.entries.push(Entry { name: new.name, entity, leaving: false });
-        info!("face \"{name}\" appeared ({})", new.source);
+        let (source, key) = (new.source, new.name.clone());
+        let entity = commands.spawn((Name::new(format!("face: {name}")), subject, Incoming::new(new))).id();
+        subjects.entries.push(Entry { name: key, entity, leaving: false });
+        info!("face \"{name}\" appeared ({source})");
         commands.trigger(SubjectAppeared { entity, name });
         return;
     };
@@ -343,7 +414,7 @@ fn take_frame(
     }
     let Ok((mut subject, mut incoming)) = known.get_mut(entity) else {
         // Spawned by this very run: the newer frame replaces the first.
-        commands.entity(entity).try_insert(Incoming::new(new.frame, new.speech));
+        commands.entity(entity).try_insert(Incoming::new(new));
         return;
     };
     // A late frame of a subject that has ended, or of its predecessor, cannot bring it back: ids grow, and none is used
@@ -360,42 +431,47 @@ fn take_frame(
         info!("face \"{}\" is back", new.name);
         commands.trigger(SubjectAppeared { entity, name: new.name.to_string() });
     }
-    incoming.take(new.frame, new.speech);
+    incoming.take(new);
 }
 
 /// The pose on stage now.
 pub(crate) fn evaluate(
     mut commands: Commands,
     time: Res<Time<Real>>,
+    stage: Res<Stage>,
     settings: Res<FaceSettings>,
     mut subjects: ResMut<FaceSubjects>,
     mut faces: Query<(Entity, &FaceSubject, &mut Incoming, &mut FacePose, &mut FaceSpeech)>,
 ) {
     let dt = time.delta_secs();
+    let now = stage.now.unwrap_or_else(Instant::now);
     for (entity, subject, mut incoming, mut pose, mut speech) in &mut faces {
         let incoming = &mut *incoming;
-        match incoming.saying.filter(|_| !subject.leaving) {
+        let Incoming { playout, tracked, presence, from, fresh } = incoming;
+        let Some(shown) = playout.advance(now) else { continue };
+        match shown.saying.filter(|_| !subject.leaving) {
             Some((viseme, weight)) => speech.say(viseme, weight),
             // Looked at first, so that a mouth at rest does not count as changed.
             None if speech.speaks() => speech.silence(),
             None => {}
         }
-        if std::mem::take(&mut incoming.fresh) {
-            incoming.presence.frame();
+        if std::mem::take(fresh) {
+            presence.frame();
         }
-        let tracked = incoming.tracked && !subject.leaving;
-        if incoming.presence.step(dt, tracked, &settings) {
-            incoming.from.clone_from(&pose);
+        let tracked = *tracked && !subject.leaving;
+        if presence.step(dt, tracked, &settings) {
+            from.clone_from(&pose);
         }
         let was_tracked = pose.tracked;
-        let presence = incoming.presence.value();
-        pose.set_from(&incoming.frame, presence);
-        let returned = incoming.presence.returned();
+        let (fresh, returned) = (presence.is_fresh(&settings), presence.returned());
+        let presence = presence.value();
+        pose.set_from(shown.frame, presence);
+        pose.captured = shown.capture_us.and_then(|us| u64::try_from(us).ok()).map(Duration::from_micros);
         if returned < 1.0 {
-            pose.blend_to(&incoming.from, 1.0 - smooth(returned));
+            pose.blend_to(from, 1.0 - smooth(returned));
             pose.presence = presence;
         }
-        pose.tracked = tracked && incoming.presence.is_fresh(&settings);
+        pose.tracked = tracked && fresh;
         match (was_tracked, pose.tracked) {
             (false, true) => commands.trigger(FaceTracked { entity }),
             (true, false) => commands.trigger(FaceUntracked { entity }),
@@ -426,17 +502,20 @@ pub(crate) fn read_figures(
     time: Res<Time<Real>>,
     mut since: Local<f32>,
     endpoint: Option<Res<FaceLinkEndpoint>>,
-    mut faces: Query<(&FaceSubject, &mut LinkQuality)>,
+    mut faces: Query<(&FaceSubject, &mut LinkQuality, &mut PlayoutQuality, &mut Incoming)>,
     mut figures: ResMut<crate::diagnostics::LinkFigures>,
 ) {
     *since += time.delta_secs();
-    let Some(endpoint) = endpoint else { return };
     if *since < FIGURES_INTERVAL {
         return;
     }
-    *since = 0.0;
+    let seconds = std::mem::take(&mut *since);
+    for (_, _, mut playout, mut incoming) in &mut faces {
+        playout.take(incoming.buffer().figures(), seconds);
+    }
+    let Some(endpoint) = endpoint else { return };
     let stats = endpoint.stats();
-    for (subject, mut quality) in &mut faces {
+    for (subject, mut quality, ..) in &mut faces {
         let Some(stats) = stats.subjects.iter().find(|stats| Some(stats.id) == subject.id) else { continue };
         *quality = LinkQuality {
             transport: stats.source.as_str().to_owned(),
@@ -447,6 +526,10 @@ pub(crate) fn read_figures(
             loss: stats.loss,
             frames: stats.frames,
             age_ms: stats.age_ms,
+            queue_ms: stats.queue_ms,
+            skew_ppm: stats.skew_ppm,
+            redundancy: stats.redundancy,
+            webcam: stats.webcam,
             address: stats.address.map(|address: SocketAddr| address.to_string()),
         };
     }
@@ -460,12 +543,24 @@ pub(crate) fn apply_rates(
     adaptive: Res<AdaptiveFps>,
     // A subject that comes back has a new id, and its sender has not heard.
     changed: Query<(&FaceSubject, &RequestedFps), Or<(Changed<RequestedFps>, Changed<FaceSubject>)>>,
+    own: Query<(&FaceSubject, &SubjectAdaptiveFps), Or<(Changed<SubjectAdaptiveFps>, Changed<FaceSubject>)>>,
     mut removed: RemovedComponents<RequestedFps>,
+    mut handed_back: RemovedComponents<SubjectAdaptiveFps>,
     faces: Query<&FaceSubject>,
 ) {
     let Some(endpoint) = endpoint else { return };
     if adaptive.is_changed() {
-        endpoint.set_adaptive_fps(adaptive.enabled, adaptive.min_fps, adaptive.max_fps);
+        endpoint.set_adaptive_fps(adaptive.enabled, adaptive.min_fps, adaptive.max_fps, adaptive.law.into());
+    }
+    for (subject, SubjectAdaptiveFps(own)) in &own {
+        if let Some(id) = subject.id {
+            endpoint.set_adaptive_fps_of(id, Some((own.enabled, own.min_fps, own.max_fps, own.law.into())));
+        }
+    }
+    for entity in handed_back.read() {
+        if let Some(id) = faces.get(entity).ok().and_then(|subject| subject.id) {
+            endpoint.set_adaptive_fps_of(id, None);
+        }
     }
     for (subject, fps) in &changed {
         if let Some(id) = subject.id {
@@ -487,6 +582,9 @@ pub(crate) fn injected(id: u64, name: &str, frame: FaceFrame) -> SubjectFrame {
         source: SourceKind::WebSocket,
         frame,
         speech: None,
-        received: std::time::Instant::now(),
+        received: Instant::now(),
+        stamp: None,
+        late: false,
+        repeated: false,
     }
 }

@@ -690,6 +690,7 @@ function start() {
     onFace: film,
     onLost: unseen,
     onChange: (on) => {
+      client.setClient(on ? 'facelink-page/1 webcam' : 'facelink-page/1');
       seen = null;
       if (on && performing) perform(false);
       update();

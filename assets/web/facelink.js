@@ -166,6 +166,9 @@ const GONE_MS = 800; // nothing answers for so long: "reconnecting"
 const WS_OPEN_MS = 6000;
 const WS_REOPEN_MS = 2500; // where the server was already there once
 const RTC_OPEN_MS = 12000;
+const MAX_BUNDLE = 5; // faces that stay below one datagram even while each repeats one
+const BUNDLED = new Uint8Array(0); // stands for a packet that goes out with others
+const PEAK = 0.05; // a shape that went so far and came back has turned
 const LOSSY_MS = 5000; // for so long after a loss, frames repeat the one before
 const REPEAT_MS = 150; // an older frame is not worth repeating
 const STABLE_MS = 1000; // a WebSocket that lasted so long forgets earlier failures
@@ -315,7 +318,9 @@ export function headQuaternion(yaw, pitch, roll) {
 /**
  * @typedef {object} Pending The one frame that waits. Never more than one.
  * @property {number} since
- * @property {Blendshapes} shapes For each shape the value farthest from the one last sent.
+ * @property {Blendshapes} shapes What goes out: the newest value, or that at which it turned.
+ * @property {Blendshapes} low
+ * @property {Blendshapes} high
  * @property {Blendshapes} latest
  * @property {Record<string, boolean>} seen
  * @property {Head | null | undefined} head
@@ -428,6 +433,10 @@ export class FacialAnimationWebRTCClient {
   #unsubscribed = false;
   /** How this connection's frames are written. @type {'facelink1' | 'float32' | 'json'} */ #format = 'float32';
   #lossAt = -1e9;
+  #reportAt = -1e9;
+  /** Faces that wait to go out in one packet. @type {Facelink1Frame[] | null} */ #bundle = null;
+  #redundancy = 0;
+  /** @type {number | null} */ #reportedLoss = null;
   /** Capture time and number of the newest frame received of each subject. @type {Map<string, { time: number, sequence: number }>} */
   #heardFrames = new Map();
   /** @type {Message | null} */ #serverStats = null;
@@ -530,8 +539,8 @@ export class FacialAnimationWebRTCClient {
 
   /**
    * Sends one frame of the face. Called more often than `targetFps`, it merges
-   * frames: each shape is sent with the value farthest from the one sent
-   * before, so that a blink between two frames is not lost.
+   * frames: a shape that turned in between is sent with the value where it
+   * turned, so that a blink between two frames is not lost.
    * @param {Blendshapes} blendshapes ARKit names with 0..1; part of them is
    *   fine, a missing one counts as 0 after 100 ms. Other names become
    *   channels of their own.
@@ -657,6 +666,45 @@ export class FacialAnimationWebRTCClient {
     this.#sendControl(subject ? { type: 'unsubscribe', subject } : { type: 'unsubscribe' });
   }
 
+  /**
+   * Sends several faces of one moment, in one packet where the format has room for that.
+   * @param {{ subject?: string, blendshapes: Blendshapes, options?: SendOptions }[]} faces
+   * @returns {boolean} True when a packet left now
+   */
+  sendFaces(faces) {
+    if (!Array.isArray(faces)) throw new TypeError('sendFaces: faces must be an array of { subject, blendshapes, options }.');
+    this.#bundle = [];
+    for (const { subject, blendshapes, options } of faces) {
+      if (this.#bundle.length >= MAX_BUNDLE) this.#flushBundle();
+      this.sendARKitData(blendshapes, { ...options, subject });
+    }
+    const left = this.#flushBundle();
+    this.#bundle = null;
+    return left;
+  }
+
+  /** @returns {boolean} */
+  #flushBundle() {
+    const bundle = this.#bundle ?? [];
+    this.#bundle = [];
+    if (!bundle.length) return false;
+    const packet = encodeFacelink1(bundle);
+    const left = this.#carry(packet, true, performance.now());
+    if (left) this.#framesSent += bundle.length;
+    else this.#dropped += bundle.length;
+    return left;
+  }
+
+  /**
+   * What this client calls itself: with `webcam` in it, the engine smooths the face as a camera's needs it.
+   * @param {string} name
+   */
+  setClient(name) {
+    if (this.#options.client === name) return;
+    this.#options.client = name;
+    if (this.#welcomed) this.#sendOn('websocket', JSON.stringify(this.#hello()));
+  }
+
   /** @param {string} name The subject's new name */
   setSubject(name) {
     this.#options.subject = name;
@@ -727,7 +775,8 @@ export class FacialAnimationWebRTCClient {
       moves: this.#moves,
       hedging: this.#rtc?.suspect === true && this.#transport === 'webrtc' && this.#welcomed,
       pingsLost: this.#pingsLost,
-      loss: finite(this.#serverStats?.loss) ? this.#serverStats?.loss : null,
+      loss: this.#reportedLoss ?? (finite(this.#serverStats?.loss) ? this.#serverStats?.loss : null),
+      repeats: this.#redundancy,
       jitterMs: finite(this.#serverStats?.jitter_ms) ? this.#serverStats?.jitter_ms : null,
     };
   }
@@ -777,13 +826,20 @@ export class FacialAnimationWebRTCClient {
       // It has waited too long for its peaks to mean anything: only the newest counts.
       p.shapes = { ...p.latest };
       p.seen = {};
+      p.low = {};
+      p.high = {};
       p.since = now;
     }
-    p = lane.pending ??= { since: now, shapes: {}, latest: {}, seen: {}, head: undefined, gaze: undefined, timestamp: undefined };
+    p = lane.pending ??= { since: now, shapes: {}, latest: {}, seen: {}, low: {}, high: {}, head: undefined, gaze: undefined, timestamp: undefined };
     for (const name in shapes) {
       const value = shapes[name];
       const from = lane.sentValues[name] ?? 0;
-      if (!p.seen[name] || Math.abs(value - from) >= Math.abs(p.shapes[name] - from)) p.shapes[name] = value;
+      p.low[name] = p.seen[name] ? Math.min(p.low[name], value) : value;
+      p.high[name] = p.seen[name] ? Math.max(p.high[name], value) : value;
+      // A value that turned between two frames goes out where it turned; any other one as it is now.
+      const above = p.high[name] - Math.max(from, value);
+      const below = Math.min(from, value) - p.low[name];
+      p.shapes[name] = Math.max(above, below) <= PEAK ? value : above >= below ? p.high[name] : p.low[name];
       p.seen[name] = true;
       p.latest[name] = value;
     }
@@ -829,7 +885,7 @@ export class FacialAnimationWebRTCClient {
     for (const name in p.latest) {
       if (Math.abs(p.latest[name] - p.shapes[name]) > 1e-3) {
         // A peak went out. If the caller says no more, the value after it must follow.
-        lane.pending = { since: now, shapes: { ...p.latest }, latest: { ...p.latest }, seen: {}, head: p.head, gaze: p.gaze, timestamp: undefined };
+        lane.pending = { since: now, shapes: { ...p.latest }, latest: { ...p.latest }, seen: {}, low: {}, high: {}, head: p.head, gaze: p.gaze, timestamp: undefined };
         this.#schedule(lane, lane.due + period / 2 - now);
         break;
       }
@@ -870,6 +926,7 @@ export class FacialAnimationWebRTCClient {
       lane.recent[name] = shapes[name];
       lane.recentAt[name] = now;
     }
+    if (packet === BUNDLED) return true;
     if (!this.#carry(payload, packet !== null, now)) {
       if (count) this.#dropped += 1;
       return false;
@@ -950,9 +1007,19 @@ export class FacialAnimationWebRTCClient {
     }
     frame.gaze = usableGaze(options.gaze);
     const doubted = this.#rtc?.suspect ? now - this.#rtc.suspectAt : Infinity;
-    const repeats = doubted < 60 ? 3 : now - this.#lossAt < LOSSY_MS ? 1 : 0;
+    // The server knows best; without its reports, lost pings have to tell.
+    const asked = now - this.#reportAt < LOSSY_MS ? this.#redundancy : now - this.#lossAt < LOSSY_MS ? 1 : 0;
+    const repeats = doubted < 60 ? 3 : asked;
     const previous = repeats ? lane.history.slice(-repeats).filter((f) => captureTime - (f.captureTime ?? 0) < REPEAT_MS * 1000) : [];
     try {
+      if (this.#bundle) {
+        // Written alone first: what cannot be written does not spoil the others.
+        encodeFacelink1([{ ...frame, subject: lane.subject, previous }]);
+        this.#bundle.push({ ...frame, subject: lane.subject, previous });
+        lane.sequence += 1;
+        if (lane.history.push(frame) > 3) lane.history.shift();
+        return BUNDLED;
+      }
       const packet = encodeFacelink1([{ ...frame, subject: lane.subject, previous }]);
       lane.sequence += 1;
       if (lane.history.push(frame) > 3) lane.history.shift();
@@ -1080,6 +1147,7 @@ export class FacialAnimationWebRTCClient {
       ...(token ? { token } : null),
       binary: this.#options.binary === 'facelink1' ? 'facelink1' : 'float32',
       client: client ?? 'facelink.js/1',
+      reports: true,
     };
   }
 
@@ -1114,12 +1182,9 @@ export class FacialAnimationWebRTCClient {
         this.#call(this.onBlendshapeUpdate, message.data ?? {}, message.arkit ?? {}, message);
         break;
       case 'set_rate':
-        if (finite(message.fps) && message.fps > 0) {
-          this.targetFps = Math.min(240, Math.max(1, message.fps));
-          this.#log('info', `the server asks for ${this.targetFps} frames per second`);
-          this.#call(this.onRateChange, this.targetFps);
-        }
+        this.#obey(message.fps);
         break;
+      case 'report': this.#onReport(message); break;
       case 'stats': {
         const waiters = this.#statsWaiters;
         this.#statsWaiters = [];
@@ -1138,6 +1203,25 @@ export class FacialAnimationWebRTCClient {
       default: break; // unknown types are ignored
     }
     this.#call(this.onMessage, message, link.kind);
+  }
+
+  /** @param {unknown} fps */
+  #obey(fps) {
+    if (!finite(fps) || fps <= 0) return;
+    const wanted = Math.min(240, Math.max(1, fps));
+    if (wanted === this.targetFps) return;
+    this.targetFps = wanted;
+    this.#log('info', `the server asks for ${wanted} frames per second`);
+    this.#call(this.onRateChange, wanted);
+  }
+
+  /** What the server says of the frames that it got, and wants from now on. @param {Message} message */
+  #onReport(message) {
+    this.#reportAt = performance.now();
+    // One about another face that this connection sends says nothing of this one's rate.
+    if (message.subject === undefined) this.#obey(message.fps);
+    this.#redundancy = finite(message.redundancy) ? Math.min(3, Math.max(0, Math.round(message.redundancy))) : 0;
+    if (finite(message.loss)) this.#reportedLoss = message.loss;
   }
 
   /** Faces of others, in binary; told of as if they had come as JSON. @param {Link} link @param {ArrayBuffer} data */

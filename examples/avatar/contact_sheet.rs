@@ -52,7 +52,7 @@ impl Plugin for ContactSheetPlugin {
         let pages = vec![page; poses.len().div_ceil((COLUMNS * ROWS) as usize)];
         app.insert_resource(inbox)
             .insert_resource(injector)
-            .insert_resource(FaceSettings { hold: 1e9, ease_out: 0.0, ease_in: 0.0, switch: 0.0 })
+            .insert_resource(FaceSettings { hold: 1e9, ease_out: 0.0, ease_in: 0.0, switch: 0.0, ..default() })
             .insert_resource(Sheet { path: self.path.clone(), poses, pages, wait: WARM_UP, shown: 0, taken: 0 })
             // What is sent before the link is read is drawn in the same frame.
             .add_systems(PreUpdate, pose.before(FaceLinkSystems::Receive));

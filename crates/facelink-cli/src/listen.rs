@@ -260,7 +260,10 @@ fn watch(endpoint: &Endpoint, stop: &Receiver<()>, period: Duration, show: &mut 
                     for event in endpoint.events().try_iter() {
                         show.event(&event)?;
                     }
-                    show.frame(&frame)?;
+                    // What is listed is the newest face, not what fills a gap in the past.
+                    if !frame.late {
+                        show.frame(&frame)?;
+                    }
                 }
                 Err(_) => return Ok(()),
             },
@@ -466,6 +469,9 @@ mod tests {
             frame: face,
             speech: None,
             received: std::time::Instant::now(),
+            stamp: None,
+            late: false,
+            repeated: false,
         }
     }
 

@@ -17,6 +17,18 @@ pub const HOLD_MISSING: Duration = Duration::from_millis(100);
 /// Most channels beside the 52 shapes that one subject may have.
 pub const MAX_CHANNELS: usize = 256;
 
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is the newest now.
+    Newer,
+    /// A newer one was there before, but this very frame was not: it changes nothing that is newer, and still tells what
+    /// the face was like.
+    Late,
+    /// It was there before, or there is no telling.
+    Stale,
+}
+
 /// The newest state of one subject, merged by the rules of the wire.
 #[derive(Debug, Default)]
 pub struct SubjectState {
@@ -29,6 +41,7 @@ pub struct SubjectState {
     viseme: Option<ActiveViseme>,
     viseme_names: Vec<(Viseme, Arc<str>)>,
     loss: LossMeter,
+    seen_numbers: Numbers,
     frames: u64,
     stale: u64,
 }
@@ -44,8 +57,8 @@ struct ActiveViseme {
 const LATE_MS: f64 = 2000.0;
 
 impl SubjectState {
-    /// Takes a message. Returns `false`, and changes nothing, when a newer one was there before it.
-    pub fn apply(&mut self, frame: &FaceFrame, unix_ms: Option<f64>, now: Instant) -> bool {
+    /// Takes a message. Anything but [`Taken::Newer`] changes nothing.
+    pub fn apply(&mut self, frame: &FaceFrame, unix_ms: Option<f64>, now: Instant) -> Taken {
         let order = match (frame.sequence, unix_ms, self.newest_unix_ms) {
             // Number and clock agree: however much of a backlog comes out at once, it is no new count.
             (Some(number), Some(ms), Some(newest)) if ms < newest && self.loss.is_behind(number) => Order::Stale,
@@ -55,7 +68,11 @@ impl SubjectState {
         };
         if order == Order::Stale {
             self.stale += 1;
-            return false;
+            let missed = frame.sequence.is_some_and(|number| self.seen_numbers.fill(number));
+            return if missed { Taken::Late } else { Taken::Stale };
+        }
+        if let Some(number) = frame.sequence {
+            self.seen_numbers.note(number);
         }
         self.newest_unix_ms = unix_ms.or(self.newest_unix_ms);
         self.frames += 1;
@@ -65,7 +82,21 @@ impl SubjectState {
         if frame.tracked || !frame.is_empty() {
             self.merge(frame, now);
         }
-        true
+        Taken::Newer
+    }
+
+    /// A late frame as a whole face, where it is one: what it leaves out cannot be known any more.
+    pub fn late_face(&self, frame: &FaceFrame) -> Option<FaceFrame> {
+        let whole = frame.tracked && frame.present & self.merged.present == self.merged.present;
+        whole.then(|| {
+            let mut face = frame.clone();
+            if face.channels.is_empty() {
+                face.channels.clone_from(&self.merged.channels);
+            }
+            face.head = face.head.or(self.merged.head);
+            face.gaze = face.gaze.or(self.merged.gaze);
+            face
+        })
     }
 
     fn merge(&mut self, frame: &FaceFrame, now: Instant) {
@@ -114,6 +145,7 @@ impl SubjectState {
     /// A new sender took over: its count and clock start anew.
     pub fn restart_count(&mut self) {
         self.loss = LossMeter::default();
+        self.seen_numbers = Numbers::default();
         self.newest_unix_ms = None;
     }
 
@@ -197,6 +229,31 @@ impl SubjectState {
     }
 }
 
+/// Which of the last 64 frame numbers came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Numbers {
+    newest: u64,
+    mask: u64,
+}
+
+impl Numbers {
+    fn note(&mut self, number: u64) {
+        let ahead = number.wrapping_sub(self.newest);
+        self.mask = if self.mask != 0 && ahead < 64 { self.mask << ahead } else { 0 } | 1;
+        self.newest = number;
+    }
+
+    /// Notes a number behind the newest; `true` when it was missing.
+    fn fill(&mut self, number: u64) -> bool {
+        let behind = self.newest.wrapping_sub(number);
+        let missing = self.mask != 0 && (1..64).contains(&behind) && self.mask & (1 << behind) == 0;
+        if missing {
+            self.mask |= 1 << behind;
+        }
+        missing
+    }
+}
+
 fn is_old(seen: Instant, now: Instant) -> bool {
     now.saturating_duration_since(seen) > HOLD_MISSING
 }
@@ -232,27 +289,32 @@ mod tests {
         let start = Instant::now();
         let mut state = SubjectState::default();
         let numbered = |number, weight| FaceFrame { sequence: Some(number), ..frame(&[(Blendshape::JawOpen, weight)]) };
-        assert!(state.apply(&numbered(10, 0.1), None, start));
-        assert!(state.apply(&numbered(12, 0.3), None, start));
-        assert!(!state.apply(&numbered(11, 0.2), None, start));
+        assert_eq!(state.apply(&numbered(10, 0.1), None, start), Taken::Newer);
+        assert_eq!(state.apply(&numbered(12, 0.3), None, start), Taken::Newer);
+        assert_eq!(state.apply(&numbered(11, 0.2), None, start), Taken::Late);
         assert_eq!(state.current().weights[Blendshape::JawOpen.index()], 0.3);
-        assert_eq!((state.frames(), state.stale()), (2, 1));
+        assert_eq!(state.apply(&numbered(11, 0.2), None, start), Taken::Stale, "a double");
+        assert_eq!((state.frames(), state.stale()), (2, 2));
 
         // A backlog of any length that comes out late is no new count, for number and clock agree that it is old.
-        assert!(state.apply(&numbered(1000, 0.5), Some(20_000.0), start));
+        assert_eq!(state.apply(&numbered(1000, 0.5), Some(20_000.0), start), Taken::Newer);
         for late in 0..200 {
-            assert!(!state.apply(&numbered(800 + late, 0.9), Some(16_000.0 + late as f64), start), "{late}");
+            assert_ne!(
+                state.apply(&numbered(800 + late, 0.9), Some(16_000.0 + late as f64), start),
+                Taken::Newer,
+                "{late}"
+            );
         }
         assert_eq!(state.current().weights[Blendshape::JawOpen.index()], 0.5);
-        assert!(
-            state.apply(&numbered(1, 0.7), Some(20_001.0), start)
-                || state.apply(&numbered(2, 0.7), Some(20_002.0), start)
-        );
+        let anew =
+            [(1, 20_001.0), (2, 20_002.0)].map(|(number, ms)| state.apply(&numbered(number, 0.7), Some(ms), start));
+        assert!(anew.contains(&Taken::Newer));
 
         let mut by_clock = SubjectState::default();
-        assert!(by_clock.apply(&frame(&[(Blendshape::JawOpen, 0.1)]), Some(5000.0), start));
-        assert!(!by_clock.apply(&frame(&[(Blendshape::JawOpen, 0.9)]), Some(4990.0), start));
-        assert!(by_clock.apply(&frame(&[(Blendshape::JawOpen, 0.2)]), Some(1000.0), start), "the clock was set back");
+        assert_eq!(by_clock.apply(&frame(&[(Blendshape::JawOpen, 0.1)]), Some(5000.0), start), Taken::Newer);
+        assert_eq!(by_clock.apply(&frame(&[(Blendshape::JawOpen, 0.9)]), Some(4990.0), start), Taken::Stale);
+        let set_back = by_clock.apply(&frame(&[(Blendshape::JawOpen, 0.2)]), Some(1000.0), start);
+        assert_eq!(set_back, Taken::Newer, "the clock was set back");
     }
 
     #[test]

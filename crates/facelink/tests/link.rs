@@ -14,7 +14,7 @@ use facelink::{
         Client, ClientConfig, ClientState, Emotion, Endpoint, EndpointConfig, LinkEvent, LostReason, SourceKind,
         SubjectFrame,
     },
-    wire::{json::write_arkit_data, llf, viseme::Viseme},
+    wire::{facelink1, json::write_arkit_data, llf, viseme::Viseme},
 };
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -283,8 +283,9 @@ fn viewers_see_what_others_send() {
 }
 
 #[test]
-fn a_slow_link_is_asked_for_fewer_frames() {
-    let endpoint = start();
+fn a_slow_link_is_asked_for_fewer_frames_by_the_guides_law() {
+    let endpoint = Endpoint::start(EndpointConfig { rate_law: facelink::timing::RateLaw::Guide, ..config() })
+        .expect("an endpoint");
     block_on(&endpoint, async {
         let socket = open(endpoint.addresses().http, "/").await;
         let sender = async {
@@ -317,6 +318,81 @@ fn a_slow_link_is_asked_for_fewer_frames() {
     assert!((stats.subjects[0].latency_ms.expect("known") - 200.0).abs() < 50.0);
     endpoint.set_rate(stats.subjects[0].id, Some(24.0));
     assert_eq!(endpoint.stats().subjects[0].target_fps, 24.0);
+}
+
+/// What a sender hears of frames whose delay is this, at a time in milliseconds, until `done` is content.
+fn hears(mut delay_ms: impl FnMut(f64) -> Option<f64>, mut done: impl FnMut(&Value) -> bool) -> Vec<Value> {
+    let endpoint = start();
+    block_on(&endpoint, async {
+        let (mut out, mut incoming) = open(endpoint.addresses().http, "/").await.split();
+        let hello = json!({"type": "hello", "subject": "Ann", "reports": true, "binary": "facelink1"});
+        out.send(Message::text(hello.to_string())).await.expect("sent");
+        let mut encoder = facelink1::Encoder::new();
+        let mut ticks = tokio::time::interval(Duration::from_millis(16));
+        let (begun, mut heard, mut number) = (std::time::Instant::now(), Vec::new(), 0);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    let Some(delay) = delay_ms(begun.elapsed().as_secs_f64() * 1000.0) else {
+                        number += 1;
+                        continue;
+                    };
+                    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("now");
+                    let capture_time = Some(now - Duration::from_secs_f64(delay / 1000.0));
+                    let frame = FaceFrame { capture_time, sequence: Some(number), ..jaw(0.5) };
+                    number += 1;
+                    let mut packet = Vec::new();
+                    encoder.encode("", &frame, facelink1::Clock::Unix, &mut packet).expect("fits");
+                    out.send(Message::binary(packet)).await.expect("sent");
+                }
+                message = incoming.next() => {
+                    let Message::Text(text) = message.expect("open").expect("good") else { continue };
+                    let value: Value = serde_json::from_str(text.as_str()).expect("JSON");
+                    let end = done(&value);
+                    heard.push(value);
+                    if end {
+                        return heard;
+                    }
+                }
+            }
+        }
+    })
+}
+
+#[test]
+fn a_queue_that_grows_is_answered_by_a_lower_rate_and_a_long_way_is_not() {
+    let heard = hears(
+        |at| Some(20.0 + (at * 0.1).min(400.0)),
+        |message| message["type"] == "set_rate" && message["fps"].as_f64().is_some_and(|fps| fps <= 30.0),
+    );
+    assert!(heard.iter().any(|message| message["type"] == "report" && message["queue_ms"].as_f64() > Some(10.0)));
+    let mut reports = 0;
+    let heard = hears(
+        |_| Some(400.0),
+        |message| {
+            reports += usize::from(message["type"] == "report");
+            reports == 15
+        },
+    );
+    for report in heard.iter().filter(|message| message["type"] == "report") {
+        assert_eq!((&report["fps"], &report["redundancy"]), (&json!(60.0), &json!(0)), "{report}");
+        assert!(report["ack"].is_u64() && report["subject"].is_null(), "{report}");
+    }
+    assert!(heard.iter().all(|message| message["type"] != "set_rate"), "{heard:?}");
+}
+
+#[test]
+fn lost_frames_are_answered_by_a_wish_for_repeated_ones() {
+    let mut frame = 0;
+    let heard = hears(
+        move |_| {
+            frame += 1;
+            (frame % 12 != 0).then_some(20.0)
+        },
+        |message| message["type"] == "report" && message["redundancy"] == 1,
+    );
+    let last = heard.last().expect("a report");
+    assert!((last["loss"].as_f64().expect("known") - 1.0 / 12.0).abs() < 0.06 && last["fps"] == 60.0, "{last}");
 }
 
 #[test]

@@ -136,7 +136,11 @@ pub fn endpoint(args: &EndpointArgs) -> Res<()> {
     loop {
         select! {
             recv(endpoint.frames()) -> frame => {
-                let told = told(&frame?);
+                let frame = frame?;
+                if frame.late {
+                    continue;
+                }
+                let told = told(&frame);
                 if args.bulk { kept.push(told) } else { say(&json!({"f": told})) }
             }
             recv(endpoint.events()) -> event => {

@@ -10,7 +10,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     frame::FaceFrame,
-    timing::Heartbeat,
+    timing::{Decimator, Heartbeat},
     wire::{
         facelink1, float32,
         json::{Decoder, Message, Welcome, write_arkit_data},
@@ -70,6 +70,10 @@ const ADDRESS_INTERVAL: Duration = Duration::from_millis(100);
 const STABLE: Duration = Duration::from_secs(5);
 /// Attempts before the delays grow to their longest.
 const PATIENT: u32 = 25;
+/// Faces that go into one packet while it repeats nothing, and how long their names may be together, bytes: what fits one
+/// datagram on any way.
+const MOST_BUNDLED: usize = 11;
+const LONGEST_NAMES: usize = 160;
 /// Faces of which a frame may wait for a transport.
 const MOST_FACES: usize = 64;
 
@@ -144,6 +148,8 @@ pub struct ClientStats {
     pub sent: u64,
     /// Frames replaced or left out because nothing could take them.
     pub dropped: u64,
+    /// Frames left out because fewer were asked for; their peaks went out with the next.
+    pub thinned: u64,
     /// Frames that went by both transports, while one of them was in doubt.
     pub hedged: u64,
     /// How often the WebSocket came back.
@@ -244,14 +250,17 @@ const MOST_WORDS: usize = 32;
 
 #[derive(Debug)]
 struct Shared {
-    /// The newest frame of each face; without a name, the connection's own.
-    slot: Mutex<SmallVec<[(Option<Arc<str>>, FaceFrame); 1]>>,
+    /// The newest frame of each face that was not sent yet.
+    slot: Mutex<Slot>,
     /// Messages that are no frames and must not be replaced: visemes and emotions, oldest first.
     words: Mutex<VecDeque<String>>,
     wake: Notify,
     state: Mutex<ClientState>,
     changed: Notify,
     target_fps: Mutex<f32>,
+    /// The other side has said what it wants.
+    told: AtomicBool,
+    thinned: AtomicU64,
     figures: Mutex<Figures>,
     sent: AtomicU64,
     dropped: AtomicU64,
@@ -269,7 +278,24 @@ struct Figures {
     direct: usize,
 }
 
+/// A face that is sent.
+type Waiting = (Option<Arc<str>>, FaceFrame);
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// Without a name, the connection's own.
+    waiting: SmallVec<[Waiting; 1]>,
+    thinning: SmallVec<[(Option<Arc<str>>, Decimator); 1]>,
+}
+
 impl Shared {
+    fn obey(&self, fps: f32) {
+        if fps.is_finite() && fps > 0.0 {
+            *self.target_fps.lock() = fps;
+            self.told.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn set_state(&self, state: ClientState) {
         let mut now = self.state.lock();
         if *now != state {
@@ -315,6 +341,8 @@ impl Client {
             state: Mutex::new(ClientState::Connecting),
             changed: Notify::new(),
             target_fps: Mutex::new(60.0),
+            told: AtomicBool::new(false),
+            thinned: AtomicU64::new(0),
             figures: Mutex::default(),
             sent: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -376,8 +404,25 @@ impl Client {
         self.shared.wake.notify_one();
     }
 
-    fn put(&self, name: Option<&str>, frame: FaceFrame) {
+    fn put(&self, name: Option<&str>, mut frame: FaceFrame) {
+        let fps = self.shared.told.load(Ordering::Relaxed).then(|| self.target_fps());
         let mut slot = self.shared.slot.lock();
+        let Slot { waiting: slot, thinning } = &mut *slot;
+        if let Some(fps) = fps {
+            let place = thinning.iter().position(|(known, _)| known.as_deref() == name).unwrap_or_else(|| {
+                if thinning.len() >= MOST_FACES {
+                    thinning.remove(0);
+                }
+                thinning.push((name.map(Into::into), Decimator::default()));
+                thinning.len() - 1
+            });
+            if !thinning[place].1.offer(&mut frame, fps, Instant::now()) {
+                self.shared.thinned.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        }
+        // However long it waits, this is when it was.
+        frame.capture_time = Duration::try_from_secs_f64(unix_ms() / 1000.0).ok();
         let full = slot.len() >= MOST_FACES;
         match slot.iter_mut().find(|(waiting, _)| waiting.as_deref() == name) {
             Some((_, old)) => {
@@ -387,7 +432,6 @@ impl Client {
             None if full => drop(self.shared.dropped.fetch_add(1, Ordering::Relaxed)),
             None => slot.push((name.map(Into::into), frame)),
         }
-        drop(slot);
         self.shared.wake.notify_one();
     }
 
@@ -439,6 +483,7 @@ impl Client {
             target_fps: self.target_fps(),
             sent: self.sent(),
             dropped: self.dropped(),
+            thinned: self.shared.thinned.load(Ordering::Relaxed),
             hedged: self.shared.hedged.load(Ordering::Relaxed),
             reconnects: figures.reconnects,
             moves: figures.moves,
@@ -555,6 +600,8 @@ struct Worker {
     connection_id: Option<Arc<str>>,
     servers: IceConfig,
     compact: bool,
+    /// How many earlier frames the endpoint wants repeated.
+    redundancy: u8,
     decoders: (Decoder, Decoder),
     encoder: facelink1::Encoder,
     text: String,
@@ -623,6 +670,7 @@ impl Worker {
             mates: HashMap::new(),
             connection_id: None,
             compact: false,
+            redundancy: 0,
             decoders: <_>::default(),
             encoder: facelink1::Encoder::new(),
             text: String::new(),
@@ -771,6 +819,7 @@ impl Worker {
                     "token": self.config.token,
                     "binary": "facelink1",
                     "client": self.config.client,
+                    "reports": true,
                     "resume": self.connection_id,
                 });
                 ws.out.text(hello.to_string());
@@ -913,7 +962,11 @@ impl Worker {
                 let pong = format!(r#"{{"type":"pong","t":{t},"server_time":{unix},"client_time":{unix}}}"#);
                 self.reply(lane, pong).await;
             }
-            Message::SetRate(fps) if fps.is_finite() && fps > 0.0 => *self.shared.target_fps.lock() = fps,
+            Message::SetRate(fps) => self.shared.obey(fps),
+            Message::Report(report) => {
+                self.shared.obey(report.fps);
+                self.redundancy = report.redundancy;
+            }
             Message::Error(error) => {
                 tracing::warn!(code = error.code, message = error.message, "the endpoint refused a message");
             }
@@ -1272,30 +1325,56 @@ impl Worker {
         for text in words {
             self.reply(lane, text).await;
         }
-        let faces = std::mem::take(&mut *self.shared.slot.lock());
-        for (name, frame) in faces {
-            let sent = self.send_face(name.as_deref(), &frame, now).await;
-            if sent { &self.shared.sent } else { &self.shared.dropped }.fetch_add(1, Ordering::Relaxed);
+        let faces = std::mem::take(&mut self.shared.slot.lock().waiting);
+        let asked =
+            self.mates.values().filter_map(|mate| mate.session.as_ref()).map(|session| session.told_redundancy());
+        let redundancy = asked.max().unwrap_or(0).max(self.redundancy);
+        self.encoder.set_redundancy(redundancy);
+        // What fits one datagram, however much each of them repeats.
+        let most = MOST_BUNDLED / (1 + usize::from(redundancy));
+        for faces in faces.chunks(most.max(1)) {
+            let sent = self.send_faces(faces, now).await;
+            if sent { &self.shared.sent } else { &self.shared.dropped }
+                .fetch_add(faces.len() as u64, Ordering::Relaxed);
         }
     }
 
-    async fn send_face(&mut self, name: Option<&str>, frame: &FaceFrame, now: Instant) -> bool {
-        let mut sent = self.send_to_mates(name, frame);
+    async fn send_faces(&mut self, faces: &[Waiting], now: Instant) -> bool {
+        let mut sent = false;
+        for (name, frame) in faces {
+            sent |= self.send_to_mates(name.as_deref(), frame);
+        }
         if self.answering
             && let Some(session) = self.mates.get("").and_then(|mate| mate.session.clone())
             && session.channel_is_open()
         {
-            // In the server's own format: it may be of another make.
-            if let Some(data) = self.encode(name, frame) {
-                session.send_frame(face_key(name.unwrap_or_default()), data);
-                sent = true;
+            for (name, frame) in faces {
+                // In the server's own format: it may be of another make.
+                if let Some(data) = self.encode(name.as_deref(), frame) {
+                    session.send_frame(face_key(name.as_deref().unwrap_or_default()), data);
+                    sent = true;
+                }
             }
         }
         // Whoever cannot be reached directly gets it by the endpoint.
         if !self.own_offer() && !self.mates.is_empty() && self.directs() == self.mates.len() {
             return sent;
         }
-        let Some(data) = self.encode(name, frame) else { return sent };
+        if let Some(data) = self.bundle(faces) {
+            let name = faces.first().and_then(|(name, _)| name.as_deref());
+            return self.send_data(name, data, now).await || sent;
+        }
+        for (name, frame) in faces {
+            if let Some(data) = self.encode(name.as_deref(), frame) {
+                sent |= self.send_data(name.as_deref(), data, now).await;
+            }
+        }
+        sent
+    }
+
+    /// Puts a frame out by the way that answers.
+    async fn send_data(&mut self, name: Option<&str>, data: Outgoing, now: Instant) -> bool {
+        let mut sent = false;
         let ready = self.ws_ready();
         let mut by_ws = ready;
         if let Some(rtc) = self.rtc.as_mut().filter(|rtc| rtc.is_proven()) {
@@ -1328,6 +1407,7 @@ impl Worker {
             return false;
         }
         let name = name.or(self.config.subject.as_deref()).unwrap_or_default();
+        let frame = frame.clone();
         let Some(bytes) = subscribe::encode(&mut self.encoder, &mut self.bytes, name, frame) else { return false };
         let mut sent = false;
         let mates = self.mates.iter().filter(|(id, _)| !id.is_empty());
@@ -1340,9 +1420,24 @@ impl Worker {
         sent
     }
 
+    /// Several faces in one packet, where the endpoint takes that.
+    fn bundle(&mut self, faces: &[Waiting]) -> Option<Outgoing> {
+        let names: usize = faces.iter().map(|(name, _)| name.as_deref().map_or(0, str::len)).sum();
+        let plain = faces.iter().all(|(_, frame)| frame.channels.is_empty());
+        if !self.compact || faces.len() < 2 || !plain || names > LONGEST_NAMES {
+            return None;
+        }
+        self.bytes.clear();
+        let packet: SmallVec<[(&str, &FaceFrame); 16]> =
+            faces.iter().map(|(name, frame)| (name.as_deref().unwrap_or_default(), frame)).collect();
+        let written = self.encoder.encode_many(&packet, facelink1::Clock::Unix, &mut self.bytes);
+        written.is_ok().then(|| Outgoing::Binary(Bytes::copy_from_slice(&self.bytes)))
+    }
+
     /// One frame as it goes to the endpoint: one small datagram.
     fn encode(&mut self, name: Option<&str>, frame: &FaceFrame) -> Option<Outgoing> {
         if self.compact {
+            let frame = frame.clone();
             let encoded = subscribe::encode(&mut self.encoder, &mut self.bytes, name.unwrap_or_default(), frame);
             if encoded.is_some() {
                 return encoded.map(Outgoing::Binary);

@@ -26,8 +26,11 @@ use super::{
 use crate::{
     calibration::{Calibration, RangeCapture},
     frame::FaceFrame,
-    subject::SubjectState,
-    timing::{Average, GuideLaw, JitterMeter, LinkReport, RateController, RateMeter},
+    subject::{SubjectState, Taken},
+    timing::{
+        Advice, Average, DelayMeter, JitterMeter, LinkReport, LoadMeter, RateController, RateLaw, RateMeter,
+        SourceClock, Stamp, micros,
+    },
     wire::json::{IceServer, VisemeMessage},
 };
 
@@ -44,9 +47,12 @@ const TAKE_BACK: Duration = Duration::from_secs(1);
 const MOST_REMEMBERED: usize = 256;
 /// For how long.
 const REMEMBERED_FOR: Duration = Duration::from_secs(120);
-const RATE_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two reports to a sender.
+const REPORT_INTERVAL: Duration = Duration::from_millis(190);
 /// A new sender's first figures tell of its start, not of its link.
-const RATE_WARM_UP: Duration = Duration::from_secs(2);
+const RATE_WARM_UP: Duration = Duration::from_millis(500);
+/// Share of frames that a playout delay has to cover, for the figures: see [`crate::timing::PlayoutSettings`].
+const IN_TIME: f32 = 0.95;
 
 /// Calibrations kept for subjects that come back; more than anyone makes.
 const MOST_CALIBRATIONS: usize = 1024;
@@ -148,6 +154,8 @@ pub(super) struct Update<'a> {
     pub unix_ms: Option<f64>,
     pub latency_ms: Option<f32>,
     pub viseme: Option<VisemeMessage>,
+    /// The frame came again in a later packet, because its own was lost or slow.
+    pub repeated: bool,
 }
 
 /// The connection that a frame came by, and the room that it is in.
@@ -211,9 +219,20 @@ struct Subject {
     latency: Average,
     /// Our clock less the sender's, milliseconds, with the time on the way.
     clock: Average,
+    webcam: bool,
+    /// Its clock on ours, and how late its frames are.
+    source_clock: SourceClock,
+    stamp: Option<Stamp>,
+    delay: DelayMeter,
+    load: LoadMeter,
     controller: Box<dyn RateController>,
+    /// Settings of its own, in place of the endpoint's.
+    adaptive: Option<Adaptive>,
+    /// What our engine can make use of.
+    demand_fps: Option<f32>,
     manual_fps: Option<f32>,
     told_fps: f32,
+    reported: Option<Instant>,
 }
 
 impl Subject {
@@ -222,11 +241,43 @@ impl Subject {
     }
 
     fn target_fps(&self) -> f32 {
-        self.manual_fps.unwrap_or_else(|| self.controller.target_fps())
+        let advised = self.controller.advice().fps;
+        self.manual_fps.unwrap_or_else(|| self.demand_fps.map_or(advised, |demand| advised.min(demand)))
     }
 
-    fn report(&self) -> LinkReport {
-        LinkReport { latency_ms: self.latency.get(), loss: self.state.loss(), jitter_ms: self.jitter.jitter_ms() }
+    fn report(&self, now_us: i64) -> LinkReport {
+        let mut report = LinkReport::of_delay(self.load.report(now_us));
+        report.latency_ms = self.latency.get();
+        report.loss = self.state.loss();
+        report.jitter_ms = self.jitter.jitter_ms();
+        report
+    }
+
+    /// A message for the sender: what its frames went through, and what to send from now on.
+    fn report_json(&self, named: bool, now_us: i64) -> String {
+        let Advice { redundancy, .. } = self.controller.advice();
+        let delay = self.load.report(now_us);
+        let tenth = |value: f32| (f64::from(value) * 10.0).round() / 10.0;
+        let share = |value: f32| (f64::from(value) * 1000.0).round() / 1000.0;
+        let mut message = serde_json::json!({
+            "type": "report",
+            "fps": self.target_fps(),
+            "redundancy": redundancy,
+            "ack": self.state.merged().sequence.map(|sequence| sequence as u32),
+            "queue_ms": tenth(delay.standing_ms),
+            "queue_high_ms": tenth(delay.high_ms),
+            "slope": tenth(delay.slope),
+            "loss": delay.loss.map(share),
+            "late": share(delay.late),
+        });
+        if named {
+            message["subject"] = (*self.name).into();
+        }
+        message.to_string()
+    }
+
+    fn take_law(&mut self, adaptive: Adaptive) {
+        self.controller = adaptive.law.controller(adaptive.min_fps, adaptive.max_fps);
     }
 
     fn frame(&self) -> SubjectFrame {
@@ -235,7 +286,17 @@ impl Subject {
         self.calibration.apply(&mut frame);
         let speech = self.state.viseme().map(|(viseme, weight)| Speech { viseme, weight, weights: frame.weights });
         self.state.add_viseme(&mut frame);
-        SubjectFrame { id: self.id, name: self.name.clone(), source: self.kind, frame, speech, received: self.last }
+        SubjectFrame {
+            id: self.id,
+            name: self.name.clone(),
+            source: self.kind,
+            frame,
+            speech,
+            received: self.last,
+            stamp: None,
+            late: false,
+            repeated: false,
+        }
     }
 
     fn stats(&self, now: Instant) -> SubjectStats {
@@ -252,6 +313,11 @@ impl Subject {
             clock_ms: self.clock.get(),
             jitter_ms: self.jitter.jitter_ms(),
             loss: self.state.loss(),
+            queue_ms: self.load.report(micros(now, self.source_clock.origin())).standing_ms,
+            delay_ms: self.delay.quantile_us(IN_TIME) as f32 / 1000.0,
+            skew_ppm: self.source_clock.skew_ppm(),
+            redundancy: self.controller.advice().redundancy,
+            webcam: self.webcam,
             frames: self.state.frames(),
             age_ms: now.saturating_duration_since(self.last).as_secs_f32() * 1000.0,
         }
@@ -265,7 +331,6 @@ struct Table {
     connections: HashMap<ConnectionKey, Connection>,
     next_connection: ConnectionKey,
     next_subject: u64,
-    last_rate: Option<Instant>,
     adaptive: Adaptive,
     remembered: VecDeque<Remembered>,
     /// By name, for subjects that come back.
@@ -274,16 +339,18 @@ struct Table {
     local: Option<ConnectionKey>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Adaptive {
-    enabled: bool,
-    min_fps: f32,
-    max_fps: f32,
+/// How senders' rates follow their links.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Adaptive {
+    pub enabled: bool,
+    pub min_fps: f32,
+    pub max_fps: f32,
+    pub law: RateLaw,
 }
 
 impl Default for Adaptive {
     fn default() -> Self {
-        Self { enabled: true, min_fps: 15.0, max_fps: 60.0 }
+        Self { enabled: true, min_fps: 10.0, max_fps: 60.0, law: RateLaw::default() }
     }
 }
 
@@ -313,7 +380,12 @@ pub(super) struct Hub {
 
 impl Hub {
     pub fn new(config: EndpointConfig, now: Instant) -> Self {
-        let adaptive = Adaptive { enabled: config.adaptive_fps, min_fps: config.min_fps, max_fps: config.max_fps };
+        let adaptive = Adaptive {
+            enabled: config.adaptive_fps,
+            min_fps: config.min_fps,
+            max_fps: config.max_fps,
+            law: config.rate_law,
+        };
         Self {
             ice_servers: Mutex::new(config.ice.servers.clone()),
             profiles: LiveProfiles::new(config.profiles.clone()),
@@ -587,7 +659,8 @@ impl Hub {
                 table.next_subject += 1;
                 let id = SubjectId(table.next_subject);
                 let name: Arc<str> = update.subject.into();
-                let controller = GuideLaw::new(table.adaptive.min_fps, table.adaptive.max_fps);
+                let adaptive = table.adaptive;
+                let controller = adaptive.law.controller(adaptive.min_fps, adaptive.max_fps);
                 let local = table.local == Some(update.key);
                 let calibration = table.calibrations.get(&name).copied().unwrap_or_default();
                 table.by_name.insert(name.clone(), id);
@@ -612,9 +685,17 @@ impl Hub {
                         jitter: JitterMeter::default(),
                         latency: Average::default(),
                         clock: Average::default(),
-                        told_fps: controller.target_fps(),
-                        controller: Box::new(controller),
+                        webcam: false,
+                        source_clock: SourceClock::new(self.started),
+                        stamp: None,
+                        delay: DelayMeter::default(),
+                        load: LoadMeter::default(),
+                        told_fps: controller.advice().fps,
+                        controller,
+                        adaptive: None,
+                        demand_fps: None,
                         manual_fps: None,
+                        reported: None,
                     },
                 );
                 if !local {
@@ -652,6 +733,9 @@ impl Hub {
             subject.state.restart_count();
             subject.clock = Average::default();
             subject.jitter = JitterMeter::default();
+            subject.source_clock.restart();
+            subject.delay.restart();
+            subject.load.restart();
         }
         subject.owner_gone = None;
         subject.kind = update.kind;
@@ -660,13 +744,34 @@ impl Hub {
             subject.state.speak(viseme, now);
         }
         if let Some(frame) = update.frame {
-            if !subject.state.apply(frame, update.unix_ms, now) {
+            let taken = subject.state.apply(frame, update.unix_ms, now);
+            if taken == Taken::Stale {
                 return Err(Refused::Stale);
             }
             let sent = frame
                 .capture_time
                 .or_else(|| update.unix_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()));
-            subject.jitter.record(now, sent);
+            let stamp = subject.source_clock.record(sent, now);
+            if !update.repeated {
+                subject.delay.record(&stamp);
+            }
+            let target_us = subject.delay.quantile_us(IN_TIME) + stamp.interval_us / 2;
+            subject.load.record(&stamp, frame.sequence, update.repeated, target_us);
+            if taken == Taken::Late {
+                if let Some(mut face) = subject.state.late_face(frame) {
+                    subject.calibration.apply(&mut face);
+                    let mut late = subject.frame();
+                    late.frame = face;
+                    (late.stamp, late.late, late.repeated) = (Some(stamp), true, update.repeated);
+                    let local = subject.local;
+                    self.push(late, Origin { key: update.key, room }, local);
+                }
+                return Err(Refused::Stale);
+            }
+            subject.stamp = Some(stamp);
+            if !update.repeated {
+                subject.jitter.record(now, sent);
+            }
             if let Some(latency) = update.latency_ms {
                 subject.latency.record(latency);
             }
@@ -682,7 +787,9 @@ impl Hub {
             range.observe(subject.state.merged(), &subject.calibration);
         }
 
-        let (frame, local) = (subject.frame(), subject.local);
+        let (mut frame, local) = (subject.frame(), subject.local);
+        frame.stamp = subject.stamp.filter(|_| update.frame.is_some());
+        frame.repeated = update.repeated;
         // Sent under the lock, so that the engine sees frames of a subject in their order. Nothing here can block.
         if let Some(event) = appeared {
             self.event(event);
@@ -721,13 +828,15 @@ impl Hub {
             unix_ms: None,
             latency_ms: None,
             viseme: None,
+            repeated: false,
         };
         self.ingest(&update, now).map(drop)
     }
 
     /// Newest wins: a full queue loses its oldest frame.
     fn push(&self, frame: SubjectFrame, from: Origin, local: bool) {
-        if self.publish.receiver_count() > 0 {
+        // Those who subscribe show the newest.
+        if self.publish.receiver_count() > 0 && !frame.late {
             // Fails only when the last subscriber has just left.
             let _ = self.publish.send(Published::Frame(Arc::new(frame.clone()), from));
         }
@@ -755,7 +864,7 @@ impl Hub {
 
     /// Housekeeping: visemes that end, subjects that leave, rates that change. Called about ten times a second.
     pub fn tick(&self, now: Instant) {
-        let mut told = Vec::new();
+        let (mut told, mut reports) = (Vec::new(), Vec::new());
         {
             let mut guard = self.table.lock();
             let table = &mut *guard;
@@ -809,20 +918,25 @@ impl Hub {
                     }
                 }
             }
-            let due = table.last_rate.is_none_or(|last| now.saturating_duration_since(last) >= RATE_INTERVAL);
-            if due {
-                table.last_rate = Some(now);
-            }
+            let now_us = micros(now, self.started);
             for subject in table.subjects.values_mut() {
-                if due
-                    && table.adaptive.enabled
-                    && now.saturating_duration_since(subject.last) < SILENT
-                    && now.saturating_duration_since(subject.since) >= RATE_WARM_UP
-                {
-                    let report = subject.report();
-                    subject.controller.update(&report);
+                let live = now.saturating_duration_since(subject.last) < SILENT;
+                let enabled = subject.adaptive.unwrap_or(table.adaptive).enabled;
+                if enabled && live && now.saturating_duration_since(subject.since) >= RATE_WARM_UP {
+                    let report = subject.report(now_us);
+                    subject.controller.update(&report, now);
                 }
+                let owner = table.connections.get(&subject.owner).and_then(|owner| owner.session.as_ref());
+                subject.webcam = owner.is_some_and(|session| session.is_webcam());
                 let target = subject.target_fps();
+                if live && subject.reported.is_none_or(|at| now.saturating_duration_since(at) >= REPORT_INTERVAL) {
+                    let owner = table.connections.get(&subject.owner).and_then(|owner| owner.session.as_ref());
+                    if let Some(session) = owner.filter(|session| session.wants_reports()) {
+                        let named = session.subject().is_none_or(|own| own != subject.name);
+                        reports.push((session.clone(), subject.report_json(named, now_us)));
+                    }
+                    subject.reported = Some(now);
+                }
                 // NaN, after a change of sender, differs from everything.
                 if target != subject.told_fps {
                     let owner = table.connections.get(&subject.owner);
@@ -836,14 +950,34 @@ impl Hub {
         for (session, fps) in told {
             session.tell_rate(fps);
         }
+        for (session, report) in reports {
+            session.send_report(report);
+        }
     }
 
     /// Changes the adaptive rate's settings; every sender starts again at the highest rate.
-    pub fn set_adaptive(&self, enabled: bool, min_fps: f32, max_fps: f32) {
+    pub fn set_adaptive(&self, adaptive: Adaptive) {
         let mut table = self.table.lock();
-        table.adaptive = Adaptive { enabled, min_fps, max_fps };
-        for subject in table.subjects.values_mut() {
-            subject.controller = Box::new(GuideLaw::new(min_fps, max_fps));
+        table.adaptive = adaptive;
+        for subject in table.subjects.values_mut().filter(|subject| subject.adaptive.is_none()) {
+            subject.take_law(adaptive);
+        }
+    }
+
+    /// The same for one subject; `None` hands it back to the endpoint's.
+    pub fn set_adaptive_of(&self, id: SubjectId, adaptive: Option<Adaptive>) {
+        let mut guard = self.table.lock();
+        let table = &mut *guard;
+        if let Some(subject) = table.subjects.get_mut(&id).filter(|subject| subject.adaptive != adaptive) {
+            subject.adaptive = adaptive;
+            subject.take_law(adaptive.unwrap_or(table.adaptive));
+        }
+    }
+
+    /// What our engine can make use of at most.
+    pub fn set_demand(&self, id: SubjectId, fps: Option<f32>) {
+        if let Some(subject) = self.table.lock().subjects.get_mut(&id) {
+            subject.demand_fps = fps.filter(|fps| fps.is_finite()).map(|fps| fps.clamp(1.0, 1000.0));
         }
     }
 

@@ -57,6 +57,7 @@ pub use crate::wire::{json::IceServer, profile::SourceProfile};
 use crate::{
     calibration::{Calibration, RangeCapture},
     frame::FaceFrame,
+    timing::RateLaw,
 };
 
 /// Port of HTTP, WebSocket and signalling.
@@ -112,8 +113,10 @@ pub struct EndpointConfig {
     pub models: Option<PathBuf>,
     /// A UDP source that is silent for this long is gone, and its subject with it.
     pub subject_timeout: Duration,
-    /// Whether senders are asked for fewer frames when the latency rises.
+    /// Whether senders are asked for fewer frames when their link is full.
     pub adaptive_fps: bool,
+    /// By which law.
+    pub rate_law: RateLaw,
     /// Lowest rate that a sender is asked for, frames a second.
     pub min_fps: f32,
     /// Highest rate that a sender is asked for, frames a second.
@@ -184,7 +187,8 @@ impl Default for EndpointConfig {
             models: Some(PathBuf::from(MODELS_FOLDER)),
             subject_timeout: Duration::from_secs(5),
             adaptive_fps: true,
-            min_fps: 15.0,
+            rate_law: RateLaw::default(),
+            min_fps: 10.0,
             max_fps: 60.0,
             reconnect_grace: Duration::from_secs(5),
             signalling: true,
@@ -478,7 +482,9 @@ impl Endpoint {
         &self.hub.config
     }
 
-    /// Frames, oldest first; bounded: when the reader is slow, the oldest are dropped.
+    /// Frames in the order in which they came; bounded: when the reader is slow, the oldest are dropped. Whoever wants the
+    /// newest face alone leaves out those that are [`late`](SubjectFrame::late); a
+    /// [`Playout`](crate::timing::Playout) makes use of them.
     pub fn frames(&self) -> &Receiver<SubjectFrame> {
         self.hub.frames()
     }
@@ -503,9 +509,22 @@ impl Endpoint {
         self.hub.set_rate(subject, fps);
     }
 
-    /// Changes the adaptive rate: whether it is on, and between which rates it moves, frames a second.
-    pub fn set_adaptive_fps(&self, enabled: bool, min_fps: f32, max_fps: f32) {
-        self.hub.set_adaptive(enabled, min_fps, max_fps);
+    /// Changes the adaptive rate: whether it is on, between which rates it moves, frames a second, and by which law.
+    pub fn set_adaptive_fps(&self, enabled: bool, min_fps: f32, max_fps: f32, law: RateLaw) {
+        self.hub.set_adaptive(hub::Adaptive { enabled, min_fps, max_fps, law });
+    }
+
+    /// The same for one subject alone; `None` hands it back to the endpoint's settings.
+    pub fn set_adaptive_fps_of(&self, subject: SubjectId, settings: Option<(bool, f32, f32, RateLaw)>) {
+        let adaptive =
+            settings.map(|(enabled, min_fps, max_fps, law)| hub::Adaptive { enabled, min_fps, max_fps, law });
+        self.hub.set_adaptive_of(subject, adaptive);
+    }
+
+    /// How many frames a second of a subject this side can make use of, such as few of one that nobody looks at: its
+    /// sender is asked for no more. `None`: as many as there are.
+    pub fn set_demand(&self, subject: SubjectId, fps: Option<f32>) {
+        self.hub.set_demand(subject, fps);
     }
 
     /// Changes the STUN and TURN servers, such as their credentials, for connections to come and those that stand.

@@ -139,6 +139,8 @@ struct State {
     schema: Option<Arc<float32::Schema>>,
     client: Option<Box<str>>,
     binary: Binary,
+    /// It wants `report` messages.
+    reports: bool,
     /// `None` as a key stands for all subjects.
     subscriptions: HashMap<Option<String>, Wish>,
     address: Option<SocketAddr>,
@@ -173,6 +175,9 @@ pub(super) struct Session {
     pub in_room: AtomicBool,
     /// The rate that the other side asked for, as bits of an `f32`; 0 until it does.
     told_fps: AtomicU32,
+    /// How many earlier frames it asked our packets to repeat.
+    told_redundancy: AtomicU32,
+    webcam: AtomicBool,
     /// Cancelled when the hub lets the connection go.
     pub ended: CancellationToken,
     /// Bytes that wait in the data channel, as of the last send.
@@ -206,6 +211,8 @@ impl Session {
             authorised: AtomicBool::new(authorised),
             in_room: AtomicBool::new(false),
             told_fps: AtomicU32::new(0),
+            told_redundancy: AtomicU32::new(0),
+            webcam: AtomicBool::new(false),
             ended: CancellationToken::new(),
             buffered: AtomicU64::new(0),
             facelink1: Mutex::new(facelink1::Decoder::new()),
@@ -420,6 +427,39 @@ impl Session {
         }
     }
 
+    /// How many earlier frames the other side asked our packets to repeat.
+    pub fn told_redundancy(&self) -> u8 {
+        self.told_redundancy.load(Ordering::Relaxed).min(u32::from(facelink1::MAX_REDUNDANCY)) as u8
+    }
+
+    /// Whether the client says that its face comes out of a webcam.
+    pub fn is_webcam(&self) -> bool {
+        self.webcam.load(Ordering::Relaxed)
+    }
+
+    /// Whether the sender wants to hear what its frames go through.
+    pub fn wants_reports(&self) -> bool {
+        self.role == Role::Peer || self.state.lock().reports
+    }
+
+    /// Queues a report by the way that the frames take; one that is lost is soon followed by the next.
+    pub fn send_report(&self, text: String) {
+        let lane = {
+            let state = self.state.lock();
+            let (first, second) = match state.last_lane {
+                Some(Lane::DataChannel) => (&state.channel, &state.ws),
+                _ => (&state.ws, &state.channel),
+            };
+            first.clone().or_else(|| second.clone())
+        };
+        let length = text.len() as u64;
+        let sent = lane.is_some_and(|lane| lane.text(text));
+        Counters::add(
+            if sent { &self.counters.bytes_out } else { &self.counters.dropped },
+            if sent { length } else { 1 },
+        );
+    }
+
     /// Asks the sender for a rate.
     pub fn tell_rate(&self, fps: f32) {
         self.send_control(match self.role {
@@ -486,7 +526,7 @@ impl Session {
         }
         let schema = self.state.lock().schema.clone();
         match float32::decode(bytes, schema.as_deref()) {
-            Ok(frame) => self.ingest(lane, None, Some(&frame), None, None, now, &mut actions),
+            Ok(frame) => self.ingest(lane, None, Some(&frame), None, None, false, now, &mut actions),
             Err(error) => self.refuse("bad_frame", &error.to_string(), now, &mut actions),
         }
         actions
@@ -499,7 +539,7 @@ impl Session {
                 (Some(facelink1::Clock::Unix), Some(time)) => Some(time.as_secs_f64() * 1000.0),
                 _ => None,
             };
-            self.ingest(lane, subject, Some(&face.frame), unix_ms, None, now, actions);
+            self.ingest(lane, subject, Some(&face.frame), unix_ms, None, face.repeated, now, actions);
         });
         if let Err(error) = decoded {
             self.refuse("bad_frame", &error.to_string(), now, actions);
@@ -635,6 +675,12 @@ impl Session {
             Message::SetRate(fps) if fps.is_finite() && fps > 0.0 => {
                 self.told_fps.store(fps.to_bits(), Ordering::Relaxed);
             }
+            Message::Report(report) => {
+                if report.fps.is_finite() && report.fps > 0.0 {
+                    self.told_fps.store(report.fps.to_bits(), Ordering::Relaxed);
+                }
+                self.told_redundancy.store(u32::from(report.redundancy), Ordering::Relaxed);
+            }
             Message::Ping(t) => {
                 let t = t.map_or("null", |t| t.get());
                 // The clock is echoed as it was written, but only if it is a number or a short string.
@@ -714,13 +760,17 @@ impl Session {
             let old = state.subject.replace(name.into());
             old.filter(|old| **old != *name)
         });
-        state.client = Some(hello.client.as_deref().unwrap_or("unnamed").into());
+        let client = hello.client.as_deref().unwrap_or("unnamed");
+        let lower = client.to_ascii_lowercase();
+        session.webcam.store(lower.contains("webcam") || lower.contains("mediapipe"), Ordering::Relaxed);
+        state.client = Some(client.into());
         let known = match hello.binary.as_deref() {
             None | Some("float32") => Some(Binary::Float32),
             Some("facelink1") => Some(Binary::Facelink1),
             Some(_) => None,
         };
         state.binary = known.unwrap_or_default();
+        state.reports = hello.reports;
         let (subject, binary) = (state.subject.clone(), state.binary);
         drop(state);
         if let Some(old) = renamed {
@@ -809,7 +859,7 @@ impl Session {
 
     fn on_face(self: &Arc<Self>, lane: Lane, face: &FaceMessage<'_>, now: Instant, actions: &mut Actions) {
         let frame = face.has_face.then_some(&face.frame);
-        self.ingest(lane, face.subject.as_deref(), frame, face.unix_ms, face.viseme, now, actions);
+        self.ingest(lane, face.subject.as_deref(), frame, face.unix_ms, face.viseme, false, now, actions);
     }
 
     fn ingest(
@@ -819,14 +869,24 @@ impl Session {
         frame: Option<&FaceFrame>,
         sent_unix_ms: Option<f64>,
         viseme: Option<VisemeMessage>,
+        repeated: bool,
         now: Instant,
         actions: &mut Actions,
     ) {
         let default = if subject.is_none() { Some(self.default_subject()) } else { None };
         let Some(subject) = subject.or(default.as_deref()) else { return };
-        let latency_ms = self.latency_ms(lane, sent_unix_ms);
-        let update =
-            Update { key: self.key, kind: lane.kind(), subject, frame, unix_ms: sent_unix_ms, latency_ms, viseme };
+        // One that came again says nothing of the way.
+        let latency_ms = if repeated { None } else { self.latency_ms(lane, sent_unix_ms) };
+        let update = Update {
+            key: self.key,
+            kind: lane.kind(),
+            subject,
+            frame,
+            unix_ms: sent_unix_ms,
+            latency_ms,
+            viseme,
+            repeated,
+        };
         match self.hub.ingest(&update, now) {
             Ok(_) | Err(Refused::Stale) => {}
             // An endpoint that passes on what we have from the source itself is not to blame.
@@ -853,6 +913,7 @@ impl Session {
             unix_ms: None,
             latency_ms: None,
             viseme: None,
+            repeated: false,
         };
         if let Err(refused) = self.hub.ingest_emotion(&update, emotion, now) {
             self.refuse("refused", &refused.to_string(), now, actions);
@@ -1104,6 +1165,7 @@ mod tests {
                     unix_ms: None,
                     latency_ms: None,
                     viseme: None,
+                    repeated: false,
                 };
                 hub.ingest(&update, at(i)).expect("taken");
             },

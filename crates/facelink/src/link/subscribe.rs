@@ -108,12 +108,15 @@ impl Publisher {
             }
             _ => frame,
         };
+        let age = Instant::now().saturating_duration_since(frame.received);
         let message = match binary {
             Binary::Float32 => Outgoing::Text(update_json(frame)),
-            Binary::Facelink1 => match encode(&mut self.encoder, &mut self.bytes, &frame.name, &frame.frame) {
-                Some(bytes) => Outgoing::Binary(bytes),
-                None => Outgoing::Text(update_json(frame)),
-            },
+            Binary::Facelink1 => {
+                match encode(&mut self.encoder, &mut self.bytes, &frame.name, stamped(&frame.frame, age)) {
+                    Some(bytes) => Outgoing::Binary(bytes),
+                    None => Outgoing::Text(update_json(frame)),
+                }
+            }
         };
         self.session.send_frame(frame.id.0, message);
     }
@@ -125,17 +128,21 @@ impl Publisher {
     }
 }
 
-/// One face as a packet of its own, stamped with the time of day; `None` when it does not fit the format.
+/// The frame as of the time of day here, `age` ago, by which the receiver measures the way: the source's own clock may count
+/// from anywhere.
+pub(super) fn stamped(frame: &FaceFrame, age: Duration) -> FaceFrame {
+    let now = Duration::try_from_secs_f64(super::session::unix_ms() / 1000.0).ok();
+    FaceFrame { capture_time: now.map(|now| now.saturating_sub(age)), ..frame.clone() }
+}
+
+/// One face as a packet of its own; `None` when it does not fit the format.
 pub(super) fn encode(
     encoder: &mut facelink1::Encoder,
     bytes: &mut Vec<u8>,
     name: &str,
-    frame: &FaceFrame,
+    frame: FaceFrame,
 ) -> Option<Bytes> {
     bytes.clear();
-    // The time of day here, by which the receiver measures the way: the source's own clock may count from anywhere.
-    let mut frame = frame.clone();
-    frame.capture_time = Duration::try_from_secs_f64(super::session::unix_ms() / 1000.0).ok();
     match encoder.encode(name, &frame, facelink1::Clock::Unix, bytes) {
         Ok(()) => Some(Bytes::copy_from_slice(bytes)),
         Err(error) => {

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{frame::FaceFrame, names::BLENDSHAPE_COUNT, wire::viseme::Viseme};
+use crate::{frame::FaceFrame, names::BLENDSHAPE_COUNT, timing::Stamp, wire::viseme::Viseme};
 
 /// How a source reaches us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -121,6 +121,12 @@ pub struct SubjectFrame {
     pub speech: Option<Speech>,
     /// When it arrived here.
     pub received: Instant,
+    /// Its place in time; `None` for what is no frame of the source, such as a viseme alone.
+    pub stamp: Option<Stamp>,
+    /// A newer frame was there before: this one only fills a gap in the past.
+    pub late: bool,
+    /// It came again in a later packet, because its own was lost or slow.
+    pub repeated: bool,
 }
 
 /// A viseme that holds, and the face below it.
@@ -251,6 +257,18 @@ pub struct SubjectStats {
     pub jitter_ms: f32,
     /// Share of frames lost, `0..=1`, where the source numbers its frames.
     pub loss: Option<f32>,
+    /// Queue that stands on the way: how much longer the quickest frame of the last moments took than the quickest of the
+    /// last half minute, milliseconds.
+    pub queue_ms: f32,
+    /// How much longer all but the slowest twentieth of frames took than the quickest, milliseconds: what a playout delay
+    /// has to cover.
+    pub delay_ms: f32,
+    /// Drift of the source's clock against ours, parts per million.
+    pub skew_ppm: f32,
+    /// How many earlier frames its packets were asked to repeat.
+    pub redundancy: u8,
+    /// The face comes out of a webcam: its client has `webcam` or `mediapipe` in its name.
+    pub webcam: bool,
     /// Frames received since the subject appeared.
     pub frames: u64,
     /// Age of the newest frame, milliseconds.

@@ -7,6 +7,7 @@ mod face_cap;
 mod fmv3;
 mod llf;
 mod mocap;
+pub mod network;
 mod udp_json;
 mod vmc;
 mod vtube_studio;

@@ -1,9 +1,21 @@
-//! Rate, latency, jitter and loss of a stream. No clock is read here: `now` is passed in.
+//! Clocks, delay, playout and rate of a stream. No clock is read here: `now` is passed in.
 
+mod clock;
+mod decimate;
+mod delay;
 mod heartbeat;
 mod meters;
+mod one_euro;
+mod playout;
+mod present;
 mod rate;
 
+pub use clock::{SourceClock, Stamp, micros};
+pub use decimate::Decimator;
+pub use delay::{DelayMeter, DelayReport, LoadMeter};
 pub use heartbeat::Heartbeat;
 pub use meters::{Average, JitterMeter, LossMeter, Order, RateMeter};
-pub use rate::{GuideLaw, LinkReport, RateController};
+pub use one_euro::{FaceFilter, OneEuro};
+pub use playout::{Concealed, Playout, PlayoutFigures, PlayoutMode, PlayoutSettings, Shown};
+pub use present::PresentClock;
+pub use rate::{Advice, GuideLaw, LinkReport, NetworkLaw, RateController, RateLaw};

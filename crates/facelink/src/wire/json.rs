@@ -113,6 +113,8 @@ pub enum Message<'a> {
     Welcome(Welcome),
     /// `set_rate`, as a client receives it: frames a second.
     SetRate(f32),
+    /// `report`, as a client receives it.
+    Report(Report),
     /// `error`, as a client receives it.
     Error(ErrorMessage),
     /// `subject_lost`, as a client receives it: a face has gone.
@@ -175,6 +177,19 @@ pub struct Hello<'a> {
     pub client: Option<Cow<'a, str>>,
     /// Connection id that this client had before its WebSocket was lost.
     pub resume: Option<Cow<'a, str>>,
+    /// Whether it wants [`Report`]s.
+    pub reports: bool,
+}
+
+/// `report`: what to send from now on. What the frames went through comes with it, for people to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Frames a second.
+    pub fps: f32,
+    /// How many earlier frames each packet should repeat.
+    pub redundancy: u8,
+    /// Number of the newest frame that arrived (its low 32 bits).
+    pub ack: Option<u32>,
 }
 
 /// `offer` or `answer`.
@@ -447,6 +462,7 @@ enum Kind {
     Unsubscribe,
     Welcome,
     SetRate,
+    Report,
     Error,
     RequestOffer,
     Join,
@@ -479,6 +495,7 @@ impl Kind {
             Some("unsubscribe") => Self::Unsubscribe,
             Some("welcome") => Self::Welcome,
             Some("set_rate") => Self::SetRate,
+            Some("report") => Self::Report,
             Some("error") => Self::Error,
             Some("request_offer") => Self::RequestOffer,
             Some("join") => Self::Join,
@@ -517,6 +534,7 @@ struct Fields<'a> {
     max_fps: Option<f32>,
     welcome: Welcome,
     fps: Option<f32>,
+    report: Report,
     error: ErrorMessage,
     has_shapes: bool,
     peer: Option<Cow<'a, str>>,
@@ -548,6 +566,7 @@ impl<'a> Fields<'a> {
             max_fps: None,
             welcome: Welcome::default(),
             fps: None,
+            report: Report::default(),
             error: ErrorMessage::default(),
             has_shapes: false,
             peer: None,
@@ -616,6 +635,7 @@ impl<'a> Fields<'a> {
             Kind::SubjectLost => Message::SubjectLost(self.face.subject.ok_or_else(|| missing("subject"))?),
             Kind::PeerLeft => Message::PeerLeft(self.peer.ok_or_else(|| missing("peer"))?),
             Kind::SetRate => Message::SetRate(self.fps.ok_or_else(|| missing("fps"))?),
+            Kind::Report => Message::Report(Report { fps: self.fps.ok_or_else(|| missing("fps"))?, ..self.report }),
             Kind::Error => Message::Error(self.error),
             Kind::Unknown => Message::Unknown(Cow::Borrowed("")),
         })
@@ -770,7 +790,16 @@ impl<'de> Visitor<'de> for FieldsVisitor<'_, 'de> {
                 }
                 "version" if kind == Kind::Welcome => map.next_value().map(|v| fields.welcome.version = v),
                 "ice_servers" if kind == Kind::Welcome => map.next_value().map(|s| fields.welcome.ice_servers = s),
-                "fps" if kind == Kind::SetRate => map.next_value().map(|Number(fps)| fields.fps = Some(fps as f32)),
+                "fps" if matches!(kind, Kind::SetRate | Kind::Report) => {
+                    map.next_value().map(|Number(fps)| fields.fps = Some(fps as f32))
+                }
+                "redundancy" if kind == Kind::Report => {
+                    map.next_value().map(|Number(frames)| fields.report.redundancy = frames.clamp(0.0, 255.0) as u8)
+                }
+                "ack" if kind == Kind::Report => map.next_value::<Option<Number>>().map(|ack| {
+                    fields.report.ack = ack.map(|Number(ack)| ack.clamp(0.0, f64::from(u32::MAX)) as u32);
+                }),
+                "reports" if kind == Kind::Hello => map.next_value().map(|reports| fields.hello.reports = reports),
                 "code" if kind == Kind::Error => map.next_value().map(|code| fields.error.code = code),
                 "message" if kind == Kind::Error => map.next_value().map(|text| fields.error.message = text),
                 _ => {

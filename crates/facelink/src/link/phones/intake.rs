@@ -223,6 +223,7 @@ impl Intake {
                 unix_ms: arrived.unix_ms,
                 latency_ms: arrived.latency_ms,
                 viseme: arrived.viseme,
+                repeated: false,
             };
             match self.hub.ingest(&update, now) {
                 Ok(_) | Err(Refused::Stale) => {

@@ -1,0 +1,142 @@
+//! Fewer frames a second without losing what happens between them.
+
+use std::time::{Duration, Instant};
+
+use crate::{frame::FaceFrame, names::BLENDSHAPE_COUNT};
+
+/// A value that went so far and came back is a peak.
+const PEAK: f32 = 0.05;
+/// Frames further apart than this do not belong together.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Thins a stream of frames to a rate, keeping its peaks: a shape that went up or down between two frames that are sent, and
+/// came back, goes out with the value where it turned, so that a blink between them is not lost.
+#[derive(Clone, Debug)]
+pub struct Decimator {
+    due: Option<Instant>,
+    last: Option<Instant>,
+    interval: Duration,
+    sent: [f32; BLENDSHAPE_COUNT],
+    low: [f32; BLENDSHAPE_COUNT],
+    high: [f32; BLENDSHAPE_COUNT],
+    waiting: bool,
+    thinned: u64,
+}
+
+impl Default for Decimator {
+    fn default() -> Self {
+        Self {
+            due: None,
+            last: None,
+            interval: Duration::from_micros(16_667),
+            sent: [0.0; BLENDSHAPE_COUNT],
+            low: [0.0; BLENDSHAPE_COUNT],
+            high: [0.0; BLENDSHAPE_COUNT],
+            waiting: false,
+            thinned: 0,
+        }
+    }
+}
+
+impl Decimator {
+    /// Takes a frame of the source; `true` when it is to be sent, with the peaks since the last one in it. At most `fps`
+    /// frames a second are.
+    pub fn offer(&mut self, frame: &mut FaceFrame, fps: f32, now: Instant) -> bool {
+        let period = Duration::from_secs_f32(1.0 / fps.clamp(1.0, 1000.0));
+        if let Some(gap) = self.last.map(|last| now.saturating_duration_since(last)) {
+            if gap > PAUSE {
+                self.waiting = false;
+                self.due = None;
+            } else if !gap.is_zero() {
+                self.interval = self.interval.mul_f32(0.9) + gap.mul_f32(0.1);
+            }
+        }
+        self.last = Some(now);
+        // A lost face has no peaks to keep, and must not wait.
+        if !frame.tracked {
+            self.waiting = false;
+            self.due = Some(now + period);
+            return true;
+        }
+        self.gather(frame);
+        let slack = self.interval.min(period) / 2;
+        if self.due.is_some_and(|due| now + slack < due) {
+            self.thinned += 1;
+            return false;
+        }
+        for (i, weight) in frame.weights.iter_mut().enumerate() {
+            let (sent, newest) = (self.sent[i], *weight);
+            let above = self.high[i] - sent.max(newest);
+            let below = sent.min(newest) - self.low[i];
+            if above.max(below) > PEAK {
+                *weight = if above >= below { self.high[i] } else { self.low[i] };
+            }
+        }
+        self.sent = frame.weights;
+        self.waiting = false;
+        // The cadence is kept while the source keeps up with it.
+        self.due = Some(self.due.filter(|due| *due + period > now).unwrap_or(now) + period);
+        true
+    }
+
+    fn gather(&mut self, frame: &FaceFrame) {
+        for (i, value) in frame.weights.into_iter().enumerate() {
+            if self.waiting {
+                self.low[i] = self.low[i].min(value);
+                self.high[i] = self.high[i].max(value);
+            } else {
+                (self.low[i], self.high[i]) = (value, value);
+            }
+        }
+        self.waiting = true;
+    }
+
+    /// Frames that were left out, their peaks kept.
+    pub fn thinned(&self) -> u64 {
+        self.thinned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Blendshape;
+
+    #[test]
+    fn a_blink_survives_ten_frames_a_second() {
+        let start = Instant::now();
+        for phase in 0..12 {
+            let mut decimator = Decimator::default();
+            let (mut sent, mut most) = (0, 0.0_f32);
+            for i in 0..300_u64 {
+                let mut frame = FaceFrame::neutral();
+                let into = i as f32 - 120.0 - phase as f32;
+                frame.set(Blendshape::EyeBlinkLeft, (1.0 - into.abs() / 4.0).max(0.0));
+                if decimator.offer(&mut frame, 10.0, start + Duration::from_micros(16_667 * i)) {
+                    sent += 1;
+                    most = most.max(frame.weights[Blendshape::EyeBlinkLeft.index()]);
+                }
+            }
+            assert!((49..=52).contains(&sent), "{sent}");
+            assert!(most > 0.95, "{phase}: {most}");
+            assert_eq!(decimator.thinned() + sent, 300);
+        }
+    }
+
+    #[test]
+    fn a_source_at_the_rate_loses_nothing() {
+        let start = Instant::now();
+        let mut decimator = Decimator::default();
+        let sent = (0..600_u64).filter(|i| {
+            let at = start + Duration::from_micros(16_667 * i + (i * 7919) % 6000);
+            decimator.offer(&mut FaceFrame::neutral(), 60.0, at)
+        });
+        assert!(sent.count() >= 598);
+        // And one that is a little quicker is thinned to the rate.
+        let mut decimator = Decimator::default();
+        let sent = (0..1200_u64)
+            .filter(|i| decimator.offer(&mut FaceFrame::neutral(), 60.0, start + Duration::from_micros(8_333 * i)))
+            .count();
+        assert!((590..=610).contains(&sent), "{sent}");
+    }
+}

@@ -1,0 +1,71 @@
+//! When a picture is seen, out of when the engine says that it began.
+
+use std::time::{Duration, Instant};
+
+/// A step this much longer or shorter than the last ones is a hitch, and is followed at once.
+const HITCH: f64 = 0.6;
+/// Share of an error that is taken over a picture.
+const PULL: f64 = 0.1;
+
+/// Evens out the times at which an engine begins its pictures.
+///
+/// They are shown at the pace of the display, whatever the moment at which the systems of a game get to run: a face that is
+/// evaluated for the uneven moments trembles.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PresentClock {
+    last: Option<(Instant, Instant)>,
+    step: f64,
+}
+
+impl PresentClock {
+    /// The moment for which to evaluate the picture that begins now. Runs forward only.
+    pub fn tick(&mut self, now: Instant) -> Instant {
+        let Some((begun, shown)) = self.last else {
+            self.last = Some((now, now));
+            return now;
+        };
+        let step = now.saturating_duration_since(begun).as_secs_f64();
+        let even = if self.step > 0.0 && (step - self.step).abs() < HITCH * self.step {
+            self.step += (step - self.step) * PULL;
+            let ahead = shown + Duration::from_secs_f64(self.step);
+            let late = now.saturating_duration_since(ahead).as_secs_f64();
+            let early = ahead.saturating_duration_since(now).as_secs_f64();
+            if late.max(early) > HITCH * self.step {
+                now
+            } else {
+                ahead + Duration::from_secs_f64(late * PULL) - Duration::from_secs_f64(early * PULL)
+            }
+        } else {
+            self.step = if self.step > 0.0 { self.step + (step - self.step) * 0.25 } else { step };
+            now
+        };
+        let even = even.max(shown);
+        self.last = Some((now, even));
+        even
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uneven_pictures_are_evaluated_evenly_and_hitches_are_followed() {
+        let start = Instant::now();
+        let mut clock = PresentClock::default();
+        let at = |us: u64| start + Duration::from_micros(us);
+        let (mut last, mut worst) = (None, 0_f64);
+        for i in 0..600_u64 {
+            let shown = clock.tick(at(i * 16_667 + (i * 7919) % 4000));
+            if let Some(last) = last
+                && i > 60
+            {
+                worst = worst.max((shown.saturating_duration_since(last).as_secs_f64() - 0.016_667).abs());
+            }
+            last = Some(shown);
+        }
+        assert!(worst < 0.001, "{worst}");
+        let hitch = at(600 * 16_667 + 300_000);
+        assert_eq!(clock.tick(hitch), hitch);
+    }
+}

@@ -1,0 +1,115 @@
+//! What is seen of a face over bad networks, in virtual time: the bars that the README states.
+
+#[path = "../benches/trial/mod.rs"]
+mod trial;
+
+use std::time::Duration;
+
+use facelink::{
+    simulate::network::NetworkSettings,
+    timing::{PlayoutMode, PlayoutSettings},
+};
+use trial::{Clocks, Method, Outcome, Signal, networks, run};
+
+const FRAME_MS: f32 = 1000.0 / 60.0;
+
+fn network(name: &str) -> NetworkSettings {
+    networks().into_iter().find(|(known, _)| *known == name).expect("is in the table").1
+}
+
+fn outcome(signal: &Signal, name: &str, method: Method) -> Outcome {
+    run(signal, network(name), Clocks::default(), method, 60, 42)
+}
+
+fn ours() -> Method {
+    Method::Ours(PlayoutSettings::default())
+}
+
+#[test]
+fn five_percent_loss_shows_a_third_of_the_error_of_holding_within_a_frame() {
+    for signal in Signal::all() {
+        let (hold, smooth) = (outcome(&signal, "5 % loss", Method::Hold), outcome(&signal, "5 % loss", ours()));
+        let name = &signal.name;
+        assert!(smooth.worst <= hold.worst / 3.0, "{name}: {} of {}", smooth.worst, hold.worst);
+        assert!(smooth.age_ms.0 <= hold.age_ms.0 + FRAME_MS, "{name}: {:?} {:?}", smooth.age_ms, hold.age_ms);
+        assert!(smooth.pops < hold.pops / 3.0, "{name}: {} {}", smooth.pops, hold.pops);
+        assert_eq!(smooth.blinks.0, smooth.blinks.1, "{name}");
+        assert!(smooth.blinks.1 > 3, "{name}: the test has blinks to keep");
+        assert_eq!((smooth.fps, smooth.redundancy), (60.0, 1), "{name}");
+    }
+}
+
+#[test]
+fn loss_alone_does_not_lower_the_rate() {
+    let signal = Signal::performer();
+    for name in ["1 % loss", "10 % loss", "5 % in bursts of 3", "5 % overtaken", "Wi-Fi"] {
+        let smooth = outcome(&signal, name, ours());
+        assert_eq!((smooth.fps, smooth.changes), (60.0, 0.0), "{name}");
+        assert_eq!(smooth.blinks.0, smooth.blinks.1, "{name}");
+        assert!(smooth.freeze_ms < 100.0, "{name}: {}", smooth.freeze_ms);
+    }
+}
+
+#[test]
+fn a_long_way_is_not_a_full_one() {
+    let signal = Signal::performer();
+    let (guide, smooth) =
+        (outcome(&signal, "constant 200 ms", Method::Guide), outcome(&signal, "constant 200 ms", ours()));
+    assert_eq!((guide.fps, smooth.fps, smooth.changes), (15.0, 60.0, 0.0));
+    assert!(smooth.age_ms.1 < 215.0, "{:?}", smooth.age_ms);
+}
+
+#[test]
+fn a_narrow_way_is_filled_and_not_overfilled() {
+    let signal = Signal::performer();
+    for seed in [42, 7, 1001] {
+        let narrow = run(&signal, network("64 kbit/s"), Clocks::default(), ours(), 120, seed);
+        assert_eq!(narrow.fps, 30.0, "{:?}", narrow.rates);
+        assert!(narrow.settled_s < 3.0, "{}", narrow.settled_s);
+        assert!(narrow.queue_ms.1 < 50.0, "{:?}", narrow.queue_ms);
+        assert!(narrow.changes <= 4.0, "{:?}", narrow.rates);
+        assert_eq!(narrow.blinks.0, narrow.blinks.1);
+    }
+}
+
+#[test]
+fn every_mode_keeps_blinks_and_a_fixed_delay_is_fixed() {
+    let signal = Signal::performer();
+    let modes = [
+        PlayoutMode::Latest,
+        PlayoutMode::Smooth,
+        PlayoutMode::Fixed(Duration::from_millis(100)),
+        // Without a reference it follows the network like `Smooth`.
+        PlayoutMode::Timecode,
+    ];
+    for mode in modes {
+        let method = Method::Ours(PlayoutSettings { mode, ..PlayoutSettings::default() });
+        for name in ["5 % in bursts of 3", "64 kbit/s", "Wi-Fi"] {
+            let shown = outcome(&signal, name, method);
+            assert_eq!(shown.blinks.0, shown.blinks.1, "{mode:?}, {name}");
+        }
+    }
+    let fixed = Method::Ours(PlayoutSettings {
+        mode: PlayoutMode::Fixed(Duration::from_millis(100)),
+        ..PlayoutSettings::default()
+    });
+    let shown = outcome(&signal, "jitter of 20 ms", fixed);
+    assert!((119.0..122.0).contains(&shown.age_ms.0) && shown.age_ms.1 < 122.0, "{:?}", shown.age_ms);
+}
+
+#[test]
+fn a_clock_that_drifts_or_is_set_does_no_harm() {
+    let signal = Signal::performer();
+    let quiet = run(&signal, network("jitter of 20 ms"), Clocks::default(), ours(), 120, 3);
+    for ppm in [-200.0, 200.0] {
+        let clocks = Clocks { ppm, ..Clocks::default() };
+        let drifting = run(&signal, network("jitter of 20 ms"), clocks, ours(), 120, 3);
+        assert!(drifting.age_ms.0 < quiet.age_ms.0 + 8.0, "{ppm}: {:?} {:?}", drifting.age_ms, quiet.age_ms);
+        assert!(drifting.worst < quiet.worst + 0.03, "{ppm}: {} {}", drifting.worst, quiet.worst);
+        assert_eq!(drifting.fps, 60.0);
+    }
+    let clocks = Clocks { step_at_us: 20_000_000, step_us: 7_200_000_000, ..Clocks::default() };
+    let set = run(&signal, network("5 % loss"), clocks, ours(), 60, 3);
+    assert!(set.freeze_ms < 400.0, "{}", set.freeze_ms);
+    assert_eq!((set.fps, set.blinks.0), (60.0, set.blinks.1));
+}

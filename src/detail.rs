@@ -1,0 +1,308 @@
+//! The engine's half of the adaptive-FPS system: how finely each avatar's face is evaluated, and what is asked of senders
+//! whose faces hardly anybody sees.
+
+use std::time::Instant;
+
+use bevy::{
+    camera::primitives::{Frustum, Sphere},
+    camera::visibility::InheritedVisibility,
+    prelude::*,
+};
+
+use crate::{
+    avatar::{Drives, FaceAvatar, FaceBinding, Shown},
+    layers::VirtualSubject,
+    plugin::FaceLinkEndpoint,
+    send::SendFace,
+    subjects::{AdaptiveFps, FaceSubject},
+};
+
+/// Height of a face with some neck, metres: what its size on screen is worked out from.
+const FACE_HEIGHT: f32 = 0.3;
+/// A head and what sways around it, metres.
+const RADIUS: f32 = 0.6;
+/// Most pictures between two evaluations of a face that is seen.
+const COARSEST: u8 = 6;
+/// Pictures between two evaluations of a face off screen.
+const OFF_SCREEN: u8 = 15;
+/// Seconds between two looks at the budget.
+const PLAN_INTERVAL: f32 = 0.1;
+/// A rate is lowered when less has been enough for this long, seconds; it is raised at once.
+const LESS_AFTER: f32 = 1.0;
+
+/// How much time the engine has for faces.
+#[derive(Resource, Reflect, Clone, Copy, Debug, PartialEq)]
+#[reflect(Resource, Default)]
+pub struct FaceBudget {
+    /// Off: every avatar is evaluated in every picture.
+    pub enabled: bool,
+    /// Milliseconds a picture for evaluating and writing faces. Above it, all but the nearest get fewer evaluations.
+    pub ms: f32,
+    /// So many of the nearest avatars are evaluated in every picture, whatever the budget.
+    pub nearest: usize,
+    /// A face that takes at least this share of the picture's height is evaluated in every picture; one half as high in
+    /// every second, and so on.
+    pub full_size: f32,
+}
+
+impl Default for FaceBudget {
+    fn default() -> Self {
+        Self { enabled: true, ms: 1.0, nearest: 4, full_size: 0.06 }
+    }
+}
+
+/// How finely an avatar's face is evaluated. Between two evaluations it moves evenly from one to the next.
+#[derive(Component, Reflect, Clone, Copy, Debug, PartialEq)]
+#[reflect(Component, Default)]
+pub struct FaceDetail {
+    /// Fixed by you: 1 in every picture, 2 in every second, and so on. `None` leaves it to the budget.
+    pub fixed: Option<u8>,
+    /// In force.
+    pub every: u8,
+    /// Whether a camera sees it.
+    pub on_screen: bool,
+    /// Its height as a share of the picture's, by the camera that shows it largest.
+    pub size: f32,
+}
+
+impl Default for FaceDetail {
+    fn default() -> Self {
+        Self { fixed: None, every: 1, on_screen: true, size: 1.0 }
+    }
+}
+
+/// What faces cost, and how they are evaluated.
+#[derive(Resource, Reflect, Clone, Copy, Debug, Default, PartialEq)]
+#[reflect(Resource, Default)]
+pub struct FaceLoad {
+    /// Milliseconds a picture, of late.
+    pub ms: f32,
+    /// Avatars.
+    pub avatars: usize,
+    /// Those that are evaluated in every picture.
+    pub full: usize,
+    /// Those off screen.
+    pub off_screen: usize,
+    /// Those that were evaluated in the last picture.
+    pub evaluated: usize,
+    /// How much coarser than their size asks for all but the nearest are: 0 not at all.
+    pub pressure: u8,
+}
+
+#[derive(Resource, Debug, Default)]
+pub(crate) struct Work {
+    begun: Option<Instant>,
+    spent: f32,
+    since: f32,
+    over: f32,
+    under: f32,
+    order: Vec<(f32, Entity)>,
+}
+
+type Cameras<'w, 's> =
+    Query<'w, 's, (&'static Camera, &'static GlobalTransform, &'static Frustum, &'static Projection)>;
+
+/// The pictures of this size that go by from one evaluation to the next.
+fn by_size(size: f32, full: f32) -> u8 {
+    if size >= full || full <= 0.0 { 1 } else { (full / size.max(1e-6)).ceil().min(4.0) as u8 }
+}
+
+/// Which avatars are seen, and how finely they are evaluated.
+pub(crate) fn plan(
+    time: Res<Time<Real>>,
+    budget: Res<FaceBudget>,
+    mut load: ResMut<FaceLoad>,
+    mut work: ResMut<Work>,
+    cameras: Cameras,
+    transforms: Query<&GlobalTransform>,
+    mut avatars: Query<(Entity, &mut FaceDetail, Option<&FaceBinding>, Option<&InheritedVisibility>), With<FaceAvatar>>,
+) {
+    let load = load.bypass_change_detection();
+    work.begun = Some(Instant::now());
+    let work = &mut *work;
+    work.since += time.delta_secs();
+    let planning = work.since >= PLAN_INTERVAL;
+    let seeing = || cameras.iter().filter(|(camera, ..)| camera.is_active);
+    let blind = seeing().next().is_none();
+    (load.avatars, load.full, load.off_screen) = (0, 0, 0);
+    work.order.clear();
+    for (entity, mut detail, binding, visibility) in &mut avatars {
+        let head = binding.and_then(|binding| binding.bones.head.map(|bone| bone.entity)).unwrap_or(entity);
+        let place = transforms.get(head).or_else(|_| transforms.get(entity)).ok();
+        let (mut on_screen, mut size) =
+            (blind || place.is_none(), if blind || place.is_none() { 1.0 } else { 0.0_f32 });
+        if let Some(place) = place {
+            let scale = place.scale().abs().max_element();
+            let sphere = Sphere { center: place.translation_vec3a(), radius: RADIUS * scale };
+            for (_, eye, frustum, projection) in seeing() {
+                if !frustum.intersects_sphere(&sphere, true) {
+                    continue;
+                }
+                on_screen = true;
+                let distance = eye.translation().distance(place.translation()).max(0.01);
+                // The height of a thing of 1 m in 1 m, as a share of half the picture.
+                let zoom = projection.get_clip_from_view().y_axis.y;
+                let share = match projection {
+                    Projection::Orthographic(_) => FACE_HEIGHT * scale * zoom / 2.0,
+                    _ => FACE_HEIGHT * scale * zoom / (2.0 * distance),
+                };
+                size = size.max(share);
+            }
+        }
+        on_screen &= visibility.is_none_or(|visibility| visibility.get() || blind);
+        let mut new = FaceDetail { on_screen, size, ..*detail };
+        new.every = match new.fixed {
+            Some(fixed) => fixed.max(1),
+            None if !budget.enabled => 1,
+            None if !on_screen => OFF_SCREEN,
+            None => {
+                if planning || detail.every > COARSEST {
+                    work.order.push((-size, entity));
+                    by_size(size, budget.full_size)
+                } else {
+                    detail.every
+                }
+            }
+        };
+        load.avatars += 1;
+        load.full += usize::from(new.every == 1);
+        load.off_screen += usize::from(!on_screen);
+        if *detail != new {
+            *detail = new;
+        }
+    }
+    if planning {
+        press(work, load, &budget, &mut avatars);
+        work.since = 0.0;
+    }
+}
+
+/// Makes all but the nearest coarser while the budget is exceeded.
+fn press(
+    work: &mut Work,
+    load: &mut FaceLoad,
+    budget: &FaceBudget,
+    avatars: &mut Query<
+        (Entity, &mut FaceDetail, Option<&FaceBinding>, Option<&InheritedVisibility>),
+        With<FaceAvatar>,
+    >,
+) {
+    load.ms = work.spent;
+    work.over = if work.spent > budget.ms { work.over + work.since } else { 0.0 };
+    work.under = if work.spent < budget.ms * 0.6 { work.under + work.since } else { 0.0 };
+    if !budget.enabled {
+        load.pressure = 0;
+    } else if work.over > 0.3 && load.pressure + 1 < COARSEST {
+        load.pressure += 1;
+        work.over = 0.0;
+    } else if work.under > 2.0 && load.pressure > 0 {
+        load.pressure -= 1;
+        work.under = 0.0;
+    }
+    if load.pressure == 0 || work.order.len() <= budget.nearest {
+        return;
+    }
+    work.order.select_nth_unstable_by(budget.nearest, |a, b| a.0.total_cmp(&b.0));
+    for (_, entity) in &work.order[budget.nearest..] {
+        if let Ok((_, mut detail, ..)) = avatars.get_mut(*entity)
+            && detail.fixed.is_none()
+        {
+            detail.every = (detail.every + load.pressure).min(COARSEST);
+        }
+    }
+}
+
+/// Notes what this picture's faces have cost.
+pub(crate) fn settle(mut work: ResMut<Work>, mut load: ResMut<FaceLoad>, shown: Query<&Shown>) {
+    let Some(begun) = work.begun.take() else { return };
+    let ms = begun.elapsed().as_secs_f32() * 1000.0;
+    work.spent += (ms - work.spent) * 0.1;
+    load.bypass_change_detection().evaluated = shown.iter().filter(|shown| !shown.skipped).count();
+}
+
+/// What a subject's sender was asked for by the engine, and since when less would do.
+#[derive(Component, Clone, Copy, Debug, Default)]
+pub(crate) struct Demand {
+    asked: Option<f32>,
+    less: f32,
+}
+
+/// Frames a second that a face evaluated this coarsely can make use of; `None` for all that there are.
+fn of_use(detail: &FaceDetail) -> Option<f32> {
+    match detail.every {
+        _ if !detail.on_screen => Some(10.0),
+        0 | 1 => None,
+        2 => Some(30.0),
+        3 => Some(20.0),
+        _ => Some(15.0),
+    }
+}
+
+/// Asks senders for less whose faces are far away, off screen, or shown by nobody.
+pub(crate) fn ask(
+    time: Res<Time<Real>>,
+    mut since: Local<f32>,
+    mut commands: Commands,
+    adaptive: Res<AdaptiveFps>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    avatars: Query<&FaceDetail, With<FaceAvatar>>,
+    virtuals: Query<&VirtualSubject>,
+    mut subjects: Query<(
+        Entity,
+        &FaceSubject,
+        Option<&Drives>,
+        Has<SendFace>,
+        Option<&crate::SubjectAdaptiveFps>,
+        Option<&mut Demand>,
+    )>,
+) {
+    *since += time.delta_secs();
+    let Some(endpoint) = endpoint.filter(|_| *since >= PLAN_INTERVAL) else { return };
+    let seconds = std::mem::take(&mut *since);
+    for (entity, subject, drives, sends, own, demand) in &mut subjects {
+        let Some(id) = subject.id() else { continue };
+        let settings = own.map_or(*adaptive, |own| own.0);
+        let used = sends || virtuals.iter().any(|of| of.uses(&subject.name));
+        // A game without avatars makes something of its own of the faces.
+        let wanted = if !settings.enabled || !settings.engine || used || avatars.is_empty() {
+            None
+        } else {
+            let shown =
+                drives.iter().flat_map(|drives| drives.avatars()).filter_map(|avatar| avatars.get(*avatar).ok());
+            let most = |a: Option<f32>, b: Option<f32>| a.zip(b).map(|(a, b)| a.max(b));
+            shown.map(of_use).fold(Some(10.0), most)
+        };
+        let wanted = wanted.map(|fps| fps.max(settings.min_fps));
+        let Some(mut demand) = demand else {
+            commands.entity(entity).try_insert(Demand::default());
+            continue;
+        };
+        let demand = demand.bypass_change_detection();
+        let asked = demand.asked.unwrap_or(f32::INFINITY);
+        let new = wanted.unwrap_or(f32::INFINITY);
+        demand.less = if new < asked { demand.less + seconds } else { 0.0 };
+        if new > asked || demand.less >= LESS_AFTER {
+            demand.asked = wanted;
+            demand.less = 0.0;
+            endpoint.set_demand(id, wanted);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_face_half_as_high_is_evaluated_half_as_often() {
+        assert_eq!([0.2, 0.06, 0.05, 0.03, 0.02, 0.001].map(|size| by_size(size, 0.06)), [1, 1, 2, 2, 3, 4]);
+        assert_eq!(by_size(0.0, 0.0), 1);
+    }
+
+    #[test]
+    fn what_is_of_use_falls_with_the_detail() {
+        let of = |every, on_screen| of_use(&FaceDetail { every, on_screen, ..FaceDetail::default() });
+        assert_eq!([of(1, true), of(2, true), of(3, true), of(4, true)], [None, Some(30.0), Some(20.0), Some(15.0)]);
+        assert_eq!(of(1, false), Some(10.0));
+    }
+}
