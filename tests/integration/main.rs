@@ -12,4 +12,5 @@ mod mapping;
 mod outward;
 mod phones;
 mod support;
+mod timing;
 mod vrm;

@@ -329,7 +329,7 @@ fn hears(mut delay_ms: impl FnMut(f64) -> Option<f64>, mut done: impl FnMut(&Val
         out.send(Message::text(hello.to_string())).await.expect("sent");
         let mut encoder = facelink1::Encoder::new();
         let mut ticks = tokio::time::interval(Duration::from_millis(16));
-        let (begun, mut heard, mut number) = (std::time::Instant::now(), Vec::new(), 0);
+        let (begun, mut heard, mut number) = (Instant::now(), Vec::new(), 0);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {

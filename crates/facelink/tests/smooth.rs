@@ -1,5 +1,7 @@
 //! What is seen of a face over bad networks, in virtual time: the bars that the README states.
 
+#![expect(clippy::expect_used, reason = "helpers of tests")]
+
 #[path = "../benches/trial/mod.rs"]
 mod trial;
 
