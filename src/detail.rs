@@ -190,7 +190,7 @@ fn press(
     load.ms = work.spent;
     work.over = if work.spent > budget.ms { work.over + work.since } else { 0.0 };
     work.under = if work.spent < budget.ms * 0.6 { work.under + work.since } else { 0.0 };
-    if !budget.enabled {
+    if !budget.enabled || work.order.len() <= budget.nearest {
         load.pressure = 0;
     } else if work.over > 0.3 && load.pressure + 1 < COARSEST {
         load.pressure += 1;

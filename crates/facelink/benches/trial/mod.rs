@@ -300,7 +300,17 @@ fn judge(
     let lag = (outcome.age_ms.0 * 1000.0) as i64;
     let (mut squares, mut worst) = (0.0_f64, Vec::new());
     let (mut pops, mut frozen_since) = (0, None::<(i64, i64)>);
+    // The lag that it has at the time: the median of a second around.
+    let lags: Vec<i64> = (0..shown.len())
+        .map(|i| {
+            let around = &shown[i.saturating_sub(30)..(i + 30).min(shown.len())];
+            let mut ages: Vec<i64> = around.iter().map(|(now, at, _)| now - at).collect();
+            let middle = ages.len() / 2;
+            *ages.select_nth_unstable(middle).1
+        })
+        .collect();
     for (i, (now, at, weights)) in shown.iter().enumerate() {
+        let lag = lags[i];
         let truth = signal.weights(now - lag);
         let mut most = 0.0_f32;
         for (shown, truth) in weights.iter().zip(&truth) {

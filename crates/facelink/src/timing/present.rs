@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 /// A step this much longer or shorter than the last ones is a hitch, and is followed at once.
 const HITCH: f64 = 0.6;
+/// Slower pictures than this are evaluated for when they begin, seconds: an error of a part of one would be seen.
+const SLOW: f64 = 0.05;
+/// Evaluated for at most this long after or before a picture begins, seconds.
+const MOST: f64 = 0.008;
 /// Share of an error that is taken over a picture.
 const PULL: f64 = 0.1;
 
@@ -25,12 +29,12 @@ impl PresentClock {
             return now;
         };
         let step = now.saturating_duration_since(begun).as_secs_f64();
-        let even = if self.step > 0.0 && (step - self.step).abs() < HITCH * self.step {
+        let even = if self.step > 0.0 && self.step < SLOW && (step - self.step).abs() < HITCH * self.step {
             self.step += (step - self.step) * PULL;
             let ahead = shown + Duration::from_secs_f64(self.step);
             let late = now.saturating_duration_since(ahead).as_secs_f64();
             let early = ahead.saturating_duration_since(now).as_secs_f64();
-            if late.max(early) > HITCH * self.step {
+            if late.max(early) > (HITCH * self.step).min(MOST) {
                 now
             } else {
                 ahead + Duration::from_secs_f64(late * PULL) - Duration::from_secs_f64(early * PULL)
@@ -67,5 +71,11 @@ mod tests {
         assert!(worst < 0.001, "{worst}");
         let hitch = at(600 * 16_667 + 300_000);
         assert_eq!(clock.tick(hitch), hitch);
+        // A slide show is not foreseen.
+        let mut slow = PresentClock::default();
+        for i in 0..20_u64 {
+            let now = at(i * 4_000_000 + (i * 7919) % 1_500_000);
+            assert_eq!(slow.tick(now), now);
+        }
     }
 }
