@@ -177,10 +177,7 @@ fn small_faces_are_evaluated_less_often_and_move_evenly_all_the_same() {
         steps.push(now - last);
         last = now;
     }
-    assert!(
-        steps.iter().all(|step| (0.02..0.08).contains(step)),
-        "a face far away moves in every picture: {steps:?}"
-    );
+    assert!(steps.iter().all(|step| (0.02..0.08).contains(step)), "a face far away moves in every picture: {steps:?}");
     run(&mut app, FRAME * 60, &mut feed);
     for node in [near_node, far_node, behind_node] {
         assert!((weights(&app, node)[0] - 1.0).abs() < 1e-3, "{:?}", weights(&app, node));

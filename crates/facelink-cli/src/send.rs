@@ -42,6 +42,9 @@ pub struct Args {
     /// What carries the frames to a FaceLink endpoint.
     #[arg(long, value_enum, default_value_t = Via::Webrtc)]
     via: Via,
+    /// Send what changed since a frame that has arrived, instead of whole faces: for thin uplinks.
+    #[arg(long, conflicts_with = "app")]
+    delta: bool,
     /// Play this app, as if it ran on a phone.
     #[arg(long = "as", value_name = "APP", conflicts_with = "via", value_parser = app_parser())]
     app: Option<SourceKind>,
@@ -332,6 +335,7 @@ impl Link {
         let config = ClientConfig {
             token: args.token.clone(),
             webrtc: args.via == Via::Webrtc,
+            delta: args.delta,
             trust: args.fingerprint.clone().map_or(ServerTrust::Public, ServerTrust::Fingerprint),
             ice: args.ice.config()?,
             ..ClientConfig::new(&url).subject(&args.subject)

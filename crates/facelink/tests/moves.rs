@@ -513,3 +513,61 @@ fn a_signalling_server_that_offers_is_answered() {
     let connections = get(&theirs, "/api/v1/stats")["connections"].clone();
     assert_eq!(connections.as_array().map(Vec::len), Some(1), "{connections}");
 }
+
+#[test]
+fn a_client_that_sends_deltas_is_read_and_takes_less() {
+    let endpoint = start_on(0);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let url = url(&endpoint);
+    let connect = |subject: &str, delta: bool| {
+        let config = ClientConfig { delta, webrtc: false, ..ClientConfig::new(&url).subject(subject) };
+        Client::start(config, runtime.handle())
+    };
+    let (plain, deltas) = (connect("plain", false), connect("deltas", true));
+    let performance = facelink::performer::Performance::new(3);
+    let begun = Instant::now();
+    let bytes = |subject: &str| {
+        let of = endpoint.connections().into_iter().find(|connection| connection.subject.as_deref() == Some(subject));
+        of.map_or((0, 0), |connection| (connection.message_count, connection.bytes_received))
+    };
+    let mut mark = None;
+    loop {
+        assert!(begun.elapsed() < LIMIT, "the deltas do not save anything: {:?} {:?}", bytes("plain"), bytes("deltas"));
+        let mut face = performance.frame_at(begun.elapsed());
+        face.weights.iter_mut().for_each(|weight| *weight = weight.clamp(0.0, 1.0));
+        plain.send(face.clone());
+        deltas.send(face.clone());
+        std::thread::sleep(Duration::from_millis(16));
+        // The first acknowledgements come with the first reports.
+        let (since_plain, since_deltas) = *mark.get_or_insert_with(|| (bytes("plain"), bytes("deltas")));
+        let mean = |now: (u64, u64), then: (u64, u64)| (now.1 - then.1) as f64 / (now.0 - then.0).max(1) as f64;
+        let (now_plain, now_deltas) = (bytes("plain"), bytes("deltas"));
+        if begun.elapsed() < Duration::from_secs(1) {
+            mark = None;
+        } else if now_deltas.0 - since_deltas.0 > 60
+            && mean(now_deltas, since_deltas) < 0.8 * mean(now_plain, since_plain)
+        {
+            break;
+        }
+    }
+    // What is read is the face, and none was refused.
+    let stats = endpoint.stats();
+    assert_eq!(stats.refused, 0);
+    let mut faces: Vec<_> = endpoint.frames().try_iter().filter(|frame| !frame.late).collect();
+    let last = |name: &str, faces: &[SubjectFrame]| {
+        faces.iter().rev().find(|frame| &*frame.name == name).expect("came").frame.clone()
+    };
+    let end = Instant::now() + LIMIT;
+    let face = FaceFrame { head: None, gaze: None, ..performance.frame_at(Duration::from_secs(1)) };
+    loop {
+        plain.send(face.clone());
+        deltas.send(face.clone());
+        std::thread::sleep(Duration::from_millis(20));
+        faces.extend(endpoint.frames().try_iter().filter(|frame| !frame.late));
+        if last("plain", &faces).weights == last("deltas", &faces).weights {
+            break;
+        }
+        assert!(Instant::now() < end, "the same face comes out of both");
+    }
+}

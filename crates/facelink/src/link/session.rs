@@ -20,7 +20,8 @@ use crate::{
     frame::FaceFrame,
     timing::{Average, Heartbeat},
     wire::{
-        facelink1, float32,
+        facelink1::{self, delta::DeltaDecoder},
+        float32,
         json::{Decoder, FaceMessage, Hello, IceCandidate, Message, Pong, Subscribe, VisemeMessage},
     },
 };
@@ -162,6 +163,14 @@ struct State {
     errors: Option<(Instant, u32)>,
 }
 
+/// What reads a connection's `facelink1` packets.
+#[derive(Debug, Default)]
+struct Facelink1 {
+    plain: facelink1::Decoder,
+    /// For a client that said it would send them.
+    deltas: Option<Box<DeltaDecoder>>,
+}
+
 /// One connection's memory, shared by its transports.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -183,7 +192,7 @@ pub(super) struct Session {
     /// Bytes that wait in the data channel, as of the last send.
     pub buffered: AtomicU64,
     /// Locked before the hub's table, which goes before `state`.
-    facelink1: Mutex<facelink1::Decoder>,
+    facelink1: Mutex<Facelink1>,
     state: Mutex<State>,
 }
 
@@ -215,7 +224,7 @@ impl Session {
             webcam: AtomicBool::new(false),
             ended: CancellationToken::new(),
             buffered: AtomicU64::new(0),
-            facelink1: Mutex::new(facelink1::Decoder::new()),
+            facelink1: Mutex::default(),
             state: Mutex::new(State { channel_state: "none", address, client, binary, ..State::default() }),
         });
         hub.attach(key, &session);
@@ -533,14 +542,25 @@ impl Session {
     }
 
     fn on_facelink1(self: &Arc<Self>, lane: Lane, bytes: &[u8], now: Instant, actions: &mut Actions) {
-        let decoded = self.facelink1.lock().decode(bytes, |face| {
+        let mut each = |face: &facelink1::Face<'_>| {
             let subject = (!face.subject.is_empty()).then_some(face.subject);
             let unix_ms = match (face.clock, face.frame.capture_time) {
                 (Some(facelink1::Clock::Unix), Some(time)) => Some(time.as_secs_f64() * 1000.0),
                 _ => None,
             };
             self.ingest(lane, subject, Some(&face.frame), unix_ms, None, face.repeated, now, actions);
-        });
+        };
+        let decoded = {
+            let Facelink1 { plain, deltas } = &mut *self.facelink1.lock();
+            match deltas {
+                Some(deltas) if DeltaDecoder::is_delta(bytes) => deltas.decode(bytes).map(|face| each(&face)),
+                Some(deltas) => plain.decode(bytes, |face| {
+                    deltas.note(&face);
+                    each(&face);
+                }),
+                None => plain.decode(bytes, |face| each(&face)),
+            }
+        };
         if let Err(error) = decoded {
             self.refuse("bad_frame", &error.to_string(), now, actions);
         }
@@ -632,7 +652,7 @@ impl Session {
             }
             Message::Hello(hello) => self.on_hello(&hello, now, actions),
             Message::Schema(names) => match float32::Schema::new(names.iter().map(|name| &**name)) {
-                Ok(schema) => match self.facelink1.lock().set_schema(&names) {
+                Ok(schema) => match self.facelink1.lock().plain.set_schema(&names) {
                     Ok(()) => self.state.lock().schema = Some(Arc::new(schema)),
                     Err(error) => self.refuse("bad_field", &error.to_string(), now, actions),
                 },
@@ -771,8 +791,12 @@ impl Session {
         };
         state.binary = known.unwrap_or_default();
         state.reports = hello.reports;
+        let delta = hello.delta;
         let (subject, binary) = (state.subject.clone(), state.binary);
         drop(state);
+        if delta {
+            session.facelink1.lock().deltas.get_or_insert_default();
+        }
         if let Some(old) = renamed {
             self.hub.release(session.key, &old, now);
         }
@@ -793,6 +817,7 @@ impl Session {
             "ice_servers": self.hub.way().ice.for_clients(),
             "subject": subject.as_deref(),
             "binary": binary.as_str(),
+            "delta": delta,
             "resumed": live,
         })
         .to_string();

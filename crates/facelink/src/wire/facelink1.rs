@@ -9,6 +9,8 @@
 //! channels. With bincode's own varints a quantised value above 250 would take three bytes instead of two, and times
 //! nine instead of eight. Nothing outside this module knows of `bincode`.
 
+pub mod delta;
+
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use bincode::{
@@ -149,6 +151,9 @@ pub enum Facelink1Error {
     /// A channel by a place in a schema that this connection has not sent, or not yet.
     #[error("{0} is of another schema than this connection has sent")]
     Schema(Place),
+    /// A delta that builds upon a frame that is not here.
+    #[error("{0} names a frame that is not here")]
+    Reference(Place),
     /// More than [`MAX_NAMES`] different inline channel names from one connection.
     #[error("{0}: more than {MAX_NAMES} different names on one connection")]
     TooManyNames(Place),

@@ -114,7 +114,7 @@ pub enum Message<'a> {
     /// `set_rate`, as a client receives it: frames a second.
     SetRate(f32),
     /// `report`, as a client receives it.
-    Report(Report),
+    Report(Report<'a>),
     /// `error`, as a client receives it.
     Error(ErrorMessage),
     /// `subject_lost`, as a client receives it: a face has gone.
@@ -179,11 +179,15 @@ pub struct Hello<'a> {
     pub resume: Option<Cow<'a, str>>,
     /// Whether it wants [`Report`]s.
     pub reports: bool,
+    /// Whether it means to send deltas.
+    pub delta: bool,
 }
 
 /// `report`: what to send from now on. What the frames went through comes with it, for people to read.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Report {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report<'a> {
+    /// The face that it is about, where that is not the connection's own.
+    pub subject: Option<Cow<'a, str>>,
     /// Frames a second.
     pub fps: f32,
     /// How many earlier frames each packet should repeat.
@@ -267,6 +271,9 @@ pub struct Welcome {
     /// Whether this is the connection that `hello` asked to resume.
     #[serde(default)]
     pub resumed: bool,
+    /// Whether the endpoint reads deltas.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub delta: bool,
     /// Format of binary frames that the endpoint will read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binary: Option<String>,
@@ -534,7 +541,7 @@ struct Fields<'a> {
     max_fps: Option<f32>,
     welcome: Welcome,
     fps: Option<f32>,
-    report: Report,
+    report: Report<'a>,
     error: ErrorMessage,
     has_shapes: bool,
     peer: Option<Cow<'a, str>>,
@@ -635,7 +642,11 @@ impl<'a> Fields<'a> {
             Kind::SubjectLost => Message::SubjectLost(self.face.subject.ok_or_else(|| missing("subject"))?),
             Kind::PeerLeft => Message::PeerLeft(self.peer.ok_or_else(|| missing("peer"))?),
             Kind::SetRate => Message::SetRate(self.fps.ok_or_else(|| missing("fps"))?),
-            Kind::Report => Message::Report(Report { fps: self.fps.ok_or_else(|| missing("fps"))?, ..self.report }),
+            Kind::Report => Message::Report(Report {
+                subject: self.face.subject,
+                fps: self.fps.ok_or_else(|| missing("fps"))?,
+                ..self.report
+            }),
             Kind::Error => Message::Error(self.error),
             Kind::Unknown => Message::Unknown(Cow::Borrowed("")),
         })
@@ -799,6 +810,8 @@ impl<'de> Visitor<'de> for FieldsVisitor<'_, 'de> {
                 "ack" if kind == Kind::Report => map.next_value::<Option<Number>>().map(|ack| {
                     fields.report.ack = ack.map(|Number(ack)| ack.clamp(0.0, f64::from(u32::MAX)) as u32);
                 }),
+                "delta" if kind == Kind::Hello => map.next_value().map(|delta| fields.hello.delta = delta),
+                "delta" if kind == Kind::Welcome => map.next_value().map(|delta| fields.welcome.delta = delta),
                 "reports" if kind == Kind::Hello => map.next_value().map(|reports| fields.hello.reports = reports),
                 "code" if kind == Kind::Error => map.next_value().map(|code| fields.error.code = code),
                 "message" if kind == Kind::Error => map.next_value().map(|text| fields.error.message = text),
