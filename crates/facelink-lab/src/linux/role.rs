@@ -31,6 +31,9 @@ pub struct EndpointArgs {
     /// Keeps the frames until it is asked for them, so that telling them costs nothing meanwhile.
     #[arg(long)]
     bulk: bool,
+    /// Asks its senders for fewer frames where the network needs it.
+    #[arg(long)]
+    adaptive: bool,
     /// Listens for every phone app.
     #[arg(long)]
     phones: bool,
@@ -67,7 +70,7 @@ pub struct ClientArgs {
     bulk: bool,
 }
 
-fn say(line: &Value) {
+pub fn say(line: &Value) {
     let mut out = std::io::stdout().lock();
     // Nobody listens any more: the lab has ended, and so does this process.
     if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
@@ -76,7 +79,7 @@ fn say(line: &Value) {
 }
 
 /// Commands from the lab; ends with it.
-fn commands() -> Receiver<String> {
+pub fn commands() -> Receiver<String> {
     let (sender, receiver) = bounded(16);
     thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -106,7 +109,7 @@ pub fn endpoint(args: &EndpointArgs) -> Res<()> {
         udp_json: Some(0),
         live_link_face: args.phones.then_some(0),
         phones: if args.phones { PhonePorts::free() } else { PhonePorts::NONE },
-        adaptive_fps: false,
+        adaptive_fps: args.adaptive,
         ..EndpointConfig::default()
     })?;
     let addresses = endpoint.addresses();
@@ -215,6 +218,7 @@ pub fn client(args: &ClientArgs) -> Res<()> {
                     "stats" => {
                         let stats = client.stats();
                         say(&json!({"stats": {
+                            "t": now_us(), "target": stats.target_fps,
                             "sent": stats.sent, "dropped": stats.dropped, "hedged": stats.hedged, "moves": stats.moves,
                             "reconnects": stats.reconnects, "rtt_ms": stats.rtt_ms,
                         }}));
@@ -230,6 +234,7 @@ pub fn client(args: &ClientArgs) -> Res<()> {
         let mut frame: FaceFrame = performance.frame_at(start.elapsed());
         frame.sequence = Some(number);
         let sent = now_us();
+        frame.capture_time = u64::try_from(sent).ok().map(Duration::from_micros);
         for name in &names {
             client.send_as(name, frame.clone());
         }
@@ -239,7 +244,8 @@ pub fn client(args: &ClientArgs) -> Res<()> {
         } else {
             say(&json!({"s": [number, sent]}));
         }
-        due += Duration::from_secs_f64(1.0 / args.fps);
+        // As an application does that heeds what it is asked for.
+        due += Duration::from_secs_f64(1.0 / args.fps.min(f64::from(client.target_fps())).max(1.0));
         let now = Instant::now();
         if now > due + Duration::from_millis(250) {
             due = now;
