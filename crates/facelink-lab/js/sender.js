@@ -34,20 +34,16 @@ lab.stats = () => {
   };
 };
 
-// The timers of a page are slow when nobody looks at it, those of a worker are not.
-const clock = new Worker(URL.createObjectURL(new Blob([`
-  let next = performance.now();
-  setInterval(() => {
-    const time = performance.now();
-    if (time - next > 250) next = time;
-    if (next <= time) { next += 1000 / 60; postMessage(0); }
-  }, 1);
-`])));
 const start = performance.now();
-clock.onmessage = () => {
-  const { blendshapes, head } = samplePerformance((performance.now() - start) / 1000);
+let due = start;
+const send = () => {
+  const now = performance.now();
+  const { blendshapes, head } = samplePerformance((now - start) / 1000);
   client.sendARKitData(blendshapes, { head, timestamp: wall() });
+  due = Math.max(due + 1000 / 60, now - 250);
+  setTimeout(send, due - performance.now());
 };
+send();
 await client.connect();
 const wanted = settings.options.webrtc ? 'webrtc' : 'websocket';
 for (const end = performance.now() + 60000; client.getStats().transport !== wanted;) {

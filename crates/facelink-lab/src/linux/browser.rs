@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     Res, now_us,
-    role::{commands, say},
+    role::{commands, try_say},
 };
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -131,7 +131,8 @@ pub fn run(args: &Args) -> Res<()> {
     let commands = commands();
     // Of the endpoint's own origin, but without the connection that its page would open.
     let browser = Browser::open(&format!("http://{}/facelink.js", args.to))?;
-    say(&json!({"ready": true, "t": now_us()}));
+    // It ends with the lab, but never without Chromium.
+    try_say(&json!({"ready": true, "t": now_us()}))?;
     let token = args.token.as_ref().map(|token| format!("/?token={token}"));
     let settings = json!({
         "url": format!("ws://{}{}", args.to, token.unwrap_or_default()),
@@ -141,9 +142,9 @@ pub fn run(args: &Args) -> Res<()> {
         match command.as_str() {
             "go" => {
                 let transport = browser.run(&settings, START)?;
-                say(&json!({"state": transport, "t": now_us()}));
+                try_say(&json!({"state": transport, "t": now_us()}))?;
             }
-            "stats" => say(&json!({"stats": browser.run(&Value::Null, STATS)?})),
+            "stats" => try_say(&json!({"stats": browser.run(&Value::Null, STATS)?}))?,
             _ => {}
         }
     }
