@@ -1,15 +1,22 @@
 //! The commands.
 
+mod age;
+mod browser;
+mod bytes;
 mod cycles;
 mod flood;
+mod format;
 mod latency;
 mod log;
+mod loss;
 mod moves;
 mod net;
+mod path;
 mod proc;
 mod raw;
 mod reconnect;
 mod role;
+mod sender;
 mod stall;
 mod storm;
 mod table;
@@ -46,6 +53,10 @@ enum Command {
     Stall(stall::Args),
     /// A face on one port while another is flooded.
     Flood(flood::Args),
+    /// How fresh a face is over a network that loses, delays and throttles.
+    Loss(loss::Args),
+    /// What a face costs on the wire, by format and transport.
+    Bytes(bytes::Args),
     /// Many WebRTC connections at once on a busy machine.
     Storm(storm::Args),
     /// A process of the lab: receives.
@@ -57,6 +68,9 @@ enum Command {
     /// A process of the lab: a WebRTC peer without our client, that offers over HTTP.
     #[command(hide = true)]
     Raw(raw::Args),
+    /// A process of the lab: sends from Chromium.
+    #[command(hide = true)]
+    Browser(browser::Args),
     /// A process of the lab: datagrams.
     #[command(hide = true)]
     Udp(raw::UdpArgs),
@@ -75,10 +89,13 @@ pub fn main() -> ExitCode {
         Command::Latency(args) => latency::run(&args),
         Command::Stall(args) => stall::run(&args),
         Command::Flood(args) => flood::run(&args),
+        Command::Loss(args) => loss::run(&args),
+        Command::Bytes(args) => bytes::run(&args),
         Command::Storm(args) => storm::run(&args),
         Command::Endpoint(args) => role::endpoint(&args),
         Command::Client(args) => role::client(&args),
         Command::Raw(args) => raw::run(&args),
+        Command::Browser(args) => browser::run(&args),
         Command::Udp(args) => raw::udp(&args),
     };
     match done {

@@ -14,7 +14,10 @@ use std::{
 
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-use super::{Res, now_us};
+use super::{
+    Res, now_us,
+    path::{Shape, Way},
+};
 
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const CLIENT: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 78, 0, 2), Ipv4Addr::new(10, 79, 0, 2)];
@@ -37,6 +40,10 @@ pub struct Net {
     devices: [String; 2],
     active: usize,
     pub gates: Arc<Gates>,
+    /// From the client to the server.
+    pub up: Arc<Way>,
+    /// From the server to the client.
+    pub down: Arc<Way>,
 }
 
 fn ip(args: &[&str]) -> Res<()> {
@@ -57,7 +64,7 @@ impl Net {
         let devices = [format!("{id}w"), format!("{id}m")];
         ip(&["netns", "add", &server]).map_err(|error| format!("network namespaces need root: {error}"))?;
         // From here on, dropping it deletes the namespaces.
-        let net = Self { server, client, devices, active: 0, gates };
+        let net = Self { server, client, devices, active: 0, gates, up: Way::new(), down: Way::new() };
         ip(&["netns", "add", &net.client])?;
         let near = format!("{id}n");
         let server_device = Arc::new(device(&near)?);
@@ -72,20 +79,24 @@ impl Net {
         }
         up(&net.client, &net.devices[0], CLIENT[0])?;
 
-        let (gates, to) = (net.gates.clone(), client_devices.clone());
+        for way in [&net.up, &net.down] {
+            let way = way.clone();
+            thread::spawn(move || way.deliver());
+        }
+        let (gates, to, way) = (net.gates.clone(), client_devices.clone(), net.down.clone());
         let from = server_device.clone();
         thread::spawn(move || {
-            forward(&from, &gates, |packet| {
+            forward(&from, &gates, &way, |packet| {
                 let destination = address(packet, 16);
-                CLIENT.iter().position(|client| *client == destination).map(|index| &*to[index])
+                CLIENT.iter().position(|client| *client == destination).map(|index| &to[index])
             });
         });
         for (index, from) in client_devices.into_iter().enumerate() {
-            let (gates, to) = (net.gates.clone(), server_device.clone());
+            let (gates, to, way) = (net.gates.clone(), server_device.clone(), net.up.clone());
             thread::spawn(move || {
                 let back = from.clone();
                 // A network takes no packets with the address that another one gave.
-                forward(&from, &gates, |packet| {
+                forward(&from, &gates, &way, |packet| {
                     if address(packet, 12) != CLIENT[index] {
                         return None;
                     }
@@ -95,11 +106,22 @@ impl Net {
                         }
                         return None;
                     }
-                    Some(&*to)
+                    Some(&to)
                 });
             });
         }
         Ok(net)
+    }
+
+    /// The client's on its first network.
+    pub fn client_address() -> Ipv4Addr {
+        CLIENT[0]
+    }
+
+    /// What the network does to packets from now on. The same chance every time.
+    pub fn shape(&self, up: Shape, down: Shape) {
+        self.up.shape(up, 1);
+        self.down.shape(down, 2);
     }
 
     /// The client loses the network that it is on. It has no other one yet.
@@ -118,6 +140,8 @@ impl Net {
 
 impl Drop for Net {
     fn drop(&mut self) {
+        self.up.end();
+        self.down.end();
         let _ = (ip(&["netns", "del", &self.server]), ip(&["netns", "del", &self.client]));
     }
 }
@@ -146,7 +170,7 @@ fn protocol(packet: &[u8]) -> u8 {
 }
 
 /// Passes IPv4 packets on until the device is gone.
-fn forward<'a>(from: &SyncDevice, gates: &Gates, to: impl Fn(&[u8]) -> Option<&'a SyncDevice>) {
+fn forward<'a>(from: &SyncDevice, gates: &Gates, way: &Way, to: impl Fn(&[u8]) -> Option<&'a Arc<SyncDevice>>) {
     let mut buffer = vec![0; 65_536];
     loop {
         let packet = match from.recv(&mut buffer) {
@@ -168,8 +192,7 @@ fn forward<'a>(from: &SyncDevice, gates: &Gates, to: impl Fn(&[u8]) -> Option<&'
             continue;
         }
         if let Some(to) = to(packet) {
-            // A device that is down takes nothing, like any cut cable.
-            let _ = to.send(packet);
+            way.take(packet, to, [12, 16].into_iter().any(|at| address(packet, at) == SERVER));
         }
     }
 }

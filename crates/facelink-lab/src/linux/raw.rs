@@ -1,13 +1,12 @@
 //! Peers that are not our client, and a man in the middle of the signalling.
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
-use facelink::{performer::Performance, wire::json::write_arkit_data};
+use facelink::performer::Performance;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{
@@ -24,7 +23,12 @@ use webrtc::{
     },
 };
 
-use super::{Res, now_us};
+use super::{
+    Res,
+    format::{Format, Payload, Writer},
+    now_us,
+    role::{commands, say},
+};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const FRAME: Duration = Duration::from_micros(16_667);
@@ -36,6 +40,19 @@ pub struct Args {
     to: SocketAddr,
     #[arg(long)]
     subject: String,
+    #[arg(long)]
+    token: Option<String>,
+    /// Address of this side.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    bind: IpAddr,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// How many earlier frames each one repeats.
+    #[arg(long, default_value_t = 0)]
+    redundancy: u8,
+    /// Over a WebSocket in place of a data channel.
+    #[arg(long)]
+    websocket: bool,
 }
 
 #[derive(clap::Args)]
@@ -44,35 +61,72 @@ pub struct UdpArgs {
     to: SocketAddr,
     #[arg(long)]
     subject: String,
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    bind: IpAddr,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 }
 
-/// Ends with the standard input.
-fn until_told(mut each: impl FnMut() -> Res<()>) -> Res<()> {
-    let (sender, ended) = crossbeam_channel::bounded::<()>(0);
-    thread::spawn(move || {
-        for _ in std::io::stdin().lines() {}
-        drop(sender);
-    });
-    let mut due = Instant::now();
+/// Sends a frame at 60 Hz, tells how many on `stats`, and ends with the standard input.
+fn until_told(mut writer: Writer, seed: u64, mut send: impl FnMut(Payload<'_>) -> Res<()>) -> Res<()> {
+    let commands = commands();
+    let (performance, start, mut sent) = (Performance::new(seed), Instant::now(), 0_u64);
+    let mut due = start;
     loop {
-        each()?;
+        let mut frame = performance.frame_at(start.elapsed());
+        frame.capture_time = u64::try_from(now_us()).ok().map(Duration::from_micros);
+        send(writer.write(&frame)?)?;
+        sent += 1;
         due += FRAME;
-        match ended.recv_deadline(due) {
-            Err(error) if error.is_timeout() => {}
-            _ => return Ok(()),
+        loop {
+            match commands.recv_deadline(due) {
+                Ok(command) if command == "stats" => say(&json!({"stats": {"t": now_us(), "sent": sent}})),
+                Ok(_) => {}
+                Err(error) if error.is_timeout() => break,
+                Err(_) => return Ok(()),
+            }
         }
     }
 }
 
 pub fn udp(args: &UdpArgs) -> Res<()> {
-    let socket = UdpSocket::bind("127.0.0.1:0")?;
-    let (performance, start, mut text) = (Performance::new(3), Instant::now(), String::new());
-    println!("{}", json!({"state": "udp", "t": now_us()}));
-    until_told(|| {
-        write_arkit_data(&mut text, &performance.frame_at(start.elapsed()), Some(&args.subject), None);
-        socket.send_to(text.as_bytes(), args.to)?;
+    let socket = UdpSocket::bind((args.bind, 0))?;
+    say(&json!({"state": "udp", "t": now_us()}));
+    until_told(Writer::new(args.format, 0, &args.subject), 3, |payload| {
+        socket.send_to(payload.bytes(), args.to)?;
         Ok(())
     })
+}
+
+pub fn run(args: &Args) -> Res<()> {
+    let writer = Writer::new(args.format, args.redundancy, &args.subject);
+    let mut hello = json!({"type": "hello", "subject": args.subject});
+    if args.format == Format::Facelink1 {
+        hello["binary"] = "facelink1".into();
+    }
+    if let Some(token) = &args.token {
+        hello["token"] = token.as_str().into();
+    }
+    if args.websocket { websocket(args, writer, &hello) } else { webrtc(args, writer, &hello) }
+}
+
+fn websocket(args: &Args, writer: Writer, hello: &Value) -> Res<()> {
+    let runtime = Runtime::new()?;
+    let url = format!("ws://{}/", args.to);
+    let connecting = tokio_tungstenite::connect_async_with_config(url, None, true);
+    let (mut sink, mut stream) = runtime.block_on(connecting)?.0.split();
+    // It answers pings too.
+    runtime.spawn(async move { while stream.next().await.is_some() {} });
+    runtime.block_on(sink.send(Message::text(hello.to_string())))?;
+    say(&json!({"state": "websocket", "t": now_us()}));
+    until_told(writer, 4, |payload| {
+        let message = match payload {
+            Payload::Text(text) => Message::text(text),
+            Payload::Binary(bytes) => Message::binary(bytes.to_vec()),
+        };
+        Ok(runtime.block_on(sink.send(message))?)
+    })?;
+    Ok(runtime.block_on(sink.close())?)
 }
 
 struct Handler(mpsc::UnboundedSender<()>);
@@ -86,7 +140,7 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
-pub fn run(args: &Args) -> Res<()> {
+fn webrtc(args: &Args, writer: Writer, hello: &Value) -> Res<()> {
     let runtime = Runtime::new()?;
     let (gathered, mut complete) = mpsc::unbounded_channel();
     let connection: Arc<dyn PeerConnection> = Arc::new(
@@ -94,7 +148,7 @@ pub fn run(args: &Args) -> Res<()> {
             PeerConnectionBuilder::new()
                 .with_configuration(RTCConfigurationBuilder::new().build())
                 .with_handler(Arc::new(Handler(gathered)))
-                .with_udp_addrs(vec!["127.0.0.1:0"])
+                .with_udp_addrs(vec![SocketAddr::new(args.bind, 0).to_string()])
                 .build(),
         )?,
     );
@@ -107,7 +161,8 @@ pub fn run(args: &Args) -> Res<()> {
         let description = connection.local_description().await.ok_or("no description")?;
         Res::Ok(description.sdp)
     })?;
-    let url = format!("http://{}/api/v1/rtc/offer", args.to);
+    let token = args.token.as_ref().map(|token| format!("?token={token}")).unwrap_or_default();
+    let url = format!("http://{}/api/v1/rtc/offer{token}", args.to);
     let answer: Value = ureq::post(&url).send_json(json!({"type": "offer", "sdp": sdp}))?.body_mut().read_json()?;
     let answer = answer["sdp"].as_str().ok_or("no answer")?.to_owned();
     runtime.block_on(async {
@@ -129,14 +184,16 @@ pub fn run(args: &Args) -> Res<()> {
         };
         tokio::time::timeout(LIMIT, opened).await?
     })?;
-    println!("{}", json!({"state": "webrtc", "t": now_us()}));
+    runtime.block_on(channel.send_text(&hello.to_string()))?;
+    say(&json!({"state": "webrtc", "t": now_us()}));
     let reader = channel.clone();
     runtime.spawn(async move { while reader.poll().await.is_some() {} });
-    let (performance, start, mut text) = (Performance::new(4), Instant::now(), String::new());
-    until_told(|| {
-        write_arkit_data(&mut text, &performance.frame_at(start.elapsed()), Some(&args.subject), None);
+    until_told(writer, 4, |payload| {
         // A frame that finds no room is a lost one.
-        let _ = runtime.block_on(channel.try_send_text(&text));
+        let _ = match payload {
+            Payload::Text(text) => runtime.block_on(channel.try_send_text(text)),
+            Payload::Binary(bytes) => runtime.block_on(channel.try_send(bytes.into())),
+        };
         Ok(())
     })?;
     drop(channel);

@@ -31,6 +31,9 @@ pub struct EndpointArgs {
     /// Keeps the frames until it is asked for them, so that telling them costs nothing meanwhile.
     #[arg(long)]
     bulk: bool,
+    /// Asks its senders for fewer frames where the network needs it.
+    #[arg(long)]
+    adaptive: bool,
     /// Listens for every phone app.
     #[arg(long)]
     phones: bool,
@@ -67,16 +70,20 @@ pub struct ClientArgs {
     bulk: bool,
 }
 
-fn say(line: &Value) {
+/// Fails when nobody listens any more: the lab has ended.
+pub fn try_say(line: &Value) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    // Nobody listens any more: the lab has ended, and so does this process.
-    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+    writeln!(out, "{line}").and_then(|()| out.flush())
+}
+
+pub fn say(line: &Value) {
+    if try_say(line).is_err() {
         std::process::exit(0);
     }
 }
 
 /// Commands from the lab; ends with it.
-fn commands() -> Receiver<String> {
+pub fn commands() -> Receiver<String> {
     let (sender, receiver) = bounded(16);
     thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -106,7 +113,7 @@ pub fn endpoint(args: &EndpointArgs) -> Res<()> {
         udp_json: Some(0),
         live_link_face: args.phones.then_some(0),
         phones: if args.phones { PhonePorts::free() } else { PhonePorts::NONE },
-        adaptive_fps: false,
+        adaptive_fps: args.adaptive,
         ..EndpointConfig::default()
     })?;
     let addresses = endpoint.addresses();
@@ -219,6 +226,7 @@ pub fn client(args: &ClientArgs) -> Res<()> {
                     "stats" => {
                         let stats = client.stats();
                         say(&json!({"stats": {
+                            "t": now_us(), "target": stats.target_fps,
                             "sent": stats.sent, "dropped": stats.dropped, "hedged": stats.hedged, "moves": stats.moves,
                             "reconnects": stats.reconnects, "rtt_ms": stats.rtt_ms,
                         }}));
@@ -234,6 +242,7 @@ pub fn client(args: &ClientArgs) -> Res<()> {
         let mut frame: FaceFrame = performance.frame_at(start.elapsed());
         frame.sequence = Some(number);
         let sent = now_us();
+        frame.capture_time = u64::try_from(sent).ok().map(Duration::from_micros);
         for name in &names {
             client.send_as(name, frame.clone());
         }
@@ -243,7 +252,8 @@ pub fn client(args: &ClientArgs) -> Res<()> {
         } else {
             say(&json!({"s": [number, sent]}));
         }
-        due += Duration::from_secs_f64(1.0 / args.fps);
+        // As an application does that heeds what it is asked for.
+        due += Duration::from_secs_f64(1.0 / args.fps.min(f64::from(client.target_fps())).max(1.0));
         let now = Instant::now();
         if now > due + Duration::from_millis(250) {
             due = now;

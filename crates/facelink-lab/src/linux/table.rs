@@ -31,7 +31,11 @@ impl Table {
     }
 
     pub fn row<const N: usize>(&mut self, row: [String; N]) {
-        self.rows.push(row.to_vec());
+        self.push(row.to_vec());
+    }
+
+    pub fn push(&mut self, row: Vec<String>) {
+        self.rows.push(row);
     }
 
     pub fn print(&self) {
