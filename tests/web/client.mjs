@@ -150,6 +150,31 @@ await runAll({
     return {};
   },
 
+  async several_faces_share_a_packet_and_reports_come() {
+    const s = await stage({});
+    await s.page.run(`
+      test.stopped = true;
+      test.pair = setInterval(() => {
+        const at = performance.now() / 1000;
+        test.client.sendFaces([
+          { subject: 'left', blendshapes: { jawOpen: 0.25 + 0.2 * Math.sin(at) } },
+          { subject: 'right', blendshapes: { jawOpen: 0.75 + 0.2 * Math.sin(at) } },
+        ]);
+      }, 16);
+    `);
+    const of = (name) => s.server.frames.filter((f) => f.subject === name);
+    await until('both faces over WebRTC', () => ['left', 'right'].every((name) => of(name).some((f) => f.source === 'webrtc')));
+    const before = await s.page.run('return { sent: test.client.getStats().sent, frames: test.client.getStats().framesSent };');
+    await until('more of them', () => of('right').length > 120);
+    const after = await s.page.run('return { sent: test.client.getStats().sent, frames: test.client.getStats().framesSent };');
+    // Pings are messages too.
+    assert(after.frames - before.frames > 1.2 * (after.sent - before.sent), 'two faces go into one packet', { before, after });
+    await until('a report', async () => (await s.stats()).loss !== null);
+    const stats = await s.stats();
+    assert(stats.loss < 0.2 && stats.targetFPS === 60, 'on a good link nothing is asked for', stats);
+    return { repeats: stats.repeats, loss: stats.loss };
+  },
+
   async nothing_waits_in_a_socket_that_takes_nothing() {
     // Three seconds of a network that swallows everything: what comes out afterwards is little and the newest counts.
     const s = await stage({ webrtc: false });

@@ -5,10 +5,46 @@
 
 mod trial;
 
-use facelink::timing::{PlayoutMode, PlayoutSettings};
+use std::time::{Duration, Instant};
+
+use facelink::{
+    performer::Performance,
+    timing::{Playout, PlayoutMode, PlayoutSettings, SourceClock},
+};
 use trial::{Clocks, Method, Signal};
 
+/// What a frame costs to take, and a picture to make, nanoseconds: medians.
+fn cost() {
+    let performance = Performance::new(3);
+    let frames: Vec<_> = (0..600).map(|i| performance.frame_at(Duration::from_micros(16_667 * i))).collect();
+    let start = Instant::now();
+    let (mut clock, mut playout) = (SourceClock::new(start), Playout::default());
+    let (mut push, mut advance) = (Vec::new(), Vec::new());
+    for (i, frame) in (0_u64..).zip(frames.iter().cycle().take(20_000)) {
+        let now = start + Duration::from_micros(16_667 * i + (i * 7919) % 8000);
+        let frame = frame.clone();
+        let begun = Instant::now();
+        let stamp = clock.record(Some(Duration::from_micros(16_667 * i)), now);
+        if i % 20 != 7 {
+            playout.push(frame, None, &stamp, now, false);
+        }
+        push.push(begun.elapsed().as_nanos() as u32);
+        let begun = Instant::now();
+        std::hint::black_box(playout.advance(now + Duration::from_micros(4000)));
+        advance.push(begun.elapsed().as_nanos() as u32);
+    }
+    push.sort_unstable();
+    advance.sort_unstable();
+    println!(
+        "\nA frame taken (clock and buffer): {} ns; a picture made: {} ns (medians of {}).",
+        push[push.len() / 2],
+        advance[advance.len() / 2],
+        push.len()
+    );
+}
+
 fn main() {
+    cost();
     let margin = std::env::var("MARGIN").ok().and_then(|margin| margin.parse().ok());
     let seconds = 60;
     for signal in Signal::all() {
