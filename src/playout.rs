@@ -13,7 +13,7 @@ use crate::subjects::{FaceSubject, Incoming};
 pub enum PlayoutMode {
     /// The newest frame as soon as it is there, with every unevenness of the network.
     Latest,
-    /// As little behind as the network allows: half a frame on a good one.
+    /// As little behind as the network allows: three quarters of a frame on a good one.
     #[default]
     Smooth,
     /// Behind the quickest frame by this many seconds, whatever the network does.

@@ -69,7 +69,7 @@ pub struct PlayoutSettings {
     /// In [`PlayoutMode::Smooth`], the share of frames that come in time, `0..=1`.
     pub quantile: f32,
     /// And how much of the time between two frames to wait on top: at 1 the next frame is always there before it is
-    /// needed, at 0.5 half of the time.
+    /// needed, at 0.75 three times of four.
     pub margin: f32,
     /// The same where frames get lost: then the one after the next is needed.
     pub lossy_margin: f32,
@@ -88,7 +88,7 @@ impl Default for PlayoutSettings {
         Self {
             mode: PlayoutMode::Smooth,
             quantile: 0.95,
-            margin: 0.5,
+            margin: 0.75,
             lossy_margin: 1.35,
             least: Duration::ZERO,
             most: Duration::from_millis(150),
