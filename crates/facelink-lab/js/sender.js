@@ -1,15 +1,14 @@
 // The body of an async function in a page, with `settings` at hand: sends the synthetic
 // performer at 60 Hz with facelink.js, and returns the transport once it is the one wanted.
 const { FacialAnimationWebRTCClient, FACELINK1_MAGIC, samplePerformance } = await import('/facelink.js');
-const lab = { packets: 0, repeats: 0 };
+const lab = { repeats: 0 };
 window.lab = lab;
 
-/** Counts packets, and those that repeat earlier frames: bits 10 and 11 of the first face's flags. */
+/** Counts the packets that repeat earlier frames: bits 10 and 11 of the first face's flags. */
 const counted = (data) => {
   const bytes = data instanceof ArrayBuffer ? new Uint8Array(data)
     : ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : null;
   if (!bytes || bytes[0] !== FACELINK1_MAGIC || settings.options.binary !== 'facelink1') return;
-  lab.packets += 1;
   if ((bytes[3] >> 2) & 3) lab.repeats += 1;
 };
 for (const way of [RTCDataChannel, WebSocket]) {
@@ -28,10 +27,7 @@ for (const end = performance.now() + 100; performance.now() < end;) zero = Math.
 const wall = () => zero + performance.now();
 lab.stats = () => {
   const { framesSent, dropped, thinned, targetFPS, moves } = client.getStats();
-  return {
-    t: Math.round(wall() * 1000), sent: framesSent, dropped, thinned, target: targetFPS, moves,
-    packets: lab.packets, repeats: lab.repeats, offset: performance.timeOrigin - zero,
-  };
+  return { t: Math.round(wall() * 1000), sent: framesSent, dropped, thinned, target: targetFPS, moves, repeats: lab.repeats };
 };
 
 const start = performance.now();

@@ -17,7 +17,7 @@ use super::{
 };
 
 const LIMIT: Duration = Duration::from_secs(90);
-/// Opens the connection and sends from now on; counts packets as they leave the page.
+/// Opens the connection and sends from now on; counts repeating packets as they leave the page.
 const START: &str = include_str!("../../js/sender.js");
 const STATS: &str = "return window.lab.stats();";
 

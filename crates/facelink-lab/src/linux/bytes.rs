@@ -45,7 +45,10 @@ const CASES: [Case; 15] = [
 
 pub fn run(args: &Args) -> Res<()> {
     println!("Bytes of a face at 60 Hz, {} s each, 20 ms each way, nothing lost; {}", args.seconds, load());
-    println!("Whole IP packets. A bare peer sends frames alone; our clients' rows have their pings and figures too.\n");
+    println!(
+        "Whole IP packets, WebSockets without TLS. 52 shapes and the head; all but facelink.js send the gaze too."
+    );
+    println!("A bare peer sends frames alone; our clients' rows have their pings and figures too.\n");
     let chromium = browser::exists();
     if !chromium {
         println!("Skipped: chromium and chromedriver are not both here\n");
