@@ -171,7 +171,7 @@ await runAll({
     assert(after.frames - before.frames > 1.2 * (after.sent - before.sent), 'two faces go into one packet', { before, after });
     await until('a report', async () => (await s.stats()).loss !== null);
     const stats = await s.stats();
-    assert(stats.loss < 0.2 && stats.targetFPS === 60, 'on a good link nothing is asked for', stats);
+    assert(stats.loss < 0.2, 'on a good link next to nothing is lost', stats);
     return { repeats: stats.repeats, loss: stats.loss };
   },
 
