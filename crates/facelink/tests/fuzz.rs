@@ -18,7 +18,14 @@ use facelink::{
     Blendshape, FaceFrame,
     performer::Performance,
     take::llf_csv,
-    wire::{face_cap, facelink1, float32, fmv3, json, llf, mocap_text, osc, sniff, vmc, vtube_studio},
+    wire::{
+        face_cap,
+        facelink1::{
+            self,
+            delta::{DeltaDecoder, DeltaEncoder},
+        },
+        float32, fmv3, json, llf, mocap_text, osc, sniff, vmc, vtube_studio,
+    },
 };
 
 /// What one input may allocate at a time, beside four times its own length.
@@ -319,6 +326,30 @@ fn compact() {
     fuzz("facelink1", &seeds, || {
         let mut decoder = facelink1::Decoder::new();
         move |bytes: &[u8]| decoder.decode(bytes, |_| {}).is_ok()
+    });
+}
+
+#[test]
+fn deltas() {
+    let mut encoder = DeltaEncoder::new();
+    let (mut plain, mut seeds) = (Vec::new(), Vec::new());
+    for (i, frame) in (0_u32..).zip(frames()) {
+        let mut frame = FaceFrame { sequence: Some(i.into()), ..frame };
+        frame.weights.iter_mut().for_each(|weight| *weight = weight.clamp(0.0, 1.0));
+        frame.channels.clear();
+        frame.present = (1 << facelink::BLENDSHAPE_COUNT) - 1;
+        let mut out = Vec::new();
+        let delta = encoder.encode("Ann", &frame, facelink1::Clock::Own, &mut out).expect("encodes");
+        encoder.acknowledge("Ann", i);
+        if delta { &mut seeds } else { &mut plain }.push(out);
+    }
+    assert!(!seeds.is_empty());
+    fuzz("deltas", &seeds, || {
+        let (mut plain_decoder, mut decoder) = (facelink1::Decoder::new(), DeltaDecoder::new());
+        for packet in &plain {
+            plain_decoder.decode(packet, |face| decoder.note(&face)).expect("is good");
+        }
+        move |bytes: &[u8]| decoder.decode(bytes).is_ok()
     });
 }
 
