@@ -10,7 +10,7 @@ use bevy::{
 };
 
 use crate::{
-    avatar::{Drives, FaceAvatar, FaceBinding, Shown},
+    avatar::{Drives, FaceAvatar, FaceBinding},
     layers::VirtualSubject,
     plugin::FaceLinkEndpoint,
     send::SendFace,
@@ -127,10 +127,13 @@ pub(crate) fn plan(
     (load.avatars, load.full, load.off_screen) = (0, 0, 0);
     work.order.clear();
     for (entity, mut detail, binding, visibility) in &mut avatars {
-        let head = binding.and_then(|binding| binding.bones.head.map(|bone| bone.entity)).unwrap_or(entity);
-        let place = transforms.get(head).or_else(|_| transforms.get(entity)).ok();
-        let (mut on_screen, mut size) =
-            (blind || place.is_none(), if blind || place.is_none() { 1.0 } else { 0.0_f32 });
+        let place = if blind {
+            None
+        } else {
+            let head = binding.and_then(|binding| binding.bones.head.map(|bone| bone.entity)).unwrap_or(entity);
+            transforms.get(head).or_else(|_| transforms.get(entity)).ok()
+        };
+        let (mut on_screen, mut size) = (place.is_none(), if place.is_none() { 1.0 } else { 0.0_f32 });
         if let Some(place) = place {
             let scale = place.scale().abs().max_element();
             let sphere = Sphere { center: place.translation_vec3a(), radius: RADIUS * scale };
@@ -213,11 +216,10 @@ fn press(
 }
 
 /// Notes what this picture's faces have cost.
-pub(crate) fn settle(mut work: ResMut<Work>, mut load: ResMut<FaceLoad>, shown: Query<&Shown>) {
+pub(crate) fn settle(mut work: ResMut<Work>) {
     let Some(begun) = work.begun.take() else { return };
     let ms = begun.elapsed().as_secs_f32() * 1000.0;
     work.spent += (ms - work.spent) * 0.1;
-    load.bypass_change_detection().evaluated = shown.iter().filter(|shown| !shown.skipped).count();
 }
 
 /// What a subject's sender was asked for by the engine, and since when less would do.

@@ -10,7 +10,7 @@ use facelink::{
 use crate::{
     avatar::{FaceAvatar, FaceBinding, ShapePreview, Shown},
     bones::{Bone, Turned, angles, eye_turn, from_angles, limited},
-    detail::FaceDetail,
+    detail::{FaceDetail, FaceLoad},
     layers::{FaceExpressionLibrary, Layers, RefusedExpressions},
     pose::{FacePose, FaceSettings, gaze_from_shapes, smooth},
     subjects::FaceSubject,
@@ -26,16 +26,20 @@ pub(crate) fn show(
     poses: Query<&FacePose>,
     library: Res<FaceExpressionLibrary>,
     mut refused: ResMut<RefusedExpressions>,
+    mut load: ResMut<FaceLoad>,
     mut avatars: Query<(Entity, &mut Shown, &FaceDetail, Option<&ShapePreview>, Layers), Without<FaceSubject>>,
 ) {
     let picture_dt = time.delta_secs();
     let neutral = FacePose::default();
     let refused = refused.bypass_change_detection();
+    let load = load.bypass_change_detection();
+    load.evaluated = 0;
     for (entity, mut shown, detail, preview, mut layers) in &mut avatars {
         let shown = &mut *shown;
         if shown.wait(entity, detail, preview.is_some(), picture_dt) {
             continue;
         }
+        load.evaluated += 1;
         let dt = std::mem::take(&mut shown.elapsed);
         if let Some(preview) = preview {
             shown.pose.clone_from(&neutral);
@@ -266,6 +270,7 @@ mod tests {
         world.init_resource::<FaceSubjects>();
         world.init_resource::<FaceSettings>();
         world.init_resource::<Stage>();
+        world.init_resource::<FaceLoad>();
         world.init_resource::<FaceTimecode>();
         world.init_resource::<FaceExpressionLibrary>();
         world.init_resource::<RefusedExpressions>();

@@ -25,7 +25,7 @@ pub struct Args {
 /// Sender, format, process, its arguments.
 type Case = (&'static str, &'static str, Role, &'static [&'static str]);
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 17] = [
     ("bare peer", "JSON", Role::Raw, &["--format", "json"]),
     ("bare peer", "float32", Role::Raw, &["--format", "float32"]),
     ("bare peer", "facelink1", Role::Raw, &["--format", "facelink1"]),
@@ -34,12 +34,14 @@ const CASES: [Case; 15] = [
     ("facelink.js", "float32", Role::Chromium, &["--format", "float32"]),
     ("facelink.js", "facelink1", Role::Chromium, &[]),
     ("Rust client", "facelink1", Role::Rust, &[]),
+    ("Rust client", "deltas", Role::Rust, &["--delta"]),
     ("bare peer", "JSON", Role::Raw, &["--websocket", "--format", "json"]),
     ("bare peer", "float32", Role::Raw, &["--websocket", "--format", "float32"]),
     ("bare peer", "facelink1", Role::Raw, &["--websocket", "--format", "facelink1"]),
     ("bare peer", "facelink1, 1 repeat", Role::Raw, &["--websocket", "--format", "facelink1", "--redundancy", "1"]),
     ("facelink.js", "facelink1", Role::Chromium, &["--websocket"]),
     ("Rust client", "facelink1", Role::Rust, &["--websocket"]),
+    ("Rust client", "deltas", Role::Rust, &["--websocket", "--delta"]),
     ("as the app", "Live Link Face", Role::Udp, &["--format", "live-link-face"]),
 ];
 

@@ -66,6 +66,9 @@ pub struct ClientArgs {
     faces: usize,
     #[arg(long)]
     websocket: bool,
+    /// What changed in place of whole faces.
+    #[arg(long)]
+    delta: bool,
     #[arg(long)]
     bulk: bool,
 }
@@ -191,7 +194,12 @@ fn state_name(state: &ClientState) -> String {
 pub fn client(args: &ClientArgs) -> Res<()> {
     let commands = commands();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let config = ClientConfig { token: args.token.clone(), webrtc: !args.websocket, ..ClientConfig::new(&args.url) };
+    let config = ClientConfig {
+        token: args.token.clone(),
+        webrtc: !args.websocket,
+        delta: args.delta,
+        ..ClientConfig::new(&args.url)
+    };
     let client = Arc::new(Client::start(config.subject(&args.subject), runtime.handle()));
 
     let watched = Arc::downgrade(&client);
