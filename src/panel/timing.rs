@@ -107,10 +107,12 @@ fn plot(ui: &mut egui::Ui, track: &Track, unit: &str, least: f32, lines: &[Line]
     painter.rect_filled(rect, 3, Color32::from_rgb(22, 25, 32));
     let points = &track.points;
     let highest = lines.iter().flat_map(|(_, _, of)| points.iter().map(of)).fold(0.0, f32::max);
-    // A scale that steps: 1, 2, 5, 10, ... so that it does not breathe with each point.
+    // A scale that steps, so that it does not breathe with each point.
     let decade = 10.0_f32.powf(highest.max(least).max(1e-3).log10().floor());
-    let top =
-        [1.0, 2.0, 5.0, 10.0].map(|step| step * decade).into_iter().find(|top| *top >= highest.max(least) * 0.999);
+    let top = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0]
+        .map(|step| step * decade)
+        .into_iter()
+        .find(|top| *top >= highest.max(least) * 0.999);
     let top = top.unwrap_or(highest);
     for share in [0.5, 1.0] {
         let y = rect.bottom() - 2.0 - share * (rect.height() - 6.0);

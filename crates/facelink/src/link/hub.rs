@@ -220,6 +220,8 @@ struct Subject {
     /// Our clock less the sender's, milliseconds, with the time on the way.
     clock: Average,
     webcam: bool,
+    /// Its sender takes reports.
+    heeds: bool,
     /// Its clock on ours, and how late its frames are.
     source_clock: SourceClock,
     stamp: Option<Stamp>,
@@ -316,7 +318,7 @@ impl Subject {
             queue_ms: self.load.report(micros(now, self.source_clock.origin())).standing_ms,
             delay_ms: self.delay.quantile_us(IN_TIME) as f32 / 1000.0,
             skew_ppm: self.source_clock.skew_ppm(),
-            redundancy: self.controller.advice().redundancy,
+            redundancy: if self.heeds { self.controller.advice().redundancy } else { 0 },
             webcam: self.webcam,
             frames: self.state.frames(),
             age_ms: now.saturating_duration_since(self.last).as_secs_f32() * 1000.0,
@@ -686,6 +688,7 @@ impl Hub {
                         latency: Average::default(),
                         clock: Average::default(),
                         webcam: false,
+                        heeds: false,
                         source_clock: SourceClock::new(self.started),
                         stamp: None,
                         delay: DelayMeter::default(),
@@ -928,6 +931,7 @@ impl Hub {
                 }
                 let owner = table.connections.get(&subject.owner).and_then(|owner| owner.session.as_ref());
                 subject.webcam = owner.is_some_and(|session| session.is_webcam());
+                subject.heeds = owner.is_some_and(|session| session.wants_reports());
                 let target = subject.target_fps();
                 if live && subject.reported.is_none_or(|at| now.saturating_duration_since(at) >= REPORT_INTERVAL) {
                     let owner = table.connections.get(&subject.owner).and_then(|owner| owner.session.as_ref());
