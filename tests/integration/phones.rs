@@ -18,8 +18,8 @@ use bevy::{
     world_serialization::WorldAssetRoot,
 };
 use bevy_facelink::{
-    BindReport, CaptureNeutral, ClearCalibration, FaceAvatar, FaceLinkEndpoint, FaceLinkPlugin, FacePose, FaceSubjects,
-    RecentreHead,
+    BindReport, CaptureNeutral, ClearCalibration, FaceAvatar, FaceLinkEndpoint, FaceLinkPlugin, FacePlayout, FacePose,
+    FaceSettings, FaceSubjects, RecentreHead,
     core::{
         Blendshape,
         link::{PhonePort, PhonePorts, SourceKind},
@@ -496,6 +496,8 @@ impl Stage {
         // Angles are to be seen as they were sent.
         let mut settings = app.world_mut().get_mut::<FaceAvatar>(avatar).expect("an avatar");
         (settings.head_limit, settings.eye_limit) = (3.0, 3.0);
+        // Packets come here by themselves, and each is to be seen as it is, not as a motion from the one before.
+        app.world_mut().resource_mut::<FaceSettings>().playout = FacePlayout::latest();
         Self { app, avatar }
     }
 
