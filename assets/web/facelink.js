@@ -1007,8 +1007,8 @@ export class FacialAnimationWebRTCClient {
     }
     frame.gaze = usableGaze(options.gaze);
     const doubted = this.#rtc?.suspect ? now - this.#rtc.suspectAt : Infinity;
-    // The server knows best; without its reports, lost pings have to tell.
-    const asked = now - this.#reportAt < LOSSY_MS ? this.#redundancy : now - this.#lossAt < LOSSY_MS ? 1 : 0;
+    // The server knows best; lost pings may tell sooner.
+    const asked = Math.max(now - this.#reportAt < LOSSY_MS ? this.#redundancy : 0, now - this.#lossAt < LOSSY_MS ? 1 : 0);
     const repeats = doubted < 60 ? 3 : asked;
     const previous = repeats ? lane.history.slice(-repeats).filter((f) => captureTime - (f.captureTime ?? 0) < REPEAT_MS * 1000) : [];
     try {

@@ -1,7 +1,7 @@
 // What a face costs in the browser: encode and decode of facelink1, beside JSON of the same face.
 //
 //   node tests/web/cost.mjs
-import { Browser, needBrowser, Relays, serveFiles } from './lib.mjs';
+import { Browser, cleanUp, needBrowser, Relays, serveFiles } from './lib.mjs';
 
 needBrowser();
 const page = await Browser.open(await serveFiles(new Relays()));
@@ -37,4 +37,5 @@ const figures = await page.run(`
   };
 `);
 console.log(`microseconds a face in Chromium: ${JSON.stringify(figures)}`);
-process.exit(figures.kept ? 0 : 1);
+await cleanUp();
+process.exitCode = figures.kept ? 0 : 1;
