@@ -230,7 +230,7 @@ fn open_sound_control() {
             let read = osc::read(bytes, |message| {
                 good &= vmc.take(message).is_ok() && face_cap.take(message).is_ok();
             });
-            read.is_ok() && good
+            read.refused == 0 && good
         }
     });
 }

@@ -261,6 +261,36 @@ fn osc_apps_are_heard_at_their_ports_and_at_the_shared_one() {
 }
 
 #[test]
+fn osc_unreadable_message_is_counted_and_the_rest_of_its_bundle_is_shown() {
+    let endpoint = Endpoint::start(config()).expect("starts");
+    let to = endpoint.phone_port(PhonePort::Vmc).expect("listens");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("binds");
+    let messages: [&[u8]; 4] = [
+        b"/VMC/Ext/Blend/Val\0\0,sf\0jawOpen\0\x3f\0\0\0",
+        b"/VMC/Ext/Blend/Val\0\0,sf\0Fr\xf6hlich\0\0\0\0\x3f\0\0\0",
+        b"/unknown\0\0\0\0,x\0\0",
+        // Without type tags.
+        b"/VMC/Ext/Blend/Apply\0\0\0\0",
+    ];
+    let mut bundle = b"#bundle\0\0\0\0\0\0\0\0\x01".to_vec();
+    for message in messages {
+        bundle.extend_from_slice(&(message.len() as u32).to_be_bytes());
+        bundle.extend_from_slice(message);
+    }
+    let sent = std::cell::Cell::new(0);
+    let send = || {
+        socket.send_to(&bundle, to).expect("sent");
+        sent.set(sent.get() + 1);
+    };
+    frame(&endpoint, send, |frame| frame.frame.get(Blendshape::JawOpen) == Some(0.5));
+    let end = Instant::now() + LIMIT;
+    while endpoint.stats().refused != 2 * sent.get() {
+        assert!(Instant::now() < end, "{} of {} bundles", endpoint.stats().refused, sent.get());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
 fn a_face_goes_on_by_vmc_protocol_as_it_came() {
     let second = Endpoint::start(config()).expect("starts");
     let to = second.phone_port(PhonePort::Vmc).expect("listens");

@@ -116,8 +116,10 @@ impl Phone for LiveLinkFace {
 
     fn on_datagram(&mut self, _from: SocketAddr, datagram: &[u8], _now: Instant, out: &mut Outbox) {
         let mut answers = Vec::new();
-        // The app says nothing to what it does not understand.
-        let _ = osc::read(datagram, |message| answers.extend(self.on_message(message)));
+        let reading = osc::read(datagram, |message| answers.extend(self.on_message(message)));
+        if let Some(error) = reading.error {
+            tracing::debug!(refused = reading.refused, %error, "remote control");
+        }
         for (address, args) in answers {
             if let Some(to) = self.answers {
                 out.datagram(to).extend_from_slice(&encode(&message(address, args)));

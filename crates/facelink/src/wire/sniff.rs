@@ -26,7 +26,7 @@ pub fn sniff(datagram: &[u8]) -> Option<Format> {
     if datagram.starts_with(b"FMV3") {
         return Some(Format::Fmv3);
     }
-    if datagram.starts_with(b"#bundle\0") || (datagram.starts_with(b"/") && datagram.len().is_multiple_of(4)) {
+    if datagram.starts_with(b"#bundle\0") || datagram.starts_with(b"/") {
         return Some(Format::Osc);
     }
     if let [6, 0, 0, ..] = datagram {

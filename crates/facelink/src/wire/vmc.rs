@@ -360,7 +360,8 @@ mod tests {
 
     fn take(decoder: &mut Decoder, datagram: &[u8]) -> Vec<SourceFace> {
         let mut faces = Vec::new();
-        osc::read(datagram, |message| faces.extend(decoder.take(message).unwrap())).unwrap();
+        let reading = osc::read(datagram, |message| faces.extend(decoder.take(message).unwrap()));
+        assert_eq!(reading.error, None);
         faces
     }
 

@@ -72,7 +72,7 @@ impl Protocol for Osc {
         speaker.last = now;
         let mut faces: SmallVec<[(SourceKind, SourceFace); 2]> = SmallVec::new();
         let mut kind = None;
-        let mut refused: Option<String> = None;
+        let (mut refused, mut error) = (0_u64, None);
         let mut told: SmallVec<[OscMessage; 1]> = SmallVec::new();
         let read = osc::read(datagram, |message| {
             let (app, taken) = if message.addr.starts_with("/VMC/") {
@@ -86,19 +86,24 @@ impl Protocol for Osc {
             kind = Some(app);
             match taken {
                 Ok(face) => faces.extend(face.map(|face| (app, face))),
-                Err(error) => refused = refused.take().or(Some(error)),
+                Err(reason) => {
+                    refused += 1;
+                    error.get_or_insert(reason);
+                }
             }
         });
-        if let Err(error) = read {
-            return io.refuse(None, from, &error, now);
-        }
+        refused += read.refused as u64;
+        let error = read.error.map(|error| error.to_string()).or(error);
         if kind == Some(SourceKind::FaceCap) && datagram.starts_with(b"#") && datagram.len() < NEARLY_FULL {
             faces.extend(speaker.face_cap.flush().map(|face| (SourceKind::FaceCap, face)));
         }
         let mut bytes = datagram.len();
-        match (refused, kind) {
+        match (error, kind) {
             // What was good of it counts all the same.
-            (Some(error), _) => io.refuse(kind, from, &error, now),
+            (Some(error), _) => {
+                io.refuse(kind, from, &error, now);
+                Counters::add(&io.hub().refused, refused.saturating_sub(1));
+            }
             (None, Some(kind)) if faces.is_empty() => {
                 io.taken(kind, from, now);
             }
