@@ -45,7 +45,7 @@ fn decode(c: &mut Criterion) {
         });
     }
     let mut decoder = Decoder::default();
-    group.bench_function("json", |b| b.iter(|| decoder.decode(std::hint::black_box(&json)).is_ok()));
+    group.bench_function("json", |b| b.iter(|| decoder.client(std::hint::black_box(&json)).is_ok()));
     group.bench_function("json_by_serde_value", |b| {
         b.iter(|| serde_json::from_str::<serde_json::Value>(std::hint::black_box(&json)).is_ok());
     });
@@ -141,7 +141,7 @@ fn try_phones(c: &mut Criterion) -> Result<(), Failure> {
     let mut json = String::new();
     write_arkit_data(&mut json, &frame, Some("Ann"), Some(1_700_000_000_000.0));
     let mut decoder = Decoder::default();
-    group.bench_function("udp_json", |b| b.iter(|| decoder.decode(std::hint::black_box(&json)).is_ok()));
+    group.bench_function("udp_json", |b| b.iter(|| decoder.client(std::hint::black_box(&json)).is_ok()));
     group.bench_function("udp_json_by_serde_value", |b| {
         b.iter(|| serde_json::from_str::<serde_json::Value>(std::hint::black_box(&json)).is_ok());
     });

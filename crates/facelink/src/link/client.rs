@@ -17,7 +17,6 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde_json::json;
 use smallvec::SmallVec;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -43,7 +42,11 @@ use crate::{
     wire::{
         facelink1::{self, delta::DeltaEncoder},
         float32,
-        json::{Decoder, Message, Welcome, write_arkit_data},
+        json::{Decoder, FaceKind, FaceMessage, VisemeMessage, write_arkit_data},
+        message::{
+            ClientMessage, Clock, Description, Hello, Join, Peer, Ping, Pong, ServerMessage, SetEmotion, Trickle,
+            Welcome,
+        },
         viseme::Viseme,
     },
 };
@@ -377,34 +380,32 @@ impl Client {
     /// Says a viseme of this weight, `0..=1`, with the connection's own face or the face `subject`: until the next one, or
     /// for a time. Never blocks.
     pub fn say(&self, subject: Option<&str>, viseme: Viseme, weight: f32, duration: Option<Duration>) {
-        let mut message = json!({"type": "viseme_data", "viseme": viseme.name(), "weight": weight});
-        if let Some(duration) = duration {
-            message["duration_ms"] = (duration.as_secs_f64() * 1000.0).into();
-        }
-        self.put_words(subject, message);
+        self.put_words(&ClientMessage::Face(FaceMessage {
+            kind: FaceKind::VisemeData,
+            subject: subject.map(Into::into),
+            viseme: Some(VisemeMessage { viseme, weight, duration }),
+            ..FaceMessage::default()
+        }));
     }
 
     /// Has the connection's own face, or the face `subject`, show an emotion. Never blocks.
     pub fn set_emotion(&self, subject: Option<&str>, emotion: &Emotion) {
-        let mut message = json!({"type": "set_emotion", "emotion": &*emotion.name, "intensity": emotion.intensity});
-        for (field, time) in [("fade_ms", emotion.fade), ("duration_ms", emotion.duration)] {
-            if let Some(time) = time {
-                message[field] = (time.as_secs_f64() * 1000.0).into();
-            }
-        }
-        self.put_words(subject, message);
+        self.put_words(&ClientMessage::SetEmotion(SetEmotion {
+            subject: subject.map(Into::into),
+            emotion: (&*emotion.name).into(),
+            intensity: emotion.intensity,
+            fade: emotion.fade,
+            duration: emotion.duration,
+        }));
     }
 
-    fn put_words(&self, subject: Option<&str>, mut message: serde_json::Value) {
-        if let Some(subject) = subject {
-            message["subject"] = subject.into();
-        }
+    fn put_words(&self, message: &ClientMessage<'_>) {
         let mut words = self.shared.words.lock();
         if words.len() >= MOST_WORDS {
             words.pop_front();
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        words.push_back(message.to_string());
+        words.push_back(message.to_json());
         drop(words);
         self.shared.wake.notify_one();
     }
@@ -552,7 +553,7 @@ impl Rtc {
 
     async fn ping(&mut self, now: Instant) {
         self.beat.sent(now);
-        self.frames.send_control(&format!(r#"{{"type":"ping","t":{}}}"#, unix_ms()), now).await;
+        self.frames.send_control(&ClientMessage::Ping(Ping::new(unix_ms())).to_json(), now).await;
     }
 }
 
@@ -821,17 +822,16 @@ impl Worker {
         self.dialling = None;
         match dialled {
             Ok(ws) => {
-                let hello = json!({
-                    "type": "hello",
-                    "subject": self.config.subject,
-                    "token": self.config.token,
-                    "binary": "facelink1",
-                    "client": self.config.client,
-                    "reports": true,
-                    "delta": self.config.delta,
-                    "resume": self.connection_id,
+                let hello = ClientMessage::Hello(Hello {
+                    subject: self.config.subject.as_deref().map(Into::into),
+                    token: self.config.token.as_deref().map(Into::into),
+                    binary: Some("facelink1".into()),
+                    client: Some(self.config.client.as_str().into()),
+                    resume: self.connection_id.as_deref().map(Into::into),
+                    reports: true,
+                    delta: self.config.delta,
                 });
-                ws.out.text(hello.to_string());
+                ws.out.text(hello.to_json());
                 self.ws = Some(ws);
             }
             Err(error @ ClientError::Unauthorised { .. }) => self.shared.set_state(ClientState::Refused(error)),
@@ -892,8 +892,9 @@ impl Worker {
             Lane::WebSocket => &mut self.decoders.0,
             Lane::DataChannel => &mut self.decoders.1,
         });
-        match decoder.decode(text) {
-            Ok(message) => self.on_message(&mut decoder, lane, message, now).await,
+        match decoder.server(text) {
+            Ok(Some(message)) => self.on_message(&mut decoder, lane, message, now).await,
+            Ok(None) => tracing::debug!("message of the endpoint ignored: its type is not known"),
             Err(error) => tracing::debug!(%error, "message of the endpoint ignored"),
         }
         match lane {
@@ -902,15 +903,17 @@ impl Worker {
         }
     }
 
-    async fn on_message(&mut self, decoder: &mut Decoder, lane: Lane, message: Message<'_>, now: Instant) {
+    async fn on_message(&mut self, decoder: &mut Decoder, lane: Lane, message: ServerMessage<'_>, now: Instant) {
         // A signalling server of another make says no welcome; that it speaks is one.
-        if matches!(message, Message::Offer(_) | Message::Face(_)) && self.ws.as_ref().is_some_and(|ws| !ws.welcomed) {
+        if matches!(message, ServerMessage::Offer(_) | ServerMessage::Face(_))
+            && self.ws.as_ref().is_some_and(|ws| !ws.welcomed)
+        {
             self.on_welcome(Welcome::default(), now).await;
         }
         match message {
-            Message::Welcome(welcome) => self.on_welcome(welcome, now).await,
-            Message::Answer(answer) => match answer.peer {
-                Some(mate) => self.mate_command(&mate, PeerCommand::Answer(answer.sdp.into_owned())),
+            ServerMessage::Welcome(welcome) => self.on_welcome(welcome, now).await,
+            ServerMessage::Answer(answer) => match answer.peer() {
+                Some(mate) => self.mate_command(mate, PeerCommand::Answer(answer.sdp.to_string())),
                 None => {
                     if let Some(rtc) = &mut self.rtc
                         && let Err(error) = rtc.peer.set_answer(answer.sdp.into_owned()).await
@@ -920,8 +923,8 @@ impl Worker {
                     }
                 }
             },
-            Message::IceCandidate(trickle) => match (trickle.peer, trickle.candidate) {
-                (Some(mate), candidate) => self.mate_command(&mate, PeerCommand::Candidate(candidate)),
+            ServerMessage::IceCandidate(trickle) => match (trickle.peer(), trickle.candidate.clone()) {
+                (Some(mate), candidate) => self.mate_command(mate, PeerCommand::Candidate(candidate)),
                 (None, candidate) if self.answering => self.mate_command("", PeerCommand::Candidate(candidate)),
                 (None, Some(candidate)) => {
                     if let Some(rtc) = &mut self.rtc {
@@ -930,8 +933,8 @@ impl Worker {
                 }
                 (None, None) => {}
             },
-            Message::Offer(offer) => {
-                let mate = offer.peer.unwrap_or_default();
+            ServerMessage::Offer(offer) => {
+                let mate = offer.peer().unwrap_or_default().to_owned();
                 if mate.is_empty() {
                     // This server would rather offer: then our own attempt is one too many.
                     self.answering = true;
@@ -941,8 +944,8 @@ impl Worker {
                 }
                 self.on_mate_offer(&mate, offer.sdp.into_owned(), now).await;
             }
-            Message::Peers(peers) => {
-                let present: Vec<Arc<str>> = peers.iter().map(|peer| (&**peer).into()).collect();
+            ServerMessage::Peers(peers) => {
+                let present: Vec<Arc<str>> = peers.peers.iter().map(|peer| (&**peer).into()).collect();
                 self.mates.retain(|id, mate| present.contains(id) || mate.session.is_some());
                 for peer in present {
                     let mate = self.mates.entry(peer).or_insert(Mate { session: None, offering: true, retry: None });
@@ -951,10 +954,10 @@ impl Worker {
                     }
                 }
             }
-            Message::PeerJoined(peer) => {
+            ServerMessage::PeerJoined(Peer { peer }) => {
                 self.mates.entry((&*peer).into()).or_insert(Mate { session: None, offering: false, retry: None });
             }
-            Message::PeerLeft(peer) => {
+            ServerMessage::PeerLeft(Peer { peer }) => {
                 // A direct connection that still stands ends by itself.
                 if self
                     .mates
@@ -964,28 +967,25 @@ impl Worker {
                     self.drop_mate(&peer, now);
                 }
             }
-            Message::Ping(t) => {
-                let t = t.map_or("null", |t| t.get());
-                let t = if t.len() <= 64 { t } else { "null" };
-                let unix = unix_ms();
-                let pong = format!(r#"{{"type":"pong","t":{t},"server_time":{unix},"client_time":{unix}}}"#);
-                self.reply(lane, pong).await;
+            ServerMessage::Ping(ping) => {
+                let pong = Pong::from_client(ping, unix_ms());
+                self.reply(lane, ClientMessage::Pong(pong).to_json()).await;
             }
-            Message::SetRate(fps) => self.shared.obey(fps),
-            Message::Report(report) => {
+            ServerMessage::SetRate(rate) => self.shared.obey(rate.fps),
+            ServerMessage::Report(report) => {
                 self.shared.obey(report.fps);
                 self.redundancy = report.redundancy;
                 if let (Some(deltas), Some(ack)) = (&mut self.deltas, report.ack) {
                     deltas.acknowledge(report.subject.as_deref().unwrap_or_default(), ack);
                 }
             }
-            Message::Error(error) => {
-                tracing::warn!(code = error.code, message = error.message, "the endpoint refused a message");
+            ServerMessage::Error(error) => {
+                tracing::warn!(code = &*error.code, message = &*error.message, "the endpoint refused a message");
             }
             message => {
-                if let Message::Pong(pong) = &message
+                if let ServerMessage::Pong(pong) = &message
                     && lane == Lane::DataChannel
-                    && let (Some(rtc), Some(sent)) = (&mut self.rtc, pong.t)
+                    && let (Some(rtc), Some(sent)) = (&mut self.rtc, pong.t.as_ref().and_then(Clock::ms))
                 {
                     let rtt = Duration::try_from_secs_f64((unix_ms() - sent) / 1000.0).unwrap_or_default();
                     let proven = rtc.is_proven();
@@ -1060,7 +1060,7 @@ impl Worker {
                 session.attach_ws(out.clone(), remote);
                 session.in_room.store(self.config.room.is_some(), Ordering::Relaxed);
                 if let Some(room) = &self.config.room {
-                    out.text(json!({"type": "join", "room": room}).to_string());
+                    out.text(ClientMessage::Join(Join { room: room.into() }).to_json());
                 }
                 if self.config.receive {
                     out.text(subscribe_json(None, self.config.room.is_some()));
@@ -1082,9 +1082,10 @@ impl Worker {
     async fn on_rtc(&mut self, event: Option<PeerEvent>, now: Instant) {
         match event {
             Some(PeerEvent::Candidate(candidate)) => {
-                self.signal(json!({"type": "ice_candidate", "candidate": candidate}).to_string());
+                let trickle = Trickle { candidate: Some(candidate), ..Trickle::default() };
+                self.signal(ClientMessage::IceCandidate(trickle).to_json());
             }
-            Some(PeerEvent::Gathered) => self.signal(json!({"type": "ice_candidate", "candidate": null}).to_string()),
+            Some(PeerEvent::Gathered) => self.signal(ClientMessage::IceCandidate(Trickle::default()).to_json()),
             Some(PeerEvent::State(state)) => {
                 tracing::debug!(?state, "WebRTC");
                 match state {
@@ -1154,7 +1155,7 @@ impl Worker {
             Ok(offer) => {
                 tracing::info!("ICE restart");
                 rtc.restarting = Some(now);
-                self.signal(json!({"type": "offer", "sdp": offer}).to_string());
+                self.signal(ClientMessage::Offer(Description::new(offer)).to_json());
             }
             Err(error) => {
                 tracing::debug!(%error, "no ICE restart");
@@ -1224,7 +1225,7 @@ impl Worker {
             match Rtc::open(&self.way()).await {
                 Ok((rtc, offer)) => {
                     self.rtc = Some(rtc);
-                    self.signal(json!({"type": "offer", "sdp": offer}).to_string());
+                    self.signal(ClientMessage::Offer(Description::new(offer)).to_json());
                 }
                 Err(error) => {
                     tracing::debug!(%error, "no WebRTC");
@@ -1283,11 +1284,8 @@ impl Worker {
         let signal = Signal::Relay(ws.out.clone(), to.clone());
         match peer::accept(&session, offer, signal, self.cancel.child_token(), &self.way()).await {
             Ok(answer) => {
-                let mut message = json!({"type": "answer", "sdp": answer});
-                if let Some(to) = to {
-                    message["to"] = (*to).into();
-                }
-                self.signal(message.to_string());
+                let to = to.as_deref().map(Into::into);
+                self.signal(ClientMessage::Answer(Description { to, ..Description::new(answer) }).to_json());
                 self.mates.insert(id.into(), Mate { session: Some(session), offering: false, retry: None });
             }
             Err(error) => {
@@ -1318,7 +1316,8 @@ impl Worker {
             let signal = Signal::Relay(ws.out.clone(), Some(id.clone()));
             match peer::offer(&session, signal, self.cancel.child_token(), &self.way()).await {
                 Ok(offer) => {
-                    self.signal(json!({"type": "offer", "sdp": offer, "to": &*id}).to_string());
+                    let to = Some((&*id).into());
+                    self.signal(ClientMessage::Offer(Description { to, ..Description::new(offer) }).to_json());
                     self.mates.insert(id, Mate { session: Some(session), offering: true, retry: None });
                 }
                 Err(error) => {

@@ -31,7 +31,10 @@ use crate::{
         Advice, Average, DelayMeter, JitterMeter, LinkReport, LoadMeter, RateController, RateLaw, RateMeter,
         SourceClock, Stamp, micros,
     },
-    wire::json::{IceServer, VisemeMessage},
+    wire::{
+        json::VisemeMessage,
+        message::{IceServer, Peer, Report, ServerMessage},
+    },
 };
 
 /// Frames that wait for the engine; about two seconds of eight faces.
@@ -174,8 +177,8 @@ pub(super) enum Published {
     Lost(Arc<str>),
 }
 
-fn tell_room(mates: &[Connection], kind: &str, id: &str) {
-    let message = serde_json::json!({"type": kind, "peer": id}).to_string();
+fn tell_room(mates: &[Connection], message: &ServerMessage<'_>) {
+    let message = message.to_json();
     for session in mates.iter().filter_map(|mate| mate.session.as_ref()) {
         session.send_signal(message.clone());
     }
@@ -261,21 +264,18 @@ impl Subject {
         let delay = self.load.report(now_us);
         let tenth = |value: f32| (f64::from(value) * 10.0).round() / 10.0;
         let share = |value: f32| (f64::from(value) * 1000.0).round() / 1000.0;
-        let mut message = serde_json::json!({
-            "type": "report",
-            "fps": self.target_fps(),
-            "redundancy": redundancy,
-            "ack": self.state.merged().sequence.map(|sequence| sequence as u32),
-            "queue_ms": tenth(delay.standing_ms),
-            "queue_high_ms": tenth(delay.high_ms),
-            "slope": tenth(delay.slope),
-            "loss": delay.loss.map(share),
-            "late": share(delay.late),
-        });
-        if named {
-            message["subject"] = (*self.name).into();
-        }
-        message.to_string()
+        ServerMessage::Report(Report {
+            subject: named.then(|| (&*self.name).into()),
+            fps: self.target_fps(),
+            redundancy,
+            ack: self.state.merged().sequence.map(|sequence| sequence as u32),
+            queue_ms: Some(tenth(delay.standing_ms)),
+            queue_high_ms: Some(tenth(delay.high_ms)),
+            slope: Some(tenth(delay.slope)),
+            loss: delay.loss.map(share),
+            late: Some(share(delay.late)),
+        })
+        .to_json()
     }
 
     fn take_law(&mut self, adaptive: Adaptive) {
@@ -544,7 +544,7 @@ impl Hub {
             connection.room = Some(room.into());
             (connection.id.clone(), mates)
         };
-        tell_room(&mates, "peer_joined", &id);
+        tell_room(&mates, &ServerMessage::PeerJoined(Peer { peer: (&*id).into() }));
         Ok(mates.into_iter().map(|mate| mate.id).collect())
     }
 
@@ -556,7 +556,7 @@ impl Hub {
         let id = connection.id.clone();
         let mates: Vec<_> = table.connections.values().filter(|c| c.room.as_ref() == Some(&room)).cloned().collect();
         drop(table);
-        tell_room(&mates, "peer_left", &id);
+        tell_room(&mates, &ServerMessage::PeerLeft(Peer { peer: (&*id).into() }));
     }
 
     /// The connection of this id, if it is in the same room.

@@ -10,7 +10,6 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use webrtc::{
@@ -25,7 +24,10 @@ use super::{
     rtc::{FrameData, FrameSender, PeerEvent, RtcError, RtcPeer},
     session::{Action, Lane, Role, Session, unix_ms},
 };
-use crate::wire::json::{Decoder, IceCandidate, IceServer};
+use crate::wire::{
+    json::Decoder,
+    message::{ClientMessage, Description, IceCandidate, IceServer, Ping, ServerMessage, Trickle},
+};
 
 /// A peer that has opened no channel by then is given up.
 const OPEN_LIMIT: Duration = Duration::from_secs(20);
@@ -252,8 +254,8 @@ impl PeerTask {
                 }
                 event = events.recv() => match event {
                     None => return End("the connection's driver ended", false),
-                    Some(PeerEvent::Candidate(candidate)) => self.signal_json(json!({"type": "ice_candidate", "candidate": candidate})),
-                    Some(PeerEvent::Gathered) => self.signal_json(json!({"type": "ice_candidate", "candidate": null})),
+                    Some(PeerEvent::Candidate(candidate)) => self.signal_candidate(Some(candidate)),
+                    Some(PeerEvent::Gathered) => self.signal_candidate(None),
                     Some(PeerEvent::Channel(channel)) => {
                         if readers < 4 {
                             readers += 1;
@@ -311,8 +313,8 @@ impl PeerTask {
                     Some(PeerCommand::Candidate(Some(candidate))) => self.peer.add_candidate(candidate).await,
                     Some(PeerCommand::Candidate(None)) => {}
                     Some(PeerCommand::Offer(offer)) => match self.peer.answer(offer).await {
-                        Ok(sdp) => self.signal_json(json!({"type": "answer", "sdp": sdp})),
-                        Err(error) => self.signal_json(json!({"type": "error", "code": "bad_field", "message": error.to_string()})),
+                        Ok(sdp) => self.signal_answer(sdp),
+                        Err(error) => self.signal_error(&error.to_string()),
                     },
                     Some(PeerCommand::Answer(answer)) => {
                         if let Err(error) = self.peer.set_answer(answer).await {
@@ -382,15 +384,37 @@ impl PeerTask {
         }
     }
 
-    fn signal_json(&self, mut message: serde_json::Value) {
+    fn signal_answer(&self, sdp: String) {
+        let answer = Description::new(sdp);
         match &self.signal {
             Signal::None => {}
-            Signal::Session => self.session.send_signal(message.to_string()),
+            Signal::Session => self.session.send_signal(ServerMessage::Answer(answer).to_json()),
             Signal::Relay(out, to) => {
-                if let Some(to) = to {
-                    message["to"] = (**to).into();
-                }
-                out.text(message.to_string());
+                let to = to.as_deref().map(Into::into);
+                out.text(ClientMessage::Answer(Description { to, ..answer }).to_json());
+            }
+        }
+    }
+
+    /// A candidate of ours, or the end of them.
+    fn signal_candidate(&self, candidate: Option<IceCandidate>) {
+        let trickle = Trickle { candidate, ..Trickle::default() };
+        match &self.signal {
+            Signal::None => {}
+            Signal::Session => self.session.send_signal(ServerMessage::IceCandidate(trickle).to_json()),
+            Signal::Relay(out, to) => {
+                let to = to.as_deref().map(Into::into);
+                out.text(ClientMessage::IceCandidate(Trickle { to, ..trickle }).to_json());
+            }
+        }
+    }
+
+    /// What was wrong with an offer. A room peer hears no more of it than that there is no answer.
+    fn signal_error(&self, message: &str) {
+        match &self.signal {
+            Signal::Session => self.session.send_signal(ServerMessage::error("bad_field", message).to_json()),
+            Signal::None | Signal::Relay(..) => {
+                tracing::debug!(connection = %self.session.id, message, "offer refused")
             }
         }
     }
@@ -440,11 +464,9 @@ impl PeerTask {
                                 | Action::MakeOffer
                                 | Action::Candidate(_)
                                 | Action::Resume(..) => {
-                                    let _ = channel
-                                        .try_send_text(
-                                            r#"{"type":"error","code":"unsupported","message":"signalling goes over the WebSocket or POST /api/v1/rtc/offer"}"#,
-                                        )
-                                        .await;
+                                    let message = "signalling goes over the WebSocket or POST /api/v1/rtc/offer";
+                                    let error = ServerMessage::error("unsupported", message).to_json();
+                                    let _ = channel.try_send_text(&error).await;
                                 }
                             }
                         }
@@ -461,5 +483,5 @@ impl PeerTask {
 }
 
 fn ping_json() -> String {
-    format!(r#"{{"type":"ping","t":{}}}"#, unix_ms())
+    ClientMessage::Ping(Ping::new(unix_ms())).to_json()
 }

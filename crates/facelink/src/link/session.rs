@@ -22,7 +22,11 @@ use crate::{
     wire::{
         facelink1::{self, delta::DeltaDecoder},
         float32,
-        json::{Decoder, FaceMessage, Hello, IceCandidate, Message, Pong, Subscribe, VisemeMessage},
+        json::{Decoder, FaceMessage, VisemeMessage, write_blendshape_update},
+        message::{
+            Batch, ClientMessage, Clock, Description, Hello, IceCandidate, PeerMessage, Peers, Pong, ServerMessage,
+            SetRate, Subscribe, Trickle, Welcome,
+        },
     },
 };
 use parking_lot::Mutex;
@@ -472,7 +476,7 @@ impl Session {
     /// Asks the sender for a rate.
     pub fn tell_rate(&self, fps: f32) {
         self.send_control(match self.role {
-            Role::Inbound | Role::Peer => json!({"type": "set_rate", "fps": fps}).to_string(),
+            Role::Inbound | Role::Peer => ServerMessage::SetRate(SetRate { fps }).to_json(),
             Role::Outbound => subscribe_json(Some(fps), self.in_room.load(Ordering::Relaxed)),
         });
     }
@@ -486,13 +490,19 @@ impl Session {
             return actions;
         }
         let ignored = decoder.ignored();
-        match decoder.decode(text) {
+        let read = match self.role {
+            Role::Inbound => decoder.client(text).map(|message| message.map(PeerMessage::Client)),
+            Role::Outbound => decoder.server(text).map(|message| message.map(PeerMessage::Server)),
+            Role::Peer => decoder.peer(text),
+        };
+        match read {
             Ok(message) => {
                 Counters::add(&self.hub.ignored, decoder.ignored().saturating_sub(ignored));
-                if self.is_authorised() || matches!(message, Message::Hello(_)) {
-                    self.on_message(decoder, lane, message, now, &mut actions);
-                } else {
+                let is_hello = matches!(message, Some(PeerMessage::Client(ClientMessage::Hello(_))));
+                if !is_hello && !self.is_authorised() {
                     self.refuse("unauthorized", "say `hello` with the pairing token first", now, &mut actions);
+                } else if let Some(message) = message {
+                    self.on_message(decoder, lane, message, now, &mut actions);
                 }
             }
             Err(error) => self.refuse(error.code(), &error.to_string(), now, &mut actions),
@@ -500,19 +510,19 @@ impl Session {
         actions
     }
 
-    /// A message that was decoded already.
+    /// A message of an endpoint that was decoded already.
     pub fn on_decoded(
         self: &Arc<Self>,
         decoder: &mut Decoder,
         lane: Lane,
-        message: Message<'_>,
+        message: ServerMessage<'_>,
         now: Instant,
     ) -> Actions {
         let mut actions = Actions::new();
         self.count(0);
         self.note_heard(lane, now);
         if self.take(1, now, &mut actions) {
-            self.on_message(decoder, lane, message, now, &mut actions);
+            self.on_message(decoder, lane, PeerMessage::Server(message), now, &mut actions);
         }
         actions
     }
@@ -615,7 +625,7 @@ impl Session {
         drop(state);
         if count < ERRORS_PER_SECOND {
             tracing::debug!(connection = %self.id, code, message, "refused");
-            actions.push(Action::Reply(json!({"type": "error", "code": code, "message": message}).to_string()));
+            actions.push(Action::Reply(ServerMessage::error(code, message).to_json()));
         }
     }
 
@@ -623,56 +633,84 @@ impl Session {
         self: &Arc<Self>,
         decoder: &mut Decoder,
         lane: Lane,
-        message: Message<'_>,
+        message: PeerMessage<'_>,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        match message {
+            PeerMessage::Client(message) => self.on_client(decoder, lane, message, now, actions),
+            PeerMessage::Server(message) => self.on_server(decoder, lane, message, now, actions),
+        }
+    }
+
+    fn on_batch(
+        self: &Arc<Self>,
+        decoder: &mut Decoder,
+        lane: Lane,
+        batch: &Batch<'_>,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        let more = u32::try_from(batch.updates.len()).unwrap_or(u32::MAX).saturating_sub(1);
+        if more > 0 && !self.take(more, now, actions) {
+            return;
+        }
+        for (i, update) in batch.updates.iter().enumerate() {
+            match decoder.face(update.get()) {
+                Ok(Some(face)) => self.on_face(lane, &face, now, actions),
+                Ok(None) => self.refuse("bad_field", &format!("field `updates[{i}]`: not a frame"), now, actions),
+                Err(error) => self.refuse(error.code(), &format!("field `updates[{i}]`: {error}"), now, actions),
+            }
+        }
+    }
+
+    fn on_client(
+        self: &Arc<Self>,
+        decoder: &mut Decoder,
+        lane: Lane,
+        message: ClientMessage<'_>,
         now: Instant,
         actions: &mut Actions,
     ) {
         // Each of these makes a connection with sockets of its own.
-        let costly = matches!(message, Message::RequestOffer)
-            || matches!(&message, Message::Offer(offer) if offer.peer.is_none());
+        let costly = match &message {
+            ClientMessage::RequestOffer => true,
+            ClientMessage::Offer(offer) => offer.peer().is_none(),
+            _ => false,
+        };
         if costly && !self.take(OFFER_COST - 1, now, actions) {
             return;
         }
         match message {
-            Message::Face(face) => self.on_face(lane, &face, now, actions),
-            Message::Batch(updates) => {
-                let more = u32::try_from(updates.len()).unwrap_or(u32::MAX).saturating_sub(1);
-                if more > 0 && !self.take(more, now, actions) {
-                    return;
-                }
-                for (i, update) in updates.iter().enumerate() {
-                    match decoder.decode(update.get()) {
-                        Ok(Message::Face(face)) => self.on_face(lane, &face, now, actions),
-                        Ok(_) => self.refuse("bad_field", &format!("field `updates[{i}]`: not a frame"), now, actions),
-                        Err(error) => {
-                            self.refuse(error.code(), &format!("field `updates[{i}]`: {error}"), now, actions);
-                        }
-                    }
-                }
-            }
-            Message::Hello(hello) => self.on_hello(&hello, now, actions),
-            Message::Schema(names) => match float32::Schema::new(names.iter().map(|name| &**name)) {
-                Ok(schema) => match self.facelink1.lock().plain.set_schema(&names) {
-                    Ok(()) => self.state.lock().schema = Some(Arc::new(schema)),
+            ClientMessage::Face(face) => self.on_face(lane, &face, now, actions),
+            ClientMessage::BatchUpdate(batch) => self.on_batch(decoder, lane, &batch, now, actions),
+            ClientMessage::Hello(hello) => self.on_hello(&hello, now, actions),
+            ClientMessage::Schema(schema) => match float32::Schema::new(schema.names.iter().map(|name| &**name)) {
+                Ok(known) => match self.facelink1.lock().plain.set_schema(&schema.names) {
+                    Ok(()) => self.state.lock().schema = Some(Arc::new(known)),
                     Err(error) => self.refuse("bad_field", &error.to_string(), now, actions),
                 },
                 Err(error) => self.refuse("bad_field", &error.to_string(), now, actions),
             },
-            Message::Offer(offer) => match offer.peer {
-                Some(peer) => self.relay("offer", &peer, json!({"sdp": offer.sdp}), now, actions),
+            ClientMessage::Offer(offer) => match offer.peer() {
+                Some(peer) => self.relay("offer", peer, ServerMessage::Offer(self.relayed(&offer.sdp)), now, actions),
                 None => actions.push(Action::Offer(offer.sdp.into_owned())),
             },
-            Message::Answer(answer) => match answer.peer {
-                Some(peer) => self.relay("answer", &peer, json!({"sdp": answer.sdp}), now, actions),
+            ClientMessage::Answer(answer) => match answer.peer() {
+                Some(peer) => {
+                    self.relay("answer", peer, ServerMessage::Answer(self.relayed(&answer.sdp)), now, actions)
+                }
                 None => actions.push(Action::Answer(answer.sdp.into_owned())),
             },
-            Message::IceCandidate(trickle) => match trickle.peer {
+            ClientMessage::IceCandidate(trickle) => match trickle.peer() {
                 Some(peer) => {
-                    self.relay("ice_candidate", &peer, json!({"candidate": trickle.candidate}), now, actions);
+                    let (candidate, from) = (trickle.candidate.clone(), Some((&*self.id).into()));
+                    let trickle = Trickle { candidate, to: None, from };
+                    self.relay("ice_candidate", peer, ServerMessage::IceCandidate(trickle), now, actions);
                 }
                 None => actions.push(Action::Candidate(trickle.candidate)),
             },
-            Message::SetEmotion(message) => {
+            ClientMessage::SetEmotion(message) => {
                 let emotion = Emotion {
                     name: message.emotion.as_ref().into(),
                     intensity: message.intensity,
@@ -681,62 +719,65 @@ impl Session {
                 };
                 self.on_emotion(lane, message.subject.as_deref(), emotion, now, actions);
             }
-            Message::RequestOffer => actions.push(Action::MakeOffer),
-            Message::Join(room) => match self.hub.join(self.key, &room) {
+            ClientMessage::RequestOffer => actions.push(Action::MakeOffer),
+            ClientMessage::Join(join) => match self.hub.join(self.key, &join.room) {
                 Ok(peers) => {
-                    actions.push(Action::Reply(json!({"type": "peers", "room": room, "peers": peers}).to_string()));
+                    let peers = peers.iter().map(|peer| (&**peer).into()).collect();
+                    let peers = Peers { room: Some(join.room), peers };
+                    actions.push(Action::Reply(ServerMessage::Peers(peers).to_json()));
                 }
                 Err(error) => self.refuse("refused", &error.to_string(), now, actions),
             },
-            Message::Leave => self.hub.leave(self.key),
-            Message::SubjectLost(subject) if self.role != Role::Inbound => {
-                self.hub.release(self.key, &subject, now);
+            ClientMessage::Leave => self.hub.leave(self.key),
+            ClientMessage::Ping(ping) => {
+                let pong = Pong::from_server(ping, unix_ms());
+                actions.push(Action::Reply(ServerMessage::Pong(pong).to_json()));
             }
-            Message::SetRate(fps) if fps.is_finite() && fps > 0.0 => {
-                self.told_fps.store(fps.to_bits(), Ordering::Relaxed);
-            }
-            Message::Report(report) => {
-                if report.fps.is_finite() && report.fps > 0.0 {
-                    self.told_fps.store(report.fps.to_bits(), Ordering::Relaxed);
-                }
-                self.told_redundancy.store(u32::from(report.redundancy), Ordering::Relaxed);
-            }
-            Message::Ping(t) => {
-                let t = t.map_or("null", |t| t.get());
-                // The clock is echoed as it was written, but only if it is a number or a short string.
-                let t = if t.len() <= 64 { t } else { "null" };
-                let server_time = unix_ms();
-                actions.push(Action::Reply(format!(r#"{{"type":"pong","t":{t},"server_time":{server_time}}}"#)));
-            }
-            Message::Pong(pong) => self.on_pong(lane, pong, now),
-            Message::GetStats => {
+            ClientMessage::Pong(pong) => self.on_pong(lane, &pong, now),
+            ClientMessage::GetStats => {
                 let stats = self.stats(self.hub.stats_of(self.key, now).as_ref());
-                if let Ok(mut stats) = serde_json::to_value(stats) {
-                    stats["type"] = "stats".into();
-                    actions.push(Action::Reply(stats.to_string()));
+                if let Ok(Value::Object(stats)) = serde_json::to_value(stats) {
+                    actions.push(Action::Reply(ServerMessage::Stats(stats).to_json()));
                 }
             }
-            Message::Subscribe(subscribe) => self.on_subscribe(subscribe, now, actions),
-            Message::Unsubscribe(subject) => {
+            ClientMessage::Subscribe(subscribe) => self.on_subscribe(subscribe, now, actions),
+            ClientMessage::Unsubscribe(unsubscribe) => {
                 let mut state = self.state.lock();
-                match subject {
+                match unsubscribe.subject {
                     Some(subject) => drop(state.subscriptions.remove(&Some(subject.into_owned()))),
                     None => state.subscriptions.clear(),
                 }
                 drop(state);
                 actions.push(Action::Subscriptions);
             }
-            // What servers send: another server, or an echo. Ignored like an unknown type.
-            Message::Welcome(_)
-            | Message::SetRate(_)
-            | Message::Error(_)
-            | Message::Peers(_)
-            | Message::PeerJoined(_)
-            | Message::PeerLeft(_)
-            | Message::SubjectLost(_)
-            | Message::Unknown(_) => {
-                Counters::add(&self.hub.ignored, 1);
+        }
+    }
+
+    fn on_server(
+        self: &Arc<Self>,
+        decoder: &mut Decoder,
+        lane: Lane,
+        message: ServerMessage<'_>,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        match message {
+            ServerMessage::Face(face) => self.on_face(lane, &face, now, actions),
+            ServerMessage::BatchUpdate(batch) => self.on_batch(decoder, lane, &batch, now, actions),
+            ServerMessage::SubjectLost(lost) => self.hub.release(self.key, &lost.subject, now),
+            ServerMessage::SetRate(rate) => self.obey(rate.fps),
+            ServerMessage::Report(report) => {
+                self.obey(report.fps);
+                self.told_redundancy.store(u32::from(report.redundancy), Ordering::Relaxed);
             }
+            ServerMessage::Pong(pong) => self.on_pong(lane, &pong, now),
+            _ => Counters::add(&self.hub.ignored, 1),
+        }
+    }
+
+    fn obey(&self, fps: f32) {
+        if fps.is_finite() && fps > 0.0 {
+            self.told_fps.store(fps.to_bits(), Ordering::Relaxed);
         }
     }
 
@@ -809,18 +850,18 @@ impl Session {
             );
         }
         let live = matches!(resumed, Some(Resumed::Live(_)));
-        let welcome = json!({
-            "type": "welcome",
-            "connection_id": &*session.id,
-            "version": env!("CARGO_PKG_VERSION"),
-            "protocol": 1,
-            "ice_servers": self.hub.way().ice.for_clients(),
-            "subject": subject.as_deref(),
-            "binary": binary.as_str(),
-            "delta": delta,
-            "resumed": live,
+        let welcome = ServerMessage::Welcome(Welcome {
+            connection_id: session.id.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: 1,
+            ice_servers: self.hub.way().ice.for_clients(),
+            subject: subject.as_deref().map(str::to_owned),
+            binary: Some(binary.as_str().to_owned()),
+            delta,
+            resumed: live,
+            resume_token: None,
         })
-        .to_string();
+        .to_json();
         actions.push(match resumed {
             Some(Resumed::Live(session)) => Action::Resume(session, welcome),
             _ => Action::Reply(welcome),
@@ -850,24 +891,28 @@ impl Session {
         actions.push(Action::Subscriptions);
     }
 
-    /// Hands signalling on to a room mate.
-    fn relay(&self, kind: &str, to: &str, mut message: Value, now: Instant, actions: &mut Actions) {
+    /// A description of this connection, for a room peer.
+    fn relayed<'a>(&'a self, sdp: &'a str) -> Description<'a> {
+        Description { sdp: sdp.into(), to: None, from: Some((&*self.id).into()) }
+    }
+
+    /// Hands signalling on to a room peer.
+    fn relay(&self, kind: &str, to: &str, message: ServerMessage<'_>, now: Instant, actions: &mut Actions) {
         match self.hub.room_mate(self.key, to) {
-            Some(mate) => {
-                message["type"] = kind.into();
-                message["from"] = (*self.id).into();
-                mate.send_signal(message.to_string());
-            }
+            Some(mate) => mate.send_signal(message.to_json()),
             None => {
-                let message = format!("field `to`: nobody of that id is in the room (`{kind}`)");
+                let message = format!("field `to`: no peer of that id is in the room (`{kind}`)");
                 self.refuse("no_such_peer", &message, now, actions);
             }
         }
     }
 
-    fn on_pong(&self, lane: Lane, pong: Pong, now: Instant) {
+    fn on_pong(&self, lane: Lane, pong: &Pong<'_>, now: Instant) {
         let unix = unix_ms();
-        let Some(sent) = pong.t.filter(|sent| (0.0..60_000.0).contains(&(unix - sent))) else { return };
+        let Some(sent) = pong.t.as_ref().and_then(Clock::ms).filter(|sent| (0.0..60_000.0).contains(&(unix - sent)))
+        else {
+            return;
+        };
         let rtt = unix - sent;
         self.record_rtt(lane, Duration::from_secs_f64(rtt / 1000.0), now);
         let mut state = self.state.lock();
@@ -1056,30 +1101,15 @@ pub(super) enum Resumed {
 
 /// What we ask of an endpoint that we dialled.
 pub(super) fn subscribe_json(max_fps: Option<f32>, room: bool) -> String {
-    json!({"type": "subscribe", "binary": "facelink1", "own": false, "room": room, "max_fps": max_fps}).to_string()
+    let binary = Some("facelink1".into());
+    ClientMessage::Subscribe(Subscribe { subject: None, max_fps, binary, own: Some(false), room: Some(room) }).to_json()
 }
 
 /// `blendshape_update` as it goes out to subscribers.
 pub(super) fn update_json(subject: &SubjectFrame) -> String {
-    let (shapes, head) = values_json(&subject.frame);
-    let mut message = json!({
-        "type": "blendshape_update",
-        "subject": &*subject.name,
-        "data": shapes,
-        "frame": subject.frame.sequence,
-        "tracked": subject.frame.tracked,
-        "timestamp": unix_ms(),
-    });
-    // The raw ARKit values; mapping to an avatar's own names happens at the avatar.
-    let arkit: serde_json::Map<_, _> = crate::Blendshape::ALL
-        .into_iter()
-        .filter_map(|shape| Some((shape.name().to_owned(), message["data"].get(shape.name())?.clone())))
-        .collect();
-    message["arkit"] = Value::Object(arkit);
-    if let Some(head) = head {
-        message["head"] = head;
-    }
-    message.to_string()
+    let mut message = String::new();
+    write_blendshape_update(&mut message, &subject.name, &subject.frame, unix_ms());
+    message
 }
 
 /// Values by name, and the head, as the HTTP answers and outgoing messages write them.

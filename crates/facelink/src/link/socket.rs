@@ -9,7 +9,6 @@ use std::{
 use axum::extract::ws::{CloseFrame, Message as WsMessage, WebSocket};
 use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -20,7 +19,10 @@ use super::{
     session::{Action, Actions, CLOSE_AGAIN, CLOSE_RESUMED, CLOSE_UNAUTHORISED, Lane, Session, unix_ms},
     subscribe,
 };
-use crate::wire::json::Decoder;
+use crate::wire::{
+    json::Decoder,
+    message::{Description, Ping, ServerMessage},
+};
 
 /// A peer that has not said hello with its token by then is sent away.
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
@@ -161,7 +163,7 @@ impl Reader {
         }
         self.out.control(Outgoing::Ping(now.saturating_duration_since(started).as_nanos() as u64));
         if self.session.is_introduced() {
-            self.out.text(format!(r#"{{"type":"ping","t":{}}}"#, unix_ms()));
+            self.out.text(ServerMessage::Ping(Ping::new(unix_ms())).to_json());
         }
     }
 
@@ -215,7 +217,7 @@ impl Reader {
         let cancel = self.server.cancel.child_token();
         match peer::offer(&self.session, Signal::Session, cancel, &self.session.hub.way()).await {
             Ok(offer) => {
-                self.out.text(json!({"type": "offer", "sdp": offer}).to_string());
+                self.out.text(ServerMessage::Offer(Description::new(offer)).to_json());
             }
             Err(error) => {
                 self.out.text(error_json("webrtc", &error.to_string()));
@@ -233,7 +235,7 @@ impl Reader {
         let cancel = self.server.cancel.child_token();
         match peer::accept(&self.session, sdp, Signal::Session, cancel, &self.session.hub.way()).await {
             Ok(answer) => {
-                self.out.text(json!({"type": "answer", "sdp": answer}).to_string());
+                self.out.text(ServerMessage::Answer(Description::new(answer)).to_json());
             }
             Err(error) => {
                 Counters::add(&self.session.counters.refused, 1);
@@ -244,7 +246,7 @@ impl Reader {
 }
 
 fn error_json(code: &str, message: &str) -> String {
-    json!({"type": "error", "code": code, "message": message}).to_string()
+    ServerMessage::error(code, message).to_json()
 }
 
 async fn write_socket(

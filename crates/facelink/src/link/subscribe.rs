@@ -7,7 +7,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{
@@ -16,7 +15,13 @@ use super::{
     out::Outgoing,
     session::{Binary, Session, Wish, update_json},
 };
-use crate::{frame::FaceFrame, wire::facelink1};
+use crate::{
+    frame::FaceFrame,
+    wire::{
+        facelink1,
+        message::{ServerMessage, SubjectLost},
+    },
+};
 
 /// Starts sending, if it is not running yet and something is subscribed to. Ends with the connection or the last
 /// subscription.
@@ -123,7 +128,8 @@ impl Publisher {
 
     fn lost(&mut self, name: &str) {
         if self.session.wants(name).is_some() {
-            self.session.send_control(json!({"type": "subject_lost", "subject": name}).to_string());
+            let lost = SubjectLost { subject: name.into() };
+            self.session.send_control(ServerMessage::SubjectLost(lost).to_json());
         }
     }
 }

@@ -69,7 +69,7 @@ mod tests {
     use crate::{
         Blendshape, Channel,
         link::SourceKind,
-        wire::json::{Decoder, Message},
+        wire::{json::Decoder, message::ClientMessage},
     };
 
     #[test]
@@ -83,8 +83,8 @@ mod tests {
             phone.on_frame(frame, Instant::now(), &mut out).unwrap();
             let (_, bytes) = &out.datagrams[0];
             let text = std::str::from_utf8(bytes).unwrap();
-            let read = match Decoder::default().decode(text) {
-                Ok(Message::Face(face)) => {
+            let read = match Decoder::default().client(text) {
+                Ok(Some(ClientMessage::Face(face))) => {
                     assert_eq!(face.subject.as_deref(), Some("Ann"));
                     let viseme = face.viseme.map(|viseme| (viseme.viseme, viseme.weight));
                     (face.has_face, viseme, face.frame.get(Blendshape::JawOpen), face.frame.tracked)

@@ -553,7 +553,7 @@ mod tests {
             let frame = decoder.decode(text.as_bytes()).unwrap();
             assert_eq!(frame.face.frame.get(Blendshape::JawOpen), Some(0.01));
         }
-        assert_eq!(decoder.names.len(), super::super::json::MAX_NAMES);
+        assert_eq!(decoder.names.len(), super::super::name_table::MAX_NAMES);
         assert!(decoder.decode(b"custom3&50|eyeBlink_L&1|jawOpen&2").is_ok(), "those that are known still count");
         let many: String = (0..2000).map(|_| "jawOpen&1|").collect();
         assert!(decode(many.as_bytes()).is_err() || many.len() <= MAX_FRAME_LEN);

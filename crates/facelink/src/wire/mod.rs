@@ -4,16 +4,19 @@
 //! names the field. Nothing here reads a clock, and nothing allocates by a length that came over the wire.
 
 pub mod face_cap;
+mod face_message;
 pub mod facelink1;
 pub mod float32;
 pub mod fmv3;
 pub mod json;
 pub mod llf;
+pub mod message;
 pub mod mocap_text;
 mod name_table;
 pub mod osc;
 pub mod profile;
 pub mod sniff;
+mod value;
 pub mod viseme;
 pub mod vmc;
 pub mod vtube_studio;

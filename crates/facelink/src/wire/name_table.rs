@@ -2,8 +2,28 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::json::{MAX_NAME, MAX_NAMES, check_name};
 use crate::names::Blendshape;
+
+/// Longest subject, client or channel name, bytes.
+pub const MAX_NAME: usize = 128;
+/// Most different channel names that one connection may use.
+pub const MAX_NAMES: usize = 512;
+
+/// Whether a subject or channel may be called so; why not, in words.
+///
+/// # Errors
+/// A name that is empty, longer than [`MAX_NAME`], or holds control characters.
+pub fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        Err("a name must not be empty".to_owned())
+    } else if name.len() > MAX_NAME {
+        Err(format!("a name of {} bytes is longer than {MAX_NAME}", name.len()))
+    } else if name.chars().any(char::is_control) {
+        Err("a name must not hold control characters".to_owned())
+    } else {
+        Ok(())
+    }
+}
 
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq)]

@@ -45,9 +45,10 @@ use serde::{
 };
 
 use super::{
-    json::{ABSURD, MAX_MESSAGE, MAX_NAMES, Number, Skip, Text, at, shorten},
-    name_table::{NameTable, Resolved},
+    json::MAX_MESSAGE,
+    name_table::{MAX_NAMES, NameTable, Resolved},
     profile::{AngleUnit, AxisFlip, EulerOrder, RotationProfile, SourceFace, SourceProfile, SourceRotation},
+    value::{MAX_WEIGHT_READ, Number, Skip, Text, at, shorten},
 };
 use crate::{
     frame::{Channel, FaceFrame, clamp_weight},
@@ -273,7 +274,7 @@ impl<'de> Deserialize<'de> for Vector {
                         }
                     };
                     let Number(value) = map.next_value()?;
-                    if value.abs() > ABSURD {
+                    if value.abs() > MAX_WEIGHT_READ {
                         return Err(de::Error::custom(format_args!("`{key}` of {value} is out of range")));
                     }
                     parts[place] = Some(value as f32);
@@ -370,7 +371,7 @@ impl<'de> Visitor<'de> for Shape<'_> {
         let name = name.ok_or_else(|| de::Error::custom("an entry without `k`"))?;
         let field = || format!("BlendShapes.{}", shorten(&name));
         let weight = weight.ok_or_else(|| at::<A::Error>(&field(), &"has no `v`"))?;
-        if weight.abs() > ABSURD {
+        if weight.abs() > MAX_WEIGHT_READ {
             return Err(at(&field(), &format_args!("{weight} is no weight")));
         }
         let value = clamp_weight(weight as f32);

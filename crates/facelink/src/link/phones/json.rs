@@ -9,10 +9,7 @@ use super::{
 };
 use crate::{
     link::SourceKind,
-    wire::{
-        json::{Decoder, Message},
-        profile::SourceFace,
-    },
+    wire::{json::Decoder, message::ClientMessage, profile::SourceFace},
 };
 
 #[derive(Default)]
@@ -26,11 +23,12 @@ impl Protocol for Json {
         let Ok(text) = std::str::from_utf8(datagram) else {
             return io.refuse(Some(SourceKind::UdpJson), from, &"not UTF-8", now);
         };
-        match self.decoder.decode(text) {
-            Ok(message) => {
+        match self.decoder.client(text) {
+            Ok(Some(message)) => {
                 on_message(io, &mut self.decoder, from, message, datagram.len(), now);
                 Counters::add(&io.hub().ignored, self.decoder.ignored() - ignored);
             }
+            Ok(None) => Counters::add(&io.hub().ignored, 1),
             Err(error) => io.refuse(Some(SourceKind::UdpJson), from, &error, now),
         }
         // Anybody may send here, under ever new names: the table must not fill up for good.
@@ -44,12 +42,12 @@ fn on_message(
     io: &mut Io<'_>,
     decoder: &mut Decoder,
     from: SocketAddr,
-    message: Message<'_>,
+    message: ClientMessage<'_>,
     bytes: usize,
     now: Instant,
 ) {
     match message {
-        Message::Face(face) => {
+        ClientMessage::Face(face) => {
             let latency_ms = face.unix_ms.map(|sent| unix_ms() - sent).filter(|ms| (0.0..5000.0).contains(ms));
             let named = face.subject.as_deref();
             let sender = Sender { kind: SourceKind::UdpJson, from, identity: "", lasting: false, wish: named };
@@ -64,11 +62,11 @@ fn on_message(
             };
             io.take(&sender, from, arrived, now);
         }
-        Message::Batch(updates) => {
-            for update in &updates {
-                match decoder.decode(update.get()) {
-                    Ok(message @ Message::Face(_)) => on_message(io, decoder, from, message, 0, now),
-                    Ok(_) => io.refuse(Some(SourceKind::UdpJson), from, &"field `updates`: not a frame", now),
+        ClientMessage::BatchUpdate(batch) => {
+            for update in &batch.updates {
+                match decoder.face(update.get()) {
+                    Ok(Some(face)) => on_message(io, decoder, from, ClientMessage::Face(face), 0, now),
+                    Ok(None) => io.refuse(Some(SourceKind::UdpJson), from, &"field `updates`: not a frame", now),
                     Err(error) => io.refuse(Some(SourceKind::UdpJson), from, &error, now),
                 }
             }
