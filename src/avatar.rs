@@ -362,7 +362,7 @@ struct Mapped {
 pub(crate) struct MapCache(VecDeque<Known>);
 
 /// Different rigs and mappings that are remembered.
-const MOST_KNOWN: usize = 16;
+const MAX_KNOWN: usize = 16;
 
 struct Known {
     names: Vec<Vec<String>>,
@@ -391,7 +391,7 @@ impl MapCache {
         }
         let kept = own.as_ref().map(|own| own.clone().cloned());
         let mapped = Arc::new(map(names, own, presets));
-        if self.0.len() >= MOST_KNOWN {
+        if self.0.len() >= MAX_KNOWN {
             self.0.pop_front();
         }
         self.0.push_back(Known { names: names.to_vec(), own: kept, mapped: mapped.clone() });

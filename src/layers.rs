@@ -72,7 +72,7 @@ enum Request {
 }
 
 /// Requests that wait; more than anybody makes in a frame.
-const MOST_REQUESTS: usize = 64;
+const MAX_REQUESTS: usize = 64;
 
 /// Expressions over a face, each at its own intensity. On an avatar or on a subject.
 ///
@@ -92,7 +92,7 @@ pub struct FaceExpressions {
 
 impl FaceExpressions {
     fn request(&mut self, request: Request) {
-        if self.requests.len() < MOST_REQUESTS {
+        if self.requests.len() < MAX_REQUESTS {
             self.requests.push(request);
         }
     }

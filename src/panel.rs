@@ -102,7 +102,7 @@ const SMALL: f32 = 11.0;
 const TINY: f32 = 10.0;
 const WIDTH: f32 = 320.0;
 /// Ports that could not be had, a line each; more of them fold.
-const MOST_LINES: usize = 2;
+const MAX_LINES: usize = 2;
 
 fn draw(
     mut contexts: EguiContexts,
@@ -272,7 +272,7 @@ fn header(
                     ui.label(small(&unavailable.message, WARN));
                 }
             };
-            if missing.len() > MOST_LINES {
+            if missing.len() > MAX_LINES {
                 let text = format!("{} ports are held by other programs", missing.len());
                 egui::CollapsingHeader::new(small(text, WARN)).id_salt("facelink_missing").show(ui, each);
             } else {

@@ -22,9 +22,9 @@ use crate::{
 };
 
 /// Frames and events taken from the channel in one go; what is left waits for the next frame.
-const MOST_PER_FRAME: usize = 4096;
+const MAX_PER_FRAME: usize = 4096;
 /// Emotions that wait for their subject, and for how many updates.
-const MOST_EARLY: usize = 64;
+const MAX_EARLY: usize = 64;
 const EARLY_UPDATES: u8 = 10;
 /// Seconds between two looks at the figures.
 const FIGURES_INTERVAL: f32 = 0.25;
@@ -310,7 +310,7 @@ pub(crate) fn receive(
     virtuals: Query<(), With<VirtualSubject>>,
 ) {
     let Some(inbox) = inbox else { return };
-    for frame in inbox.frames.try_iter().take(MOST_PER_FRAME) {
+    for frame in inbox.frames.try_iter().take(MAX_PER_FRAME) {
         take_frame(&mut commands, &mut subjects, &mut known, &virtuals, frame);
     }
 }
@@ -337,7 +337,7 @@ pub(crate) fn receive_events(
         *left > 0
     });
     let mut connected: Vec<(Arc<str>, Entity)> = Vec::new();
-    for event in inbox.events.try_iter().take(MOST_PER_FRAME) {
+    for event in inbox.events.try_iter().take(MAX_PER_FRAME) {
         match event {
             LinkEvent::SubjectLost { id, name, reason } => {
                 // Frames of a successor of the same name may already have been seen.
@@ -360,7 +360,7 @@ pub(crate) fn receive_events(
                 match subject {
                     Some(mut expressions) => expressions.take(emotion),
                     // The frame that makes it appear came after the frames of this update were taken.
-                    None if early.len() < MOST_EARLY => early.push((name, emotion, EARLY_UPDATES)),
+                    None if early.len() < MAX_EARLY => early.push((name, emotion, EARLY_UPDATES)),
                     None => {}
                 }
             }

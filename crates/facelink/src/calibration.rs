@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A shape that rests higher than this has no room left to move; more is not taken off.
-const MOST_REST: f32 = 0.8;
+const MAX_REST: f32 = 0.8;
 
 /// A shape that reaches less than this was not made at all, and what it does is noise.
 const MOVED: f32 = 0.15;
@@ -48,7 +48,7 @@ impl Calibration {
 
     /// Takes the face of a frame, as it came, for neutral: shapes and gaze.
     pub fn set_neutral(&mut self, frame: &FaceFrame) {
-        let rest = |shape: Blendshape| frame.get(shape).unwrap_or(0.0).clamp(0.0, MOST_REST);
+        let rest = |shape: Blendshape| frame.get(shape).unwrap_or(0.0).clamp(0.0, MAX_REST);
         self.neutral = Some(Blendshape::ALL.map(rest));
         self.gaze = frame.gaze.map(|gaze| [gaze.left.yaw, gaze.left.pitch, gaze.right.yaw, gaze.right.pitch]);
     }
@@ -67,7 +67,7 @@ impl Calibration {
             for (index, (weight, rest)) in frame.weights.iter_mut().zip(neutral).enumerate() {
                 // A weight below 0 is the sender's own doing.
                 if frame.present & (1 << index) != 0 && *rest > 0.0 && *weight >= 0.0 {
-                    *weight = ((*weight - rest) / (1.0 - rest.min(MOST_REST))).max(0.0);
+                    *weight = ((*weight - rest) / (1.0 - rest.min(MAX_REST))).max(0.0);
                 }
             }
         }
@@ -219,7 +219,7 @@ mod tests {
         calibration.set_neutral(&rest);
 
         let mut frame = rest.clone();
-        frame.set(Blendshape::EyeSquintLeft, MOST_REST);
+        frame.set(Blendshape::EyeSquintLeft, MAX_REST);
         calibration.apply(&mut frame);
         assert_eq!(frame.weights, [0.0; BLENDSHAPE_COUNT]);
         assert_eq!(frame.gaze, Some(Gaze::default()));

@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Beyond every time-out of the endpoint: 20 s for a peer that opened no channel, 10 s for a face to come back.
 const QUIET_LIMIT: Duration = Duration::from_secs(60);
 /// Processes that stand still at a time.
-const MOST_STILL: usize = 24;
+const MAX_STILL: usize = 24;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -180,7 +180,7 @@ impl Ring {
                 }
             }
         }
-        while self.still.len() > MOST_STILL {
+        while self.still.len() > MAX_STILL {
             let (since, proc) = self.still.remove(0);
             thread::sleep(QUIET_LIMIT.saturating_sub(Duration::from_secs(30)).saturating_sub(since.elapsed()));
             drop(proc);

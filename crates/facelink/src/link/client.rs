@@ -76,10 +76,10 @@ const STABLE: Duration = Duration::from_secs(5);
 const PATIENT: u32 = 25;
 /// Faces that go into one packet while it repeats nothing, and how long their names may be together, bytes: what fits one
 /// datagram on any way.
-const MOST_BUNDLED: usize = 11;
+const MAX_BUNDLED: usize = 11;
 const LONGEST_NAMES: usize = 160;
 /// Faces of which a frame may wait for a transport.
-const MOST_FACES: usize = 64;
+const MAX_FACES: usize = 64;
 
 /// Where to send, and as whom.
 #[derive(Clone, Debug)]
@@ -254,7 +254,7 @@ impl Backoff {
 }
 
 /// Visemes and emotions that wait for a connection; older ones are dropped.
-const MOST_WORDS: usize = 32;
+const MAX_WORDS: usize = 32;
 
 #[derive(Debug)]
 struct Shared {
@@ -401,7 +401,7 @@ impl Client {
 
     fn put_words(&self, message: &ClientMessage<'_>) {
         let mut words = self.shared.words.lock();
-        if words.len() >= MOST_WORDS {
+        if words.len() >= MAX_WORDS {
             words.pop_front();
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -416,7 +416,7 @@ impl Client {
         let Slot { waiting: slot, thinning } = &mut *slot;
         if let Some(fps) = fps {
             let place = thinning.iter().position(|(known, _)| known.as_deref() == name).unwrap_or_else(|| {
-                if thinning.len() >= MOST_FACES {
+                if thinning.len() >= MAX_FACES {
                     thinning.remove(0);
                 }
                 thinning.push((name.map(Into::into), Decimator::default()));
@@ -429,7 +429,7 @@ impl Client {
         }
         // However long it waits, this is when it was.
         frame.capture_time = Duration::try_from_secs_f64(unix_ms() / 1000.0).ok();
-        let full = slot.len() >= MOST_FACES;
+        let full = slot.len() >= MAX_FACES;
         match slot.iter_mut().find(|(waiting, _)| waiting.as_deref() == name) {
             Some((_, old)) => {
                 *old = frame;
@@ -1347,7 +1347,7 @@ impl Worker {
             deltas.plain().set_redundancy(redundancy);
         }
         // What fits one datagram, however much each of them repeats.
-        let most = MOST_BUNDLED / (1 + usize::from(redundancy));
+        let most = MAX_BUNDLED / (1 + usize::from(redundancy));
         for faces in faces.chunks(most.max(1)) {
             let sent = self.send_faces(faces, now).await;
             if sent { &self.shared.sent } else { &self.shared.dropped }

@@ -13,7 +13,7 @@ const FORGET: Duration = Duration::from_secs(60);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Addresses that are remembered; the one that was quiet for longest goes first.
-const MOST_ADDRESSES: usize = 1024;
+const MAX_ADDRESSES: usize = 1024;
 
 #[derive(Debug)]
 struct Visitor {
@@ -58,7 +58,7 @@ impl Guard {
 
     fn visitor(&mut self, address: IpAddr, now: Instant) -> &mut Visitor {
         let address = household(address);
-        if self.visitors.len() >= MOST_ADDRESSES
+        if self.visitors.len() >= MAX_ADDRESSES
             && !self.visitors.contains_key(&address)
             && let Some(quietest) = self.visitors.iter().min_by_key(|(_, v)| v.seen).map(|(address, _)| *address)
         {
@@ -205,6 +205,6 @@ mod tests {
         for i in 0..10_000_u32 {
             guard.wrong(IpAddr::V4(std::net::Ipv4Addr::from(0xc000_0000 + i)), start + Duration::from_millis(i.into()));
         }
-        assert_eq!(guard.visitors.len(), MOST_ADDRESSES);
+        assert_eq!(guard.visitors.len(), MAX_ADDRESSES);
     }
 }

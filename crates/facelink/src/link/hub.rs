@@ -47,7 +47,7 @@ const SILENT: Duration = Duration::from_secs(1);
 /// A newer connection takes a subject over at once; an older one only when the newer has been silent for this long.
 const TAKE_BACK: Duration = Duration::from_secs(1);
 /// Ended connections that a client may come back to.
-const MOST_REMEMBERED: usize = 256;
+const MAX_REMEMBERED: usize = 256;
 /// For how long.
 const REMEMBERED_FOR: Duration = Duration::from_secs(120);
 /// Time between two reports to a sender.
@@ -58,7 +58,7 @@ const RATE_WARM_UP: Duration = Duration::from_millis(500);
 const IN_TIME: f32 = 0.95;
 
 /// Calibrations kept for subjects that come back; more than anyone makes.
-const MOST_CALIBRATIONS: usize = 1024;
+const MAX_CALIBRATIONS: usize = 1024;
 
 /// Identifies one connection or UDP source inside the hub; grows with time.
 pub(super) type ConnectionKey = u64;
@@ -582,7 +582,7 @@ impl Hub {
             if let Some(session) = session.filter(|_| !goodbye)
                 && let Some(subject) = session.subject()
             {
-                if table.remembered.len() >= MOST_REMEMBERED {
+                if table.remembered.len() >= MAX_REMEMBERED {
                     table.remembered.pop_front();
                 }
                 let until = now + REMEMBERED_FOR;
@@ -1009,7 +1009,7 @@ impl Hub {
         let changed = change(&mut subject.calibration, subject.state.merged());
         if subject.calibration.is_none() {
             table.calibrations.remove(name);
-        } else if table.calibrations.len() < MOST_CALIBRATIONS || table.calibrations.contains_key(name) {
+        } else if table.calibrations.len() < MAX_CALIBRATIONS || table.calibrations.contains_key(name) {
             table.calibrations.insert(subject.name.clone(), subject.calibration);
         }
         Some(changed)

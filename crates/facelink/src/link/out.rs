@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc};
 /// Control messages that wait for a slow peer; beyond this they are dropped.
 const CONTROL_QUEUE: usize = 64;
 /// Faces of which a frame may wait; the newest frame of another one waits in vain.
-const MOST_FACES: usize = 256;
+const MAX_FACES: usize = 256;
 
 /// One message outwards.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ impl Outbox {
     /// Puts a frame of face `face` in; `false` when it replaced one that had not left.
     pub fn frame(&self, face: u64, message: Outgoing) -> bool {
         let mut waiting = self.frames.waiting.lock();
-        let full = waiting.len() >= MOST_FACES;
+        let full = waiting.len() >= MAX_FACES;
         let kept = match waiting.iter_mut().find(|(other, _)| *other == face) {
             Some((_, old)) => {
                 *old = message;
@@ -176,6 +176,6 @@ mod tests {
         while !matches!(queue.next().await, Next::End) {
             count += 1;
         }
-        assert!(count <= CONTROL_QUEUE + MOST_FACES);
+        assert!(count <= CONTROL_QUEUE + MAX_FACES);
     }
 }

@@ -65,7 +65,7 @@ const KEEPALIVE: Duration = Duration::from_millis(500);
 /// How often a port that somebody else took in between is exchanged for another one.
 const BIND_ATTEMPTS: u32 = 4;
 /// Candidates of the peer that one description may bring: a hostile peer may send them for ever.
-const MOST_CANDIDATES: usize = 64;
+const MAX_CANDIDATES: usize = 64;
 
 /// Why a WebRTC connection could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -344,12 +344,12 @@ impl RtcPeer {
     pub async fn add_candidate(&mut self, candidate: IceCandidate) {
         let Some((candidate, tcp)) = candidates::incoming(&candidate, self.tcp) else { return };
         let Some(described) = self.described else {
-            if self.pending.len() < MOST_CANDIDATES {
+            if self.pending.len() < MAX_CANDIDATES {
                 self.pending.push(candidate);
             }
             return;
         };
-        if self.taken >= MOST_CANDIDATES {
+        if self.taken >= MAX_CANDIDATES {
             return;
         }
         self.taken += 1;

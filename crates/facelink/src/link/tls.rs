@@ -28,7 +28,7 @@ const VALID: Duration = Duration::from_secs(396 * 24 * 3600);
 /// One that ends sooner than this is made anew.
 const RENEW: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Addresses of earlier networks that a certificate still names.
-const MOST_ADDRESSES: usize = 32;
+const MAX_ADDRESSES: usize = 32;
 
 /// Whether the HTTP port speaks TLS too. Plain HTTP and HTTPS then share it: the first byte of a connection tells them
 /// apart.
@@ -222,7 +222,7 @@ fn kept(folder: &Path, addresses: &[IpAddr], now: SystemTime, provider: &CryptoP
     let earlier = fs::read_to_string(&list).unwrap_or_default();
     let mut named = addresses.to_vec();
     for address in earlier.lines().filter_map(|line| line.trim().parse().ok()) {
-        if named.len() < MOST_ADDRESSES && !named.contains(&address) {
+        if named.len() < MAX_ADDRESSES && !named.contains(&address) {
             named.push(address);
         }
     }
@@ -272,7 +272,7 @@ fn addresses() -> Vec<IpAddr> {
             IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
             IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
         };
-        if reachable && !addresses.contains(&address) && addresses.len() < MOST_ADDRESSES {
+        if reachable && !addresses.contains(&address) && addresses.len() < MAX_ADDRESSES {
             addresses.push(address);
         }
     }
@@ -439,7 +439,7 @@ mod tests {
         fs::write(folder.path().join("addresses.txt"), many).expect("written");
         kept_at(folder.path(), &[[203, 0, 113, 7]], now);
         let list = fs::read_to_string(folder.path().join("addresses.txt")).expect("there");
-        assert_eq!((list.lines().count(), list.lines().next()), (MOST_ADDRESSES, Some("203.0.113.7")));
+        assert_eq!((list.lines().count(), list.lines().next()), (MAX_ADDRESSES, Some("203.0.113.7")));
     }
 
     #[test]

@@ -40,7 +40,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// A caller that does not read for this long has broken off.
 const WRITE_WITHIN: Duration = Duration::from_secs(2);
 /// Most streams of one phone.
-const MOST_STREAMS: u32 = 16;
+const MAX_STREAMS: u32 = 16;
 
 /// Which app to play, and where.
 #[derive(Clone, Debug)]
@@ -443,7 +443,7 @@ fn listen(shared: &Arc<Shared>) {
 fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     while !shared.stop.load(Ordering::Relaxed) {
         match listener.accept() {
-            Ok((stream, _)) if shared.talking.load(Ordering::Relaxed) < MOST_STREAMS => {
+            Ok((stream, _)) if shared.talking.load(Ordering::Relaxed) < MAX_STREAMS => {
                 let id = shared.phone.lock().1.new_stream();
                 let talking = shared.clone();
                 spawn(shared, move || converse(&talking, id, stream));

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Receivers served at a time.
-const MOST_RECEIVERS: usize = 64;
+const MAX_RECEIVERS: usize = 64;
 
 pub(super) struct VTubeStudio {
     to: Option<SocketAddr>,
@@ -47,7 +47,7 @@ impl Phone for VTubeStudio {
             let until = now + request.lease;
             match self.leases.iter().position(|(known, _)| *known == to) {
                 Some(place) => self.leases[place].1 = until,
-                None if self.leases.len() < MOST_RECEIVERS => self.leases.push((to, until)),
+                None if self.leases.len() < MAX_RECEIVERS => self.leases.push((to, until)),
                 None => {}
             }
         }

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 const WINDOW: usize = 30;
 const BUCKET_US: i64 = 1_000_000;
 /// Two clocks drift apart by no more than this; what looks like more is the network.
-const MOST_SKEW: f64 = 300e-6;
+const MAX_SKEW: f64 = 300e-6;
 /// Spans after which clocks begin again: a day (timecode), and 32 bits of microseconds, of milliseconds and of ten
 /// microseconds.
 const WRAPS_US: [i64; 4] = [86_400_000_000, 1 << 32, (1 << 32) * 1000, (1 << 32) * 10];
@@ -267,7 +267,7 @@ impl SourceClock {
             && newer.at_us - older.at_us > 4 * BUCKET_US
         {
             let slope = (newer.offset_us - older.offset_us) as f64 / (newer.at_us - older.at_us) as f64;
-            self.skew += (slope.clamp(-MOST_SKEW, MOST_SKEW) - self.skew) * 0.25;
+            self.skew += (slope.clamp(-MAX_SKEW, MAX_SKEW) - self.skew) * 0.25;
         }
     }
 

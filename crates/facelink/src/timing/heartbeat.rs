@@ -8,7 +8,7 @@ use std::{
 use super::Average;
 
 /// Probes that are remembered at most; older ones count as lost.
-const MOST_PROBES: usize = 64;
+const MAX_PROBES: usize = 64;
 /// Weight of one answer in the average round trip.
 const RTT_WEIGHT: f32 = 0.3;
 /// Silence that is never suspicious: a core that sleeps, a page that is busy.
@@ -35,7 +35,7 @@ impl Heartbeat {
 
     /// A probe leaves.
     pub fn sent(&mut self, now: Instant) {
-        if self.waiting.len() == MOST_PROBES {
+        if self.waiting.len() == MAX_PROBES {
             // The oldest stays: the silence is counted from it.
             self.waiting.remove(1);
         }
@@ -154,7 +154,7 @@ mod tests {
         for i in 0..10_000 {
             beat.sent(start + MS * i);
         }
-        assert_eq!(beat.waiting.len(), MOST_PROBES);
+        assert_eq!(beat.waiting.len(), MAX_PROBES);
         assert_eq!(beat.silence(start + MS * 10_000), MS * 10_000);
     }
 }

@@ -111,7 +111,7 @@ impl LossMeter {
     const MEMORY: f32 = 300.0;
     /// After so many stale frames in a row it is the count that cannot be trusted: a sender that always says the same
     /// number, or one that started anew just below its old count.
-    const MOST_STALE: u32 = 30;
+    const MAX_STALE: u32 = 30;
 
     /// Notes a numbered frame.
     ///
@@ -122,7 +122,7 @@ impl LossMeter {
             self.newest = Some(number);
             return Order::Newer;
         };
-        if number <= newest && newest - number < Self::LATE && self.stale < Self::MOST_STALE {
+        if number <= newest && newest - number < Self::LATE && self.stale < Self::MAX_STALE {
             self.stale += 1;
             return Order::Stale;
         }

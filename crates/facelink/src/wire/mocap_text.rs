@@ -58,7 +58,7 @@ pub const FRAME_END: &str = "___iFacialMocap";
 pub const MAX_FRAME_LEN: usize = 16 * 1024;
 
 /// Most fields of a frame that are looked at.
-const MOST_FIELDS: usize = 1024;
+const MAX_FIELDS: usize = 1024;
 /// A percentage further from zero than this cannot be a weight: the field is something else.
 const PERCENT_LIMIT: f32 = 1000.0;
 /// An angle further from zero than this, in degrees, cannot be one of a head or an eye.
@@ -170,7 +170,7 @@ impl Decoder {
             if field.is_empty() {
                 continue;
             }
-            if fields == MOST_FIELDS {
+            if fields == MAX_FIELDS {
                 self.ignored += 1;
                 break;
             }

@@ -15,7 +15,7 @@ use super::PhonePort;
 use crate::{link::SourceKind, timing::RateMeter};
 
 /// Senders shown for a port; more than anyone has phones.
-const MOST_SENDERS: usize = 16;
+const MAX_SENDERS: usize = 16;
 /// Bytes that are shown of what looks like nothing.
 const SHOWN_BYTES: usize = 16;
 /// A sender that was silent for this long is not shown any more.
@@ -119,7 +119,7 @@ impl PortFigures {
         let place = seen.iter().position(|seen| seen.address == address && (seen.app == app || error.is_some()));
         let place = place.unwrap_or_else(|| {
             seen.retain(|seen| now.saturating_duration_since(seen.last) < SHOWN_FOR);
-            if seen.len() >= MOST_SENDERS {
+            if seen.len() >= MAX_SENDERS {
                 seen.remove(0);
             }
             let first_bytes = SmallVec::new();

@@ -26,7 +26,7 @@ use crate::{
 
 const KIND: SourceKind = SourceKind::IFacialMocapV3;
 /// Phones on one port that began by themselves; more than anyone has.
-const MOST_PHONES: usize = 32;
+const MAX_PHONES: usize = 32;
 /// HELLOs without an answer after which a phone that refused counts as gone.
 const GONE_AFTER: u32 = 3;
 /// A connection that brings no schema for this long is closed.
@@ -83,7 +83,7 @@ impl Fmv3 {
             return place;
         }
         let uncalled = || self.phones.iter().enumerate().filter(|(_, phone)| !phone.is_called);
-        if !is_called && uncalled().count() >= MOST_PHONES {
+        if !is_called && uncalled().count() >= MAX_PHONES {
             // One in a session is worth more than whoever knocked last.
             let least = uncalled().min_by_key(|(_, phone)| (phone.receiver.is_running(), phone.heard));
             if let Some((place, _)) = least {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Senders remembered per port; more than anyone has phones.
-const MOST_SENDERS: usize = 256;
+const MAX_SENDERS: usize = 256;
 /// A phone that changes its address is silent for at least this long at the old one.
 const MOVED_AFTER: Duration = Duration::from_millis(250);
 /// Two that both send for this long are two.
@@ -124,7 +124,7 @@ impl Intake {
             Newcomer::Unclear => return Err(NotTaken::Unclear),
             Newcomer::New => {}
         }
-        if self.senders.len() >= MOST_SENDERS {
+        if self.senders.len() >= MAX_SENDERS {
             self.senders.remove(0);
         }
         let counters = Arc::new(Counters::default());
@@ -184,7 +184,7 @@ impl Intake {
         };
         match (decided, place) {
             (Newcomer::Unclear, None) => {
-                if self.unclear.len() >= MOST_SENDERS {
+                if self.unclear.len() >= MAX_SENDERS {
                     self.unclear.remove(0);
                 }
                 self.unclear.push((sender.kind, sender.from, sender.identity.into(), now));
@@ -290,7 +290,7 @@ impl Allowance {
 }
 
 /// Addresses told apart by a gate.
-const MOST_ADDRESSES: usize = 64;
+const MAX_ADDRESSES: usize = 64;
 
 impl FloodGate {
     /// `each` datagrams a second from one address, twice as many from all.
@@ -301,7 +301,7 @@ impl FloodGate {
     /// Whether a datagram may come in.
     pub fn lets_in(&mut self, from: IpAddr, now: Instant) -> bool {
         let place = self.addresses.iter().position(|(address, _)| *address == from).unwrap_or_else(|| {
-            if self.addresses.len() >= MOST_ADDRESSES {
+            if self.addresses.len() >= MAX_ADDRESSES {
                 let oldest = self.addresses.iter().enumerate().min_by_key(|(_, (_, allowance))| allowance.last);
                 let oldest = oldest.map_or(0, |(place, _)| place);
                 self.addresses.swap_remove(oldest);

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Senders whose messages are put together at a time.
-const MOST_SENDERS: usize = 64;
+const MAX_SENDERS: usize = 64;
 /// What was not ended by its sender is taken as it is after this long.
 const UNENDED: Duration = Duration::from_millis(50);
 /// A bundle of this size may go on in the next datagram.
@@ -50,7 +50,7 @@ impl Osc {
 
     fn speaker(&mut self, address: SocketAddr, now: Instant) -> Option<&mut Speaker> {
         let place = self.speakers.iter().position(|speaker| speaker.address == address).unwrap_or_else(|| {
-            if self.speakers.len() >= MOST_SENDERS {
+            if self.speakers.len() >= MAX_SENDERS {
                 self.speakers.remove(0);
             }
             let (face_cap, vmc) = (face_cap::Decoder::new(), vmc::Decoder::new());

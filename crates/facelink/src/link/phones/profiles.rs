@@ -62,7 +62,7 @@ struct Inner {
 }
 
 /// Subjects with a profile of their own; more than anyone tunes.
-const MOST_SUBJECTS: usize = 1024;
+const MAX_SUBJECTS: usize = 1024;
 
 impl LiveProfiles {
     pub fn new(by_kind: SourceProfiles) -> Self {
@@ -90,7 +90,7 @@ impl LiveProfiles {
     pub fn set_subject(&self, subject: &str, profile: Option<SourceProfile>) {
         let mut inner = self.inner.write();
         match profile {
-            Some(profile) if inner.by_subject.len() < MOST_SUBJECTS || inner.by_subject.contains_key(subject) => {
+            Some(profile) if inner.by_subject.len() < MAX_SUBJECTS || inner.by_subject.contains_key(subject) => {
                 inner.by_subject.insert(subject.into(), profile);
             }
             Some(_) => {}

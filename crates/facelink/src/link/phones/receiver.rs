@@ -27,7 +27,7 @@ const REPAIRS: u32 = 3;
 /// Without a frame for this long, the session is over.
 const OVER_AFTER: Duration = Duration::from_secs(12);
 /// Sessions that were replaced, of which nothing is taken any more.
-const MOST_GONE: usize = 32;
+const MAX_GONE: usize = 32;
 
 /// How often a phone is called that does not send.
 #[derive(Clone, Copy, Debug)]
@@ -272,7 +272,7 @@ impl Receiver {
     /// The session is over, if one runs.
     fn end(&mut self) {
         if let Some(session) = self.session.take() {
-            if self.gone.len() >= MOST_GONE {
+            if self.gone.len() >= MAX_GONE {
                 self.gone.pop_front();
             }
             self.gone.push_back(session.id);

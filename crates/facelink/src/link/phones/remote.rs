@@ -26,7 +26,7 @@ const ASK_EVERY: Duration = Duration::from_secs(30);
 /// Between two attempts at a command that the app confirms.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Attempts at such a command.
-const MOST_ATTEMPTS: u32 = 10;
+const MAX_ATTEMPTS: u32 = 10;
 
 /// A command that waits for its confirmation.
 #[derive(Debug)]
@@ -170,7 +170,7 @@ impl Remote {
             }
             let again: Vec<_> = phone
                 .waiting
-                .extract_if(.., |waiting| waiting.attempts >= MOST_ATTEMPTS)
+                .extract_if(.., |waiting| waiting.attempts >= MAX_ATTEMPTS)
                 .map(|given_up| given_up.confirmation)
                 .collect();
             for confirmation in again {

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::link::SourceKind;
 
 /// Most phones that are called or remembered.
-const MOST_PHONES: usize = 64;
+const MAX_PHONES: usize = 64;
 /// Most commands that wait for one phone.
-const MOST_COMMANDS: usize = 64;
+const MAX_COMMANDS: usize = 64;
 /// A phone that said nothing for this long is called again.
 const SILENT: Duration = Duration::from_millis(1500);
 
@@ -168,7 +168,7 @@ pub enum PhoneCommandError {
     #[error("the app at {0} has no remote control; Live Link Face has")]
     NoRemote(IpAddr),
     /// Too many commands wait: the phone does not answer.
-    #[error("{MOST_COMMANDS} commands wait for {0}, which does not answer")]
+    #[error("{MAX_COMMANDS} commands wait for {0}, which does not answer")]
     Full(IpAddr),
 }
 
@@ -191,7 +191,7 @@ impl Roster {
     pub fn new(named: &[PhoneCall], file: Option<PathBuf>) -> Self {
         let remembered = file.as_deref().map(read).unwrap_or_default();
         let mut entries: Vec<Entry> = Vec::new();
-        for call in named.iter().copied().chain(remembered).take(MOST_PHONES) {
+        for call in named.iter().copied().chain(remembered).take(MAX_PHONES) {
             if !entries.iter().any(|entry| entry.status.call.address == call.address) {
                 let commands = VecDeque::new();
                 entries.push(Entry { status: PhoneStatus::new(call), heard: None, commands });
@@ -204,7 +204,7 @@ impl Roster {
     pub fn add(&self, call: PhoneCall) {
         let mut entries = self.entries.lock();
         entries.retain(|entry| entry.status.call.address != call.address);
-        if entries.len() >= MOST_PHONES {
+        if entries.len() >= MAX_PHONES {
             entries.remove(0);
         }
         entries.push(Entry { status: PhoneStatus::new(call), heard: None, commands: VecDeque::new() });
@@ -247,7 +247,7 @@ impl Roster {
             entry.status.state = PhoneState::Streaming;
             return;
         }
-        if found && entries.len() < MOST_PHONES {
+        if found && entries.len() < MAX_PHONES {
             let status = PhoneStatus { state: PhoneState::Streaming, ..PhoneStatus::new(PhoneCall::app(address, app)) };
             tracing::info!(%address, %app, "found a phone");
             entries.push(Entry { status, heard: Some((now, app)), commands: VecDeque::new() });
@@ -282,7 +282,7 @@ impl Roster {
         if entry.status.call.app != Some(SourceKind::LiveLinkFace) {
             return Err(PhoneCommandError::NoRemote(address));
         }
-        if entry.commands.len() >= MOST_COMMANDS {
+        if entry.commands.len() >= MAX_COMMANDS {
             return Err(PhoneCommandError::Full(address));
         }
         entry.commands.push_back(command);
@@ -414,11 +414,11 @@ mod tests {
         let roster = Roster::new(&calls, None);
         assert_eq!(roster.command(ip(9), PhoneCommand::Start), Err(PhoneCommandError::Unknown(ip(9))));
         assert_eq!(roster.command(ip(2), PhoneCommand::Start), Err(PhoneCommandError::NoRemote(ip(2))));
-        for _ in 0..MOST_COMMANDS {
+        for _ in 0..MAX_COMMANDS {
             roster.command(ip(1), PhoneCommand::Start).unwrap();
         }
         assert_eq!(roster.command(ip(1), PhoneCommand::Stop), Err(PhoneCommandError::Full(ip(1))));
-        assert_eq!(roster.take_commands(ip(1)).len(), MOST_COMMANDS);
+        assert_eq!(roster.take_commands(ip(1)).len(), MAX_COMMANDS);
         assert!(roster.take_commands(ip(1)).is_empty());
     }
 }

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Senders whose names are remembered on one port; more than anyone has phones.
-const MOST_SENDERS: usize = 64;
+const MAX_SENDERS: usize = 64;
 /// Between two calls to a phone that does not send.
 const CALL_EVERY: Duration = Duration::from_millis(1500);
 /// A phone that may speak `FMV3` is asked for that first, and for text after this long.
@@ -49,8 +49,8 @@ const LIVELY: u32 = 60;
 /// A sender that was silent for this long may have spoken `FMV3` in between.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Streams on one port, and of them from one address.
-const MOST_STREAMS: usize = 32;
-const MOST_STREAMS_EACH: usize = 4;
+const MAX_STREAMS: usize = 32;
+const MAX_STREAMS_EACH: usize = 4;
 
 /// Tells a lost face from one that keeps still, in apps that do not say: the phone's numbers tremble for as long as it sees
 /// a face, and are sent unchanged when it does not.
@@ -328,7 +328,7 @@ impl Protocol for Text {
         let is_face = io.reader().take(voice, from, sender, datagram, now);
         // Rubbish teaches nothing.
         if let Some(voice) = fresh.filter(|_| is_face) {
-            if self.senders.len() >= MOST_SENDERS {
+            if self.senders.len() >= MAX_SENDERS {
                 let oldest = self.senders.iter().enumerate().min_by_key(|(_, known)| known.last);
                 let oldest = oldest.map_or(0, |(place, _)| place);
                 self.senders.swap_remove(oldest);
@@ -388,7 +388,7 @@ pub(in crate::link) async fn serve_streams(
             }
         };
         let same = open.iter().filter(|address| address.ip() == from.ip() && !from.ip().is_loopback()).count();
-        if open.len() >= MOST_STREAMS || same >= MOST_STREAMS_EACH {
+        if open.len() >= MAX_STREAMS || same >= MAX_STREAMS_EACH {
             figures.record(from, None, Some(&"too many streams"), now);
             Counters::add(&hub.refused, 1);
             continue;

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::super::IceConfig;
 
 /// Sockets cost memory and checks; a machine with more addresses than this has mostly virtual ones.
-const MOST_ADDRESSES: usize = 16;
+const MAX_ADDRESSES: usize = 16;
 
 /// Why nothing can be bound.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,7 +80,7 @@ fn choose(bind: IpAddr, ice: &IceConfig, interfaces: &[Interface]) -> Result<Vec
             chosen.push(address);
         }
     }
-    chosen.truncate(MOST_ADDRESSES);
+    chosen.truncate(MAX_ADDRESSES);
     Ok(chosen)
 }
 

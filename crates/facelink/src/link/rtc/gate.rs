@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Bytes of a channel that may be under way or waiting, whatever their age.
-const MOST_BYTES: u64 = 32 * 1024;
+const MAX_BYTES: u64 = 32 * 1024;
 /// A frame that is this much older than one and a half round trips and still not acknowledged waits somewhere. A receiver
 /// may hold its acknowledgement back by 200 ms (RFC 9260, 6.2), which slow senders see.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -55,7 +55,7 @@ impl FrameGate {
         let rtt = rtt_ms.filter(|rtt| *rtt >= 0.0).map_or(UNKNOWN_RTT, |rtt| {
             Duration::try_from_secs_f32(rtt / 1000.0).map_or(LONGEST_RTT, |rtt| rtt.min(LONGEST_RTT))
         });
-        let open = oldest <= rtt.mul_f32(1.5) + PATIENCE && outstanding < MOST_BYTES;
+        let open = oldest <= rtt.mul_f32(1.5) + PATIENCE && outstanding < MAX_BYTES;
         Passage { open, oldest }
     }
 }
@@ -132,9 +132,9 @@ mod tests {
     fn bytes_are_bounded_however_young() {
         let mut gate = FrameGate::default();
         let now = Instant::now();
-        gate.handed(MOST_BYTES as usize, now);
-        assert!(!gate.passage(MOST_BYTES, None, now).open);
-        assert!(gate.passage(MOST_BYTES - 1, None, now).open);
+        gate.handed(MAX_BYTES as usize, now);
+        assert!(!gate.passage(MAX_BYTES, None, now).open);
+        assert!(gate.passage(MAX_BYTES - 1, None, now).open);
     }
 
     #[test]

@@ -30,7 +30,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// The driver stands still while a TCP stream takes nothing: one that takes longer is given up.
 const WRITE_LIMIT: Duration = Duration::from_millis(500);
 /// Streams that a connection holds open at a time. Anybody may connect to its TCP port; more are turned away.
-const MOST_STREAMS: usize = 16;
+const MAX_STREAMS: usize = 16;
 /// DTLS datagrams after which a connection counts as open: the handshakes of DTLS and SCTP, and some repetitions.
 const OPENING_DATAGRAMS: u32 = 24;
 /// Passes of the driver that a datagram needs until everything that follows from it is done.
@@ -277,7 +277,7 @@ struct Slot(Arc<AtomicUsize>);
 impl Slot {
     fn take(streams: &Arc<AtomicUsize>) -> Option<Self> {
         let slot = Self(streams.clone());
-        (streams.fetch_add(1, Ordering::Relaxed) < MOST_STREAMS).then_some(slot)
+        (streams.fetch_add(1, Ordering::Relaxed) < MAX_STREAMS).then_some(slot)
     }
 }
 
@@ -433,16 +433,16 @@ mod tests {
             }
         });
         let mut clients = Vec::new();
-        for _ in 0..MOST_STREAMS + 5 {
+        for _ in 0..MAX_STREAMS + 5 {
             clients.push(tokio::net::TcpStream::connect(address).await.unwrap());
         }
         // The first come are served; the others find their streams closed.
-        for client in &mut clients[MOST_STREAMS..] {
+        for client in &mut clients[MAX_STREAMS..] {
             use tokio::io::AsyncReadExt;
             let read = tokio::time::timeout(Duration::from_secs(20), client.read(&mut [0; 1])).await.unwrap();
             assert!(matches!(read, Ok(0) | Err(_)));
         }
-        assert_eq!(accepted.lock().len(), MOST_STREAMS);
+        assert_eq!(accepted.lock().len(), MAX_STREAMS);
         accepted.lock().clear();
         accepting.abort();
         assert_eq!(runtime.streams.load(Ordering::Relaxed), 0);

@@ -27,7 +27,7 @@ const MOST: usize = 64;
 /// Of those, so much before the cursor: what curves and late frames need.
 const PAST_US: i64 = 250_000;
 /// The cursor runs at most this much faster or slower.
-const MOST_SPEED: f64 = 0.1;
+const MAX_SPEED: f64 = 0.1;
 /// And comes near its target with this time constant, seconds.
 const APPROACH: f64 = 0.25;
 /// Further off than this it jumps, and the face blends.
@@ -451,7 +451,7 @@ impl Playout {
             self.broken = true;
             return wanted_us;
         }
-        let most = dt_us as f64 * MOST_SPEED;
+        let most = dt_us as f64 * MAX_SPEED;
         let step = off as f64 * (1.0 - (-(dt_us as f64) / 1e6 / APPROACH).exp());
         natural + step.clamp(-most, most) as i64
     }

@@ -29,7 +29,7 @@ pub const MAGIC: u8 = 0xF2;
 /// Frames that an encoder remembers, and a decoder twice as many.
 const REMEMBERED: usize = 64;
 /// Subjects of one connection whose frames are kept; beyond, the one that was silent longest goes.
-const MOST_RECEIVED: usize = 32;
+const MAX_RECEIVED: usize = 32;
 /// Steps of a head's rotation and of the gaze that are one here: 0.001 and 0.002 rad.
 const TURN_STEP: i32 = 32;
 const GAZE_STEP: i32 = 16;
@@ -380,7 +380,7 @@ impl DeltaDecoder {
         let place = match self.receivers.iter().position(|receiver| *receiver.name == *subject) {
             Some(place) => place,
             None => {
-                if self.receivers.len() >= MOST_RECEIVED
+                if self.receivers.len() >= MAX_RECEIVED
                     && let Some((silent, _)) = self.receivers.iter().enumerate().min_by_key(|(_, known)| known.used)
                 {
                     self.receivers.swap_remove(silent);
