@@ -33,8 +33,8 @@ use bevy::{prelude::*, time::common_conditions::once_after_real_delay};
 use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui};
 use bevy_facelink::{
     DrivenBy, FaceDial, FaceLinkEndpoint, FaceLinkFailure, SourceState,
-    core::link::{ConnectionStats, Endpoint, EndpointConfig, SourceKind, TlsConfig, outward_address},
     diagnostics::LinkFigures,
+    net::{ConnectionStats, Endpoint, EndpointConfig, SourceKind, TlsConfig, outward_address},
     panel::{FaceLinkPanel, FaceLinkPanelPlugin},
     prelude::*,
 };

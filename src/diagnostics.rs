@@ -4,7 +4,7 @@ use bevy::{
     diagnostic::{Diagnostic, DiagnosticPath, Diagnostics, RegisterDiagnostic},
     prelude::*,
 };
-use facelink::link::{ConnectionStats, EndpointStats, SourceKind};
+use facelink_net::{ConnectionStats, EndpointStats, SourceKind};
 
 /// Frames a second that arrive, of all subjects together.
 pub const FRAMES_PER_SECOND: DiagnosticPath = DiagnosticPath::const_new("facelink/frames_per_second");

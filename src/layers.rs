@@ -12,9 +12,9 @@ use facelink::{
         BlendRules, ChannelGroup, Expression, ExpressionError, ExpressionMix, GroupSet, IdleLife, IdleSettings,
         LiveSpeech, USUAL_FADE, VisemeTrack,
     },
-    link::Emotion,
     wire::viseme::Viseme,
 };
+use facelink_net::Emotion;
 
 use crate::{
     pose::{FacePose, smooth},

@@ -68,6 +68,7 @@ pub mod subjects;
 mod vrm;
 
 pub use facelink as core;
+pub use facelink_net as net;
 
 pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, ShapePreview};
 pub use detail::{FaceBudget, FaceDetail, FaceLoad};

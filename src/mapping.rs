@@ -59,31 +59,6 @@ impl FaceMapping {
 #[reflect(Component)]
 pub struct AvatarMapping(pub Handle<FaceMapping>);
 
-/// Files that ship with us.
-macro_rules! built_in {
-    ($($id:literal),* $(,)?) => {
-        [$(($id, include_str!(concat!("../assets/mappings/", $id, ".face.ron")))),*]
-    };
-}
-
-/// The presets, in the order in which they are preferred among equals.
-const BUILT_IN: [(&str, &str); 14] = built_in![
-    "arkit",
-    "ready_player_me",
-    "perfect_sync",
-    "rocketbox",
-    "cc_arkit",
-    "cc_standard",
-    "unified_expressions",
-    "metahuman",
-    "vroid",
-    "vrm1",
-    "vrm0",
-    "facescape",
-    "facs",
-    "oculus_visemes",
-];
-
 /// The mappings that rigs are compared with, and that files can include by name.
 #[derive(Resource, Clone, Debug)]
 pub struct FacePresets {
@@ -93,7 +68,7 @@ pub struct FacePresets {
 
 static PRESETS: LazyLock<FacePresets> = LazyLock::new(|| {
     let mut all = FacePresets { presets: Arc::default(), mappings: Arc::default() };
-    for (id, text) in BUILT_IN {
+    for (id, text) in facelink::mapping::PRESETS {
         let added = Mapping::read(text, Format::Ron)
             .map_err(|error| error.in_file(id).to_string())
             .and_then(|mapping| all.add(id, mapping).map_err(|error| error.to_string()));
@@ -105,7 +80,7 @@ static PRESETS: LazyLock<FacePresets> = LazyLock::new(|| {
 });
 
 impl Default for FacePresets {
-    /// Those in `assets/mappings`.
+    /// [`facelink::mapping::PRESETS`].
     fn default() -> Self {
         PRESETS.clone()
     }
@@ -356,8 +331,8 @@ mod tests {
     #[test]
     fn every_preset_of_ours_can_be_read() {
         let presets = FacePresets::default();
-        assert_eq!(presets.ids().count(), BUILT_IN.len());
-        for (id, text) in BUILT_IN {
+        assert_eq!(presets.ids().count(), facelink::mapping::PRESETS.len());
+        for (id, text) in facelink::mapping::PRESETS {
             let mapping = Mapping::read(text, Format::Ron).unwrap();
             assert!(!mapping.name.is_empty() && !mapping.about.is_empty(), "{id}");
             assert_eq!(presets.mapping(id), Some(&mapping));

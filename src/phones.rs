@@ -1,7 +1,7 @@
 //! Phone apps in the game: who is called, and a performer's rest.
 
 use bevy::prelude::*;
-use facelink::link::PhoneStatus;
+use facelink_net::PhoneStatus;
 
 use crate::{plugin::FaceLinkEndpoint, subjects::FaceSubject};
 
@@ -67,7 +67,7 @@ pub struct SaveCalibration {
 /// Every phone that is called, and what is known of it; a quarter of a second old at most.
 ///
 /// To call one, or to tell Live Link Face what to do, use [`FaceLinkEndpoint`]:
-/// [`call_phone`](facelink::link::Endpoint::call_phone), [`command_phone`](facelink::link::Endpoint::command_phone).
+/// [`call_phone`](facelink_net::Endpoint::call_phone), [`command_phone`](facelink_net::Endpoint::command_phone).
 #[derive(Resource, Clone, Debug, Default)]
 pub struct FacePhones {
     /// In the order in which they were added.

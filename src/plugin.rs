@@ -9,15 +9,10 @@ use bevy::{
     transform::TransformSystems,
 };
 use crossbeam_channel::{Receiver, Sender};
-use facelink::{
-    FaceFrame,
-    link::{
-        DEFAULT_PORT, Emotion, Endpoint, EndpointConfig, IceConfig, LIVE_LINK_FACE_PORT, LinkEvent, PhoneCall,
-        PhonePorts, SourceKind, SourceProfile, Speech, SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT, VmcOut,
-        remembered_phones,
-    },
-    timing::Stamp,
-    wire::viseme::Viseme,
+use facelink::{FaceFrame, timing::Stamp, wire::viseme::Viseme};
+use facelink_net::{
+    DEFAULT_PORT, Emotion, Endpoint, EndpointConfig, IceConfig, LIVE_LINK_FACE_PORT, LinkEvent, PhoneCall, PhonePorts,
+    SourceKind, SourceProfile, Speech, SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT, VmcOut, remembered_phones,
 };
 
 use crate::{
@@ -238,7 +233,7 @@ impl FaceInjector {
         let _ = self.events.try_send(LinkEvent::SubjectLost {
             id: SubjectId(id),
             name: name.into(),
-            reason: facelink::link::LostReason::Disconnected,
+            reason: facelink_net::LostReason::Disconnected,
         });
     }
 

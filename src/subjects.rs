@@ -9,9 +9,9 @@ use std::{
 use bevy::prelude::*;
 use facelink::{
     FaceFrame,
-    link::{Emotion, LinkEvent, SourceKind, SubjectFrame, SubjectId},
     timing::{Playout, RateLaw},
 };
+use facelink_net::{Emotion, LinkEvent, SourceKind, SubjectFrame, SubjectId};
 
 use crate::{
     layers::{FaceExpressionLibrary, FaceExpressions, FaceSpeech, Layers, RefusedExpressions, VirtualSubject},

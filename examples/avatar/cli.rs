@@ -7,7 +7,7 @@ use std::{
 
 use bevy_facelink::{
     FaceLinkPlugin,
-    core::link::{PhoneCall, TlsConfig, VmcOut, new_token},
+    net::{PhoneCall, TlsConfig, VmcOut, new_token},
 };
 use clap::Parser;
 

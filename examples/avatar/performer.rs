@@ -5,12 +5,9 @@ use std::time::{Duration, Instant};
 use bevy::prelude::*;
 use bevy_facelink::{
     FaceLinkEndpoint,
-    core::{
-        FaceFrame,
-        link::{Client, ClientConfig},
-        performer::Performance,
-    },
+    core::{FaceFrame, performer::Performance},
 };
+use facelink_net::{Client, ClientConfig};
 
 /// The performer's name among the subjects.
 pub const NAME: &str = "Performer";

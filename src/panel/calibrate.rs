@@ -2,10 +2,8 @@
 
 use bevy::prelude::*;
 use bevy_egui::egui;
-use facelink::{
-    link::{SourceKind, SourceProfiles},
-    wire::profile::{EulerOrder, RotationProfile, SourceProfile},
-};
+use facelink::wire::profile::{EulerOrder, RotationProfile, SourceProfile};
+use facelink_net::{SourceKind, SourceProfiles};
 
 use super::{DIM, TEXT, WARN, small, title};
 use crate::{

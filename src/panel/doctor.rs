@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bevy_egui::egui;
-use facelink::link::doctor::{Report, Severity};
+use facelink_net::doctor::{Report, Severity};
 
 use super::{BAD, DIM, GOOD, TEXT, WARN, small, title};
 use crate::plugin::FaceLinkEndpoint;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bevy::{mesh::morph::MorphWeights, prelude::*};
-use bevy_facelink::{FaceLinkEndpoint, FaceSubjects, LinkQuality, RequestedFps, core::link::Addresses};
+use bevy_facelink::{FaceLinkEndpoint, FaceSubjects, LinkQuality, RequestedFps, net::Addresses};
 use serde_json::{Value, json};
 
 use crate::{

@@ -13,8 +13,9 @@ use bevy::{
 use bevy_facelink::{
     AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, FaceInbox, FacePose, FaceSource, FaceSubject, FaceSubjects,
     FaceUntracked, SubjectAppeared, SubjectLost,
-    core::{Blendshape, Channel, FaceFrame, HeadPose, link::SourceKind},
+    core::{Blendshape, Channel, FaceFrame, HeadPose},
 };
+use facelink_net::SourceKind;
 
 use crate::support::{FRAME, fed_app, frame, morphed_mesh, near, run, spawn_node, spawn_node_with, weights};
 

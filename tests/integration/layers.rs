@@ -9,10 +9,10 @@ use bevy_facelink::{
     core::{
         Blendshape, FaceFrame, HeadPose,
         layers::{ChannelGroup, Expression, GroupSet, VisemeTrack},
-        link::{Emotion, EndpointConfig, PhonePorts},
         wire::viseme::Viseme,
     },
 };
+use facelink_net::{Emotion, EndpointConfig, PhonePorts};
 
 use crate::support::{Sender, app_with, fed_app, frame, near, run, spawn_node, update_until, weights};
 

@@ -13,12 +13,9 @@ use std::{
 use bevy::{mesh::morph::MorphWeights, prelude::*};
 use bevy_facelink::{
     FaceAvatar, FaceLinkEndpoint, FaceLinkFailure, FaceLinkPlugin, FaceSubjects, LinkQuality,
-    core::{
-        Blendshape, FaceFrame,
-        link::{Addresses, Client, ClientConfig, ClientState, SourceKind},
-        wire::llf,
-    },
+    core::{Blendshape, FaceFrame, wire::llf},
 };
+use facelink_net::{Addresses, Client, ClientConfig, ClientState, SourceKind};
 use futures_util::SinkExt;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;

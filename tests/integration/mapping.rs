@@ -15,10 +15,10 @@ use bevy_facelink::{
     ShapePreview,
     core::{
         Blendshape, HeadPose,
-        link::{EndpointConfig, PhonePorts},
         mapping::{Format, Mapping, Tuning},
     },
 };
+use facelink_net::{EndpointConfig, PhonePorts};
 
 use crate::support::{Sender, app_with, fed_app, fed_app_with, frame, near, run, spawn_node, update_until, weights};
 

@@ -9,11 +9,9 @@ use bevy::{mesh::morph::MorphWeights, prelude::*};
 use bevy_facelink::{
     FaceDial, FaceLinkEndpoint, FaceLinkPlugin, FacePose, FaceSource, FaceSubjects, LinkQuality, RequestedFps,
     SendFace, SendFaceState, SourceQuality, SourceState,
-    core::{
-        Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose,
-        link::{Addresses, Client, ClientConfig},
-    },
+    core::{Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose},
 };
+use facelink_net::{Addresses, Client, ClientConfig};
 use serde_json::json;
 
 use crate::{

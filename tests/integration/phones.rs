@@ -19,12 +19,9 @@ use bevy::{
 };
 use bevy_facelink::{
     BindReport, CaptureNeutral, ClearCalibration, FaceAvatar, FaceLinkEndpoint, FaceLinkPlugin, FacePlayout, FacePose,
-    FaceSettings, FaceSubjects, RecentreHead,
-    core::{
-        Blendshape,
-        link::{PhonePort, PhonePorts, SourceKind},
-    },
+    FaceSettings, FaceSubjects, RecentreHead, core::Blendshape,
 };
+use facelink_net::{PhonePort, PhonePorts, SourceKind};
 use rosc::{OscBundle, OscMessage, OscPacket, OscTime, OscType};
 
 use crate::support::{near, update_until};

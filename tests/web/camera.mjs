@@ -6,8 +6,8 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import https from 'node:https';
 import os from 'node:os';
 import path from 'node:path';
-import { DEFAULT_GAINS, MODEL_URL, TRACKER_CDN } from '../../assets/web/camera.js';
-import { ARKIT_NAMES, headAngles } from '../../assets/web/facelink.js';
+import { DEFAULT_GAINS, MODEL_URL, TRACKER_CDN } from '../../crates/facelink-net/web/camera.js';
+import { ARKIT_NAMES, headAngles } from '../../crates/facelink-net/web/facelink.js';
 import { assert, atEnd, Browser, needBrowser, root, runAll, Server, until } from './lib.mjs';
 
 needBrowser();

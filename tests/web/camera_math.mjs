@@ -5,8 +5,8 @@
 import {
   CameraProblem, cameraProblem, changedGains, DEFAULT_GAINS, faceOf, gazeOf, MAX_GAIN, mirrored, multiply, otherSide, Pace,
   poseOfMatrix, readCategories, relativeHead, restOf, rotate, shapesOf, stemOf, TRACKER_CDN, TRACKER_VERSION, usableGains,
-} from '../../assets/web/camera.js';
-import { ARKIT_NAMES, headAngles } from '../../assets/web/facelink.js';
+} from '../../crates/facelink-net/web/camera.js';
+import { ARKIT_NAMES, headAngles } from '../../crates/facelink-net/web/facelink.js';
 import { assert, runAll } from './lib.mjs';
 
 const DEGREE = Math.PI / 180;

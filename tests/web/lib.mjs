@@ -342,7 +342,7 @@ export async function serveFiles(relays) {
       response.end(String(await relays.to(Number(url.searchParams.get('port')), url.searchParams.get('host'))));
     } else if (url.pathname === '/facelink.js') {
       response.setHeader('content-type', 'text/javascript');
-      createReadStream(path.join(root, 'assets/web/facelink.js')).pipe(response);
+      createReadStream(path.join(root, 'crates/facelink-net/web/facelink.js')).pipe(response);
     } else {
       response.setHeader('content-type', 'text/html');
       response.end('<!doctype html><title>test</title>');

@@ -9,7 +9,7 @@ use std::{
 
 use console::{Term, measure_text_width, style};
 use crossbeam_channel::RecvTimeoutError;
-use facelink::link::{
+use facelink_net::{
     DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkError, PhoneCall, PhonePort, PhonePorts,
     TlsConfig, UDP_JSON_PORT,
     doctor::{Advice, Report, Severity, port_holder},

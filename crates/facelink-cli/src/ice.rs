@@ -1,6 +1,6 @@
 //! STUN and TURN servers on the command line.
 
-use facelink::link::{IceConfig, IcePolicy, IceServer, IceWarning};
+use facelink_net::{IceConfig, IcePolicy, IceServer, IceWarning};
 
 use crate::Error;
 

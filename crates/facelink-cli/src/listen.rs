@@ -11,12 +11,10 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, select_biased, tick};
-use facelink::{
-    Blendshape, FaceFrame,
-    link::{
-        DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LostReason, MODELS_FOLDER, PhonePort,
-        SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT, outward_address,
-    },
+use facelink::{Blendshape, FaceFrame};
+use facelink_net::{
+    DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LostReason, MODELS_FOLDER, PhonePort,
+    SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT, outward_address,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 

@@ -11,7 +11,7 @@ mod table;
 use std::{io, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use facelink::link::LinkError;
+use facelink_net::LinkError;
 use tracing_subscriber::EnvFilter;
 
 /// Live faces on the command line: receive them, or play any app that sends them.
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     // Usage errors end here, with 2.
     let cli = Cli::parse();
     // A certificate that could not be kept or read is the user's business.
-    let quiet = "facelink=error,facelink::link::tls=warn";
+    let quiet = "facelink=error,facelink_net::tls=warn";
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let done = match cli.command {

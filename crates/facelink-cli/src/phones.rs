@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use facelink::link::{
+use facelink_net::{
     EndpointConfig, PhoneCall, PhonePort, PhonePorts, PhoneTransport, SourceKind, SourceProfile, SourceProfiles,
     VmcOut, remembered_phones,
 };

@@ -11,11 +11,14 @@ use clap::ValueEnum;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use facelink::{
     FaceFrame,
-    link::{Client, ClientConfig, ClientState, DEFAULT_PORT, PhonePort, PhoneTransport, ServerTrust, SourceKind},
     performer::Performance,
-    simulate::{SimulateError, Simulator, SimulatorConfig},
+    simulate::SimulatorConfig,
     take::{Take, llf_csv},
 };
+use facelink_net::{
+    Client, ClientConfig, ClientState, DEFAULT_PORT, PhonePort, PhoneTransport, ServerTrust, SourceKind,
+};
+use facelink_net::{SimulateError, Simulator};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
@@ -459,7 +462,9 @@ impl App {
         config.transport = if args.tcp { PhoneTransport::Tcp } else { PhoneTransport::Udp };
         config.fps = fps as f32;
         let simulator = Simulator::start(&config).map_err(|error| match error {
-            error @ SimulateError::NeedsAddress(_) => Error::Plain(format!("{error}; give --to instead of --wait")),
+            error @ SimulateError::Phone(facelink::simulate::PhoneError::NeedsAddress(_)) => {
+                Error::Plain(format!("{error}; give --to instead of --wait"))
+            }
             error @ SimulateError::Bind { .. } if app != SourceKind::UdpJson => {
                 Error::Plain(format!("{error}; --port takes another one"))
             }

@@ -2,10 +2,8 @@
 
 use std::{collections::HashMap, fmt::Write, io, time::Duration};
 
-use facelink::{
-    Blendshape,
-    link::{EndpointStats, SubjectFrame, SubjectId},
-};
+use facelink::Blendshape;
+use facelink_net::{EndpointStats, SubjectFrame, SubjectId};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Subjects shown at most; the rest is counted.

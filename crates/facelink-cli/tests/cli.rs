@@ -11,10 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use facelink::{
-    Blendshape,
-    link::{PhonePort, SourceKind},
-};
+use facelink::Blendshape;
+use facelink_net::{PhonePort, SourceKind};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(20);

@@ -15,7 +15,7 @@ type Failure = Box<dyn std::error::Error>;
 
 /// A preset on a rig that has every target it writes, and how many those are.
 fn compiled(id: &str) -> Result<(Compiled, usize), Failure> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/mappings");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets");
     let read = |id: &str| -> Result<Mapping, String> {
         let text = fs::read_to_string(folder.join(format!("{id}.face.ron"))).map_err(|error| error.to_string())?;
         text.parse().map_err(|error: facelink::mapping::MappingError| error.to_string())

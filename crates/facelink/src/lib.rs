@@ -1,25 +1,27 @@
-//! The engine-free core of [FaceLink](https://github.com/facelink/facelink): live faces over the network.
+//! The engine-free core of [FaceLink](https://github.com/facelink/facelink): live faces as data, without sockets,
+//! threads, files or clocks.
 //!
-//! A frame goes one way through these rooms:
+//! Data flow, from bytes to weights:
 //!
-//! - [`link`]: sockets on a tokio runtime of their own: WebRTC data channel, WebSocket, UDP of the phone apps
-//! - [`wire`]: pure decoding, bytes to [`FaceFrame`]; no sockets, no clock, no panics
-//! - [`subject`]: one face over time: merging partial messages, visemes, lost and silent
-//! - [`simulate`]: the phone side of the apps, for games without a phone
-//! - [`take`]: recorded faces
-//! - [`timing`]: rate, latency and loss, with `now` passed in
+//! - [`wire`]: pure decoding, bytes to [`FaceFrame`]
+//! - [`subject`]: one face over time: merging of partial messages, visemes, lost and silent
+//! - [`calibration`], [`layers`], [`mapping`]: neutral faces, expressions and speech, morph targets of a rig
+//! - [`timing`]: source clocks, jitter buffer, rate, latency and loss
+//! - [`event`], [`source`]: what a source hands to an engine
+//! - [`take`], [`performer`], [`simulate`]: recorded faces, a synthetic performer, the phone side of the apps
 //!
-//! Nothing here knows of a game engine: `bevy_facelink` is the plugin for Bevy, and the `facelink` command uses this
-//! crate alone.
+//! Time is an argument: every function that needs it takes `now`. Sockets are in `facelink-net`, the plugin for Bevy is
+//! `bevy_facelink`.
 
 pub mod calibration;
+pub mod event;
 pub mod frame;
 pub mod layers;
-pub mod link;
 pub mod mapping;
 pub mod names;
 pub mod performer;
 pub mod simulate;
+pub mod source;
 pub mod subject;
 pub mod take;
 pub mod timing;

@@ -815,7 +815,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Gives each line of `input` to `each` in `node` beside the module; `None` where there is no node.
 fn node(each: &str, input: &[Value]) -> Option<Vec<Value>> {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/web/facelink.js");
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../facelink-net/web/facelink.js");
     // By a data URL: an older node takes a `.js` file outside a package for no ES module.
     let script = format!(
         "import {{ readFileSync }} from 'node:fs';

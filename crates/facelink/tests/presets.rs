@@ -32,7 +32,7 @@ fn every_rig() -> Vec<Rig> {
 }
 
 fn presets() -> Vec<Preset> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/mappings");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets");
     let mut mappings = HashMap::new();
     for entry in fs::read_dir(folder).expect("the folder of the presets is there") {
         let path = entry.expect("its entries can be read").path();

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use facelink::link::{Client, ClientConfig, ClientState, Endpoint, EndpointConfig, SourceKind};
+use facelink_net::{Client, ClientConfig, ClientState, Endpoint, EndpointConfig, SourceKind};
 use rustix::process::Signal;
 
 use super::{

@@ -11,11 +11,8 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, bounded, never, select, tick};
-use facelink::{
-    FaceFrame,
-    link::{Client, ClientConfig, ClientState, Endpoint, EndpointConfig, PhonePorts, SubjectFrame},
-    performer::Performance,
-};
+use facelink::{FaceFrame, performer::Performance};
+use facelink_net::{Client, ClientConfig, ClientState, Endpoint, EndpointConfig, PhonePorts, SubjectFrame};
 use serde_json::{Value, json};
 
 use super::{Res, now_us};

@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Outbox, Phone, SimulatorConfig, StreamEvent, StreamId};
+use super::{Outbox, Phone, SimulatorConfig, Start, StreamEvent, StreamId};
 use crate::{
     Blendshape, FaceFrame,
-    link::PhoneTransport,
+    source::PhoneTransport,
     wire::{
         fmv3::{
             self, Encoding, FLAG_TRACKED, HEADER_LEN, Header, Hello, Kind, MAX_DATAGRAM, Message, Part, REVISION,
@@ -59,25 +59,23 @@ pub(super) struct Fmv3 {
     /// What it shows while it sees no face: the last one.
     last: FaceFrame,
     body: Vec<u8>,
-}
-
-/// A number that no other session has; never 0, for the version is among these bits.
-fn random() -> u64 {
-    (uuid::Uuid::new_v4().as_u128() >> 64) as u64
+    /// Of the next session.
+    next_id: u64,
 }
 
 impl Fmv3 {
-    pub fn new(config: &SimulatorConfig) -> Self {
+    pub fn new(config: &SimulatorConfig, start: Start) -> Self {
         Self {
             to: config.to.map(|to| (to, config.transport)),
             fps: config.fps.round().clamp(1.0, 60.0) as u16,
-            names: mocap_text::shuffled(random()).map(Blendshape::name).to_vec(),
+            names: mocap_text::shuffled(start.seed).map(Blendshape::name).to_vec(),
             session: None,
             read: Vec::new(),
             dialled: None,
             started: None,
             last: FaceFrame::neutral(),
             body: Vec::new(),
+            next_id: start.seed,
         }
     }
 
@@ -90,9 +88,11 @@ impl Fmv3 {
         };
         let schema = Schema::new(1, terms, "iFacialMocap", Encoding::I16, self.names.iter().copied());
         let Ok((schema, body)) = schema.and_then(|schema| schema.body().map(|body| (schema, body))) else { return };
+        // A linear congruential step: another number for each session. Never 0, for the version is among these bits.
+        self.next_id = self.next_id.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         let session = Session {
             peer,
-            id: random(),
+            id: self.next_id.max(1),
             hello,
             schema,
             body,
@@ -322,7 +322,8 @@ mod tests {
     const CALLER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5);
 
     fn phone(to: Option<SocketAddr>) -> Fmv3 {
-        Fmv3::new(&SimulatorConfig::new(crate::link::SourceKind::IFacialMocapV3, to))
+        let start = Start { now: Instant::now(), unix: Duration::ZERO, seed: 7 };
+        Fmv3::new(&SimulatorConfig::new(crate::source::SourceKind::IFacialMocapV3, to), start)
     }
 
     /// What has gone out since the last time, by kind.

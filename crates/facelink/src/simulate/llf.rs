@@ -1,16 +1,13 @@
 //! Live Link Face: sends to the address that was typed in, or to those that its OSC remote control was given.
 
-use std::{
-    net::SocketAddr,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{net::SocketAddr, time::Instant};
 
 use rosc::{OscMessage, OscType};
 
-use super::{Outbox, Phone, SimulatorConfig};
+use super::{Outbox, Phone, SimulatorConfig, Start};
 use crate::{
     FaceFrame,
-    link::LIVE_LINK_FACE_OSC_PORT,
+    source::LIVE_LINK_FACE_OSC_PORT,
     wire::{
         llf::{self, LlfPacket},
         osc::{self, encode, message, number, text},
@@ -39,9 +36,9 @@ pub(super) struct LiveLinkFace {
 }
 
 impl LiveLinkFace {
-    pub fn new(config: &SimulatorConfig) -> Self {
+    pub fn new(config: &SimulatorConfig, start: Start) -> Self {
         let rate = (config.fps.round() as i32).max(1);
-        let since_midnight = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() % DAY;
+        let since_midnight = start.unix.as_secs_f64() % DAY;
         let first = (since_midnight * f64::from(rate)) as i64;
         Self {
             targets: config.to.into_iter().collect(),

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Outbox, Phone, SimulatorConfig, StreamEvent, StreamId};
+use super::{Outbox, Phone, SimulatorConfig, Start, StreamEvent, StreamId};
 use crate::{
     FaceFrame,
-    link::{PhoneTransport, SourceKind},
+    source::{PhoneTransport, SourceKind},
     wire::mocap_text::{
         self, Dialect, FACEMOTION3D_PORT, FRAME_END, IFACIALMOCAP_PORT, START_FACEMOTION3D, START_TCP, START_V1,
         START_V2, STOP_FACEMOTION3D, STOP_TCP, TCP_PORT, Writer,
@@ -38,8 +38,8 @@ pub(super) struct Mocap {
 }
 
 impl Mocap {
-    pub fn new(config: &SimulatorConfig) -> Self {
-        let seed = uuid::Uuid::new_v4().as_u128() as u64;
+    pub fn new(config: &SimulatorConfig, start: Start) -> Self {
+        let seed = start.seed;
         let dialect = if config.app == SourceKind::Facemotion3d { Dialect::Facemotion3d } else { Dialect::V2 };
         Self {
             app: config.app,

@@ -1,11 +1,8 @@
 //! The old system's senders: JSON datagrams with shapes, with a viseme, or with both.
 
-use std::{
-    net::SocketAddr,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{net::SocketAddr, time::Instant};
 
-use super::{Outbox, Phone, SimulatorConfig};
+use super::{Outbox, Phone, SimulatorConfig, Start};
 use crate::{
     FaceFrame,
     wire::{json::write_untyped, viseme::Viseme},
@@ -17,13 +14,14 @@ pub(super) struct UdpJson {
     to: SocketAddr,
     subject: String,
     text: String,
+    start: Start,
     /// A viseme holds until the next one: the last must be silence.
     speaking: bool,
 }
 
 impl UdpJson {
-    pub fn new(config: &SimulatorConfig, to: SocketAddr) -> Self {
-        Self { to, subject: config.subject.clone(), text: String::new(), speaking: false }
+    pub fn new(config: &SimulatorConfig, to: SocketAddr, start: Start) -> Self {
+        Self { to, start, subject: config.subject.clone(), text: String::new(), speaking: false }
     }
 
     fn viseme(&mut self, frame: &FaceFrame) -> Option<(Viseme, f32)> {
@@ -43,8 +41,8 @@ fn is_viseme(name: &str) -> bool {
 }
 
 impl Phone for UdpJson {
-    fn on_frame(&mut self, frame: &FaceFrame, _now: Instant, out: &mut Outbox) -> Result<(), String> {
-        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0;
+    fn on_frame(&mut self, frame: &FaceFrame, now: Instant, out: &mut Outbox) -> Result<(), String> {
+        let unix_ms = self.start.unix(now).as_secs_f64() * 1000.0;
         let viseme = self.viseme(frame);
         let mut face = frame.clone();
         face.channels.retain(|channel| !is_viseme(&channel.name));
@@ -68,7 +66,7 @@ mod tests {
     use super::*;
     use crate::{
         Blendshape, Channel,
-        link::SourceKind,
+        source::SourceKind,
         wire::{json::Decoder, message::ClientMessage},
     };
 
@@ -77,7 +75,8 @@ mod tests {
         let to = ([127, 0, 0, 1], 5005).into();
         let mut config = SimulatorConfig::new(SourceKind::UdpJson, Some(to));
         config.subject = "Ann".to_owned();
-        let mut phone = UdpJson::new(&config, to);
+        let mut phone =
+            UdpJson::new(&config, to, Start { now: Instant::now(), unix: std::time::Duration::ZERO, seed: 0 });
         let mut sent = |frame: &FaceFrame| {
             let mut out = Outbox::default();
             phone.on_frame(frame, Instant::now(), &mut out).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use super::{Outbox, Phone};
+use super::{Outbox, Phone, Start};
 use crate::{
     FaceFrame,
     wire::vmc::{PROFILE, encode},
@@ -14,8 +14,8 @@ pub(super) struct Vmc {
 }
 
 impl Vmc {
-    pub fn new(to: SocketAddr) -> Self {
-        Self { to, start: Instant::now() }
+    pub fn new(to: SocketAddr, start: Start) -> Self {
+        Self { to, start: start.now }
     }
 }
 

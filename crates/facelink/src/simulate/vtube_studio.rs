@@ -1,11 +1,8 @@
 //! VTube Studio: listens, and sends to whoever asks, for as long as it was asked to.
 
-use std::{
-    net::SocketAddr,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{net::SocketAddr, time::Instant};
 
-use super::{Outbox, Phone, SimulatorConfig};
+use super::{Outbox, Phone, SimulatorConfig, Start};
 use crate::{
     FaceFrame,
     wire::vtube_studio::{PORT, PROFILE, Request, encode},
@@ -19,11 +16,12 @@ pub(super) struct VTubeStudio {
     /// Receivers, and until when each is sent to.
     leases: Vec<(SocketAddr, Instant)>,
     datagram: Vec<u8>,
+    start: Start,
 }
 
 impl VTubeStudio {
-    pub fn new(config: &SimulatorConfig) -> Self {
-        Self { to: config.to, leases: Vec::new(), datagram: Vec::new() }
+    pub fn new(config: &SimulatorConfig, start: Start) -> Self {
+        Self { to: config.to, start, leases: Vec::new(), datagram: Vec::new() }
     }
 
     fn forget(&mut self, now: Instant) {
@@ -59,7 +57,7 @@ impl Phone for VTubeStudio {
 
     fn on_frame(&mut self, frame: &FaceFrame, now: Instant, out: &mut Outbox) -> Result<(), String> {
         self.forget(now);
-        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0;
+        let unix_ms = self.start.unix(now).as_secs_f64() * 1000.0;
         self.datagram.clear();
         encode(frame, unix_ms, &PROFILE, &mut self.datagram).map_err(|error| error.to_string())?;
         for to in self.to.into_iter().chain(self.leases.iter().map(|(to, _)| *to)) {
@@ -78,7 +76,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::link::SourceKind;
+    use crate::source::SourceKind;
 
     fn sent_to(phone: &mut VTubeStudio, now: Instant) -> Vec<u16> {
         let mut out = Outbox::default();
@@ -96,7 +94,10 @@ mod tests {
 
     #[test]
     fn it_sends_to_every_port_for_as_long_as_it_was_asked_to() {
-        let mut phone = VTubeStudio::new(&SimulatorConfig::new(SourceKind::VTubeStudio, None));
+        let mut phone = VTubeStudio::new(
+            &SimulatorConfig::new(SourceKind::VTubeStudio, None),
+            Start { now: Instant::now(), unix: Duration::ZERO, seed: 0 },
+        );
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         assert!(!phone.is_streaming(start) && sent_to(&mut phone, start).is_empty());

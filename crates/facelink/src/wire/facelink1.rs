@@ -2,7 +2,7 @@
 //!
 //! A packet holds 1 to [`MAX_FACES`] faces; each has a sequence number, may have a capture time, and may repeat up to
 //! [`MAX_REDUNDANCY`] frames that went before it, so that a lost packet costs nothing. `docs/wire-facelink1.md`
-//! describes it byte by byte, with an example; `assets/web/facelink.js` has the same in JavaScript.
+//! describes it byte by byte, with an example; `facelink.js` of `facelink-net` has the same in JavaScript.
 //!
 //! The integers are written by `bincode` with fixed widths, little-endian: where a field lies depends on the flags
 //! alone, every value has one spelling only, and a reader in another language needs no varint beyond the one for

@@ -29,7 +29,6 @@ const MAX_EMOTION_MS: f64 = 3_600_000.0;
 /// A message from a client to an endpoint.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[non_exhaustive]
 #[expect(clippy::large_enum_variant, reason = "faces are nearly all messages, and a box would cost an allocation each")]
 pub enum ClientMessage<'a> {
     /// The first message: who it is, and what it sends.
@@ -70,7 +69,6 @@ pub enum ClientMessage<'a> {
 /// A message from an endpoint to a client.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[non_exhaustive]
 #[expect(clippy::large_enum_variant, reason = "faces are nearly all messages, and a box would cost an allocation each")]
 pub enum ServerMessage<'a> {
     /// Answers `hello`.

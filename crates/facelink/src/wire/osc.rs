@@ -153,7 +153,7 @@ fn read_message(message: &[u8]) -> Result<OscMessage, OscError> {
 }
 
 /// An argument as a number; the apps mix integers and floats.
-pub(crate) fn number(arg: Option<&OscType>) -> Option<f32> {
+pub fn number(arg: Option<&OscType>) -> Option<f32> {
     let number = match arg? {
         OscType::Float(number) => *number,
         OscType::Double(number) => *number as f32,
@@ -166,7 +166,7 @@ pub(crate) fn number(arg: Option<&OscType>) -> Option<f32> {
 }
 
 /// The arguments from `first` on as so many numbers.
-pub(crate) fn numbers<const N: usize>(args: &[OscType], first: usize) -> Option<[f32; N]> {
+pub fn numbers<const N: usize>(args: &[OscType], first: usize) -> Option<[f32; N]> {
     let mut numbers = [0.0; N];
     for (place, slot) in numbers.iter_mut().enumerate() {
         *slot = number(args.get(first + place))?;
@@ -175,7 +175,7 @@ pub(crate) fn numbers<const N: usize>(args: &[OscType], first: usize) -> Option<
 }
 
 /// An argument as text.
-pub(crate) fn text(arg: Option<&OscType>) -> Option<&str> {
+pub fn text(arg: Option<&OscType>) -> Option<&str> {
     match arg? {
         OscType::String(text) if text.len() <= MAX_TEXT => Some(text),
         _ => None,
@@ -183,12 +183,12 @@ pub(crate) fn text(arg: Option<&OscType>) -> Option<&str> {
 }
 
 /// A message to write.
-pub(crate) fn message(address: &str, args: Vec<OscType>) -> OscPacket {
+pub fn message(address: &str, args: Vec<OscType>) -> OscPacket {
     OscPacket::Message(OscMessage { addr: address.to_owned(), args })
 }
 
 /// The bytes of a packet.
-pub(crate) fn encode(packet: &OscPacket) -> Vec<u8> {
+pub fn encode(packet: &OscPacket) -> Vec<u8> {
     // Fails only for what is too large for a 32-bit length.
     rosc::encoder::encode(packet).unwrap_or_default()
 }

@@ -2,7 +2,6 @@
 
 /// A format, told by the first bytes of a datagram. That it decodes is another matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Format {
     /// Live Link Face, packet version 6.
     LiveLinkFace,

@@ -1,0 +1,275 @@
+//! What HTTP answers: health, figures, subjects, and WebRTC offers.
+
+use std::{fmt::Write, net::SocketAddr, sync::Arc, time::Instant};
+
+use axum::{
+    Json,
+    extract::{Extension, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    ConnectionState, ConnectionStats, SourceKind,
+    admit::refuse,
+    hub::Counters,
+    peer::{self, Signal},
+    server::{Secure, Server},
+    session::{Role, Session, values_json},
+};
+
+#[derive(Deserialize)]
+pub(super) struct OfferBody {
+    sdp: String,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    session_id: Option<String>,
+}
+
+pub(super) async fn rtc_offer(
+    State(server): State<Server>,
+    Extension(peer_address): Extension<SocketAddr>,
+    body: Result<Json<OfferBody>, axum::extract::rejection::JsonRejection>,
+) -> Response {
+    let Json(offer) = match body {
+        Ok(body) => body,
+        Err(error) => {
+            Counters::add(&server.hub.refused, 1);
+            let (status, code) = match error.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+                _ => (StatusCode::BAD_REQUEST, "bad_json"),
+            };
+            return refuse(status, code, &error.body_text());
+        }
+    };
+    if offer.kind.as_deref().is_some_and(|kind| kind != "offer") {
+        Counters::add(&server.hub.refused, 1);
+        return refuse(StatusCode::BAD_REQUEST, "bad_field", "field `type`: must be \"offer\"");
+    }
+    if offer.session_id.as_deref().is_some_and(|id| facelink::wire::json::check_name(id).is_err()) {
+        Counters::add(&server.hub.refused, 1);
+        return refuse(StatusCode::BAD_REQUEST, "bad_field", "field `session_id`: must be 1 to 128 printable bytes");
+    }
+    let now = Instant::now();
+    let id: Arc<str> = offer.session_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()).into();
+    {
+        // The same client once more: its old connection goes.
+        let mut posted = server.posted.lock();
+        posted.retain(|session| {
+            let same_host = session.address().map(|address| address.ip()) == Some(peer_address.ip());
+            let replaced = session.id == id && same_host;
+            if replaced {
+                session.end_peer();
+                server.hub.disconnect(session.key, "its client made a new offer", true, now);
+            }
+            session.has_peer() && !replaced
+        });
+        if posted.iter().any(|session| session.id == id) {
+            Counters::add(&server.hub.refused, 1);
+            return refuse(StatusCode::CONFLICT, "bad_field", "field `session_id`: in use by another client");
+        }
+    }
+    let counters = Arc::new(Counters::default());
+    let Some(key) = server.hub.connect(SourceKind::WebRtc, id.clone(), Some(peer_address), counters.clone(), now)
+    else {
+        Counters::add(&server.hub.refused, 1);
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections");
+    };
+    // In a task of its own, which comes to its end whether or not the client waits for the answer: the request's own is
+    // dropped when the client hangs up, and would leave the connection behind.
+    let answered = tokio::spawn(async move {
+        // The offer itself came with the token where one is needed.
+        let session = Session::new(&server.hub, key, id.clone(), Some(peer_address), counters, Role::Inbound, true);
+        let way = server.hub.way();
+        match peer::accept(&session, offer.sdp, Signal::None, server.cancel.child_token(), &way).await {
+            Ok(sdp) => {
+                server.posted.lock().push(session);
+                Json(json!({"sdp": sdp, "type": "answer", "session_id": &*id})).into_response()
+            }
+            Err(error) => {
+                server.hub.disconnect(key, "bad offer", true, Instant::now());
+                Counters::add(&server.hub.refused, 1);
+                refuse(StatusCode::BAD_REQUEST, "bad_field", &error.to_string())
+            }
+        }
+    });
+    match answered.await {
+        Ok(response) => response,
+        Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "stopping", "this endpoint stops"),
+    }
+}
+
+pub(super) async fn health(State(server): State<Server>, Extension(secure): Extension<Secure>) -> Response {
+    Json(json!({
+        "status": "healthy",
+        "https": server.https,
+        "secure": secure.0,
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": server.hub.started.elapsed().as_secs_f64(),
+    }))
+    .into_response()
+}
+
+pub(super) async fn stats(State(server): State<Server>) -> Response {
+    let now = Instant::now();
+    let connections = server.hub.connections(now);
+    let totals = server.hub.stats(now);
+    Json(json!({
+        "connections": connections,
+        "subjects": totals.subjects.len(),
+        "refused": totals.refused,
+        "ignored": totals.ignored,
+        "overrun": totals.overrun,
+        "uptime_seconds": server.hub.started.elapsed().as_secs_f64(),
+    }))
+    .into_response()
+}
+
+pub(super) async fn subjects(State(server): State<Server>) -> Response {
+    let subjects: Vec<_> = server
+        .hub
+        .subjects(Instant::now())
+        .into_iter()
+        .map(|(frame, stats)| {
+            let (values, head) = values_json(&frame.frame);
+            let mut subject = json!({
+                "name": &*frame.name,
+                "source": frame.source.as_str(),
+                "tracked": stats.tracked,
+                "fps": stats.fps,
+                "target_fps": stats.target_fps,
+                "frame": frame.frame.sequence,
+                "blendshapes": values,
+            });
+            if let Some(head) = head {
+                subject["head"] = head;
+            }
+            subject
+        })
+        .collect();
+    Json(json!({"subjects": subjects})).into_response()
+}
+
+/// A label's value by the rules of the text format.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn labels(connection: &ConnectionStats) -> String {
+    format!(
+        "connection=\"{}\",transport=\"{}\",direction=\"{}\",subject=\"{}\"",
+        label(&connection.connection_id),
+        connection.transport,
+        connection.direction,
+        label(connection.subject.as_deref().unwrap_or_default())
+    )
+}
+
+fn seconds(ms: f32) -> f64 {
+    f64::from(ms) / 1000.0
+}
+
+/// What comes before the values of a figure. OpenMetrics names a counter without its `_total`.
+fn announce(text: &mut String, open_metrics: bool, name: &str, kind: &str, help: &str) {
+    let family = if open_metrics { name.strip_suffix("_total").unwrap_or(name) } else { name };
+    let _ = writeln!(text, "# HELP facelink_{family} {help}\n# TYPE facelink_{family} {kind}");
+}
+
+pub(super) async fn metrics(State(server): State<Server>, headers: HeaderMap) -> Response {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let open_metrics = accepts.flat_map(|value| value.split(',')).any(|kind| {
+        let mut parts = kind.split(';').map(str::trim);
+        parts.next() == Some("application/openmetrics-text") && parts.all(|part| part != "q=0")
+    });
+    let stats = server.hub.stats(Instant::now());
+    let mut text = String::new();
+    let mut single = |name: &str, kind: &str, help: &str, value: f64| {
+        announce(&mut text, open_metrics, name, kind, help);
+        let _ = writeln!(text, "facelink_{name} {value}");
+    };
+    single("connections", "gauge", "Open connections and live UDP sources.", stats.connections as f64);
+    single("subjects", "gauge", "Live subjects.", stats.subjects.len() as f64);
+    single("refused_total", "counter", "Messages, datagrams and connections refused.", stats.refused as f64);
+    single("ignored_total", "counter", "Unknown message types and fields.", stats.ignored as f64);
+    single("overrun_total", "counter", "Frames replaced before the engine fetched them.", stats.overrun as f64);
+    single(
+        "uptime_seconds",
+        "gauge",
+        "Seconds since the endpoint started.",
+        server.hub.started.elapsed().as_secs_f64(),
+    );
+    type Figure = fn(&super::SubjectStats) -> Option<f64>;
+    let per_subject: [(&str, &str, &str, Figure); 7] = [
+        ("frames_total", "counter", "Frames received.", |s| Some(s.frames as f64)),
+        ("fps", "gauge", "Frames a second that arrive.", |s| Some(s.fps.into())),
+        ("target_fps", "gauge", "Frames a second that the sender is asked for.", |s| Some(s.target_fps.into())),
+        ("latency_seconds", "gauge", "Send to arrival.", |s| s.latency_ms.map(|ms| f64::from(ms) / 1000.0)),
+        ("jitter_seconds", "gauge", "RFC 3550 interarrival jitter.", |s| Some(f64::from(s.jitter_ms) / 1000.0)),
+        ("loss_ratio", "gauge", "Share of frames lost.", |s| s.loss.map(f64::from)),
+        ("tracked", "gauge", "1 while a face is tracked.", |s| Some(f64::from(u8::from(s.tracked)))),
+    ];
+    for (name, kind, help, figure) in per_subject {
+        announce(&mut text, open_metrics, &format!("subject_{name}"), kind, help);
+        for subject in &stats.subjects {
+            if let Some(value) = figure(subject) {
+                let label = label(&subject.name);
+                let source = subject.source;
+                let _ = writeln!(text, "facelink_subject_{name}{{subject=\"{label}\",source=\"{source}\"}} {value}");
+            }
+        }
+    }
+    type ConnectionFigure = fn(&ConnectionStats) -> Option<f64>;
+    let per_connection: [(&str, &str, &str, ConnectionFigure); 12] = [
+        ("up", "gauge", "1 while it answers.", |c| Some(f64::from(u8::from(c.state == ConnectionState::Connected)))),
+        ("latency_seconds", "gauge", "Average of send to arrival.", |c| c.average_latency_ms.map(seconds)),
+        ("rtt_seconds", "gauge", "Average round trip.", |c| c.rtt_ms.map(seconds)),
+        ("messages_total", "counter", "Messages received.", |c| Some(c.message_count as f64)),
+        ("data_channel_open", "gauge", "1 while its data channel is open.", |c| {
+            Some(f64::from(u8::from(c.data_channel_state == "open")))
+        }),
+        ("buffered_bytes", "gauge", "Bytes that wait in its data channel.", |c| Some(c.buffered_amount as f64)),
+        ("loss_ratio", "gauge", "Share of frames lost.", |c| c.loss.map(f64::from)),
+        ("jitter_seconds", "gauge", "RFC 3550 interarrival jitter.", |c| c.jitter_ms.map(seconds)),
+        ("received_bytes_total", "counter", "Bytes received.", |c| Some(c.bytes_received as f64)),
+        ("sent_bytes_total", "counter", "Bytes sent.", |c| Some(c.bytes_sent as f64)),
+        ("refused_total", "counter", "Messages refused.", |c| Some(c.refused as f64)),
+        ("dropped_total", "counter", "Messages and frames outwards that found no room.", |c| Some(c.dropped as f64)),
+    ];
+    let connections = server.hub.connections(Instant::now());
+    for (name, kind, help, figure) in per_connection {
+        announce(&mut text, open_metrics, &format!("connection_{name}"), kind, help);
+        for connection in &connections {
+            if let Some(value) = figure(connection) {
+                let _ = writeln!(text, "facelink_connection_{name}{{{}}} {value}", labels(connection));
+            }
+        }
+    }
+    announce(&mut text, open_metrics, "connection_state", "gauge", "1 for the state that it is in, 0 for the others.");
+    for connection in &connections {
+        for state in [ConnectionState::Connecting, ConnectionState::Connected, ConnectionState::Stalled] {
+            let (labels, name, value) = (labels(connection), state.as_str(), u8::from(connection.state == state));
+            let _ = writeln!(text, "facelink_connection_state{{{labels},state=\"{name}\"}} {value}");
+        }
+    }
+    let kind = if open_metrics {
+        text.push_str("# EOF\n");
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    } else {
+        "text/plain; version=0.0.4; charset=utf-8"
+    };
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped_by_the_rules_of_the_format() {
+        assert_eq!(label("plain"), "plain");
+        assert_eq!(label("a\\b\"c\nd"), r#"a\\b\"c\nd"#);
+        assert_eq!(label("\\n"), r"\\n", "a backslash and an n are no line break");
+    }
+}

@@ -1,0 +1,438 @@
+//! What is wrong, in words: what listens, what a phone is to be given, what arrives, and what may stand in the way.
+//!
+//! [`Endpoint::diagnose`](super::Endpoint::diagnose) makes a [`Report`], `GET /api/v1/doctor` hands the same one out as
+//! JSON, and `facelink doctor` prints it.
+
+mod addresses;
+mod advise;
+mod clock;
+mod firewall;
+mod holder;
+
+use std::{
+    fmt::Write as _,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+
+pub use addresses::{Medium, OwnAddress};
+pub use clock::{Clock, SenderClock};
+pub use holder::{Holder, port_holder};
+
+use super::{
+    PhonePort, SourceKind, Unavailable,
+    hub::Hub,
+    phones::{PhoneState, PhoneStatus, PortStats},
+};
+
+/// How bad a piece of advice is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// All is well.
+    Ok,
+    /// Good to know.
+    Hint,
+    /// Something works only by half.
+    Warning,
+    /// Something does not work.
+    Error,
+}
+
+/// A piece of advice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advice {
+    /// How bad it is.
+    pub severity: Severity,
+    /// In words.
+    pub text: String,
+}
+
+/// A port, open or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Listening {
+    /// What it is for.
+    pub purpose: String,
+    /// `UDP` or `TCP`.
+    pub protocol: String,
+    /// Where.
+    pub address: SocketAddr,
+    /// Why it is not open, and what to do; `None` when it is.
+    pub problem: Option<String>,
+    /// Which of the ports for phones; `None` for the one of HTTP.
+    pub port: Option<PhonePort>,
+    /// Who holds it, when it is not open and the system tells.
+    pub holder: Option<Holder>,
+}
+
+/// What to type into an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The app.
+    pub app: String,
+    /// What to do there.
+    pub what: String,
+}
+
+/// A sender, on one port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Arriving {
+    /// What it sends; `unknown` for bytes that no app sends.
+    pub what: String,
+    /// The app; `None` for bytes that no app sends.
+    pub app: Option<SourceKind>,
+    /// Where from.
+    pub from: SocketAddr,
+    /// The port's purpose and number.
+    pub port: String,
+    /// Where it arrives.
+    pub at: SocketAddr,
+    /// Datagrams a second.
+    pub rate: f32,
+    /// Since the last one, milliseconds.
+    pub age_ms: f32,
+    /// Why the last one was refused; `None` when it was taken.
+    pub error: Option<String>,
+    /// How the last one begins, when it is of no app.
+    pub first_bytes: Option<String>,
+}
+
+/// A face that is there, by whatever way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Face {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What sends it.
+    pub app: SourceKind,
+    /// Where from.
+    pub address: Option<SocketAddr>,
+    /// Whether the sender sees a face.
+    pub tracked: bool,
+    /// Whether it tells how the head is turned.
+    pub head: bool,
+    /// Frames a second that arrive.
+    pub fps: f32,
+    /// Frames a second that the sender was asked for, where it can be.
+    pub target_fps: f32,
+    /// Frames so far.
+    pub frames: u64,
+    /// Age of the newest, milliseconds.
+    pub age_ms: f32,
+    /// Capture (or send) to arrival, milliseconds, where it can be known.
+    pub latency_ms: Option<f32>,
+    /// Share of frames lost, `0..=1`, where they are numbered.
+    pub loss: Option<f32>,
+}
+
+/// The whole picture. Every list has an order that does not jump about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// Of FaceLink.
+    pub version: String,
+    /// The page's address, with the token if one is needed.
+    pub page: String,
+    /// Every port, HTTP first.
+    pub listening: Vec<Listening>,
+    /// Addresses that a phone may be given, the likeliest first. While it listens on this machine alone: those that there
+    /// would be.
+    pub addresses: Vec<OwnAddress>,
+    /// What to type into each app; nothing while no phone can reach it.
+    pub settings: Vec<Setting>,
+    /// Who sends right now, by port.
+    pub arriving: Vec<Arriving>,
+    /// Every face that is there, by name.
+    pub faces: Vec<Face>,
+    /// Phones that are called, a line each.
+    pub phones: Vec<String>,
+    /// What the firewall may need to be told; commands are indented.
+    pub firewall: Vec<String>,
+    /// The clock.
+    pub clock: Clock,
+    /// What to do, the worst first.
+    pub advice: Vec<Advice>,
+}
+
+/// How long the slow parts of a report are kept.
+const KEPT_FOR: Duration = Duration::from_secs(10);
+
+/// The slow parts: what the system is asked for.
+#[derive(Clone, Debug, Default)]
+struct Survey {
+    addresses: Vec<OwnAddress>,
+    /// One for each port that is not open.
+    holders: Vec<Option<Holder>>,
+    firewall: Vec<String>,
+    keeper: clock::Keeper,
+}
+
+impl Survey {
+    fn take(hub: &Hub, facts: &Facts) -> Self {
+        let addresses = addresses::read(hub.config.bind);
+        let holders = facts.unavailable.iter().map(|port| port_holder(port.port.is_tcp(), port.address)).collect();
+        let mut ports = firewall::Ports { tcp: vec![facts.http.port()], udp: Vec::new() };
+        for open in hub.ports.lock().iter() {
+            let list = if open.port.is_tcp() { &mut ports.tcp } else { &mut ports.udp };
+            list.push(open.address.port());
+        }
+        let network = addresses.first().filter(|own| own.likely).map(|own| own.network.as_str());
+        let firewall = firewall::lines(&ports, network);
+        Self { firewall, holders, addresses, keeper: clock::Keeper::look() }
+    }
+}
+
+/// The newest survey.
+#[derive(Debug, Default)]
+pub(super) struct Slow {
+    kept: Mutex<Option<(Instant, Arc<Survey>)>>,
+    busy: AtomicBool,
+    start: clock::Start,
+}
+
+/// The survey of the last few seconds. Only the first one is waited for: later ones are taken beside, on the runtime.
+fn survey(hub: &Arc<Hub>, facts: &Facts, runtime: Option<&Handle>, now: Instant) -> Arc<Survey> {
+    let kept = hub.slow.kept.lock().clone();
+    match (kept, runtime) {
+        (Some((at, survey)), _) if now.saturating_duration_since(at) < KEPT_FOR => survey,
+        (Some((_, old)), Some(runtime)) => {
+            if !hub.slow.busy.swap(true, Ordering::AcqRel) {
+                let (hub, facts) = (hub.clone(), facts.clone());
+                runtime.spawn_blocking(move || {
+                    let survey = Arc::new(Survey::take(&hub, &facts));
+                    *hub.slow.kept.lock() = Some((Instant::now(), survey));
+                    hub.slow.busy.store(false, Ordering::Release);
+                });
+            }
+            old
+        }
+        _ => {
+            let survey = Arc::new(Survey::take(hub, facts));
+            *hub.slow.kept.lock() = Some((now, survey.clone()));
+            survey
+        }
+    }
+}
+
+/// What does not change while an endpoint runs.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub http: SocketAddr,
+    pub https: bool,
+    pub unavailable: Vec<Unavailable>,
+}
+
+/// Makes the report.
+pub(super) fn diagnose(hub: &Arc<Hub>, facts: &Facts, runtime: Option<&Handle>, now: Instant) -> Report {
+    let survey = survey(hub, facts, runtime, now);
+    let mut ports: Vec<PortStats> = hub.ports.lock().iter().map(|port| port.stats(now)).collect();
+    ports.sort_by_key(|port| port.port);
+    for port in &mut ports {
+        port.senders.sort_by_key(|sender| (sender.address, sender.app.map(SourceKind::as_str)));
+    }
+    let listening = listening(facts, &ports, &survey.holders);
+    let mut subjects = hub.subjects(now);
+    subjects.retain(|(_, stats)| stats.source != SourceKind::Game);
+    // Of those that stamp their frames with the time of day: clients that are pinged have their clock reckoned with.
+    let stamped = subjects.iter().filter(|(_, stats)| SourceKind::PHONES.contains(&stats.source));
+    let senders = stamped
+        .filter_map(|(_, stats)| Some(SenderClock::new(stats.name.clone(), stats.source, stats.clock_ms?)))
+        .collect();
+    let faces: Vec<Face> = subjects
+        .into_iter()
+        .map(|(frame, stats)| Face {
+            name: stats.name,
+            app: stats.source,
+            address: stats.address,
+            tracked: stats.tracked,
+            head: frame.frame.head.is_some(),
+            fps: stats.fps,
+            target_fps: stats.target_fps,
+            frames: stats.frames,
+            age_ms: stats.age_ms,
+            latency_ms: stats.latency_ms,
+            loss: stats.loss,
+        })
+        .collect();
+    let clock = Clock::read(&survey.keeper, hub.slow.start, senders, now);
+    let phones = hub.roster.status(now);
+    let advice = advise::advise(&advise::Picture {
+        bind: hub.config.bind,
+        https: facts.https,
+        token: hub.config.token.is_some() && !hub.config.bind.is_loopback(),
+        listening: &listening,
+        ports: &ports,
+        faces: &faces,
+        phones: &phones,
+        addresses: &survey.addresses,
+        clock: &clock,
+    });
+    let reachable = !hub.config.bind.is_loopback();
+    let shown = survey.addresses.first().filter(|_| reachable);
+    let host = match facts.http.ip() {
+        ip if ip.is_unspecified() => shown.map_or(Ipv4Addr::LOCALHOST.into(), |own| own.address),
+        ip => ip,
+    };
+    Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        page: super::page(SocketAddr::new(host, facts.http.port()), facts.https, hub.config.token.as_deref()),
+        listening,
+        addresses: survey.addresses.clone(),
+        settings: shown.map(|own| advise::settings(own.address, &ports, hub.config.find_phones)).unwrap_or_default(),
+        arriving: ports.iter().flat_map(arriving).collect(),
+        faces,
+        phones: phones.iter().map(in_words).collect(),
+        firewall: if reachable { survey.firewall.clone() } else { Vec::new() },
+        clock,
+        advice,
+    }
+}
+
+fn listening(facts: &Facts, ports: &[PortStats], holders: &[Option<Holder>]) -> Vec<Listening> {
+    let protocol = |port: PhonePort| if port.is_tcp() { "TCP" } else { "UDP" }.to_owned();
+    let http = if facts.https { "page, WebSocket, WebRTC (HTTP and HTTPS)" } else { "page, WebSocket, WebRTC (HTTP)" };
+    let mut listening: Vec<Listening> = ports
+        .iter()
+        .map(|port| Listening {
+            purpose: port.port.title().to_owned(),
+            protocol: protocol(port.port),
+            address: port.address,
+            problem: None,
+            port: Some(port.port),
+            holder: None,
+        })
+        .collect();
+    listening.extend(facts.unavailable.iter().zip(holders).map(|(port, holder)| {
+        let setting = port.port.setting();
+        let problem = match holder {
+            Some(holder) => format!("held by {holder}: close it, or set `{setting}` to another port"),
+            None => format!("not to be had ({}): set `{setting}` to another port", port.reason),
+        };
+        Listening {
+            purpose: port.port.title().to_owned(),
+            protocol: protocol(port.port),
+            address: port.address,
+            problem: Some(problem),
+            port: Some(port.port),
+            holder: holder.clone(),
+        }
+    }));
+    listening.sort_by_key(|listening| listening.port);
+    listening.insert(
+        0,
+        Listening {
+            purpose: http.to_owned(),
+            protocol: "TCP".to_owned(),
+            address: facts.http,
+            problem: None,
+            port: None,
+            holder: None,
+        },
+    );
+    listening
+}
+
+fn arriving(port: &PortStats) -> impl Iterator<Item = Arriving> {
+    port.senders.iter().map(|sender| Arriving {
+        what: sender.app.map_or("unknown", SourceKind::title).to_owned(),
+        app: sender.app,
+        from: sender.address,
+        port: format!("{} ({})", port.port.title(), port.address.port()),
+        at: port.address,
+        rate: sender.rate,
+        age_ms: sender.age_ms,
+        error: sender.error.clone(),
+        first_bytes: sender.first_bytes.clone(),
+    })
+}
+
+/// A phone that is called, in a line.
+fn in_words(phone: &PhoneStatus) -> String {
+    let mut line = format!("{} ({})", phone.call.address, phone.call.app.map_or("any app", SourceKind::title));
+    match &phone.state {
+        PhoneState::Calling if phone.heard_ms.is_some() => line.push_str(": silent, called again"),
+        PhoneState::Calling => line.push_str(": called, no answer"),
+        PhoneState::Answered => line.push_str(": answers"),
+        PhoneState::Streaming => line.push_str(": sends"),
+        PhoneState::Refused(reason) => {
+            // Writing to a String cannot fail.
+            let _ = write!(line, ": refuses, {reason}");
+        }
+    }
+    if let Some(battery) = phone.battery {
+        let _ = write!(line, ", battery {:.0} %", 100.0 * battery);
+    }
+    match phone.thermal {
+        Some(2) => line.push_str(", hot"),
+        Some(3..) => line.push_str(", far too hot"),
+        _ => {}
+    }
+    if phone.recording == Some(true) {
+        line.push_str(", records");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Endpoint, EndpointConfig, PhonePorts};
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_port_that_is_held_is_named_with_its_holder() {
+        let held = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = held.local_addr().unwrap().port();
+        let phones = PhonePorts { vmc: Some(port), osc: Some(0), ..PhonePorts::NONE };
+        let endpoint = Endpoint::start(EndpointConfig { port: 0, phones, ..EndpointConfig::default() }).unwrap();
+        let report = endpoint.diagnose().unwrap();
+        let line = report.listening.iter().find(|line| line.address.port() == port).unwrap();
+        let problem = line.problem.as_deref().unwrap();
+        assert_eq!(line.holder.as_ref().and_then(|holder| holder.pid), Some(std::process::id()));
+        assert!(problem.contains("this very program") && problem.contains("`phones.vmc`"), "{problem}");
+        assert_eq!(report.advice[0].severity, Severity::Error);
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    }
+
+    #[test]
+    fn ports_are_listed_in_one_order() {
+        let phones = PhonePorts::free();
+        let config =
+            EndpointConfig { port: 0, phones, live_link_face: Some(0), udp_json: Some(0), ..EndpointConfig::default() };
+        let endpoint = Endpoint::start(config).unwrap();
+        let report = endpoint.diagnose().unwrap();
+        assert_eq!(report.listening[0].address, endpoint.addresses().http);
+        let ports: Vec<_> = report.listening[1..].iter().filter_map(|line| line.port).collect();
+        assert_eq!(ports, PhonePort::ALL);
+        assert!(report.settings.is_empty() && report.firewall.is_empty(), "bound to this machine alone");
+        assert!(report.addresses.iter().all(|own| !own.address.is_loopback()));
+    }
+
+    #[test]
+    fn the_slow_parts_are_kept_and_renewed_beside() {
+        let endpoint = Endpoint::start(EndpointConfig { port: 0, ..EndpointConfig::default() }).unwrap();
+        let (hub, facts) = (&endpoint.hub, endpoint.hub.facts.get().unwrap());
+        let runtime = endpoint.runtime();
+        let now = Instant::now();
+        let first = survey(hub, facts, runtime, now);
+        assert!(Arc::ptr_eq(&first, &survey(hub, facts, runtime, now + KEPT_FOR - Duration::from_millis(1))));
+        let later = now + KEPT_FOR;
+        assert!(Arc::ptr_eq(&first, &survey(hub, facts, runtime, later)), "nobody waits for the new one");
+        let end = Instant::now() + Duration::from_secs(20);
+        while Arc::ptr_eq(&first, &survey(hub, facts, runtime, later)) {
+            assert!(Instant::now() < end, "never renewed");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! Senders of datagrams, and the way of their faces into the hub.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::super::{
+    SourceKind,
+    hub::{ConnectionKey, Counters, Hub, Refused, Update},
+};
+use facelink::{
+    frame::FaceFrame,
+    wire::{json::VisemeMessage, profile::SourceFace},
+};
+
+/// Senders remembered per port; more than anyone has phones.
+const MAX_SENDERS: usize = 256;
+/// A phone that changes its address is silent for at least this long at the old one.
+const MOVED_AFTER: Duration = Duration::from_millis(250);
+/// Two that both send for this long are two.
+const BOTH_FOR: Duration = Duration::from_millis(100);
+
+/// Whose face it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender<'a> {
+    /// The app.
+    pub kind: SourceKind,
+    /// Where from. Port 0 for apps that change their port between two datagrams of one stream.
+    pub from: SocketAddr,
+    /// Tells two senders of one app on one address apart.
+    pub identity: &'a str,
+    /// The identity is the same wherever the device is.
+    pub lasting: bool,
+    /// The name that it would like to have; without one, a free one is given.
+    pub wish: Option<&'a str>,
+}
+
+/// Who sends from there. A phone runs one app at a time, and its port may change with every start; on this machine several
+/// may send.
+pub(super) fn steady(from: SocketAddr) -> SocketAddr {
+    if from.ip().is_loopback() { from } else { SocketAddr::new(from.ip(), 0) }
+}
+
+/// What a message of it holds.
+#[derive(Debug, Default)]
+pub(super) struct Arrived<'a> {
+    /// Numbers as they were sent; its profile is applied here.
+    pub face: Option<SourceFace>,
+    /// The subject that this message names, if the format can.
+    pub named: Option<&'a str>,
+    pub unix_ms: Option<f64>,
+    pub latency_ms: Option<f32>,
+    pub viseme: Option<VisemeMessage>,
+    pub bytes: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    kind: SourceKind,
+    address: SocketAddr,
+    identity: Box<str>,
+    lasting: bool,
+    key: ConnectionKey,
+    counters: Arc<Counters>,
+    subject: Arc<str>,
+    last: Instant,
+    /// Frames that it may still send now; refilled by the second.
+    allowance: f32,
+}
+
+/// What an address that was not heard of is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Newcomer {
+    New,
+    /// The sender at this place goes on from there.
+    Moved(usize),
+    Unclear,
+}
+
+/// Senders of one port or one stream.
+#[derive(Debug)]
+pub(super) struct Intake {
+    pub hub: Arc<Hub>,
+    senders: Vec<Known>,
+    /// Addresses of which it is not clear yet whose they are, and since when they are heard.
+    unclear: Vec<(SourceKind, SocketAddr, Box<str>, Instant)>,
+}
+
+/// Why a face was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotTaken {
+    #[error("too many connections")]
+    TooManyConnections,
+    #[error("this may be a phone that has moved; a moment will tell")]
+    Unclear,
+    #[error("too many frames a second; see `max_messages_per_second`")]
+    TooFast,
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl Intake {
+    pub fn new(hub: Arc<Hub>) -> Self {
+        Self { hub, senders: Vec::new(), unclear: Vec::new() }
+    }
+
+    /// The place of a sender, which is made when its first good message comes.
+    fn place(&mut self, sender: &Sender<'_>, now: Instant) -> Result<usize, NotTaken> {
+        let same = |known: &Known| known.kind == sender.kind && *known.identity == *sender.identity;
+        if let Some(place) = self.senders.iter().position(|known| same(known) && known.address == sender.from) {
+            return Ok(place);
+        }
+        match self.newcomer(sender, now) {
+            Newcomer::Moved(place) => {
+                let known = self.senders.get_mut(place).ok_or(NotTaken::Unclear)?;
+                tracing::info!(from = %known.address, to = %sender.from, subject = %known.subject, "a phone has moved");
+                known.address = sender.from;
+                self.hub.set_address(known.key, Some(sender.from));
+                return Ok(place);
+            }
+            Newcomer::Unclear => return Err(NotTaken::Unclear),
+            Newcomer::New => {}
+        }
+        if self.senders.len() >= MAX_SENDERS {
+            self.senders.remove(0);
+        }
+        let counters = Arc::new(Counters::default());
+        let id: Arc<str> = format!("{}-{}", sender.kind, sender.from).into();
+        let key = self.hub.connect(sender.kind, id, Some(sender.from), counters.clone(), now);
+        let key = key.ok_or(NotTaken::TooManyConnections)?;
+        let subject = match sender.wish {
+            Some(wish) => self.hub.unique_name(wish, key),
+            None => self.hub.free_name(),
+        };
+        self.senders.push(Known {
+            kind: sender.kind,
+            address: sender.from,
+            identity: sender.identity.into(),
+            lasting: sender.lasting,
+            key,
+            counters,
+            subject,
+            last: now,
+            allowance: 2.0 * self.hub.config.max_messages_per_second,
+        });
+        Ok(self.senders.len() - 1)
+    }
+
+    /// Whether an address that was not heard of is that of a phone which has changed the network, or of another one. Until
+    /// that can be told, which takes a quarter of a second, its faces are left out.
+    fn newcomer(&mut self, sender: &Sender<'_>, now: Instant) -> Newcomer {
+        let timeout = self.hub.config.subject_timeout;
+        let place = self.unclear.iter().position(|(kind, address, identity, _)| {
+            *kind == sender.kind && *address == sender.from && **identity == *sender.identity
+        });
+        let since = place.and_then(|place| self.unclear.get(place)).map_or(now, |(.., since)| *since);
+        let (mut silent, mut undecided) = (Vec::new(), false);
+        for (place, known) in self.senders.iter().enumerate() {
+            let silence = now.saturating_duration_since(known.last);
+            if known.kind != sender.kind
+                || known.lasting != sender.lasting
+                || *known.identity != *sender.identity
+                || known.address.ip() == sender.from.ip()
+                || silence >= timeout
+            {
+                continue;
+            }
+            if silence >= MOVED_AFTER {
+                silent.push(place);
+            } else {
+                // It goes on beside the newcomer: then there are two.
+                undecided |= known.last.saturating_duration_since(since) < BOTH_FOR;
+            }
+        }
+        let decided = match silent[..] {
+            [place] => Newcomer::Moved(place),
+            // Without an identity of its own it might be any of them.
+            [place, ..] if sender.lasting => Newcomer::Moved(place),
+            [] if undecided => Newcomer::Unclear,
+            _ => Newcomer::New,
+        };
+        match (decided, place) {
+            (Newcomer::Unclear, None) => {
+                if self.unclear.len() >= MAX_SENDERS {
+                    self.unclear.remove(0);
+                }
+                self.unclear.push((sender.kind, sender.from, sender.identity.into(), now));
+            }
+            (Newcomer::Unclear, Some(_)) | (_, None) => {}
+            (_, Some(place)) => drop(self.unclear.swap_remove(place)),
+        }
+        decided
+    }
+
+    /// Takes a face, a viseme or both.
+    pub fn take(&mut self, sender: &Sender<'_>, arrived: Arrived<'_>, now: Instant) -> Result<(), NotTaken> {
+        let mut face = arrived.face;
+        let mut frame: Option<FaceFrame> = None;
+        // A second time for a sender that was silent for so long that the hub forgot it.
+        for _ in 0..2 {
+            let place = self.place(sender, now)?;
+            let rate = self.hub.config.max_messages_per_second;
+            let known = &mut self.senders[place];
+            let since = now.saturating_duration_since(known.last).as_secs_f32();
+            known.last = now;
+            known.allowance = (known.allowance + since * rate).min(2.0 * rate);
+            if known.allowance < 1.0 {
+                return Err(NotTaken::TooFast);
+            }
+            known.allowance -= 1.0;
+            let subject = arrived.named.unwrap_or(&known.subject);
+            if let Some(source) = face.take() {
+                frame = Some(self.hub.profiles.of(sender.kind, subject).apply(source));
+            }
+            let update = Update {
+                key: known.key,
+                kind: sender.kind,
+                subject,
+                frame: frame.as_ref(),
+                unix_ms: arrived.unix_ms,
+                latency_ms: arrived.latency_ms,
+                viseme: arrived.viseme,
+                repeated: false,
+            };
+            match self.hub.ingest(&update, now) {
+                Ok(_) | Err(Refused::Stale) => {
+                    Counters::add(&known.counters.messages, 1);
+                    Counters::add(&known.counters.bytes_in, arrived.bytes as u64);
+                    return Ok(());
+                }
+                Err(Refused::Disconnected) => drop(self.senders.remove(place)),
+                Err(error) => {
+                    Counters::add(&known.counters.refused, 1);
+                    return Err(error.into());
+                }
+            }
+        }
+        Err(NotTaken::TooManyConnections)
+    }
+
+    /// A sender said goodbye, or its stream ended; `goodbye` if it will not come back by itself.
+    pub fn leave(&mut self, kind: SourceKind, from: SocketAddr, reason: &str, goodbye: bool, now: Instant) {
+        let hub = &self.hub;
+        self.senders.retain(|known| {
+            let gone = known.kind == kind && known.address == from;
+            if gone {
+                hub.disconnect(known.key, reason, goodbye, now);
+            }
+            !gone
+        });
+    }
+
+    /// Counts a message that was refused.
+    pub fn refuse(&self, kind: Option<SourceKind>, from: SocketAddr, error: &dyn fmt::Display) {
+        Counters::add(&self.hub.refused, 1);
+        let source = kind.map_or("datagram", SourceKind::as_str);
+        tracing::debug!(%from, source, %error, "refused");
+    }
+}
+
+/// Datagrams that one address, and all together, may send to a port.
+#[derive(Debug)]
+pub(super) struct FloodGate {
+    each: f32,
+    all: Allowance,
+    addresses: Vec<(IpAddr, Allowance)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    left: f32,
+    last: Instant,
+}
+
+impl Allowance {
+    fn take(&mut self, rate: f32, now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.last).as_secs_f32();
+        self.last = now;
+        // A tenth of a second's worth in one burst.
+        self.left = (self.left + since * rate).min(rate / 10.0);
+        let open = self.left >= 1.0;
+        if open {
+            self.left -= 1.0;
+        }
+        open
+    }
+}
+
+/// Addresses told apart by a gate.
+const MAX_ADDRESSES: usize = 64;
+
+impl FloodGate {
+    /// `each` datagrams a second from one address, twice as many from all.
+    pub fn new(each: f32, now: Instant) -> Self {
+        Self { each, all: Allowance { left: each / 5.0, last: now }, addresses: Vec::new() }
+    }
+
+    /// Whether a datagram may come in.
+    pub fn lets_in(&mut self, from: IpAddr, now: Instant) -> bool {
+        let place = self.addresses.iter().position(|(address, _)| *address == from).unwrap_or_else(|| {
+            if self.addresses.len() >= MAX_ADDRESSES {
+                let oldest = self.addresses.iter().enumerate().min_by_key(|(_, (_, allowance))| allowance.last);
+                let oldest = oldest.map_or(0, |(place, _)| place);
+                self.addresses.swap_remove(oldest);
+            }
+            self.addresses.push((from, Allowance { left: self.each / 10.0, last: now }));
+            self.addresses.len() - 1
+        });
+        // One that is in debt costs the others nothing.
+        let own = self.addresses.get_mut(place).is_none_or(|(_, allowance)| allowance.take(self.each, now));
+        own && self.all.take(2.0 * self.each, now)
+    }
+
+    /// Takes more off what an address may send.
+    pub fn charge(&mut self, from: IpAddr, more: f32) {
+        if let Some((_, allowance)) = self.addresses.iter_mut().find(|(address, _)| *address == from) {
+            allowance.left -= more;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EndpointConfig;
+    use facelink::names::Blendshape;
+
+    fn intake() -> Intake {
+        Intake::new(Arc::new(Hub::new(EndpointConfig::default(), Instant::now())))
+    }
+
+    fn face() -> Arrived<'static> {
+        let mut face = SourceFace::default();
+        face.frame.set(Blendshape::JawOpen, 0.5);
+        Arrived { face: Some(face), ..Arrived::default() }
+    }
+
+    fn from(last: u8) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, last], 0))
+    }
+
+    fn sender(last: u8, identity: &str, lasting: bool) -> Sender<'_> {
+        Sender { kind: SourceKind::IFacialMocap, from: from(last), identity, lasting, wish: Some("phone") }
+    }
+
+    fn names(intake: &Intake, now: Instant) -> Vec<String> {
+        intake.hub.subjects(now).iter().map(|(frame, _)| frame.name.to_string()).collect()
+    }
+
+    #[test]
+    fn several_phones_on_one_port_are_several_subjects() {
+        for lasting in [false, true] {
+            let mut intake = intake();
+            let start = Instant::now();
+            let mut taken = 0;
+            for frame in 0..30_u64 {
+                let now = start + Duration::from_millis(16 * frame);
+                intake.take(&sender(1, "x", lasting), face(), now).unwrap();
+                taken += usize::from(intake.take(&sender(2, "x", lasting), face(), now).is_ok());
+            }
+            assert!((20..30).contains(&taken), "the second is left out until it is clear: {taken}");
+            assert_eq!(names(&intake, start), ["phone", "phone (2)"]);
+        }
+    }
+
+    #[test]
+    fn a_phone_keeps_its_subject_when_its_address_changes() {
+        // At once, and after it had been away for a while.
+        for (lasting, pause) in [(false, 16), (true, 16), (false, 400), (true, 400)] {
+            let mut intake = intake();
+            let start = Instant::now();
+            intake.take(&sender(1, "x", lasting), face(), start).unwrap();
+            let mut results = Vec::new();
+            for frame in 0..30_u64 {
+                let now = start + Duration::from_millis(pause + 16 * frame);
+                results.push(intake.take(&sender(7, "x", lasting), face(), now));
+            }
+            assert!(results.iter().rev().take(10).all(Result::is_ok), "{results:?}");
+            assert_eq!(names(&intake, start), ["phone"]);
+            assert_eq!(intake.hub.subjects(start)[0].1.address, Some(from(7)));
+        }
+        // Two that might have moved: neither is taken for the other.
+        let mut intake = intake();
+        let now = Instant::now();
+        for frame in 0..30_u64 {
+            let now = now + Duration::from_millis(16 * frame);
+            for last in [1, 2] {
+                let _ = intake.take(&sender(last, "", false), face(), now);
+            }
+        }
+        intake.take(&sender(3, "", false), face(), now + Duration::from_secs(1)).unwrap();
+        assert_eq!(intake.hub.subjects(now).len(), 3);
+    }
+
+    #[test]
+    fn one_that_sends_too_much_is_slowed_down() {
+        let mut intake = intake();
+        let now = Instant::now();
+        let results: Vec<_> = (0..3000).map(|_| intake.take(&sender(1, "", false), face(), now)).collect();
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 2000);
+        assert_eq!(results.last(), Some(&Err(NotTaken::TooFast)));
+        assert!(intake.take(&sender(1, "", false), face(), now + Duration::from_millis(10)).is_ok());
+    }
+
+    #[test]
+    fn a_flood_from_one_address_does_not_shut_the_others_out() {
+        let now = Instant::now();
+        let mut gate = FloodGate::new(10_000.0, now);
+        let (flood, phone) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let mut taken = (0, 0);
+        for tick in 0..1000_u32 {
+            let at = now + Duration::from_millis(tick.into());
+            taken.0 += (0..100).filter(|_| gate.lets_in(flood, at)).count();
+            taken.1 += usize::from(tick % 16 == 0 && gate.lets_in(phone, at));
+        }
+        assert!((10_000..=11_001).contains(&taken.0), "{}", taken.0);
+        assert_eq!(taken.1, 63);
+    }
+}

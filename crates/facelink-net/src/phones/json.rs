@@ -1,0 +1,74 @@
+//! The old system's JSON datagrams.
+
+use std::{net::SocketAddr, time::Instant};
+
+use super::{
+    super::{hub::Counters, session::unix_ms},
+    intake::{Arrived, Sender},
+    serve::{Io, Protocol},
+};
+use crate::SourceKind;
+use facelink::wire::{json::Decoder, message::ClientMessage, profile::SourceFace};
+
+#[derive(Default)]
+pub(super) struct Json {
+    decoder: Decoder,
+}
+
+impl Protocol for Json {
+    fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, datagram: &[u8], now: Instant) {
+        let ignored = self.decoder.ignored();
+        let Ok(text) = std::str::from_utf8(datagram) else {
+            return io.refuse(Some(SourceKind::UdpJson), from, &"not UTF-8", now);
+        };
+        match self.decoder.client(text) {
+            Ok(Some(message)) => {
+                on_message(io, &mut self.decoder, from, message, datagram.len(), now);
+                Counters::add(&io.hub().ignored, self.decoder.ignored() - ignored);
+            }
+            Ok(None) => Counters::add(&io.hub().ignored, 1),
+            Err(error) => io.refuse(Some(SourceKind::UdpJson), from, &error, now),
+        }
+        // Anybody may send here, under ever new names: the table must not fill up for good.
+        if self.decoder.is_full() {
+            self.decoder = Decoder::default();
+        }
+    }
+}
+
+fn on_message(
+    io: &mut Io<'_>,
+    decoder: &mut Decoder,
+    from: SocketAddr,
+    message: ClientMessage<'_>,
+    bytes: usize,
+    now: Instant,
+) {
+    match message {
+        ClientMessage::Face(face) => {
+            let latency_ms = face.unix_ms.map(|sent| unix_ms() - sent).filter(|ms| (0.0..5000.0).contains(ms));
+            let named = face.subject.as_deref();
+            let sender = Sender { kind: SourceKind::UdpJson, from, identity: "", lasting: false, wish: named };
+            let source = SourceFace::from(face.frame);
+            let arrived = Arrived {
+                face: face.has_face.then_some(source),
+                named,
+                unix_ms: face.unix_ms,
+                latency_ms: latency_ms.map(|ms| ms as f32),
+                viseme: face.viseme,
+                bytes,
+            };
+            io.take(&sender, from, arrived, now);
+        }
+        ClientMessage::BatchUpdate(batch) => {
+            for update in &batch.updates {
+                match decoder.face(update.get()) {
+                    Ok(Some(face)) => on_message(io, decoder, from, ClientMessage::Face(face), 0, now),
+                    Ok(None) => io.refuse(Some(SourceKind::UdpJson), from, &"field `updates`: not a frame", now),
+                    Err(error) => io.refuse(Some(SourceKind::UdpJson), from, &error, now),
+                }
+            }
+        }
+        _ => Counters::add(&io.hub().ignored, 1),
+    }
+}

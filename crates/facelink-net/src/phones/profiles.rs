@@ -1,0 +1,98 @@
+//! What each app's numbers mean, to be changed while faces run.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use parking_lot::RwLock;
+
+use crate::SourceKind;
+use facelink::wire::{face_cap, fmv3, llf, mocap_text, profile::SourceProfile, vmc, vtube_studio};
+
+/// A [`SourceProfile`] for each kind of source; those that are not set are as the app is known to be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceProfiles {
+    set: Vec<(SourceKind, SourceProfile)>,
+}
+
+impl SourceProfiles {
+    /// As an app is known to be.
+    pub const fn usual(kind: SourceKind) -> SourceProfile {
+        match kind {
+            SourceKind::LiveLinkFace => llf::PROFILE,
+            SourceKind::FaceCap => face_cap::PROFILE,
+            SourceKind::Vmc => vmc::PROFILE,
+            SourceKind::VTubeStudio => vtube_studio::PROFILE,
+            SourceKind::IFacialMocap | SourceKind::Facemotion3d => mocap_text::PROFILE,
+            SourceKind::IFacialMocapV3 => fmv3::PROFILE,
+            _ => SourceProfile::PLAIN,
+        }
+    }
+
+    /// The profile of a kind.
+    pub fn get(&self, kind: SourceKind) -> SourceProfile {
+        let set = self.set.iter().find(|(other, _)| *other == kind);
+        set.map_or(Self::usual(kind), |(_, profile)| *profile)
+    }
+
+    /// Sets the profile of a kind.
+    pub fn set(&mut self, kind: SourceKind, profile: SourceProfile) {
+        self.set.retain(|(other, _)| *other != kind);
+        self.set.push((kind, profile));
+    }
+
+    /// The same with the profile of a kind.
+    #[must_use]
+    pub fn with(mut self, kind: SourceKind, profile: SourceProfile) -> Self {
+        self.set(kind, profile);
+        self
+    }
+}
+
+/// The profiles in use.
+#[derive(Debug, Default)]
+pub(crate) struct LiveProfiles {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_kind: SourceProfiles,
+    by_subject: BTreeMap<Arc<str>, SourceProfile>,
+}
+
+/// Subjects with a profile of their own; more than anyone tunes.
+const MAX_SUBJECTS: usize = 1024;
+
+impl LiveProfiles {
+    pub fn new(by_kind: SourceProfiles) -> Self {
+        Self { inner: RwLock::new(Inner { by_kind, by_subject: BTreeMap::new() }) }
+    }
+
+    /// The profile for a frame.
+    pub fn of(&self, kind: SourceKind, subject: &str) -> SourceProfile {
+        let inner = self.inner.read();
+        inner.by_subject.get(subject).copied().unwrap_or_else(|| inner.by_kind.get(kind))
+    }
+
+    pub fn kind(&self, kind: SourceKind) -> SourceProfile {
+        self.inner.read().by_kind.get(kind)
+    }
+
+    pub fn set_kind(&self, kind: SourceKind, profile: SourceProfile) {
+        self.inner.write().by_kind.set(kind, profile);
+    }
+
+    pub fn subject(&self, subject: &str) -> Option<SourceProfile> {
+        self.inner.read().by_subject.get(subject).copied()
+    }
+
+    pub fn set_subject(&self, subject: &str, profile: Option<SourceProfile>) {
+        let mut inner = self.inner.write();
+        match profile {
+            Some(profile) if inner.by_subject.len() < MAX_SUBJECTS || inner.by_subject.contains_key(subject) => {
+                inner.by_subject.insert(subject.into(), profile);
+            }
+            Some(_) => {}
+            None => drop(inner.by_subject.remove(subject)),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! One task a UDP port: tells formats apart, hands them on, and keeps calls and leases going.
+
+use std::{
+    fmt,
+    net::{SocketAddr, UdpSocket as StdUdpSocket},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::{net::UdpSocket, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    PhonePort, PortFigures, fmv3,
+    intake::{Arrived, FloodGate, Intake, NotTaken, Sender},
+    json, llf, osc, text, vts,
+};
+use crate::{
+    SourceKind,
+    hub::{Counters, Hub},
+};
+use facelink::wire::sniff::{Format, sniff};
+
+/// Largest datagram there is.
+const DATAGRAM: usize = 64 * 1024;
+/// Datagrams that are taken from a socket before others have their turn.
+const IN_ONE_GO: usize = 64;
+/// A datagram that is refused counts as this many more of its sender's: bytes that are nothing do not come often from
+/// anybody who is welcome.
+const COST_OF_REFUSAL: f32 = 9.0;
+/// Between two looks at calls and leases.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Opens a socket with a receive buffer that survives a stalled moment.
+pub(crate) fn bind(address: SocketAddr) -> std::io::Result<StdUdpSocket> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::DGRAM,
+        Some(socket2::Protocol::UDP),
+    )?;
+    // As much as the system allows; a small buffer still works.
+    let _ = socket.set_recv_buffer_size(1 << 20);
+    // For calls to phones whose address is not known.
+    let _ = socket.set_broadcast(true);
+    socket.bind(&address.into())?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// What a protocol may do.
+pub(super) struct Io<'a> {
+    pub socket: &'a UdpSocket,
+    pub intake: &'a mut Intake,
+    pub figures: &'a PortFigures,
+}
+
+impl Io<'_> {
+    pub fn hub(&self) -> &Hub {
+        &self.intake.hub
+    }
+
+    /// Sends a datagram from this port. One that cannot go at once is lost, as on any network.
+    pub fn send(&self, to: SocketAddr, datagram: &[u8]) {
+        match self.socket.try_send_to(datagram, to) {
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%to, %error, "not sent"),
+        }
+    }
+
+    /// Takes a face, and counts it.
+    pub fn take(&mut self, sender: &Sender<'_>, at: SocketAddr, arrived: Arrived<'_>, now: Instant) {
+        take(self.intake, self.figures, sender, at, arrived, now);
+    }
+
+    /// Counts a datagram that was good, and held a part of a face.
+    pub fn taken(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
+        taken(self.hub(), self.figures, kind, at, now);
+    }
+
+    /// Counts a datagram that was good, and no face: an answer.
+    pub fn noted(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
+        self.figures.record(at, Some(kind), None, now);
+    }
+
+    /// Counts a datagram that was refused.
+    pub fn refuse(&mut self, kind: Option<SourceKind>, at: SocketAddr, error: &dyn fmt::Display, now: Instant) {
+        refuse(self.intake, self.figures, kind, at, error, now);
+    }
+}
+
+/// Takes a face that came to a port, and counts it.
+pub(super) fn take(
+    intake: &mut Intake,
+    figures: &PortFigures,
+    sender: &Sender<'_>,
+    at: SocketAddr,
+    arrived: Arrived<'_>,
+    now: Instant,
+) {
+    match intake.take(sender, arrived, now) {
+        Ok(()) | Err(NotTaken::Unclear) => taken(&intake.hub, figures, sender.kind, at, now),
+        Err(error) => refuse(intake, figures, Some(sender.kind), at, &error, now),
+    }
+}
+
+fn taken(hub: &Hub, figures: &PortFigures, kind: SourceKind, at: SocketAddr, now: Instant) {
+    figures.record(at, Some(kind), None, now);
+    // What sends of its own accord to a port that is open to a network is called again when it falls silent.
+    let found = hub.config.find_phones && is_called(kind) && !at.ip().is_loopback();
+    hub.roster.heard(at.ip(), kind, found, now);
+}
+
+/// Counts what came to a port and was refused.
+pub(super) fn refuse(
+    intake: &Intake,
+    figures: &PortFigures,
+    kind: Option<SourceKind>,
+    at: SocketAddr,
+    error: &dyn fmt::Display,
+    now: Instant,
+) {
+    figures.record(at, kind, Some(error), now);
+    intake.refuse(kind, at, error);
+}
+
+/// Apps that send when they are called.
+fn is_called(kind: SourceKind) -> bool {
+    matches!(
+        kind,
+        SourceKind::IFacialMocap | SourceKind::IFacialMocapV3 | SourceKind::Facemotion3d | SourceKind::VTubeStudio
+    )
+}
+
+/// One format on one port. State is kept here by sender, and bounded.
+pub(super) trait Protocol: Send {
+    /// A datagram of this format came.
+    fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, datagram: &[u8], now: Instant);
+
+    /// About ten times a second: calls, leases, what has gone silent.
+    fn on_tick(&mut self, _io: &mut Io<'_>, _now: Instant) {}
+
+    /// The port closes: says goodbye to phones that would go on sending.
+    fn on_stop(&mut self, _io: &mut Io<'_>, _now: Instant) {}
+}
+
+struct Formats {
+    llf: llf::LiveLinkFace,
+    json: json::Json,
+    text: text::Text,
+    fmv3: fmv3::Fmv3,
+    osc: osc::Osc,
+    vts: vts::VTubeStudio,
+}
+
+impl Formats {
+    fn of(&mut self, format: Format) -> &mut dyn Protocol {
+        match format {
+            Format::LiveLinkFace => &mut self.llf,
+            Format::Fmv3 => &mut self.fmv3,
+            Format::Mocap => &mut self.text,
+            Format::Osc => &mut self.osc,
+            Format::VTubeStudio => &mut self.vts,
+            Format::Json => &mut self.json,
+        }
+    }
+
+    /// Those that call phones from a port.
+    fn at_home(&mut self, port: PhonePort) -> Vec<&mut dyn Protocol> {
+        match port {
+            PhonePort::IFacialMocap => vec![&mut self.text, &mut self.fmv3],
+            PhonePort::Facemotion3d => vec![&mut self.text],
+            PhonePort::LiveLinkFaceOsc
+            | PhonePort::FaceCap
+            | PhonePort::Osc
+            | PhonePort::Vmc
+            | PhonePort::VmcAssistant => {
+                vec![&mut self.osc]
+            }
+            PhonePort::VTubeStudio => vec![&mut self.vts],
+            PhonePort::LiveLinkFace
+            | PhonePort::UdpJson
+            | PhonePort::IFacialMocapTcp
+            | PhonePort::IFacialMocapV3Tcp => Vec::new(),
+        }
+    }
+}
+
+/// The format that bytes are taken for which look like nothing: its decoder says what is wrong with them.
+fn home_format(port: PhonePort) -> Format {
+    match port {
+        PhonePort::LiveLinkFace => Format::LiveLinkFace,
+        PhonePort::UdpJson => Format::Json,
+        PhonePort::IFacialMocap
+        | PhonePort::IFacialMocapTcp
+        | PhonePort::IFacialMocapV3Tcp
+        | PhonePort::Facemotion3d => Format::Mocap,
+        PhonePort::VTubeStudio => Format::VTubeStudio,
+        PhonePort::FaceCap | PhonePort::Osc | PhonePort::Vmc | PhonePort::VmcAssistant | PhonePort::LiveLinkFaceOsc => {
+            Format::Osc
+        }
+    }
+}
+
+/// Serves one port until cancelled.
+pub(crate) async fn serve(hub: Arc<Hub>, socket: UdpSocket, figures: Arc<PortFigures>, cancel: CancellationToken) {
+    let port = figures.port;
+    let mut formats = Formats {
+        llf: llf::LiveLinkFace,
+        json: json::Json::default(),
+        text: text::Text::new(port),
+        fmv3: fmv3::Fmv3::new(port),
+        osc: osc::Osc::new(port),
+        vts: vts::VTubeStudio::new(port),
+    };
+    let mut gate = FloodGate::new(hub.config.max_datagrams_per_second, Instant::now());
+    let mut intake = Intake::new(hub);
+    let mut buffer = vec![0; DATAGRAM];
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let mut received = tokio::select! {
+            () = cancel.cancelled() => break,
+            _ = ticks.tick() => None,
+            received = socket.recv_from(&mut buffer) => Some(received),
+        };
+        let now = Instant::now();
+        let mut io = Io { socket: &socket, intake: &mut intake, figures: &figures };
+        if received.is_none() {
+            for protocol in formats.at_home(port) {
+                protocol.on_tick(&mut io, now);
+            }
+        }
+        // What waits already is taken in one go, so that a flood costs few wake-ups; then the others have their turn.
+        for _ in 0..IN_ONE_GO {
+            match received.take() {
+                None => break,
+                Some(Ok((len, from))) => {
+                    figures.datagrams.fetch_add(1, Ordering::Relaxed);
+                    if !gate.lets_in(from.ip(), now) {
+                        figures.flooded.fetch_add(1, Ordering::Relaxed);
+                        Counters::add(&io.hub().refused, 1);
+                    } else if let Some(datagram) = buffer.get(..len) {
+                        let format = sniff(datagram);
+                        let taken_for = format.unwrap_or_else(|| home_format(port));
+                        let refused = figures.refused.load(Ordering::Relaxed);
+                        formats.of(taken_for).on_datagram(&mut io, from, datagram, now);
+                        // This task alone writes it.
+                        if figures.refused.load(Ordering::Relaxed) != refused {
+                            if format.is_none() {
+                                figures.strange(from, datagram);
+                            }
+                            gate.charge(from.ip(), COST_OF_REFUSAL);
+                        }
+                    }
+                }
+                // On some systems the answer of an unreachable peer surfaces here. The socket is still good.
+                Some(Err(error)) => {
+                    Counters::add(&io.hub().refused, 1);
+                    tracing::debug!(%error, "receive");
+                    break;
+                }
+            }
+            received = match socket.try_recv_from(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
+                other => Some(other),
+            };
+        }
+        tokio::task::coop::consume_budget().await;
+    }
+    let mut io = Io { socket: &socket, intake: &mut intake, figures: &figures };
+    for protocol in formats.at_home(port) {
+        protocol.on_stop(&mut io, Instant::now());
+    }
+}

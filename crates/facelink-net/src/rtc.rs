@@ -1,0 +1,581 @@
+//! One WebRTC peer: the `webrtc` crate behind a seam, with its traps worked around.
+//!
+//! - What we send goes over a channel negotiated with id 0, or over one that we opened: on a channel that the peer opened
+//!   in-band the crate would answer ordered and reliable.
+//! - The crate's driver does not flush some writes before its next timer: it is nudged until the channel is open.
+//! - A dropped connection lives on: [`RtcPeer`] closes it.
+//! - The crate binds what it is told to, knows neither port ranges nor addresses behind a NAT, prefers TCP to some ways over
+//!   UDP, and lets a slow TCP peer or name server stop everything: see [`addresses`], [`candidates`] and [`runtime`].
+
+mod addresses;
+mod candidates;
+mod gate;
+mod runtime;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use addresses::{AddressError, Addresses, Protocol};
+use async_trait::async_trait;
+use bytes::BytesMut;
+use candidates::Outgoing;
+use gate::FrameGate;
+use parking_lot::Mutex;
+use rtc::{ice::mdns::MulticastDnsMode, peer_connection::transport::RTCIceCandidatePair};
+use runtime::PeerRuntime;
+use tokio::{runtime::Handle, sync::mpsc};
+use webrtc::{
+    data_channel::{DataChannel, RTCDataChannelInit, RTCDataChannelState},
+    peer_connection::{
+        PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfiguration, RTCConfigurationBuilder,
+        RTCIceCandidateInit, RTCIceCandidateType, RTCIceGatheringState, RTCIceProtocol, RTCIceServer,
+        RTCIceTransportPolicy, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
+        RTCStatsReportEntry, SettingEngineBuilder, StatsSelector,
+    },
+};
+
+use super::{
+    IceConfig, IcePolicy,
+    ice::{IceWarning, has_relay},
+};
+use facelink::wire::json::{IceCandidate, IceServer};
+
+/// Protocol of our data channels.
+const PROTOCOL: &str = "animation-data";
+/// Bytes that may wait in a channel before a control message is dropped.
+const SEND_LIMIT: usize = 64 * 1024;
+const NUDGE: Duration = Duration::from_millis(10);
+const NUDGES: u32 = 1000;
+/// How long ways without a relay are looked for first.
+const RELAY_WAIT: Duration = Duration::from_secs(1);
+/// How long ways over UDP are looked for first, relays among them.
+const TCP_WAIT: Duration = Duration::from_millis(1500);
+/// Without a packet of the peer for this long it counts as disconnected.
+const DISCONNECTED: Duration = Duration::from_secs(2);
+/// Disconnected for this long, it has failed.
+const FAILED: Duration = Duration::from_secs(7);
+/// How often a way in use is checked, which measures the round trip.
+const KEEPALIVE: Duration = Duration::from_millis(500);
+/// How often a port that somebody else took in between is exchanged for another one.
+const BIND_ATTEMPTS: u32 = 4;
+/// Candidates of the peer that one description may bring: a hostile peer may send them for ever.
+const MAX_CANDIDATES: usize = 64;
+
+/// Why a WebRTC connection could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RtcError {
+    #[error("field `sdp`: {0}")]
+    Description(webrtc::error::Error),
+    #[error("cannot open a WebRTC connection: {0}")]
+    Open(webrtc::error::Error),
+    #[error("cannot open a WebRTC connection: {0}")]
+    Address(#[from] AddressError),
+    #[error("cannot open a WebRTC connection: {0}")]
+    Configuration(IceWarning),
+    #[error("cannot open a WebRTC connection: gathering candidates took too long")]
+    Gathering,
+}
+
+/// What happens on a peer.
+pub(super) enum PeerEvent {
+    /// Our own candidate.
+    Candidate(IceCandidate),
+    Gathered,
+    State(RTCPeerConnectionState),
+    /// The peer opened a channel in-band.
+    Channel(Arc<dyn DataChannel>),
+}
+
+/// Candidates of ours that were told of since our last description.
+type Told = Arc<Mutex<HashSet<String>>>;
+
+struct Handler {
+    events: mpsc::UnboundedSender<PeerEvent>,
+    outgoing: Arc<Outgoing>,
+    told: Told,
+}
+
+#[async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        if let Ok(candidate) = event.candidate.to_json() {
+            let (text, place) = self.outgoing.candidate(&candidate.candidate);
+            if self.told.lock().insert(place) {
+                let _ = self.events.send(PeerEvent::Candidate(IceCandidate {
+                    candidate: text,
+                    sdp_mid: Some("0".to_owned()),
+                    sdp_mline_index: candidate.sdp_mline_index,
+                }));
+            }
+        }
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            let _ = self.events.send(PeerEvent::Gathered);
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        let _ = self.events.send(PeerEvent::State(state));
+    }
+
+    async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
+        let _ = self.events.send(PeerEvent::Channel(channel));
+    }
+}
+
+/// The way that a connection has found, and how it fares.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Figures {
+    /// Round trip of the last check, milliseconds.
+    pub rtt_ms: Option<f32>,
+    /// Whether the way leads through a TURN server on either side.
+    pub relayed: bool,
+    /// `host`, `srflx`, `prflx` or `relay`; `None` before a way is found.
+    pub local: Option<&'static str>,
+    /// The same of the peer.
+    pub remote: Option<&'static str>,
+    /// `udp` or `tcp`.
+    pub protocol: Option<&'static str>,
+    /// Bytes of our channel that are under way or waiting.
+    pub waiting_bytes: u64,
+}
+
+impl Figures {
+    /// In words, such as `udp host-prflx`; `None` before a way is found.
+    pub fn route(&self) -> Option<String> {
+        Some(format!("{} {}-{}", self.protocol.unwrap_or("udp"), self.local?, self.remote?))
+    }
+}
+
+/// One peer connection with our channel on it.
+pub(super) struct RtcPeer {
+    connection: Arc<dyn PeerConnection>,
+    /// Negotiated by both sides with id 0; a peer that does not know it never hears of it.
+    pub channel: Arc<dyn DataChannel>,
+    outgoing: Arc<Outgoing>,
+    /// The peer opens DTLS, and with it SCTP.
+    passive: bool,
+    told: Told,
+    policy: IcePolicy,
+    tcp: bool,
+    pending: Vec<IceCandidate>,
+    taken: usize,
+    described: Option<tokio::time::Instant>,
+    closed: bool,
+    tasks: Handle,
+}
+
+fn channel_init(negotiated: Option<u16>) -> RTCDataChannelInit {
+    RTCDataChannelInit {
+        ordered: false,
+        max_retransmits: Some(0),
+        protocol: PROTOCOL.to_owned(),
+        negotiated,
+        ..RTCDataChannelInit::default()
+    }
+}
+
+fn configuration(policy: IcePolicy, servers: &[IceServer]) -> RTCConfiguration {
+    let servers = servers.iter().map(|server| RTCIceServer {
+        urls: server.urls.clone(),
+        username: server.username.clone().unwrap_or_default(),
+        credential: server.credential.clone().unwrap_or_default(),
+    });
+    RTCConfigurationBuilder::new()
+        .with_ice_servers(servers.collect())
+        .with_ice_transport_policy(match policy {
+            IcePolicy::All => RTCIceTransportPolicy::All,
+            IcePolicy::Relay => RTCIceTransportPolicy::Relay,
+        })
+        .build()
+}
+
+const fn kind(kind: RTCIceCandidateType) -> Option<&'static str> {
+    match kind {
+        RTCIceCandidateType::Host => Some("host"),
+        RTCIceCandidateType::Srflx => Some("srflx"),
+        RTCIceCandidateType::Prflx => Some("prflx"),
+        RTCIceCandidateType::Relay => Some("relay"),
+        _ => None,
+    }
+}
+
+/// Adds a candidate that passed [`candidates::incoming`].
+async fn add(connection: &Arc<dyn PeerConnection>, candidate: IceCandidate) {
+    let candidate = RTCIceCandidateInit {
+        candidate: candidate.candidate,
+        sdp_mid: candidate.sdp_mid,
+        sdp_mline_index: candidate.sdp_mline_index,
+        ..RTCIceCandidateInit::default()
+    };
+    if let Err(error) = connection.add_ice_candidate(candidate).await {
+        tracing::debug!(%error, "candidate ignored");
+    }
+}
+
+/// The pair of candidates in use.
+async fn way(connection: &Arc<dyn PeerConnection>) -> Option<RTCIceCandidatePair> {
+    connection.sctp().await?.transport().ice_transport().get_selected_candidate_pair().await.ok()?
+}
+
+impl RtcPeer {
+    /// `bind` is what the endpoint is bound to. Its sockets stay for as long as it lives, unless it uses relays: then a
+    /// restart of either side takes new ones.
+    pub async fn new(bind: IpAddr, ice: &IceConfig) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
+        Self::open(bind, ice, false, true).await
+    }
+
+    /// The same on a machine that changes networks: [`restart`](Self::restart) takes new sockets, on the interfaces that
+    /// there are by then. So does a restart by the peer.
+    pub async fn roaming(
+        bind: IpAddr,
+        ice: &IceConfig,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
+        Self::open(bind, ice, true, true).await
+    }
+
+    async fn open(
+        bind: IpAddr,
+        ice: &IceConfig,
+        roaming: bool,
+        no_delay: bool,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
+        let servers = ice.current().own;
+        if ice.policy == IcePolicy::Relay && !has_relay(&servers) {
+            return Err(RtcError::Configuration(IceWarning::NoRelay));
+        }
+        // With the sockets the crate would keep the relays, and sign for them with whatever credentials come later. To a
+        // TURN server a relay is its first user's alone (RFC 8656, 5).
+        let roaming = roaming || has_relay(&servers);
+        let ice = Arc::new(ice.clone());
+        let outgoing = Arc::new(Outgoing::new(bind, &ice));
+        let (events, receiver) = mpsc::unbounded_channel();
+        let told = Told::default();
+        let handler = Handler { events, outgoing: outgoing.clone(), told: told.clone() };
+        let (connection, tcp) = connect(bind, &ice, &servers, roaming, no_delay, Arc::new(handler)).await?;
+        let channel = connection.create_data_channel("animation", Some(channel_init(Some(0)))).await;
+        let channel = match channel {
+            Ok(channel) => channel,
+            Err(error) => {
+                let _ = connection.close().await;
+                return Err(RtcError::Open(error));
+            }
+        };
+        let peer = Self {
+            connection,
+            channel,
+            outgoing,
+            passive: false,
+            told,
+            policy: ice.policy,
+            tcp,
+            pending: Vec::new(),
+            taken: 0,
+            described: None,
+            closed: false,
+            tasks: Handle::current(),
+        };
+        Ok((peer, receiver))
+    }
+
+    /// Opens a channel of our own in-band, for a peer that does not know the negotiated one.
+    pub async fn open_out_channel(&self) -> Result<Arc<dyn DataChannel>, RtcError> {
+        self.connection.create_data_channel("animation-out", Some(channel_init(None))).await.map_err(RtcError::Open)
+    }
+
+    /// Answers an offer; candidates follow as events.
+    pub async fn answer(&mut self, offer: String) -> Result<String, RtcError> {
+        let (offer, candidates) = candidates::split(&offer);
+        self.passive = offer.lines().any(|line| line.trim_end() == "a=setup:active");
+        let offer = RTCSessionDescription::offer(offer).map_err(RtcError::Description)?;
+        self.connection.set_remote_description(offer).await.map_err(RtcError::Description)?;
+        self.described(candidates).await;
+        let answer = self.connection.create_answer(None).await.map_err(RtcError::Description)?;
+        let sdp = self.description(&answer.sdp);
+        self.told.lock().clear();
+        self.connection.set_local_description(answer).await.map_err(RtcError::Description)?;
+        self.nudge_until_open();
+        Ok(sdp)
+    }
+
+    /// Makes an offer; candidates follow as events.
+    pub async fn offer(&self) -> Result<String, RtcError> {
+        let offer = self.connection.create_offer(None).await.map_err(RtcError::Open)?;
+        let sdp = self.outgoing.description(&offer.sdp);
+        self.told.lock().clear();
+        self.connection.set_local_description(offer).await.map_err(RtcError::Open)?;
+        Ok(sdp)
+    }
+
+    /// Makes an offer that restarts ICE on the same connection: DTLS, SCTP and the channels live on.
+    pub async fn restart(&mut self) -> Result<String, RtcError> {
+        self.connection.restart_ice().await.map_err(RtcError::Open)?;
+        self.described = None;
+        self.offer().await
+    }
+
+    /// Takes the answer to our offer.
+    pub async fn set_answer(&mut self, answer: String) -> Result<(), RtcError> {
+        let (answer, candidates) = candidates::split(&answer);
+        let answer = RTCSessionDescription::answer(answer).map_err(RtcError::Description)?;
+        self.connection.set_remote_description(answer).await.map_err(RtcError::Description)?;
+        self.described(candidates).await;
+        self.nudge_until_open();
+        Ok(())
+    }
+
+    async fn described(&mut self, candidates: Vec<IceCandidate>) {
+        self.described = Some(tokio::time::Instant::now());
+        self.taken = 0;
+        for candidate in candidates.into_iter().chain(std::mem::take(&mut self.pending)) {
+            self.add_candidate(candidate).await;
+        }
+    }
+
+    /// Takes a candidate of the peer, before or after its description.
+    pub async fn add_candidate(&mut self, candidate: IceCandidate) {
+        let Some((candidate, tcp)) = candidates::incoming(&candidate, self.tcp) else { return };
+        let Some(described) = self.described else {
+            if self.pending.len() < MAX_CANDIDATES {
+                self.pending.push(candidate);
+            }
+            return;
+        };
+        if self.taken >= MAX_CANDIDATES {
+            return;
+        }
+        self.taken += 1;
+        if !tcp {
+            add(&self.connection, candidate).await;
+            // Taking it does not wake the driver.
+            let _ = self.channel.set_buffered_amount_high_threshold(u32::MAX).await;
+            return;
+        }
+        // The crate keeps to the first way that works, so TCP comes later.
+        let connection = Arc::downgrade(&self.connection);
+        tokio::spawn(async move {
+            tokio::time::sleep_until(described + TCP_WAIT).await;
+            if let Some(connection) = Weak::upgrade(&connection)
+                && way(&connection).await.is_none()
+            {
+                add(&connection, candidate).await;
+            }
+        });
+    }
+
+    /// Exchanges the STUN and TURN servers, such as for fresh credentials, while everything goes on. They count
+    /// from the next restart by either side on; until then, relays that are open live on with what opened them.
+    pub async fn set_ice_servers(&self, servers: &[IceServer]) -> Result<(), RtcError> {
+        let servers = IceConfig { servers: servers.to_vec(), ..IceConfig::default() }.current().own;
+        if self.policy == IcePolicy::Relay && !has_relay(&servers) {
+            return Err(RtcError::Configuration(IceWarning::NoRelay));
+        }
+        self.connection.set_configuration(configuration(self.policy, &servers)).await.map_err(RtcError::Open)
+    }
+
+    /// How the connection fares now. Costs some ten microseconds; meant for once a second.
+    pub async fn figures(&self) -> Figures {
+        let mut figures = Figures {
+            waiting_bytes: self.channel.outstanding_bytes().await.unwrap_or_default() as u64,
+            ..Figures::default()
+        };
+        let Some(way) = way(&self.connection).await else { return figures };
+        figures.local = kind(way.local().typ);
+        figures.remote = kind(way.remote().typ);
+        figures.relayed = [figures.local, figures.remote].contains(&Some("relay"));
+        figures.protocol = match way.local().protocol {
+            RTCIceProtocol::Udp => Some("udp"),
+            RTCIceProtocol::Tcp => Some("tcp"),
+            _ => None,
+        };
+        // Of several pairs that were nominated in turn, the transport knows the one in use.
+        let report = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
+        if let Some(transport) = report.transport()
+            && let Some(RTCStatsReportEntry::IceCandidatePair(pair)) = report.get(&transport.selected_candidate_pair_id)
+            && pair.responses_received > 0
+        {
+            figures.rtt_ms = Some((pair.current_round_trip_time * 1000.0) as f32);
+        }
+        figures
+    }
+
+    /// Our description with every candidate in it, once they are gathered.
+    pub async fn complete_description(
+        &self,
+        events: &mut mpsc::UnboundedReceiver<PeerEvent>,
+        limit: Duration,
+    ) -> Result<String, RtcError> {
+        let gathered = async {
+            while let Some(event) = events.recv().await {
+                if matches!(event, PeerEvent::Gathered) {
+                    return;
+                }
+            }
+        };
+        // With a STUN server that does not answer, what was gathered so far is as good as it gets.
+        let _ = tokio::time::timeout(limit, gathered).await;
+        let description = self.connection.local_description().await.ok_or(RtcError::Gathering)?;
+        Ok(self.description(&description.sdp))
+    }
+
+    /// A description as others get it. The crate lets a peer that wants to open DTLS do so, but its answer says otherwise.
+    fn description(&self, sdp: &str) -> String {
+        let sdp = self.outgoing.description(sdp);
+        if self.passive { sdp.replace("a=setup:active\r\n", "a=setup:passive\r\n") } else { sdp }
+    }
+
+    /// Any threshold setter wakes the driver.
+    fn nudge_until_open(&self) {
+        let channel = Arc::downgrade(&self.channel);
+        tokio::spawn(async move {
+            for _ in 0..NUDGES {
+                tokio::time::sleep(NUDGE).await;
+                let Some(channel) = channel.upgrade() else { return };
+                if channel.ready_state().await.is_ok_and(|state| state == RTCDataChannelState::Open)
+                    || channel.set_buffered_amount_high_threshold(u32::MAX).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+    }
+
+    pub async fn close(mut self) {
+        self.closed = true;
+        let _ = self.connection.close().await;
+    }
+}
+
+impl Drop for RtcPeer {
+    fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
+        let connection = self.connection.clone();
+        self.tasks.spawn(async move {
+            let _ = connection.close().await;
+        });
+    }
+}
+
+/// Builds the connection, and whether it has TCP sockets. With a range of ports it takes others when somebody was faster.
+async fn connect(
+    bind: IpAddr,
+    ice: &Arc<IceConfig>,
+    servers: &[IceServer],
+    roaming: bool,
+    no_delay: bool,
+    handler: Arc<Handler>,
+) -> Result<(Arc<dyn PeerConnection>, bool), RtcError> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let (udp, tcp) = (Addresses::new(Protocol::Udp, bind, ice), Addresses::new(Protocol::Tcp, bind, ice));
+        let runtime = Arc::new(PeerRuntime::new(no_delay));
+        let relay_wait = match ice.policy {
+            IcePolicy::All => RELAY_WAIT,
+            IcePolicy::Relay => Duration::ZERO,
+        };
+        let settings = SettingEngineBuilder::new()
+            // A browser's `.local` candidate need not be resolved: the browser finds ours, and is then known by its packets.
+            .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+            .with_ice_timeouts(Some(DISCONNECTED), Some(FAILED), Some(KEEPALIVE))
+            .with_ice_connection_attempts(Some(Duration::from_millis(20)), Some(500))
+            .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+            .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
+            .with_relay_acceptance_min_wait(Some(relay_wait))
+            .with_discard_local_candidates_during_ice_restart(roaming)
+            .build();
+        let built = PeerConnectionBuilder::new()
+            .with_configuration(configuration(ice.policy, servers))
+            .with_setting_engine(settings)
+            .with_handler(handler.clone())
+            .with_runtime(runtime.clone())
+            .with_udp_addrs(vec![udp.clone()])
+            .with_tcp_addrs(vec![tcp.clone()])
+            .with_data_channel_send_buffer_limit(SEND_LIMIT)
+            .build()
+            .await;
+        let connection: Arc<dyn PeerConnection> = match built {
+            Ok(connection) => Arc::new(connection),
+            Err(error) => {
+                if let Some(error) = udp.error().or_else(|| tcp.error()) {
+                    return Err(error.into());
+                }
+                if ice.udp_ports.is_some() && attempt < BIND_ATTEMPTS {
+                    continue;
+                }
+                return Err(RtcError::Open(error));
+            }
+        };
+        if ice.udp_ports.is_some() && !runtime.has_bound(&udp.chosen()) && attempt < BIND_ATTEMPTS {
+            let _ = connection.close().await;
+            continue;
+        }
+        return Ok((connection, !tcp.chosen().is_empty()));
+    }
+}
+
+/// One frame as it goes out.
+pub(super) enum FrameData<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Sent {
+    /// `false` when it was dropped.
+    pub sent: bool,
+    /// Bytes of the channel that were under way or waiting before it.
+    pub waiting_bytes: u64,
+    /// Age of the oldest message under way, milliseconds.
+    pub oldest_ms: f32,
+}
+
+/// Sends frames on one channel, and drops them rather than let them wait; see [`FrameGate`].
+pub(super) struct FrameSender {
+    channel: Arc<dyn DataChannel>,
+    gate: FrameGate,
+}
+
+impl FrameSender {
+    pub fn new(channel: Arc<dyn DataChannel>) -> Self {
+        Self { channel, gate: FrameGate::default() }
+    }
+
+    /// Sends a frame unless older ones wait. `rtt_ms` is the last round trip that was measured, by whatever means.
+    pub async fn send(&mut self, data: FrameData<'_>, rtt_ms: Option<f32>, now: Instant) -> Sent {
+        let Ok(waiting) = self.channel.outstanding_bytes().await else {
+            return Sent { sent: false, waiting_bytes: 0, oldest_ms: 0.0 };
+        };
+        let waiting_bytes = waiting as u64;
+        let passage = self.gate.passage(waiting_bytes, rtt_ms, now);
+        let sent = passage.open && self.hand(data, now).await;
+        Sent { sent, waiting_bytes, oldest_ms: passage.oldest.as_secs_f32() * 1000.0 }
+    }
+
+    /// Sends a message that must not be dropped lightly. `false` when even that was not possible.
+    pub async fn send_control(&mut self, text: &str, now: Instant) -> bool {
+        self.hand(FrameData::Text(text), now).await
+    }
+
+    async fn hand(&mut self, data: FrameData<'_>, now: Instant) -> bool {
+        let (length, sent) = match data {
+            FrameData::Text(text) => (text.len(), self.channel.try_send_text(text).await),
+            FrameData::Binary(bytes) => (bytes.len(), self.channel.try_send(BytesMut::from(bytes)).await),
+        };
+        if sent.is_ok() {
+            self.gate.handed(length, now);
+        }
+        sent.is_ok()
+    }
+}

@@ -1,0 +1,143 @@
+//! Statistics of subjects, connections and endpoints.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use serde::Serialize;
+
+use facelink::{event::SubjectId, source::SourceKind};
+
+/// Figures of one subject. Times are averages over about the last second.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct SubjectStats {
+    /// Which subject.
+    pub id: SubjectId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What carries it.
+    pub source: SourceKind,
+    /// Connection that carries it.
+    pub connection_id: Arc<str>,
+    /// Where it comes from.
+    pub address: Option<SocketAddr>,
+    /// Whether the source sees a face, and frames arrive.
+    pub tracked: bool,
+    /// Frames a second that arrived.
+    pub fps: f32,
+    /// Frames a second that the sender was asked for.
+    pub target_fps: f32,
+    /// Capture (or send) to arrival, milliseconds, where it can be known.
+    pub latency_ms: Option<f32>,
+    /// Our clock at the arrival of a frame less the sender's clock when it was sent, milliseconds, where the sender stamps
+    /// its frames with the time of day. Far from zero when the two clocks differ.
+    pub clock_ms: Option<f32>,
+    /// RFC 3550 interarrival jitter, milliseconds.
+    pub jitter_ms: f32,
+    /// Share of frames lost, `0..=1`, where the source numbers its frames.
+    pub loss: Option<f32>,
+    /// Queue that stands on the way: how much longer the quickest frame of the last moments took than the quickest of the
+    /// last half minute, milliseconds.
+    pub queue_ms: f32,
+    /// How much longer all but the slowest twentieth of frames took than the quickest, milliseconds: what a playout delay
+    /// has to cover.
+    pub delay_ms: f32,
+    /// Drift of the source's clock against ours, parts per million.
+    pub skew_ppm: f32,
+    /// How many earlier frames its packets were asked to repeat.
+    pub redundancy: u8,
+    /// The face comes out of a webcam: its client has `webcam` or `mediapipe` in its name.
+    pub webcam: bool,
+    /// Frames received since the subject appeared.
+    pub frames: u64,
+    /// Age of the newest frame, milliseconds.
+    pub age_ms: f32,
+}
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// No transport of it is open yet, or none any more.
+    #[default]
+    Connecting,
+    /// It answers.
+    Connected,
+    /// Nothing was heard of it for two seconds.
+    Stalled,
+}
+
+impl ConnectionState {
+    /// The name on the wire, such as `connected`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
+/// Figures of one connection, by the names of the migration guide. Times are averages over about the last second.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ConnectionStats {
+    /// Its id, as in `welcome`.
+    pub connection_id: Arc<str>,
+    /// Whether it answers.
+    pub state: ConnectionState,
+    /// What carries its frames now.
+    pub transport: SourceKind,
+    /// `in` for a client or a phone, `out` for an endpoint that we dialled, `peer` for a room mate.
+    pub direction: &'static str,
+    /// Capture (or send) to arrival, milliseconds, where it can be known.
+    pub average_latency_ms: Option<f32>,
+    /// Round trip, milliseconds.
+    pub rtt_ms: Option<f32>,
+    /// Messages and datagrams received.
+    pub message_count: u64,
+    /// `none`, `connecting`, `open` or `closed`.
+    pub data_channel_state: &'static str,
+    /// Bytes that waited in the data channel as of the last frame outwards.
+    pub buffered_amount: u64,
+    /// RFC 3550 interarrival jitter, milliseconds.
+    pub jitter_ms: Option<f32>,
+    /// Share of frames lost, `0..=1`, where they are numbered.
+    pub loss: Option<f32>,
+    /// Frames a second that arrive.
+    pub fps: Option<f32>,
+    /// Frames a second that it was asked for.
+    pub target_fps: Option<f32>,
+    /// The face that it sends.
+    pub subject: Option<Arc<str>>,
+    /// What it calls itself.
+    pub client: Option<Arc<str>>,
+    /// Where it comes from.
+    pub address: Option<SocketAddr>,
+    /// The way of its WebRTC packets, such as `udp host-prflx` or `udp relay-host`.
+    pub route: Option<String>,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
+    /// Messages refused.
+    pub refused: u64,
+    /// Messages and frames outwards that found no room.
+    pub dropped: u64,
+}
+
+/// Figures of a whole endpoint.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// Open connections and live UDP sources.
+    pub connections: usize,
+    /// Messages and datagrams refused since the start.
+    pub refused: u64,
+    /// Unknown message types and fields ignored since the start.
+    pub ignored: u64,
+    /// Frames that the engine did not fetch in time and newer ones replaced.
+    pub overrun: u64,
+    /// Every live subject, by name.
+    pub subjects: Vec<SubjectStats>,
+}

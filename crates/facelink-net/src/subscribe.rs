@@ -1,0 +1,159 @@
+//! Frames outwards: what a connection has subscribed to.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{
+    SubjectFrame,
+    hub::{Origin, Published},
+    out::Outgoing,
+    session::{Binary, Session, Wish, update_json},
+};
+use facelink::{
+    frame::FaceFrame,
+    wire::{
+        facelink1,
+        message::{ServerMessage, SubjectLost},
+    },
+};
+
+/// Starts sending, if it is not running yet and something is subscribed to. Ends with the connection or the last
+/// subscription.
+pub(super) fn start(session: &Arc<Session>) {
+    if !session.is_subscribed() || !session.begin_publishing() {
+        return;
+    }
+    let ended = session.ended.clone();
+    let mut frames = session.hub.subscribe();
+    let mut publisher = Publisher {
+        session: session.clone(),
+        paced: HashMap::new(),
+        encoder: facelink1::Encoder::new(),
+        bytes: Vec::new(),
+    };
+    // What is there already comes at once: a face that holds still is not waited for.
+    for (frame, owner) in session.hub.newest() {
+        publisher.publish(&frame, &owner);
+    }
+    tokio::spawn(async move {
+        while publisher.session.is_subscribed() {
+            let published = tokio::select! {
+                () = ended.cancelled() => break,
+                published = frames.recv() => published,
+            };
+            match published {
+                Ok(Published::Frame(frame, from)) => publisher.publish(&frame, &from),
+                Ok(Published::Lost(name)) => publisher.lost(&name),
+                // A slow connection sees fewer frames, never older ones.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break,
+            }
+        }
+        publisher.session.end_publishing();
+    });
+}
+
+struct Publisher {
+    session: Arc<Session>,
+    paced: HashMap<u64, Paced>,
+    encoder: facelink1::Encoder,
+    bytes: Vec<u8>,
+}
+
+/// A subject of which fewer frames are wanted than there are.
+struct Paced {
+    last: Instant,
+    /// Frames that nobody asked for. What goes out is counted without them, or they would look lost.
+    left_out: u64,
+}
+
+impl Publisher {
+    fn publish(&mut self, frame: &SubjectFrame, from: &Origin) {
+        let Some(Wish { max_fps, binary, not_own, room_mates }) = self.session.wants(&frame.name) else { return };
+        if not_own && from.key == self.session.key {
+            return;
+        }
+        if room_mates && (from.room.is_none() || from.room != self.session.hub.room_of(self.session.key)) {
+            return;
+        }
+        if let Some(max_fps) = max_fps {
+            // A tenth of slack, so that a 60 fps stream at max_fps 60 is not halved by its own jitter.
+            let interval = Duration::from_secs_f32(0.9 / max_fps.clamp(0.1, 1000.0));
+            if self.paced.len() > 1024 {
+                self.paced.clear();
+            }
+            match self.paced.entry(frame.id.0) {
+                Entry::Occupied(mut paced) => {
+                    let paced = paced.get_mut();
+                    if frame.received.saturating_duration_since(paced.last) < interval {
+                        paced.left_out += 1;
+                        return;
+                    }
+                    paced.last = frame.received;
+                }
+                Entry::Vacant(place) => drop(place.insert(Paced { last: frame.received, left_out: 0 })),
+            }
+        }
+        let renumbered;
+        let frame = match (self.paced.get_mut(&frame.id.0), frame.frame.sequence) {
+            (Some(paced), Some(number)) if paced.left_out > 0 => {
+                if number < paced.left_out {
+                    // Its sender counts anew.
+                    paced.left_out = 0;
+                }
+                let sequence = Some(number - paced.left_out);
+                renumbered = SubjectFrame { frame: FaceFrame { sequence, ..frame.frame.clone() }, ..frame.clone() };
+                &renumbered
+            }
+            _ => frame,
+        };
+        let age = Instant::now().saturating_duration_since(frame.received);
+        let message = match binary {
+            Binary::Float32 => Outgoing::Text(update_json(frame)),
+            Binary::Facelink1 => {
+                match encode(&mut self.encoder, &mut self.bytes, &frame.name, stamped(&frame.frame, age)) {
+                    Some(bytes) => Outgoing::Binary(bytes),
+                    None => Outgoing::Text(update_json(frame)),
+                }
+            }
+        };
+        self.session.send_frame(frame.id.0, message);
+    }
+
+    fn lost(&mut self, name: &str) {
+        if self.session.wants(name).is_some() {
+            let lost = SubjectLost { subject: name.into() };
+            self.session.send_control(ServerMessage::SubjectLost(lost).to_json());
+        }
+    }
+}
+
+/// The frame as of the time of day here, `age` ago, by which the receiver measures the way: the source's own clock may count
+/// from anywhere.
+pub(super) fn stamped(frame: &FaceFrame, age: Duration) -> FaceFrame {
+    let now = Duration::try_from_secs_f64(super::session::unix_ms() / 1000.0).ok();
+    FaceFrame { capture_time: now.map(|now| now.saturating_sub(age)), ..frame.clone() }
+}
+
+/// One face as a packet of its own; `None` when it does not fit the format.
+pub(super) fn encode(
+    encoder: &mut facelink1::Encoder,
+    bytes: &mut Vec<u8>,
+    name: &str,
+    frame: FaceFrame,
+) -> Option<Bytes> {
+    bytes.clear();
+    match encoder.encode(name, &frame, facelink1::Clock::Unix, bytes) {
+        Ok(()) => Some(Bytes::copy_from_slice(bytes)),
+        Err(error) => {
+            tracing::debug!(%error, name, "not sent as facelink1");
+            None
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! Ports for phones: taken ones, shared ones, and formats on ports that are not theirs.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    net::UdpSocket,
+    time::{Duration, Instant},
+};
+
+use facelink::{Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose, simulate::SimulatorConfig, wire::llf};
+use facelink_net::Simulator;
+use facelink_net::{
+    Endpoint, EndpointConfig, LinkEvent, PhoneCall, PhoneCommand, PhonePort, PhonePorts, PhoneState, PhoneStatus,
+    SourceKind, SubjectFrame, VmcOut,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn config() -> EndpointConfig {
+    EndpointConfig {
+        port: 0,
+        live_link_face: Some(0),
+        udp_json: Some(0),
+        phones: PhonePorts::free(),
+        ..EndpointConfig::default()
+    }
+}
+
+fn jaw(weight: f32) -> FaceFrame {
+    let mut frame = FaceFrame::neutral();
+    frame.set(Blendshape::JawOpen, weight);
+    frame
+}
+
+fn packet(device: &str, subject: &str, number: i32, weight: f32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    llf::encode(&llf::LlfPacket::new(device, subject, number, jaw(weight)), &llf::PROFILE, &mut bytes)
+        .expect("encodes");
+    bytes
+}
+
+/// Calls `again` until a frame comes that `wanted` accepts.
+fn frame(endpoint: &Endpoint, mut again: impl FnMut(), wanted: impl Fn(&SubjectFrame) -> bool) -> SubjectFrame {
+    let end = Instant::now() + LIMIT;
+    while Instant::now() < end {
+        again();
+        while let Ok(frame) = endpoint.frames().recv_timeout(Duration::from_millis(20)) {
+            if wanted(&frame) {
+                return frame;
+            }
+        }
+    }
+    panic!("no such frame in time: {:#?}", endpoint.arrivals());
+}
+
+#[test]
+fn a_port_that_is_taken_is_one_line_and_the_rest_works() {
+    let held = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let held_tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let (udp, tcp) = (held.local_addr().expect("bound").port(), held_tcp.local_addr().expect("bound").port());
+    let phones = PhonePorts { ifacialmocap: Some(udp), ifacialmocap_tcp: Some(tcp), ..PhonePorts::free() };
+    let endpoint = Endpoint::start(EndpointConfig { phones, ..config() }).expect("starts all the same");
+    let messages: Vec<&str> = endpoint.unavailable().iter().map(|port| port.message.as_str()).collect();
+    let [first, second] = messages[..] else { panic!("{messages:?}") };
+    for part in ["iFacialMocap", &udp.to_string(), "`phones.ifacialmocap`", "another"] {
+        assert!(first.contains(part), "{first}");
+    }
+    assert!(second.contains("iFacialMocap over TCP") && second.contains(&tcp.to_string()), "{second}");
+    assert!(!first.contains('\n'));
+    assert_eq!(endpoint.phone_port(PhonePort::IFacialMocap), None);
+
+    let to = endpoint.phone_port(PhonePort::LiveLinkFace);
+    let phone = Simulator::start(&SimulatorConfig::new(SourceKind::LiveLinkFace, to)).expect("starts");
+    frame(
+        &endpoint,
+        || phone.send(&jaw(0.5)).expect("sent"),
+        |frame| frame.frame.get(Blendshape::JawOpen) == Some(0.5),
+    );
+}
+
+#[test]
+fn two_phones_of_one_name_on_one_port_are_two_faces() {
+    let endpoint = Endpoint::start(config()).expect("starts");
+    let to = endpoint.phone_port(PhonePort::LiveLinkFace).expect("listens");
+    let phones = [(UdpSocket::bind("127.0.0.1:0"), "A", 0.25), (UdpSocket::bind("127.0.0.1:0"), "B", 0.75)];
+    let mut number = 0;
+    let mut send = || {
+        number += 1;
+        for (socket, device, weight) in &phones {
+            let socket = socket.as_ref().expect("a socket");
+            socket.send_to(&packet(device, "iPhone", number, *weight), to).expect("sent");
+        }
+    };
+    frame(&endpoint, &mut send, |frame| &*frame.name == "iPhone" && frame.frame.get(Blendshape::JawOpen) == Some(0.25));
+    frame(&endpoint, &mut send, |frame| {
+        &*frame.name == "iPhone (2)" && frame.frame.get(Blendshape::JawOpen) == Some(0.75)
+    });
+    assert_eq!(endpoint.stats().subjects.len(), 2);
+}
+
+#[test]
+fn a_phone_keeps_its_face_when_it_changes_the_network() {
+    // A busy machine may keep the phone waiting.
+    let endpoint = Endpoint::start(EndpointConfig { subject_timeout: LIMIT, ..config() }).expect("starts");
+    let to = endpoint.phone_port(PhonePort::LiveLinkFace);
+    let phone = |bind: &str| {
+        let bind = Some(bind.parse().expect("an address"));
+        Simulator::start(&SimulatorConfig { bind, ..SimulatorConfig::new(SourceKind::LiveLinkFace, to) })
+    };
+    let first = phone("127.0.0.1").expect("starts");
+    let before = frame(&endpoint, || first.send(&jaw(0.25)).expect("sent"), |_| true);
+    drop(first);
+    // A network that takes all of 127.0.0.0/8 for this machine, as Linux does.
+    let Ok(second) = phone("127.0.0.2") else {
+        assert!(std::env::var_os("CI").is_none(), "127.0.0.2 is not this machine's");
+        eprintln!("skipped: 127.0.0.2 is not this machine's");
+        return;
+    };
+    let after = frame(
+        &endpoint,
+        || second.send(&jaw(0.75)).expect("sent"),
+        |frame| *frame.name == *before.name && frame.frame.get(Blendshape::JawOpen) == Some(0.75),
+    );
+    assert_eq!(after.id, before.id, "the same face goes on");
+    let address = endpoint.stats().subjects.iter().find(|subject| subject.id == after.id).and_then(|s| s.address);
+    assert_eq!(address.map(|address| address.ip().to_string()).as_deref(), Some("127.0.0.2"));
+}
+
+#[test]
+fn a_format_on_the_wrong_port_is_taken_and_named() {
+    let endpoint = Endpoint::start(config()).expect("starts");
+    let to = endpoint.phone_port(PhonePort::Vmc).expect("listens");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let mut number = 0;
+    let send = || {
+        number += 1;
+        socket.send_to(&packet("A", "iPhone", number, 0.5), to).expect("sent");
+    };
+    let frame = frame(&endpoint, send, |frame| &*frame.name == "iPhone");
+    assert_eq!(frame.source, SourceKind::LiveLinkFace);
+    let arrivals = endpoint.arrivals();
+    let vmc = arrivals.iter().find(|port| port.port == PhonePort::Vmc).expect("it listens");
+    assert_eq!(vmc.senders.first().and_then(|sender| sender.app), Some(SourceKind::LiveLinkFace));
+    assert_eq!((vmc.refused, vmc.senders.len()), (0, 1));
+
+    let from = socket.local_addr().expect("bound");
+    socket.send_to(b"what is this?", to).expect("sent");
+    let end = Instant::now() + LIMIT;
+    let error = loop {
+        let arrivals = endpoint.arrivals();
+        let vmc = arrivals.iter().find(|port| port.port == PhonePort::Vmc).expect("it listens");
+        let error = vmc.senders.iter().find(|sender| sender.address == from).and_then(|sender| sender.error.clone());
+        if let Some(error) = error {
+            break error;
+        }
+        assert!(Instant::now() < end, "{vmc:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert!(!error.is_empty());
+}
+
+#[test]
+fn a_phone_that_stops_leaves() {
+    let config = EndpointConfig { subject_timeout: Duration::from_millis(500), ..config() };
+    let endpoint = Endpoint::start(config).expect("starts");
+    let to = endpoint.phone_port(PhonePort::LiveLinkFace);
+    let phone = Simulator::start(&SimulatorConfig::new(SourceKind::LiveLinkFace, to)).expect("starts");
+    let seen = frame(&endpoint, || phone.send(&jaw(0.5)).expect("sent"), |_| true);
+    let lost = FaceFrame { tracked: false, ..FaceFrame::default() };
+    frame(&endpoint, || phone.send(&lost).expect("sent"), |frame| !frame.frame.tracked);
+    frame(&endpoint, || phone.send(&jaw(0.6)).expect("sent"), |frame| frame.frame.tracked);
+    drop(phone);
+    let end = Instant::now() + LIMIT;
+    loop {
+        match endpoint.events().recv_deadline(end).expect("an event in time") {
+            LinkEvent::SubjectLost { id, .. } if id == seen.id => break,
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn vtube_studio_sends_when_it_is_called_and_stops_when_nobody_asks() {
+    let bind = Some([127, 0, 0, 1].into());
+    let config_of_phone =
+        SimulatorConfig { bind, port: Some(0), ..SimulatorConfig::new(SourceKind::VTubeStudio, None) };
+    let phone = Simulator::start(&config_of_phone).expect("starts");
+    let at = phone.address().expect("bound");
+    assert!(!phone.is_streaming());
+    phone.send(&jaw(0.1)).expect("nobody asked, so nothing goes anywhere");
+    assert_eq!(phone.sent(), 0);
+
+    let endpoint = Endpoint::start(config()).expect("starts");
+    endpoint.call_phone(PhoneCall { port: Some(at.port()), ..PhoneCall::any(at.ip()) });
+    let send = || phone.send(&jaw(0.5)).expect("sent");
+    let face = frame(&endpoint, send, |frame| frame.source == SourceKind::VTubeStudio);
+    assert_eq!((face.frame.get(Blendshape::JawOpen), &*face.name), (Some(0.5), "VTube Studio"));
+    assert_eq!(endpoint.phones()[0].state, PhoneState::Streaming);
+    assert!(endpoint.stats().subjects[0].latency_ms.is_some(), "it sends its wall clock");
+    let lost = FaceFrame { tracked: false, ..FaceFrame::default() };
+    frame(&endpoint, || phone.send(&lost).expect("sent"), |frame| !frame.frame.tracked);
+
+    assert!(endpoint.forget_phone(at.ip()));
+    let end = Instant::now() + LIMIT;
+    while phone.is_streaming() {
+        assert!(Instant::now() < end, "its lease ends");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A face whose sides differ, with a head and eyes that are turned.
+fn turned_face() -> FaceFrame {
+    let mut frame = FaceFrame::neutral();
+    for (shape, weight) in
+        [(Blendshape::JawOpen, 0.5), (Blendshape::EyeBlinkLeft, 0.25), (Blendshape::MouthRight, 0.125)]
+    {
+        frame.set(shape, weight);
+    }
+    let half = 0.2_f32;
+    frame.head = Some(HeadPose { rotation: [0.0, half.sin(), 0.0, half.cos()], position: None });
+    let eye = EyeGaze { yaw: 0.2, pitch: 0.1 };
+    frame.gaze = Some(Gaze { left: eye, right: eye });
+    frame
+}
+
+fn is_turned_face(face: &FaceFrame) -> bool {
+    let near = |a: f32, b: f32| (a - b).abs() < 1e-3;
+    let head = face
+        .head
+        .is_some_and(|head| near(head.rotation[1].abs(), 0.2_f32.sin()) && head.rotation[1] * head.rotation[3] > 0.0);
+    let gaze = face.gaze.is_some_and(|gaze| near(gaze.left.yaw, 0.2) && near(gaze.right.pitch, 0.1));
+    let wanted = turned_face();
+    head && gaze
+        && Blendshape::ALL.into_iter().all(|shape| near(face.get(shape).unwrap_or(9.0), wanted.weights[shape.index()]))
+}
+
+#[test]
+fn osc_apps_are_heard_at_their_ports_and_at_the_shared_one() {
+    let endpoint = Endpoint::start(config()).expect("starts");
+    for (app, port) in [
+        (SourceKind::FaceCap, PhonePort::FaceCap),
+        (SourceKind::FaceCap, PhonePort::Osc),
+        (SourceKind::Vmc, PhonePort::Vmc),
+        (SourceKind::Vmc, PhonePort::VmcAssistant),
+    ] {
+        let to = endpoint.phone_port(port);
+        let phone = Simulator::start(&SimulatorConfig::new(app, to)).expect("starts");
+        let send = || phone.send(&turned_face()).expect("sent");
+        frame(&endpoint, send, |frame| frame.source == app && is_turned_face(&frame.frame));
+        if app == SourceKind::Vmc {
+            let lost = FaceFrame { tracked: false, ..turned_face() };
+            let lose = || phone.send(&lost).expect("sent");
+            frame(&endpoint, lose, |frame| frame.source == app && !frame.frame.tracked);
+            frame(&endpoint, send, |frame| frame.source == app && frame.frame.tracked && is_turned_face(&frame.frame));
+        }
+    }
+    assert_eq!(endpoint.stats().refused, 0);
+}
+
+#[test]
+fn osc_unreadable_message_is_counted_and_the_rest_of_its_bundle_is_shown() {
+    let endpoint = Endpoint::start(config()).expect("starts");
+    let to = endpoint.phone_port(PhonePort::Vmc).expect("listens");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("binds");
+    let messages: [&[u8]; 4] = [
+        b"/VMC/Ext/Blend/Val\0\0,sf\0jawOpen\0\x3f\0\0\0",
+        b"/VMC/Ext/Blend/Val\0\0,sf\0Fr\xf6hlich\0\0\0\0\x3f\0\0\0",
+        b"/unknown\0\0\0\0,x\0\0",
+        // Without type tags.
+        b"/VMC/Ext/Blend/Apply\0\0\0\0",
+    ];
+    let mut bundle = b"#bundle\0\0\0\0\0\0\0\0\x01".to_vec();
+    for message in messages {
+        bundle.extend_from_slice(&(message.len() as u32).to_be_bytes());
+        bundle.extend_from_slice(message);
+    }
+    let sent = std::cell::Cell::new(0);
+    let send = || {
+        socket.send_to(&bundle, to).expect("sent");
+        sent.set(sent.get() + 1);
+    };
+    frame(&endpoint, send, |frame| frame.frame.get(Blendshape::JawOpen) == Some(0.5));
+    let end = Instant::now() + LIMIT;
+    while endpoint.stats().refused != 2 * sent.get() {
+        assert!(Instant::now() < end, "{} of {} bundles", endpoint.stats().refused, sent.get());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_face_goes_on_by_vmc_protocol_as_it_came() {
+    let second = Endpoint::start(config()).expect("starts");
+    let to = second.phone_port(PhonePort::Vmc).expect("listens");
+    let vmc_out = vec![VmcOut { to, subject: None }];
+    let first = Endpoint::start(EndpointConfig { vmc_out, ..config() }).expect("starts");
+    let at = first.phone_port(PhonePort::LiveLinkFace);
+    let phone = Simulator::start(&SimulatorConfig::new(SourceKind::LiveLinkFace, at)).expect("starts");
+    let send = || phone.send(&turned_face()).expect("sent");
+    let face = frame(&second, send, |frame| is_turned_face(&frame.frame));
+    assert_eq!(face.source, SourceKind::Vmc);
+    let lost = FaceFrame { tracked: false, ..FaceFrame::default() };
+    frame(&second, || phone.send(&lost).expect("sent"), |frame| !frame.frame.tracked);
+}
+
+#[test]
+fn live_link_face_is_aimed_started_and_recorded_by_remote_control() {
+    let bind = Some([127, 0, 0, 1].into());
+    let app = SourceKind::LiveLinkFace;
+    let phone = Simulator::start(&SimulatorConfig { bind, port: Some(0), ..SimulatorConfig::new(app, None) });
+    let phone = phone.expect("starts");
+    let at = phone.address().expect("bound");
+    assert!(!phone.is_streaming());
+    let call = vec![PhoneCall { port: Some(at.port()), ..PhoneCall::app(at.ip(), app) }];
+    let endpoint = Endpoint::start(EndpointConfig { call, ..config() }).expect("starts");
+    let send = || phone.send(&turned_face()).expect("sent");
+    frame(&endpoint, send, |frame| frame.source == app && is_turned_face(&frame.frame));
+
+    let until = |what: &str, done: &dyn Fn(&PhoneStatus) -> bool| {
+        let end = Instant::now() + LIMIT;
+        loop {
+            send();
+            let phones = endpoint.phones();
+            if phones.first().is_some_and(done) {
+                return;
+            }
+            assert!(Instant::now() < end, "{what}: {phones:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    until("battery", &|phone| phone.battery == Some(0.75) && phone.thermal == Some(1));
+    until("streaming", &|phone| phone.state == PhoneState::Streaming);
+    let command = |command| endpoint.command_phone(at.ip(), command).expect("taken");
+    command(PhoneCommand::Subject("Hero".to_owned()));
+    frame(&endpoint, send, |frame| &*frame.name == "Hero");
+    command(PhoneCommand::RecordStart { slate: "Duel".to_owned(), take: 7 });
+    until("recording", &|phone| phone.recording == Some(true) && phone.take == Some(7));
+    command(PhoneCommand::RecordStop);
+    until("recorded", &|phone| {
+        phone.recording == Some(false)
+            && phone.last_recording.as_deref().is_some_and(|r| r.contains("Duel_7_iPhone.csv"))
+    });
+    command(PhoneCommand::Stop);
+    let end = Instant::now() + LIMIT;
+    while phone.is_streaming() {
+        assert!(Instant::now() < end, "it stops");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    command(PhoneCommand::Start);
+    frame(&endpoint, send, |frame| &*frame.name == "Hero");
+    drop(endpoint);
+    while phone.is_streaming() {
+        assert!(Instant::now() < end, "what was started stops with the endpoint");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn phones_profiles_and_calibration_are_controlled_by_http() {
+    let endpoint = Endpoint::start(config()).expect("starts");
+    let url = |path: &str| format!("http://{}/api/v1/{path}", endpoint.addresses().http);
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let get = |path: &str| -> serde_json::Value {
+        agent.get(url(path)).call().expect("answers").body_mut().read_json().expect("JSON")
+    };
+    let post = |path: &str, body: serde_json::Value| {
+        let mut answer = agent.post(url(path)).send_json(body).expect("answers");
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap_or_default())
+    };
+
+    let (status, text) = post("phones", serde_json::json!({"address": "127.0.0.9", "app": "vtube_studio"}));
+    assert!(status == 200 && text.contains("calling"), "{text}");
+    assert_eq!(get("phones")["phones"][0]["address"], "127.0.0.9");
+    assert_eq!(post("phones", serde_json::json!({"address": "nowhere"})).0, 400);
+    let (status, text) = post("phones/127.0.0.9/command", serde_json::json!("start"));
+    assert!(status == 409 && text.contains("no remote control"), "{text}");
+    assert_eq!(post("phones/127.0.0.8/command", serde_json::json!("start")).0, 404);
+    let (status, text) = post("phones/x/command", serde_json::json!("start"));
+    assert!(status == 400 && text.contains("address"), "{text}");
+    assert_eq!(agent.delete(url("phones/127.0.0.9")).call().expect("answers").status(), 204);
+    assert_eq!(agent.delete(url("phones/127.0.0.9")).call().expect("answers").status(), 404);
+
+    let to = endpoint.phone_port(PhonePort::LiveLinkFace);
+    let phone = Simulator::start(&SimulatorConfig::new(SourceKind::LiveLinkFace, to)).expect("starts");
+    let send = || phone.send(&turned_face()).expect("sent");
+    let face = frame(&endpoint, send, |frame| is_turned_face(&frame.frame));
+    let mut profile = get("profiles/live_link_face");
+    assert_eq!(profile["mirror"], false);
+    profile["mirror"] = true.into();
+    let put = agent.put(url("profiles/live_link_face")).send_json(&profile).expect("answers");
+    assert_eq!(put.status(), 200);
+    frame(&endpoint, send, |frame| frame.frame.get(Blendshape::EyeBlinkRight) == Some(0.25));
+    assert_eq!(agent.get(url("profiles/telegraph")).call().expect("answers").status(), 404);
+
+    let path = format!("subjects/{}/calibrate", face.name);
+    assert_eq!(post(&path, serde_json::json!({"what": "head"})).0, 204);
+    frame(&endpoint, send, |frame| frame.frame.head.is_some_and(|head| head.rotation[1].abs() < 1e-3));
+    assert_eq!(post(&path, serde_json::json!({"what": "neutral"})).0, 204);
+    frame(&endpoint, send, |frame| frame.frame.weights.iter().all(|weight| *weight == 0.0));
+    assert_eq!(post(&path, serde_json::json!({"what": "reset"})).0, 204);
+    frame(&endpoint, send, |frame| frame.frame.get(Blendshape::JawOpen) == Some(0.5));
+    assert_eq!(post("subjects/Nobody/calibrate", serde_json::json!({"what": "head"})).0, 404);
+
+    let report = get("doctor");
+    let arriving = report["arriving"].as_array().expect("a list");
+    assert!(arriving.iter().any(|sender| sender["what"] == "Live Link Face"), "{arriving:?}");
+    assert!(report["listening"].as_array().is_some_and(|ports| ports.len() > 11), "{report}");
+}

@@ -1,0 +1,232 @@
+//! Remote control by HTTP: who may, what is refused, and what it says.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use facelink::{Blendshape, FaceFrame};
+use facelink_net::{
+    Endpoint, EndpointConfig, PhonePorts, SourceKind, SourceProfiles,
+    doctor::{Report, Severity},
+    outward_address,
+};
+use serde_json::{Value, json};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn config() -> EndpointConfig {
+    EndpointConfig { port: 0, live_link_face: Some(0), phones: PhonePorts::free(), ..EndpointConfig::default() }
+}
+
+/// An endpoint on every address, and its address for a stranger; `None` on a machine that has none but loopback.
+fn open_to_strangers() -> Option<(Endpoint, String)> {
+    let Some(own) = outward_address() else {
+        assert!(std::env::var_os("CI").is_none(), "this machine has no network");
+        eprintln!("skipped: this machine has no network");
+        return None;
+    };
+    let config = EndpointConfig { bind: [0, 0, 0, 0].into(), token: Some("right".to_owned()), ..config() };
+    let endpoint = Endpoint::start(config).expect("an endpoint");
+    let url = format!("http://{own}:{}/api/v1/", endpoint.addresses().http.port());
+    Some((endpoint, url))
+}
+
+struct Api {
+    agent: ureq::Agent,
+    url: String,
+}
+
+impl Api {
+    fn new(url: String) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(LIMIT));
+        Self { agent: config.build().into(), url }
+    }
+
+    fn of(endpoint: &Endpoint) -> Self {
+        Self::new(format!("http://{}/api/v1/", endpoint.addresses().http))
+    }
+
+    /// Status and body; `headers` in pairs.
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut answer = self.agent.run(request.body(body.to_owned()).expect("a request")).expect("answers");
+        let text = answer.body_mut().read_to_string().expect("text");
+        (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    fn send(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        self.ask(method, path, &[("content-type", "application/json")], &body.to_string())
+    }
+}
+
+fn refusal(answer: &(u16, Value)) -> (u16, &str, &str) {
+    let error = &answer.1["error"];
+    (answer.0, error["code"].as_str().unwrap_or_default(), error["message"].as_str().unwrap_or_default())
+}
+
+/// Every request that there is, with a body that would be taken.
+fn requests() -> [(&'static str, &'static str, Value); 9] {
+    [
+        ("GET", "doctor", Value::Null),
+        ("GET", "phones", Value::Null),
+        ("GET", "profiles/vmc", Value::Null),
+        ("POST", "phones", json!({"address": "127.0.0.9", "app": "live_link_face"})),
+        ("POST", "phones/127.0.0.9/command", json!("start")),
+        ("DELETE", "phones/127.0.0.9", Value::Null),
+        ("POST", "subjects/Ann/calibrate", json!({"what": "neutral"})),
+        ("PUT", "profiles/vmc", json!({"mirror": true})),
+        ("PUT", "profiles/face_cap", json!({})),
+    ]
+}
+
+#[test]
+fn strangers_need_the_token() {
+    let Some((endpoint, url)) = open_to_strangers() else { return };
+    let api = Api::new(url);
+    for (method, path, body) in requests() {
+        let answer = api.send(method, path, &body);
+        assert_eq!(refusal(&answer).0, 401, "{method} {path}: {answer:?}");
+    }
+    assert!(endpoint.phones().is_empty());
+    assert!(!endpoint.profile(SourceKind::Vmc).mirror);
+    for (method, path, body) in requests() {
+        let headers = [("content-type", "application/json"), ("authorization", "Bearer right")];
+        let (status, answer) = api.ask(method, path, &headers, &body.to_string());
+        let wanted = match (method, path) {
+            ("DELETE", _) => 204,
+            ("POST", "phones/127.0.0.9/command") => 202,
+            ("POST", "subjects/Ann/calibrate") => 404,
+            _ => 200,
+        };
+        assert_eq!(status, wanted, "{method} {path}: {answer}");
+    }
+    assert!(endpoint.profile(SourceKind::Vmc).mirror);
+}
+
+#[test]
+fn pages_of_strangers_change_nothing() {
+    let endpoint = Endpoint::start(config()).expect("an endpoint");
+    let api = Api::of(&endpoint);
+    let evil = ("origin", "https://evil.example");
+    for (method, path, body) in requests().into_iter().filter(|(method, ..)| *method != "GET") {
+        let answer = api.ask(method, path, &[evil, ("content-type", "application/json")], &body.to_string());
+        assert_eq!(refusal(&answer).1, "forbidden_origin", "{method} {path}: {answer:?}");
+        // What a page may send without asking first.
+        let answer = api.ask(method, path, &[("content-type", "text/plain")], &body.to_string());
+        if method != "DELETE" {
+            assert_eq!((refusal(&answer).0, refusal(&answer).1), (415, "bad_type"), "{method} {path}: {answer:?}");
+        }
+    }
+    assert!(endpoint.phones().is_empty() && !endpoint.profile(SourceKind::Vmc).mirror);
+    // By a name that a stranger points here.
+    let answer = api.ask("GET", "doctor", &[("host", "evil.example")], "");
+    assert_eq!(refusal(&answer).1, "forbidden_host", "{answer:?}");
+    // A page that may, may use every method.
+    let preflight = ureq::http::Request::builder().method("OPTIONS").uri(format!("{}profiles/vmc", api.url));
+    let preflight = preflight.header("origin", "http://localhost:3000").body(()).expect("a request");
+    let answer = api.agent.run(preflight).expect("answers");
+    let methods = answer.headers()["access-control-allow-methods"].to_str().expect("text");
+    assert!(["GET", "POST", "PUT", "DELETE"].iter().all(|method| methods.contains(method)), "{methods}");
+}
+
+#[test]
+fn what_is_refused_names_the_field() {
+    let endpoint = Endpoint::start(config()).expect("an endpoint");
+    let api = Api::of(&endpoint);
+    assert_eq!(api.send("POST", "phones", &json!({"address": "127.0.0.9", "app": "live_link_face"})).0, 200);
+    for (method, path, body, wanted) in [
+        ("POST", "phones", json!({}), "`address`"),
+        ("POST", "phones", json!({"address": 7}), "field `address`"),
+        ("POST", "phones", json!({"address": "nowhere"}), "field `address`"),
+        ("POST", "phones", json!({"address": "0.0.0.0"}), "field `address`: must be the address of one phone"),
+        ("POST", "phones", json!({"address": "127.0.0.9", "app": "fax"}), "field `app`"),
+        (
+            "POST",
+            "phones",
+            json!({"address": "127.0.0.9", "app": "face_cap"}),
+            "field `app`: face_cap cannot be called",
+        ),
+        ("POST", "phones", json!({"address": "127.0.0.9", "port": 70000}), "field `port`"),
+        ("POST", "phones", json!({"address": "127.0.0.9", "transport": "pigeon"}), "field `transport`"),
+        ("POST", "phones", json!({"address": "127.0.0.9", "ap": "vmc"}), "field `ap`: there is no such field"),
+        ("POST", "phones/127.0.0.9/command", json!("dance"), "dance"),
+        ("POST", "phones/127.0.0.9/command", json!({"take": "x"}), "field `take`"),
+        ("POST", "phones/127.0.0.9/command", json!({"slate": ""}), "field `slate`"),
+        ("POST", "phones/127.0.0.9/command", json!({"record_start": {"slate": "a"}}), "`take`"),
+        ("POST", "phones/nobody/command", json!("start"), "field `address`"),
+        ("DELETE", "phones/nobody", Value::Null, "field `address`"),
+        ("POST", "subjects/Ann/calibrate", json!({"what": "nose"}), "field `what`"),
+        ("PUT", "profiles/vmc", json!({"head": {"order": "xxx"}}), "field `head.order`"),
+        ("PUT", "profiles/vmc", json!({"head": {"gain": 0}}), "field `head.gain`"),
+        ("PUT", "profiles/vmc", json!({"metres_per_unit": 1e99}), "field `metres_per_unit`"),
+        ("PUT", "profiles/vmc", json!({"mirrow": true}), "field `mirrow`"),
+    ] {
+        let answer = api.send(method, path, &body);
+        let (status, code, message) = refusal(&answer);
+        assert_eq!(status, 400, "{method} {path} {body}: {answer:?}");
+        assert!(
+            matches!(code, "bad_field" | "bad_json") && message.contains(wanted),
+            "{method} {path} {body}: {answer:?}"
+        );
+    }
+    assert_eq!(refusal(&api.send("PUT", "profiles/telegraph", &json!({}))).1, "unknown_app");
+    assert_eq!(refusal(&api.send("DELETE", "phones/127.0.0.8", &Value::Null)).1, "unknown_phone");
+    assert_eq!(refusal(&api.send("POST", "subjects/Nobody/calibrate", &json!({"what": "head"}))).1, "unknown_subject");
+    let typed = [("content-type", "application/json; charset=utf-8")];
+    assert_eq!(refusal(&api.ask("POST", "phones", &typed, "{")).1, "bad_json");
+    assert_eq!(refusal(&api.ask("POST", "phones", &typed, &"[".repeat(10_000))).1, "bad_json");
+    let large = format!("{{\"address\": \"{}\"}}", " ".repeat(70_000));
+    assert_eq!(refusal(&api.ask("POST", "phones", &typed, &large)).1, "too_large");
+    let refused = endpoint.stats().refused;
+    assert!(refused >= 26, "each is counted: {refused}");
+    assert_eq!(endpoint.profile(SourceKind::Vmc), SourceProfiles::usual(SourceKind::Vmc));
+    assert_eq!(endpoint.phones().len(), 1);
+}
+
+#[test]
+fn the_doctors_view_is_the_same_by_http() {
+    let endpoint = Endpoint::start(config()).expect("an endpoint");
+    let (status, answer) = Api::of(&endpoint).ask("GET", "doctor", &[], "");
+    assert_eq!(status, 200, "{answer}");
+    let there: Report = serde_json::from_value(answer).expect("a report");
+    let here = endpoint.diagnose().expect("it runs");
+    assert_eq!((&there.listening, &there.addresses, &there.page), (&here.listening, &here.addresses, &here.page));
+    let texts = |report: &Report| report.advice.iter().map(|advice| advice.text.clone()).collect::<Vec<_>>();
+    assert_eq!(texts(&there), texts(&here));
+    assert!(there.advice.iter().any(|advice| advice.severity == Severity::Warning && advice.text.contains("--lan")));
+}
+
+#[test]
+fn a_range_of_motion_by_http() {
+    let endpoint = Endpoint::start(config()).expect("an endpoint");
+    let api = Api::of(&endpoint);
+    let ask = |what: &str| api.send("POST", "subjects/Ann/calibrate", &json!({ "what": what }));
+    let smile = |weight: f32| {
+        let mut frame = FaceFrame::neutral();
+        frame.set(Blendshape::MouthSmileLeft, weight);
+        endpoint.publish("Ann", &frame).expect("it is taken");
+    };
+    smile(0.0);
+    assert_eq!(refusal(&ask("range_end")).1, "no_range");
+    assert_eq!(ask("range_begin").0, 204);
+    for _ in 0..10 {
+        smile(0.5);
+    }
+    assert_eq!(ask("range_cancel").0, 204);
+    assert_eq!(endpoint.calibration("Ann").and_then(|calibration| calibration.range), None);
+    assert_eq!(ask("range_begin").0, 204);
+    for _ in 0..10 {
+        smile(0.5);
+    }
+    assert_eq!(ask("range_end").0, 204);
+    let range = endpoint.calibration("Ann").and_then(|calibration| calibration.range).expect("a range");
+    assert_eq!(range[Blendshape::MouthSmileLeft.index()], 0.5);
+    assert_eq!(range[Blendshape::JawOpen.index()], 1.0, "what was not made stays as it is");
+    assert_eq!(
+        refusal(&api.send("POST", "subjects/Bob/calibrate", &json!({"what": "range_begin"}))).1,
+        "unknown_subject"
+    );
+}

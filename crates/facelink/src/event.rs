@@ -1,0 +1,138 @@
+//! What a source hands to the engine: frames of subjects, and events.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use crate::{frame::FaceFrame, names::BLENDSHAPE_COUNT, source::SourceKind, timing::Stamp, wire::viseme::Viseme};
+
+/// One subject for as long as it lives; never used twice by one endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct SubjectId(pub u64);
+
+/// The newest state of a subject, merged by the rules of the wire: every weight counts, whether or not the last message
+/// named it.
+#[derive(Clone, Debug)]
+pub struct SubjectFrame {
+    /// Which subject.
+    pub id: SubjectId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What carried this frame.
+    pub source: SourceKind,
+    /// The face, with the viseme that holds on it.
+    pub frame: FaceFrame,
+    /// What it says, for an engine that would rather move the mouth there than set it.
+    pub speech: Option<Speech>,
+    /// When it arrived here.
+    pub received: Instant,
+    /// Its place in time; `None` for what is no frame of the source, such as a viseme alone.
+    pub stamp: Option<Stamp>,
+    /// A newer frame was there before: this one only fills a gap in the past.
+    pub late: bool,
+    /// It came again in a later packet, because its own was lost or slow.
+    pub repeated: bool,
+}
+
+/// A viseme that holds, and the face below it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Speech {
+    /// Which mouth.
+    pub viseme: Viseme,
+    /// How strongly, `0..=1`.
+    pub weight: f32,
+    /// Weights of the face without it, by [`Blendshape::index`](crate::Blendshape::index).
+    pub weights: [f32; BLENDSHAPE_COUNT],
+}
+
+/// An emotion that a subject is to show, over whatever its face does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Emotion {
+    /// Its name: `happy`, `sad`, `angry`, `surprised`, `afraid`, `disgusted`, `contempt`, `neutral`, or one of the game's.
+    pub name: Arc<str>,
+    /// How strongly, `0..=1`.
+    pub intensity: f32,
+    /// How long it takes to come; the engine's own time without one.
+    pub fade: Option<Duration>,
+    /// How long it stays; without one, until the next.
+    pub duration: Option<Duration>,
+}
+
+/// Why a subject left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LostReason {
+    /// Its connection closed and did not come back.
+    Disconnected,
+    /// It sent nothing for [`EndpointConfig::subject_timeout`](super::EndpointConfig::subject_timeout).
+    Silent,
+    /// The endpoint was stopped.
+    Stopped,
+}
+
+impl LostReason {
+    /// The name on the wire, such as `disconnected`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Silent => "silent",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What happened on the link, beside frames.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum LinkEvent {
+    /// A subject sent its first frame.
+    SubjectAppeared {
+        /// Which subject.
+        id: SubjectId,
+        /// Its name.
+        name: Arc<str>,
+        /// What carried its first frame.
+        source: SourceKind,
+        /// Where it came from.
+        address: Option<SocketAddr>,
+    },
+    /// A subject is gone.
+    SubjectLost {
+        /// Which subject.
+        id: SubjectId,
+        /// Its name.
+        name: Arc<str>,
+        /// Why.
+        reason: LostReason,
+    },
+    /// A subject is to show an emotion (`set_emotion`).
+    Emotion {
+        /// Which subject.
+        id: SubjectId,
+        /// Its name.
+        name: Arc<str>,
+        /// The emotion.
+        emotion: Emotion,
+    },
+    /// A client connected, or a phone sent its first datagram.
+    Connected {
+        /// The connection's id, as in `welcome` and in the statistics.
+        connection_id: Arc<str>,
+        /// How.
+        source: SourceKind,
+        /// Where it came from.
+        address: Option<SocketAddr>,
+    },
+    /// A connection ended.
+    Disconnected {
+        /// The connection's id.
+        connection_id: Arc<str>,
+        /// Why, in words for a log.
+        reason: String,
+    },
+}
