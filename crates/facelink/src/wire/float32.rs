@@ -48,6 +48,12 @@ pub enum SchemaError {
         /// Its length in bytes.
         len: usize,
     },
+    /// A name with a control character.
+    #[error("names[{index}] holds a control character")]
+    ControlCharacter {
+        /// Place in the list.
+        index: usize,
+    },
     /// A name that means the same channel as an earlier one.
     #[error("names[{index}] `{name}` names the same channel as names[{earlier}]")]
     Duplicate {
@@ -131,6 +137,9 @@ impl Schema {
             }
             if name.len() > MAX_NAME_LEN {
                 return Err(SchemaError::NameTooLong { index, len: name.len() });
+            }
+            if name.chars().any(char::is_control) {
+                return Err(SchemaError::ControlCharacter { index });
             }
             let slot = match Blendshape::from_any_name(name) {
                 Some(shape) => Slot::Shape(shape),

@@ -856,7 +856,7 @@ fn slots<'n>(names: &'n [Cow<'_, str>]) -> Result<Vec<Slot>, Fmv3Error> {
         if name.is_empty() || name.len() > MAX_NAME_LEN {
             return refuse("is not 1 to 255 bytes long");
         }
-        if name.chars().any(|letter| letter < ' ') {
+        if name.chars().any(char::is_control) {
             return refuse("holds a control character");
         }
         if !seen.insert(name) {

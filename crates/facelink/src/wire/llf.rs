@@ -107,6 +107,12 @@ pub enum LlfError {
         /// The field.
         field: &'static str,
     },
+    /// A text holds a control character.
+    #[error("{field} holds a control character")]
+    ControlCharacter {
+        /// The field.
+        field: &'static str,
+    },
     /// The number of curves is neither 0 nor at least 52.
     #[error("curve count is {found}, expected {CURVE_COUNT}")]
     CurveCount {
@@ -233,10 +239,14 @@ pub fn decode_source(datagram: &[u8]) -> Result<LlfPacket<'_, SourceFace>, LlfEr
 /// capture time have no place in the format.
 ///
 /// # Errors
-/// [`LlfError::TooLong`] when a text exceeds [`MAX_TEXT_LEN`], [`LlfError::Value`] when a number is not finite; `out` is
+/// [`LlfError::TooLong`] when a text exceeds [`MAX_TEXT_LEN`], [`LlfError::ControlCharacter`] when it holds one,
+/// [`LlfError::Value`] when a number is not finite; `out` is
 /// then unchanged.
 pub fn encode(packet: &LlfPacket<'_>, profile: &SourceProfile, out: &mut Vec<u8>) -> Result<(), LlfError> {
     for (field, text) in [("device id", packet.device_id), ("subject name", packet.subject)] {
+        if text.chars().any(char::is_control) {
+            return Err(LlfError::ControlCharacter { field });
+        }
         if text.len() > MAX_TEXT_LEN {
             return Err(LlfError::TooLong { field, len: text.len() as u64 });
         }
@@ -305,7 +315,10 @@ impl<'a> Reader<'a> {
         let len = u32::from_be_bytes(self.array(field)?);
         match usize::try_from(len) {
             Ok(len) if len <= MAX_TEXT_LEN => {
-                std::str::from_utf8(self.bytes(field, len)?).map_err(|_| LlfError::Utf8 { field })
+                let text = std::str::from_utf8(self.bytes(field, len)?).map_err(|_| LlfError::Utf8 { field })?;
+                // Zeros and line ends around it are no part of a name.
+                let text = text.trim_matches(char::is_control);
+                if text.chars().any(char::is_control) { Err(LlfError::ControlCharacter { field }) } else { Ok(text) }
             }
             _ => Err(LlfError::TooLong { field, len: len.into() }),
         }
@@ -628,6 +641,25 @@ mod tests {
         assert!(decode(&out, &PROFILE).is_ok());
     }
 
+    #[test]
+    fn control_characters_in_names_are_refused() {
+        let packet = |subject: &str| {
+            let (mut out, letters) = (Vec::new(), "x".repeat(subject.len()));
+            encode(&LlfPacket::new("device", &letters, 1, FaceFrame::neutral()), &PROFILE, &mut out).unwrap();
+            let at = 1 + 4 + "device".len() + 4;
+            out[at..at + subject.len()].copy_from_slice(subject.as_bytes());
+            out
+        };
+        for subject in ["a\u{1}b", "a\nb", "a\u{85}b"] {
+            let error = decode(&packet(subject), &PROFILE).unwrap_err();
+            assert_eq!(error, LlfError::ControlCharacter { field: "subject name" }, "{subject:?}");
+            let written = encode(&LlfPacket::new("", subject, 1, FaceFrame::neutral()), &PROFILE, &mut Vec::new());
+            assert_eq!(written, Err(error));
+        }
+        assert_eq!(decode(&packet("iPhone\0\0"), &PROFILE).unwrap().subject, "iPhone");
+        assert_eq!(decode(&packet("\0"), &PROFILE).unwrap().subject, "");
+    }
+
     proptest! {
         #[test]
         fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
@@ -653,8 +685,8 @@ mod tests {
             angles in proptest::array::uniform3(-1.5f32..1.5),
             eyes in proptest::array::uniform4(-1.0f32..1.0),
             number in 0..i32::MAX,
-            id in ".{0,40}",
-            subject in ".{0,40}",
+            id in "\\PC{0,40}",
+            subject in "\\PC{0,40}",
             swap in any::<bool>(),
         ) {
             let mut frame = FaceFrame::neutral();

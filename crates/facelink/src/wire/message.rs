@@ -556,7 +556,9 @@ fn write_updates<S: Serializer>(updates: &SmallVec<[&RawValue; 16]>, serializer:
 }
 
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
-    Number::deserialize(deserializer).map(|Number(number)| number as f32)
+    let Number(number) = Number::deserialize(deserializer)?;
+    let number = number as f32;
+    if number.is_finite() { Ok(number) } else { Err(serde::de::Error::custom("is out of range")) }
 }
 
 fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
@@ -568,9 +570,9 @@ fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
 }
 
 fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f32>, D::Error> {
-    match optional_number(deserializer)? {
-        Some(number) if number <= 0.0 => Err(serde::de::Error::custom("must be above 0")),
-        number => Ok(number.map(|number| number as f32)),
+    match optional_number(deserializer)?.map(|number| number as f32) {
+        Some(number) if number <= 0.0 || !number.is_finite() => Err(serde::de::Error::custom("must be above 0")),
+        number => Ok(number),
     }
 }
 

@@ -146,16 +146,8 @@ impl Decoder {
         if self.names.is_full() {
             self.names = NameTable::default();
         }
-        let mut fields = Fields::default();
-        let mut json = serde_json::Deserializer::from_slice(datagram);
-        json.deserialize_map(FieldsVisitor { fields: &mut fields, names: &mut self.names })?;
-        json.end()?;
-
-        let found = match (fields.found, fields.has_shapes) {
-            (Some(found), _) => found,
-            (None, true) => true,
-            (None, false) => return Err(VtsError::Missing("FaceFound")),
-        };
+        let known = self.names.len();
+        let (fields, found) = self.fields(datagram).inspect_err(|_| self.names.truncate(known))?;
         let mut face = SourceFace::default();
         if found {
             face.frame = fields.frame;
@@ -171,6 +163,19 @@ impl Decoder {
         let hotkey = u8::try_from(fields.hotkey).ok().filter(|key| (1..=HOTKEYS).contains(&usize::from(*key)));
         self.add_hotkeys(hotkey, &mut face.frame);
         Ok(VtsFrame { face, unix_ms: fields.unix_ms, hotkey })
+    }
+
+    /// The fields of a datagram, and whether the app sees a face.
+    fn fields(&mut self, datagram: &[u8]) -> Result<(Fields, bool), VtsError> {
+        let mut fields = Fields::default();
+        let mut json = serde_json::Deserializer::from_slice(datagram);
+        json.deserialize_map(FieldsVisitor { fields: &mut fields, names: &mut self.names })?;
+        json.end()?;
+        match (fields.found, fields.has_shapes) {
+            (Some(found), _) => Ok((fields, found)),
+            (None, true) => Ok((fields, true)),
+            (None, false) => Err(VtsError::Missing("FaceFound")),
+        }
     }
 
     fn add_hotkeys(&mut self, pressed: Option<u8>, frame: &mut FaceFrame) {

@@ -1,0 +1,201 @@
+//! What comes as a file or by HTTP: takes as CSV, mappings and performers as RON and JSON.
+
+use std::fmt::Write;
+
+use facelink::{
+    BLENDSHAPE_COUNT, Blendshape,
+    calibration::Performer,
+    mapping::{Face, Format, Mapping, Scratch},
+    take::llf_csv,
+};
+
+use super::{Source, Target, check_face, json::value, name};
+
+pub struct Takes;
+
+fn timecode(source: &mut Source<'_>, number: usize) -> String {
+    match source.below(24) {
+        0 => source.digits(),
+        1 => "10:00:00".to_owned(),
+        2 => "99:99:99:99.9".to_owned(),
+        3 => "23:59:59:59.999".to_owned(),
+        4 => format!("10:00:{:02};{:02}", number / 60 % 60, number % 60),
+        5 => "00:00:00:00.000".to_owned(),
+        _ => format!("10:00:{:02}:{:02}.{:03}", number / 60 % 60, number % 60, source.below(1000)),
+    }
+}
+
+impl Target for Takes {
+    const NAME: &'static str = "takes";
+
+    fn fresh() -> Self {
+        Self
+    }
+
+    fn generate(&mut self, source: &mut Source<'_>, out: &mut Vec<u8>) {
+        let separator = if source.one_in(8) { source.pick(&[";", "\t", "|"]) } else { "," };
+        let end = source.pick(&["\n", "\r\n", "\n", "\r"]);
+        let mut text = String::new();
+        if source.one_in(6) {
+            text.push('\u{feff}');
+        }
+        let mut columns = vec!["Timecode".to_owned(), "BlendShapeCount".to_owned()];
+        let count = if source.one_in(4) { source.below(53) } else { 52 };
+        columns.extend(Blendshape::ALL.iter().take(count).map(|shape| shape.name().to_owned()));
+        for _ in 0..if source.one_in(3) { source.below(12) } else { 0 } {
+            columns.push(if source.one_in(2) { name(source) } else { "HeadYaw".to_owned() });
+        }
+        if source.one_in(8) {
+            let len = columns.len();
+            columns.swap(source.below(len), source.below(len));
+        }
+        if source.one_in(200) {
+            columns.extend((0..400).map(|i| format!("c{i}")));
+        }
+        text.push_str(&columns.join(separator));
+        text.push_str(end);
+        for row in 0..source.count(3, 8, 6) {
+            text.push_str(&timecode(source, row));
+            let cells = if source.one_in(12) { source.below(90) } else { columns.len() - 1 };
+            for cell in 0..cells {
+                text.push_str(separator);
+                match source.below(600) {
+                    0 => text.push_str(&source.digits()),
+                    1 => text.push_str(source.pick(&["\"0.5\"", "\"", " 0.5 ", "\"0,5\"", "\"\n\"", "x"])),
+                    2 => text.push_str("-0.25"),
+                    _ if cell == 0 => text.push_str(source.pick(&["61", "61", "61", "0", "52"])),
+                    _ => {
+                        let _ = write!(text, "{:.3}", source.weight().clamp(0.0, 1.0));
+                    }
+                }
+            }
+            text.push_str(end);
+        }
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    fn decode(&mut self, input: &[u8]) -> bool {
+        let Ok(take) = llf_csv::decode(input) else { return false };
+        assert!(!take.frames().is_empty());
+        for frame in take.frames() {
+            check_face(&frame.frame);
+        }
+        assert!(take.frames().windows(2).all(|pair| pair[0].time <= pair[1].time), "times go forward");
+        assert!(take.fps().is_finite());
+        check_face(&take.frame_at(take.duration() / 2));
+        true
+    }
+}
+
+pub struct Mappings;
+
+/// A value as RON writes it.
+fn ron_value(source: &mut Source<'_>, out: &mut String, depth: usize) {
+    match source.below(if depth == 0 { 6 } else { 9 }) {
+        0 | 1 => out.push_str(&source.digits()),
+        2 => out.push_str(&serde_json::to_string(&name(source)).unwrap_or_default()),
+        3 => out.push_str(source.pick(&["true", "false", "None", "Linear", "Max", "()", "'a'", "b\"x\"", "r#\"x\"#"])),
+        4 => out.push_str(source.pick(&["/* a */", "/* /* a */", "// a\n", "Some(1)", "Some(Some(Some(None)))"])),
+        5 => out.push_str("[]"),
+        6 => {
+            let (open, close) = source.pick(&[("[", "]"), ("(", ")"), ("Some(", ")"), ("{", "}")]);
+            out.push_str(open);
+            for _ in 0..source.below(5) {
+                if open == "{" || (open == "(" && source.one_in(2)) {
+                    out.push_str(source.pick(&["gain", "\"jawOpen\"", "offset", "from", "to", "channel"]));
+                    out.push(':');
+                }
+                ron_value(source, out, depth - 1);
+                out.push(',');
+            }
+            out.push_str(close);
+        }
+        _ => {
+            let deep = if source.one_in(16) { 5_000 } else { source.below(160) };
+            let (open, close) = source.pick(&[("[", "]"), ("(", ")"), ("Some(", ")"), ("{1:", "}"), ("(a:", ")")]);
+            out.push_str(&open.repeat(deep));
+            out.push('1');
+            out.push_str(&close.repeat(if source.one_in(4) { source.below(deep + 1) } else { deep }));
+        }
+    }
+}
+
+const KEYS: [&str; 12] =
+    ["name", "about", "include", "mirror", "channels", "rules", "aside", "limits", "bones", "calibration", "name", "x"];
+
+impl Target for Mappings {
+    const NAME: &'static str = "mappings";
+
+    fn fresh() -> Self {
+        Self
+    }
+
+    fn generate(&mut self, source: &mut Source<'_>, out: &mut Vec<u8>) {
+        let json = source.one_in(2);
+        let mut text = String::from(if json { "{" } else { "(" });
+        for i in 0..source.below(8) {
+            text.push_str(if i > 0 { "," } else { "" });
+            let key = source.pick(&KEYS);
+            let _ = if json { write!(text, "\"{key}\":") } else { write!(text, "{key}:") };
+            if source.one_in(6) {
+                if json {
+                    value(source, &mut text, 6)
+                } else {
+                    ron_value(source, &mut text, 5)
+                }
+                continue;
+            }
+            let (from, gain) = (serde_json::to_string(&name(source)).unwrap_or_default(), source.digits());
+            let part = match key {
+                "include" | "aside" => format!("[{from}]"),
+                "mirror" => "true".to_owned(),
+                "channels" if json => format!("{{{from}:{{\"gain\":{gain}}}}}"),
+                "channels" => format!("{{{from}:(gain:{gain})}}"),
+                "rules" if json => format!("[{{\"from\":{from},\"to\":[{from},[\"b\",0.5]],\"gain\":{gain}}}]"),
+                "rules" => format!("[(from:{from},to:[{from},(\"b\",0.5)],curve:Power({gain}),gain:{gain})]"),
+                "limits" if json => format!("[{gain},1]"),
+                "limits" => format!("({gain},1)"),
+                "bones" if json => format!("{{\"head\":{{\"bone\":{from},\"gain\":{gain}}}}}"),
+                "bones" => format!("(head:(bone:{from},gain:{gain}))"),
+                _ => from,
+            };
+            text.push_str(&part);
+        }
+        text.push_str(if json { "}" } else { ")" });
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    fn decode(&mut self, input: &[u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(input) else { return false };
+        let mut accepted = false;
+        for format in [Format::Ron, Format::Json] {
+            // An error has a place and words.
+            match Performer::read(text, format) {
+                Ok(_) => accepted = true,
+                Err(error) => assert!(error.line > 0 && !error.message.is_empty(), "{error:?}"),
+            }
+            match Mapping::read(text, format) {
+                Ok(mapping) => {
+                    accepted = true;
+                    // What is written is read as the same.
+                    let written = mapping.write(format);
+                    match Mapping::read(&written, format) {
+                        Ok(read) => assert_eq!(read, mapping, "{written}"),
+                        Err(error) => panic!("{written}: {error}"),
+                    }
+                    let rig = [vec!["jawOpen", "tail", "b", "Fcl_MTH_A"]];
+                    if let Ok(resolved) = mapping.resolve(|_| Ok(Mapping::default())) {
+                        let (compiled, _) = resolved.compile(&rig);
+                        let weights = [1.0; BLENDSHAPE_COUNT];
+                        let mut scratch = Scratch::default();
+                        compiled.evaluate(&Face { weights: &weights, channels: &[], head: [0.0; 3] }, &mut scratch);
+                        let mut weights = compiled.mesh(0, &scratch);
+                        assert!(weights.all(|(target, _)| target < rig[0].len()));
+                    }
+                }
+                Err(error) => assert!(error.line > 0 && !error.message.is_empty(), "{error:?}"),
+            }
+        }
+        accepted
+    }
+}
