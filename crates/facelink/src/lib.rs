@@ -7,6 +7,7 @@
 //! - [`subject`]: one face over time: merging of partial messages, visemes, lost and silent
 //! - [`calibration`], [`layers`], [`mapping`]: neutral faces, expressions and speech, morph targets of a rig
 //! - [`timing`]: source clocks, jitter buffer, rate, latency and loss
+//! - [`connection`]: both sides of a connection as a state machine, without I/O
 //! - [`event`], [`source`]: what a source hands to an engine
 //! - [`take`], [`performer`], [`simulate`]: recorded faces, a synthetic performer, the phone side of the apps
 //!
@@ -14,6 +15,7 @@
 //! `bevy_facelink`.
 
 pub mod calibration;
+pub mod connection;
 pub mod event;
 pub mod frame;
 pub mod layers;

@@ -33,6 +33,11 @@ impl Heartbeat {
         self.last.is_none_or(|last| now.saturating_duration_since(last) >= interval)
     }
 
+    /// When the next probe is due; `None` before the first one, which is due at once.
+    pub fn due(&self, interval: Duration) -> Option<Instant> {
+        self.last.map(|last| last + interval)
+    }
+
     /// A probe leaves.
     pub fn sent(&mut self, now: Instant) {
         if self.waiting.len() == MAX_PROBES {
@@ -79,9 +84,21 @@ impl Heartbeat {
         Duration::from_secs_f32(self.rtt_ms.get().unwrap_or(0.0) / 1000.0)
     }
 
+    /// When the oldest probe that nothing has answered left; `None` when all are settled.
+    pub fn silent_since(&self) -> Option<Instant> {
+        self.waiting.front().copied()
+    }
+
+    /// When the silence will be longer than the link's round trip explains: after 200 ms, or three round trips and
+    /// 100 ms. `None` when all probes are settled.
+    pub fn suspect_at(&self) -> Option<Instant> {
+        let patience = (self.rtt() * 3 + Duration::from_millis(100)).max(SUSPECT_FLOOR);
+        self.silent_since().map(|since| since + patience)
+    }
+
     /// Whether the silence is longer than the link's round trip explains.
     pub fn is_suspect(&self, now: Instant) -> bool {
-        self.silence(now) > (self.rtt() * 3 + Duration::from_millis(100)).max(SUSPECT_FLOOR)
+        self.suspect_at().is_some_and(|at| now >= at)
     }
 
     /// Whether frames may still be handed to a reliable stream: no longer than a short while after it fell silent, so
@@ -133,7 +150,7 @@ mod tests {
                 suspected = Some(ms);
             }
         }
-        assert_eq!(suspected, Some(1201), "200 ms after the first probe that nothing answered");
+        assert_eq!(suspected, Some(1200), "200 ms after the first probe that nothing answered");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Clocks, delay, playout and rate of a stream. No clock is read here: `now` is passed in.
 
+mod backoff;
 mod clock;
 mod decimate;
 mod delay;
@@ -10,6 +11,7 @@ mod playout;
 mod present;
 mod rate;
 
+pub use backoff::Backoff;
 pub use clock::{SourceClock, Stamp, micros};
 pub use decimate::Decimator;
 pub use delay::{DelayMeter, DelayReport, LoadMeter};

@@ -1,0 +1,50 @@
+//! The data channel of a connection.
+
+use std::time::Instant;
+
+use super::{link::Link, types::PeerId};
+
+/// A peer connection and its data channel.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub id: PeerId,
+    pub started: Instant,
+    pub open: bool,
+    /// This side knows a channel by which the peer hears it.
+    pub writable: bool,
+    pub link: Link,
+    /// ICE itself reports that the path is broken, since then.
+    pub broken: Option<Instant>,
+    /// Since when an ICE restart is under way.
+    pub restarting: Option<Instant>,
+    /// The network that its sockets are on.
+    pub network: u32,
+    /// The application was told that it is silent.
+    pub suspected: bool,
+}
+
+impl Channel {
+    pub fn new(id: PeerId, network: u32, now: Instant) -> Self {
+        Self {
+            id,
+            started: now,
+            open: false,
+            writable: false,
+            link: Link::default(),
+            broken: None,
+            restarting: None,
+            network,
+            suspected: false,
+        }
+    }
+
+    /// Whether frames may leave by it.
+    pub fn is_usable(&self, must_answer: bool) -> bool {
+        self.open && if must_answer { self.link.beat.has_answered() } else { self.writable }
+    }
+
+    /// Whether it may have stopped carrying what is sent. A peer that never answers is believed.
+    pub fn is_doubtful(&self, now: Instant) -> bool {
+        self.broken.is_some() || self.link.beat.has_answered() && self.link.beat.is_suspect(now)
+    }
+}

@@ -1,0 +1,608 @@
+//! The state machine: what both sides share, and the way into what they do not.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    accept::Accepting,
+    channel::Channel,
+    dial::Dialling,
+    socket::Socket,
+    types::{
+        Action, CLOSE_GOODBYE, CLOSE_STOPPING, Cause, Close, Config, Event, Lane, PeerId, PeerState, Route, SocketId,
+    },
+};
+
+/// A data channel that answers nothing for this long carries nothing.
+pub(super) const DEAD_AFTER: Duration = Duration::from_secs(2);
+/// Time that the peer gets to take a goodbye.
+const GOODBYE_LIMIT: Duration = Duration::from_millis(500);
+/// A gap between two inputs that only a process that did not run explains: a transport that stands is pinged at least
+/// once a second.
+const SLEPT: Duration = Duration::from_millis(1500);
+
+/// How long a connection lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Running,
+    /// The goodbye is on its way, until then at most.
+    Closing(Instant),
+    Over,
+}
+
+/// What both sides have: two transports, and what comes out.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub config: Config,
+    epoch: Instant,
+    pub socket: Option<Socket>,
+    pub channel: Option<Channel>,
+    /// The data channel counts once it has answered a ping.
+    must_answer: bool,
+    lane: Option<Lane>,
+    /// The last lane that there was.
+    last_lane: Option<Lane>,
+    received_by: Option<Lane>,
+    rate: Option<f32>,
+    redundancy: u8,
+    life: Life,
+    seen: Instant,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+}
+
+impl Core {
+    fn new(config: Config, must_answer: bool, now: Instant) -> Self {
+        Self {
+            config,
+            epoch: now,
+            socket: None,
+            channel: None,
+            must_answer,
+            lane: None,
+            last_lane: None,
+            received_by: None,
+            rate: None,
+            redundancy: 0,
+            life: Life::Running,
+            seen: now,
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    pub fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    pub fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// The time of the last input.
+    pub fn seen(&self) -> Instant {
+        self.seen
+    }
+
+    pub fn end(&mut self) {
+        self.life = Life::Over;
+    }
+
+    /// The WebSocket of this number, unless it was replaced.
+    pub fn socket(&mut self, id: SocketId) -> Option<&mut Socket> {
+        self.socket.as_mut().filter(|socket| socket.id == id)
+    }
+
+    /// The peer connection of this number, unless it was replaced.
+    pub fn channel(&mut self, id: PeerId) -> Option<&mut Channel> {
+        self.channel.as_mut().filter(|channel| channel.id == id)
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.socket.as_ref().is_some_and(|socket| socket.ready)
+    }
+
+    fn clock(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.epoch).as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Pings a lane, now.
+    pub fn ping(&mut self, lane: Lane, now: Instant) {
+        let link = match lane {
+            Lane::WebSocket => self.socket.as_mut().map(|socket| &mut socket.link),
+            Lane::DataChannel => self.channel.as_mut().map(|channel| &mut channel.link),
+        };
+        if let Some(link) = link {
+            link.beat.sent(now);
+            let clock = self.clock(now);
+            self.act(Action::Ping(lane, clock));
+        }
+    }
+
+    fn usable(&self) -> Option<&Channel> {
+        self.channel.as_ref().filter(|channel| channel.is_usable(self.must_answer))
+    }
+
+    /// The lane that carries frames.
+    fn carrier(&self, now: Instant) -> Option<Lane> {
+        match self.usable() {
+            Some(channel) if !channel.is_doubtful(now) => Some(Lane::DataChannel),
+            _ if self.is_ready() => Some(Lane::WebSocket),
+            // Suspect, and the only one there is; but a dead one is none.
+            Some(channel) if channel.broken.is_none() && channel.link.beat.silence(now) < DEAD_AFTER => {
+                Some(Lane::DataChannel)
+            }
+            _ => None,
+        }
+    }
+
+    /// Reports what has changed since the last input.
+    fn settle(&mut self, now: Instant) {
+        let must_answer = self.must_answer;
+        if let Some(channel) = self.channel.as_mut().filter(|channel| channel.is_usable(must_answer)) {
+            let doubtful = channel.is_doubtful(now);
+            if doubtful != channel.suspected {
+                channel.suspected = doubtful;
+                self.events.push_back(if doubtful { Event::Suspected } else { Event::Trusted });
+            }
+        }
+        self.lane = self.carrier(now);
+        if let Some(lane) = self.lane
+            && self.last_lane != Some(lane)
+        {
+            let from = self.last_lane.replace(lane);
+            self.tell(Event::Moved { from, to: lane });
+        }
+    }
+
+    fn settle_at(&self, now: Instant) -> Option<Instant> {
+        let channel = self.usable().filter(|channel| channel.link.beat.has_answered())?;
+        let suspect = channel.link.beat.suspect_at().filter(|_| !channel.suspected);
+        let dead = channel.link.beat.silent_since().map(|since| since + DEAD_AFTER);
+        let dead = dead.filter(|_| channel.suspected && self.lane == Some(Lane::DataChannel));
+        earliest([suspect, dead]).map(|at| at.max(now))
+    }
+}
+
+/// The earliest of some deadlines.
+pub(super) fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
+    deadlines.into_iter().flatten().min()
+}
+
+#[derive(Debug)]
+enum Side {
+    Dialling(Dialling),
+    Accepting(Accepting),
+}
+
+/// One connection. See the [module](super) for what it does.
+#[derive(Debug)]
+pub struct Connection {
+    core: Core,
+    side: Side,
+}
+
+impl Connection {
+    /// The side that opens the connection. The first action is to dial.
+    pub fn dial(config: Config, now: Instant) -> Self {
+        let side = Dialling::new(config.seed, now);
+        let mut connection = Self { core: Core::new(config, true, now), side: Side::Dialling(side) };
+        connection.on_timeout(now);
+        connection
+    }
+
+    /// The side that a client has come to, by a WebSocket or a peer connection that is reported next.
+    pub fn accept(config: Config, now: Instant) -> Self {
+        let side = Accepting::new(config.authorised, now);
+        Self { core: Core::new(config, false, now), side: Side::Accepting(side) }
+    }
+
+    fn enter(&mut self, now: Instant) -> bool {
+        let gap = now.saturating_duration_since(self.core.seen);
+        self.core.seen = self.core.seen.max(now);
+        if gap > SLEPT {
+            // What was sent before the sleep says nothing: the answers may be waiting, or were never given.
+            let Core { socket, channel, .. } = &mut self.core;
+            let links = [socket.as_mut().map(|s| &mut s.link), channel.as_mut().map(|c| &mut c.link)];
+            links.into_iter().flatten().for_each(|link| link.forgive(now));
+        }
+        self.core.life == Life::Running
+    }
+
+    /// A WebSocket has opened: the one that was dialled, or one by which a client came or returned.
+    pub fn on_socket_opened(&mut self, socket: SocketId, now: Instant) {
+        if !self.enter(now) {
+            self.core.act(Action::CloseSocket(socket, Close::Drop));
+            return;
+        }
+        match &mut self.side {
+            Side::Dialling(side) => side.on_socket_opened(&mut self.core, socket, now),
+            Side::Accepting(side) => side.on_socket_opened(&mut self.core, socket, now),
+        }
+        self.core.settle(now);
+    }
+
+    /// A WebSocket that was dialled did not open. `refused` if the endpoint wants another token.
+    pub fn on_socket_failed(&mut self, socket: SocketId, refused: bool, now: Instant) {
+        if self.enter(now)
+            && let Side::Dialling(side) = &mut self.side
+        {
+            side.on_socket_failed(&mut self.core, socket, refused, now);
+            self.core.settle(now);
+        }
+    }
+
+    /// A WebSocket has ended: by a close frame with a code, or with [`Cause::Broken`] or [`Cause::Stalled`].
+    pub fn on_socket_closed(&mut self, socket: SocketId, cause: Cause, now: Instant) {
+        if !self.enter(now) {
+            self.core.socket.take_if(|open| open.id == socket);
+            self.finish(now);
+            return;
+        }
+        match &mut self.side {
+            Side::Dialling(side) => side.on_socket_closed(&mut self.core, socket, cause, now),
+            Side::Accepting(side) => side.on_socket_closed(&mut self.core, socket, cause, now),
+        }
+        self.core.settle(now);
+    }
+
+    /// Accepting side: an offer was answered, and this peer connection serves from now on.
+    pub fn on_peer_opened(&mut self, peer: PeerId, now: Instant) {
+        if !self.enter(now) {
+            self.core.act(Action::ClosePeer(peer));
+            return;
+        }
+        if let Side::Accepting(side) = &mut self.side {
+            side.on_peer_opened(&mut self.core, peer, now);
+            self.core.settle(now);
+        }
+    }
+
+    /// A peer connection could not be made, restarted or described, or has ended by itself.
+    pub fn on_peer_failed(&mut self, peer: PeerId, now: Instant) {
+        self.lose_peer(peer, Cause::Failed, now);
+    }
+
+    /// A peer connection has changed its state.
+    pub fn on_peer_state(&mut self, peer: PeerId, state: PeerState, now: Instant) {
+        if state == PeerState::Closed {
+            self.lose_peer(peer, Cause::Closed(None), now);
+            return;
+        }
+        if !self.enter(now) {
+            return;
+        }
+        let Some(channel) = self.core.channel(peer) else { return };
+        match state {
+            PeerState::Disconnected | PeerState::Failed => {
+                channel.broken.get_or_insert(now);
+                match &mut self.side {
+                    Side::Dialling(side) => side.mend(&mut self.core, Cause::Failed, now),
+                    Side::Accepting(side) => side.on_path_lost(&mut self.core, state == PeerState::Failed, now),
+                }
+            }
+            // The dialling side believes an answer alone.
+            PeerState::Connected if matches!(self.side, Side::Accepting(_)) => channel.broken = None,
+            PeerState::Connected | PeerState::Closed => {}
+        }
+        self.core.settle(now);
+    }
+
+    /// The data channel has opened. `writable` once a channel is known by which the peer hears this side; may be
+    /// reported again with it.
+    pub fn on_channel_opened(&mut self, peer: PeerId, writable: bool, now: Instant) {
+        if !self.enter(now) {
+            return;
+        }
+        let Some(channel) = self.core.channel(peer) else { return };
+        let first = !std::mem::replace(&mut channel.open, true);
+        channel.writable |= writable;
+        if first && matches!(self.side, Side::Dialling(_)) {
+            self.core.ping(Lane::DataChannel, now);
+        }
+        self.core.settle(now);
+    }
+
+    /// The peer has closed the data channel.
+    pub fn on_channel_closed(&mut self, peer: PeerId, now: Instant) {
+        self.lose_peer(peer, Cause::Closed(None), now);
+    }
+
+    fn lose_peer(&mut self, peer: PeerId, cause: Cause, now: Instant) {
+        if !self.enter(now) {
+            self.core.channel.take_if(|open| open.id == peer);
+            self.finish(now);
+            return;
+        }
+        if self.core.channel(peer).is_none() {
+            return;
+        }
+        match &mut self.side {
+            Side::Dialling(side) => side.lose_channel(&mut self.core, cause, now),
+            Side::Accepting(side) => side.lose_channel(&mut self.core, cause, now),
+        }
+        self.core.settle(now);
+    }
+
+    /// Dialling side: the endpoint has answered `hello`. An empty `id` is that of a server of another make.
+    pub fn on_welcome(&mut self, id: Option<Arc<str>>, resumed: bool, now: Instant) {
+        if self.enter(now)
+            && let Side::Dialling(side) = &mut self.side
+        {
+            side.on_welcome(&mut self.core, id, resumed, now);
+            self.core.settle(now);
+        }
+    }
+
+    /// Dialling side: the endpoint offers a peer connection itself, so that an own one would be one too many.
+    pub fn on_offered(&mut self, now: Instant) {
+        if self.enter(now)
+            && let Side::Dialling(side) = &mut self.side
+        {
+            side.on_offered(&mut self.core, now);
+            self.core.settle(now);
+        }
+    }
+
+    /// Accepting side: the client has shown what it must.
+    pub fn on_authorised(&mut self) {
+        if let Side::Accepting(side) = &mut self.side {
+            side.authorised = true;
+        }
+    }
+
+    /// Accepting side: the client has said `hello`, and so answers pings on the data channel.
+    pub fn on_introduced(&mut self) {
+        if let Side::Accepting(side) = &mut self.side {
+            side.introduced = true;
+        }
+    }
+
+    /// Anything has arrived by a lane.
+    pub fn on_heard(&mut self, lane: Lane, now: Instant) {
+        self.enter(now);
+        match lane {
+            Lane::WebSocket => self.core.socket.as_mut().map(|socket| &mut socket.link),
+            Lane::DataChannel => self.core.channel.as_mut().map(|channel| &mut channel.link),
+        }
+        .into_iter()
+        .for_each(|link| link.heard(now));
+    }
+
+    /// A frame has arrived by a lane; `true` if the one before came by another.
+    pub fn on_frame(&mut self, lane: Lane, now: Instant) -> bool {
+        self.on_heard(lane, now);
+        self.core.received_by.replace(lane) != Some(lane)
+    }
+
+    /// A ping with this clock was answered by the lane that it left by. Gives the round trip, if it can be one.
+    pub fn on_pong(&mut self, lane: Lane, clock: u64, now: Instant) -> Option<Duration> {
+        self.enter(now);
+        let sent = self.core.epoch.checked_add(Duration::from_micros(clock))?;
+        let rtt = match lane {
+            Lane::WebSocket => self.core.socket.as_mut()?.link.pong(sent, now),
+            Lane::DataChannel => {
+                let channel = self.core.channel.as_mut()?;
+                let rtt = channel.link.pong(sent, now)?;
+                channel.broken = None;
+                if channel.restarting.take().is_some() {
+                    self.core.tell(Event::Restarted);
+                }
+                Some(rtt)
+            }
+        }?;
+        self.core.settle(now);
+        Some(rtt)
+    }
+
+    /// The peer asks for a rate (`set_rate`, `report`). What is no rate has no effect.
+    pub fn on_rate(&mut self, fps: f32) {
+        if fps.is_finite() && fps > 0.0 && self.core.rate.replace(fps) != Some(fps) {
+            self.core.tell(Event::Rate(fps));
+        }
+    }
+
+    /// The peer asks for packets that repeat earlier frames (`report`).
+    pub fn on_redundancy(&mut self, redundancy: u8) {
+        if std::mem::replace(&mut self.core.redundancy, redundancy) != redundancy {
+            self.core.tell(Event::Redundancy(redundancy));
+        }
+    }
+
+    /// Dialling side: this machine has another address than before. Its sockets would only hang.
+    pub fn on_network_changed(&mut self, now: Instant) {
+        if self.enter(now)
+            && let Side::Dialling(side) = &mut self.side
+        {
+            side.on_network_changed(&mut self.core, now);
+            self.core.settle(now);
+        }
+    }
+
+    /// Dialling side: this machine has an address again. The next attempt does not wait.
+    pub fn on_network_returned(&mut self, now: Instant) {
+        if self.enter(now)
+            && let Side::Dialling(side) = &mut self.side
+        {
+            side.retry_now(&mut self.core, now);
+            self.core.settle(now);
+        }
+    }
+
+    /// Says goodbye. [`Event::Closed`] follows when both transports have reported their end, or after half a second.
+    pub fn close(&mut self, now: Instant) {
+        if !self.enter(now) {
+            return;
+        }
+        let frame = match &mut self.side {
+            Side::Dialling(side) => {
+                side.abandon(&mut self.core);
+                Close::Frame(CLOSE_GOODBYE, "")
+            }
+            Side::Accepting(_) => Close::Frame(CLOSE_STOPPING, "this side stops"),
+        };
+        if let Some(id) = self.core.socket.as_ref().map(|socket| socket.id) {
+            self.core.act(Action::CloseSocket(id, frame));
+        }
+        if let Some(id) = self.core.channel.as_ref().map(|channel| channel.id) {
+            self.core.act(Action::ClosePeer(id));
+        }
+        self.core.lane = None;
+        self.core.life = Life::Closing(now + GOODBYE_LIMIT);
+        self.finish(now);
+    }
+
+    fn finish(&mut self, now: Instant) {
+        let Life::Closing(until) = self.core.life else { return };
+        if now >= until || self.core.socket.is_none() && self.core.channel.is_none() {
+            if let Some(socket) = self.core.socket.take() {
+                self.core.act(Action::CloseSocket(socket.id, Close::Drop));
+            }
+            self.core.channel = None;
+            self.core.end();
+            self.core.tell(Event::Closed);
+        }
+    }
+
+    /// The time that [`poll_timeout`](Self::poll_timeout) gave has come. Earlier calls do no harm.
+    pub fn on_timeout(&mut self, now: Instant) {
+        if !self.enter(now) {
+            self.finish(now);
+            return;
+        }
+        match &mut self.side {
+            Side::Dialling(side) => side.on_timeout(&mut self.core, now),
+            Side::Accepting(side) => side.on_timeout(&mut self.core, now),
+        }
+        self.core.settle(now);
+    }
+
+    /// When [`on_timeout`](Self::on_timeout) has to be called next. Changes with every input and every frame.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.core.life {
+            Life::Running => {
+                let side = match &self.side {
+                    Side::Dialling(side) => side.deadline(&self.core),
+                    Side::Accepting(side) => side.deadline(&self.core),
+                };
+                earliest([side, self.core.settle_at(self.core.seen)])
+            }
+            Life::Closing(until) => Some(until),
+            Life::Over => None,
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.core.actions.pop_front()
+    }
+
+    /// The next thing to know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.core.events.pop_front()
+    }
+
+    /// By which lanes a frame leaves. `numbered` if the receiver can tell it from its double. Allocates nothing.
+    pub fn route(&mut self, numbered: bool, now: Instant) -> Route {
+        if self.core.life != Life::Running {
+            return Route::default();
+        }
+        let takes = self.core.socket.as_ref().is_some_and(|socket| socket.takes_frames(now));
+        let route = match self.core.usable() {
+            None => Route { websocket: takes, ..Route::default() },
+            Some(channel) if !channel.is_doubtful(now) => Route { channel: true, websocket: false, fallback: takes },
+            Some(_) => Route { channel: numbered || !takes, websocket: takes, fallback: false },
+        };
+        if let Some(channel) = self.core.channel.as_mut().filter(|_| route.channel) {
+            channel.link.frame(now);
+        }
+        if let Some(socket) = self.core.socket.as_mut().filter(|_| route.websocket) {
+            socket.link.frame(now);
+        }
+        route
+    }
+
+    /// Whether anything would take a frame.
+    pub fn takes_frames(&self, now: Instant) -> bool {
+        let socket = self.core.socket.as_ref().is_some_and(|socket| socket.takes_frames(now));
+        self.core.life == Life::Running && (socket || self.core.usable().is_some())
+    }
+
+    /// The lane for a message that must not be lost: the WebSocket, where there is one.
+    pub fn control_lane(&self) -> Option<Lane> {
+        if self.core.is_ready() { Some(Lane::WebSocket) } else { self.core.usable().map(|_| Lane::DataChannel) }
+    }
+
+    /// The lane for a report about frames that arrive: the one that they come by.
+    pub fn report_lane(&self) -> Option<Lane> {
+        let channel = self.core.usable().map(|_| Lane::DataChannel);
+        match self.core.received_by {
+            Some(Lane::DataChannel) if channel.is_some() => channel,
+            _ => self.control_lane(),
+        }
+    }
+
+    /// The lane that carries frames; `None` while nothing does.
+    pub fn lane(&self) -> Option<Lane> {
+        self.core.lane
+    }
+
+    /// The lane that the last frame came by.
+    pub fn received_by(&self) -> Option<Lane> {
+        self.core.received_by
+    }
+
+    /// The id that the endpoint gave this connection.
+    pub fn id(&self) -> Option<&Arc<str>> {
+        match &self.side {
+            Side::Dialling(side) => side.id.as_ref(),
+            Side::Accepting(_) => None,
+        }
+    }
+
+    /// Average round trip of a lane, milliseconds; `None` until measured.
+    pub fn rtt_ms(&self, lane: Lane) -> Option<f32> {
+        match lane {
+            Lane::WebSocket => self.core.socket.as_ref()?.link.beat.rtt_ms(),
+            Lane::DataChannel => self.core.channel.as_ref()?.link.beat.rtt_ms(),
+        }
+    }
+
+    /// The WebSocket that serves now, once it is open.
+    pub fn socket(&self) -> Option<SocketId> {
+        self.core.socket.as_ref().map(|socket| socket.id)
+    }
+
+    /// The peer connection that serves now.
+    pub fn peer(&self) -> Option<PeerId> {
+        self.core.channel.as_ref().map(|channel| channel.id)
+    }
+
+    /// Whether messages can be exchanged by the WebSocket: the endpoint has answered `hello`, or a client is there.
+    pub fn is_socket_ready(&self) -> bool {
+        self.core.is_ready()
+    }
+
+    /// Whether the data channel is open, answering or not.
+    pub fn is_channel_open(&self) -> bool {
+        self.core.channel.as_ref().is_some_and(|channel| channel.open)
+    }
+
+    /// Frames a second that the peer asked for last.
+    pub fn rate(&self) -> Option<f32> {
+        self.core.rate
+    }
+
+    /// How many earlier frames the peer wants repeated.
+    pub fn redundancy(&self) -> u8 {
+        self.core.redundancy
+    }
+
+    /// Whether nothing follows any more.
+    pub fn is_over(&self) -> bool {
+        self.core.life == Life::Over
+    }
+}
