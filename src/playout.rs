@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
-use facelink::timing::{FaceFilter, PlayoutFigures, PlayoutSettings, PresentClock};
+use facelink::timing::{FaceFilter, PlayoutSettings, PlayoutStats, PresentClock};
 
 use crate::subjects::{FaceSubject, Incoming};
 
@@ -147,12 +147,12 @@ pub struct PlayoutQuality {
     /// Blinks since the start that were made up for.
     pub blinks: u64,
     #[reflect(ignore)]
-    last: PlayoutFigures,
+    last: PlayoutStats,
 }
 
 impl PlayoutQuality {
-    pub(crate) fn take(&mut self, figures: PlayoutFigures, seconds: f32) {
-        let made_up = |figures: &PlayoutFigures| figures.interpolated + figures.extrapolated + figures.held;
+    pub(crate) fn take(&mut self, figures: PlayoutStats, seconds: f32) {
+        let made_up = |figures: &PlayoutStats| figures.interpolated + figures.extrapolated + figures.held;
         let shown = figures.shown.saturating_sub(self.last.shown);
         let concealed = made_up(&figures).saturating_sub(made_up(&self.last));
         *self = Self {

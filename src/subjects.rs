@@ -511,7 +511,7 @@ pub(crate) fn read_figures(
     }
     let seconds = std::mem::take(&mut *since);
     for (_, _, mut playout, mut incoming) in &mut faces {
-        playout.take(incoming.buffer().figures(), seconds);
+        playout.take(incoming.buffer().stats(), seconds);
     }
     let Some(endpoint) = endpoint else { return };
     let stats = endpoint.stats();

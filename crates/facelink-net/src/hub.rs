@@ -28,7 +28,7 @@ use facelink::{
     frame::FaceFrame,
     subject::{SubjectState, Taken},
     timing::{
-        Advice, Average, DelayMeter, JitterMeter, LinkReport, LoadMeter, RateController, RateLaw, RateMeter,
+        Average, DelayMeter, JitterMeter, LinkReport, LoadMeter, RateController, RateDecision, RateLaw, RateMeter,
         SourceClock, Stamp, micros,
     },
     wire::{
@@ -246,7 +246,7 @@ impl Subject {
     }
 
     fn target_fps(&self) -> f32 {
-        let advised = self.controller.advice().fps;
+        let advised = self.controller.decision().fps;
         self.manual_fps.unwrap_or_else(|| self.demand_fps.map_or(advised, |demand| advised.min(demand)))
     }
 
@@ -260,7 +260,7 @@ impl Subject {
 
     /// A message for the sender: what its frames went through, and what to send from now on.
     fn report_json(&self, named: bool, now_us: i64) -> String {
-        let Advice { redundancy, .. } = self.controller.advice();
+        let RateDecision { redundancy, .. } = self.controller.decision();
         let delay = self.load.report(now_us);
         let tenth = |value: f32| (f64::from(value) * 10.0).round() / 10.0;
         let share = |value: f32| (f64::from(value) * 1000.0).round() / 1000.0;
@@ -318,7 +318,7 @@ impl Subject {
             queue_ms: self.load.report(micros(now, self.source_clock.origin())).standing_ms,
             delay_ms: self.delay.quantile_us(IN_TIME) as f32 / 1000.0,
             skew_ppm: self.source_clock.skew_ppm(),
-            redundancy: if self.heeds { self.controller.advice().redundancy } else { 0 },
+            redundancy: if self.heeds { self.controller.decision().redundancy } else { 0 },
             webcam: self.webcam,
             frames: self.state.frames(),
             age_ms: now.saturating_duration_since(self.last).as_secs_f32() * 1000.0,
@@ -693,7 +693,7 @@ impl Hub {
                         stamp: None,
                         delay: DelayMeter::default(),
                         load: LoadMeter::default(),
-                        told_fps: controller.advice().fps,
+                        told_fps: controller.decision().fps,
                         controller,
                         adaptive: None,
                         demand_fps: None,

@@ -122,7 +122,7 @@ impl Performer {
     }
 }
 
-/// Follows a performer who makes every face as far as it goes, and tells what each shape reached.
+/// Follows a performer who makes every face as far as it goes, and reports what each shape reached.
 #[derive(Clone, Debug)]
 pub struct RangeCapture {
     reached: [f32; BLENDSHAPE_COUNT],
@@ -263,10 +263,10 @@ mod tests {
         calibration.set_neutral(&rest);
         let mut capture = RangeCapture::default();
         for i in 0..200 {
-            let way = (i as f32 / 199.0 * std::f32::consts::PI).sin();
+            let extent = (i as f32 / 199.0 * std::f32::consts::PI).sin();
             let mut frame = rest.clone();
-            frame.set(MouthSmileLeft, 0.1 + 0.54 * way);
-            frame.set(MouthSmileRight, 0.62 * way);
+            frame.set(MouthSmileLeft, 0.1 + 0.54 * extent);
+            frame.set(MouthSmileRight, 0.62 * extent);
             // A glitch of one frame, and a shape that hardly moves.
             frame.set(JawOpen, if i == 50 { 0.9 } else { 0.05 });
             capture.observe(&frame, &calibration);

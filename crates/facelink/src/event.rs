@@ -30,7 +30,7 @@ pub struct SubjectFrame {
     pub speech: Option<Speech>,
     /// When it arrived here.
     pub received: Instant,
-    /// Its place in time; `None` for what is no frame of the source, such as a viseme alone.
+    /// Its time stamp; `None` for what is not a frame of the source, such as a viseme alone.
     pub stamp: Option<Stamp>,
     /// A newer frame was there before: this one only fills a gap in the past.
     pub late: bool,
@@ -86,7 +86,7 @@ impl LostReason {
     }
 }
 
-/// What happened on the link, beside frames.
+/// What happened on the link, besides frames.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LinkEvent {

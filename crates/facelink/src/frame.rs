@@ -42,7 +42,7 @@ pub struct Gaze {
     pub right: EyeGaze,
 }
 
-/// A channel beside the 52 shapes, under the name it came with.
+/// A channel besides the 52 shapes, under the name it came with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Channel {
     /// Shared between the frames of a connection, so that a frame costs no allocation.

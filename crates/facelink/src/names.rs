@@ -173,7 +173,7 @@ impl Blendshape {
 
     /// The shape under any of the spellings that trackers and rigs commonly use for the ARKit set.
     ///
-    /// Beside the ARKit name this knows Pascal case (`EyeBlinkLeft`), the constants' raw values (`eyeBlink_L`), other
+    /// Besides the ARKit name this knows Pascal case (`EyeBlinkLeft`), the constants' raw values (`eyeBlink_L`), other
     /// cases and separators (`eye_blink_left`, `Eye Blink L`) and a mesh or deformer prefix that ends in a dot
     /// (`blendShape1.eyeBlink_L`). It never allocates.
     pub fn from_any_name(name: &str) -> Option<Self> {

@@ -14,7 +14,7 @@ use crate::{
 
 /// A value that a message leaves out keeps its last one for this long.
 pub const HOLD_MISSING: Duration = Duration::from_millis(100);
-/// Most channels beside the 52 shapes that one subject may have.
+/// Channels besides the 52 shapes that one subject may have at most.
 pub const MAX_CHANNELS: usize = 256;
 
 /// What became of a message.
@@ -22,7 +22,7 @@ pub const MAX_CHANNELS: usize = 256;
 pub enum Taken {
     /// It is the newest now.
     Newer,
-    /// A newer one was there before, but this very frame was not: it changes nothing that is newer, and still tells what
+    /// A newer one was there before, but this very frame was not: it changes nothing that is newer, and still reports what
     /// the face was like.
     Late,
     /// It was there before, or there is no telling.

@@ -16,8 +16,8 @@ use facelink::{
     simulate::network::{Network, NetworkSettings},
     take,
     timing::{
-        Advice, Average, Decimator, DelayMeter, LinkReport, LoadMeter, Playout, PlayoutSettings, PresentClock, RateLaw,
-        SourceClock,
+        Average, Decimator, DelayMeter, LinkReport, LoadMeter, Playout, PlayoutSettings, PresentClock, RateDecision,
+        RateLaw, SourceClock,
     },
 };
 
@@ -162,10 +162,10 @@ pub fn run(
         newest: None,
         seen: VecDeque::new(),
     };
-    let mut advice = Advice { fps: 60.0, redundancy: 0 };
+    let mut advice = RateDecision { fps: 60.0, redundancy: 0 };
     // Arrival, place in the signal, number, repeated.
     let mut arriving: Vec<(i64, i64, u64, FaceFrame, bool)> = Vec::new();
-    let mut reports: Vec<(i64, Advice)> = Vec::new();
+    let mut reports: Vec<(i64, RateDecision)> = Vec::new();
     let mut sent: VecDeque<(i64, u64, FaceFrame)> = VecDeque::new();
     let (mut frame_number, mut number, mut bytes) = (0_i64, 0_u64, 0_usize);
     let (mut next_render, mut next_tick) = (5_000_i64, 100_000_i64);

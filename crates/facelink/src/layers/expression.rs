@@ -21,7 +21,7 @@ pub struct Expression {
 /// An expression cannot be shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpressionError {
-    /// Nobody knows it.
+    /// It is unknown.
     #[error("field `emotion`: there is no expression \"{name}\"; there are {known}")]
     Unknown {
         /// What was asked for.
@@ -273,7 +273,7 @@ impl Expression {
     }
 }
 
-/// One expression on its way.
+/// One expression that fades.
 #[derive(Clone, Debug)]
 struct Running {
     expression: Arc<Expression>,

@@ -1,4 +1,4 @@
-//! The small life of a face that nobody drives: blinks, glances, breath.
+//! Idle animation of a face that no subject drives: blinks, glances, breath.
 
 use std::f32::consts::TAU;
 
@@ -90,7 +90,7 @@ impl Random {
     }
 }
 
-/// The eyes on their way from one fixation to the next.
+/// The eyes between one fixation and the next.
 #[derive(Clone, Copy, Debug, Default)]
 struct Saccade {
     from: [f32; 2],
@@ -241,7 +241,7 @@ impl IdleLife {
                 self.begin_blink(0.0);
             }
         }
-        // The head comes after the eyes, a part of the way.
+        // The head comes after the eyes, by a part of the turn.
         let follow = 1.0 - (-dt / 0.35).exp();
         for axis in 0..2 {
             self.head[axis] += (0.25 * self.gaze.to[axis] - self.head[axis]) * follow;

@@ -41,7 +41,7 @@ pub(super) const fn articulator(shape: Blendshape) -> Articulator {
 /// Seconds: the time constant of each articulator, chosen so that at ten visemes a second the mouth never stands still
 /// and lips still reach their closure.
 const TIME: [f32; ARTICULATORS] = [0.036, 0.024, 0.045, 0.038, 0.028];
-/// The same for a sound that is made by closing the mouth: everything makes way.
+/// The same for a sound that is made by closing the mouth: all other articulators yield.
 const CLOSING: f32 = 0.022;
 
 /// How much a viseme needs the lips to touch.
@@ -53,7 +53,7 @@ pub(super) const fn closure(viseme: Viseme) -> f32 {
     }
 }
 
-/// A value on its way to a goal: critically damped, so that it neither jumps nor overshoots, and the same at every frame
+/// A value that approaches a goal: critically damped, so that it neither jumps nor overshoots, and the same at every frame
 /// rate.
 #[derive(Clone, Copy, Debug, Default)]
 struct Damped {
@@ -157,7 +157,7 @@ impl LiveSpeech {
             moving |= damped.value != 0.0;
         }
         self.closure.step(self.closure_goal, CLOSING, dt);
-        // Lips meet over a jaw that is still on its way up.
+        // Lips meet over a jaw that still closes.
         let jaw = self.shapes[Blendshape::JawOpen.index()];
         let close = &mut self.shapes[Blendshape::MouthClose.index()];
         *close = close.max(jaw * self.closure.value.clamp(0.0, 1.0));

@@ -8,7 +8,7 @@ use crate::{
     wire::viseme::Viseme,
 };
 
-/// Seconds about a segment within which an articulator is on its way to it, or still leaving it.
+/// Seconds about a segment within which an articulator approaches it, or still leaves it.
 const REACH: [f64; ARTICULATORS] = [0.055, 0.038, 0.085, 0.06, 0.045];
 /// Beyond this distance nothing of a segment is left.
 const FARTHEST: f64 = 0.3;
@@ -34,7 +34,7 @@ struct Segment {
 }
 
 /// Visemes with their times, seconds. The mouth at any moment is a blend of the segments around it, each with the
-/// influence that it has on each articulator (dominance functions after Cohen and Massaro, 1993): lips are on their way
+/// influence that it has on each articulator (dominance functions after Cohen and Massaro, 1993): lips move
 /// before a sound, rounding long before, and closures are reached.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VisemeTrack {

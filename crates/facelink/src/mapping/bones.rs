@@ -8,7 +8,7 @@ use super::read;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoneMap {
-    /// Which way the model looks; without it, where its eyes are on its head. VRM 0.x models look along -Z.
+    /// The direction in which the model looks; without it, where its eyes are on its head. VRM 0.x models look along -Z.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facing: Option<Facing>,
     /// The head.
@@ -59,7 +59,7 @@ pub struct HeadBone {
     /// Names of the bone, the first that is there; empty looks for the usual ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bones: Vec<String>,
-    /// Factor on the turn to the side; 0 keeps it, -1 turns the other way.
+    /// Factor on the turn to the side; 0 keeps it, -1 inverts it.
     #[serde(deserialize_with = "read::finite")]
     pub yaw: f32,
     /// Factor on the nod.
@@ -68,7 +68,7 @@ pub struct HeadBone {
     /// Factor on the tilt.
     #[serde(deserialize_with = "read::finite")]
     pub roll: f32,
-    /// Most that it turns to each side, nods each way and tilts each way, degrees.
+    /// Most that it turns to each side, nods up and down and tilts to each side, degrees.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<(f32, f32, f32)>,
 }

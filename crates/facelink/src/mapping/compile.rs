@@ -37,7 +37,7 @@ pub struct MatchReport {
 pub struct Face<'a> {
     /// Weights by [`Blendshape::index`].
     pub weights: &'a [f32; BLENDSHAPE_COUNT],
-    /// Channels beside them.
+    /// Channels besides the shapes.
     pub channels: &'a [Channel],
     /// The head's yaw (positive to its own left), pitch (positive up) and roll (positive to its own left shoulder),
     /// radians.
@@ -82,7 +82,7 @@ struct Target {
 #[derive(Clone, Debug, Default)]
 pub struct Compiled {
     mirror: bool,
-    /// Channels beside the shapes, behind which the three of the head come.
+    /// Channels besides the shapes, behind which the three of the head come.
     channels: Vec<String>,
     tunings: Vec<(usize, Tuning)>,
     rules: Vec<CompiledRule>,
@@ -301,7 +301,7 @@ impl Compiled {
     }
 
     /// Targets of a mesh that one shape moves in a straight line: target, shape, and the target's weight at full shape.
-    /// By them a shape can be read off a rig that somebody else moves.
+    /// By them a shape can be read off a rig that other code moves.
     pub fn direct(&self, mesh: usize) -> impl Iterator<Item = (usize, Blendshape, f32)> + '_ {
         self.meshes.get(mesh).into_iter().flatten().filter_map(|target| {
             let [(rule, gain)] = self.terms[target.terms.clone()] else { return None };

@@ -1,8 +1,8 @@
-//! How a value bends on its way.
+//! Curves from a channel's value to a target's.
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-/// The form of the way from a channel to a target.
+/// The curve from a channel's value to a target's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Curve {
     /// As it comes.

@@ -74,7 +74,7 @@ pub struct Mapping {
     /// Channels to targets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
-    /// Targets that are known and left alone: emotions and vowels beside the shapes that make them up. `*` stands for
+    /// Targets that are known and left alone: emotions and vowels next to the shapes that make them up. `*` stands for
     /// anything.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aside: Vec<String>,

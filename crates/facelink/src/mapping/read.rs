@@ -91,7 +91,7 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str, format: Format) -> Result<T,
         Format::Json => {
             let error = |error: &serde_json::Error, field: String| {
                 let text = error.to_string();
-                // Its own words end in the place, which we tell apart.
+                // Its own words end in the place, which we separate.
                 let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned();
                 MappingError { file: None, line: error.line().max(1), column: error.column().max(1), field, message }
             };

@@ -24,12 +24,12 @@ pub enum ResolveError {
         /// Why it cannot.
         reason: String,
     },
-    /// A mapping includes itself by way of others.
+    /// A mapping includes itself through others.
     #[error("mapping \"{by}\", field `include`: goes round in a circle: {}", circle.join(" > "))]
     Circle {
         /// The mapping that closes the circle.
         by: String,
-        /// The way round.
+        /// The names of the circle, in order.
         circle: Vec<String>,
     },
 }
@@ -65,28 +65,28 @@ impl Mapping {
     fn resolve_within(
         &self,
         lookup: &mut dyn FnMut(&str) -> Result<Mapping, String>,
-        way: &mut Vec<String>,
+        path: &mut Vec<String>,
     ) -> Result<Resolved, ResolveError> {
         let mut resolved = Resolved::default();
         let auto = [AUTO.to_owned()];
         let includes = if self.rules.is_empty() && self.include.is_empty() { &auto[..] } else { &self.include };
         for include in includes {
             // A preset has nothing below it.
-            if self.rules.is_empty() && self.include.is_empty() && !way.is_empty() {
+            if self.rules.is_empty() && self.include.is_empty() && !path.is_empty() {
                 break;
             }
-            if way.contains(include) || way.len() >= DEEPEST {
-                way.push(include.clone());
-                return Err(ResolveError::Circle { by: self.name.clone(), circle: std::mem::take(way) });
+            if path.contains(include) || path.len() >= DEEPEST {
+                path.push(include.clone());
+                return Err(ResolveError::Circle { by: self.name.clone(), circle: std::mem::take(path) });
             }
             let mapping = lookup(include).map_err(|reason| ResolveError::Include {
                 by: self.name.clone(),
                 include: include.clone(),
                 reason,
             })?;
-            way.push(include.clone());
-            let included = mapping.resolve_within(lookup, way)?;
-            way.pop();
+            path.push(include.clone());
+            let included = mapping.resolve_within(lookup, path)?;
+            path.pop();
             resolved.take_in(included);
         }
         let own = Resolved {

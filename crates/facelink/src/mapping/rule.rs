@@ -89,7 +89,7 @@ impl Tuning {
     /// The value after it.
     pub fn at(&self, value: f32) -> f32 {
         let value = self.curve.at(value) * self.gain + self.offset;
-        // Not `clamp`, which panics when a file has them the wrong way round.
+        // Not `clamp`, which panics when a file has them in the wrong order.
         value.max(self.min.unwrap_or(f32::NEG_INFINITY)).min(self.max.unwrap_or(f32::INFINITY))
     }
 }
@@ -331,7 +331,7 @@ fn outputs<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Output>, D::Error> 
     Ok(ends.into_iter().map(|end| Output { target: end.name, gain: end.gain }).collect())
 }
 
-/// Written the shortest way that reads back the same.
+/// Written in the shortest form that reads back the same.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Written<'a> {

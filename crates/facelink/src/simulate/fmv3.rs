@@ -338,7 +338,7 @@ mod tests {
         sent(out).into_iter().map(|(kind, ..)| kind).collect()
     }
 
-    fn tell(phone: &mut Fmv3, from: SocketAddr, message: Message<'_>, now: Instant, out: &mut Outbox) {
+    fn deliver(phone: &mut Fmv3, from: SocketAddr, message: Message<'_>, now: Instant, out: &mut Outbox) {
         let mut bytes = Vec::new();
         message.write(&mut bytes);
         phone.on_datagram(from, &bytes, now, out);
@@ -354,25 +354,25 @@ mod tests {
         let hello = Message::new(Kind::Hello, 77).with_body(&hello);
         phone.on_frame(&face, start, &mut out).unwrap();
         assert!(kinds(&mut out).is_empty() && !phone.is_streaming(start));
-        tell(&mut phone, CALLER, hello, start, &mut out);
+        deliver(&mut phone, CALLER, hello, start, &mut out);
         let schema = sent(&mut out);
         assert_eq!(schema.len(), 3, "cut at 576 bytes");
         assert!(schema.iter().all(|(kind, ..)| *kind == Kind::Schema));
         let session = schema[0].1;
         phone.on_frame(&face, start, &mut out).unwrap();
-        tell(&mut phone, CALLER, hello, at(0.5), &mut out);
+        deliver(&mut phone, CALLER, hello, at(0.5), &mut out);
         assert!(kinds(&mut out).is_empty(), "no frame, and no schema within a second");
         phone.on_tick(at(1.0), &mut out);
         assert_eq!(kinds(&mut out), [Kind::Schema; 3]);
 
-        tell(&mut phone, CALLER, Message::new(Kind::SchemaAck, session).with_schema(1), at(1.0), &mut out);
+        deliver(&mut phone, CALLER, Message::new(Kind::SchemaAck, session).with_schema(1), at(1.0), &mut out);
         phone.on_frame(&face, at(1.0), &mut out).unwrap();
         assert_eq!(kinds(&mut out), [Kind::Frame]);
-        tell(&mut phone, CALLER, Message::new(Kind::Ping, session).with_sequence(4), at(9.0), &mut out);
+        deliver(&mut phone, CALLER, Message::new(Kind::Ping, session).with_sequence(4), at(9.0), &mut out);
         assert_eq!(kinds(&mut out), [Kind::Pong]);
         let mut other = CALLER;
         other.set_port(6);
-        tell(&mut phone, other, Message { session: 78, ..hello }, at(10.0), &mut out);
+        deliver(&mut phone, other, Message { session: 78, ..hello }, at(10.0), &mut out);
         assert_eq!(sent(&mut out), [(Kind::Error, 78, b"BUSY".to_vec())]);
         phone.on_tick(at(18.9), &mut out);
         assert!(phone.is_streaming(start));
@@ -385,13 +385,13 @@ mod tests {
         let start = Instant::now();
         let (mut phone, mut out) = (phone(None), Outbox::default());
         let body = Hello { revision: 4, ..Hello::default() }.body();
-        tell(&mut phone, CALLER, Message::new(Kind::Hello, 1).with_body(&body), start, &mut out);
+        deliver(&mut phone, CALLER, Message::new(Kind::Hello, 1).with_body(&body), start, &mut out);
         assert_eq!(sent(&mut out), [(Kind::Error, 1, b"UNSUPPORTED_CONTRACT: requires 5".to_vec())]);
         let body = Hello { fps: 0, ..Hello::default() }.body();
-        tell(&mut phone, CALLER, Message::new(Kind::Hello, 1).with_body(&body), start, &mut out);
+        deliver(&mut phone, CALLER, Message::new(Kind::Hello, 1).with_body(&body), start, &mut out);
         assert_eq!(sent(&mut out), [(Kind::Error, 1, b"INVALID_HELLO".to_vec())]);
         let body = Hello::default().body();
-        tell(&mut phone, CALLER, Message::new(Kind::Hello, 1).with_body(&body), start, &mut out);
+        deliver(&mut phone, CALLER, Message::new(Kind::Hello, 1).with_body(&body), start, &mut out);
         kinds(&mut out);
         for second in 1..10 {
             phone.on_tick(start + Duration::from_secs(second), &mut out);
@@ -408,13 +408,13 @@ mod tests {
         let (mut phone, mut out) = (phone(Some(CALLER)), Outbox::default());
         phone.on_start(start, &mut out);
         let schema = sent(&mut out);
-        assert_eq!(schema[0].2[..8], [0; 8], "nobody has called");
+        assert_eq!(schema[0].2[..8], [0; 8], "no caller yet");
         let body = Hello::default().body();
         let mut other = CALLER;
         other.set_port(6);
-        tell(&mut phone, other, Message::new(Kind::Hello, 1).with_body(&body), start, &mut out);
+        deliver(&mut phone, other, Message::new(Kind::Hello, 1).with_body(&body), start, &mut out);
         assert_eq!(sent(&mut out), [(Kind::Error, 1, b"BUSY".to_vec())]);
-        tell(&mut phone, CALLER, Message::new(Kind::Stop, schema[0].1), start, &mut out);
+        deliver(&mut phone, CALLER, Message::new(Kind::Stop, schema[0].1), start, &mut out);
         phone.on_tick(start + START_EVERY, &mut out);
         assert_eq!(kinds(&mut out), [Kind::Schema; 3], "and again");
     }

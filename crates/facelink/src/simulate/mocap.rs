@@ -19,7 +19,7 @@ use crate::{
 const CONNECT_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Target {
     Nowhere,
     Udp(SocketAddr),
     Tcp { id: StreamId, is_open: bool },
@@ -31,7 +31,7 @@ pub(super) struct Mocap {
     data_port: Option<u16>,
     writer: Writer,
     seed: u64,
-    way: Way,
+    target: Target,
     connected: Option<Instant>,
     /// What it shows while it sees no face: the last one.
     last: FaceFrame,
@@ -47,7 +47,7 @@ impl Mocap {
             data_port: config.data_port,
             writer: Writer::new(dialect).shuffled(seed),
             seed,
-            way: Way::Nowhere,
+            target: Target::Nowhere,
             connected: None,
             last: FaceFrame::neutral(),
         }
@@ -56,20 +56,20 @@ impl Mocap {
     fn connect(&mut self, to: SocketAddr, now: Instant, out: &mut Outbox) {
         self.leave(out);
         self.connected = Some(now);
-        self.way = Way::Tcp { id: out.connect(to), is_open: false };
+        self.target = Target::Tcp { id: out.connect(to), is_open: false };
     }
 
     fn leave(&mut self, out: &mut Outbox) {
-        if let Way::Tcp { id, .. } = self.way {
+        if let Target::Tcp { id, .. } = self.target {
             out.hang_up(id);
         }
-        self.way = Way::Nowhere;
+        self.target = Target::Nowhere;
     }
 
     /// Where the app would go by itself.
     fn start(&mut self, now: Instant, out: &mut Outbox) {
         match self.to {
-            Some((to, PhoneTransport::Udp)) => self.way = Way::Udp(to),
+            Some((to, PhoneTransport::Udp)) => self.target = Target::Udp(to),
             Some((to, PhoneTransport::Tcp)) => self.connect(to, now, out),
             None => {}
         }
@@ -96,7 +96,7 @@ impl Phone for Mocap {
             (SourceKind::IFacialMocap, START_V2) => Dialect::V2,
             (SourceKind::IFacialMocap, START_TCP) => {
                 // A call that is repeated while it connects changes nothing.
-                if !matches!(self.way, Way::Tcp { .. }) {
+                if !matches!(self.target, Target::Tcp { .. }) {
                     let to = at(TCP_PORT);
                     self.connect(to, now, out);
                 }
@@ -109,24 +109,24 @@ impl Phone for Mocap {
         };
         let to = at(IFACIALMOCAP_PORT);
         self.leave(out);
-        self.way = Way::Udp(to);
+        self.target = Target::Udp(to);
         self.writer = Writer::new(dialect).shuffled(self.seed);
     }
 
     fn on_stream(&mut self, stream: StreamId, event: &StreamEvent<'_>, _now: Instant, _out: &mut Outbox) {
-        let Way::Tcp { id, is_open } = &mut self.way else { return };
+        let Target::Tcp { id, is_open } = &mut self.target else { return };
         if *id == stream {
             match event {
                 StreamEvent::Opened => *is_open = true,
                 StreamEvent::Bytes(_) => {}
-                StreamEvent::Closed => self.way = Way::Nowhere,
+                StreamEvent::Closed => self.target = Target::Nowhere,
             }
         }
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut Outbox) {
         let due = self.connected.is_none_or(|at| now.saturating_duration_since(at) >= CONNECT_EVERY);
-        if self.way == Way::Nowhere && due {
+        if self.target == Target::Nowhere && due {
             self.start(now, out);
         }
     }
@@ -138,10 +138,10 @@ impl Phone for Mocap {
             // The numbers of the last face go on.
             self.last.tracked = false;
         }
-        let (to, end) = match self.way {
-            Way::Udp(to) => (out.datagram(to), ""),
-            Way::Tcp { id, is_open: true } => (out.stream(id), FRAME_END),
-            Way::Tcp { .. } | Way::Nowhere => return Ok(()),
+        let (to, end) = match self.target {
+            Target::Udp(to) => (out.datagram(to), ""),
+            Target::Tcp { id, is_open: true } => (out.stream(id), FRAME_END),
+            Target::Tcp { .. } | Target::Nowhere => return Ok(()),
         };
         let from = to.len();
         match self.writer.write(&self.last, &mocap_text::PROFILE, to) {
@@ -157,7 +157,7 @@ impl Phone for Mocap {
     }
 
     fn is_streaming(&self, _now: Instant) -> bool {
-        matches!(self.way, Way::Udp(_) | Way::Tcp { is_open: true, .. })
+        matches!(self.target, Target::Udp(_) | Target::Tcp { is_open: true, .. })
     }
 
     fn on_stop(&mut self, _now: Instant, out: &mut Outbox) {

@@ -99,7 +99,7 @@ pub type StreamId = u32;
 /// What happened to a stream.
 #[derive(Debug)]
 pub enum StreamEvent<'a> {
-    /// It is open: somebody connected to the phone, or the phone connected as it wanted to.
+    /// It is open: a caller connected to the phone, or the phone's own connection is established.
     Opened,
     /// Bytes came, cut wherever the network cut them.
     Bytes(&'a [u8]),
@@ -107,7 +107,7 @@ pub enum StreamEvent<'a> {
     Closed,
 }
 
-/// What is on its way out, reused from frame to frame.
+/// What is to be sent, reused from frame to frame.
 #[derive(Debug, Default)]
 pub struct Outbox {
     datagrams: Vec<(SocketAddr, Vec<u8>)>,
@@ -132,7 +132,7 @@ impl Outbox {
         bytes
     }
 
-    /// Connects to somebody; what comes of it is told by [`Phone::on_stream`].
+    /// Opens a stream to a peer; the result is reported to [`Phone::on_stream`].
     pub fn connect(&mut self, to: SocketAddr) -> StreamId {
         let id = self.new_stream();
         self.connect.push((id, to));
@@ -200,7 +200,7 @@ pub trait Phone: Send {
     /// The app is opened.
     fn on_start(&mut self, _now: Instant, _out: &mut Outbox) {}
 
-    /// Somebody calls.
+    /// A datagram of a caller.
     fn on_datagram(&mut self, _from: SocketAddr, _datagram: &[u8], _now: Instant, _out: &mut Outbox) {}
 
     /// Something happened to a stream.
@@ -209,7 +209,7 @@ pub trait Phone: Send {
     /// About twenty times a second: leases.
     fn on_tick(&mut self, _now: Instant, _out: &mut Outbox) {}
 
-    /// A frame; one that is not tracked is told as the app does.
+    /// A frame; one that is not tracked is reported as the app does.
     ///
     /// # Errors
     /// In words, when the frame has no place in the format.

@@ -1,6 +1,6 @@
 //! A network in virtual time: delay, jitter, loss, reordering and queues, the same for the same seed.
 //!
-//! Nothing is sent. A packet that leaves at one time is told when it arrives, if it does; what is done with that is the
+//! Nothing is sent. A packet that leaves at one time is given its time of arrival, if it arrives; what is done with that is the
 //! caller's.
 
 use smallvec::SmallVec;
@@ -22,11 +22,11 @@ pub struct NetworkSettings {
     pub reorder_us: i64,
     /// Share of packets that come twice.
     pub duplicates: f64,
-    /// Narrowest place of the way, bits a second.
+    /// Rate of the bottleneck, bits a second.
     pub rate_bps: Option<f64>,
     /// What waits there at most, as time; what comes when it is full is dropped.
     pub queue_us: i64,
-    /// How often the way stands still, a second, as Wi-Fi does while it retries or sleeps.
+    /// How often the link stalls, a second, as Wi-Fi does while it retries or sleeps.
     pub stalls_per_s: f64,
     /// Shortest and longest of these.
     pub stall_us: (i64, i64),
@@ -78,7 +78,7 @@ impl Network {
         }
     }
 
-    /// Changes the network while packets are under way.
+    /// Changes the network while packets are in flight.
     pub const fn set(&mut self, settings: NetworkSettings) {
         self.settings = settings;
     }

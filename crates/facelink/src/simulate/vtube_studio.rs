@@ -1,4 +1,4 @@
-//! VTube Studio: listens, and sends to whoever asks, for as long as it was asked to.
+//! VTube Studio: listens, and sends to those who ask, for as long as they asked for.
 
 use std::{net::SocketAddr, time::Instant};
 

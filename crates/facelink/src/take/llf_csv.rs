@@ -449,7 +449,7 @@ mod tests {
         for rate in [24, 25, 30, 60, 100] {
             assert!((take(rate, 3 * rate).fps() - f64::from(rate)).abs() < 0.01, "{rate}");
         }
-        assert!((take(30, 20).fps() - 60.0).abs() < 0.01, "too short to show anything but the app's own way");
+        assert!((take(30, 20).fps() - 60.0).abs() < 0.01, "too short to show anything but the app's own format");
         assert!((take(100, 90).fps() - 100.0).abs() < 0.01, "more than 60 are shown at once");
     }
 

@@ -10,7 +10,7 @@ use crate::{
     wire::profile::normalized,
 };
 
-/// Between frames further apart than this, the earlier one holds: nobody knows what happened there.
+/// Between frames further apart than this, the earlier one holds: what happened between them is unknown.
 pub const LONGEST_STEP: Duration = Duration::from_millis(250);
 
 /// Why frames are no take.
@@ -147,7 +147,7 @@ fn between(before: &FaceFrame, after: &FaceFrame, part: f32) -> FaceFrame {
     frame
 }
 
-/// Along the chord: between two frames of a take, no eye can tell it from the arc.
+/// Along the chord: between two frames of a take, the difference from the arc is not visible.
 fn turned_between(a: [f32; 4], b: [f32; 4], part: f32) -> [f32; 4] {
     let dot: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
     let sign = if dot < 0.0 { -1.0 } else { 1.0 };

@@ -1,4 +1,4 @@
-//! The clock of a source on ours, and how long a frame waited on the way.
+//! The source's clock on ours, and how long a frame was delayed.
 //!
 //! A frame's one-way delay cannot be known without comparing clocks, and need not be: what matters is how much longer than
 //! the quickest one it took. That least delay is looked for in a window of half a minute, corrected for the drift of the
@@ -33,7 +33,7 @@ const JUMP_TIME_US: i64 = 2_000_000;
 /// A pause, not a slow frame.
 const PAUSE_US: i64 = 500_000;
 
-/// A frame's place in time.
+/// When a frame was captured and how long it was delayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
     /// When it was captured: microseconds on the source's clock, with wraps undone; where the source has none, on ours.
@@ -468,9 +468,9 @@ mod tests {
         let mut run = Run::new();
         let mut queued = 0;
         for i in 0..360 {
-            let way = if i < 120 { 10_000 } else { 110_000 };
+            let delay = if i < 120 { 10_000 } else { 110_000 };
             let jitter = run.chance() % 5000;
-            let stamp = run.at(i * FRAME_US, i * FRAME_US + way + jitter);
+            let stamp = run.at(i * FRAME_US, i * FRAME_US + delay + jitter);
             queued += usize::from(stamp.queue_us > 50_000);
         }
         assert!((100..140).contains(&queued), "{queued}");

@@ -18,7 +18,7 @@ const SMALL_US: i64 = 20_000;
 
 /// How late frames come, as a histogram that forgets, and the playout delay that covers most of them.
 ///
-/// The way of NetEQ (WebRTC's audio jitter buffer): a high quantile of the delay above the least one, forgotten
+/// As NetEQ (WebRTC's audio jitter buffer) does: a high quantile of the delay above the least one, forgotten
 /// exponentially.
 #[derive(Clone, Debug)]
 pub struct DelayMeter {
@@ -37,7 +37,7 @@ impl Default for DelayMeter {
 }
 
 impl DelayMeter {
-    /// Notes a frame that came by itself; one that was repeated by a later packet says nothing of the way.
+    /// Notes a frame that came by itself; one that was repeated by a later packet says nothing of the network delay.
     pub fn record(&mut self, stamp: &Stamp) {
         let arrival_us = stamp.arrival_us();
         if let Some(last) = self.last_us {
@@ -91,7 +91,7 @@ impl DelayMeter {
     }
 }
 
-/// What the receiver of a stream says of the way that its frames took, over the last quarter of a second or so.
+/// The receiver's report on the delay of a stream's frames, over the last quarter of a second or so.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct DelayReport {
@@ -151,7 +151,7 @@ impl LoadMeter {
         self.recent.push_back((stamp.arrival_us(), stamp.queue_us.max(0)));
     }
 
-    /// The state of the way as of a moment, microseconds on our clock.
+    /// The state of the network path at a time, microseconds on our clock.
     pub fn report(&self, now_us: i64) -> DelayReport {
         let mut report =
             DelayReport { late: self.late, loss: self.loss.loss().filter(|_| self.numbered), ..DelayReport::default() };

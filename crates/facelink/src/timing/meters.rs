@@ -1,4 +1,4 @@
-//! Figures of a stream, over about the last second.
+//! Statistics of a stream, over about the last second.
 
 use std::{
     collections::VecDeque,

@@ -18,6 +18,6 @@ pub use delay::{DelayMeter, DelayReport, LoadMeter};
 pub use heartbeat::Heartbeat;
 pub use meters::{Average, JitterMeter, LossMeter, Order, RateMeter};
 pub use one_euro::{FaceFilter, OneEuro};
-pub use playout::{Concealed, Playout, PlayoutFigures, PlayoutMode, PlayoutSettings, Shown};
+pub use playout::{Concealed, Playout, PlayoutMode, PlayoutSettings, PlayoutStats, Shown};
 pub use present::PresentClock;
-pub use rate::{Advice, GuideLaw, LinkReport, NetworkLaw, RateController, RateLaw};
+pub use rate::{GuideLaw, LinkReport, NetworkLaw, RateController, RateDecision, RateLaw};

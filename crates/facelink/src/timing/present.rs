@@ -1,17 +1,17 @@
-//! When a picture is seen, out of when the engine says that it began.
+//! The presentation time of a rendered frame, from the time at which the engine began it.
 
 use std::time::{Duration, Instant};
 
 /// A step this much longer or shorter than the last ones is a hitch, and is followed at once.
 const HITCH: f64 = 0.6;
-/// Slower pictures than this are evaluated for when they begin, seconds: an error of a part of one would be seen.
+/// Rendered frames slower than this are evaluated for their start, seconds: an error of a part of one would be seen.
 const SLOW: f64 = 0.05;
-/// Evaluated for at most this long after or before a picture begins, seconds.
+/// Evaluated for at most this long after or before a rendered frame begins, seconds.
 const MOST: f64 = 0.008;
-/// Share of an error that is taken over a picture.
+/// Share of an error that is corrected in one rendered frame.
 const PULL: f64 = 0.1;
 
-/// Evens out the times at which an engine begins its pictures.
+/// Evens out the times at which an engine begins its rendered frames.
 ///
 /// They are shown at the pace of the display, whatever the moment at which the systems of a game get to run: a face that is
 /// evaluated for the uneven moments trembles.
@@ -22,7 +22,7 @@ pub struct PresentClock {
 }
 
 impl PresentClock {
-    /// The moment for which to evaluate the picture that begins now. Runs forward only.
+    /// The presentation time of the rendered frame that begins now. Runs forward only.
     pub fn tick(&mut self, now: Instant) -> Instant {
         let Some((begun, shown)) = self.last else {
             self.last = Some((now, now));

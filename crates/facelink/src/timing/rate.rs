@@ -14,7 +14,7 @@ pub struct LinkReport {
     pub loss: Option<f32>,
     /// RFC 3550 interarrival jitter, milliseconds.
     pub jitter_ms: f32,
-    /// What the frames of the last moments say of the queue on the way.
+    /// The standing queue, by the frames of the last moments.
     pub delay: DelayReport,
 }
 
@@ -32,7 +32,7 @@ impl LinkReport {
 
 /// What a sender is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Advice {
+pub struct RateDecision {
     /// Frames a second.
     pub fps: f32,
     /// How many earlier frames each packet should repeat.
@@ -42,17 +42,17 @@ pub struct Advice {
 /// Decides the rate of one sender.
 pub trait RateController: Send + std::fmt::Debug {
     /// Takes the newest report, every tenth to quarter of a second, and gives what to ask for from now on.
-    fn update(&mut self, report: &LinkReport, now: Instant) -> Advice;
+    fn update(&mut self, report: &LinkReport, now: Instant) -> RateDecision;
 
     /// What is asked for now.
-    fn advice(&self) -> Advice;
+    fn decision(&self) -> RateDecision;
 }
 
 /// Which law decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RateLaw {
-    /// By the queue on the way: [`NetworkLaw`].
+    /// By the standing queue: [`NetworkLaw`].
     #[default]
     Network,
     /// By the latency, as the migration guide has it: [`GuideLaw`].
@@ -73,7 +73,7 @@ impl RateLaw {
 /// The migration guide's law: five frames a second less when the average latency is above 50 ms, five more when it is
 /// below 10 ms, between 15 and 60; once a second.
 ///
-/// It is the baseline. A long way is not a full one: on a link of 200 ms it sends 15 frames a second for ever.
+/// It is the baseline. Latency is not congestion: on a link of 200 ms it sends 15 frames a second for ever.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GuideLaw {
     min_fps: f32,
@@ -111,11 +111,11 @@ impl Default for GuideLaw {
 }
 
 impl RateController for GuideLaw {
-    fn update(&mut self, report: &LinkReport, now: Instant) -> Advice {
+    fn update(&mut self, report: &LinkReport, now: Instant) -> RateDecision {
         // A hair less, for reports do not come to the microsecond.
         let early = Self::INTERVAL.mul_f32(0.95);
         if self.last.is_some_and(|last| now.saturating_duration_since(last) < early) {
-            return self.advice();
+            return self.decision();
         }
         self.last = Some(now);
         if let Some(latency) = report.latency_ms {
@@ -125,18 +125,18 @@ impl RateController for GuideLaw {
                 self.fps = (self.fps + Self::STEP_FPS).min(self.max_fps);
             }
         }
-        self.advice()
+        self.decision()
     }
 
-    fn advice(&self) -> Advice {
-        Advice { fps: self.fps, redundancy: 0 }
+    fn decision(&self) -> RateDecision {
+        RateDecision { fps: self.fps, redundancy: 0 }
     }
 }
 
 /// Steps of the ladder: divisors of the highest rate, which keep the cadence of a source: 60, 30, 20, 15, 10.
 const DIVISORS: [f32; 5] = [1.0, 2.0, 3.0, 4.0, 6.0];
 
-/// By the queue that stands on the way, and not by how long the way is.
+/// By the standing queue, and not by the latency of the path.
 ///
 /// What a network feels is packets, for the header of one is larger than the face in it: so the rate is what changes. It
 /// goes down a step of the ladder when frames queue and the queue does not shrink; up again when it has been empty for a
@@ -282,7 +282,7 @@ impl Default for NetworkLaw {
 }
 
 impl RateController for NetworkLaw {
-    fn update(&mut self, report: &LinkReport, now: Instant) -> Advice {
+    fn update(&mut self, report: &LinkReport, now: Instant) -> RateDecision {
         let delay = &report.delay;
         self.repeat(delay, now);
         let since = |at: Option<Instant>| at.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
@@ -294,18 +294,18 @@ impl RateController for NetworkLaw {
         let calm = delay.standing_ms < Self::LOW_MS;
         self.calm = calm.then(|| self.calm.unwrap_or(now));
         if since(self.changed) < self.settle {
-            return self.advice();
+            return self.decision();
         }
         if self.high.is_some() && since(self.high) >= Self::PATIENCE {
             self.down(delay, now);
         } else if self.calm.is_some() && since(self.calm) >= self.wait {
             self.up(now);
         }
-        self.advice()
+        self.decision()
     }
 
-    fn advice(&self) -> Advice {
-        Advice { fps: self.rungs[self.rung], redundancy: self.redundancy }
+    fn decision(&self) -> RateDecision {
+        RateDecision { fps: self.rungs[self.rung], redundancy: self.redundancy }
     }
 }
 
@@ -337,14 +337,14 @@ mod tests {
         for i in 0..10 {
             quick.update(&LinkReport::of_latency(99.0), start + Duration::from_millis(50 * i));
         }
-        assert_eq!(quick.advice().fps, 55.0, "once a second");
+        assert_eq!(quick.decision().fps, 55.0, "once a second");
     }
 
     #[test]
     fn bounds_in_the_wrong_order_do_not_panic() {
         let now = Instant::now();
         assert_eq!(GuideLaw::new(90.0, 30.0).update(&LinkReport::of_latency(99.0), now).fps, 30.0);
-        assert_eq!(NetworkLaw::new(90.0, 30.0).advice().fps, 30.0);
+        assert_eq!(NetworkLaw::new(90.0, 30.0).decision().fps, 30.0);
         let law = NetworkLaw::new(15.0, 60.0);
         assert_eq!(&law.rungs[..law.count], [60.0, 30.0, 20.0, 15.0]);
     }
@@ -354,7 +354,7 @@ mod tests {
         let mut changes = 0;
         for _ in 0..seconds * 10 {
             *at += Duration::from_millis(100);
-            let before = law.advice();
+            let before = law.decision();
             changes += usize::from(law.update(&LinkReport::of_delay(report), *at) != before);
         }
         changes
@@ -365,9 +365,9 @@ mod tests {
         let (mut law, mut at) = (NetworkLaw::default(), Instant::now());
         let report = DelayReport { loss: Some(0.1), fps: 54.0, ..DelayReport::default() };
         run(&mut law, &mut at, 60, report);
-        assert_eq!(law.advice(), Advice { fps: 60.0, redundancy: 1 });
+        assert_eq!(law.decision(), RateDecision { fps: 60.0, redundancy: 1 });
         run(&mut law, &mut at, 30, DelayReport { loss: Some(0.0), fps: 60.0, ..DelayReport::default() });
-        assert_eq!(law.advice(), Advice { fps: 60.0, redundancy: 0 });
+        assert_eq!(law.decision(), RateDecision { fps: 60.0, redundancy: 0 });
     }
 
     #[test]
@@ -378,23 +378,23 @@ mod tests {
         let mut changes = 0;
         for _ in 0..600 {
             // Above 30 frames a second the queue grows.
-            let report = if law.advice().fps > 30.0 { full } else { calm };
-            let before = law.advice().fps;
+            let report = if law.decision().fps > 30.0 { full } else { calm };
+            let before = law.decision().fps;
             at += Duration::from_millis(100);
             changes += usize::from(law.update(&LinkReport::of_delay(report), at).fps != before);
         }
-        assert_eq!(law.advice().fps, 30.0);
+        assert_eq!(law.decision().fps, 30.0);
         assert!(changes <= 5, "{changes} changes in a minute");
         changes = 0;
         for _ in 0..3000 {
-            let report = if law.advice().fps > 30.0 { full } else { calm };
-            let before = law.advice().fps;
+            let report = if law.decision().fps > 30.0 { full } else { calm };
+            let before = law.decision().fps;
             at += Duration::from_millis(100);
             changes += usize::from(law.update(&LinkReport::of_delay(report), at).fps != before);
         }
         assert!(changes <= 10, "{changes} changes in five minutes");
         run(&mut law, &mut at, 200, DelayReport { fps: 60.0, ..DelayReport::default() });
-        assert_eq!(law.advice().fps, 60.0, "the way is free again");
+        assert_eq!(law.decision().fps, 60.0, "the path is free again");
     }
 
     #[test]
@@ -402,6 +402,6 @@ mod tests {
         let (mut law, mut at) = (NetworkLaw::default(), Instant::now());
         let full = DelayReport { standing_ms: 60.0, slope: 100.0, fps: 29.5, ..DelayReport::default() };
         run(&mut law, &mut at, 1, full);
-        assert!(law.advice().fps <= 20.0, "{:?}", law.advice());
+        assert!(law.decision().fps <= 20.0, "{:?}", law.decision());
     }
 }

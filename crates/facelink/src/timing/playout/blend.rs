@@ -1,4 +1,4 @@
-//! A face between frames, beyond them, and on the way back.
+//! Interpolation between frames, extrapolation beyond them, and the blend back.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ fn lerp(a: f32, b: f32, t: f32) -> f32 {
     a + (b - a) * t
 }
 
-/// Normalised, by the shorter way: for the small turns between two frames the same as a slerp.
+/// Normalised, along the shorter arc: for the small turns between two frames the same as a slerp.
 pub(super) fn turn(a: Quaternion, b: Quaternion, t: f32) -> Quaternion {
     let dot: f32 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
     let sign = if dot < 0.0 { -1.0 } else { 1.0 };
@@ -96,7 +96,7 @@ fn slope(before: f32, after: f32, before_length: f32, after_length: f32) -> f32 
     (w1 + w2) / (w1 / before + w2 / after)
 }
 
-/// The face the share `t` of the way from the last frame to the next. Weights follow a curve through the frames around.
+/// The face at `t`, `0..=1`, between the last frame and the next. Weights follow a curve through the frames around.
 pub(super) fn between(out: &mut FaceFrame, span: &Span<'_>, t: f32) {
     let (a, b) = (span.last, span.next);
     let t = t.clamp(0.0, 1.0);

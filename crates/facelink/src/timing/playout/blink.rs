@@ -3,7 +3,7 @@
 use crate::{frame::FaceFrame, names::Blendshape};
 
 const LIDS: [usize; 2] = [Blendshape::EyeBlinkLeft as usize, Blendshape::EyeBlinkRight as usize];
-/// A lid that came so much further than is shown, between two pictures, is shown where it was.
+/// A lid that came so much further than is shown, between two rendered frames, is shown where it was.
 const PEAK: f32 = 0.1;
 /// A lid that is closed by so much blinks.
 const CLOSED: f32 = 0.5;
@@ -48,7 +48,7 @@ impl Blinks {
         }
     }
 
-    /// Puts on a face what `passed`, the frames between the last picture and this one, would not show.
+    /// Puts on a face what `passed`, the frames between the last presentation time and this one, would not show.
     pub fn apply<'a>(&mut self, out: &mut FaceFrame, passed: impl Iterator<Item = &'a FaceFrame>, dt: f32) {
         let mut peaks = [0.0_f32; 2];
         for frame in passed {

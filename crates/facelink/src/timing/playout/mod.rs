@@ -1,4 +1,4 @@
-//! The jitter buffer of a face: which pose is on stage now?
+//! The jitter buffer of a face: which pose is shown at a presentation time?
 //!
 //! Frames come unevenly, and some not at all. Shown as they come, a face trembles with the network and jumps after each loss.
 //! So it is shown a little behind: a *cursor* runs evenly along the source's own time, and the face between two frames is
@@ -66,7 +66,7 @@ pub enum PlayoutMode {
 pub struct PlayoutSettings {
     /// How frames become a face.
     pub mode: PlayoutMode,
-    /// In [`PlayoutMode::Smooth`], the share of frames that come in time, `0..=1`.
+    /// In [`PlayoutMode::Smooth`], the share of frames that arrive before their playout deadline, `0..=1`.
     pub quantile: f32,
     /// And how much of the time between two frames to wait on top: at 1 the next frame is always there before it is
     /// needed, at 0.75 three times of four.
@@ -79,7 +79,7 @@ pub struct PlayoutSettings {
     pub most: Duration,
     /// How long a face goes on when nothing comes, slower and slower.
     pub extrapolate: Duration,
-    /// Whether a blink that would fall between two pictures, or comes too late, is shown all the same.
+    /// Whether a blink that would fall between two rendered frames, or arrives too late, is shown all the same.
     pub keep_blinks: bool,
 }
 
@@ -98,7 +98,7 @@ impl Default for PlayoutSettings {
     }
 }
 
-/// What a picture of a face is made of.
+/// What a shown pose is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Concealed {
     /// Frames that came.
@@ -112,7 +112,7 @@ pub enum Concealed {
     Held,
 }
 
-/// A face as it is on stage.
+/// The pose at a presentation time.
 #[derive(Debug)]
 pub struct Shown<'a> {
     /// The face.
@@ -121,27 +121,27 @@ pub struct Shown<'a> {
     pub saying: Option<(Viseme, f32)>,
     /// What it is made of.
     pub concealed: Concealed,
-    /// When it was captured, microseconds on the source's clock; `None` for a face without a place in time.
+    /// When it was captured, microseconds on the source's clock; `None` for a face without a time stamp.
     pub capture_us: Option<i64>,
 }
 
-/// Counters and figures of a [`Playout`].
+/// Statistics of a [`Playout`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub struct PlayoutFigures {
+pub struct PlayoutStats {
     /// How far behind the quickest frame the face is shown, milliseconds.
     pub delay_ms: f32,
     /// And how far it is meant to be.
     pub target_ms: f32,
     /// What the filter adds, milliseconds.
     pub filter_lag_ms: f32,
-    /// Pictures since the start.
+    /// Poses shown since the start.
     pub shown: u64,
-    /// Pictures in which a missing frame was interpolated.
+    /// Poses in which a missing frame was interpolated.
     pub interpolated: u64,
-    /// Pictures in which the face went on by itself.
+    /// Poses that were extrapolated.
     pub extrapolated: u64,
-    /// Pictures in which it was held.
+    /// Poses that were held.
     pub held: u64,
     /// Frames that came after their moment.
     pub late: u64,
@@ -179,18 +179,18 @@ pub struct Playout {
     reference_us: Option<i64>,
     cursor_us: Option<i64>,
     last_now_us: i64,
-    /// The last picture went beyond the newest frame.
+    /// The last pose went beyond the newest frame.
     beyond: bool,
     /// What is shown would not follow from what was.
     broken: bool,
-    /// A face without a place in time is shown.
+    /// A face without a time stamp is shown.
     put: bool,
     out: FaceFrame,
     saying: Option<(Viseme, f32)>,
     scratch: FaceFrame,
     residual: Residual,
     blinks: Blinks,
-    figures: PlayoutFigures,
+    stats: PlayoutStats,
 }
 
 impl Default for Playout {
@@ -225,7 +225,7 @@ impl Playout {
             scratch: FaceFrame::default(),
             residual: Residual::default(),
             blinks: Blinks::default(),
-            figures: PlayoutFigures::default(),
+            stats: PlayoutStats::default(),
         }
     }
 
@@ -245,7 +245,7 @@ impl Playout {
         self.reference_us = capture_us;
     }
 
-    /// How far a source's clock has to be set back so that its frames are there in time, microseconds: our time (since
+    /// How far a source's clock has to be set back so that its frames arrive before their playout deadline, microseconds: our time (since
     /// the clock's origin) less this is the moment to show. `None` before the first frame.
     pub fn lead_us(&self) -> Option<i64> {
         self.origin.map(|_| self.base_us + self.target_us())
@@ -256,13 +256,13 @@ impl Playout {
         self.origin.map(|origin| micros(now, origin))
     }
 
-    /// Counters and figures.
-    pub fn figures(&self) -> PlayoutFigures {
-        PlayoutFigures {
+    /// Statistics since the start.
+    pub fn stats(&self) -> PlayoutStats {
+        PlayoutStats {
             target_ms: self.target_us() as f32 / 1000.0,
             filter_lag_ms: self.filter.lag_ms(),
             blinks: self.blinks.made_up(),
-            ..self.figures
+            ..self.stats
         }
     }
 
@@ -328,7 +328,7 @@ impl Playout {
             self.filter.apply(&mut frame, capture_us);
         }
         if self.cursor_us.is_some_and(|cursor| capture_us <= cursor) {
-            self.figures.late += 1;
+            self.stats.late += 1;
             if self.settings.keep_blinks && self.settings.mode != PlayoutMode::Latest {
                 self.blinks.late(&frame, self.cursor_us.unwrap_or(capture_us) - capture_us);
             }
@@ -369,7 +369,7 @@ impl Playout {
         self.frames.iter_mut().for_each(|entry| entry.saying = saying);
     }
 
-    /// Shows a face at once that has no place in time, until one comes that has.
+    /// Shows a face without a time stamp at once, until one with a stamp arrives.
     pub fn put(&mut self, frame: FaceFrame, saying: Option<(Viseme, f32)>) {
         if frame.tracked {
             self.out = frame;
@@ -385,7 +385,7 @@ impl Playout {
     /// The face at this moment; `None` before the first frame.
     pub fn advance(&mut self, now: Instant) -> Option<Shown<'_>> {
         if self.put {
-            self.figures.shown += 1;
+            self.stats.shown += 1;
             let (frame, saying) = (&self.out, self.saying);
             return Some(Shown { frame, saying, concealed: Concealed::No, capture_us: None });
         }
@@ -396,7 +396,7 @@ impl Playout {
         let cursor_us = self.run(now_us, dt_us, newest_us);
         self.cursor_us = Some(cursor_us);
         self.last_now_us = now_us;
-        self.figures.delay_ms = (now_us - self.base_us - cursor_us) as f32 / 1000.0;
+        self.stats.delay_ms = (now_us - self.base_us - cursor_us) as f32 / 1000.0;
 
         let dt = dt_us as f32 / 1e6;
         if std::mem::take(&mut self.broken)
@@ -423,12 +423,12 @@ impl Playout {
                 .map(|entry| &entry.frame);
             self.blinks.apply(&mut self.out, peaks, dt);
         }
-        self.figures.shown += 1;
+        self.stats.shown += 1;
         match concealed {
             Concealed::No => {}
-            Concealed::Interpolated => self.figures.interpolated += 1,
-            Concealed::Extrapolated => self.figures.extrapolated += 1,
-            Concealed::Held => self.figures.held += 1,
+            Concealed::Interpolated => self.stats.interpolated += 1,
+            Concealed::Extrapolated => self.stats.extrapolated += 1,
+            Concealed::Held => self.stats.held += 1,
         }
         while self.frames.len() > 4 && self.frames[2].capture_us < cursor_us - PAST_US {
             self.frames.pop_front();
@@ -447,7 +447,7 @@ impl Playout {
         let natural = cursor + dt_us;
         let off = wanted_us - natural;
         if off.abs() > JUMP_US {
-            self.figures.jumps += 1;
+            self.stats.jumps += 1;
             self.broken = true;
             return wanted_us;
         }
