@@ -19,12 +19,12 @@ const SENDER: &str = include_str!("../../py/sender.py");
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A Python with aiortc and aiohttp.
-    #[arg(long, default_value = "/work/scratch/venv/bin/python")]
-    python: PathBuf,
-    /// The other program: an aiortc and aiohttp server with its own client.
-    #[arg(long, default_value = "/work/shared/tools/aiortc_bench.py")]
-    theirs: PathBuf,
+    /// A Python with aiortc and aiohttp; without one only our own client is measured.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// A program to compare with, an aiortc and aiohttp server with its own client, run by `--python`.
+    #[arg(long, requires = "python")]
+    theirs: Option<PathBuf>,
     #[arg(long, default_value_t = 15)]
     seconds: u64,
     /// Runs of each, of which the one with the lowest median counts.
@@ -65,11 +65,6 @@ impl Who {
 
 pub fn run(args: &Args) -> Res<()> {
     println!("One-way latency at 60 Hz on loopback, {} s, best of {}; {}\n", args.seconds, args.runs, load());
-    let python = args.python.exists();
-    let theirs = python && args.theirs.exists();
-    if !theirs {
-        println!("Skipped: {} and {} are not both here\n", args.python.display(), args.theirs.display());
-    }
     let mut table = Table::new([
         "transport",
         "senders",
@@ -84,21 +79,21 @@ pub fn run(args: &Args) -> Res<()> {
         for senders in &args.senders {
             let mut reference: Option<Figures> = None;
             for who in [Who::Theirs, Who::Ours, Who::OursInRust] {
-                if (who == Who::Theirs && !theirs) || (who == Who::Ours && !python) {
-                    continue;
-                }
                 let mut best: Option<Figures> = None;
                 for _ in 0..args.runs.max(1) {
-                    let figures = match who {
-                        Who::Theirs => their_server(args, transport, *senders)?,
-                        Who::Ours => python_to_us(args, transport, *senders)?,
-                        Who::OursInRust => rust_to_us(args, transport, *senders)?,
+                    let figures = match (who, &args.python, &args.theirs) {
+                        (Who::Theirs, Some(python), Some(theirs)) => {
+                            their_server(args, python, theirs, transport, *senders)?
+                        }
+                        (Who::Ours, Some(python), _) => python_to_us(args, python, transport, *senders)?,
+                        (Who::OursInRust, ..) => rust_to_us(args, transport, *senders)?,
+                        (Who::Theirs | Who::Ours, ..) => break,
                     };
                     if best.as_ref().is_none_or(|best| figures.median_ms < best.median_ms) {
                         best = Some(figures);
                     }
                 }
-                let best = best.ok_or("no run")?;
+                let Some(best) = best else { continue };
                 let ratio = reference.as_ref().map(|theirs| {
                     format!(
                         "{:.2}, {:.2}, {:.2}",
@@ -144,11 +139,11 @@ fn free_port() -> Res<u16> {
 }
 
 /// The other program against itself; it measures by itself too.
-fn their_server(args: &Args, transport: &str, senders: usize) -> Res<Figures> {
+fn their_server(args: &Args, python: &Path, theirs: &Path, transport: &str, senders: usize) -> Res<Figures> {
     let port = free_port()?;
-    let script = args.theirs.to_string_lossy().into_owned();
+    let script = theirs.to_string_lossy().into_owned();
     let port_text = port.to_string();
-    let _server = Proc::start_program(None, args.python.clone(), &[&script, "server", "--port", &port_text])?;
+    let _server = Proc::start_program(None, python.to_owned(), &[&script, "server", "--port", &port_text])?;
     let end = std::time::Instant::now() + LIMIT;
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         if std::time::Instant::now() > end {
@@ -159,7 +154,7 @@ fn their_server(args: &Args, transport: &str, senders: usize) -> Res<Figures> {
     let (seconds, n) = (args.seconds.to_string(), senders.to_string());
     let client = Proc::start_program(
         None,
-        args.python.clone(),
+        python.to_owned(),
         &[
             &script,
             "latency",
@@ -195,11 +190,11 @@ fn start_endpoint() -> Res<(Proc, String)> {
     Ok((server, address))
 }
 
-fn python_to_us(args: &Args, transport: &str, senders: usize) -> Res<Figures> {
+fn python_to_us(args: &Args, python: &Path, transport: &str, senders: usize) -> Res<Figures> {
     let (mut server, address) = start_endpoint()?;
     let script = std::env::temp_dir().join(format!("facelink-lab-{}.py", std::process::id()));
     std::fs::write(&script, SENDER)?;
-    let measured = python_run(args, &script, transport, senders, &mut server, &address);
+    let measured = python_run(args, python, &script, transport, senders, &mut server, &address);
     let _ = std::fs::remove_file(&script);
     let (cpu_us, sent) = measured?;
     server.tell("dump")?;
@@ -215,6 +210,7 @@ fn python_to_us(args: &Args, transport: &str, senders: usize) -> Res<Figures> {
 /// Processor time that the endpoint needed, and frames sent.
 fn python_run(
     args: &Args,
+    python: &Path,
     script: &Path,
     transport: &str,
     senders: usize,
@@ -223,7 +219,7 @@ fn python_run(
 ) -> Res<(f64, usize)> {
     let (script, seconds, n) = (script.to_string_lossy(), args.seconds.to_string(), senders.to_string());
     let arguments = [&*script, "--to", address, "--transport", transport, "--fps", "60", "--secs", &seconds, "--n", &n];
-    let mut client = Proc::start_program(None, args.python.clone(), &arguments)?;
+    let mut client = Proc::start_program(None, python.to_owned(), &arguments)?;
     client.wait("state", LIMIT)?;
     let before = server.cpu_us();
     let sent = client.wait("done", LIMIT)?.as_u64().unwrap_or(0) as usize;
