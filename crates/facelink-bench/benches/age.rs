@@ -1,5 +1,5 @@
-//! Age of a frame: from the sender's `send` to the written `MorphWeights`, over real sockets on loopback, beside a bare
-//! UDP echo paced the same way in the same run.
+//! Age of a frame: from the sender's `send` to the written `MorphWeights`, over real sockets on loopback, compared with a
+//! bare UDP echo at the same pace in the same run.
 //!
 //! Two engines are measured: one that updates as fast as it can (what the transport and our systems cost), and one at 60
 //! frames a second (what a player sees; the wait for the next frame, 8.3 ms on average, is in it).
@@ -38,7 +38,7 @@ const PACE: Duration = Duration::from_nanos(16_666_667);
 const FRAMES: usize = 600;
 /// The first frames fade in, and are not counted.
 const WARM_UP: usize = 60;
-/// Steps of the weight by which a frame is recognised; as many as the 8 bits of a compact frame tell apart with room to
+/// Steps of the weight by which a frame is recognised; as many as the 8 bits of a compact frame distinguish with room to
 /// spare.
 const STEPS: usize = 100;
 
@@ -78,7 +78,7 @@ fn report(name: &str, mut ages: Vec<f64>, sent: usize) {
 
 fn app() -> Result<(App, Entity), Failure> {
     let plugin = FaceLinkPlugin::default().port(0).live_link_face(Some(0)).udp_json(None);
-    // What the way takes, without what playout adds: half the time between two frames on a good network.
+    // The transport alone, without what playout adds: half the time between two frames on a good network.
     let plugin = FaceLinkPlugin { settings: FaceSettings { playout: FacePlayout::latest(), ..default() }, ..plugin };
     let mut app = App::new();
     app.add_plugins((MinimalPlugins, AssetPlugin::default(), plugin));

@@ -1,5 +1,5 @@
 //! What one engine frame costs in FaceLink's systems: a fresh frame of one face, received, evaluated and written to 1,
-//! 100 and 1,000 avatars of 52 targets each, beside the same App with no avatar; the same with layers over each face, and
+//! 100 and 1,000 avatars of 52 targets each, compared with the same App with no avatar; the same with layers over each face, and
 //! with a dialect whose every shape goes to several targets.
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! What a flood of datagrams does to the engine's frame: an App at 60 frames a second with ten avatars and one face from
-//! a phone, while another of its ports gets 100,000 datagrams a second, beside the same App without the flood. Both run
+//! a phone, while another of its ports gets 100,000 datagrams a second, compared with the same App without the flood. Both run
 //! in turn, several times, so that whatever else the machine does falls on both.
 
 use std::{

@@ -23,7 +23,7 @@ use crate::{
     table::printable,
 };
 
-/// Tell what listens, what to type into a phone, what arrives, and what stands in the way.
+/// Report what listens, what to type into a phone, what arrives, and which ports, firewalls or clocks prevent it.
 ///
 /// Asks the game or `facelink listen` that runs on this machine; where none does, it listens itself, on the usual ports of
 /// all phone apps. Live until Ctrl-C in a terminal; one report elsewhere.
@@ -222,7 +222,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         }
     }
     let wait = args.seconds.unwrap_or(if matches!(source, Source::Own { .. }) { 5.0 } else { 0.0 });
-    // Whoever ends it early has the report all the same.
+    // Ended early, the report is printed all the same.
     let _ = stop.recv_timeout(Duration::from_secs_f64(wait));
     let report = source.report()?;
     let text = if args.json {

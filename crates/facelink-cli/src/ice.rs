@@ -4,7 +4,7 @@ use facelink_net::{IceConfig, IcePolicy, IceServer, IceWarning};
 
 use crate::Error;
 
-/// How WebRTC finds its way.
+/// STUN and TURN servers, ports and interfaces of WebRTC.
 #[derive(Debug, clap::Args)]
 pub struct IceArgs {
     /// STUN or TURN server, as `stun:HOST:PORT` or `turn:HOST:PORT,USER,PASSWORD`; may be given several times.

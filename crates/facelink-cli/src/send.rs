@@ -32,7 +32,7 @@ use crate::{
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Time for the last frame to leave.
 const LINGER: Duration = Duration::from_millis(100);
-/// Between two looks at whether somebody calls.
+/// Between two checks for a caller.
 const LOOK: Duration = Duration::from_millis(20);
 const USUAL_FPS: f64 = 60.0;
 
@@ -55,7 +55,7 @@ pub struct Args {
     /// can be called: --wait].
     #[arg(long, value_name = "ADDR")]
     to: Option<String>,
-    /// Send to whoever calls, as the app does with its handshake; in place of --to.
+    /// Wait for a caller and send to it, as the app does with its handshake; in place of --to.
     #[arg(long, requires = "app", conflicts_with = "to")]
     wait: bool,
     /// Port that the app listens on when it waits to be called; 0 picks a free one [default: the app's].
@@ -76,10 +76,10 @@ pub struct Args {
     /// Frames a second; fewer when the receiver asks for fewer [default: 60].
     #[arg(long, value_parser = fps)]
     fps: Option<f64>,
-    /// How long to send, once somebody listens; until Ctrl-C or the end of the take if not given.
+    /// How long to send, once a receiver listens; until Ctrl-C or the end of the take if not given.
     #[arg(long, value_parser = seconds)]
     seconds: Option<f64>,
-    /// Lose the face after every so many seconds, and say so the app's way.
+    /// Lose the face after every so many seconds, and report it as the app does.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     lose_face_every: Option<f64>,
     /// For how long the face is lost each time [default: 1].
@@ -352,7 +352,7 @@ impl Link {
             Waited::TimedOut => {
                 return Err(Error::Plain(match link.client.state() {
                     ClientState::Waiting(error) | ClientState::Refused(error) => error.to_string(),
-                    _ => format!("cannot connect to {}: no answer in time", link.url),
+                    _ => format!("cannot connect to {}: no answer within the time limit", link.url),
                 }));
             }
         }
@@ -488,7 +488,7 @@ impl App {
 
 impl Sender for App {
     fn describe(&self) -> String {
-        let to = self.to.map_or("whoever called".to_owned(), |to| to.to_string());
+        let to = self.to.map_or("the caller".to_owned(), |to| to.to_string());
         format!("{to} as {} ({})", self.app.title(), app_name(self.app))
     }
 
@@ -496,7 +496,7 @@ impl Sender for App {
         self.simulator.send(&frame).map_err(|error| Error::Plain(error.to_string()))?;
         let streams = self.simulator.is_streaming();
         if streams != self.streams {
-            eprintln!("facelink: {}", if streams { "called again" } else { "nobody asks for the face any more" });
+            eprintln!("facelink: {}", if streams { "called again" } else { "no receiver asks for the face any more" });
             self.streams = streams;
         }
         Ok(())
@@ -586,7 +586,7 @@ mod tests {
         assert_eq!(times(&mut play(&["--take", &file, "--fps", "8"]), None, 9), [0, 125, 250, 375]);
         let mut resampled = play(&["--take", &file, "--fps", "20"]);
         let (_, frame) = std::iter::from_fn(|| resampled.next(None)).nth(1).unwrap();
-        assert!((frame.weights[0] - 0.3).abs() < 1e-5, "half way from 0 to 0.6: {}", frame.weights[0]);
+        assert!((frame.weights[0] - 0.3).abs() < 1e-5, "halfway from 0 to 0.6: {}", frame.weights[0]);
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// A `facelink listen` on free ports, the line in which it tells them, and whoever reads its output.
+/// A `facelink listen` on free ports, the line in which it reports them, and the reader of its output.
 struct Listen {
     listening: Value,
     process: Running,
@@ -56,7 +56,7 @@ impl Listen {
         let mut first = String::new();
         lines.read_line(&mut first).expect("a line");
         let listening = serde_json::from_str(&first).unwrap_or_else(|error| panic!("{error}: {first}"));
-        // Nobody reads on: the pipe must not fill up.
+        // No further reader: the pipe must not fill up.
         let drain = std::thread::spawn(move || for _ in lines.lines().map_while(Result::ok) {});
         Self { listening, process, drain }
     }

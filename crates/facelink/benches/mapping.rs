@@ -34,7 +34,7 @@ fn compiled(id: &str) -> Result<(Compiled, usize), Failure> {
 fn mapping(c: &mut Criterion) {
     let frame = Performance::new(7).frame_at(Duration::from_secs(3));
     let mut group = c.benchmark_group("mapping");
-    // What nobody can do without: 52 values to 52 places.
+    // The least that any mapping does: 52 values to 52 places.
     let mut targets = [0.0_f32; 52];
     group.bench_function("copy of 52 weights", |b| {
         b.iter(|| {

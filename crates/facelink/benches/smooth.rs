@@ -1,4 +1,4 @@
-//! What is seen of a face over bad networks, in virtual time: ours beside holding the last frame, and beside that with the
+//! What is seen of a face over bad networks, in virtual time: ours compared with holding the last frame, and with that with the
 //! migration guide's law.
 //!
 //! `cargo bench -p facelink --bench smooth`; `FACELINK_CAPTURES` names the folder of the recordings.
@@ -13,7 +13,7 @@ use facelink::{
 };
 use trial::{Clocks, Method, Signal};
 
-/// What a frame costs to take, and a picture to make, nanoseconds: medians.
+/// Cost of taking a frame and of evaluating a pose, nanoseconds: medians.
 fn cost() {
     let performance = Performance::new(3);
     let frames: Vec<_> = (0..600).map(|i| performance.frame_at(Duration::from_micros(16_667 * i))).collect();
@@ -36,7 +36,7 @@ fn cost() {
     push.sort_unstable();
     advance.sort_unstable();
     println!(
-        "\nA frame taken (clock and buffer): {} ns; a picture made: {} ns (medians of {}).",
+        "\nA frame taken (clock and buffer): {} ns; a pose evaluated: {} ns (medians of {}).",
         push[push.len() / 2],
         advance[advance.len() / 2],
         push.len()

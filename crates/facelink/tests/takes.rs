@@ -68,7 +68,7 @@ fn a_take_at_60() {
     assert_eq!(first.get(Blendshape::MouthLeft), Some(0.100_343_1));
     assert!(frames.iter().all(|frame| frame.gaze.is_some()), "eyes are always recorded");
     assert_signs(&frames);
-    // Half way between two frames, as a slower or faster player asks.
+    // Halfway between two frames, as a slower or faster player asks.
     let (a, b) = (&take.frames()[10], &take.frames()[11]);
     let half = take.frame_at((a.time + b.time) / 2);
     let jaw = Blendshape::JawOpen.index();

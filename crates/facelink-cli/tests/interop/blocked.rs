@@ -156,7 +156,7 @@ fn our_client_is_there_within_two_seconds() {
     measure("facelink send", &listener, |subject| {
         (facelink(&network, &["--to", &to, "--token", TOKEN, "--subject", subject]), None)
     });
-    // Frames go on by WebSocket until WebRTC has found its way over TCP.
+    // Frames go on by WebSocket until WebRTC has connected over TCP.
     let _sender = facelink(&network, &["--to", &to, "--token", TOKEN, "--subject", "patient"]);
     let started = Instant::now();
     loop {
@@ -200,7 +200,7 @@ fn chromium_is_there_within_two_seconds() {
     let _quiet = quiet();
     let Some((network, listener)) = blocked() else { return };
     let mut command = network.command("chromedriver");
-    // It listens beyond loopback only when it is told who may come.
+    // It listens beyond loopback only when a token is set.
     command.arg(format!("--allowed-ips={}", network.here)).arg("--allowed-origins=*");
     let browser = Browser::start(command, &network.there, &listener);
     measure("facelink.js", &listener, |subject| {

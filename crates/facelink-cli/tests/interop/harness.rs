@@ -39,7 +39,7 @@ pub fn missing(reason: &str) {
 
 static MEASURING: RwLock<()> = RwLock::new(());
 
-/// Held by a test that measures times: no other test runs beside it.
+/// Held by a test that measures times: no other test runs at the same time.
 pub fn quiet() -> RwLockWriteGuard<'static, ()> {
     MEASURING.write().unwrap_or_else(|failed| failed.into_inner())
 }
@@ -76,7 +76,7 @@ impl Process {
         let out = child.stdout.take().expect("piped");
         thread::spawn(move || {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
-                // Read on though nobody listens, so that the program never waits on a full pipe.
+                // Keeps reading without a receiver, so that the program never waits on a full pipe.
                 let _ = sender.send((Instant::now(), line));
             }
         });
@@ -100,7 +100,9 @@ impl Process {
     pub fn line(&self, end: Instant) -> (Instant, String) {
         match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => panic!("{} says nothing in time; it said: {}", self.name, self.said()),
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("{} says nothing within the time limit; it said: {}", self.name, self.said())
+            }
             Err(RecvTimeoutError::Disconnected) => panic!("{} has ended: {}", self.name, self.said()),
         }
     }
@@ -206,7 +208,7 @@ impl Listener {
         (at, event)
     }
 
-    /// The next frame, and every event on the way to it must be one of an undisturbed connection.
+    /// The next frame; every event before it must be one of an undisturbed connection.
     pub fn frame(&self) -> Frame {
         let end = Instant::now() + LIMIT;
         loop {
@@ -253,7 +255,7 @@ impl Listener {
         response.body_mut().read_json().expect("JSON")
     }
 
-    /// The only connection with a face, as soon as its way is known.
+    /// The only connection with a face, as soon as its route is known.
     pub fn connection(&self, subject: &str) -> Value {
         let end = Instant::now() + LIMIT;
         loop {
@@ -266,7 +268,7 @@ impl Listener {
             {
                 return only.clone();
             }
-            assert!(Instant::now() < end, "no way is told: {stats}");
+            assert!(Instant::now() < end, "no route is reported: {stats}");
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -289,7 +291,7 @@ impl Coturn {
         if !have("sh", &["-c", "command -v turnserver"], "coturn") {
             return None;
         }
-        // Between our giving the port back and its taking it, somebody else may: then another one.
+        // Between our giving the port back and its taking it, another process may: then another one.
         for _ in 0..10 {
             let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
             let address = udp.local_addr().expect("an address");

@@ -1,4 +1,4 @@
-//! Every sender, by every way.
+//! Every sender over every route.
 
 #![expect(clippy::expect_used, reason = "helpers of tests")]
 
@@ -11,7 +11,7 @@ use crate::harness::{Browser, Coturn, Frame, LIMIT, Listener, PASSWORD, Process,
 
 /// How the two find each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Route {
     Direct,
     /// The sender goes through coturn alone, and reaches it over this transport.
     TheirRelay(&'static str),
@@ -22,8 +22,8 @@ enum Way {
 /// The listener of a row, and the TURN server between.
 struct Row {
     name: String,
-    way: Way,
-    told: bool,
+    route: Route,
+    announced: bool,
     listener: Listener,
     coturn: Option<Coturn>,
     _noisy: RwLockReadGuard<'static, ()>,
@@ -33,41 +33,41 @@ const JAW: f64 = 0.375;
 const SUBJECT: &str = "Ann";
 
 impl Row {
-    /// `told`: the sender hears of the TURN server from the listener.
-    fn new(name: &str, way: Way, told: bool) -> Option<Self> {
+    /// `announced`: the sender hears of the TURN server from the listener.
+    fn new(name: &str, route: Route, announced: bool) -> Option<Self> {
         let noisy = noisy();
-        let coturn = match way {
-            Way::Direct => None,
-            Way::TheirRelay(_) | Way::OurRelay => Some(Coturn::start()?),
+        let coturn = match route {
+            Route::Direct => None,
+            Route::TheirRelay(_) | Route::OurRelay => Some(Coturn::start()?),
         };
-        let flag = coturn.as_ref().map(|coturn| match way {
-            Way::TheirRelay(transport) => coturn.flag(transport),
+        let flag = coturn.as_ref().map(|coturn| match route {
+            Route::TheirRelay(transport) => coturn.flag(transport),
             _ => coturn.flag("udp"),
         });
-        let listener = match (way, &flag) {
-            (Way::OurRelay, Some(flag)) => Listener::start(&["--ice-server", flag, "--ice-relay-only"]),
-            (Way::TheirRelay(_), Some(flag)) if told => Listener::start(&["--ice-server", flag]),
+        let listener = match (route, &flag) {
+            (Route::OurRelay, Some(flag)) => Listener::start(&["--ice-server", flag, "--ice-relay-only"]),
+            (Route::TheirRelay(_), Some(flag)) if announced => Listener::start(&["--ice-server", flag]),
             _ => Listener::start(&[]),
         };
-        Some(Self { name: format!("{name}, {way:?}"), way, told, listener, coturn, _noisy: noisy })
+        Some(Self { name: format!("{name}, {route:?}"), route, announced, listener, coturn, _noisy: noisy })
     }
 
     /// Where the sender itself has to know the TURN server: its transport.
     fn relay(&self) -> Option<(&Coturn, &'static str)> {
-        match (self.way, &self.coturn) {
-            (Way::TheirRelay(transport), Some(coturn)) => Some((coturn, transport)),
+        match (self.route, &self.coturn) {
+            (Route::TheirRelay(transport), Some(coturn)) => Some((coturn, transport)),
             _ => None,
         }
     }
 
     /// What a page needs to know.
     fn settings(&self) -> Value {
-        let servers = match (self.way, &self.coturn) {
-            (Way::TheirRelay(transport), Some(coturn)) => {
+        let servers = match (self.route, &self.coturn) {
+            (Route::TheirRelay(transport), Some(coturn)) => {
                 vec![json!({"urls": coturn.url(transport), "username": USER, "credential": PASSWORD})]
             }
-            // Without it a page names no address of its own, and our relay lets nobody in whom it does not know.
-            (Way::OurRelay, Some(coturn)) => vec![json!({"urls": coturn.stun()})],
+            // Without it a page names no address of its own, and our relay admits no peer that it does not know.
+            (Route::OurRelay, Some(coturn)) => vec![json!({"urls": coturn.stun()})],
             _ => Vec::new(),
         };
         let policy = if self.relay().is_some() { "relay" } else { "all" };
@@ -75,7 +75,7 @@ impl Row {
                "rtc": {"iceServers": servers, "iceTransportPolicy": policy}})
     }
 
-    /// Frames over WebRTC, by the way that is meant, of one face.
+    /// Frames over WebRTC, by the route that is meant, of one face.
     fn check(&self, started: Instant, right: impl Fn(&Frame) -> bool) {
         let first = self.listener.frame();
         let mut frame = if first.source == "webrtc" { first.clone() } else { self.listener.frame_by("webrtc") };
@@ -88,13 +88,13 @@ impl Row {
         let connection = self.listener.connection(SUBJECT);
         assert_eq!(connection["transport"], "webrtc", "{connection}");
         let route = connection["route"].as_str().expect("text");
-        let expected: &[&str] = match self.way {
-            Way::Direct => &["udp host-host", "udp host-prflx", "udp prflx-host"],
-            // Its check may come before its candidate is told.
-            Way::TheirRelay(_) if !self.told => &["udp host-relay", "udp host-prflx"],
-            // Our side knows the relay too then, and it is the sender who chooses of the ways that work.
-            Way::TheirRelay(_) => &["udp host-relay", "udp host-prflx", "udp relay-relay", "udp relay-prflx"],
-            Way::OurRelay => &["udp relay-host", "udp relay-prflx", "udp relay-srflx"],
+        let expected: &[&str] = match self.route {
+            Route::Direct => &["udp host-host", "udp host-prflx", "udp prflx-host"],
+            // Its connectivity check may arrive before its candidate.
+            Route::TheirRelay(_) if !self.announced => &["udp host-relay", "udp host-prflx"],
+            // Our side knows the relay too then, and it is the sender who chooses among the routes that work.
+            Route::TheirRelay(_) => &["udp host-relay", "udp host-prflx", "udp relay-relay", "udp relay-prflx"],
+            Route::OurRelay => &["udp relay-host", "udp relay-prflx", "udp relay-srflx"],
         };
         assert!(expected.contains(&route), "{route}: {connection}");
         eprintln!(
@@ -112,21 +112,21 @@ impl Row {
 
     /// What the sender says of its own end.
     fn check_theirs(&self, local: &Value, protocol: Option<&Value>) {
-        match self.way {
-            Way::TheirRelay(transport) => {
+        match self.route {
+            Route::TheirRelay(transport) => {
                 assert_eq!(local, "relay");
                 if let Some(protocol) = protocol {
                     assert_eq!(protocol, transport);
                 }
             }
-            Way::Direct | Way::OurRelay => assert_ne!(local, "relay"),
+            Route::Direct | Route::OurRelay => assert_ne!(local, "relay"),
         }
     }
 }
 
 /// Our own page script.
-fn chromium_facelink_js(way: Way) {
-    let Some(row) = Row::new("Chromium, facelink.js", way, true) else { return };
+fn chromium_facelink_js(route: Route) {
+    let Some(row) = Row::new("Chromium, facelink.js", route, true) else { return };
     let Some(browser) = Browser::open(&row.listener) else { return };
     let started = Instant::now();
     // The policy is the browser's to set; the servers come with `welcome`.
@@ -152,8 +152,8 @@ fn chromium_facelink_js(way: Way) {
 }
 
 /// Without our script: a channel opened in-band, the offer by HTTP, JSON.
-fn chromium_raw(way: Way) {
-    let Some(row) = Row::new("Chromium, raw", way, false) else { return };
+fn chromium_raw(route: Route) {
+    let Some(row) = Row::new("Chromium, raw", route, false) else { return };
     let Some(browser) = Browser::open(&row.listener) else { return };
     let started = Instant::now();
     browser.run(
@@ -179,9 +179,9 @@ fn check_page(row: &Row, browser: &Browser) {
     row.check_theirs(&local["candidateType"], local.get("relayProtocol"));
 }
 
-fn aiortc(way: Way) {
+fn aiortc(route: Route) {
     let Some(python) = python() else { return };
-    let Some(row) = Row::new("aiortc", way, false) else { return };
+    let Some(row) = Row::new("aiortc", route, false) else { return };
     let mut command = Command::new(python);
     command
         .arg(crate::harness::file("tests/peers/aiortc_peer.py"))
@@ -221,8 +221,8 @@ fn is_performance(frame: &Frame) -> bool {
     })
 }
 
-fn ours(way: Way) {
-    let Some(row) = Row::new("facelink send", way, false) else { return };
+fn ours(route: Route) {
+    let Some(row) = Row::new("facelink send", route, false) else { return };
     let started = Instant::now();
     let flag = row.relay().map(|(coturn, transport)| coturn.flag(transport));
     let _sender = match &flag {
@@ -234,89 +234,89 @@ fn ours(way: Way) {
 
 #[test]
 fn chromium_with_facelink_js_direct() {
-    chromium_facelink_js(Way::Direct);
+    chromium_facelink_js(Route::Direct);
 }
 
 #[test]
 fn chromium_with_facelink_js_by_its_relay_over_udp() {
-    chromium_facelink_js(Way::TheirRelay("udp"));
+    chromium_facelink_js(Route::TheirRelay("udp"));
 }
 
 #[test]
 fn chromium_with_facelink_js_by_its_relay_over_tcp() {
-    chromium_facelink_js(Way::TheirRelay("tcp"));
+    chromium_facelink_js(Route::TheirRelay("tcp"));
 }
 
 #[test]
 fn chromium_with_facelink_js_by_our_relay() {
-    chromium_facelink_js(Way::OurRelay);
+    chromium_facelink_js(Route::OurRelay);
 }
 
 #[test]
 fn chromium_raw_direct() {
-    chromium_raw(Way::Direct);
+    chromium_raw(Route::Direct);
 }
 
 #[test]
 fn chromium_raw_by_its_relay_over_udp() {
-    chromium_raw(Way::TheirRelay("udp"));
+    chromium_raw(Route::TheirRelay("udp"));
 }
 
 #[test]
 fn chromium_raw_by_its_relay_over_tcp() {
-    chromium_raw(Way::TheirRelay("tcp"));
+    chromium_raw(Route::TheirRelay("tcp"));
 }
 
 #[test]
 fn chromium_raw_by_our_relay() {
-    chromium_raw(Way::OurRelay);
+    chromium_raw(Route::OurRelay);
 }
 
 #[test]
 fn aiortc_direct() {
-    aiortc(Way::Direct);
+    aiortc(Route::Direct);
 }
 
 #[test]
 fn aiortc_by_its_relay_over_udp() {
-    aiortc(Way::TheirRelay("udp"));
+    aiortc(Route::TheirRelay("udp"));
 }
 
 #[test]
 fn aiortc_by_its_relay_over_tcp() {
-    aiortc(Way::TheirRelay("tcp"));
+    aiortc(Route::TheirRelay("tcp"));
 }
 
 #[test]
 fn aiortc_by_our_relay() {
-    aiortc(Way::OurRelay);
+    aiortc(Route::OurRelay);
 }
 
 #[test]
 fn our_client_direct() {
-    ours(Way::Direct);
+    ours(Route::Direct);
 }
 
 #[test]
 fn our_client_by_its_relay_over_udp() {
-    ours(Way::TheirRelay("udp"));
+    ours(Route::TheirRelay("udp"));
 }
 
 #[test]
 fn our_client_by_our_relay() {
-    ours(Way::OurRelay);
+    ours(Route::OurRelay);
 }
 
 /// Our side speaks TURN over UDP alone. It says so, and the WebSocket carries the face.
 #[test]
 fn our_client_has_no_relay_over_tcp() {
-    let Some(row) = Row::new("facelink send", Way::TheirRelay("tcp"), false) else { return };
+    let Some(row) = Row::new("facelink send", Route::TheirRelay("tcp"), false) else { return };
     let (coturn, transport) = row.relay().expect("there is one");
     let started = Instant::now();
     let sender = our_command(&row, &["--ice-relay-only", "--ice-server", &coturn.flag(transport)]);
     let end = started + LIMIT;
     let mut frames = 0;
-    // Long enough for a data channel to open, were there a way.
+    // Long enough for a data channel to open, were there a route.
     while frames < 120 {
         let frame = row.listener.frame();
         assert_eq!(frame.source, "websocket", "{frame:?}");

@@ -1,4 +1,4 @@
-//! What a face costs on the wire: whole IP packets, both ways, with everything that keeps the connection up.
+//! What a face costs on the wire: whole IP packets, both directions, with everything that keeps the connection up.
 
 use std::{thread, time::Duration};
 
@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Res<()> {
     println!(
         "Whole IP packets, WebSockets without TLS. 52 shapes and the head; all but facelink.js send the gaze too."
     );
-    println!("A bare peer sends frames alone; our clients' rows have their pings and figures too.\n");
+    println!("A bare peer sends frames alone; our clients' rows have their pings and reports too.\n");
     let chromium = browser::exists();
     if !chromium {
         println!("Skipped: chromium and chromedriver are not both here\n");
@@ -92,7 +92,7 @@ fn row(args: &Args, (sender, format, role, arguments): Case, transport: &str) ->
     let (to, up, down) = (pair.stats()?, pair.net.up.counts() - up, pair.net.down.counts() - down);
     let (frames, taken) = (to.sent - from.sent, pair.taken()?);
     let seconds = (to.t - from.t) as f64 / 1e6;
-    // Frames on their way, and the time that asking takes.
+    // Frames in flight, and the time that a query takes.
     if taken + 20 < frames as usize || frames == 0 {
         return Err(format!("{sender}, {format}: {taken} of {frames} frames were taken").into());
     }

@@ -1,6 +1,6 @@
 //! What 300 connections leave behind.
 //!
-//! The endpoint runs in this process, whose figures are read; everything that connects to it is a process of its own.
+//! The endpoint runs in this process, whose resources are counted; everything that connects to it is a process of its own.
 
 use std::{
     net::SocketAddr,
@@ -27,16 +27,16 @@ const MAX_STILL: usize = 24;
 pub struct Args {
     #[arg(long, default_value_t = 300)]
     cycles: usize,
-    /// Cycles before the first figures are taken: memory that an allocator keeps is no leak.
+    /// Cycles before the first count: memory that an allocator keeps is no leak.
     #[arg(long, default_value_t = 30)]
     warm_up: usize,
-    /// Figures after every so many cycles too.
+    /// Counts after every so many cycles too.
     #[arg(long, default_value_t = 100)]
     every: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Mode {
     WebSocket,
     WebRtc,
     Offer,
@@ -55,11 +55,11 @@ enum End {
     Killed,
 }
 
-const WAYS: [Way; 6] = [Way::WebSocket, Way::WebRtc, Way::Offer, Way::Udp, Way::Room, Way::Outward];
+const MODES: [Mode; 6] = [Mode::WebSocket, Mode::WebRtc, Mode::Offer, Mode::Udp, Mode::Room, Mode::Outward];
 const ENDS: [End; 3] = [End::Clean, End::Silent, End::Killed];
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Figures {
+struct Usage {
     tasks: usize,
     descriptors: usize,
     sockets: usize,
@@ -69,7 +69,7 @@ struct Figures {
     rss_kib: u64,
 }
 
-impl Figures {
+impl Usage {
     fn of(endpoint: &Endpoint) -> Self {
         let stats = endpoint.stats();
         let links = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
@@ -129,7 +129,7 @@ pub fn run(args: &Args) -> Res<()> {
         still: Vec::new(),
         failed: 0,
     };
-    let started = Figures::of(&ring.endpoint);
+    let started = Usage::of(&ring.endpoint);
     for cycle in 0..args.warm_up {
         ring.cycle(cycle)?;
     }
@@ -153,21 +153,23 @@ pub fn run(args: &Args) -> Res<()> {
 
 impl Ring {
     fn cycle(&mut self, cycle: usize) -> Res<()> {
-        let way = WAYS[cycle % WAYS.len()];
-        let end = ENDS[(cycle / WAYS.len()) % ENDS.len()];
-        let subject = format!("{way:?} {cycle}");
-        if way == Way::Outward {
+        let mode = MODES[cycle % MODES.len()];
+        let end = ENDS[(cycle / MODES.len()) % ENDS.len()];
+        let subject = format!("{mode:?} {cycle}");
+        if mode == Mode::Outward {
             return self.outward(end);
         }
-        let mut procs = match way {
-            Way::WebSocket => vec![self.client(&subject, true)?],
-            Way::WebRtc => vec![self.client(&subject, false)?],
-            Way::Offer => vec![Proc::start(None, &["raw", "--to", &self.http, "--subject", &subject])?],
-            Way::Udp => vec![Proc::start(None, &["udp", "--to", &self.udp, "--subject", &subject])?],
-            Way::Room | Way::Outward => vec![self.mate(&format!("{subject} a"))?, self.mate(&format!("{subject} b"))?],
+        let mut procs = match mode {
+            Mode::WebSocket => vec![self.client(&subject, true)?],
+            Mode::WebRtc => vec![self.client(&subject, false)?],
+            Mode::Offer => vec![Proc::start(None, &["raw", "--to", &self.http, "--subject", &subject])?],
+            Mode::Udp => vec![Proc::start(None, &["udp", "--to", &self.udp, "--subject", &subject])?],
+            Mode::Room | Mode::Outward => {
+                vec![self.room_peer(&format!("{subject} a"))?, self.room_peer(&format!("{subject} b"))?]
+            }
         };
-        if !self.stands(way, &subject, &mut procs) {
-            println!("cycle {cycle}: {way:?} did not come to stand");
+        if !self.stands(mode, &subject, &mut procs) {
+            println!("cycle {cycle}: {mode:?} did not come to stand");
             self.failed += 1;
         }
         for mut proc in procs {
@@ -196,26 +198,26 @@ impl Ring {
         Proc::start(None, &args)
     }
 
-    fn mate(&self, subject: &str) -> Res<Proc> {
+    fn room_peer(&self, subject: &str) -> Res<Proc> {
         Proc::start(None, &["endpoint", "--connect", &self.url, "--room", "lab", "--subject", subject, "--bulk"])
     }
 
-    /// Whether it delivers as it should: by its own transport, and room mates to each other.
-    fn stands(&self, way: Way, subject: &str, procs: &mut [Proc]) -> bool {
+    /// Whether it delivers as it should: by its own transport, and room peers to each other.
+    fn stands(&self, mode: Mode, subject: &str, procs: &mut [Proc]) -> bool {
         let end = Instant::now() + LIMIT;
         loop {
-            let stands = match way {
-                Way::Room => procs.iter_mut().all(|mate| {
-                    let told = mate.tell("stats").and_then(|()| mate.wait("stats", LIMIT));
+            let stands = match mode {
+                Mode::Room => procs.iter_mut().all(|room_peer| {
+                    let told = room_peer.command("stats").and_then(|()| room_peer.wait("stats", LIMIT));
                     told.is_ok_and(|stats| stats["direct"].as_u64() >= Some(1))
                 }),
                 _ => self.endpoint.stats().subjects.iter().any(|face| {
-                    let wanted = match way {
-                        Way::WebSocket => SourceKind::WebSocket,
-                        Way::Udp => SourceKind::UdpJson,
+                    let wanted = match mode {
+                        Mode::WebSocket => SourceKind::WebSocket,
+                        Mode::Udp => SourceKind::UdpJson,
                         _ => SourceKind::WebRtc,
                     };
-                    (&*face.name == subject || way == Way::Offer) && face.source == wanted && face.frames > 3
+                    (&*face.name == subject || mode == Mode::Offer) && face.source == wanted && face.frames > 3
                 }),
             };
             if stands || Instant::now() > end {
@@ -256,13 +258,13 @@ impl Ring {
         Ok(())
     }
 
-    /// Waits for the figures to come back, for as long as anything may take, and gives them.
-    fn quiet(&mut self, wanted: Figures) -> Figures {
+    /// Waits for the counts to return, for as long as anything may take, and returns them.
+    fn quiet(&mut self, wanted: Usage) -> Usage {
         let end = Instant::now() + QUIET_LIMIT;
         loop {
             for _ in self.endpoint.frames().try_iter() {}
             for _ in self.endpoint.events().try_iter() {}
-            let now = Figures::of(&self.endpoint);
+            let now = Usage::of(&self.endpoint);
             // Those that stand still hold descriptors of ours: their pipes.
             let given_up = now.connections == 0 && now.subjects == 0;
             if given_up || Instant::now() > end {

@@ -1,4 +1,4 @@
-//! A flood on one port beside a face on another.
+//! A flood on one port during a face on another.
 
 use std::{
     collections::HashMap,
@@ -121,12 +121,12 @@ fn row(args: &Args, flood: Flood, name: &str) -> Res<[String; 9]> {
         flooding.join().map_err(|_| "the flood failed")??;
     }
     let poured = sent.load(Ordering::Relaxed) as f64 / took;
-    endpoint.tell("ports")?;
+    endpoint.command("ports")?;
     let arrived = endpoint.wait("arrivals", LIMIT)?;
     let of_flood = arrived.as_array().into_iter().flatten().find(|port| port["port"] == "udp_json");
     let count = |field: &str| of_flood.and_then(|port| port[field].as_u64()).unwrap_or(0);
     let taken = count("datagrams").saturating_sub(count("flooded") + count("refused"));
-    endpoint.tell("dump")?;
+    endpoint.command("dump")?;
     let frames = endpoint.wait("frames", LIMIT)?;
 
     let (mut ages, mut gap, mut last) = (Vec::new(), 0, None);

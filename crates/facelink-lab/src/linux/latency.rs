@@ -1,4 +1,4 @@
-//! One-way latency and cost on loopback, beside aiortc and aiohttp.
+//! One-way latency and cost on loopback, compared with aiortc and aiohttp.
 
 use std::{
     collections::HashMap,
@@ -37,7 +37,7 @@ pub struct Args {
 
 /// One measurement.
 #[derive(Clone, Debug, Default)]
-struct Figures {
+struct Row {
     median_ms: f64,
     p99_ms: f64,
     /// Processor time of the receiving side.
@@ -77,11 +77,11 @@ pub fn run(args: &Args) -> Res<()> {
     ]);
     for transport in ["rtc", "ws"] {
         for senders in &args.senders {
-            let mut reference: Option<Figures> = None;
+            let mut reference: Option<Row> = None;
             for who in [Who::Theirs, Who::Ours, Who::OursInRust] {
-                let mut best: Option<Figures> = None;
+                let mut best: Option<Row> = None;
                 for _ in 0..args.runs.max(1) {
-                    let figures = match (who, &args.python, &args.theirs) {
+                    let row = match (who, &args.python, &args.theirs) {
                         (Who::Theirs, Some(python), Some(theirs)) => {
                             their_server(args, python, theirs, transport, *senders)?
                         }
@@ -89,8 +89,8 @@ pub fn run(args: &Args) -> Res<()> {
                         (Who::OursInRust, ..) => rust_to_us(args, transport, *senders)?,
                         (Who::Theirs | Who::Ours, ..) => break,
                     };
-                    if best.as_ref().is_none_or(|best| figures.median_ms < best.median_ms) {
-                        best = Some(figures);
+                    if best.as_ref().is_none_or(|best| row.median_ms < best.median_ms) {
+                        best = Some(row);
                     }
                 }
                 let Some(best) = best else { continue };
@@ -123,9 +123,9 @@ pub fn run(args: &Args) -> Res<()> {
     Ok(())
 }
 
-fn figures(latencies: &[f64], cpu_us: f64, sent: usize) -> Res<Figures> {
+fn row(latencies: &[f64], cpu_us: f64, sent: usize) -> Res<Row> {
     let received = latencies.len();
-    Ok(Figures {
+    Ok(Row {
         median_ms: quantile(latencies, 0.5).ok_or("nothing arrived")?,
         p99_ms: quantile(latencies, 0.99).ok_or("nothing arrived")?,
         cpu_us: cpu_us / received as f64,
@@ -139,7 +139,7 @@ fn free_port() -> Res<u16> {
 }
 
 /// The other program against itself; it measures by itself too.
-fn their_server(args: &Args, python: &Path, theirs: &Path, transport: &str, senders: usize) -> Res<Figures> {
+fn their_server(args: &Args, python: &Path, theirs: &Path, transport: &str, senders: usize) -> Res<Row> {
     let port = free_port()?;
     let script = theirs.to_string_lossy().into_owned();
     let port_text = port.to_string();
@@ -170,12 +170,12 @@ fn their_server(args: &Args, python: &Path, theirs: &Path, transport: &str, send
             &port_text,
         ],
     )?;
-    let told = client.lines().recv_timeout(LIMIT).map_err(|_| "the Python client tells nothing")?;
+    let told = client.lines().recv_timeout(LIMIT).map_err(|_| "the Python client reports nothing")?;
     let number = |value: &Value| value.as_f64().ok_or("a figure is missing");
     let received = number(&told["recv"])?;
     // It counts from the first frame to a second after the last one.
     let cpu_us = number(&told["server_cpu_pct"])? / 100.0 * (args.seconds as f64 + 1.0) * 1e6;
-    Ok(Figures {
+    Ok(Row {
         median_ms: number(&told["one_way_ms"]["p50"])?,
         p99_ms: number(&told["one_way_ms"]["p99"])?,
         cpu_us: cpu_us / received,
@@ -190,21 +190,21 @@ fn start_endpoint() -> Res<(Proc, String)> {
     Ok((server, address))
 }
 
-fn python_to_us(args: &Args, python: &Path, transport: &str, senders: usize) -> Res<Figures> {
+fn python_to_us(args: &Args, python: &Path, transport: &str, senders: usize) -> Res<Row> {
     let (mut server, address) = start_endpoint()?;
     let script = std::env::temp_dir().join(format!("facelink-lab-{}.py", std::process::id()));
     std::fs::write(&script, SENDER)?;
     let measured = python_run(args, python, &script, transport, senders, &mut server, &address);
     let _ = std::fs::remove_file(&script);
     let (cpu_us, sent) = measured?;
-    server.tell("dump")?;
+    server.command("dump")?;
     let frames = server.wait("frames", LIMIT)?;
     let mut latencies = Vec::new();
     for frame in frames.as_array().into_iter().flatten() {
         let (Some(at), Some(fraction)) = (frame[1].as_i64(), frame[5].as_f64()) else { continue };
         latencies.push((at - (fraction * 1e6) as i64).rem_euclid(1_000_000) as f64 / 1000.0);
     }
-    figures(&latencies, cpu_us, sent)
+    row(&latencies, cpu_us, sent)
 }
 
 /// Processor time that the endpoint needed, and frames sent.
@@ -228,7 +228,7 @@ fn python_run(
     Ok((cpu_us, sent))
 }
 
-fn rust_to_us(args: &Args, transport: &str, senders: usize) -> Res<Figures> {
+fn rust_to_us(args: &Args, transport: &str, senders: usize) -> Res<Row> {
     let (mut server, address) = start_endpoint()?;
     let url = format!("ws://{address}");
     let wanted = if transport == "rtc" { "webrtc" } else { "websocket" };
@@ -246,23 +246,23 @@ fn rust_to_us(args: &Args, transport: &str, senders: usize) -> Res<Figures> {
     }
     std::thread::sleep(Duration::from_millis(500));
     for client in &mut clients {
-        client.tell("dump")?;
+        client.command("dump")?;
         client.wait("sends", LIMIT)?;
     }
-    server.tell("dump")?;
+    server.command("dump")?;
     server.wait("frames", LIMIT)?;
     let before = server.cpu_us();
     std::thread::sleep(Duration::from_secs(args.seconds));
     let cpu_us = server.cpu_us() - before;
     let mut sends = HashMap::new();
     for (index, client) in clients.iter_mut().enumerate() {
-        client.tell("dump")?;
+        client.command("dump")?;
         for send in client.wait("sends", LIMIT)?.as_array().into_iter().flatten() {
             sends.insert((index.to_string(), send[0].as_u64()), send[1].as_i64().unwrap_or_default());
         }
     }
     std::thread::sleep(Duration::from_millis(300));
-    server.tell("dump")?;
+    server.command("dump")?;
     let frames = server.wait("frames", LIMIT)?;
     let mut latencies = Vec::new();
     for frame in frames.as_array().into_iter().flatten() {
@@ -271,5 +271,5 @@ fn rust_to_us(args: &Args, transport: &str, senders: usize) -> Res<Figures> {
             latencies.push((at - sent) as f64 / 1000.0);
         }
     }
-    figures(&latencies, cpu_us, sends.len())
+    row(&latencies, cpu_us, sends.len())
 }

@@ -39,7 +39,7 @@ const SENDERS: [(&str, Role, &[&str], &str); 3] = [
     ("Rust client, WebSocket", Role::Rust, &["--websocket"], "websocket"),
 ];
 
-/// Name, way up, way down. 40 ms round trip, but for the last.
+/// Name, uplink, downlink. 40 ms round trip, but for the last.
 fn networks() -> [(&'static str, Shape, Shape); 7] {
     let clean = Shape { delay: 20 * MS, jitter: 2 * MS, ..Shape::default() };
     let lossy = |loss, burst| Shape { loss, burst, ..clean };
@@ -58,7 +58,7 @@ fn networks() -> [(&'static str, Shape, Shape); 7] {
 
 pub fn run(args: &Args) -> Res<()> {
     println!("A face at 60 Hz over a bad network, {} s each; {}", args.seconds, load());
-    println!("20 ms each way and up to some 5 ms more by chance (half of a normal distribution of 2 ms).");
+    println!("20 ms in each direction and up to some 5 ms more by chance (half of a normal distribution of 2 ms).");
     println!("Age: of the newest frame that could be shown, at every millisecond.\n");
     let chromium = browser::exists();
     if !chromium {
@@ -129,12 +129,12 @@ impl Seen {
     }
 
     fn cells(&self) -> Vec<String> {
-        let ways = [0.5, 0.99].map(|share| figure(quantile(&self.one_way_ms, share), 1));
+        let delays = [0.5, 0.99].map(|share| figure(quantile(&self.one_way_ms, share), 1));
         let ages = [0.5, 0.9, 0.99].map(|share| figure(self.ages.quantile(share), 1));
         let by_webrtc = 100.0 * self.webrtc as f64 / (self.one_way_ms.len() as f64).max(1.0);
         vec![
             format!("{} / {}", self.sent, self.arrived),
-            ways.join(" / "),
+            delays.join(" / "),
             ages.join(" / "),
             figure(Some(self.ages.freeze_ms), 0),
             format!("{:.1} %", 100.0 * self.ages.above(STALE_MS)),

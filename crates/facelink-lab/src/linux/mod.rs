@@ -47,7 +47,7 @@ enum Command {
     Reconnect(reconnect::Args),
     /// What connections leave behind. Fails when something stays.
     Cycles(cycles::Args),
-    /// One-way latency and cost beside aiortc and aiohttp.
+    /// One-way latency and cost compared with aiortc and aiohttp.
     Latency(latency::Args),
     /// A peer that stops reading.
     Stall(stall::Args),

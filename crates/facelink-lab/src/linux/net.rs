@@ -16,7 +16,7 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 
 use super::{
     Res, now_us,
-    path::{Shape, Way},
+    path::{Link, Shape},
 };
 
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -41,9 +41,9 @@ pub struct Net {
     active: usize,
     pub gates: Arc<Gates>,
     /// From the client to the server.
-    pub up: Arc<Way>,
+    pub up: Arc<Link>,
     /// From the server to the client.
-    pub down: Arc<Way>,
+    pub down: Arc<Link>,
 }
 
 fn ip(args: &[&str]) -> Res<()> {
@@ -64,7 +64,7 @@ impl Net {
         let devices = [format!("{id}w"), format!("{id}m")];
         ip(&["netns", "add", &server]).map_err(|error| format!("network namespaces need root: {error}"))?;
         // From here on, dropping it deletes the namespaces.
-        let net = Self { server, client, devices, active: 0, gates, up: Way::new(), down: Way::new() };
+        let net = Self { server, client, devices, active: 0, gates, up: Link::new(), down: Link::new() };
         ip(&["netns", "add", &net.client])?;
         let near = format!("{id}n");
         let server_device = Arc::new(device(&near)?);
@@ -79,24 +79,24 @@ impl Net {
         }
         up(&net.client, &net.devices[0], CLIENT[0])?;
 
-        for way in [&net.up, &net.down] {
-            let way = way.clone();
-            thread::spawn(move || way.deliver());
+        for link in [&net.up, &net.down] {
+            let link = link.clone();
+            thread::spawn(move || link.deliver());
         }
-        let (gates, to, way) = (net.gates.clone(), client_devices.clone(), net.down.clone());
+        let (gates, to, link) = (net.gates.clone(), client_devices.clone(), net.down.clone());
         let from = server_device.clone();
         thread::spawn(move || {
-            forward(&from, &gates, &way, |packet| {
+            forward(&from, &gates, &link, |packet| {
                 let destination = address(packet, 16);
                 CLIENT.iter().position(|client| *client == destination).map(|index| &to[index])
             });
         });
         for (index, from) in client_devices.into_iter().enumerate() {
-            let (gates, to, way) = (net.gates.clone(), server_device.clone(), net.up.clone());
+            let (gates, to, link) = (net.gates.clone(), server_device.clone(), net.up.clone());
             thread::spawn(move || {
                 let back = from.clone();
                 // A network takes no packets with the address that another one gave.
-                forward(&from, &gates, &way, |packet| {
+                forward(&from, &gates, &link, |packet| {
                     if address(packet, 12) != CLIENT[index] {
                         return None;
                     }
@@ -170,7 +170,7 @@ fn protocol(packet: &[u8]) -> u8 {
 }
 
 /// Passes IPv4 packets on until the device is gone.
-fn forward<'a>(from: &SyncDevice, gates: &Gates, way: &Way, to: impl Fn(&[u8]) -> Option<&'a Arc<SyncDevice>>) {
+fn forward<'a>(from: &SyncDevice, gates: &Gates, link: &Link, to: impl Fn(&[u8]) -> Option<&'a Arc<SyncDevice>>) {
     let mut buffer = vec![0; 65_536];
     loop {
         let packet = match from.recv(&mut buffer) {
@@ -192,7 +192,7 @@ fn forward<'a>(from: &SyncDevice, gates: &Gates, way: &Way, to: impl Fn(&[u8]) -
             continue;
         }
         if let Some(to) = to(packet) {
-            way.take(packet, to, [12, 16].into_iter().any(|at| address(packet, at) == SERVER));
+            link.take(packet, to, [12, 16].into_iter().any(|at| address(packet, at) == SERVER));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a network does to packets: delay, jitter, loss and a bottleneck with a queue.
 //!
-//! [`Path`] decides in any time that it is given; [`Way`] carries its decisions out in real time.
+//! [`Path`] decides in any time that it is given; [`Link`] carries its decisions out in real time.
 
 use std::{
     cmp::Reverse,
@@ -45,7 +45,7 @@ impl Bottleneck {
     }
 }
 
-/// A [`Shape`] on its way through time.
+/// A [`Shape`] over time.
 #[derive(Debug)]
 pub struct Path {
     shape: Shape,
@@ -154,7 +154,7 @@ struct State {
 }
 
 /// One direction of a network. Without a [`Shape`], everything passes at once.
-pub struct Way {
+pub struct Link {
     start: Instant,
     state: Mutex<State>,
     changed: Condvar,
@@ -163,7 +163,7 @@ pub struct Way {
     lost: AtomicU64,
 }
 
-impl Way {
+impl Link {
     /// It needs a thread in [`Self::deliver`].
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
@@ -189,7 +189,7 @@ impl Way {
         Counts { packets: of(&self.packets), bytes: of(&self.bytes), lost: of(&self.lost) }
     }
 
-    /// Takes a packet; `counted` if it is between the two ends and not of what a system tells all its neighbours.
+    /// Takes a packet; `counted` if it is between the two ends and not of what a system broadcasts.
     pub fn take(&self, packet: &[u8], to: &Arc<SyncDevice>, counted: bool) {
         let add = |count: &AtomicU64, number: u64| {
             if counted {

@@ -66,14 +66,15 @@ impl Proc {
     pub fn wait(&self, key: &str, limit: Duration) -> Res<Value> {
         let end = Instant::now() + limit;
         loop {
-            let mut line = self.lines.recv_deadline(end).map_err(|_| format!("no line with `{key}` in time"))?;
+            let mut line =
+                self.lines.recv_deadline(end).map_err(|_| format!("no line with `{key}` within the time limit"))?;
             if let Some(value) = line.get_mut(key) {
                 return Ok(value.take());
             }
         }
     }
 
-    pub fn tell(&mut self, command: &str) -> Res<()> {
+    pub fn command(&mut self, command: &str) -> Res<()> {
         let stdin = self.stdin.as_mut().ok_or("it has been told to end")?;
         writeln!(stdin, "{command}")?;
         Ok(stdin.flush()?)
@@ -84,13 +85,13 @@ impl Proc {
         Ok(kill_process(pid, signal)?)
     }
 
-    /// Tells it to end and waits for that.
+    /// Ends it and waits for that.
     pub fn quit(&mut self, limit: Duration) -> Res<()> {
         self.stdin = None;
         let end = Instant::now() + limit;
         while self.child.try_wait()?.is_none() {
             if Instant::now() > end {
-                return Err("a process did not end in time".into());
+                return Err("a process did not end within the time limit".into());
             }
             thread::sleep(Duration::from_millis(5));
         }

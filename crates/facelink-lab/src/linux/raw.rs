@@ -67,7 +67,7 @@ pub struct UdpArgs {
     format: Format,
 }
 
-/// Sends a frame at 60 Hz, tells how many on `stats`, and ends with the standard input.
+/// Sends a frame at 60 Hz, reports how many on `stats`, and ends with the standard input.
 fn until_told(mut writer: Writer, seed: u64, mut send: impl FnMut(Payload<'_>) -> Res<()>) -> Res<()> {
     let commands = commands();
     let (performance, start, mut sent) = (Performance::new(seed), Instant::now(), 0_u64);

@@ -27,7 +27,7 @@ enum Kind {
     Restart,
     /// The client's process stands still
     Sleep,
-    /// Nothing passes, and nobody is told
+    /// Nothing passes, and neither end is notified
     HalfDead,
     /// Only UDP does not pass
     Udp,

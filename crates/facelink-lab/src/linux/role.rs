@@ -70,7 +70,7 @@ pub struct ClientArgs {
     bulk: bool,
 }
 
-/// Fails when nobody listens any more: the lab has ended.
+/// Fails when the reader is gone: the lab has ended.
 pub fn try_say(line: &Value) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush())

@@ -97,14 +97,14 @@ impl Pair {
         if role == Role::Chromium {
             pair.sender.wait("ready", LIMIT)?;
             pair.net.shape(up, down);
-            pair.sender.tell("go")?;
+            pair.sender.command("go")?;
         }
         while pair.sender.wait("state", LIMIT)? != transport {}
         Ok(pair)
     }
 
     pub fn stats(&mut self) -> Res<Stats> {
-        self.sender.tell("stats")?;
+        self.sender.command("stats")?;
         let stats = self.sender.wait("stats", LIMIT)?;
         Ok(Stats {
             t: stats["t"].as_i64().ok_or("no time")?,
@@ -114,7 +114,7 @@ impl Pair {
     }
 
     fn told(&mut self) -> Res<Value> {
-        self.endpoint.tell("dump")?;
+        self.endpoint.command("dump")?;
         self.endpoint.wait("frames", LIMIT)
     }
 

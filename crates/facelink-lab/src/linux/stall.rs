@@ -124,7 +124,7 @@ fn subscriber(args: &Args, websocket: bool, table: &mut Table) -> Res<()> {
     let end = Instant::now() + LIMIT;
     loop {
         std::thread::sleep(Duration::from_millis(500));
-        viewer.tell("dump")?;
+        viewer.command("dump")?;
         let frames = viewer.wait("frames", LIMIT)?;
         if frames.as_array().is_some_and(|frames| frames.iter().any(|frame| frame[2] == wanted)) {
             break;
@@ -134,28 +134,28 @@ fn subscriber(args: &Args, websocket: bool, table: &mut Table) -> Res<()> {
         }
     }
     std::thread::sleep(Duration::from_secs(2));
-    viewer.tell("dump")?;
+    viewer.command("dump")?;
     viewer.wait("frames", LIMIT)?;
-    server.tell("stats")?;
+    server.command("stats")?;
     let (rss, before) = (server.rss_kib(), dropped(&server.wait("stats", LIMIT)?));
     let mut highest = 0;
-    // The endpoint forgets a connection with its figures, so they are read while it stands.
+    // The endpoint forgets a connection with its statistics, so they are read while it is open.
     viewer.signal(Signal::STOP)?;
     let mut left_out = 0;
     let end = Instant::now() + Duration::from_secs(args.seconds);
     while Instant::now() < end {
         highest = highest.max(server.rss_kib());
-        server.tell("stats")?;
+        server.command("stats")?;
         left_out = left_out.max(dropped(&server.wait("stats", LIMIT)?).saturating_sub(before));
         // What the server keeps for us is no part of the measurement.
-        server.tell("dump")?;
+        server.command("dump")?;
         server.wait("frames", LIMIT)?;
         std::thread::sleep(Duration::from_millis(200));
     }
     let since = now_us();
     viewer.signal(Signal::CONT)?;
     std::thread::sleep(AFTER);
-    viewer.tell("dump")?;
+    viewer.command("dump")?;
     let mut stale = Stale::default();
     for frame in viewer.wait("frames", LIMIT)?.as_array().into_iter().flatten() {
         stale.take(frame, since);
@@ -186,17 +186,17 @@ fn endpoint(args: &Args, websocket: bool, table: &mut Table) -> Res<()> {
         }
     }
     std::thread::sleep(Duration::from_secs(2));
-    server.tell("dump")?;
+    server.command("dump")?;
     server.wait("frames", LIMIT)?;
-    client.tell("stats")?;
+    client.command("stats")?;
     let (rss, before) = (client.rss_kib(), client.wait("stats", LIMIT)?["dropped"].as_u64().unwrap_or(0));
     let highest = stand_still(args, &server, &client)?;
-    client.tell("stats")?;
+    client.command("stats")?;
     let left_out = client.wait("stats", LIMIT)?["dropped"].as_u64().unwrap_or(0).saturating_sub(before);
     let since = now_us();
     server.signal(Signal::CONT)?;
     std::thread::sleep(AFTER);
-    server.tell("dump")?;
+    server.command("dump")?;
     let mut stale = Stale::default();
     for frame in server.wait("frames", LIMIT)?.as_array().into_iter().flatten() {
         stale.take(frame, since);

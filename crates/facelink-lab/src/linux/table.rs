@@ -1,4 +1,4 @@
-//! Markdown tables and the figures in them.
+//! Markdown tables and their numbers.
 
 /// Value at a share `0..=1` of the sorted values; `None` without values.
 pub fn quantile(values: &[f64], share: f64) -> Option<f64> {

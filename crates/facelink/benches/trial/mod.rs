@@ -1,4 +1,4 @@
-//! A face over an emulated network, in virtual time: what is shown, beside what was true.
+//! A face over an emulated network, in virtual time: what is shown, compared with what was true.
 //!
 //! Used by the bench that prints the table and by the tests that hold us to it.
 
@@ -21,7 +21,7 @@ use facelink::{
     },
 };
 
-/// Bytes of a packet beside its payload on a data channel: IP, UDP, DTLS, SCTP and its chunk.
+/// Bytes of a packet besides its payload on a data channel: IP, UDP, DTLS, SCTP and its chunk.
 const HEADERS: usize = 93;
 /// Payload of a face with head and gaze, and of each one that it repeats.
 const FACE: usize = 82;
@@ -249,23 +249,23 @@ pub fn run(
             }
         } else {
             next_render += DISPLAY_US;
-            let picture = match method {
+            let shown_pose = match method {
                 Method::Ours(_) => {
                     let now_shown = present.tick(instant(now));
-                    receiver.playout.advance(now_shown).map(|picture| {
-                        let theirs = picture.capture_us.unwrap_or_default() - 3_600_000_000;
+                    receiver.playout.advance(now_shown).map(|shown_pose| {
+                        let theirs = shown_pose.capture_us.unwrap_or_default() - 3_600_000_000;
                         let step =
                             if clocks.step_us != 0 && theirs > clocks.step_at_us.max(1) + clocks.step_us.abs() / 2 {
                                 clocks.step_us
                             } else {
                                 0
                             };
-                        ((theirs - step) as f64 / (1.0 + clocks.ppm / 1e6), picture.frame.weights)
+                        ((theirs - step) as f64 / (1.0 + clocks.ppm / 1e6), shown_pose.frame.weights)
                     })
                 }
                 _ => held.as_ref().map(|(at, frame)| (*at as f64, frame.weights)),
             };
-            if let Some((at, weights)) = picture.filter(|_| now > WARM_UP_US) {
+            if let Some((at, weights)) = shown_pose.filter(|_| now > WARM_UP_US) {
                 shown.push((now, at as i64, weights));
             }
         }

@@ -373,7 +373,7 @@ pub const UNIFIED_EXPRESSIONS: &[&str] = &[
     "NeckFlexLeft",
 ];
 
-/// The blended shapes of the same list, which rigs carry beside the base shapes.
+/// The blended shapes of the same list, which rigs carry besides the base shapes.
 #[rustfmt::skip]
 pub const UNIFIED_BLENDED: &[&str] = &[
     "EyeClosed", "EyeWide", "EyeSquint", "EyeDilation", "EyeConstrict", "BrowDownRight", "BrowDownLeft", "BrowDown",
