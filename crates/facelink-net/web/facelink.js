@@ -164,7 +164,7 @@ const WS_DEAD_MOST_MS = 5000; // for very slow networks
 const WAKE_MS = 600; // after sleep or a change of network, less patience
 const GONE_MS = 800; // nothing answers for so long: "reconnecting"
 const WS_OPEN_MS = 6000;
-const WS_REOPEN_MS = 2500; // where the server was already there once
+const WS_REOPEN_MS = 1800; // for an endpoint that has answered before: another attempt finds a network that is back sooner
 const RTC_OPEN_MS = 12000;
 const MAX_BUNDLE = 5; // faces that stay below one datagram even while each repeats one
 const BUNDLED = new Uint8Array(0); // stands for a packet that goes out with others
@@ -412,6 +412,7 @@ export class FacialAnimationWebRTCClient {
   /** @type {ClientState} */ #state = 'idle';
   /** @type {Transport} */ #transport = 'none';
   #welcomed = false;
+  #helloAt = 0;
   #welcomedAt = 0;
   #everWelcomed = false;
   #wanted = false;
@@ -427,6 +428,7 @@ export class FacialAnimationWebRTCClient {
   #late = false;
   #socketAt = 0;
   #networkAt = -1e9;
+  /** Round trip of the last WebSocket that answered, ms. */ #knownRtt = 0;
   #iceRestarts = 0;
   #moves = 0;
   #pingsLost = 0;
@@ -440,6 +442,7 @@ export class FacialAnimationWebRTCClient {
   /** Capture time and number of the newest frame received of each subject. @type {Map<string, { time: number, sequence: number }>} */
   #heardFrames = new Map();
   /** @type {Message | null} */ #serverStats = null;
+  /** What `hello` shows to resume the connection. @type {string | null} */ #resumeToken = null;
   /** @type {Link} */ #wsLink;
   /** @type {RtcSession | null} */ #rtc = null;
   /** @type {RTCIceServer[]} */ #iceServers = [];
@@ -1266,6 +1269,8 @@ export class FacialAnimationWebRTCClient {
     const first = !this.#welcomed;
     const before = this.connectionId;
     this.connectionId = message.connection_id ?? this.connectionId;
+    // An endpoint that gives no secret resumes by the id.
+    this.#resumeToken = message.resume_token ?? this.connectionId;
     this.serverVersion = message.version ?? this.serverVersion;
     if (Array.isArray(message.ice_servers)) this.#iceServers = message.ice_servers;
     if (!first) return;
@@ -1281,6 +1286,8 @@ export class FacialAnimationWebRTCClient {
     this.#everWelcomed = true;
     const resumed = message.resumed === true;
     this.#log('info', `connected to ${this.#address()} as ${this.connectionId ?? '?'}${again ? (resumed ? ', resumed' : ', anew') : ''}`);
+    // Without a round trip, a far endpoint would be taken for a silent one until the first pong.
+    this.#measure(this.#wsLink, now - this.#helloAt);
     this.#ping(this.#wsLink, now);
     if (this.#subscription) this.#sendControl(this.#subscribeMessage());
     else if (resumed && this.#unsubscribed) this.#sendControl({ type: 'unsubscribe' });
@@ -1312,12 +1319,7 @@ export class FacialAnimationWebRTCClient {
     }
     link.limit = 0;
     const rtt = finite(message.t) ? now - message.t : -1;
-    if (rtt >= 0 && rtt < 60000) {
-      link.lastRtt = rtt;
-      // The first ones are often slow, while the page is still busy: they are forgotten sooner.
-      link.trips += 1;
-      link.rtt += (rtt - link.rtt) * Math.max(0.1, 1 / link.trips, link.trips < 5 ? 0.6 : 0);
-    }
+    if (rtt >= 0 && rtt < 60000) this.#measure(link, rtt);
     const rtc = this.#rtc;
     if (link.kind !== 'webrtc' || !rtc || link !== rtc.link) return;
     if (rtc.restartAt && rtc.answered && !rtc.pathLost) {
@@ -1339,6 +1341,14 @@ export class FacialAnimationWebRTCClient {
       this.#log(this.#numbered() ? 'debug' : 'info', `the data channel answers again after ${Math.round(now - rtc.suspectAt)} ms`);
       this.#refresh();
     }
+  }
+
+  /** @param {Link} link @param {number} rtt ms */
+  #measure(link, rtt) {
+    link.lastRtt = rtt;
+    // The first ones are often slow, while the page is still busy: they are forgotten sooner.
+    link.trips += 1;
+    link.rtt += (rtt - link.rtt) * Math.max(0.1, 1 / link.trips, link.trips < 5 ? 0.6 : 0);
   }
 
   /** The silence after which a data channel is not relied upon, ms. @param {Link} link */
@@ -1394,6 +1404,8 @@ export class FacialAnimationWebRTCClient {
     this.ws = ws;
     this.#socketAt = performance.now();
     ws.binaryType = 'arraybuffer';
+    const known = roundTrip(this.#wsLink) || this.#knownRtt;
+    this.#knownRtt = known;
     Object.assign(this.#wsLink, newLink('websocket', this.#wsLink.reply));
     let opened = false;
     this.#wsOpenTimer = setTimeout(() => {
@@ -1402,11 +1414,12 @@ export class FacialAnimationWebRTCClient {
         ? clientError('timeout', `${this.#address()} took the connection but did not greet. Is it a FaceLink server?`)
         : clientError('timeout', `${this.#address()} does not answer. Check the address, and that the firewall lets this port through.`);
       this.#dropSocket(ws, opened, 1006);
-    }, this.#everWelcomed ? Math.min(WS_OPEN_MS, WS_REOPEN_MS * 1.3 ** Math.max(0, this.#wsAttempt - 2)) : WS_OPEN_MS);
+    }, this.#everWelcomed ? Math.min(WS_OPEN_MS, Math.max(WS_REOPEN_MS, 8 * known) * 1.3 ** Math.max(0, this.#wsAttempt - 6)) : WS_OPEN_MS);
     ws.onopen = () => {
       if (this.ws !== ws) return;
       opened = true;
-      ws.send(JSON.stringify(this.#hello(this.#everWelcomed ? this.connectionId : null)));
+      this.#helloAt = performance.now();
+      ws.send(JSON.stringify(this.#hello(this.#everWelcomed ? this.#resumeToken : null)));
     };
     ws.onmessage = (event) => {
       if (this.ws === ws) this.#receive(this.#wsLink, event.data);
@@ -1418,11 +1431,26 @@ export class FacialAnimationWebRTCClient {
       }
       if (event.code === 4409) {
         // Another socket goes on with our connection: this one starts a new one instead of taking it back.
-        this.connectionId = null;
+        this.connectionId = this.#resumeToken = null;
       }
       this.#log('debug', `WebSocket closed (${event.code}${event.reason ? ` ${event.reason}` : ''})`);
       this.#dropSocket(ws, opened, event.code);
     };
+  }
+
+  /**
+   * Closes a socket, and does nothing else.
+   * @param {WebSocket} ws
+   * @param {boolean} returns The client comes back by another one; otherwise it is a goodbye, by which the endpoint ends the subject
+   */
+  #leaveSocket(ws, returns) {
+    clearTimeout(this.#wsOpenTimer);
+    ws.onopen = ws.onmessage = ws.onclose = null;
+    try {
+      if (returns) ws.close(CLOSE_AGAIN, 'reconnecting');
+      else ws.close();
+    } catch { /* it was closed */ }
+    this.ws = null;
   }
 
   /**
@@ -1432,14 +1460,7 @@ export class FacialAnimationWebRTCClient {
    * @param {number} code
    */
   #dropSocket(ws, opened, code) {
-    clearTimeout(this.#wsOpenTimer);
-    ws.onopen = ws.onmessage = ws.onclose = null;
-    try {
-      // A plain close would be a goodbye, by which the server ends the subject.
-      if (code === 1001) ws.close();
-      else ws.close(CLOSE_AGAIN, 'reconnecting');
-    } catch { /* it was closed */ }
-    this.ws = null;
+    this.#leaveSocket(ws, code !== 1001);
     const welcomed = this.#welcomed;
     if (welcomed && performance.now() - this.#welcomedAt > STABLE_MS) this.#wsAttempt = 0;
     this.#welcomed = false;
@@ -1950,7 +1971,7 @@ export class FacialAnimationWebRTCClient {
       target.addEventListener(type, fn);
       this.#unlisten.push(() => target.removeEventListener(type, fn));
     };
-    on(window, 'online', () => this.#awake('the network is back', true));
+    on(window, 'online', () => this.#onNetworkChanged('the network is back'));
     on(window, 'offline', () => this.#awake('the network is gone', false));
     const network = /** @type {any} */ (navigator).connection;
     if (network?.addEventListener) {
@@ -1958,7 +1979,7 @@ export class FacialAnimationWebRTCClient {
       on(network, 'change', () => {
         const same = network.type === type; // then only an estimate has changed
         type = network.type;
-        if (!same) this.#awake(`the network is now ${type}`, true);
+        if (!same) this.#onNetworkChanged(`the network is now ${type}`);
       });
     }
     on(document, 'visibilitychange', () => {
@@ -2008,15 +2029,36 @@ export class FacialAnimationWebRTCClient {
     this.#wsAttempt = 0;
     // What was sent into a dead network waits for TCP to try again; a new attempt is quicker.
     if (this.ws && network && this.#everWelcomed && now - this.#socketAt > 300) {
-      const ws = this.ws;
-      clearTimeout(this.#wsOpenTimer);
-      ws.onopen = ws.onmessage = ws.onclose = null;
-      try {
-        ws.close(CLOSE_AGAIN, 'reconnecting');
-      } catch { /* it was closed */ }
-      this.ws = null;
+      this.#leaveSocket(this.ws, true);
     }
     if (!this.ws) this.#openSocket();
+  }
+
+  /**
+   * This device has another address than before: its sockets would only hang. A new WebSocket is quicker than any
+   * doubt; by it, ICE finds another path.
+   * @param {string} why
+   */
+  #onNetworkChanged(why) {
+    if (!this.#wanted) return;
+    if (!this.#options.reconnect || !this.#everWelcomed) {
+      this.#awake(why, true);
+      return;
+    }
+    this.#log('info', `${why}; connecting anew`);
+    const now = performance.now();
+    this.#lastBeat = now;
+    this.#networkAt = now;
+    if (this.ws) this.#leaveSocket(this.ws, true);
+    this.#welcomed = false;
+    const rtc = this.#rtc;
+    if (rtc?.proven) {
+      rtc.restartAt = 0; // its answer will not come
+      this.#suspect(rtc, why);
+    } else if (rtc) this.#failRtc(rtc, 'the WebSocket that carries its signalling was closed');
+    this.#wsAttempt = this.#rtcAttempt = 0;
+    this.#refresh();
+    this.#openSocket();
   }
 
   /** Lets go of everything that was opened or timed. */
