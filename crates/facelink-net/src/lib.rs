@@ -36,6 +36,7 @@ use std::{
 };
 
 use crossbeam_channel::Receiver;
+use parking_lot::Mutex;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     task::JoinHandle,
@@ -314,6 +315,8 @@ pub struct Endpoint {
     cancel: CancellationToken,
     /// Tasks of the ports for phones, which say goodbye to those that would go on sending.
     ports: Vec<JoinHandle<()>>,
+    /// Tasks of the clients, which say goodbye to their endpoints.
+    clients: Mutex<Vec<JoinHandle<()>>>,
     runtime: Option<Runtime>,
 }
 
@@ -441,7 +444,16 @@ impl Endpoint {
         let fingerprint = identity.map(|identity| identity.fingerprint);
         let facts = doctor::Facts { http, https: fingerprint.is_some(), unavailable };
         let facts = hub.facts.get_or_init(|| Arc::new(facts)).clone();
-        Ok(Self { hub, facts, addresses, fingerprint, cancel, ports, runtime: Some(runtime) })
+        Ok(Self {
+            hub,
+            facts,
+            addresses,
+            fingerprint,
+            cancel,
+            ports,
+            clients: Mutex::default(),
+            runtime: Some(runtime),
+        })
     }
 
     /// Where it listens.
@@ -651,7 +663,12 @@ impl Endpoint {
     /// Dials out: faces of the endpoint at `config.url` come in here like those of any other source, and frames that the
     /// client is given go there. The connection keeps itself alive until the client is dropped.
     pub fn connect(&self, config: ClientConfig) -> Option<Client> {
-        Some(Client::start_into(config, self.runtime()?, self.hub.clone()))
+        let (runtime, cancel) = (self.runtime()?, self.cancel.child_token());
+        let (client, task) = Client::spawn(config, runtime, Some(self.hub.clone()), cancel);
+        let mut clients = self.clients.lock();
+        clients.retain(|client| !client.is_finished());
+        clients.extend(task);
+        Some(client)
     }
 
     /// Handle of the runtime, for a [`Client`] in the same process.
@@ -673,8 +690,9 @@ impl Drop for Endpoint {
                 runtime.shutdown_background();
             } else {
                 // A runtime that is shut down does not poll its tasks once more.
-                let ports = futures_util::future::join_all(std::mem::take(&mut self.ports));
-                let _ = runtime.block_on(async { tokio::time::timeout(STOP_LIMIT, ports).await });
+                let ports = std::mem::take(&mut self.ports);
+                let tasks = futures_util::future::join_all(ports.into_iter().chain(self.clients.get_mut().drain(..)));
+                let _ = runtime.block_on(async { tokio::time::timeout(STOP_LIMIT, tasks).await });
                 runtime.shutdown_timeout(STOP_LIMIT);
             }
         }

@@ -3,12 +3,11 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use parking_lot::Mutex;
 use tokio::{net::TcpStream, sync::mpsc};
 use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
@@ -24,13 +23,9 @@ use super::{
     ClientConfig, ClientError,
     out::{Next, OutQueue, Outbox, Outgoing, outbox},
 };
-use facelink::timing::Heartbeat;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// A TCP connection that is not open by then is tried anew: the system's own next try would come seconds later.
 const TCP_LIMIT: Duration = Duration::from_millis(1500);
-/// Time that the other side gets to take our goodbye.
-const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Where to dial.
 #[derive(Clone, Debug)]
@@ -76,8 +71,8 @@ pub(super) fn parse_url(config: &ClientConfig) -> Result<Dial, ClientError> {
 pub(super) enum WsEvent {
     Text(String),
     Binary(Bytes),
-    /// The round trip of one of our pings.
-    Pong(Duration),
+    /// One of our pings came back, with the clock that it carried.
+    Pong(u64),
     Closed {
         code: Option<u16>,
         reason: String,
@@ -89,39 +84,13 @@ pub(super) enum WsEvent {
 pub(super) struct Ws {
     pub out: Outbox,
     pub events: mpsc::Receiver<WsEvent>,
-    /// Shared with the writer, which holds frames back from a socket that has fallen silent.
-    pub beat: Arc<Mutex<Heartbeat>>,
-    pub welcomed: bool,
-    pub opened: Instant,
     pub remote: Option<SocketAddr>,
-    pub last_frame: Option<Instant>,
     cancel: CancellationToken,
-    polite: bool,
-}
-
-impl Ws {
-    /// Nanoseconds since the socket was opened, for pings.
-    pub fn clock(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.opened).as_nanos() as u64
-    }
-
-    /// Closes it with a word.
-    pub fn say_goodbye(mut self) {
-        self.polite = true;
-        self.out.control(Outgoing::Close(1000, ""));
-        let cancel = self.cancel.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(GOODBYE_LIMIT).await;
-            cancel.cancel();
-        });
-    }
 }
 
 impl Drop for Ws {
     fn drop(&mut self) {
-        if !self.polite {
-            self.cancel.cancel();
-        }
+        self.cancel.cancel();
     }
 }
 
@@ -132,10 +101,9 @@ pub(super) fn dial(config: &ClientConfig, dial: &Dial) -> mpsc::Receiver<Result<
     tokio::spawn(async move {
         let connected = tokio::select! {
             () = outcome.closed() => return,
-            connected = tokio::time::timeout(CONNECT_LIMIT, connect(&url, dial)) => connected,
+            connected = connect(&url, dial) => connected,
         };
-        let timed_out = || Err(ClientError::Connect { url: url.clone(), reason: "no answer in time".to_owned() });
-        let _ = outcome.send(connected.unwrap_or_else(|_| timed_out())).await;
+        let _ = outcome.send(connected).await;
     });
     receiver
 }
@@ -158,29 +126,22 @@ async fn connect(url: &str, dial: Dial) -> Result<Ws, ClientError> {
     let (out, queue) = outbox();
     let (events, receiver) = mpsc::channel(256);
     let (sink, stream) = socket.split();
-    let (beat, cancel, opened) = (Arc::<Mutex<Heartbeat>>::default(), CancellationToken::new(), Instant::now());
-    tokio::spawn(cancel.clone().run_until_cancelled_owned(read(stream, events, opened)));
-    let writer_cancel = cancel.clone();
-    let gate = beat.clone();
-    tokio::spawn(async move {
-        let _ = writer_cancel.run_until_cancelled(write(sink, queue, gate)).await;
-        writer_cancel.cancel();
-    });
-    Ok(Ws { out, events: receiver, beat, welcomed: false, opened, remote, last_frame: None, cancel, polite: false })
+    let cancel = CancellationToken::new();
+    tokio::spawn(cancel.clone().run_until_cancelled_owned(read(stream, events)));
+    tokio::spawn(cancel.clone().run_until_cancelled_owned(write(sink, queue, cancel.clone())));
+    Ok(Ws { out, events: receiver, remote, cancel })
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-async fn read(mut stream: futures_util::stream::SplitStream<Socket>, events: mpsc::Sender<WsEvent>, opened: Instant) {
+async fn read(mut stream: futures_util::stream::SplitStream<Socket>, events: mpsc::Sender<WsEvent>) {
     loop {
         let event = match stream.next().await {
             Some(Ok(WsMessage::Text(text))) => WsEvent::Text(text.as_str().to_owned()),
             Some(Ok(WsMessage::Binary(bytes))) => WsEvent::Binary(bytes),
             Some(Ok(WsMessage::Pong(payload))) => {
-                let Ok(sent) = <[u8; 8]>::try_from(payload.as_ref()) else { continue };
-                let sent = Duration::from_nanos(u64::from_le_bytes(sent));
-                let Some(rtt) = opened.elapsed().checked_sub(sent) else { continue };
-                WsEvent::Pong(rtt)
+                let Ok(clock) = <[u8; 8]>::try_from(payload.as_ref()) else { continue };
+                WsEvent::Pong(u64::from_le_bytes(clock))
             }
             Some(Ok(WsMessage::Close(frame))) => WsEvent::Closed {
                 code: frame.as_ref().map(|frame| frame.code.into()),
@@ -200,11 +161,10 @@ async fn read(mut stream: futures_util::stream::SplitStream<Socket>, events: mps
 async fn write(
     mut sink: futures_util::stream::SplitSink<Socket, WsMessage>,
     mut queue: OutQueue,
-    beat: Arc<Mutex<Heartbeat>>,
+    cancel: CancellationToken,
 ) {
     loop {
         let message = match queue.next().await {
-            Next::Frame(_) if !beat.lock().takes_frames(Instant::now()) => continue,
             Next::Control(message) | Next::Frame(message) => message,
             Next::End => break,
         };
@@ -217,9 +177,13 @@ async fn write(
                 WsMessage::Close(Some(CloseFrame { code: CloseCode::from(code), reason: reason.into() }))
             }
         };
-        if sink.send(message).await.is_err() || last {
-            break;
+        match sink.send(message).await {
+            // The reader reports the endpoint's answer.
+            Ok(()) if last => return,
+            Ok(()) => {}
+            Err(_) => break,
         }
     }
     let _ = sink.close().await;
+    cancel.cancel();
 }

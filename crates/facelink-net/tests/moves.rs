@@ -290,6 +290,55 @@ fn a_restarted_endpoint_is_found_again() {
     assert_eq!(identities(&again).0.len(), 1);
 }
 
+/// An endpoint hears a goodbye when this is done to one that dialled it.
+fn goodbye_of(webrtc: bool, end: impl FnOnce(Endpoint, Client)) {
+    let (far, near) = (start_on(0), start_on(0));
+    let config = ClientConfig { webrtc, ..ClientConfig::new(url(&far)) }.subject("Ann");
+    let client = near.connect(config).expect("runs");
+    let source = if webrtc { SourceKind::WebRtc } else { SourceKind::WebSocket };
+    let mut number = 0;
+    until("a frame arrives", || {
+        number += 1;
+        client.send(jaw(0.5, number));
+        std::thread::sleep(Duration::from_millis(5));
+        far.frames().try_iter().any(|frame| frame.source == source)
+    });
+    end(near, client);
+    let mut heard = None;
+    until("the connection ends", || {
+        heard = heard.take().or_else(|| {
+            far.events().try_iter().find_map(|event| match event {
+                LinkEvent::Disconnected { reason, .. } => Some(reason),
+                _ => None,
+            })
+        });
+        heard.is_some()
+    });
+    let heard = heard.unwrap_or_default();
+    // A connection that breaks off has other reasons, and is waited for.
+    assert!(heard.contains("closed"), "{heard}");
+}
+
+#[test]
+fn client_that_is_dropped_says_goodbye() {
+    for webrtc in [true, false] {
+        goodbye_of(webrtc, |near, client| {
+            drop(client);
+            std::mem::forget(near);
+        });
+    }
+}
+
+#[test]
+fn endpoint_that_is_dropped_says_goodbye_for_its_clients() {
+    for webrtc in [true, false] {
+        goodbye_of(webrtc, |near, client| {
+            drop(near);
+            std::mem::forget(client);
+        });
+    }
+}
+
 #[test]
 fn hello_resumes_and_takes_the_place_of_the_old_socket() {
     let endpoint = start_on(0);

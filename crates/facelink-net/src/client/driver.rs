@@ -1,0 +1,516 @@
+//! The task of a client: does what its [`Connection`] asks for, and reports to it what happens.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use facelink::{
+    connection::{Action, Cause, Close, Config, Connection, Event, Lane, PeerId, PeerState, SocketId},
+    wire::{
+        json::Decoder,
+        message::{ClientMessage, Clock, Hello, Join, Peer, Pong, ServerMessage, Trickle, Welcome},
+    },
+};
+use tokio_util::sync::CancellationToken;
+use webrtc::peer_connection::RTCPeerConnectionState;
+
+use super::{
+    ClientConfig, ClientError, ClientState,
+    channel::Heard,
+    network::{ADDRESS_INTERVAL, AddressWatch, Change},
+    room::{Room, outgoing_session},
+    send::FrameSender,
+    shared::Shared,
+    transports::{Happening, Transports},
+};
+use crate::{
+    SourceKind,
+    hub::Hub,
+    peer::PeerCommand,
+    rtc::PeerEvent,
+    session::{self, Role, Session, subscribe_json, unix_ms},
+    socket_out::{Dial, WsEvent},
+};
+
+/// A deadline of the connection waits for what has arrived for no longer than this.
+const MAX_LATE: Duration = Duration::from_millis(50);
+
+/// A client at work.
+pub(super) struct Driver {
+    config: ClientConfig,
+    shared: Arc<Shared>,
+    hub: Option<Arc<Hub>>,
+    cancel: CancellationToken,
+    connection: Connection,
+    transports: Transports,
+    /// What was received lands here.
+    session: Option<Arc<Session>>,
+    room: Room,
+    sender: FrameSender,
+    decoders: [Decoder; 2],
+    address: Option<AddressWatch>,
+    /// Why the last attempt failed, in more words than the connection has.
+    detail: Option<ClientError>,
+    error: Option<ClientError>,
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+const fn kind_of(lane: Lane) -> SourceKind {
+    match lane {
+        Lane::WebSocket => SourceKind::WebSocket,
+        Lane::DataChannel => SourceKind::WebRtc,
+    }
+}
+
+const fn session_lane(lane: Lane) -> session::Lane {
+    match lane {
+        Lane::WebSocket => session::Lane::WebSocket,
+        Lane::DataChannel => session::Lane::DataChannel,
+    }
+}
+
+impl Driver {
+    pub fn new(
+        config: ClientConfig,
+        dial: Dial,
+        shared: Arc<Shared>,
+        hub: Option<Arc<Hub>>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let now = Instant::now();
+        let mut settings = Config::default();
+        // In a room, frames go to the peers directly; the endpoint only stands in.
+        settings.webrtc = config.webrtc && config.room.is_none();
+        settings.seed = uuid::Uuid::new_v4().as_u64_pair().0;
+        Self {
+            connection: Connection::dial(settings, now),
+            address: (!dial.local).then(|| AddressWatch::new(now)),
+            transports: Transports::new(config.clone(), dial),
+            session: None,
+            room: Room::new(&config, hub.clone(), cancel.clone()),
+            sender: FrameSender::new(config.subject.clone()),
+            decoders: <_>::default(),
+            detail: None,
+            error: None,
+            config,
+            shared,
+            hub,
+            cancel,
+        }
+    }
+
+    pub async fn run(mut self) {
+        let mut tick = tokio::time::interval(ADDRESS_INTERVAL);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut closing = false;
+        loop {
+            self.act().await;
+            if self.connection.is_over() {
+                break;
+            }
+            self.publish_state();
+            let can_send = !closing && (self.connection.takes_frames(Instant::now()) || self.room.directs() > 0);
+            let deadline = self.connection.poll_timeout();
+            // Answers that have arrived are read before anyone is judged by their absence.
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled(), if !closing => {
+                    closing = true;
+                    self.close(Instant::now()).await;
+                }
+                () = self.shared.wake.notified(), if can_send => self.flush(Instant::now()).await,
+                happening = self.transports.next() => {
+                    self.happen(happening, Instant::now()).await;
+                    self.catch_up();
+                }
+                () = sleep_until(deadline) => self.connection.on_timeout(Instant::now()),
+                _ = tick.tick(), if !closing => self.on_tick(Instant::now()).await,
+            }
+        }
+        self.end(Instant::now());
+    }
+
+    /// However much arrives, the connection's own deadlines are not put off for long.
+    fn catch_up(&mut self) {
+        let now = Instant::now();
+        if self.connection.poll_timeout().is_some_and(|at| now > at + MAX_LATE) {
+            self.connection.on_timeout(now);
+        }
+    }
+
+    async fn flush(&mut self, now: Instant) {
+        let Self { sender, shared, connection, transports, room, .. } = self;
+        sender.flush(shared, connection, transports, room, now).await;
+    }
+
+    async fn close(&mut self, now: Instant) {
+        // A frame that was handed over just before is not held back.
+        if self.connection.takes_frames(now) || self.room.directs() > 0 {
+            self.flush(now).await;
+        }
+        self.connection.close(now);
+        self.end(now);
+    }
+
+    fn end(&mut self, now: Instant) {
+        self.room.close(now);
+        if let Some(session) = self.session.take() {
+            session.hub.disconnect(session.key, "closed by this side", true, now);
+        }
+    }
+
+    // ---- what the connection asks for -----------------------------------------------------------------------------
+
+    async fn act(&mut self) {
+        while let Some(action) = self.connection.poll_action() {
+            let transports = &mut self.transports;
+            let made = match action {
+                Action::Dial(id) => {
+                    transports.dial(id);
+                    continue;
+                }
+                Action::Hello(_, resume) => {
+                    self.hello(resume.as_deref());
+                    continue;
+                }
+                Action::CloseSocket(id, how) => {
+                    if let (Some(session), Some(ws)) = (&self.session, transports.ws()) {
+                        session.detach_ws(&ws.out);
+                    }
+                    transports.close_socket(id, how);
+                    continue;
+                }
+                Action::ClosePeer(id) => {
+                    transports.close_peer(id);
+                    continue;
+                }
+                Action::Ping(lane, clock) => {
+                    transports.ping(lane, clock).await;
+                    continue;
+                }
+                Action::Offer(id) => (id, transports.offer(id).await),
+                Action::RestartIce(id) => (id, transports.restart_ice(id).await),
+                action => {
+                    tracing::debug!(?action, "not known");
+                    continue;
+                }
+            };
+            if let (id, Err(error)) = made {
+                tracing::debug!(%error, "no WebRTC");
+                self.connection.on_peer_failed(id, Instant::now());
+            }
+        }
+        while let Some(event) = self.connection.poll_event() {
+            self.on_event(event, Instant::now());
+        }
+    }
+
+    fn on_event(&mut self, event: Event, now: Instant) {
+        let url = &self.config.url;
+        match event {
+            Event::Welcomed { returned, .. } => {
+                self.error = None;
+                let mut figures = self.shared.figures.lock();
+                figures.connection_id = self.connection.id().cloned();
+                figures.reconnects += u64::from(returned);
+            }
+            Event::Moved { from, to } => {
+                tracing::info!(url, transport = %kind_of(to), "frames move");
+                self.shared.figures.lock().moves += u64::from(from.is_some());
+            }
+            Event::Suspected => tracing::debug!(url, "the data channel is silent"),
+            Event::Trusted => tracing::debug!(url, "the data channel answers"),
+            Event::Restarted => tracing::info!(url, "the ICE restart brought the data channel back"),
+            Event::Lost(Lane::WebSocket, cause) => {
+                let reason = || ClientError::Connect { url: url.clone(), reason: cause.to_string() };
+                let error = self.detail.take().unwrap_or_else(reason);
+                tracing::info!(url, %error, "the WebSocket is lost");
+                self.error = Some(error);
+            }
+            Event::Lost(Lane::DataChannel, cause) => tracing::info!(url, %cause, "the data channel is lost"),
+            Event::Disconnected { cause, goodbye, .. } => {
+                // What was received from the endpoint waits for it no longer than any source that broke off.
+                if let Some(session) = self.session.take() {
+                    session.hub.disconnect(session.key, &cause.to_string(), goodbye, now);
+                }
+            }
+            Event::Refused => {
+                self.shared.set_state(ClientState::Refused(ClientError::Unauthorised { url: url.clone() }));
+            }
+            Event::Rate(fps) => self.shared.obey(fps),
+            Event::Redundancy(_) | Event::Closed => {}
+            event => tracing::debug!(?event, "not known"),
+        }
+    }
+
+    fn hello(&self, resume: Option<&str>) {
+        self.transports.signal(&ClientMessage::Hello(Hello {
+            subject: self.config.subject.as_deref().map(Into::into),
+            token: self.config.token.as_deref().map(Into::into),
+            binary: Some("facelink1".into()),
+            client: Some(self.config.client.as_str().into()),
+            resume: resume.map(Into::into),
+            reports: true,
+            delta: self.config.delta,
+        }));
+    }
+
+    fn publish_state(&self) {
+        let channel = match (self.connection.peer(), self.connection.is_channel_open()) {
+            (Some(_), true) => "open",
+            (Some(_), false) => "connecting",
+            (None, _) => "none",
+        };
+        if let Some(session) = &self.session {
+            session.note_channel(channel);
+        }
+        let lane = self.connection.lane();
+        let mut figures = self.shared.figures.lock();
+        if figures.link_id.as_deref() != self.session.as_ref().map(|session| &*session.id) {
+            figures.link_id = self.session.as_ref().map(|session| session.id.clone());
+        }
+        figures.rtt_ms = self.connection.rtt_ms(lane.unwrap_or(Lane::WebSocket));
+        (figures.room_mates, figures.direct) = (self.room.len(), self.room.directs());
+        drop(figures);
+        if let Some(fps) = self.room.asked_fps() {
+            self.shared.obey_peers(fps);
+        }
+        self.shared.set_state(match (lane, &self.error) {
+            (Some(lane), _) => ClientState::Connected(kind_of(lane)),
+            (None, Some(error)) if !self.transports.has_socket() => ClientState::Waiting(error.clone()),
+            _ => ClientState::Connecting,
+        });
+    }
+
+    // ---- what happens ---------------------------------------------------------------------------------------------
+
+    async fn happen(&mut self, happening: Happening, now: Instant) {
+        match happening {
+            Happening::Dialled(id, Ok(())) => self.connection.on_socket_opened(id, now),
+            Happening::Dialled(id, Err(error)) => {
+                tracing::debug!(%error, "not connected");
+                let refused = matches!(error, ClientError::Unauthorised { .. });
+                self.detail = Some(error);
+                self.connection.on_socket_failed(id, refused, now);
+            }
+            Happening::Ws(id, event) => self.on_ws(id, event, now).await,
+            Happening::Rtc(id, event) => self.on_rtc(id, event, now),
+            Happening::Heard(id, Heard::Open) => self.connection.on_channel_opened(id, true, now),
+            Happening::Heard(_, Heard::Text(text)) => self.on_text(Lane::DataChannel, &text, now).await,
+            Happening::Heard(_, Heard::Binary(bytes)) => self.on_binary(Lane::DataChannel, &bytes, now),
+            Happening::Heard(id, Heard::Closed) => self.connection.on_channel_closed(id, now),
+            Happening::PeerClosed(id) => self.connection.on_peer_state(id, PeerState::Closed, now),
+        }
+    }
+
+    async fn on_ws(&mut self, id: SocketId, event: WsEvent, now: Instant) {
+        match event {
+            WsEvent::Text(text) => self.on_text(Lane::WebSocket, &text, now).await,
+            WsEvent::Binary(bytes) => self.on_binary(Lane::WebSocket, &bytes, now),
+            WsEvent::Pong(clock) => {
+                if let Some(rtt) = self.connection.on_pong(Lane::WebSocket, clock, now)
+                    && let Some(session) = &self.session
+                {
+                    session.record_rtt(session::Lane::WebSocket, rtt, now);
+                }
+            }
+            WsEvent::Closed { code, reason } => {
+                if let (Some(session), Some(ws)) = (&self.session, self.transports.ws()) {
+                    session.detach_ws(&ws.out);
+                }
+                self.transports.close_socket(id, Close::Drop);
+                self.detail = Some(ClientError::Connect { url: self.config.url.clone(), reason });
+                let cause = code.map_or(Cause::Broken, |code| Cause::Closed(Some(code)));
+                self.connection.on_socket_closed(id, cause, now);
+            }
+        }
+    }
+
+    fn on_rtc(&mut self, id: PeerId, event: Option<PeerEvent>, now: Instant) {
+        match event {
+            Some(PeerEvent::Candidate(candidate)) => {
+                let trickle = Trickle { candidate: Some(candidate), ..Trickle::default() };
+                self.transports.signal(&ClientMessage::IceCandidate(trickle));
+            }
+            Some(PeerEvent::Gathered) => self.transports.signal(&ClientMessage::IceCandidate(Trickle::default())),
+            Some(PeerEvent::State(state)) => {
+                tracing::debug!(?state, "WebRTC");
+                if let Some(state) = peer_state(state) {
+                    self.connection.on_peer_state(id, state, now);
+                }
+            }
+            Some(PeerEvent::Channel(_)) => {}
+            None => {
+                tracing::debug!("the driver of the WebRTC connection ended");
+                self.connection.on_peer_failed(id, now);
+            }
+        }
+    }
+
+    async fn on_tick(&mut self, now: Instant) {
+        match self.address.as_mut().and_then(|address| address.look(now)) {
+            Some(Change::Changed) => self.connection.on_network_changed(now),
+            Some(Change::Returned) => self.connection.on_network_returned(now),
+            None => {}
+        }
+        if self.room.len() > 0 {
+            let ready = self.connection.is_socket_ready();
+            let out = self.transports.out().filter(|_| ready);
+            self.room.watch(out.as_ref(), || self.transports.way(), now).await;
+        }
+    }
+
+    // ---- messages -------------------------------------------------------------------------------------------------
+
+    async fn on_text(&mut self, lane: Lane, text: &str, now: Instant) {
+        self.connection.on_heard(lane, now);
+        let place = usize::from(lane == Lane::DataChannel);
+        let mut decoder = std::mem::take(&mut self.decoders[place]);
+        match decoder.server(text) {
+            Ok(Some(message)) => self.on_message(&mut decoder, lane, message, now).await,
+            Ok(None) => tracing::debug!("message of the endpoint ignored: its type is not known"),
+            Err(error) => tracing::debug!(%error, "message of the endpoint ignored"),
+        }
+        self.decoders[place] = decoder;
+    }
+
+    async fn on_message(&mut self, decoder: &mut Decoder, lane: Lane, message: ServerMessage<'_>, now: Instant) {
+        // A signalling server of another make sends no `welcome`: that it speaks is one.
+        if matches!(message, ServerMessage::Offer(_) | ServerMessage::Face(_))
+            && self.transports.ws().is_some()
+            && !self.connection.is_socket_ready()
+        {
+            self.on_welcome(Welcome::default(), now);
+        }
+        match message {
+            ServerMessage::Welcome(welcome) => self.on_welcome(welcome, now),
+            ServerMessage::Answer(_) | ServerMessage::IceCandidate(_) | ServerMessage::Offer(_) => {
+                self.on_signal(message, now).await;
+            }
+            ServerMessage::Peers(peers) => {
+                self.room.on_peers(peers.peers.iter().map(|peer| (&**peer).into()).collect(), now);
+            }
+            ServerMessage::PeerJoined(Peer { peer }) => self.room.on_joined(&peer),
+            ServerMessage::PeerLeft(Peer { peer }) => self.room.on_left(&peer, now),
+            ServerMessage::Ping(ping) => {
+                let pong = Pong::from_client(ping, unix_ms());
+                self.transports.send(lane, ClientMessage::Pong(pong).to_json()).await;
+            }
+            ServerMessage::SetRate(rate) => self.connection.on_rate(rate.fps),
+            ServerMessage::Report(report) => {
+                self.connection.on_rate(report.fps);
+                self.connection.on_redundancy(report.redundancy);
+                if let Some(ack) = report.ack {
+                    self.sender.writer.acknowledge(report.subject.as_deref().unwrap_or_default(), ack);
+                }
+            }
+            ServerMessage::Error(error) => {
+                tracing::warn!(code = &*error.code, message = &*error.message, "the endpoint refused a message");
+            }
+            message => {
+                if let ServerMessage::Pong(Pong { t: Some(t), .. }) = &message
+                    && let Some(clock) = Clock::ms(t).and_then(|ms| self.transports.clock_of(ms))
+                {
+                    self.connection.on_pong(lane, clock, now);
+                }
+                let Some(session) = self.session.clone() else { return };
+                for action in session.on_decoded(decoder, session_lane(lane), message, now) {
+                    if let session::Action::Reply(text) = action {
+                        self.transports.send(lane, text).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Signalling, of the endpoint or handed on by it.
+    async fn on_signal(&mut self, message: ServerMessage<'_>, now: Instant) {
+        match message {
+            ServerMessage::Answer(answer) => {
+                if let Some(peer) = answer.peer() {
+                    self.room.command(peer, PeerCommand::Answer(answer.sdp.to_string()));
+                } else if let Some((id, rtc)) = self.transports.rtc()
+                    && let Err(error) = rtc.peer.set_answer(answer.sdp.into_owned()).await
+                {
+                    tracing::debug!(%error, "answer refused");
+                    self.connection.on_peer_failed(id, now);
+                }
+            }
+            ServerMessage::IceCandidate(trickle) => match (trickle.peer(), trickle.candidate.clone()) {
+                (Some(peer), candidate) => self.room.command(peer, PeerCommand::Candidate(candidate)),
+                (None, candidate) if self.room.answering => {
+                    self.room.command("", PeerCommand::Candidate(candidate));
+                }
+                (None, Some(candidate)) => {
+                    if let Some((_, rtc)) = self.transports.rtc() {
+                        rtc.peer.add_candidate(candidate).await;
+                    }
+                }
+                (None, None) => {}
+            },
+            ServerMessage::Offer(offer) => {
+                let peer = offer.peer().unwrap_or_default().to_owned();
+                if peer.is_empty() {
+                    self.room.answering = true;
+                    self.connection.on_offered(now);
+                }
+                if let Some(out) = self.transports.out() {
+                    let way = self.transports.way();
+                    self.room.on_offer(&peer, offer.sdp.into_owned(), &out, &way, now).await;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_binary(&mut self, lane: Lane, bytes: &[u8], now: Instant) {
+        self.connection.on_heard(lane, now);
+        if let Some(session) = &self.session {
+            // A complaint about a frame is for the stats alone: the endpoint could do nothing with it.
+            drop(session.on_binary(session_lane(lane), bytes, now));
+        }
+    }
+
+    fn on_welcome(&mut self, welcome: Welcome, now: Instant) {
+        let Some(ws) = self.transports.ws() else { return };
+        let (out, remote) = (ws.out.clone(), ws.remote);
+        self.room.answering = false;
+        self.sender.writer.renew(welcome.binary.as_deref() == Some("facelink1"), welcome.delta);
+        let own = self.config.ice.servers.iter().cloned();
+        self.transports.ice.servers = own.chain(welcome.ice_servers).collect();
+        let id = (!welcome.connection_id.is_empty()).then(|| welcome.connection_id.into());
+        self.connection.on_welcome(id, welcome.resumed, now);
+        if let Some(hub) = &self.hub {
+            if self.session.is_none() {
+                self.session = outgoing_session(hub, SourceKind::WebSocket, Role::Outbound, remote, now);
+            }
+            if let Some(session) = &self.session {
+                session.attach_ws(out.clone(), remote);
+                session.in_room.store(self.config.room.is_some(), Ordering::Relaxed);
+                if let Some(room) = &self.config.room {
+                    out.text(ClientMessage::Join(Join { room: room.into() }).to_json());
+                }
+                if self.config.receive {
+                    out.text(subscribe_json(None, self.config.room.is_some()));
+                }
+            }
+        }
+    }
+}
+
+const fn peer_state(state: RTCPeerConnectionState) -> Option<PeerState> {
+    match state {
+        RTCPeerConnectionState::Connected => Some(PeerState::Connected),
+        RTCPeerConnectionState::Disconnected => Some(PeerState::Disconnected),
+        RTCPeerConnectionState::Failed => Some(PeerState::Failed),
+        RTCPeerConnectionState::Closed => Some(PeerState::Closed),
+        _ => None,
+    }
+}

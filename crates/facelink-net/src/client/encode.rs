@@ -1,0 +1,120 @@
+//! Frames as they go to the endpoint: one small datagram each, or several faces in one.
+
+use std::hash::{Hash, Hasher};
+
+use bytes::Bytes;
+use facelink::{
+    frame::FaceFrame,
+    wire::{
+        facelink1::{self, delta::DeltaEncoder},
+        float32,
+        json::write_arkit_data,
+    },
+};
+use smallvec::SmallVec;
+
+use super::shared::Waiting;
+use crate::{out::Outgoing, session::unix_ms, subscribe};
+
+/// Faces that go into one packet while it repeats nothing, and how long their names may be together, bytes: what fits one
+/// datagram on any path.
+const MAX_BUNDLED: usize = 11;
+const MAX_NAMES: usize = 160;
+
+/// Writes frames in the format that the endpoint reads.
+#[derive(Debug, Default)]
+pub(super) struct FrameWriter {
+    /// The endpoint reads `facelink1`, whose frames are numbered.
+    compact: bool,
+    /// While the endpoint takes deltas.
+    deltas: Option<Box<DeltaEncoder>>,
+    encoder: facelink1::Encoder,
+    redundancy: u8,
+    text: String,
+    bytes: Vec<u8>,
+}
+
+impl FrameWriter {
+    /// The endpoint has said what it reads. It may have forgotten whatever it had.
+    pub fn renew(&mut self, compact: bool, deltas: bool) {
+        self.compact = compact;
+        self.deltas = (compact && deltas).then(Box::default);
+    }
+
+    /// Whether frames carry numbers, by which a receiver tells doubles.
+    pub const fn is_numbered(&self) -> bool {
+        self.compact
+    }
+
+    /// How many earlier frames each packet repeats from now on.
+    pub fn set_redundancy(&mut self, redundancy: u8) {
+        self.redundancy = redundancy;
+        self.encoder.set_redundancy(redundancy);
+        if let Some(deltas) = &mut self.deltas {
+            deltas.plain().set_redundancy(redundancy);
+        }
+    }
+
+    /// The endpoint has this frame.
+    pub fn acknowledge(&mut self, subject: &str, number: u32) {
+        if let Some(deltas) = &mut self.deltas {
+            deltas.acknowledge(subject, number);
+        }
+    }
+
+    /// Faces that fit one datagram, however much each of them repeats.
+    pub fn max_bundled(&self) -> usize {
+        (MAX_BUNDLED / (1 + usize::from(self.redundancy))).max(1)
+    }
+
+    /// Several faces in one packet, where the endpoint takes that.
+    pub fn bundle(&mut self, faces: &[Waiting]) -> Option<Outgoing> {
+        let names: usize = faces.iter().map(|(name, _)| name.as_deref().map_or(0, str::len)).sum();
+        let plain = faces.iter().all(|(_, frame)| frame.channels.is_empty());
+        if !self.compact || self.deltas.is_some() || faces.len() < 2 || !plain || names > MAX_NAMES {
+            return None;
+        }
+        self.bytes.clear();
+        let packet: SmallVec<[(&str, &FaceFrame); 16]> =
+            faces.iter().map(|(name, frame)| (name.as_deref().unwrap_or_default(), frame)).collect();
+        let written = self.encoder.encode_many(&packet, facelink1::Clock::Unix, &mut self.bytes);
+        written.is_ok().then(|| Outgoing::Binary(Bytes::copy_from_slice(&self.bytes)))
+    }
+
+    /// One frame as a room peer reads it; `None` when it does not fit the format.
+    pub fn encode_for_peers(&mut self, name: &str, frame: &FaceFrame) -> Option<Bytes> {
+        subscribe::encode(&mut self.encoder, &mut self.bytes, name, frame.clone())
+    }
+
+    /// One frame as the endpoint reads it.
+    pub fn encode(&mut self, name: Option<&str>, frame: &FaceFrame) -> Outgoing {
+        if self.compact
+            && let Some(deltas) = &mut self.deltas
+        {
+            self.bytes.clear();
+            let subject = name.unwrap_or_default();
+            if deltas.encode(subject, frame, facelink1::Clock::Unix, &mut self.bytes).is_ok() {
+                return Outgoing::Binary(Bytes::copy_from_slice(&self.bytes));
+            }
+        }
+        if self.compact
+            && let Some(bytes) = self.encode_for_peers(name.unwrap_or_default(), frame)
+        {
+            return Outgoing::Binary(bytes);
+        }
+        if name.is_none() && frame.tracked && frame.is_complete() && frame.channels.is_empty() && !self.compact {
+            self.bytes.clear();
+            float32::encode_61(frame, &mut self.bytes);
+            return Outgoing::Binary(Bytes::copy_from_slice(&self.bytes));
+        }
+        write_arkit_data(&mut self.text, frame, name, Some(unix_ms()));
+        Outgoing::Text(self.text.clone())
+    }
+}
+
+/// Tells the faces of one connection apart in its outbox.
+pub(super) fn face_key(name: &str) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}
