@@ -5,10 +5,15 @@
  *
  * Frames flow over a WebSocket as soon as it is open. A WebRTC data channel
  * (unordered, no retransmission) is opened in the background; frames move to
- * it when it answers and move back at once when it falls silent. Nothing is
- * ever queued: a frame that cannot leave now is dropped in favour of the next.
+ * it when it answers and move back at once when it falls silent. There is no
+ * queue: a frame that cannot leave now is replaced by the next one.
  *
- * One ES module, no dependencies, no build step.
+ * One ES module, no dependencies, no build step. Its parts, each under a
+ * heading: types and constants; the class (API, frame rate, frames, routing,
+ * receiving, WebSocket, data channel, recovery, heartbeat, state, events of the
+ * page); the facelink1 codec; the synthetic performer. Transports, silence and
+ * recovery follow the Rust connection (`facelink::connection`), and both are
+ * held to one table of faults (`node tests/web/connection.mjs`).
  *
  * @example
  * import { FacialAnimationWebRTCClient } from './facelink.js';
@@ -39,10 +44,10 @@
 /**
  * @typedef {object} SendOptions
  * @property {Head | null} [head] Head pose of this frame.
- * @property {Gaze | null} [gaze] Direction of the eyes; not in JSON frames, where the EyeLook shapes tell.
+ * @property {Gaze | null} [gaze] Direction of the eyes; JSON frames have none: the EyeLook shapes stand for it.
  * @property {number | string} [timestamp] Capture time: Unix milliseconds, or
  *   an ISO 8601 string. Default: now. `float32` frames do not carry it.
- * @property {boolean} [tracked] `false` says that the face is out of sight.
+ * @property {boolean} [tracked] `false`: the face is out of sight.
  * @property {string} [subject] Send as another subject than the connection's.
  */
 /**
@@ -56,10 +61,10 @@
  *   TURN servers. Default `'all'`.
  * @property {boolean} [reconnect] Reconnect by itself. Default true.
  * @property {RTCIceServer[]} [iceServers] STUN/TURN servers; default: those the
- *   server names when it greets.
+ *   server sends in `welcome`.
  * @property {'facelink1' | 'float32' | 'json'} [binary] How frames are written:
- *   compact and numbered, so that they may go over both transports at once (the
- *   default, where the server reads it), as little-endian floats, or always JSON.
+ *   `facelink1`, compact and numbered, so that they may go over both transports at once (the
+ *   default, where the server reads it), `float32`, little-endian, or `json`.
  * @property {string} [client] Name and version of the application, for logs.
  */
 /** @typedef {'idle' | 'connecting' | 'connected' | 'reconnecting' | 'failed' | 'closed'} ClientState */
@@ -84,12 +89,13 @@
  * @property {number} currentFPS Frames sent in the last second.
  * @property {number} bytesPerSecond Payload bytes sent in the last second.
  * @property {number} reconnects How often the WebSocket came back.
- * @property {number} iceRestarts How often ICE looked for another path.
+ * @property {number} iceRestarts ICE restarts.
  * @property {number} moves How often frames moved from one transport to another.
- * @property {boolean} hedging The data channel is silent just now: frames go over both transports.
+ * @property {boolean} hedging The data channel is suspect: frames go over both transports.
  * @property {number} pingsLost Pings that were never answered although later ones were.
  * @property {number | null} loss Share of this connection's frames that the server misses, 0..1,
  *   as of the last answer to `requestStats`; null before it.
+ * @property {number} repeats Earlier frames that each packet repeats, 0..3, as the server asks for.
  * @property {number | null} jitterMs Variation of the frames' travel time, from the same answer.
  */
 /**
@@ -108,7 +114,7 @@
 /**
  * @typedef {Error & { code: string }} ClientError `code` is one of
  *   `unauthorized`, `unreachable`, `refused`, `mixed-content`, `bad-url`,
- *   `timeout`, `closed`, `server` (the server's own complaint) or `webrtc`.
+ *   `timeout`, `closed`, `server` (an `error` message of the server) or `webrtc`.
  */
 /** @typedef {Record<string, any>} Message A message of the wire, see docs. */
 
@@ -133,11 +139,11 @@ export const ARKIT_NAMES = Object.freeze([
 /** @type {ReadonlyMap<string, number>} */
 const INDEX = new Map(ARKIT_NAMES.map((name, i) => [name, i]));
 
-/** A dictionary with more ARKit shapes than this is a whole face, not a part of one. */
+/** A frame with more ARKit shapes than this is a whole face, not a part of one. */
 const WHOLE_FACE = 24;
-/** The server keeps a shape that is missing from a frame for so long (ms). */
+/** The server holds a shape that is missing from a frame for this long, ms. */
 const HOLD_MS = 100;
-/** The eyes' turn, in radians, that an EyeLook shape of 1 stands for. */
+/** Eye rotation, radians, of an EyeLook shape of 1. */
 const EYE_RANGE = (35 * Math.PI) / 180;
 
 const CHANNEL_OPTIONS = Object.freeze({
@@ -148,34 +154,45 @@ const CHANNEL_OPTIONS = Object.freeze({
   protocol: 'animation-data',
 });
 
-const BEAT_MS = 50;
-const PING_BUSY_MS = 100; // on a transport that carries frames: silence is noticed by the next few frames
+// Heartbeat. The interval of pings depends on whether the transport carries frames.
+const HEARTBEAT_MS = 50;
+const PING_BUSY_MS = 100;
 const PING_IDLE_MS = 400;
 const BUSY_MS = 300; // a transport that took a frame within this time carries frames
-const SUSPECT_MS = 200; // a channel silent for so long, and 3 round trips + 100 ms, is not relied upon
-const HEDGE_MS = 120; // sooner where doubt costs only a few bytes: numbered frames then go both ways
-const RESTART_MS = 400; // and so much later ICE looks for another path
-const RESTART_LIMIT_MS = 2000; // a restart that brought nothing by then: a new peer connection
-const DC_LOST_MS = 12000; // silent for so long while there is no WebSocket to restart it by: given up
-const WS_BLOCKED_MS = 250; // a WebSocket silent for so long, and 2 round trips, takes no more frames
-const WS_DEAD_MS = 1000; // and then it is replaced
-const WS_DEAD_STANDBY_MS = 1500; // if the channel carries the frames there is less hurry
-const WS_DEAD_MOST_MS = 5000; // for very slow networks
-const WAKE_MS = 600; // after sleep or a change of network, less patience
-const GONE_MS = 800; // nothing answers for so long: "reconnecting"
-const WS_OPEN_MS = 6000;
-const WS_REOPEN_MS = 1800; // for an endpoint that has answered before: another attempt finds a network that is back sooner
-const RTC_OPEN_MS = 12000;
-const MAX_BUNDLE = 5; // faces that stay below one datagram even while each repeats one
-const BUNDLED = new Uint8Array(0); // stands for a packet that goes out with others
-const PEAK = 0.05; // a shape that went so far and came back has turned
-const LOSSY_MS = 5000; // for so long after a loss, frames repeat the one before
-const REPEAT_MS = 150; // an older frame is not worth repeating
-const STABLE_MS = 1000; // a WebSocket that lasted so long forgets earlier failures
-const RTC_STABLE_MS = 10000; // and so a data channel
-const SLEPT_MS = 2500; // a gap between heartbeats that only sleep explains
-const CLOSE_AGAIN = 4000; // WebSocket close code: this client comes back by another socket
-const MAX_DATAGRAM_MESSAGE = 16000; // larger messages go over the WebSocket
+const SLEPT_MS = 2500; // a gap between heartbeats that only a suspended page or device explains
+
+// Suspicion: silence after which the data channel may carry nothing, if three round trips explain no more of it.
+const SUSPECT_MS = 200; // frames without numbers then move to the WebSocket
+const HEDGE_MS = 120; // numbered frames then go over both transports, which costs only their bytes
+
+// Recovery of the data channel.
+const RESTART_MS = 400; // from suspicion to an ICE restart
+const RESTART_LIMIT_MS = 2000; // an ICE restart without success by then: a new peer connection
+const CHANNEL_OPEN_LIMIT_MS = 12000;
+const CHANNEL_DEAD_MS = 12000; // silence after which it is given up while no WebSocket can carry an ICE restart
+const CHANNEL_STABLE_MS = 10000; // a channel that lasted this long resets the backoff
+
+// Recovery of the WebSocket.
+const WS_TAKES_FRAMES_MS = 250; // silence, beyond 2 round trips, after which it takes no more frames
+const WS_DEAD_MS = 1000; // silence after which it is replaced
+const WS_DEAD_STANDBY_MS = 1500; // the same while the data channel carries the frames
+const WS_DEAD_MAX_MS = 5000; // the same on a network with long round trips
+const WAKE_MS = 600; // the same after sleep or an outage
+const DIAL_LIMIT_MS = 6000; // from the dial to `welcome`
+const REDIAL_LIMIT_MS = 1800; // the same for an endpoint that has answered before: a new dial finds a path that is back sooner
+const WS_STABLE_MS = 1000; // a WebSocket that lasted this long resets the backoff
+const DISCONNECTED_MS = 800; // silence of both transports after which the state is `reconnecting`
+const CLOSE_RECONNECTING = 4000; // WebSocket close code: the client returns by another socket
+const CLOSE_UNAUTHORISED = [1008, 3000, 3003, 4401, 4403];
+const CLOSE_RESUMED = 4409; // another socket has resumed the connection
+
+// Frames.
+const MAX_FACES_PER_PACKET = 5; // below one datagram even while each repeats one frame
+const MAX_DATAGRAM_MESSAGE = 16000; // bytes; larger messages go over the WebSocket
+const PEAK = 0.05; // a weight that moved this far and back between two frames has a peak
+const LOSS_MEMORY_MS = 5000; // frames repeat earlier ones for this long after a loss
+const REPEAT_MAX_AGE_MS = 150; // an older frame is not repeated
+const BUNDLED = new Uint8Array(0); // stands for a packet that leaves together with others
 
 /**
  * @param {string} code
@@ -189,14 +206,14 @@ function clientError(code, message) {
 /** @param {unknown} x @returns {x is number} */
 const finite = (x) => typeof x === 'number' && Number.isFinite(x);
 
-/** The time of day in ms, finer than `Date.now()` and never back by less than a set clock. */
+/** The time of day in Unix ms, finer than `Date.now()`; it steps back only with the system clock. */
 const wallClock = (() => {
   let zero = Date.now() - performance.now();
   return () => {
     const time = zero + performance.now();
     const day = Date.now();
     if (Math.abs(time - day) <= 5) return time;
-    zero = day - performance.now(); // it was set, or the machine slept
+    zero = day - performance.now(); // the clock was set, or the device slept
     return day;
   };
 })();
@@ -211,19 +228,19 @@ function captureMs(timestamp) {
 /** @param {number} x */
 const round4 = (x) => Math.round(x * 1e4) / 1e4;
 
-/** Growing, jittered delay in ms: half of it is chance, so that clients do not return in step.
+/** Exponential backoff with jitter, ms: clients that lost an endpoint together do not return together.
  * @param {number} attempt 0, 1, 2, ...
  * @param {number} first
  * @param {number} last
  * @param {number} [growth]
  */
 function backoff(attempt, first, last, growth = 2) {
-  const full = Math.min(last, first * growth ** Math.min(attempt, 40));
-  return first / 2 + (full - first / 2) * (0.5 + Math.random() / 2);
+  const longest = Math.min(last, first * growth ** Math.min(attempt, 40));
+  return first / 2 + (longest - first / 2) * (0.5 + Math.random() / 2);
 }
 
 /**
- * Turns what a user may write as the server's address into a WebSocket URL.
+ * The WebSocket URL of a server's address as users write it.
  * @param {string | undefined} address `ws://`, `wss://`, `http(s)://`, `host:port` or nothing
  * @returns {URL}
  */
@@ -246,7 +263,7 @@ function socketUrl(address) {
     url = null;
   }
   if (!url || !/^wss?:$/.test(url.protocol)) {
-    throw clientError('bad-url', `"${address}" is no server address. Write it like ws://192.168.1.20:8765.`);
+    throw clientError('bad-url', `"${address}" is not a server address. Write it like ws://192.168.1.20:8765.`);
   }
   url.hash = '';
   return url;
@@ -301,8 +318,8 @@ export function headQuaternion(yaw, pitch, roll) {
 }
 
 /**
- * One stream of frames (one subject): what was sent last, and what waits for its turn.
- * @typedef {object} Lane
+ * The frames of one subject: what was sent last, and the frame that waits.
+ * @typedef {object} FrameStream
  * @property {string | undefined} subject
  * @property {number} due When the next frame may leave (ms, performance clock).
  * @property {number} lastCall
@@ -316,9 +333,9 @@ export function headQuaternion(yaw, pitch, roll) {
  * @property {Facelink1Frame[]} history The frames sent last, oldest first.
  */
 /**
- * @typedef {object} Pending The one frame that waits. Never more than one.
+ * @typedef {object} Pending The frame that waits; never more than one.
  * @property {number} since
- * @property {Blendshapes} shapes What goes out: the newest value, or that at which it turned.
+ * @property {Blendshapes} shapes What is sent: the newest value, or the peak.
  * @property {Blendshapes} low
  * @property {Blendshapes} high
  * @property {Blendshapes} latest
@@ -328,33 +345,33 @@ export function headQuaternion(yaw, pitch, roll) {
  * @property {number | string | undefined} timestamp
  */
 /**
- * What the heartbeat knows of one transport.
+ * Pings and round trips of one transport.
  * @typedef {object} Link
  * @property {'webrtc' | 'websocket'} kind
- * @property {number[]} pings When the pings left that are newer than the newest one answered.
- * @property {number} limit After sleep: silence that ends the link, ms; 0 for the usual.
+ * @property {number[]} pings When the pings left that are newer than the newest answered one.
+ * @property {number} limit After sleep: silence that ends the transport, ms; 0 for the default.
  * @property {number} lastPing
  * @property {number} lastHeard
  * @property {number} lastFrame
  * @property {number} rtt Smoothed round trip, ms; 0 until measured.
  * @property {number} lastRtt
  * @property {number} trips How many round trips were measured.
- * @property {(text: string) => boolean} reply Sends on the channel the message came by.
+ * @property {(text: string) => boolean} reply Sends by the transport that the message came by.
  */
 /**
- * One attempt at WebRTC.
+ * One peer connection and its data channel.
  * @typedef {object} RtcSession
  * @property {RTCPeerConnection} pc
  * @property {RTCDataChannel} channel
  * @property {boolean} answered The remote description is set.
  * @property {boolean} offered The offer has been sent.
- * @property {boolean} proven The far side has answered on the channel.
- * @property {boolean} suspect It was proven, but is silent or full just now.
- * @property {number} suspectAt
- * @property {boolean} pathLost ICE says that its path is broken.
+ * @property {boolean} proven The server has answered a ping on the channel.
+ * @property {boolean} suspect It was proven and is silent or full now.
+ * @property {number} suspectSince
+ * @property {boolean} broken ICE reports that its path is broken.
  * @property {boolean} established The first answer has arrived.
- * @property {number} restartAt When ICE was restarted, until it has helped; or 0.
- * @property {string | null} owner The connection (by the server's name) whose signalling made it.
+ * @property {number} restartingSince When ICE was restarted, until an answer arrives; or 0.
+ * @property {string | null} connectionId Id of the connection whose signalling made it.
  * @property {number} provenAt
  * @property {number} blockedSince When sends began to find the channel full, or 0.
  * @property {(RTCIceCandidateInit | null)[]} remote Candidates that wait for the answer.
@@ -368,7 +385,7 @@ const newLink = (kind, reply) => ({
   kind, reply, pings: [], limit: 0, lastPing: 0, lastHeard: 0, lastFrame: 0, rtt: 0, lastRtt: 0, trips: 0,
 });
 
-/** For how long a link has owed an answer, ms. @param {Link} link @param {number} now */
+/** Age of the oldest ping that was not answered, ms. @param {Link} link @param {number} now */
 const silence = (link, now) => (link.pings.length ? Math.max(0, now - link.pings[0]) : 0);
 
 /** @param {Link} link */
@@ -396,7 +413,7 @@ export class FacialAnimationWebRTCClient {
   onStateChange = null;
   /** Frames have moved to another transport. @type {((transport: Transport) => void) | null} */
   onTransportChange = null;
-  /** Something went wrong; `message` says what to do. @type {((error: ClientError) => void) | null} */
+  /** An error; `message` says what to do about it. @type {((error: ClientError) => void) | null} */
   onError = null;
   /** The server's answer to `requestStats`. @type {((stats: Message) => void) | null} */
   onStats = null;
@@ -415,7 +432,7 @@ export class FacialAnimationWebRTCClient {
   #helloAt = 0;
   #welcomedAt = 0;
   #everWelcomed = false;
-  #wanted = false;
+  #running = false;
   #wsAttempt = 0;
   #rtcAttempt = 0;
   #rtcRefused = false;
@@ -423,9 +440,9 @@ export class FacialAnimationWebRTCClient {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #wsTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #wsOpenTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #rtcTimer;
-  /** @type {ReturnType<typeof setInterval> | undefined} */ #ticker;
-  #lastBeat = 0;
-  #late = false;
+  /** @type {ReturnType<typeof setInterval> | undefined} */ #heartbeatTimer;
+  #lastHeartbeat = 0;
+  #timersLate = false;
   #socketAt = 0;
   #networkAt = -1e9;
   /** Round trip of the last WebSocket that answered, ms. */ #knownRtt = 0;
@@ -433,25 +450,25 @@ export class FacialAnimationWebRTCClient {
   #moves = 0;
   #pingsLost = 0;
   #unsubscribed = false;
-  /** How this connection's frames are written. @type {'facelink1' | 'float32' | 'json'} */ #format = 'float32';
+  /** How frames are written. @type {'facelink1' | 'float32' | 'json'} */ #format = 'float32';
   #lossAt = -1e9;
-  #reportAt = -1e9;
-  /** Faces that wait to go out in one packet. @type {Facelink1Frame[] | null} */ #bundle = null;
+  #reportedAt = -1e9;
+  /** Faces that leave in one packet. @type {Facelink1Face[] | null} */ #bundle = null;
   #redundancy = 0;
   /** @type {number | null} */ #reportedLoss = null;
   /** Capture time and number of the newest frame received of each subject. @type {Map<string, { time: number, sequence: number }>} */
-  #heardFrames = new Map();
+  #newestFrames = new Map();
   /** @type {Message | null} */ #serverStats = null;
   /** What `hello` shows to resume the connection. @type {string | null} */ #resumeToken = null;
   /** @type {Link} */ #wsLink;
   /** @type {RtcSession | null} */ #rtc = null;
   /** @type {RTCIceServer[]} */ #iceServers = [];
   /** @type {{ promise: Promise<void>, resolve: () => void, reject: (e: ClientError) => void } | null} */ #connecting = null;
-  /** @type {ClientError | null} */ #complaint = null;
+  /** @type {ClientError | null} */ #closeReason = null;
   /** @type {{ subject?: string, max_fps?: number } | null} */ #subscription = null;
   /** @type {{ resolve: (m: Message) => void, reject: (e: ClientError) => void, timer: ReturnType<typeof setTimeout> }[]} */ #statsWaiters = [];
-  /** @type {Map<string, Lane>} */ #lanes = new Map();
-  #introduce = true;
+  /** @type {Map<string, FrameStream>} */ #streams = new Map();
+  #jsonNext = true;
   #sent = 0;
   #framesSent = 0;
   #dropped = 0;
@@ -460,7 +477,7 @@ export class FacialAnimationWebRTCClient {
   #lastFrameBytes = 0;
   /** Frames and bytes of the last second. @type {{ at: number, bytes: number, frame: boolean }[]} */ #recentSends = [];
   #floats = new Float32Array(61);
-  /** @type {(() => void)[]} */ #unlisten = [];
+  /** @type {(() => void)[]} */ #unwatch = [];
 
   /**
    * @param {string} [wsUrl] The server, such as `ws://192.168.68.132:8765`;
@@ -504,7 +521,7 @@ export class FacialAnimationWebRTCClient {
    */
   connect() {
     if (this.#connecting) return this.#connecting.promise;
-    if (this.#wanted && this.#transport !== 'none') return Promise.resolve();
+    if (this.#running && this.#transport !== 'none') return Promise.resolve();
     /** @type {() => void} */ let resolve = () => {};
     /** @type {(e: ClientError) => void} */ let reject = () => {};
     /** @type {Promise<void>} */
@@ -512,25 +529,25 @@ export class FacialAnimationWebRTCClient {
       resolve = yes;
       reject = no;
     });
-    promise.catch(() => {}); // who does not wait for it hears of it through onError
+    promise.catch(() => {}); // reported by onError as well
     this.#connecting = { promise, resolve, reject };
-    this.#wanted = true;
+    this.#running = true;
     this.#wsAttempt = 0;
     this.#rtcAttempt = 0;
-    this.#listen();
+    this.#watchPage();
     this.#setState(this.#everWelcomed ? 'reconnecting' : 'connecting');
-    if (!this.#ticker) {
-      this.#lastBeat = performance.now();
-      this.#ticker = setInterval(() => this.#beat(performance.now()), BEAT_MS);
+    if (!this.#heartbeatTimer) {
+      this.#lastHeartbeat = performance.now();
+      this.#heartbeatTimer = setInterval(() => this.#heartbeat(performance.now()), HEARTBEAT_MS);
     }
-    this.#openSocket();
+    this.#dial();
     return promise;
   }
 
   /** Ends the connection for good; `connect` may start it again. */
   close() {
-    const was = this.#wanted;
-    this.#wanted = false;
+    const was = this.#running;
+    this.#running = false;
     this.#stop();
     this.#connecting?.reject(clientError('closed', 'close() was called before the connection was made.'));
     this.#connecting = null;
@@ -542,52 +559,53 @@ export class FacialAnimationWebRTCClient {
 
   /**
    * Sends one frame of the face. Called more often than `targetFps`, it merges
-   * frames: a shape that turned in between is sent with the value where it
-   * turned, so that a blink between two frames is not lost.
+   * frames: a shape with a peak in between is sent with its peak, so that a
+   * blink between two frames is not lost.
    * @param {Blendshapes} blendshapes ARKit names with 0..1; part of them is
    *   fine, a missing one counts as 0 after 100 ms. Other names become
    *   channels of their own.
    * @param {SendOptions} [options] Without `facelink1`, a head `position` makes every
-   *   frame JSON, which is larger than one datagram: leave it out if nobody needs it.
+   *   frame JSON, which is larger than one datagram: leave it out if it is not needed.
    * @returns {boolean} True when a frame left now; false when it was merged
    *   into the next or dropped.
    */
   sendARKitData(blendshapes, options = {}) {
     const now = performance.now();
     // A hidden page's timers are slow; its frames, if a worker drives them, are not.
-    if (this.#wanted && now - this.#lastBeat >= BEAT_MS) this.#beat(now);
-    const lane = this.#lane(options.subject);
+    if (this.#running && now - this.#lastHeartbeat >= HEARTBEAT_MS) this.#heartbeat(now);
+    const stream = this.#stream(options.subject);
     if (options.tracked === false) {
-      this.#clearLane(lane);
-      return this.#sendFrame(lane, { ...clean(blendshapes) }, options, now, true);
+      this.#clearStream(stream);
+      return this.#sendFrame(stream, { ...clean(blendshapes) }, options, now, true);
     }
     const shapes = clean(blendshapes);
-    const gap = now - lane.lastCall;
-    lane.lastCall = now;
-    if (gap > 0 && gap < 500) lane.interval += (gap - lane.interval) * 0.1;
+    const gap = now - stream.lastCall;
+    stream.lastCall = now;
+    if (gap > 0 && gap < 500) stream.interval += (gap - stream.interval) * 0.1;
     const period = 1000 / this.#fps();
-    this.#merge(lane, shapes, options, now, period);
-    const slack = Math.min(period, lane.interval) / 2;
-    if (now < lane.due - slack) {
+    this.#merge(stream, shapes, options, now, period);
+    const slack = Math.min(period, stream.interval) / 2;
+    if (now < stream.due - slack) {
       this.#thinned += 1;
-      this.#schedule(lane, lane.due + slack - now);
+      this.#schedule(stream, stream.due + slack - now);
       return false;
     }
-    return this.#emit(lane, now, period, true);
+    return this.#emit(stream, now, period, true);
   }
 
   /**
-   * An emotion over whatever the face does: happy, sad, angry, surprised, afraid, disgusted, contempt, neutral, or one of
-   * the game's own.
+   * An emotion on top of the tracked face: happy, sad, angry, surprised, afraid, disgusted, contempt, neutral, or an emotion
+   * that the game defines.
    *
    * @param {string} emotion Its name
    * @param {number} [intensity] 0 to 1
-   * @param {{fadeMs?: number, durationMs?: number, subject?: string}} [options] How long it takes to come, how long it
-   *   stays (until the next without), and whose face
+   * @param {{fadeMs?: number, durationMs?: number, subject?: string}} [options] Fade-in, duration (until the next emotion without it)
+   *   and subject
    * @returns {boolean} True when it was sent
    */
   setEmotion(emotion, intensity = 1, { fadeMs, durationMs, subject } = {}) {
     if (!finite(intensity)) throw new TypeError('setEmotion: intensity must be a number from 0 to 1.');
+    /** @type {Message} */
     const message = { type: 'set_emotion', emotion: String(emotion), intensity: round4(intensity) };
     if (finite(fadeMs)) message.fade_ms = fadeMs;
     if (finite(durationMs)) message.duration_ms = durationMs;
@@ -630,7 +648,7 @@ export class FacialAnimationWebRTCClient {
   }
 
   /**
-   * Asks the server what it knows of this connection.
+   * Asks the server for its stats of this connection.
    * @returns {Promise<Message>} The `stats` message
    */
   requestStats() {
@@ -670,7 +688,7 @@ export class FacialAnimationWebRTCClient {
   }
 
   /**
-   * Sends several faces of one moment, in one packet where the format has room for that.
+   * Sends several faces in one packet where the format has room for them.
    * @param {{ subject?: string, blendshapes: Blendshapes, options?: SendOptions }[]} faces
    * @returns {boolean} True when a packet left now
    */
@@ -678,7 +696,7 @@ export class FacialAnimationWebRTCClient {
     if (!Array.isArray(faces)) throw new TypeError('sendFaces: faces must be an array of { subject, blendshapes, options }.');
     this.#bundle = [];
     for (const { subject, blendshapes, options } of faces) {
-      if (this.#bundle.length >= MAX_BUNDLE) this.#flushBundle();
+      if (this.#bundle.length >= MAX_FACES_PER_PACKET) this.#flushBundle();
       this.sendARKitData(blendshapes, { ...options, subject });
     }
     const left = this.#flushBundle();
@@ -686,20 +704,8 @@ export class FacialAnimationWebRTCClient {
     return left;
   }
 
-  /** @returns {boolean} */
-  #flushBundle() {
-    const bundle = this.#bundle ?? [];
-    this.#bundle = [];
-    if (!bundle.length) return false;
-    const packet = encodeFacelink1(bundle);
-    const left = this.#carry(packet, true, performance.now());
-    if (left) this.#framesSent += bundle.length;
-    else this.#dropped += bundle.length;
-    return left;
-  }
-
   /**
-   * What this client calls itself: with `webcam` in it, the engine smooths the face as a camera's needs it.
+   * The client's name in `hello`. A name that contains `webcam` selects the smoothing for cameras.
    * @param {string} name
    */
   setClient(name) {
@@ -711,12 +717,12 @@ export class FacialAnimationWebRTCClient {
   /** @param {string} name The subject's new name */
   setSubject(name) {
     this.#options.subject = name;
-    this.#introduce = true;
+    this.#jsonNext = true;
     if (this.#welcomed) this.#sendOn('websocket', JSON.stringify(this.#hello()));
   }
 
   /**
-   * The path that frames take: which kind of candidates ICE chose, over UDP or TCP, relayed or not.
+   * The path of the frames: the kind of candidates that ICE chose, UDP or TCP, relayed or not.
    * @returns {Promise<ConnectionInfo>}
    */
   async getConnectionInfo() {
@@ -784,62 +790,72 @@ export class FacialAnimationWebRTCClient {
     };
   }
 
-  // ---- frames ---------------------------------------------------------------
+  // ---- frame rate: thinning that keeps peaks -------------------------------
 
   #fps() {
     return finite(this.targetFps) ? Math.min(240, Math.max(1, this.targetFps)) : 60;
   }
 
-  /** @param {string | undefined} subject @returns {Lane} */
-  #lane(subject) {
+  /** @param {unknown} fps */
+  #setRate(fps) {
+    if (!finite(fps) || fps <= 0) return;
+    const wanted = Math.min(240, Math.max(1, fps));
+    if (wanted === this.targetFps) return;
+    this.targetFps = wanted;
+    this.#log('info', `the server asks for ${wanted} frames per second`);
+    this.#call(this.onRateChange, wanted);
+  }
+
+  /** @param {string | undefined} subject @returns {FrameStream} */
+  #stream(subject) {
     const key = subject ?? '';
-    let lane = this.#lanes.get(key);
-    if (!lane) {
-      lane = {
+    let stream = this.#streams.get(key);
+    if (!stream) {
+      stream = {
         subject, due: 0, lastCall: -1e9, interval: 1000 / 60,
         sentValues: {}, recent: {}, recentAt: {}, pending: null, timer: undefined,
         sequence: 0, history: [],
       };
-      this.#lanes.set(key, lane);
+      this.#streams.set(key, stream);
     }
-    return lane;
+    return stream;
   }
 
-  /** @param {Lane} lane */
-  #clearLane(lane) {
-    clearTimeout(lane.timer);
-    lane.timer = undefined;
-    lane.pending = null;
-    lane.sentValues = {};
-    lane.recent = {};
-    lane.recentAt = {};
-    lane.history = [];
+  /** @param {FrameStream} stream */
+  #clearStream(stream) {
+    clearTimeout(stream.timer);
+    stream.timer = undefined;
+    stream.pending = null;
+    stream.sentValues = {};
+    stream.recent = {};
+    stream.recentAt = {};
+    stream.history = [];
   }
 
   /**
-   * @param {Lane} lane
+   * @param {FrameStream} stream
    * @param {Blendshapes} shapes
    * @param {SendOptions} options
    * @param {number} now
    * @param {number} period
    */
-  #merge(lane, shapes, options, now, period) {
-    let p = lane.pending;
+  #merge(stream, shapes, options, now, period) {
+    let p = stream.pending;
     if (p && now - p.since > Math.max(250, period * 1.5)) {
-      // It has waited too long for its peaks to mean anything: only the newest counts.
+      // Its peaks are outdated.
       p.shapes = { ...p.latest };
       p.seen = {};
       p.low = {};
       p.high = {};
       p.since = now;
     }
-    p = lane.pending ??= { since: now, shapes: {}, latest: {}, seen: {}, low: {}, high: {}, head: undefined, gaze: undefined, timestamp: undefined };
+    p = stream.pending ??= { since: now, shapes: {}, latest: {}, seen: {}, low: {}, high: {}, head: undefined, gaze: undefined, timestamp: undefined };
     for (const name in shapes) {
       const value = shapes[name];
-      const from = lane.sentValues[name] ?? 0;
+      const from = stream.sentValues[name] ?? 0;
       p.low[name] = p.seen[name] ? Math.min(p.low[name], value) : value;
       p.high[name] = p.seen[name] ? Math.max(p.high[name], value) : value;
-      // A value that turned between two frames goes out where it turned; any other one as it is now.
+      // A weight with a peak between two frames is sent at its peak, any other one as it is now.
       const above = p.high[name] - Math.max(from, value);
       const below = Math.min(from, value) - p.low[name];
       p.shapes[name] = Math.max(above, below) <= PEAK ? value : above >= below ? p.high[name] : p.low[name];
@@ -851,60 +867,62 @@ export class FacialAnimationWebRTCClient {
     p.timestamp = options.timestamp;
   }
 
-  /** @param {Lane} lane @param {number} delay */
-  #schedule(lane, delay) {
-    if (lane.timer !== undefined) return;
-    lane.timer = setTimeout(() => {
-      lane.timer = undefined;
-      if (lane.pending) this.#emit(lane, performance.now(), 1000 / this.#fps(), false);
+  /** @param {FrameStream} stream @param {number} delay */
+  #schedule(stream, delay) {
+    if (stream.timer !== undefined) return;
+    stream.timer = setTimeout(() => {
+      stream.timer = undefined;
+      if (stream.pending) this.#emit(stream, performance.now(), 1000 / this.#fps(), false);
     }, Math.max(1, delay));
   }
 
   /**
-   * Sends the frame that waits.
-   * @param {Lane} lane
+   * Sends the pending frame.
+   * @param {FrameStream} stream
    * @param {number} now
    * @param {number} period
    * @param {boolean} count Count it as dropped if it cannot leave
    * @returns {boolean}
    */
-  #emit(lane, now, period, count) {
-    const p = lane.pending;
+  #emit(stream, now, period, count) {
+    const p = stream.pending;
     if (!p) return false;
-    clearTimeout(lane.timer);
-    lane.timer = undefined;
-    lane.due = (lane.due > now - period ? lane.due : now) + period;
-    const left = this.#sendFrame(lane, p.shapes, { head: p.head, gaze: p.gaze, timestamp: p.timestamp }, now, count);
+    clearTimeout(stream.timer);
+    stream.timer = undefined;
+    stream.due = (stream.due > now - period ? stream.due : now) + period;
+    const left = this.#sendFrame(stream, p.shapes, { head: p.head, gaze: p.gaze, timestamp: p.timestamp }, now, count);
     if (this.#transport === 'none') {
-      lane.pending = null;
+      stream.pending = null;
       return false;
     }
     if (!left) {
-      this.#schedule(lane, lane.due + period / 2 - now);
+      this.#schedule(stream, stream.due + period / 2 - now);
       return false;
     }
-    Object.assign(lane.sentValues, p.shapes);
-    lane.pending = null;
+    Object.assign(stream.sentValues, p.shapes);
+    stream.pending = null;
     for (const name in p.latest) {
       if (Math.abs(p.latest[name] - p.shapes[name]) > 1e-3) {
-        // A peak went out. If the caller says no more, the value after it must follow.
-        lane.pending = { since: now, shapes: { ...p.latest }, latest: { ...p.latest }, seen: {}, low: {}, high: {}, head: p.head, gaze: p.gaze, timestamp: undefined };
-        this.#schedule(lane, lane.due + period / 2 - now);
+        // A peak was sent. The value after it has to follow, even without another call.
+        stream.pending = { since: now, shapes: { ...p.latest }, latest: { ...p.latest }, seen: {}, low: {}, high: {}, head: p.head, gaze: p.gaze, timestamp: undefined };
+        this.#schedule(stream, stream.due + period / 2 - now);
         break;
       }
     }
     return true;
   }
 
+  // ---- frames: formats and redundancy --------------------------------------
+
   /**
-   * @param {Lane} lane
+   * @param {FrameStream} stream
    * @param {Blendshapes} shapes
    * @param {SendOptions} options
    * @param {number} now
    * @param {boolean} count
    * @returns {boolean}
    */
-  #sendFrame(lane, shapes, options, now, count) {
+  #sendFrame(stream, shapes, options, now, count) {
     const kind = this.#transport;
     if (kind === 'none') {
       if (count && this.#everWelcomed) this.#dropped += 1;
@@ -912,96 +930,49 @@ export class FacialAnimationWebRTCClient {
     }
     const { head, tracked } = options;
     const names = Object.keys(shapes);
-    const packet = this.#numbered() ? this.#packet(lane, shapes, options, now) : null;
-    const whole = this.#format === 'float32' && lane.subject === undefined && tracked !== false
+    const packet = this.#numbered() ? this.#packet(stream, shapes, options, now) : null;
+    const whole = this.#format === 'float32' && stream.subject === undefined && tracked !== false
       && names.length > WHOLE_FACE && !head?.position && names.every((n) => INDEX.has(n));
-    const payload = packet ?? (whole && !this.#introduce
-      ? this.#floatFrame(lane, shapes, options, now)
+    const payload = packet ?? (whole && !this.#jsonNext
+      ? this.#floatFrame(stream, shapes, options, now)
       : JSON.stringify({
         type: 'arkit_data',
-        ...(lane.subject === undefined ? null : { subject: lane.subject }),
+        ...(stream.subject === undefined ? null : { subject: stream.subject }),
         blendshapes: rounded(shapes),
         ...(head ? { head: plainHead(head) } : null),
         ...(tracked === undefined ? null : { tracked: Boolean(tracked) }),
         timestamp: options.timestamp ?? wallClock(),
       }));
     for (const name of names) {
-      lane.recent[name] = shapes[name];
-      lane.recentAt[name] = now;
+      stream.recent[name] = shapes[name];
+      stream.recentAt[name] = now;
     }
     if (packet === BUNDLED) return true;
-    if (!this.#carry(payload, packet !== null, now)) {
+    if (!this.#route(payload, packet !== null, now)) {
       if (count) this.#dropped += 1;
       return false;
     }
-    this.#introduce = false;
+    this.#jsonNext = false;
     this.#framesSent += 1;
     return true;
   }
 
   /**
-   * Sends a frame over the transport in use, or over both while the data
-   * channel is in doubt; never over one where frames already wait.
-   * @param {string | ArrayBuffer | Uint8Array<ArrayBuffer>} payload
-   * @param {boolean} numbered The server can tell a double of it
-   * @param {number} now
-   * @returns {boolean} True when it left by one way at least
-   */
-  #carry(payload, numbered, now) {
-    const bytes = typeof payload === 'string' ? payload.length : payload.byteLength;
-    const room = Math.max(bytes, this.#lastFrameBytes, 256);
-    let left = false;
-    const rtc = this.#rtc;
-    if (this.#transport === 'webrtc' && rtc) {
-      const full = rtc.channel.bufferedAmount > room;
-      if (!full) rtc.blockedSince = 0;
-      else {
-        rtc.blockedSince ||= now;
-        // A lull of a few ms is no reason to move.
-        if (now - rtc.blockedSince > 50) this.#suspect(rtc, 'it does not drain');
-        // Without numbers, one frame by the other way might arrive after the next one by this.
-        if (!numbered && !rtc.suspect) return false;
-      }
-      const doubted = full || rtc.suspect;
-      const other = doubted && this.#socketTakes(room, now);
-      if (this.#transport === 'webrtc' && !full && !(other && !numbered)) left = this.#sendOn('webrtc', payload, true);
-      if ((other || !left) && (numbered || !left) && this.#socketTakes(room, now)) {
-        left = this.#sendOn('websocket', payload, !left) || left;
-      }
-    } else if (this.#transport === 'websocket' && this.#socketTakes(room, now)) {
-      left = this.#sendOn('websocket', payload, true);
-    }
-    if (left) this.#lastFrameBytes = bytes;
-    return left;
-  }
-
-  /**
-   * Whether a frame on the WebSocket would arrive soon. A dead TCP connection
-   * takes frames for seconds, and brings them all when it comes back to life.
-   * @param {number} room Bytes that may wait
-   * @param {number} now
-   */
-  #socketTakes(room, now) {
-    const ws = this.ws;
-    return this.#welcomed && ws?.readyState === WebSocket.OPEN && ws.bufferedAmount <= room
-      && (this.#late || silence(this.#wsLink, now) <= WS_BLOCKED_MS + 2 * roundTrip(this.#wsLink));
-  }
-
-  /**
-   * One facelink1 packet. Where frames get lost it repeats the one before; when
-   * the channel has just fallen silent, the three before: they went down with it.
-   * @param {Lane} lane
+   * One facelink1 packet. It repeats as many earlier frames as the server's
+   * reports ask for, and three when the channel has just become suspect: those
+   * were probably lost with it.
+   * @param {FrameStream} stream
    * @param {Blendshapes} blendshapes
    * @param {SendOptions} options
    * @param {number} now
    * @returns {Uint8Array<ArrayBuffer> | null} Null for what the format cannot hold
    */
-  #packet(lane, blendshapes, options, now) {
+  #packet(stream, blendshapes, options, now) {
     const { head, tracked } = options;
     const captureTime = Math.round(captureMs(options.timestamp) * 1000);
     /** @type {Facelink1Frame} */
     const frame = {
-      sequence: lane.sequence, captureTime, blendshapes, tracked: tracked !== false,
+      sequence: stream.sequence, captureTime, blendshapes, tracked: tracked !== false,
       precise: Object.keys(blendshapes).length <= WHOLE_FACE, // where it costs next to nothing
     };
     if (head?.rotation && headAngles(head.rotation)) {
@@ -1009,23 +980,23 @@ export class FacialAnimationWebRTCClient {
       frame.head = { rotation: head.rotation, position: at && [0, 1, 2].every((i) => finite(at[i])) ? at : null };
     }
     frame.gaze = usableGaze(options.gaze);
-    const doubted = this.#rtc?.suspect ? now - this.#rtc.suspectAt : Infinity;
-    // The server knows best; lost pings may tell sooner.
-    const asked = Math.max(now - this.#reportAt < LOSSY_MS ? this.#redundancy : 0, now - this.#lossAt < LOSSY_MS ? 1 : 0);
-    const repeats = doubted < 60 ? 3 : asked;
-    const previous = repeats ? lane.history.slice(-repeats).filter((f) => captureTime - (f.captureTime ?? 0) < REPEAT_MS * 1000) : [];
+    const suspectFor = this.#rtc?.suspect ? now - this.#rtc.suspectSince : Infinity;
+    // Lost pings show a loss before the first report does.
+    const asked = Math.max(now - this.#reportedAt < LOSS_MEMORY_MS ? this.#redundancy : 0, now - this.#lossAt < LOSS_MEMORY_MS ? 1 : 0);
+    const repeats = suspectFor < 60 ? 3 : asked;
+    const previous = repeats ? stream.history.slice(-repeats).filter((f) => captureTime - (f.captureTime ?? 0) < REPEAT_MAX_AGE_MS * 1000) : [];
     try {
       if (this.#bundle) {
-        // Written alone first: what cannot be written does not spoil the others.
-        encodeFacelink1([{ ...frame, subject: lane.subject, previous }]);
-        this.#bundle.push({ ...frame, subject: lane.subject, previous });
-        lane.sequence += 1;
-        if (lane.history.push(frame) > 3) lane.history.shift();
+        // Written alone first: a face that cannot be written does not affect the others.
+        encodeFacelink1([{ ...frame, subject: stream.subject, previous }]);
+        this.#bundle.push({ ...frame, subject: stream.subject, previous });
+        stream.sequence += 1;
+        if (stream.history.push(frame) > 3) stream.history.shift();
         return BUNDLED;
       }
-      const packet = encodeFacelink1([{ ...frame, subject: lane.subject, previous }]);
-      lane.sequence += 1;
-      if (lane.history.push(frame) > 3) lane.history.shift();
+      const packet = encodeFacelink1([{ ...frame, subject: stream.subject, previous }]);
+      stream.sequence += 1;
+      if (stream.history.push(frame) > 3) stream.history.shift();
       return packet;
     } catch (error) {
       this.#log('debug', `${error}; sent as JSON`);
@@ -1033,26 +1004,31 @@ export class FacialAnimationWebRTCClient {
     }
   }
 
+  /** Whether frames carry numbers by which the server recognises duplicates. */
+  #numbered() {
+    return this.#format === 'facelink1';
+  }
+
   /**
    * 52 little-endian floats, or 61 with the head and the eyes.
-   * @param {Lane} lane
+   * @param {FrameStream} stream
    * @param {Blendshapes} shapes
    * @param {SendOptions} options
    * @param {number} now
    * @returns {ArrayBuffer}
    */
-  #floatFrame(lane, shapes, { head, gaze }, now) {
+  #floatFrame(stream, shapes, { head, gaze }, now) {
     const f = this.#floats;
     for (let i = 0; i < 52; i += 1) {
       const name = ARKIT_NAMES[i];
-      // The same rule as for a JSON frame: what is missing holds for 100 ms, then is 0.
-      f[i] = shapes[name] ?? (now - (lane.recentAt[name] ?? -1e9) < HOLD_MS ? lane.recent[name] : 0);
+      // As in a JSON frame: a missing shape keeps its value for 100 ms, then counts as 0.
+      f[i] = shapes[name] ?? (now - (stream.recentAt[name] ?? -1e9) < HOLD_MS ? stream.recent[name] : 0);
     }
     const angles = head?.rotation ? headAngles(head.rotation) : null;
     const count = angles ? 61 : 52;
     if (angles) {
       f.set(angles, 52);
-      // The eyes, from the EyeLook shapes if need be: + pitch down, + yaw to the performer's right.
+      // The eyes, else from the EyeLook shapes: + pitch down, + yaw to the performer's right.
       const eyes = usableGaze(gaze);
       f[55] = eyes ? -eyes.left.yaw : (f[2] - f[3]) * EYE_RANGE;
       f[56] = eyes ? -eyes.left.pitch : (f[1] - f[4]) * EYE_RANGE;
@@ -1066,7 +1042,45 @@ export class FacialAnimationWebRTCClient {
     return view.buffer;
   }
 
-  // ---- sending --------------------------------------------------------------
+  /** @returns {boolean} */
+  #flushBundle() {
+    const bundle = this.#bundle ?? [];
+    this.#bundle = [];
+    if (!bundle.length) return false;
+    const packet = encodeFacelink1(bundle);
+    const left = this.#route(packet, true, performance.now());
+    if (left) this.#framesSent += bundle.length;
+    else this.#dropped += bundle.length;
+    return left;
+  }
+
+  // ---- routing: the transport of each frame and message --------------------
+
+  /** Chooses the transport that carries frames. */
+  #chooseTransport() {
+    if (!this.#running) return;
+    const rtc = this.#rtc;
+    const open = rtc?.proven === true && rtc.channel.readyState === 'open';
+    // Numbered frames go over both transports while the channel is suspect; others have to move.
+    const moved = rtc?.suspect === true && this.#welcomed && !this.#numbered();
+    if (open && !moved) this.#setTransport('webrtc');
+    else this.#setTransport(this.#welcomed ? 'websocket' : 'none');
+    this.#updateState(performance.now());
+  }
+
+  /** @param {Transport} transport */
+  #setTransport(transport) {
+    const from = this.#transport;
+    if (from === transport) return;
+    this.#transport = transport;
+    this.#jsonNext = true;
+    this.#lastFrameBytes = 0;
+    if (from !== 'none' && transport !== 'none') this.#moves += 1;
+    this.#log('info', `transport: ${transport}`);
+    const link = this.#link();
+    if (link && !link.pings.length) this.#ping(link, performance.now());
+    this.#call(this.onTransportChange, transport);
+  }
 
   /** What carries frames now. @returns {Link | null} */
   #link() {
@@ -1078,6 +1092,54 @@ export class FacialAnimationWebRTCClient {
     if (this.#transport === 'webrtc') return this.dataChannel?.bufferedAmount ?? 0;
     if (this.#transport === 'websocket') return this.ws?.bufferedAmount ?? 0;
     return 0;
+  }
+
+  /**
+   * Sends a frame over the transport in use, or over both while the data
+   * channel is suspect; never over one in which frames already wait.
+   * @param {string | ArrayBuffer | Uint8Array<ArrayBuffer>} payload
+   * @param {boolean} numbered The server recognises a duplicate of it
+   * @param {number} now
+   * @returns {boolean} True when it left by one transport at least
+   */
+  #route(payload, numbered, now) {
+    const bytes = typeof payload === 'string' ? payload.length : payload.byteLength;
+    const room = Math.max(bytes, this.#lastFrameBytes, 256);
+    let left = false;
+    const rtc = this.#rtc;
+    if (this.#transport === 'webrtc' && rtc) {
+      const full = rtc.channel.bufferedAmount > room;
+      if (!full) rtc.blockedSince = 0;
+      else {
+        rtc.blockedSince ||= now;
+        // Not for a pause of a few ms.
+        if (now - rtc.blockedSince > 50) this.#suspect(rtc, 'it does not drain');
+        // Without numbers, a frame by the WebSocket might arrive after the next one by the channel.
+        if (!numbered && !rtc.suspect) return false;
+      }
+      const suspect = full || rtc.suspect;
+      const other = suspect && this.#socketTakesFrames(room, now);
+      if (this.#transport === 'webrtc' && !full && !(other && !numbered)) left = this.#sendOn('webrtc', payload, true);
+      if ((other || !left) && (numbered || !left) && this.#socketTakesFrames(room, now)) {
+        left = this.#sendOn('websocket', payload, !left) || left;
+      }
+    } else if (this.#transport === 'websocket' && this.#socketTakesFrames(room, now)) {
+      left = this.#sendOn('websocket', payload, true);
+    }
+    if (left) this.#lastFrameBytes = bytes;
+    return left;
+  }
+
+  /**
+   * Whether a frame on the WebSocket would arrive soon. A dead TCP connection
+   * takes frames for seconds, and delivers them all when its path is back.
+   * @param {number} room Bytes that may wait
+   * @param {number} now
+   */
+  #socketTakesFrames(room, now) {
+    const ws = this.ws;
+    return this.#welcomed && ws?.readyState === WebSocket.OPEN && ws.bufferedAmount <= room
+      && (this.#timersLate || silence(this.#wsLink, now) <= WS_TAKES_FRAMES_MS + 2 * roundTrip(this.#wsLink));
   }
 
   /**
@@ -1124,9 +1186,9 @@ export class FacialAnimationWebRTCClient {
     const text = JSON.stringify(message);
     const room = Math.max(text.length, this.#lastFrameBytes, 1024);
     let kind = this.#transport;
-    if (kind === 'webrtc' && this.#socketTakes(room, performance.now())
+    if (kind === 'webrtc' && this.#socketTakesFrames(room, performance.now())
       && (text.length > MAX_DATAGRAM_MESSAGE || this.#rtc?.suspect || this.#buffered() > room)) kind = 'websocket';
-    const takes = kind === 'webrtc' ? this.#buffered() <= room : kind === 'websocket' && this.#socketTakes(room, performance.now());
+    const takes = kind === 'webrtc' ? this.#buffered() <= room : kind === 'websocket' && this.#socketTakesFrames(room, performance.now());
     if (!takes || !this.#sendOn(kind, text)) {
       this.#dropped += 1;
       return false;
@@ -1140,21 +1202,7 @@ export class FacialAnimationWebRTCClient {
     return (this.#welcomed && this.#sendOn('websocket', text)) || (this.#rtc?.proven === true && this.#sendOn('webrtc', text));
   }
 
-  /** @param {string | null} [resume] The connection to go on with */
-  #hello(resume) {
-    const { subject, token, client } = this.#options;
-    return {
-      type: 'hello',
-      ...(resume ? { resume } : null),
-      ...(subject ? { subject } : null),
-      ...(token ? { token } : null),
-      binary: this.#options.binary === 'facelink1' ? 'facelink1' : 'float32',
-      client: client ?? 'facelink.js/1',
-      reports: true,
-    };
-  }
-
-  // ---- receiving ------------------------------------------------------------
+  // ---- receiving -----------------------------------------------------------
 
   /** @param {Link} link @param {unknown} data */
   #receive(link, data) {
@@ -1169,7 +1217,7 @@ export class FacialAnimationWebRTCClient {
     try {
       message = JSON.parse(data);
     } catch {
-      this.#log('warn', 'the server sent something that is not JSON; ignored');
+      this.#log('warn', 'a message that is not JSON was ignored');
       return;
     }
     if (typeof message !== 'object' || message === null) return;
@@ -1182,10 +1230,13 @@ export class FacialAnimationWebRTCClient {
       }
       case 'pong': this.#onPong(link, message); break;
       case 'blendshape_update':
-        this.#call(this.onBlendshapeUpdate, message.data ?? {}, message.arkit ?? {}, message);
+        message.data ??= {};
+        // Left out where it holds no more than `data` does.
+        message.arkit ??= arkitShapes(message.data);
+        this.#call(this.onBlendshapeUpdate, message.data, message.arkit, message);
         break;
       case 'set_rate':
-        this.#obey(message.fps);
+        this.#setRate(message.fps);
         break;
       case 'report': this.#onReport(message); break;
       case 'stats': {
@@ -1208,26 +1259,7 @@ export class FacialAnimationWebRTCClient {
     this.#call(this.onMessage, message, link.kind);
   }
 
-  /** @param {unknown} fps */
-  #obey(fps) {
-    if (!finite(fps) || fps <= 0) return;
-    const wanted = Math.min(240, Math.max(1, fps));
-    if (wanted === this.targetFps) return;
-    this.targetFps = wanted;
-    this.#log('info', `the server asks for ${wanted} frames per second`);
-    this.#call(this.onRateChange, wanted);
-  }
-
-  /** What the server says of the frames that it got, and wants from now on. @param {Message} message */
-  #onReport(message) {
-    this.#reportAt = performance.now();
-    // One about another face that this connection sends says nothing of this one's rate.
-    if (message.subject === undefined) this.#obey(message.fps);
-    this.#redundancy = finite(message.redundancy) ? Math.min(3, Math.max(0, Math.round(message.redundancy))) : 0;
-    if (finite(message.loss)) this.#reportedLoss = message.loss;
-  }
-
-  /** Faces of others, in binary; told of as if they had come as JSON. @param {Link} link @param {ArrayBuffer} data */
+  /** Faces of others as `facelink1`; reported like `blendshape_update`. @param {Link} link @param {ArrayBuffer} data */
   #receiveFaces(link, data) {
     let faces;
     try {
@@ -1237,16 +1269,14 @@ export class FacialAnimationWebRTCClient {
       return;
     }
     for (const face of faces) {
-      const last = this.#heardFrames.get(face.subject);
+      const last = this.#newestFrames.get(face.subject);
       const time = face.captureTime ?? 0;
-      // By two ways, or repeated: what is not newer is known. A clock that was set back is no double.
+      // Over both transports, or repeated: what is not newer is a duplicate. After a clock step back it is not.
       const behind = last ? last.time - time : -1;
       if (last && time ? behind >= 0 && behind < 10e6 : last && face.captureTime === undefined && face.sequence === last.sequence) continue;
-      if (this.#heardFrames.size > 1024) this.#heardFrames.clear();
-      this.#heardFrames.set(face.subject, { time, sequence: face.sequence });
-      /** @type {Blendshapes} */
-      const arkit = {};
-      for (const name of ARKIT_NAMES) arkit[name] = face.blendshapes[name] ?? 0;
+      if (this.#newestFrames.size > 1024) this.#newestFrames.clear();
+      this.#newestFrames.set(face.subject, { time, sequence: face.sequence });
+      const arkit = arkitShapes(face.blendshapes);
       /** @type {Message} */
       const message = {
         type: 'blendshape_update', subject: face.subject, data: { ...arkit, ...face.blendshapes }, arkit,
@@ -1257,6 +1287,49 @@ export class FacialAnimationWebRTCClient {
       this.#call(this.onBlendshapeUpdate, message.data, arkit, message);
       this.#call(this.onMessage, message, link.kind);
     }
+  }
+
+  /** A receiver report: rate, redundancy and loss. @param {Message} message */
+  #onReport(message) {
+    this.#reportedAt = performance.now();
+    // A report about another subject does not concern this connection's rate.
+    if (message.subject === undefined) this.#setRate(message.fps);
+    this.#redundancy = finite(message.redundancy) ? Math.min(3, Math.max(0, Math.round(message.redundancy))) : 0;
+    if (finite(message.loss)) this.#reportedLoss = message.loss;
+  }
+
+  /** @param {Message} message */
+  #onServerError(message) {
+    const code = String(message.code ?? '');
+    const text = String(message.message ?? (code || 'the server reported an error'));
+    if (code === 'unsupported' && /binary/.test(text)) return; // an older server: `welcome` says what it reads
+    if (!this.#welcomed && /auth|token|forbidden|denied|pair/i.test(code)) {
+      this.#closeReason = this.#unauthorized();
+      this.ws?.close(1000);
+      return;
+    }
+    if (this.#rtc && (!this.#rtc.proven || this.#rtc.restartingSince) && /webrtc|\brtc|offer|sdp/i.test(`${code} ${text}`)) {
+      if (/disabled|unsupported|unavailable/i.test(code)) this.#rtcRefused = true;
+      this.#loseChannel(this.#rtc, `the server answered: ${text}`);
+      return;
+    }
+    const error = clientError('server', text);
+    if (!this.#welcomed) this.#closeReason = error;
+    this.#reportError(error);
+  }
+
+  /** @param {string | null} [resume] The connection to go on with */
+  #hello(resume) {
+    const { subject, token, client } = this.#options;
+    return {
+      type: 'hello',
+      ...(resume ? { resume } : null),
+      ...(subject ? { subject } : null),
+      ...(token ? { token } : null),
+      binary: this.#options.binary === 'facelink1' ? 'facelink1' : 'float32',
+      client: client ?? 'facelink.js/1',
+      reports: true,
+    };
   }
 
   /** @returns {Message} */
@@ -1280,7 +1353,7 @@ export class FacialAnimationWebRTCClient {
     clearTimeout(this.#wsOpenTimer);
     this.#welcomed = true;
     this.#welcomedAt = now;
-    this.#complaint = null;
+    this.#closeReason = null;
     const again = this.#everWelcomed;
     if (again) this.#reconnects += 1;
     this.#everWelcomed = true;
@@ -1295,90 +1368,16 @@ export class FacialAnimationWebRTCClient {
     this.#rtcRefused = false;
     const rtc = this.#rtc;
     if (rtc && again && !resumed) {
-      this.#failRtc(rtc, `it belonged to connection ${before}, which the server no longer knows`);
+      this.#loseChannel(rtc, `it belonged to connection ${before}, which the server no longer knows`);
       clearTimeout(this.#rtcTimer);
-    } else if (rtc && (rtc.suspect || rtc.pathLost)) void this.#restartIce(rtc, 'the WebSocket is back and the channel is silent');
-    this.#startRtc();
-    this.#refresh();
+    } else if (rtc && (rtc.suspect || rtc.broken)) void this.#restartIce(rtc, 'the WebSocket is back and the channel is silent');
+    this.#offerIfDue();
+    this.#chooseTransport();
     this.#connecting?.resolve();
     this.#connecting = null;
   }
 
-  /** @param {Link} link @param {Message} message */
-  #onPong(link, message) {
-    const now = performance.now();
-    const before = link.pings.length;
-    const t = finite(message.t) ? message.t : now;
-    // Pings sent before this one are lost, or their answers late: either way, the link lives.
-    link.pings = link.pings.filter((sent) => sent > t + 0.001);
-    const lost = before - link.pings.length - 1;
-    if (lost > 0) {
-      this.#pingsLost += lost;
-      if (this.#rtc?.proven && link === this.#rtc.link) this.#lossAt = now;
-      this.#log('debug', `${lost} ping${lost > 1 ? 's' : ''} over ${link.kind} lost or late`);
-    }
-    link.limit = 0;
-    const rtt = finite(message.t) ? now - message.t : -1;
-    if (rtt >= 0 && rtt < 60000) this.#measure(link, rtt);
-    const rtc = this.#rtc;
-    if (link.kind !== 'webrtc' || !rtc || link !== rtc.link) return;
-    if (rtc.restartAt && rtc.answered && !rtc.pathLost) {
-      this.#log('info', `ICE restarted in ${Math.round(now - rtc.restartAt)} ms`);
-      rtc.restartAt = 0;
-    }
-    if (!rtc.proven) {
-      rtc.proven = true;
-      rtc.provenAt = now;
-      clearTimeout(rtc.timer);
-      this.#log('info', 'the data channel answers; frames move to it');
-      if (this.debug) {
-        void this.getConnectionInfo().then((i) => this.#log('debug', `path: ${i.local?.type ?? '?'} to ${i.remote?.type ?? '?'} over ${i.protocol ?? '?'}`)).catch(() => {});
-      }
-      this.#refresh();
-    } else if (rtc.suspect && rtc.channel.bufferedAmount <= 1500 && silence(link, now) <= this.#patience(link)) {
-      rtc.suspect = false;
-      rtc.blockedSince = 0;
-      this.#log(this.#numbered() ? 'debug' : 'info', `the data channel answers again after ${Math.round(now - rtc.suspectAt)} ms`);
-      this.#refresh();
-    }
-  }
-
-  /** @param {Link} link @param {number} rtt ms */
-  #measure(link, rtt) {
-    link.lastRtt = rtt;
-    // The first ones are often slow, while the page is still busy: they are forgotten sooner.
-    link.trips += 1;
-    link.rtt += (rtt - link.rtt) * Math.max(0.1, 1 / link.trips, link.trips < 5 ? 0.6 : 0);
-  }
-
-  /** The silence after which a data channel is not relied upon, ms. @param {Link} link */
-  #patience(link) {
-    return this.#numbered()
-      ? Math.max(HEDGE_MS, 3 * roundTrip(link) + HEDGE_MS / 2)
-      : Math.max(SUSPECT_MS, 3 * roundTrip(link) + SUSPECT_MS / 2);
-  }
-
-  /** @param {Message} message */
-  #onServerError(message) {
-    const code = String(message.code ?? '');
-    const text = String(message.message ?? (code || 'the server reported an error'));
-    if (code === 'unsupported' && /binary/.test(text)) return; // an older server: `welcome` says what it reads
-    if (!this.#welcomed && /auth|token|forbidden|denied|pair/i.test(code)) {
-      this.#complaint = this.#unauthorized();
-      this.ws?.close(1000);
-      return;
-    }
-    if (this.#rtc && (!this.#rtc.proven || this.#rtc.restartAt) && /webrtc|\brtc|offer|sdp/i.test(`${code} ${text}`)) {
-      if (/disabled|unsupported|unavailable/i.test(code)) this.#rtcRefused = true;
-      this.#failRtc(this.#rtc, `the server answered: ${text}`);
-      return;
-    }
-    const error = clientError('server', text);
-    if (!this.#welcomed) this.#complaint = error;
-    this.#report(error);
-  }
-
-  // ---- the WebSocket --------------------------------------------------------
+  // ---- WebSocket: dial, backoff, resume ------------------------------------
 
   #address() {
     const u = new URL(this.#url);
@@ -1386,10 +1385,10 @@ export class FacialAnimationWebRTCClient {
     return u.href.replace(/\/(ws)?$/, '');
   }
 
-  #openSocket() {
+  #dial() {
     clearTimeout(this.#wsTimer);
     this.#wsTimer = undefined;
-    if (this.ws || !this.#wanted) return;
+    if (this.ws || !this.#running) return;
     /** @type {WebSocket} */
     let ws;
     try {
@@ -1410,11 +1409,11 @@ export class FacialAnimationWebRTCClient {
     let opened = false;
     this.#wsOpenTimer = setTimeout(() => {
       if (this.ws !== ws) return;
-      this.#complaint ??= opened
-        ? clientError('timeout', `${this.#address()} took the connection but did not greet. Is it a FaceLink server?`)
+      this.#closeReason ??= opened
+        ? clientError('timeout', `${this.#address()} took the connection but sent no welcome. Is it a FaceLink server?`)
         : clientError('timeout', `${this.#address()} does not answer. Check the address, and that the firewall lets this port through.`);
-      this.#dropSocket(ws, opened, 1006);
-    }, this.#everWelcomed ? Math.min(WS_OPEN_MS, Math.max(WS_REOPEN_MS, 8 * known) * 1.3 ** Math.max(0, this.#wsAttempt - 6)) : WS_OPEN_MS);
+      this.#loseSocket(ws, opened, 1006);
+    }, this.#everWelcomed ? Math.min(DIAL_LIMIT_MS, Math.max(REDIAL_LIMIT_MS, 8 * known) * 1.3 ** Math.max(0, this.#wsAttempt - 6)) : DIAL_LIMIT_MS);
     ws.onopen = () => {
       if (this.ws !== ws) return;
       opened = true;
@@ -1426,15 +1425,15 @@ export class FacialAnimationWebRTCClient {
     };
     ws.onclose = (event) => {
       if (this.ws !== ws) return;
-      if (!this.#welcomed && (event.code === 1008 || event.code === 3000 || event.code === 3003 || event.code === 4401 || event.code === 4403)) {
-        this.#complaint ??= this.#unauthorized();
+      if (!this.#welcomed && CLOSE_UNAUTHORISED.includes(event.code)) {
+        this.#closeReason ??= this.#unauthorized();
       }
-      if (event.code === 4409) {
-        // Another socket goes on with our connection: this one starts a new one instead of taking it back.
+      if (event.code === CLOSE_RESUMED) {
+        // This client starts a new connection instead of taking it back.
         this.connectionId = this.#resumeToken = null;
       }
       this.#log('debug', `WebSocket closed (${event.code}${event.reason ? ` ${event.reason}` : ''})`);
-      this.#dropSocket(ws, opened, event.code);
+      this.#loseSocket(ws, opened, event.code);
     };
   }
 
@@ -1443,11 +1442,11 @@ export class FacialAnimationWebRTCClient {
    * @param {WebSocket} ws
    * @param {boolean} returns The client comes back by another one; otherwise it is a goodbye, by which the endpoint ends the subject
    */
-  #leaveSocket(ws, returns) {
+  #closeSocket(ws, returns) {
     clearTimeout(this.#wsOpenTimer);
     ws.onopen = ws.onmessage = ws.onclose = null;
     try {
-      if (returns) ws.close(CLOSE_AGAIN, 'reconnecting');
+      if (returns) ws.close(CLOSE_RECONNECTING, 'reconnecting');
       else ws.close();
     } catch { /* it was closed */ }
     this.ws = null;
@@ -1459,45 +1458,45 @@ export class FacialAnimationWebRTCClient {
    * @param {boolean} opened
    * @param {number} code
    */
-  #dropSocket(ws, opened, code) {
-    this.#leaveSocket(ws, code !== 1001);
+  #loseSocket(ws, opened, code) {
+    this.#closeSocket(ws, code !== 1001);
     const welcomed = this.#welcomed;
-    if (welcomed && performance.now() - this.#welcomedAt > STABLE_MS) this.#wsAttempt = 0;
+    if (welcomed && performance.now() - this.#welcomedAt > WS_STABLE_MS) this.#wsAttempt = 0;
     this.#welcomed = false;
-    if (!this.#wanted) return;
-    if (this.#rtc) this.#rtc.restartAt = 0; // its answer will not come
-    if (this.#rtc && !this.#rtc.proven) this.#failRtc(this.#rtc, 'the WebSocket that carries its signalling closed');
-    this.#refresh();
+    if (!this.#running) return;
+    if (this.#rtc) this.#rtc.restartingSince = 0; // its answer will not come
+    if (this.#rtc && !this.#rtc.proven) this.#loseChannel(this.#rtc, 'the WebSocket that carries its signalling closed');
+    this.#chooseTransport();
     if (welcomed) {
       this.#log('warn', `the WebSocket to ${this.#address()} was lost (${code})`);
-      this.#retrySocket(this.#wsAttempt === 0);
+      this.#scheduleDial(this.#wsAttempt === 0);
       return;
     }
-    if (this.#everWelcomed && !this.#complaint && this.#options.reconnect) {
-      // The server was there and let us in: no need to ask why before every attempt.
-      this.#retrySocket();
+    if (this.#everWelcomed && !this.#closeReason && this.#options.reconnect) {
+      // The server has answered before: the reason is asked for at every fourth attempt only.
+      this.#scheduleDial();
       if (this.#wsAttempt % 4 !== 0) return;
       void this.#explain(opened).then((error) => {
-        if (this.#wanted && !this.#welcomed && error.code !== 'unauthorized') this.#report(error);
-        else if (this.#wanted && error.code === 'unauthorized') this.#giveUp(error);
+        if (this.#running && !this.#welcomed && error.code !== 'unauthorized') this.#reportError(error);
+        else if (this.#running && error.code === 'unauthorized') this.#giveUp(error);
       });
       return;
     }
     void this.#explain(opened).then((error) => {
-      if (!this.#wanted || this.ws) return;
+      if (!this.#running || this.ws) return;
       if (error.code === 'unauthorized') this.#giveUp(error);
       else {
         this.#fail(error);
-        this.#retrySocket();
+        this.#scheduleDial();
       }
     });
   }
 
-  /** @param {boolean} [now] At once; only chance keeps many clients from coming in step. */
-  #retrySocket(now = false) {
+  /** @param {boolean} [now] At once, with a little jitter. */
+  #scheduleDial(now = false) {
     if (!this.#options.reconnect) {
       if (this.#transport === 'none') {
-        this.#wanted = false;
+        this.#running = false;
         this.#stop();
         this.#setState('failed');
       }
@@ -1507,20 +1506,20 @@ export class FacialAnimationWebRTCClient {
     this.#wsAttempt += 1;
     this.#log('debug', `trying again in ${Math.round(delay)} ms`);
     clearTimeout(this.#wsTimer);
-    this.#wsTimer = setTimeout(() => this.#openSocket(), delay);
+    this.#wsTimer = setTimeout(() => this.#dial(), delay);
   }
 
   /**
-   * Why a socket did not open: the browser keeps that secret, so ask over HTTP.
+   * Why a socket did not open. Browsers do not report it, so HTTP is asked.
    * @param {boolean} opened
    * @returns {Promise<ClientError>}
    */
   async #explain(opened) {
-    const complaint = this.#complaint;
-    this.#complaint = null;
-    if (complaint) return complaint;
+    const reason = this.#closeReason;
+    this.#closeReason = null;
+    if (reason) return reason;
     const address = this.#address();
-    if (opened) return clientError('refused', `${address} closed the connection before greeting. Is it a FaceLink server of this version?`);
+    if (opened) return clientError('refused', `${address} closed the connection before its welcome. Is it a FaceLink server of this version?`);
     const probe = new URL('/api/v1/subjects', this.#url.href.replace(/^ws/, 'http'));
     probe.search = this.#url.search;
     const abort = new AbortController();
@@ -1528,15 +1527,15 @@ export class FacialAnimationWebRTCClient {
     try {
       const { status } = await fetch(probe, { cache: 'no-store', credentials: 'omit', signal: abort.signal });
       if (status === 401 || status === 403) return this.#unauthorized();
-      if (status === 429) return clientError('refused', `${address} lets this device wait: there were too many wrong tokens or too many requests. It goes on by itself within a minute.`);
+      if (status === 429) return clientError('refused', `${address} limits the rate of this device: too many wrong tokens or requests. The limit ends by itself within a minute.`);
       if (status < 400) {
-        return clientError('refused', `${address} is there but refused the WebSocket. Open the page from the server itself, or add this page's origin to those the server lets in; or it has too many connections already.`);
+        return clientError('refused', `${address} answers but refused the WebSocket. Open the page from the server itself, or add this page's origin to the server's allowed origins; or it has too many connections already.`);
       }
       return clientError('refused', `${address} answered with HTTP ${status}; it is probably not a FaceLink server. Check the address and the port.`);
     } catch {
-      const stranger = typeof location !== 'undefined' && location.host !== this.#url.host
-        ? ` If it runs, it may not let pages of ${location.origin} in: open the page from the server itself.` : '';
-      return clientError('unreachable', `No FaceLink server answers at ${address}. Start it (facelink listen), check that this device is on the same network, and that the firewall lets TCP port ${this.#url.port || (this.#url.protocol === 'wss:' ? 443 : 80)} through.${stranger}`);
+      const hint = typeof location !== 'undefined' && location.host !== this.#url.host
+        ? ` If it runs, it may not allow the origin ${location.origin}: open the page from the server itself.` : '';
+      return clientError('unreachable', `No FaceLink server answers at ${address}. Start it (facelink listen), check that this device is on the same network, and that the firewall lets TCP port ${this.#url.port || (this.#url.protocol === 'wss:' ? 443 : 80)} through.${hint}`);
     } finally {
       clearTimeout(timer);
     }
@@ -1550,25 +1549,25 @@ export class FacialAnimationWebRTCClient {
   #fail(error) {
     this.#connecting?.reject(error);
     this.#connecting = null;
-    this.#report(error);
+    this.#reportError(error);
   }
 
-  /** It failed in a way that trying again does not mend. @param {ClientError} error */
+  /** Fails without another attempt. @param {ClientError} error */
   #giveUp(error) {
-    this.#wanted = false;
+    this.#running = false;
     this.#stop();
     this.#setTransport('none');
     this.#setState('failed');
     this.#fail(error);
   }
 
-  // ---- WebRTC ---------------------------------------------------------------
+  // ---- data channel: offer, answer, candidates -----------------------------
 
-  #startRtc() {
+  #offerIfDue() {
     clearTimeout(this.#rtcTimer);
     this.#rtcTimer = undefined;
-    if (this.#rtc || !this.#wanted || !this.#welcomed || this.#rtcRefused || this.#options.webrtc === false) return;
-    const session = this.#newSession();
+    if (this.#rtc || !this.#running || !this.#welcomed || this.#rtcRefused || this.#options.webrtc === false) return;
+    const session = this.#newPeer();
     if (session) void this.#offer(session);
   }
 
@@ -1579,7 +1578,7 @@ export class FacialAnimationWebRTCClient {
   }
 
   /** @returns {RtcSession | null} */
-  #newSession() {
+  #newPeer() {
     if (typeof RTCPeerConnection === 'undefined') {
       this.#log('info', 'this browser has no WebRTC; frames stay on the WebSocket');
       return null;
@@ -1590,7 +1589,7 @@ export class FacialAnimationWebRTCClient {
       try {
         pc = new RTCPeerConnection(this.#iceConfiguration());
       } catch (error) {
-        this.#report(clientError('webrtc', `The list of ICE servers is not valid (${error}); going on without it. Check the stun:/turn: entries.`));
+        this.#reportError(clientError('webrtc', `The list of ICE servers is not valid (${error}); going on without it. Check the stun:/turn: entries.`));
         pc = new RTCPeerConnection({ iceTransportPolicy: this.#options.iceTransportPolicy ?? 'all' });
       }
     } catch (error) {
@@ -1603,14 +1602,14 @@ export class FacialAnimationWebRTCClient {
     /** @type {RtcSession} */
     const session = {
       pc, channel, answered: false, offered: false, established: false, proven: false, provenAt: 0,
-      suspect: false, suspectAt: 0, pathLost: false, restartAt: 0, owner: this.connectionId,
+      suspect: false, suspectSince: 0, broken: false, restartingSince: 0, connectionId: this.connectionId,
       blockedSince: 0, remote: [], local: [], timer: undefined,
       link: newLink('webrtc', (text) => this.#sendOn('webrtc', text)),
     };
     this.#rtc = session;
     this.pc = pc;
     this.dataChannel = channel;
-    session.timer = setTimeout(() => this.#failRtc(session, 'it did not open in time (a firewall may block UDP)'), RTC_OPEN_MS);
+    session.timer = setTimeout(() => this.#loseChannel(session, 'it did not open in time (a firewall may block UDP)'), CHANNEL_OPEN_LIMIT_MS);
     this.#attachChannel(session, channel);
     channel.onopen = () => {
       if (this.#rtc !== session) return;
@@ -1632,14 +1631,14 @@ export class FacialAnimationWebRTCClient {
       });
       event.channel.onmessage = (e) => {
         if (this.#rtc !== session) return;
-        // A pong may come back by the server's own channel: it answers for ours too.
+        // A pong may arrive on the server's own channel and answers a ping on ours.
         const own = typeof e.data === 'string' && e.data.includes('"pong"') ? session.link : link;
         this.#receive(own, e.data);
       };
     };
     pc.onicecandidate = ({ candidate }) => {
       if (this.#rtc !== session) return;
-      if (candidate && !candidate.candidate) return; // the old way to say "no more"
+      if (candidate && !candidate.candidate) return; // the end of candidates, as older browsers report it
       this.#log('debug', candidate ? `own candidate: ${candidate.type ?? '?'} ${candidate.protocol ?? ''}` : 'own candidates: all gathered');
       const init = candidate
         ? { candidate: candidate.candidate, sdpMid: candidate.sdpMid, sdpMLineIndex: candidate.sdpMLineIndex }
@@ -1654,14 +1653,14 @@ export class FacialAnimationWebRTCClient {
       if (this.#rtc !== session) return;
       const state = pc.connectionState;
       this.#log('debug', `peer connection ${state}`);
-      session.pathLost = state === 'failed' || state === 'disconnected';
-      if (!session.pathLost) return;
+      session.broken = state === 'failed' || state === 'disconnected';
+      if (!session.broken) return;
       if (!session.proven) {
-        if (state === 'failed') this.#failRtc(session, 'no path between the two machines works');
+        if (state === 'failed') this.#loseChannel(session, 'no path between the two machines works');
         return;
       }
       // A peer connection whose DTLS failed cannot be restarted; one whose ICE failed can.
-      if (state === 'failed' && pc.iceConnectionState === 'connected') this.#failRtc(session, 'its encryption failed');
+      if (state === 'failed' && pc.iceConnectionState === 'connected') this.#loseChannel(session, 'its encryption failed');
       else {
         this.#suspect(session, 'its path is broken');
         void this.#restartIce(session, `ICE ${pc.iceConnectionState}`);
@@ -1675,7 +1674,7 @@ export class FacialAnimationWebRTCClient {
     channel.onmessage = (event) => {
       if (this.#rtc === session) this.#receive(session.link, event.data);
     };
-    channel.onclose = () => this.#failRtc(session, 'the channel was closed');
+    channel.onclose = () => this.#loseChannel(session, 'the channel was closed');
     channel.onerror = () => this.#log('debug', 'data channel error');
   }
 
@@ -1687,10 +1686,10 @@ export class FacialAnimationWebRTCClient {
       if (this.#rtc !== session) return;
       const sent = this.#sendOn('websocket', JSON.stringify({ type: 'offer', sdp: session.pc.localDescription?.sdp ?? offer.sdp }));
       if (sent) this.#flushLocal(session);
-      else if (session.proven) session.restartAt = 0; // its WebSocket will come back
-      else this.#failRtc(session, 'the WebSocket that carries its signalling closed');
+      else if (session.proven) session.restartingSince = 0; // its WebSocket will come back
+      else this.#loseChannel(session, 'the WebSocket that carries its signalling closed');
     } catch (error) {
-      this.#failRtc(session, `no offer could be made (${error})`);
+      this.#loseChannel(session, `no offer could be made (${error})`);
     }
   }
 
@@ -1713,7 +1712,7 @@ export class FacialAnimationWebRTCClient {
   async #onAnswer(message) {
     const session = this.#rtc;
     if (!session || session.pc.signalingState !== 'have-local-offer' || typeof message.sdp !== 'string') {
-      this.#log('debug', 'an answer that nothing waits for; ignored');
+      this.#log('debug', 'an answer without an offer was ignored');
       return;
     }
     try {
@@ -1721,15 +1720,15 @@ export class FacialAnimationWebRTCClient {
       session.established = true;
       if (this.#rtc === session) this.#flushRemote(session);
     } catch (error) {
-      this.#failRtc(session, `the server's answer is not usable (${error})`);
+      this.#loseChannel(session, `the server's answer is not usable (${error})`);
     }
   }
 
-  /** The server may offer as well. @param {Message} message */
+  /** An offer of the server. @param {Message} message */
   async #onOffer(message) {
     if (this.#options.webrtc === false || typeof message.sdp !== 'string') return;
     if (this.#rtc && this.#rtc.pc.signalingState !== 'stable') return; // ours is under way
-    const session = this.#rtc ?? this.#newSession();
+    const session = this.#rtc ?? this.#newPeer();
     if (!session) return;
     try {
       await session.pc.setRemoteDescription({ type: 'offer', sdp: message.sdp });
@@ -1740,7 +1739,7 @@ export class FacialAnimationWebRTCClient {
       this.#flushLocal(session);
       this.#flushRemote(session);
     } catch (error) {
-      this.#failRtc(session, `the server's offer is not usable (${error})`);
+      this.#loseChannel(session, `the server's offer is not usable (${error})`);
     }
   }
 
@@ -1755,40 +1754,49 @@ export class FacialAnimationWebRTCClient {
 
   /** @param {RtcSession} session @param {RTCIceCandidateInit | null} candidate */
   #addCandidate(session, candidate) {
-    if (!candidate?.candidate) return; // the end of the list needs no action
+    if (!candidate?.candidate) return; // the end of candidates
     this.#log('debug', `server's candidate: ${/ typ (\w+)/.exec(candidate.candidate)?.[1] ?? '?'} ${/^\S+ \d+ (\w+)/.exec(candidate.candidate)?.[1] ?? ''}`);
     session.pc.addIceCandidate(candidate).catch((error) => {
       this.#log('debug', `a candidate was not usable and is ignored: ${error}`);
     });
   }
 
-  /** The channel is not relied upon while it is silent. @param {RtcSession} session @param {string} why */
+  // ---- recovery of the data channel: suspicion, ICE restart, a new one -----
+
+  /** The silence after which a data channel is not relied upon, ms. @param {Link} link */
+  #suspectAfter(link) {
+    return this.#numbered()
+      ? Math.max(HEDGE_MS, 3 * roundTrip(link) + HEDGE_MS / 2)
+      : Math.max(SUSPECT_MS, 3 * roundTrip(link) + SUSPECT_MS / 2);
+  }
+
+  /** The channel may carry nothing: it is silent, full, or its path is broken. @param {RtcSession} session @param {string} why */
   #suspect(session, why) {
     if (!session.proven || session.suspect || this.#rtc !== session) return;
     const now = performance.now();
     session.suspect = true;
-    session.suspectAt = now;
-    this.#log(this.#numbered() ? 'debug' : 'warn', `the data channel stalls (${why})`);
-    // Whether the other way is open should be known by the next frame.
-    if (this.#welcomed && now - this.#wsLink.lastPing > BEAT_MS) this.#ping(this.#wsLink, now);
-    this.#refresh();
+    session.suspectSince = now;
+    this.#log(this.#numbered() ? 'debug' : 'warn', `the data channel is suspect: ${why}`);
+    // Whether the WebSocket answers should be known by the next frame.
+    if (this.#welcomed && now - this.#wsLink.lastPing > HEARTBEAT_MS) this.#ping(this.#wsLink, now);
+    this.#chooseTransport();
   }
 
-  /** The WebSocket answers, so signalling will arrive. @param {number} now */
-  #signals(now) {
-    return this.#welcomed && silence(this.#wsLink, now) <= WS_BLOCKED_MS + 2 * roundTrip(this.#wsLink);
+  /** Whether the WebSocket answers, so that signalling arrives. @param {number} now */
+  #canSignal(now) {
+    return this.#welcomed && silence(this.#wsLink, now) <= WS_TAKES_FRAMES_MS + 2 * roundTrip(this.#wsLink);
   }
 
   /**
-   * Looks for another path for the same peer connection; cheaper than a new one.
+   * ICE restart: another path for the same peer connection.
    * @param {RtcSession} session
    * @param {string} why
    */
   async #restartIce(session, why) {
     const now = performance.now();
-    if (this.#rtc !== session || !session.established || session.restartAt || !this.#signals(now)) return;
-    if (session.owner !== this.connectionId) return; // the server would take it for a new connection
-    session.restartAt = now;
+    if (this.#rtc !== session || !session.established || session.restartingSince || !this.#canSignal(now)) return;
+    if (session.connectionId !== this.connectionId) return; // another connection's signalling cannot restart it
+    session.restartingSince = now;
     this.#iceRestarts += 1;
     this.#log('info', `ICE restart: ${why}`);
     session.answered = session.offered = false;
@@ -1798,32 +1806,32 @@ export class FacialAnimationWebRTCClient {
       if (session.pc.signalingState === 'have-local-offer') await session.pc.setLocalDescription({ type: 'rollback' });
       try {
         session.pc.setConfiguration(this.#iceConfiguration()); // credentials may be new
-      } catch { /* the old ones will do */ }
+      } catch { /* the old ones remain */ }
       session.pc.restartIce();
     } catch (error) {
-      this.#failRtc(session, `ICE could not be restarted (${error})`);
+      this.#loseChannel(session, `ICE could not be restarted (${error})`);
       return;
     }
     await this.#offer(session);
   }
 
   /** @param {RtcSession} session @param {string} why */
-  #failRtc(session, why) {
+  #loseChannel(session, why) {
     if (this.#rtc !== session) return;
     const lasted = session.proven ? performance.now() - session.provenAt : 0;
-    this.#endRtc();
-    if (lasted > RTC_STABLE_MS) this.#rtcAttempt = 0;
+    this.#closePeer();
+    if (lasted > CHANNEL_STABLE_MS) this.#rtcAttempt = 0;
     this.#log('warn', `WebRTC ended: ${why}; frames ${this.#welcomed ? 'travel over the WebSocket' : 'wait for the WebSocket'}`);
-    this.#refresh();
-    if (this.#transport === 'none' && !this.ws && !this.#options.reconnect) this.#retrySocket();
-    if (!this.#wanted || this.#rtcRefused) return;
+    this.#chooseTransport();
+    if (this.#transport === 'none' && !this.ws && !this.#options.reconnect) this.#scheduleDial();
+    if (!this.#running || this.#rtcRefused) return;
     const delay = backoff(this.#rtcAttempt, 300, session.proven ? 3000 : 60000);
     this.#rtcAttempt += 1;
     clearTimeout(this.#rtcTimer);
-    this.#rtcTimer = setTimeout(() => this.#startRtc(), delay);
+    this.#rtcTimer = setTimeout(() => this.#offerIfDue(), delay);
   }
 
-  #endRtc() {
+  #closePeer() {
     const session = this.#rtc;
     this.#rtc = null;
     this.pc = null;
@@ -1835,76 +1843,76 @@ export class FacialAnimationWebRTCClient {
     session.pc.close();
   }
 
-  // ---- heartbeat and state --------------------------------------------------
+  // ---- heartbeat: pings, round trips, silence ------------------------------
 
   /**
-   * Pings, and judges who is silent. Called by a timer and by every frame.
+   * Pings, and notices silence. Called by a timer and by every frame.
    * @param {number} now
    */
-  #beat(now) {
-    const gap = now - this.#lastBeat;
-    this.#lastBeat = now;
+  #heartbeat(now) {
+    const gap = now - this.#lastHeartbeat;
+    this.#lastHeartbeat = now;
     const rtc = this.#rtc;
     if (gap > SLEPT_MS) {
-      this.#awake(`the page slept for ${(gap / 1000).toFixed(1)} s`, true);
+      this.#onWake(`the page slept for ${(gap / 1000).toFixed(1)} s`, true);
       return;
     }
-    // After a pause of the page's own, answers may still be on their way into it: judge at the next beat.
-    this.#late = gap > 3 * BEAT_MS && !this.#late;
-    this.#beatSocket(now);
-    if (rtc && this.#rtc === rtc && rtc.channel.readyState === 'open') this.#beatChannel(rtc, now);
-    if (this.#wanted && this.#everWelcomed) this.#showState(now);
+    // After a pause of the page itself, answers may still wait in its event queue: judge at the next heartbeat.
+    this.#timersLate = gap > 3 * HEARTBEAT_MS && !this.#timersLate;
+    this.#watchSocket(now);
+    if (rtc && this.#rtc === rtc && rtc.channel.readyState === 'open') this.#watchChannel(rtc, now);
+    if (this.#running && this.#everWelcomed) this.#updateState(now);
   }
 
   /** @param {number} now */
-  #beatSocket(now) {
+  #watchSocket(now) {
     const link = this.#wsLink;
     const ws = this.ws;
     if (!this.#welcomed || !ws) return;
     const silent = silence(link, now);
     const needed = this.#transport === 'websocket' || this.#rtc?.suspect === true;
     const least = needed ? WS_DEAD_MS : WS_DEAD_STANDBY_MS;
-    const patience = link.limit || Math.min(WS_DEAD_MOST_MS, Math.max(least, 4 * roundTrip(link) + 500));
-    if (silent > patience && now - link.lastHeard > least && !this.#late) {
+    const patience = link.limit || Math.min(WS_DEAD_MAX_MS, Math.max(least, 4 * roundTrip(link) + 500));
+    if (silent > patience && now - link.lastHeard > least && !this.#timersLate) {
       this.#log('warn', `the WebSocket has been silent for ${(silent / 1000).toFixed(1)} s`);
-      this.#dropSocket(ws, true, 1006);
+      this.#loseSocket(ws, true, 1006);
       return;
     }
     const busy = now - link.lastFrame < BUSY_MS || this.#rtc?.suspect;
-    // Behind what already waits, a ping would only wait as well.
-    if (now - link.lastPing >= (busy ? PING_BUSY_MS : PING_IDLE_MS) - BEAT_MS / 4 && ws.bufferedAmount < 2000) this.#ping(link, now);
-    if (this.#wsAttempt && now - this.#welcomedAt > STABLE_MS) this.#wsAttempt = 0;
+    // A ping would wait behind the buffered data.
+    if (now - link.lastPing >= (busy ? PING_BUSY_MS : PING_IDLE_MS) - HEARTBEAT_MS / 4 && ws.bufferedAmount < 2000) this.#ping(link, now);
+    if (this.#wsAttempt && now - this.#welcomedAt > WS_STABLE_MS) this.#wsAttempt = 0;
   }
 
   /** @param {RtcSession} rtc @param {number} now */
-  #beatChannel(rtc, now) {
+  #watchChannel(rtc, now) {
     const link = rtc.link;
-    const silent = this.#late ? 0 : silence(link, now);
-    if (rtc.proven && silent > this.#patience(link)) this.#suspect(rtc, `no answer for ${Math.round(silent)} ms`);
-    if (rtc.restartAt && now - rtc.restartAt > RESTART_LIMIT_MS) {
+    const silent = this.#timersLate ? 0 : silence(link, now);
+    if (rtc.proven && silent > this.#suspectAfter(link)) this.#suspect(rtc, `no answer for ${Math.round(silent)} ms`);
+    if (rtc.restartingSince && now - rtc.restartingSince > RESTART_LIMIT_MS) {
       if (rtc.suspect) {
-        this.#failRtc(rtc, 'an ICE restart did not help');
+        this.#loseChannel(rtc, 'the ICE restart had no success');
         return;
       }
-      rtc.restartAt = 0;
+      rtc.restartingSince = 0;
     }
     if (rtc.suspect) {
-      const waited = now - rtc.suspectAt;
-      if (!rtc.restartAt && waited > (now - this.#networkAt < 5000 ? 0 : RESTART_MS) && this.#signals(now)) {
-        if (rtc.owner !== this.connectionId) {
-          this.#failRtc(rtc, 'it is silent, and belonged to an earlier connection');
+      const waited = now - rtc.suspectSince;
+      if (!rtc.restartingSince && waited > (now - this.#networkAt < 5000 ? 0 : RESTART_MS) && this.#canSignal(now)) {
+        if (rtc.connectionId !== this.connectionId) {
+          this.#loseChannel(rtc, 'it is silent, and belonged to an earlier connection');
           return;
         }
         void this.#restartIce(rtc, `the channel has been silent for ${Math.round(silent)} ms`);
-      } else if (silent > DC_LOST_MS && !this.#welcomed) {
-        this.#failRtc(rtc, 'the data channel has been silent for too long');
+      } else if (silent > CHANNEL_DEAD_MS && !this.#welcomed) {
+        this.#loseChannel(rtc, 'the data channel has been silent for too long');
         return;
       }
     }
     const busy = rtc.suspect || silent > 0 || now - link.lastFrame < BUSY_MS;
-    const pause = !rtc.proven ? BEAT_MS : busy ? PING_BUSY_MS : PING_IDLE_MS;
-    if (now - link.lastPing >= pause - BEAT_MS / 4 && rtc.channel.bufferedAmount < 2000) this.#ping(link, now);
-    if (this.#rtcAttempt && rtc.proven && !rtc.suspect && now - rtc.provenAt > RTC_STABLE_MS) this.#rtcAttempt = 0;
+    const pause = !rtc.proven ? HEARTBEAT_MS : busy ? PING_BUSY_MS : PING_IDLE_MS;
+    if (now - link.lastPing >= pause - HEARTBEAT_MS / 4 && rtc.channel.bufferedAmount < 2000) this.#ping(link, now);
+    if (this.#rtcAttempt && rtc.proven && !rtc.suspect && now - rtc.provenAt > CHANNEL_STABLE_MS) this.#rtcAttempt = 0;
   }
 
   /** @param {Link} link @param {number} now */
@@ -1913,47 +1921,65 @@ export class FacialAnimationWebRTCClient {
     link.lastPing = now;
     if (!link.reply(`{"type":"ping","t":${t}}`)) return;
     link.pings.push(t);
-    if (link.pings.length > 64) link.pings.splice(1, 1); // the oldest and the newest matter
+    if (link.pings.length > 64) link.pings.splice(1, 1); // the oldest gives the silence
   }
 
-  /** Chooses the transport anew. */
-  #refresh() {
-    if (!this.#wanted) return;
+  /** @param {Link} link @param {Message} message */
+  #onPong(link, message) {
+    const now = performance.now();
+    const before = link.pings.length;
+    const t = finite(message.t) ? message.t : now;
+    // Pings sent before this one are lost or their answers late; the transport works.
+    link.pings = link.pings.filter((sent) => sent > t + 0.001);
+    const lost = before - link.pings.length - 1;
+    if (lost > 0) {
+      this.#pingsLost += lost;
+      if (this.#rtc?.proven && link === this.#rtc.link) this.#lossAt = now;
+      this.#log('debug', `${lost} ping${lost > 1 ? 's' : ''} over ${link.kind} lost or late`);
+    }
+    link.limit = 0;
+    const rtt = finite(message.t) ? now - message.t : -1;
+    if (rtt >= 0 && rtt < 60000) this.#measure(link, rtt);
     const rtc = this.#rtc;
-    const open = rtc?.proven === true && rtc.channel.readyState === 'open';
-    // Numbered frames go both ways while the channel is in doubt; others have to move.
-    const moved = rtc?.suspect === true && this.#welcomed && !this.#numbered();
-    if (open && !moved) this.#setTransport('webrtc');
-    else this.#setTransport(this.#welcomed ? 'websocket' : 'none');
-    this.#showState(performance.now());
+    if (link.kind !== 'webrtc' || !rtc || link !== rtc.link) return;
+    if (rtc.restartingSince && rtc.answered && !rtc.broken) {
+      this.#log('info', `ICE restarted in ${Math.round(now - rtc.restartingSince)} ms`);
+      rtc.restartingSince = 0;
+    }
+    if (!rtc.proven) {
+      rtc.proven = true;
+      rtc.provenAt = now;
+      clearTimeout(rtc.timer);
+      this.#log('info', 'the data channel answers; frames move to it');
+      if (this.debug) {
+        void this.getConnectionInfo().then((i) => this.#log('debug', `path: ${i.local?.type ?? '?'} to ${i.remote?.type ?? '?'} over ${i.protocol ?? '?'}`)).catch(() => {});
+      }
+      this.#chooseTransport();
+    } else if (rtc.suspect && rtc.channel.bufferedAmount <= 1500 && silence(link, now) <= this.#suspectAfter(link)) {
+      rtc.suspect = false;
+      rtc.blockedSince = 0;
+      this.#log(this.#numbered() ? 'debug' : 'info', `the data channel answers again after ${Math.round(now - rtc.suspectSince)} ms`);
+      this.#chooseTransport();
+    }
   }
 
-  /** Whether this connection's frames carry numbers by which the server tells doubles. */
-  #numbered() {
-    return this.#format === 'facelink1';
+  /** @param {Link} link @param {number} rtt ms */
+  #measure(link, rtt) {
+    link.lastRtt = rtt;
+    // The first ones are often slow while the page still loads, and weigh less.
+    link.trips += 1;
+    link.rtt += (rtt - link.rtt) * Math.max(0.1, 1 / link.trips, link.trips < 5 ? 0.6 : 0);
   }
+
+  // ---- state ---------------------------------------------------------------
 
   /** @param {number} now */
-  #showState(now) {
+  #updateState(now) {
     const rtc = this.#rtc;
-    const channel = this.#transport === 'webrtc' && rtc !== null && !(rtc.suspect && now - rtc.suspectAt > GONE_MS);
-    const socket = this.#welcomed && silence(this.#wsLink, now) <= GONE_MS;
+    const channel = this.#transport === 'webrtc' && rtc !== null && !(rtc.suspect && now - rtc.suspectSince > DISCONNECTED_MS);
+    const socket = this.#welcomed && silence(this.#wsLink, now) <= DISCONNECTED_MS;
     if (channel || socket) this.#setState('connected');
     else this.#setState(this.#everWelcomed ? 'reconnecting' : 'connecting');
-  }
-
-  /** @param {Transport} transport */
-  #setTransport(transport) {
-    const from = this.#transport;
-    if (from === transport) return;
-    this.#transport = transport;
-    this.#introduce = true;
-    this.#lastFrameBytes = 0;
-    if (from !== 'none' && transport !== 'none') this.#moves += 1;
-    this.#log('info', `transport: ${transport}`);
-    const link = this.#link();
-    if (link && !link.pings.length) this.#ping(link, performance.now());
-    this.#call(this.onTransportChange, transport);
   }
 
   /** @param {ClientState} state */
@@ -1964,122 +1990,25 @@ export class FacialAnimationWebRTCClient {
     this.#call(this.onStateChange, state);
   }
 
-  #listen() {
-    if (this.#unlisten.length || typeof window === 'undefined') return;
-    /** @param {EventTarget} target @param {string} type @param {(e: any) => void} fn */
-    const on = (target, type, fn) => {
-      target.addEventListener(type, fn);
-      this.#unlisten.push(() => target.removeEventListener(type, fn));
-    };
-    on(window, 'online', () => this.#onNetworkChanged('the network is back'));
-    on(window, 'offline', () => this.#awake('the network is gone', false));
-    const network = /** @type {any} */ (navigator).connection;
-    if (network?.addEventListener) {
-      let type = network.type;
-      on(network, 'change', () => {
-        const same = network.type === type; // then only an estimate has changed
-        type = network.type;
-        if (!same) this.#onNetworkChanged(`the network is now ${type}`);
-      });
-    }
-    on(document, 'visibilitychange', () => {
-      if (document.visibilityState === 'visible') this.#awake('the page is visible again', false);
-    });
-    on(document, 'resume', () => this.#awake('the page was frozen', true));
-    on(window, 'pageshow', (e) => {
-      if (e.persisted) this.#awake('the page was restored', true);
-    });
-    // A closed tab is noticed late over WebRTC unless the page says goodbye.
-    on(window, 'pagehide', () => {
-      this.#endRtc();
-      const ws = this.ws;
-      if (ws) this.#dropSocket(ws, true, 1001);
-    });
-  }
-
-  /**
-   * Something has changed: do not wait for the next attempt, and find out soon
-   * whether what was open still lives.
-   * @param {string} why
-   * @param {boolean} network It is the network that changed
-   */
-  #awake(why, network) {
-    if (!this.#wanted) return;
-    this.#log('debug', `${why}; checking the connection`);
-    const now = performance.now();
-    this.#lastBeat = now;
-    if (network) this.#networkAt = now;
-    const rtc = this.#rtc;
-    const open = rtc?.channel.readyState === 'open';
-    for (const link of [this.#welcomed ? this.#wsLink : null, open ? rtc.link : null]) {
-      if (!link) continue;
-      link.pings = [];
-      link.limit = Math.max(WAKE_MS, 4 * roundTrip(link) + 300);
-      this.#ping(link, now);
-    }
-    if (this.#welcomed) {
-      if (rtc && network && (rtc.suspect || rtc.pathLost)) void this.#restartIce(rtc, why);
-      if (this.#rtcTimer !== undefined && !rtc) {
-        this.#rtcAttempt = 0;
-        this.#startRtc();
-      }
-      return;
-    }
-    if (!this.#options.reconnect && this.ws) return;
-    this.#wsAttempt = 0;
-    // What was sent into a dead network waits for TCP to try again; a new attempt is quicker.
-    if (this.ws && network && this.#everWelcomed && now - this.#socketAt > 300) {
-      this.#leaveSocket(this.ws, true);
-    }
-    if (!this.ws) this.#openSocket();
-  }
-
-  /**
-   * This device has another address than before: its sockets would only hang. A new WebSocket is quicker than any
-   * doubt; by it, ICE finds another path.
-   * @param {string} why
-   */
-  #onNetworkChanged(why) {
-    if (!this.#wanted) return;
-    if (!this.#options.reconnect || !this.#everWelcomed) {
-      this.#awake(why, true);
-      return;
-    }
-    this.#log('info', `${why}; connecting anew`);
-    const now = performance.now();
-    this.#lastBeat = now;
-    this.#networkAt = now;
-    if (this.ws) this.#leaveSocket(this.ws, true);
-    this.#welcomed = false;
-    const rtc = this.#rtc;
-    if (rtc?.proven) {
-      rtc.restartAt = 0; // its answer will not come
-      this.#suspect(rtc, why);
-    } else if (rtc) this.#failRtc(rtc, 'the WebSocket that carries its signalling was closed');
-    this.#wsAttempt = this.#rtcAttempt = 0;
-    this.#refresh();
-    this.#openSocket();
-  }
-
-  /** Lets go of everything that was opened or timed. */
+  /** Closes all transports and clears all timers. */
   #stop() {
-    clearInterval(this.#ticker);
-    this.#ticker = undefined;
+    clearInterval(this.#heartbeatTimer);
+    this.#heartbeatTimer = undefined;
     clearTimeout(this.#wsTimer);
     this.#wsTimer = undefined;
     clearTimeout(this.#wsOpenTimer);
     clearTimeout(this.#rtcTimer);
     this.#rtcTimer = undefined;
-    for (const off of this.#unlisten) off();
-    this.#unlisten = [];
-    for (const lane of this.#lanes.values()) clearTimeout(lane.timer);
-    this.#lanes.clear();
+    for (const off of this.#unwatch) off();
+    this.#unwatch = [];
+    for (const stream of this.#streams.values()) clearTimeout(stream.timer);
+    this.#streams.clear();
     for (const w of this.#statsWaiters) {
       clearTimeout(w.timer);
       w.reject(clientError('closed', 'The connection was closed before the server answered.'));
     }
     this.#statsWaiters = [];
-    this.#endRtc();
+    this.#closePeer();
     const ws = this.ws;
     this.ws = null;
     this.#welcomed = false;
@@ -2092,13 +2021,13 @@ export class FacialAnimationWebRTCClient {
   }
 
   /** @param {ClientError} error */
-  #report(error) {
+  #reportError(error) {
     this.#log('warn', error.message);
     this.#call(this.onError, error);
   }
 
   /**
-   * Calls a handler of the user's; an error in it must not harm the connection.
+   * Calls a handler of the application; an exception in it does not affect the connection.
    * @template {unknown[]} A
    * @param {((...args: A) => void) | null} handler
    * @param {A} args
@@ -2117,20 +2046,127 @@ export class FacialAnimationWebRTCClient {
     if (this.debug) console[level](`[FaceLink] ${text}`);
     if (this.debug || level !== 'debug') this.#call(this.onLog, level, text);
   }
+
+  // ---- events of the page: sleep, another network --------------------------
+
+  #watchPage() {
+    if (this.#unwatch.length || typeof window === 'undefined') return;
+    /** @param {EventTarget} target @param {string} type @param {(e: any) => void} fn */
+    const on = (target, type, fn) => {
+      target.addEventListener(type, fn);
+      this.#unwatch.push(() => target.removeEventListener(type, fn));
+    };
+    on(window, 'online', () => this.#onNetworkChanged('the network is back'));
+    on(window, 'offline', () => this.#onWake('the network is gone', false));
+    const network = /** @type {any} */ (navigator).connection;
+    if (network?.addEventListener) {
+      let type = network.type;
+      on(network, 'change', () => {
+        const same = network.type === type; // then only an estimate has changed
+        type = network.type;
+        if (!same) this.#onNetworkChanged(`the network is now ${type}`);
+      });
+    }
+    on(document, 'visibilitychange', () => {
+      if (document.visibilityState === 'visible') this.#onWake('the page is visible again', false);
+    });
+    on(document, 'resume', () => this.#onWake('the page was frozen', true));
+    on(window, 'pageshow', (e) => {
+      if (e.persisted) this.#onWake('the page was restored', true);
+    });
+    // Without a goodbye, the server notices a closed tab late over WebRTC.
+    on(window, 'pagehide', () => {
+      this.#closePeer();
+      const ws = this.ws;
+      if (ws) this.#loseSocket(ws, true, 1001);
+    });
+  }
+
+  /**
+   * After sleep or an outage: the next attempt does not wait, and transports that
+   * do not answer soon are given up.
+   * @param {string} why
+   * @param {boolean} network The network may have changed
+   */
+  #onWake(why, network) {
+    if (!this.#running) return;
+    this.#log('debug', `${why}; checking the connection`);
+    const now = performance.now();
+    this.#lastHeartbeat = now;
+    if (network) this.#networkAt = now;
+    const rtc = this.#rtc;
+    const open = rtc?.channel.readyState === 'open';
+    for (const link of [this.#welcomed ? this.#wsLink : null, open ? rtc.link : null]) {
+      if (!link) continue;
+      link.pings = [];
+      link.limit = Math.max(WAKE_MS, 4 * roundTrip(link) + 300);
+      this.#ping(link, now);
+    }
+    if (this.#welcomed) {
+      if (rtc && network && (rtc.suspect || rtc.broken)) void this.#restartIce(rtc, why);
+      if (this.#rtcTimer !== undefined && !rtc) {
+        this.#rtcAttempt = 0;
+        this.#offerIfDue();
+      }
+      return;
+    }
+    if (!this.#options.reconnect && this.ws) return;
+    this.#wsAttempt = 0;
+    // A dial into a dead network waits for TCP's next retry; a new dial is quicker.
+    if (this.ws && network && this.#everWelcomed && now - this.#socketAt > 300) {
+      this.#closeSocket(this.ws, true);
+    }
+    if (!this.ws) this.#dial();
+  }
+
+  /**
+   * This device has another address than before, and its sockets would only hang: a new WebSocket at once, then an ICE
+   * restart through it.
+   * @param {string} why
+   */
+  #onNetworkChanged(why) {
+    if (!this.#running) return;
+    if (!this.#options.reconnect || !this.#everWelcomed) {
+      this.#onWake(why, true);
+      return;
+    }
+    this.#log('info', `${why}; connecting anew`);
+    const now = performance.now();
+    this.#lastHeartbeat = now;
+    this.#networkAt = now;
+    if (this.ws) this.#closeSocket(this.ws, true);
+    this.#welcomed = false;
+    const rtc = this.#rtc;
+    if (rtc?.proven) {
+      rtc.restartingSince = 0; // its answer will not come
+      this.#suspect(rtc, why);
+    } else if (rtc) this.#loseChannel(rtc, 'the WebSocket that carries its signalling was closed');
+    this.#wsAttempt = this.#rtcAttempt = 0;
+    this.#chooseTransport();
+    this.#dial();
+  }
 }
 
 export default FacialAnimationWebRTCClient;
 
-/** @param {string} address @param {boolean} gave Whether a token was sent @returns {ClientError} */
-function unauthorized(address, gave) {
-  return clientError('unauthorized', `${address} ${gave ? 'refused the pairing token: it is not the one of this server run' : 'wants a pairing token'}. Open the page by the link or the QR code that the server shows; it ends in ?token=...`);
+/** @param {string} address @param {boolean} sent Whether a token was sent @returns {ClientError} */
+function unauthorized(address, sent) {
+  return clientError('unauthorized', `${address} ${sent ? 'refused the pairing token: it is not the one of this server run' : 'requires a pairing token'}. Open the page by the link or the QR code that the server shows; it ends in ?token=...`);
 }
 
-/** Only finite numbers are sent: a single NaN would make the server refuse the frame. @param {Blendshapes} shapes @returns {Blendshapes} */
+/** The finite weights: the server refuses a frame with a single NaN. @param {Blendshapes} shapes @returns {Blendshapes} */
 function clean(shapes) {
   /** @type {Blendshapes} */
   const out = {};
   for (const name in shapes) if (finite(shapes[name])) out[name] = shapes[name];
+  return out;
+}
+
+/** The 52 ARKit shapes of a face; a missing one is 0. @param {Blendshapes} shapes @returns {Blendshapes} */
+function arkitShapes(shapes) {
+  /** @type {Blendshapes} */
+  const out = {};
+  for (const name of ARKIT_NAMES) out[name] = shapes[name] ?? 0;
   return out;
 }
 
@@ -2152,8 +2188,8 @@ function plainHead(head) {
 }
 
 // ---- facelink1: the compact frame -------------------------------------------
-// Made for loss: one packet a datagram, and every packet stands alone; byte by
-// byte in docs/wire-facelink1.md.
+// One packet is one datagram and can be read without any other. The bytes are
+// documented in docs/wire-facelink1.md.
 
 /**
  * @typedef {object} Facelink1Frame One frame of a face.
@@ -2161,7 +2197,7 @@ function plainHead(head) {
  *   bits are sent.
  * @property {number} [captureTime] When the face was captured, in whole
  *   microseconds, exact up to 2^53.
- * @property {boolean} [tracked] `false` says that the face is out of sight.
+ * @property {boolean} [tracked] `false`: the face is out of sight.
  *   Default: true.
  * @property {boolean} [precise] Write the shapes in 16 bits instead of 8; those
  *   outside 0..1 need it anyway.
@@ -2174,18 +2210,17 @@ function plainHead(head) {
  *   Radians, positive to the performer's left and up.
  */
 /**
- * @typedef {object} Facelink1Sending What a face that is sent has besides.
- * @property {string} [subject] Whose face; without one, the connection's own.
- * @property {Facelink1Frame[]} [previous] Up to three frames that went before
- *   this one, oldest first, to be repeated without their channels. What lies
- *   too far back to be written is left out.
+ * @typedef {object} Facelink1Sending Fields of a face that is sent.
+ * @property {string} [subject] Name of the subject; default: the connection's own.
+ * @property {Facelink1Frame[]} [previous] Up to three earlier frames, oldest first,
+ *   to be repeated without their channels. Frames too old for the format are left out.
  */
 /** @typedef {Facelink1Frame & Facelink1Sending} Facelink1Face */
 /**
- * @typedef {object} Facelink1Received What a face that was received has besides.
- * @property {string} subject Whose face; empty for the connection's own.
+ * @typedef {object} Facelink1Received Fields of a face that was received.
+ * @property {string} subject Name of the subject; empty: the connection's own.
  * @property {'unix' | 'own'} [clock] What `captureTime` counts from.
- * @property {boolean} repeated An earlier frame that came again; it has no channels.
+ * @property {boolean} repeated A repeated earlier frame; it has no channels.
  */
 /**
  * @typedef {object} Facelink1Options
@@ -2253,7 +2288,7 @@ function f1NameBytes(field, name) {
 /** @type {WeakMap<readonly string[], { sum: number, keys: Map<string, number> }>} */
 const F1_SCHEMAS = new WeakMap();
 
-/** Places of a schema's names, and the sum that tells it from others. @param {readonly string[]} names */
+/** Indices of a schema's names, and its checksum. @param {readonly string[]} names */
 function f1Schema(names) {
   let schema = F1_SCHEMAS.get(names);
   if (!schema) {
@@ -2275,7 +2310,7 @@ class F1Out {
 
   length = 0;
 
-  /** Makes room; returns where. @param {number} count */
+  /** Reserves bytes; returns their offset. @param {number} count */
   #room(count) {
     const at = this.length;
     this.length += count;
@@ -2641,10 +2676,10 @@ export function decodeFacelink1(packet, options = {}) {
   return faces;
 }
 
-// ---- the synthetic performer ------------------------------------------------
+// ---- synthetic performer ----------------------------------------------------
 
-/** A chance number from 0 to 1 that is always the same for the same (n, k). @param {number} n @param {number} k */
-function chance(n, k) {
+/** A pseudo-random number from 0 to 1, the same for the same (n, k). @param {number} n @param {number} k */
+function noise(n, k) {
   let h = Math.imul(n | 0, 0x9e3779b1) ^ Math.imul((k + 1) | 0, 0x7feb352d);
   h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
   h = Math.imul(h ^ (h >>> 12), 0x297a2d39);
@@ -2680,12 +2715,12 @@ const CONSONANTS = [
   { jawOpen: 0.17, mouthFunnel: 0.24, mouthPucker: 0.3 },
 ];
 
-/** How much the performer speaks at time t, 0..1. @param {number} t */
+/** Loudness of the performer's speech at time t, 0..1. @param {number} t */
 function talking(t) {
   const PHRASE = 5.2;
   const i = Math.floor(t / PHRASE);
   const at = t - i * PHRASE;
-  const end = 3.5 + chance(i, 1) * 1.1;
+  const end = 3.5 + noise(i, 1) * 1.1;
   return smooth(0.1, 0.35, at) * (1 - smooth(end - 0.3, end, at));
 }
 
@@ -2709,19 +2744,19 @@ export function samplePerformance(t) {
     }
   };
 
-  // Speech: a consonant and a vowel by turns, each shape blended into its neighbours.
+  // Speech: consonants and vowels alternate, each blended into its neighbours.
   const STEP = 0.105;
   const here = Math.floor(t / STEP);
   let weightSum = 0;
   /** @type {[Blendshapes, number][]} */
   const mouth = [];
   for (let i = here - 2; i <= here + 2; i += 1) {
-    const centre = (i + 0.5 + (chance(i, 2) - 0.5) * 0.5) * STEP;
+    const centre = (i + 0.5 + (noise(i, 2) - 0.5) * 0.5) * STEP;
     const weight = bump((t - centre) / (STEP * 1.5));
     const set = i & 1 ? VOWELS : CONSONANTS;
-    const loud = talking(centre) * (0.7 + 0.45 * chance(i, 3));
+    const loud = talking(centre) * (0.7 + 0.45 * noise(i, 3));
     weightSum += weight;
-    if (weight > 0) mouth.push([set[Math.floor(chance(i, 4) * set.length)], weight * loud]);
+    if (weight > 0) mouth.push([set[Math.floor(noise(i, 4) * set.length)], weight * loud]);
   }
   for (const [shape, weight] of mouth) {
     for (const name in shape) add(name, (shape[name] * weight) / Math.max(1, weightSum));
@@ -2738,13 +2773,13 @@ export function samplePerformance(t) {
   // Brows: an accent or two in every phrase, sometimes a frown.
   const beat = 1.3;
   for (let i = Math.floor(t / beat) - 1; i <= Math.floor(t / beat) + 1; i += 1) {
-    const at = (i + 0.3 + 0.4 * chance(i, 5)) * beat;
+    const at = (i + 0.3 + 0.4 * noise(i, 5)) * beat;
     const lift = bump((t - at) / 0.42) * talking(at);
-    if (chance(i, 6) < 0.55) {
+    if (noise(i, 6) < 0.55) {
       add('browInnerUp', 0.55 * lift);
       add('browOuterUp', 0.42 * lift);
       add('eyeWide', 0.2 * lift);
-    } else if (chance(i, 6) > 0.85) {
+    } else if (noise(i, 6) > 0.85) {
       add('browDown', 0.4 * lift);
       add('noseSneer', 0.16 * lift);
       add('eyeSquint', 0.2 * lift);
@@ -2761,10 +2796,10 @@ export function samplePerformance(t) {
   const FIX = 0.85;
   const k = Math.floor(t / FIX);
   /** @param {number} i @returns {[number, number]} right and up, radians */
-  const gaze = (i) => (chance(i, 7) < 0.45
+  const gaze = (i) => (noise(i, 7) < 0.45
     ? [0, 0]
-    : [(chance(i, 8) - 0.5) * 0.5, (chance(i, 9) - 0.5) * 0.26]);
-  const jump = smooth(0, 0.045, t - (k + 0.25 * chance(k, 10)) * FIX);
+    : [(noise(i, 8) - 0.5) * 0.5, (noise(i, 9) - 0.5) * 0.26]);
+  const jump = smooth(0, 0.045, t - (k + 0.25 * noise(k, 10)) * FIX);
   const [fromX, fromY] = gaze(k - 1);
   const [toX, toY] = gaze(k);
   const lookRight = (fromX + (toX - fromX) * jump + 0.8 * yaw) / EYE_RANGE;
@@ -2779,8 +2814,8 @@ export function samplePerformance(t) {
   // Blinks: quick to close, slower to open, now and then a double one.
   const BLINK = 3.1;
   for (let i = Math.floor(t / BLINK) - 1; i <= Math.floor(t / BLINK); i += 1) {
-    const at = i * BLINK + chance(i, 11) * 2.3;
-    for (const again of chance(i, 12) < 0.18 ? [0, 0.34] : [0]) {
+    const at = i * BLINK + noise(i, 11) * 2.3;
+    for (const again of noise(i, 12) < 0.18 ? [0, 0.34] : [0]) {
       const x = t - at - again;
       const lid = smooth(0, 0.07, x) * (1 - smooth(0.09, 0.24, x));
       add('eyeBlink', lid);
