@@ -19,19 +19,19 @@ import {
 /** @typedef {import('./facelink.js').Blendshapes} Blendshapes */
 /** @typedef {{ yaw: number, pitch: number, roll: number }} HeadAngles Radians; + left, + up */
 
-const SAMPLE_FPS = 60; // how often the performer is sampled; the client thins it to the target rate
+const SAMPLE_FPS = 60; // of the performer; the client thins frames to the target rate
 const HISTORY_S = 30;
 const PLOT_MS = 250;
 const DEGREE = Math.PI / 180;
 
-if (typeof document === 'undefined') metronome();
+if (typeof document === 'undefined') workerClock();
 else start();
 
 /**
- * This file run as a worker: a clock that keeps its beat when the page is in
- * the background, where a page's own timers slow down to one a second.
+ * This file run as a worker: a timer that keeps its rate while the page is in
+ * the background, where a page's own timers are throttled to one a second.
  */
-function metronome() {
+function workerClock() {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   self.onmessage = (event) => {
@@ -40,12 +40,12 @@ function metronome() {
     if (!(fps > 0)) return;
     const period = 1000 / fps;
     let due = performance.now() + period;
-    const beat = () => {
+    const tick = () => {
       self.postMessage(0);
       due = Math.max(due + period, performance.now());
-      timer = setTimeout(beat, due - performance.now());
+      timer = setTimeout(tick, due - performance.now());
     };
-    timer = setTimeout(beat, period);
+    timer = setTimeout(tick, period);
   };
 }
 
@@ -75,7 +75,7 @@ function write(element, text) {
 
 function start() {
   const params = new URLSearchParams(location.search);
-  const still = matchMedia('(prefers-reduced-motion: reduce)');
+  const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
   /** @param {string} name @param {boolean} fallback */
   const flag = (name, fallback) => {
     const value = params.get(name);
@@ -107,7 +107,7 @@ function start() {
       await navigator.clipboard.writeText(text);
       done = true;
     } catch {
-      // Over plain http there is no clipboard interface: copy the old way.
+      // Pages over plain http have no clipboard API.
       const area = document.createElement('textarea');
       area.value = text;
       area.className = 'sr';
@@ -136,7 +136,7 @@ function start() {
   let watching = null;
   /** @type {FacialAnimationWebRTCClient} */
   let client = newClient();
-  /** For those who look at the page from the console, and for tests. @type {{ client: typeof client, panel?: CameraPanel }} */
+  /** For the console and for tests. @type {{ client: typeof client, panel?: CameraPanel }} */
   const facelink = { client };
   /** @type {any} */ (window).facelink = facelink;
 
@@ -159,9 +159,9 @@ function start() {
       void look();
     };
     c.onError = (error) => {
-      if (error.code === 'webrtc') return; // harmless: frames flow all the same
+      if (error.code === 'webrtc') return; // frames flow over the WebSocket
       if (c.state === 'reconnecting' && error.code !== 'unauthorized') {
-        // It works on it by itself: say so where one looks for it, and no louder.
+        // The client reconnects by itself: shown on the connection card instead of an alert.
         write($('link-note'), error.message);
         $('link-note').hidden = false;
       } else showAlert(error.message);
@@ -234,7 +234,7 @@ function start() {
   /** The path that ICE chose, while there is one. @type {import('./facelink.js').ConnectionInfo | null} */
   let path = null;
   let looking = false;
-  /** Asks for what takes a moment: ICE's choice, and what the server counts. */
+  /** Updates ICE's choice and the server's stats. */
   async function look() {
     if (looking || document.visibilityState === 'hidden' || client.transport === 'none') return;
     looking = true;
@@ -244,7 +244,7 @@ function start() {
       if (of === client) path = info.transport === 'webrtc' ? info : null;
       await of.requestStats();
     } catch {
-      // Not answered just now; asked again soon.
+      // No answer; asked again in 2 s.
     } finally {
       looking = false;
     }
@@ -255,11 +255,11 @@ function start() {
   function showFacts() {
     const s = client.getStats();
     const transport = $('f-transport');
-    const away = s.state === 'reconnecting'; // what there was is no use just now
+    const away = s.state === 'reconnecting';
     write(transport, away ? 'None' : { webrtc: 'WebRTC', websocket: 'WebSocket', none: 'None' }[s.transport]);
     transport.className = away ? 'none' : { webrtc: 'good', websocket: 'fair', none: 'none' }[s.transport];
     write($('f-path'), away ? 'reconnecting'
-      : s.transport === 'webrtc' ? (s.hedging ? 'unsteady' : path?.protocol ? `${path.relayed ? 'relayed' : 'direct'}, ${path.protocol.toUpperCase()}` : '')
+      : s.transport === 'webrtc' ? (s.hedging ? 'silent' : path?.protocol ? `${path.relayed ? 'relayed' : 'direct'}, ${path.protocol.toUpperCase()}` : '')
         : s.transport === 'websocket' ? 'TCP' : '');
     write($('f-latency'), s.averageLatencyMs && !away ? s.averageLatencyMs.toFixed(s.averageLatencyMs < 10 ? 1 : 0) : '–');
     write($('f-jitter'), s.jitterMs === null ? '–' : s.jitterMs.toFixed(1));
@@ -272,10 +272,10 @@ function start() {
     write($('f-reconnects'), s.reconnects.toLocaleString('en'));
   }
 
-  // ---- what is sent -----------------------------------------------------------
+  // ---- frames sent ------------------------------------------------------------
   /** @type {Blendshapes} */
   const neutral = Object.fromEntries(ARKIT_NAMES.map((name) => [name, 0]));
-  /** Values that the user holds, by slider name. @type {Map<string, number>} */
+  /** Values of the sliders that the user holds, by name. @type {Map<string, number>} */
   const pins = new Map();
   /** @type {Blendshapes} */
   let shapes = { ...neutral };
@@ -284,22 +284,22 @@ function start() {
   let performing = false;
   let streaming = false;
   let epoch = 0;
-  const ticker = makeTicker(beat);
-  let ticking = 0;
+  const setTickRate = makeTicker(tick);
+  let tickRate = 0;
   /** @type {CameraPanel | null} */
   let panel = null;
-  /** What the camera sees; null while it sees nobody. @type {Face | null} */
+  /** The face of the camera's last picture; null without one. @type {Face | null} */
   let seen = null;
   const filming = () => panel !== null && panel.on;
 
-  function beat() {
+  function tick() {
     if (!streaming || filming()) return;
     pose();
     client.sendARKitData(shapes, { head: { rotation: headQuaternion(head.yaw, head.pitch, head.roll) } });
     wake();
   }
 
-  /** A face from the camera: its pictures set the beat. @param {Face} face @param {number} time Unix ms */
+  /** Sends a face of the camera; its frame rate is that of the stream. @param {Face} face @param {number} time Unix ms */
   function film(face, time) {
     if (!seen) {
       seen = face;
@@ -309,13 +309,13 @@ function start() {
     pose();
     const turned = ['yaw', 'pitch', 'roll'].some((name) => pins.has(name));
     const rotation = turned ? headQuaternion(head.yaw, head.pitch, head.roll) : face.head?.rotation;
-    // Formats other than facelink1 would make every frame JSON for the sake of the position.
+    // In formats other than facelink1 a position makes every frame JSON.
     const position = params.get('binary') ? undefined : face.head?.position;
     client.sendARKitData(shapes, { head: rotation ? { rotation, position } : null, gaze: gazeOf(shapes), timestamp: time });
     wake();
   }
 
-  /** Nobody is in the camera's sight. */
+  /** The camera sees no face. */
   function unseen() {
     client.sendARKitData({}, { tracked: false });
     if (!seen) return;
@@ -323,7 +323,7 @@ function start() {
     update();
   }
 
-  /** The face of this moment: the camera's or the performer's, with what the user holds on top. */
+  /** The current face: the camera's or the performer's, with the held sliders on top. */
   function pose() {
     if (seen) {
       shapes = { ...seen.shapes };
@@ -342,18 +342,18 @@ function start() {
     }
   }
 
-  /** Streams while the camera is on, and while somebody performs or holds a slider. */
+  /** Streams while the camera is on, the performer plays or a slider is held. */
   function update() {
     const on = performing || pins.size > 0 || filming();
-    const beats = on && !filming() ? SAMPLE_FPS : 0;
-    if (beats !== ticking) ticker(ticking = beats);
+    const rate = on && !filming() ? SAMPLE_FPS : 0;
+    if (rate !== tickRate) setTickRate(tickRate = rate);
     if (on !== streaming) {
       streaming = on;
       if (!on) client.sendARKitData(neutral, { tracked: false });
-      void stayAwake(on);
+      void keepScreenOn(on);
     }
     pose();
-    write($('stage-note'), filming() ? (seen ? (pins.size ? 'From the camera, sliders held' : 'From the camera') : 'Nobody in sight') : performing ? (pins.size ? 'Performing, sliders held' : 'Performing') : streaming ? 'Streaming the sliders' : 'Neutral');
+    write($('stage-note'), filming() ? (seen ? (pins.size ? 'From the camera, sliders held' : 'From the camera') : 'No face in sight') : performing ? (pins.size ? 'Performing, sliders held' : 'Performing') : streaming ? 'Streaming the sliders' : 'Neutral');
     write($('slider-note'), pins.size ? `${pins.size} held` : '');
     wake();
   }
@@ -371,8 +371,8 @@ function start() {
 
   /** @type {any} */
   let wakeLock = null;
-  /** A phone must not fall asleep while it streams. @param {boolean} on */
-  async function stayAwake(on) {
+  /** Keeps a phone from sleeping while it streams. @param {boolean} on */
+  async function keepScreenOn(on) {
     try {
       if (on && !wakeLock) wakeLock = await /** @type {any} */ (navigator).wakeLock?.request('screen');
       else if (!on && wakeLock) {
@@ -380,13 +380,13 @@ function start() {
         wakeLock = null;
       }
     } catch {
-      wakeLock = null; // not allowed here; harmless
+      wakeLock = null; // not allowed on this page
     }
   }
   document.addEventListener('visibilitychange', () => {
     if (document.visibilityState !== 'visible') return;
     wakeLock = null;
-    if (streaming) void stayAwake(true);
+    if (streaming) void keepScreenOn(true);
     wake();
   });
 
@@ -399,13 +399,13 @@ function start() {
   /** @type {Map<string, Slider>} */
   const sliders = new Map();
   const linkedBox = /** @type {HTMLInputElement} */ ($('linked'));
-  const roomy = matchMedia('(min-width: 700px)').matches;
+  const wideScreen = matchMedia('(min-width: 700px)').matches;
   const groups = regions.map(([title, pattern]) => makeGroup(
     /** @type {string} */ (title),
     ARKIT_NAMES.filter((name) => /** @type {RegExp} */ (pattern).test(name)),
-    roomy || title === 'Jaw',
+    wideScreen || title === 'Jaw',
   ));
-  groups.push(makeGroup('Head', ['yaw', 'pitch', 'roll'], roomy));
+  groups.push(makeGroup('Head', ['yaw', 'pitch', 'roll'], wideScreen));
 
   /** @param {string} title @param {readonly string[]} names @param {boolean} open */
   function makeGroup(title, names, open) {
@@ -446,8 +446,8 @@ function start() {
     show(slider, 0);
     input.addEventListener('input', () => {
       hold(name, Number(input.value));
-      const twin = linkedBox.checked ? partner(name) : null;
-      if (twin) hold(twin, Number(input.value));
+      const other = linkedBox.checked ? partner(name) : null;
+      if (other) hold(other, Number(input.value));
       update();
     });
     input.addEventListener('dblclick', () => {
@@ -468,7 +468,7 @@ function start() {
     }
   }
 
-  /** The shape of the other side. The eyes look the same way together. @param {string} name */
+  /** The shape of the other side; both eyes look in the same direction. @param {string} name */
   function partner(name) {
     const m = /^(.+)(Left|Right)$/.exec(name);
     if (!m || m[1] === 'jaw' || m[1] === 'mouth') return null;
@@ -516,9 +516,9 @@ function start() {
       for (const slider of sliders.values()) {
         if (!group.contains(slider.row)) continue;
         const text = `${slider.name} ${group.querySelector('summary span')?.textContent}`.toLowerCase();
-        const fits = words.every((w) => text.includes(w));
-        slider.row.hidden = !fits;
-        here ||= fits;
+        const matches = words.every((w) => text.includes(w));
+        slider.row.hidden = !matches;
+        here ||= matches;
       }
       group.hidden = !here;
       if (words.length) group.open = here;
@@ -557,14 +557,14 @@ function start() {
   /** @param {number} now */
   function draw(now) {
     drawPending = false;
-    const pause = still.matches ? 240 : 0; // less motion: a few pictures a second
+    const pause = reducedMotion.matches ? 240 : 0; // reduced motion: a few frames a second
     if (now - lastFace >= pause) {
       lastFace = now;
-      if (faceSeen) drawFace(faceCanvas, shapes, still.matches ? { yaw: 0, pitch: 0, roll: 0 } : head);
+      if (faceSeen) drawFace(faceCanvas, shapes, reducedMotion.matches ? { yaw: 0, pitch: 0, roll: 0 } : head);
       for (const card of cards.values()) {
         if (!card.dirty) continue;
         card.dirty = false;
-        drawFace(card.canvas, card.live ?? card.shapes, still.matches ? undefined : card.liveHead ?? card.head);
+        drawFace(card.canvas, card.live ?? card.shapes, reducedMotion.matches ? undefined : card.liveHead ?? card.head);
       }
     } else setTimeout(wake, pause);
     if (slidersSeen && now - lastSliders > 66) {
@@ -698,7 +698,7 @@ function start() {
     log,
   });
 
-  // ---- go ---------------------------------------------------------------------
+  // ---- start ------------------------------------------------------------------
   showState(client.state);
   update();
   sample();
@@ -721,7 +721,7 @@ function recall(key) {
 function keep(key, value) {
   try {
     localStorage.setItem(key, value);
-  } catch { /* private window: it is asked for again next time */ }
+  } catch { /* private window: not kept */ }
 }
 
 /** @param {any} head @returns {HeadAngles} */
@@ -731,11 +731,11 @@ function angles(head) {
 }
 
 /**
- * A clock that is not slowed down when the page is hidden.
- * @param {() => void} beat
- * @returns {(fps: number) => void} Sets the beats per second; 0 stops it
+ * A timer that is not throttled while the page is hidden.
+ * @param {() => void} tick
+ * @returns {(fps: number) => void} Sets the ticks per second; 0 stops it
  */
-function makeTicker(beat) {
+function makeTicker(tick) {
   /** @type {ReturnType<typeof setInterval> | undefined} */
   let fallback;
   /** @type {Worker | null} */
@@ -744,16 +744,16 @@ function makeTicker(beat) {
   const plain = () => {
     worker = null;
     clearInterval(fallback);
-    if (rate > 0) fallback = setInterval(beat, 1000 / rate);
+    if (rate > 0) fallback = setInterval(tick, 1000 / rate);
   };
   try {
     const address = new URL('./app.js', import.meta.url).href;
-    // Where the server asks for Trusted Types, even our own file's address needs a policy.
+    // Where the server requires Trusted Types, this file's own URL needs a policy.
     const trusted = /** @type {any} */ (window).trustedTypes
       ?.createPolicy('facelink', { createScriptURL: (/** @type {string} */ url) => url })
       .createScriptURL(address) ?? address;
     worker = new Worker(trusted, { type: 'module', name: 'facelink clock' });
-    worker.onmessage = beat;
+    worker.onmessage = tick;
     worker.onerror = plain;
   } catch {
     worker = null;
@@ -766,7 +766,7 @@ function makeTicker(beat) {
 }
 
 /**
- * Makes the canvas as sharp as the screen and returns a context in CSS pixels.
+ * Scales the canvas to the device's pixels and returns a context in CSS pixels.
  * @param {HTMLCanvasElement} canvas
  * @returns {{ ctx: CanvasRenderingContext2D, w: number, h: number } | null}
  */
@@ -871,8 +871,7 @@ function drawPlot(canvas, points, colour, least, unit, target) {
 }
 
 /**
- * A schematic face. The performer's left is on the right of the picture, as
- * when one looks at them.
+ * A schematic face, seen from the front: the performer's left is on the right.
  * @param {HTMLCanvasElement} canvas
  * @param {Blendshapes} shapes
  * @param {HeadAngles} [head]

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * The page's "Use this camera": preview, choice of the camera, calibration,
- * gains. What it finds goes to whoever made the panel; `camera.js` does the work.
+ * The camera card of the page: preview, choice of the camera, calibration,
+ * gains. Faces are reported by callbacks; `camera.js` does the tracking.
  *
  * @module camera-panel
  */
@@ -18,8 +18,8 @@ const METERS_MS = 80;
  * @property {string} server Origin of our server, where the tracker's files may be.
  * @property {string | null} token
  * @property {() => number} fps Highest rate to send.
- * @property {(face: import('./camera.js').Face, time: number) => void} onFace `time`: when the picture was taken, Unix ms.
- * @property {() => void} onLost Nobody is in sight; said again and again.
+ * @property {(face: import('./camera.js').Face, time: number) => void} onFace `time`: capture time, Unix ms.
+ * @property {() => void} onLost No face in sight; called repeatedly.
  * @property {(on: boolean) => void} onChange The camera was started or stopped.
  * @property {(level: string, text: string) => void} log
  */
@@ -40,7 +40,7 @@ function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** What was set on this page before. @returns {any} */
+/** Settings kept from an earlier visit. @returns {any} */
 function recall() {
   try {
     const kept = JSON.parse(localStorage.getItem(KEPT) ?? '{}');
@@ -66,8 +66,8 @@ export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, 
   camera.gains = usableGains(kept.gains);
   camera.mirror = kept.mirrorFace === true;
   mirrorFace.checked = camera.mirror;
-  /** As the user wants it; null: like a mirror, unless the camera looks away from them. @type {boolean | null} */
-  let mirrorWish = typeof kept.mirrorView === 'boolean' ? kept.mirrorView : null;
+  /** The user's setting; null: mirrored unless it is the back camera. @type {boolean | null} */
+  let mirrorSetting = typeof kept.mirrorView === 'boolean' ? kept.mirrorView : null;
   /** @type {import('./camera.js').Choice} */
   let chosen = readChoice(kept.camera);
   let on = false;
@@ -76,9 +76,9 @@ export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, 
   function keep() {
     try {
       localStorage.setItem(KEPT, JSON.stringify({
-        gains: changedGains(camera.gains), mirrorFace: camera.mirror, mirrorView: mirrorWish, camera: chosen,
+        gains: changedGains(camera.gains), mirrorFace: camera.mirror, mirrorView: mirrorSetting, camera: chosen,
       }));
-    } catch { /* private window: it is set anew next time */ }
+    } catch { /* private window: not kept */ }
   }
 
   // ---- on and off ---------------------------------------------------------------
@@ -101,7 +101,7 @@ export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, 
     if (changed) onChange(on);
   }
 
-  /** @param {string | null} text Null when there is nothing to wait for */
+  /** @param {string | null} text Null to hide it */
   function wait(text) {
     $('wait').hidden = text === null;
     if (text !== null) {
@@ -119,7 +119,7 @@ export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, 
       if (!await camera.start(chosen)) return; // stopped, or another was chosen, meanwhile
     } catch (error) {
       show(false);
-      await complain(/** @type {CameraProblem} */ (error));
+      await showProblem(/** @type {CameraProblem} */ (error));
       return;
     }
     wait('Looking for a face');
@@ -140,7 +140,7 @@ export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, 
   });
 
   /** @param {CameraProblem} problem */
-  async function complain(problem) {
+  async function showProblem(problem) {
     log('warn', `camera: ${problem.message} ${problem.tried.join('; ')}`);
     write($('trouble-what'), problem.message);
     $('trouble-tried').replaceChildren(...problem.tried.map((text) => {
@@ -154,14 +154,14 @@ export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, 
     $('trouble').hidden = false;
     write($('note'), 'Not available');
     if (problem.code !== 'insecure') return;
-    // The server may speak HTTPS on the same port.
+    // The server may offer HTTPS on the same port.
     const secure = await fetch(new URL('/api/v1/health', server)).then((answer) => answer.json()).catch(() => null);
     if (secure?.https) {
       const url = new URL(location.href);
       url.protocol = 'https:';
       link.href = url.href;
       link.hidden = false;
-      write($('trouble-advice'), `Open ${url.origin} instead. The browser will warn of its certificate, which this server made itself: go on.`);
+      write($('trouble-advice'), `Open ${url.origin} instead. The browser will warn about its certificate, which this server made itself: continue.`);
     } else {
       write($('trouble-advice'), 'Start the server with HTTPS (facelink listen --lan, or .lan(token) in a game) and open its https:// address.');
     }
@@ -170,7 +170,7 @@ export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, 
   camera.onProgress = (text) => wait(text);
   camera.onProblem = (problem) => {
     show(false);
-    void complain(problem);
+    void showProblem(problem);
   };
 
   // ---- faces --------------------------------------------------------------------
@@ -226,7 +226,7 @@ export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, 
     write($('figures'), `${f.fps} fps${f.cameraFps > f.fps + 1 ? ` of ${f.cameraFps}` : ''} · ${f.inferenceMs.toFixed(f.inferenceMs < 10 ? 1 : 0)} ms ${f.delegate} · ${f.width} × ${f.height}`);
   }, FIGURES_MS);
 
-  // ---- which camera ---------------------------------------------------------------
+  // ---- choice of the camera ---------------------------------------------------------------
 
   /** @param {any} value @returns {import('./camera.js').Choice} */
   function readChoice(value) {
@@ -234,7 +234,7 @@ export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, 
     return value?.facing === 'environment' ? { facing: 'environment' } : { facing: 'user' };
   }
 
-  /** Names are known only once a camera was allowed. */
+  /** Browsers give names only after a camera was allowed. */
   async function listCameras() {
     const devices = (await navigator.mediaDevices.enumerateDevices()).filter((d) => d.kind === 'videoinput' && d.deviceId);
     const now = camera.settings;
@@ -261,11 +261,11 @@ export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, 
   // ---- mirrors --------------------------------------------------------------------
 
   function showMirror() {
-    mirrorView.checked = mirrorWish ?? camera.settings.facingMode !== 'environment';
+    mirrorView.checked = mirrorSetting ?? camera.settings.facingMode !== 'environment';
     video.classList.toggle('mirrored', mirrorView.checked);
   }
   mirrorView.addEventListener('change', () => {
-    mirrorWish = mirrorView.checked;
+    mirrorSetting = mirrorView.checked;
     keep();
     showMirror();
   });
@@ -282,7 +282,7 @@ export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, 
     try {
       await camera.calibrate();
       reset.disabled = false;
-      write($('calibrate-note'), `Calibrated: this face is neutral now, and the head looks straight ahead (${REST_SAMPLES} pictures).`);
+      write($('calibrate-note'), `Calibrated: this face is neutral now, and the head looks straight ahead (${REST_SAMPLES} video frames).`);
       log('info', 'camera: calibrated');
     } catch (error) {
       write($('calibrate-note'), `Not calibrated: ${/** @type {Error} */ (error).message}.`);
@@ -293,7 +293,7 @@ export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, 
   reset.addEventListener('click', () => {
     camera.reset();
     reset.disabled = true;
-    write($('calibrate-note'), 'Back to what the tracker sees by itself.');
+    write($('calibrate-note'), 'The calibration was removed.');
   });
 
   // ---- gains ----------------------------------------------------------------------
@@ -303,7 +303,7 @@ export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, 
   const rows = [];
   const stems = new Map();
   for (const name of Object.keys(DEFAULT_GAINS)) stems.set(stemOf(name), [...(stems.get(stemOf(name)) ?? []), name]);
-  // The weak ones first: these are what one comes here for.
+  // The highest default gains first.
   const order = [...stems].sort(([, [a]], [, [b]]) => DEFAULT_GAINS[b] - DEFAULT_GAINS[a]);
   for (const [stem, names] of order) rows.push(makeGain(stem, names));
   $('gains').replaceChildren(...rows.map((gain) => gain.row));

@@ -1,12 +1,11 @@
 // @ts-check
 /**
- * A camera as a face: MediaPipe's Face Landmarker reads the picture in the
- * browser, and this module turns what it finds into ARKit shapes, a head pose
- * and a gaze, as `facelink.js` sends them. The picture leaves the device
- * nowhere.
+ * A camera as a source: MediaPipe's Face Landmarker runs in the browser, and
+ * this module converts its result into ARKit shapes, a head pose and a gaze, as
+ * `facelink.js` sends them. The video never leaves the device.
  *
- * The upper half are pure functions, which tests call in node; the lower half
- * loads the tracker and runs the camera.
+ * Pure functions first, which tests call in node; then the tracker and the
+ * camera.
  *
  * @module camera
  */
@@ -19,7 +18,7 @@ import { ARKIT_NAMES } from './facelink.js';
 /**
  * @typedef {object} Pose In ARKit face axes: x to the performer's own left, y up, z out of the face.
  * @property {Quaternion} rotation Identity looks straight at the camera.
- * @property {Vector} position Metres from the camera; from the place of rest once there is one.
+ * @property {Vector} position Metres from the camera; from the neutral position once calibrated.
  */
 /**
  * @typedef {object} Rest The neutral face, as the tracker sees it.
@@ -33,27 +32,26 @@ import { ARKIT_NAMES } from './facelink.js';
  * @property {Blendshapes} shapes All 52, 0..1; `tongueOut` is always 0.
  * @property {Pose | null} head
  * @property {Gaze} gaze
- * @property {{ x: number, y: number, width: number, height: number } | null} box In the picture, 0..1 from its upper left.
+ * @property {{ x: number, y: number, width: number, height: number } | null} box In the video frame, 0..1 from its upper left.
  */
 
-/** The last version before 1.0, from which on the library reports its use to its maker. */
+/** The last version without telemetry: from 1.0 on the library sends usage reports to Google. */
 export const TRACKER_VERSION = '0.10.35';
 export const TRACKER_CDN = `https://cdn.jsdelivr.net/npm/@mediapipe/tasks-vision@${TRACKER_VERSION}`;
 export const MODEL_URL = 'https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task';
 
-/** The eyes' turn, in radians, that an EyeLook shape of 1 stands for. */
+/** Eye rotation, radians, of an EyeLook shape of 1. */
 const EYE_RANGE = (35 * Math.PI) / 180;
 
 /** Highest gain that can be set. */
 export const MAX_GAIN = 10;
 
 /**
- * Gains by which the tracker's scores are multiplied, for the shapes that it
- * gives too little of; the others have 1. They are starting points, not
- * measurements: faces and light differ, so the page lets everybody change them.
- * The tracker's users report cheekPuff near 0 whatever one does (mediapipe
- * issue 4436), eyeWide and noseSneer below 0.05 (4450), and jawForward alike
- * (4210). Names without a side stand for both.
+ * Gains of the shapes that the tracker underestimates; the others have 1. They
+ * are starting points, not measurements: faces and light differ, and users can
+ * change them. Reported: cheekPuff near 0 (mediapipe issue 4436), eyeWide and
+ * noseSneer below 0.05 (4450), jawForward likewise (4210). Names without a side
+ * stand for both.
  * @type {Readonly<Record<string, number>>}
  */
 const WEAK = Object.freeze({
@@ -80,7 +78,7 @@ export function stemOf(name) {
   return stem === 'jaw' || stem === 'mouth' ? name : stem;
 }
 
-/** The gain of every shape that the tracker knows, unless somebody sets another. @type {Readonly<Record<string, number>>} */
+/** The gain of every shape that the tracker knows, by default. @type {Readonly<Record<string, number>>} */
 export const DEFAULT_GAINS = Object.freeze(Object.fromEntries(
   ARKIT_NAMES.filter((name) => name !== 'tongueOut').map((name) => [name, WEAK[stemOf(name)] ?? 1]),
 ));
@@ -91,7 +89,7 @@ const finite = (x) => typeof x === 'number' && Number.isFinite(x);
 const unit = (x) => Math.max(0, Math.min(1, x));
 
 /**
- * Gains as they were kept: what is not known or no number is left out.
+ * Gains from storage: unknown names and values that are no numbers are ignored.
  * @param {unknown} kept
  * @returns {Record<string, number>} A gain for every shape
  */
@@ -105,14 +103,14 @@ export function usableGains(kept) {
   return gains;
 }
 
-/** What differs from the defaults, to be kept. @param {Record<string, number>} gains */
+/** The gains that differ from the defaults, for storage. @param {Record<string, number>} gains */
 export function changedGains(gains) {
   return Object.fromEntries(Object.entries(gains).filter(([name, gain]) => gain !== DEFAULT_GAINS[name]));
 }
 
 /**
- * The scores of one face by ARKit name, whatever their order. `_neutral` and
- * names that are no ARKit shape are left out.
+ * The scores of one face by ARKit name. `_neutral` and names that are no ARKit
+ * shape are ignored.
  * @param {any} categories `[{ categoryName, score }]`
  * @returns {Blendshapes | null} Null without any
  */
@@ -134,10 +132,10 @@ export function readCategories(categories) {
  * The pose in a facial transformation matrix. It maps the canonical face, whose
  * axes are those of ARKit's face anchor (x to the face's own left, y up, z out
  * of it), into a space whose origin is the camera, with x to the right of the
- * picture, y up and the camera looking along -z, in centimetres. A face that
- * looks into the camera has its own left on the right of an unmirrored picture:
- * the two sets of axes then coincide, and the rotation needs no exchange of any.
- * @param {any} matrix `{ data: number[16] }`, column after column, with a uniform scale in it
+ * image, y up and the camera looking along -z, in centimetres. A face that
+ * looks into the camera has its own left on the right of an unmirrored image:
+ * the two sets of axes then coincide, and no axis is exchanged.
+ * @param {any} matrix `{ data: number[16] }`, column-major, with a uniform scale
  * @returns {Pose | null} Null when it is no pose
  */
 export function poseOfMatrix(matrix) {
@@ -150,8 +148,8 @@ export function poseOfMatrix(matrix) {
   });
   const [x, y, z] = columns;
   if (!x || !y || !z) return null;
-  const turn = x[0] * (y[1] * z[2] - y[2] * z[1]) - y[0] * (x[1] * z[2] - x[2] * z[1]) + z[0] * (x[1] * y[2] - x[2] * y[1]);
-  if (turn < 0.5) return null; // a mirror, or squashed
+  const determinant = x[0] * (y[1] * z[2] - y[2] * z[1]) - y[0] * (x[1] * z[2] - x[2] * z[1]) + z[0] * (x[1] * y[2] - x[2] * y[1]);
+  if (determinant < 0.5) return null; // a reflection, or not uniform
   return { rotation: quaternionOf(x, y, z), position: [m[12] / 100, m[13] / 100, m[14] / 100] };
 }
 
@@ -169,13 +167,13 @@ function quaternionOf(x, y, z) {
   return normal(q);
 }
 
-/** Of unit length, and of its two spellings the one with w >= 0. @param {Quaternion} q @returns {Quaternion} */
+/** Normalised, with w >= 0. @param {Quaternion} q @returns {Quaternion} */
 function normal(q) {
   const length = Math.hypot(...q) * (q[3] < 0 ? -1 : 1);
   return [q[0] / length, q[1] / length, q[2] / length, q[3] / length];
 }
 
-/** First b, then a. @param {Quaternion} a @param {Quaternion} b @returns {Quaternion} */
+/** The rotation b followed by a. @param {Quaternion} a @param {Quaternion} b @returns {Quaternion} */
 export function multiply([ax, ay, az, aw], [bx, by, bz, bw]) {
   return [
     aw * bx + ax * bw + ay * bz - az * by,
@@ -195,8 +193,8 @@ export function rotate(q, v) {
 }
 
 /**
- * The head as if the camera stood straight before the face at rest: nodding is
- * then nodding, though the phone lies low and looks up.
+ * The head relative to the neutral pose, so that the camera's own height and
+ * tilt have no effect.
  * @param {Pose} head
  * @param {Pose | null | undefined} rest
  * @returns {Pose}
@@ -210,8 +208,8 @@ export function relativeHead(head, rest) {
 }
 
 /**
- * All 52 shapes: less the face at rest, stretched so that 1 remains 1, times
- * the gain, within 0..1.
+ * All 52 shapes: the neutral face subtracted, rescaled so that 1 remains 1,
+ * times the gain, clamped to 0..1.
  * @param {Blendshapes} raw
  * @param {Record<string, number>} gains
  * @param {Blendshapes} [rest]
@@ -221,14 +219,14 @@ export function shapesOf(raw, gains, rest = {}) {
   /** @type {Blendshapes} */
   const shapes = {};
   for (const name of ARKIT_NAMES) {
-    // A shape that rests near 1 has nothing left to tell: stretched, it would be noise.
-    const still = Math.min(rest[name] ?? 0, 0.9);
-    shapes[name] = unit(((raw[name] ?? 0) - still) / (1 - still) * (gains[name] ?? 1));
+    // A shape near 1 at rest has no range left: rescaled, it would be noise.
+    const neutral = Math.min(rest[name] ?? 0, 0.9);
+    shapes[name] = unit(((raw[name] ?? 0) - neutral) / (1 - neutral) * (gains[name] ?? 1));
   }
   return shapes;
 }
 
-/** Where the eyes look, by the EyeLook shapes. @param {Blendshapes} shapes @returns {Gaze} */
+/** The gaze that the EyeLook shapes give. @param {Blendshapes} shapes @returns {Gaze} */
 export function gazeOf(shapes) {
   /** @param {string} name */
   const v = (name) => shapes[name] ?? 0;
@@ -250,7 +248,7 @@ export function otherSide(name) {
 }
 
 /**
- * The face that a mirror shows.
+ * The face mirrored: left and right exchanged.
  * @param {{ shapes: Blendshapes, head: Pose | null, gaze: Gaze }} face
  * @returns {{ shapes: Blendshapes, head: Pose | null, gaze: Gaze }}
  */
@@ -271,7 +269,7 @@ export function mirrored({ shapes, head, gaze }) {
   };
 }
 
-/** @param {any} landmarks `[{ x, y }]` in the picture, 0..1 @returns {Face['box']} */
+/** @param {any} landmarks `[{ x, y }]` in the video frame, 0..1 @returns {Face['box']} */
 function boxOf(landmarks) {
   if (!Array.isArray(landmarks) || !landmarks.length) return null;
   let left = 1, top = 1, right = 0, bottom = 0;
@@ -286,7 +284,7 @@ function boxOf(landmarks) {
 }
 
 /**
- * What the tracker found in one picture, as a face to send.
+ * The tracker's result for one video frame, as a face to send.
  * @param {any} result A `FaceLandmarkerResult`
  * @param {{ gains: Record<string, number>, rest: Rest | null, mirror: boolean }} settings
  * @returns {Face | null} Null without a face
@@ -300,12 +298,12 @@ export function faceOf(result, { gains, rest, mirror }) {
   return { raw, rawHead, ...(mirror ? mirrored(own) : own), box: boxOf(result.faceLandmarks?.[0]) };
 }
 
-/** How many pictures make a face at rest. */
+/** Video frames of a calibration. */
 export const REST_SAMPLES = 20;
 
 /**
- * The face at rest, of several pictures: of each shape the median, so that a
- * blink does no harm, and of the head the mean.
+ * The neutral face from several video frames: the median of each shape, so that
+ * a blink has no effect, and the mean of the head.
  * @param {Pick<Face, 'raw' | 'rawHead'>[]} faces At least one
  * @returns {Rest}
  */
@@ -332,8 +330,7 @@ export function restOf(faces) {
 }
 
 /**
- * Something that keeps the camera or the tracker from working, in words for
- * whoever holds the phone.
+ * Why the camera or the tracker does not work, in words for the user.
  */
 export class CameraProblem extends Error {
   /**
@@ -351,7 +348,7 @@ export class CameraProblem extends Error {
 }
 
 /**
- * Why a browser gives no camera, by the error that `getUserMedia` throws.
+ * The problem behind an error of `getUserMedia`.
  * @param {any} error
  * @returns {CameraProblem}
  */
@@ -362,7 +359,7 @@ export function cameraProblem(error) {
     case 'SecurityError':
     case 'PermissionDeniedError':
       return new CameraProblem('denied', 'The browser was not allowed to use the camera.', {
-        advice: 'Allow the camera for this page: tap the symbol beside its address (on an iPhone: aA, Website Settings), then press the button again.',
+        advice: 'Allow the camera for this page: tap the symbol next to its address (on an iPhone: aA, Website Settings), then press the button again.',
         cause: error,
       });
     case 'NotFoundError':
@@ -379,7 +376,7 @@ export function cameraProblem(error) {
   }
 }
 
-/** Thins pictures to a rate. */
+/** Thins video frames to a rate. */
 export class Pace {
   #due = -Infinity;
   #last = -Infinity;
@@ -388,14 +385,14 @@ export class Pace {
   /**
    * @param {number} now Milliseconds
    * @param {number} fps Highest rate
-   * @returns {boolean} Whether the picture of this moment is due
+   * @returns {boolean} Whether this video frame is due
    */
   take(now, fps) {
     const period = 1000 / fps;
     const gap = now - this.#last;
     this.#last = now;
     if (gap > 0 && gap < 500) this.#interval += (gap - this.#interval) * 0.1;
-    // Pictures do not come when they are due, but when the camera has them: the nearest one is taken.
+    // Video frames arrive at the camera's rate: the nearest one is taken.
     if (now < this.#due - Math.min(period, this.#interval) / 2) return false;
     this.#due = Math.max(this.#due + period, now);
     return true;
@@ -413,7 +410,7 @@ function withToken(url, token) {
 function whyNot(error) {
   if (error?.name === 'TimeoutError') return 'it does not answer';
   if (error instanceof TypeError) return 'it cannot be reached';
-  return String(error?.message ?? error).split('\n')[0]; // the library adds where in its source it happened
+  return String(error?.message ?? error).split('\n')[0]; // the library adds a stack trace
 }
 
 /** Throws unless the file is there. @param {string} url */
@@ -429,11 +426,11 @@ async function probe(url) {
  */
 async function download(url, progress) {
   const abort = new AbortController();
-  // For as long as bytes come, however slowly.
-  let patience = setTimeout(() => abort.abort(), 15000);
+  // The timeout starts again with every chunk.
+  let timeout = setTimeout(() => abort.abort(), 15000);
   const alive = () => {
-    clearTimeout(patience);
-    patience = setTimeout(() => abort.abort(), 15000);
+    clearTimeout(timeout);
+    timeout = setTimeout(() => abort.abort(), 15000);
   };
   try {
     const answer = await fetch(url, { cache: 'no-cache', signal: abort.signal });
@@ -457,23 +454,23 @@ async function download(url, progress) {
       bytes.set(part, at);
       at += part.length;
     }
-    // A model is a ZIP archive; a network's sign-in page is not.
-    if (bytes[0] !== 0x50 || bytes[1] !== 0x4b) throw new Error('what is there is no model');
+    // A model is a ZIP archive; the sign-in page of a captive portal is not.
+    if (bytes[0] !== 0x50 || bytes[1] !== 0x4b) throw new Error('the file is not a model');
     return bytes;
   } catch (error) {
     throw abort.signal.aborted ? new Error('it does not answer') : error;
   } finally {
-    clearTimeout(patience);
+    clearTimeout(timeout);
   }
 }
 
 /**
- * Takes each place in turn until one works.
+ * Tries each location in turn until one works.
  * @template P, T
  * @param {P[]} places
  * @param {(place: P) => string} name
  * @param {(place: P) => Promise<T>} attempt
- * @param {string[]} tried What failed, and why, is added
+ * @param {string[]} tried Failed locations with their reasons are appended
  * @returns {Promise<{ found: T, place: P } | null>}
  */
 async function firstOf(places, name, attempt, tried) {
@@ -487,7 +484,7 @@ async function firstOf(places, name, attempt, tried) {
   return null;
 }
 
-/** Whether the page can compute on the GPU. */
+/** Whether WebGL 2 is available. */
 function hasWebGl() {
   try {
     const context = document.createElement('canvas').getContext('webgl2');
@@ -502,18 +499,18 @@ function hasWebGl() {
  * @typedef {object} Tracker
  * @property {any} landmarker MediaPipe's `FaceLandmarker`
  * @property {'GPU' | 'CPU'} delegate
- * @property {string} library Where it came from
+ * @property {string} library Location of the library
  * @property {string} model
- * @property {() => Promise<Tracker>} onCpu The same, computed on the CPU
+ * @property {() => Promise<Tracker>} onCpu The same on the CPU
  */
 
 /**
- * Loads the library and the model: from the server if somebody placed them
- * there, else from their makers.
+ * Loads the library and the model: from the server if its models folder has them,
+ * else from jsDelivr and Google.
  * @param {{ server: string, token?: string | null, progress?: (text: string) => void }} options
  *   `server` is the origin of our own server
  * @returns {Promise<Tracker>}
- * @throws {CameraProblem} It names what was tried
+ * @throws {CameraProblem} It lists what was tried
  */
 export async function loadTracker({ server, token = null, progress = () => {} }) {
   /** @type {string[]} */
@@ -528,14 +525,14 @@ export async function loadTracker({ server, token = null, progress = () => {} })
       const bundle = withToken(`${place.at}/vision_bundle.mjs`, place.token);
       await probe(bundle);
       const module = await import(bundle);
-      if (!module.FilesetResolver || !module.FaceLandmarker) throw new Error('what is there is no face tracker');
+      if (!module.FilesetResolver || !module.FaceLandmarker) throw new Error('the file is not a face tracker');
       const files = { ...await module.FilesetResolver.forVisionTasks(`${place.at}/wasm`) };
       for (const key of ['wasmLoaderPath', 'wasmBinaryPath']) {
         if (!files[key]) continue;
         const url = files[key];
         files[key] = withToken(url, place.token);
         await probe(files[key]).catch((error) => {
-          throw new Error(`${new URL(url, server).pathname} beside it: ${whyNot(error)}`);
+          throw new Error(`${new URL(url, server).pathname} next to it: ${whyNot(error)}`);
         });
       }
       return { module, files };
@@ -550,7 +547,7 @@ export async function loadTracker({ server, token = null, progress = () => {} })
   );
   if (!library || !model) {
     const missing = library ? 'model' : 'software';
-    throw new CameraProblem('files', `The ${missing} that reads faces could not be loaded. Tried were:`, {
+    throw new CameraProblem('files', `The face tracker's ${missing} could not be loaded. Tried:`, {
       tried,
       advice: library
         ? 'Connect to the Internet, or place face_landmarker.task in the folder assets/web/models of the computer that runs FaceLink (another folder: --models DIR).'
@@ -594,46 +591,46 @@ export async function loadTracker({ server, token = null, progress = () => {} })
 
 // ---- the camera -----------------------------------------------------------------
 
-/** Without a face for so long, the performer is out of sight; a picture or two without one are nothing (ms). */
+/** The face counts as lost after this time without one, ms; a single video frame without one does not. */
 const LOST_AFTER_MS = 120;
-/** And without a picture for so long. */
+/** The face counts as lost after this time without a video frame, ms. */
 const BLIND_AFTER_MS = 500;
-/** How often a face that is lost is said to be lost: one such frame may itself get lost. */
+/** Interval of the frames that report a lost face, ms: a single one may itself be lost. */
 const LOST_EVERY_MS = 250;
-/** So many failures in a row are no accident. */
+/** Failures in a row after which the tracker is given up. */
 const FAILURES = 5;
 
 /**
- * @typedef {object} Choice Which camera: one of these, or neither for the one at the front.
+ * @typedef {object} Choice Which camera; default: the front camera.
  * @property {'user' | 'environment'} [facing]
  * @property {string} [deviceId]
  */
 /**
  * @typedef {object} Figures
- * @property {number} cameraFps Pictures a second from the camera.
- * @property {number} fps Pictures a second that were looked at.
- * @property {number} inferenceMs Of the tracker for one picture, smoothed.
+ * @property {number} cameraFps Frame rate of the camera.
+ * @property {number} fps Frame rate of the tracker.
+ * @property {number} inferenceMs Of the tracker for one video frame, smoothed.
  * @property {'GPU' | 'CPU'} delegate
- * @property {number} width Of the picture, pixels.
+ * @property {number} width Of the video, pixels.
  * @property {number} height
  */
 
-/** A camera and the tracker that watches it. */
+/** A camera and its tracker. */
 export class FaceCamera {
   /** @type {Record<string, number>} */
   gains = { ...DEFAULT_GAINS };
   /** The neutral face, once it is known. @type {Rest | null} */
   rest = null;
-  /** Whether the face is sent as a mirror shows it. */
+  /** Whether the face is sent mirrored. */
   mirror = false;
 
-  /** @type {((face: Face, time: number) => void) | null} `time` is when the picture was taken, Unix ms. */
+  /** @type {((face: Face, time: number) => void) | null} `time`: capture time, Unix ms. */
   onFace = null;
-  /** Nobody is in sight: said at once and again, until there is a face. @type {(() => void) | null} */
+  /** No face in sight: called at once and repeatedly until there is one. @type {(() => void) | null} */
   onLost = null;
   /** @type {((text: string) => void) | null} */
   onProgress = null;
-  /** It has stopped by itself. @type {((problem: CameraProblem) => void) | null} */
+  /** The camera has stopped by itself. @type {((problem: CameraProblem) => void) | null} */
   onProblem = null;
 
   #video;
@@ -646,7 +643,7 @@ export class FaceCamera {
   #loading = null;
   /** @type {Tracker | null} */
   #tracker = null;
-  /** Each start and stop has a number; what was begun under another is over. */
+  /** Counts starts and stops: work of an earlier run is abandoned. */
   #run = 0;
   #pace = new Pace();
   #callback = 0;
@@ -658,15 +655,15 @@ export class FaceCamera {
   #lost = false;
   #failures = 0;
   #inference = 0;
-  #lastSaid = 0;
-  /** When pictures came, and when they were looked at. @type {[number[], number[]]} */
+  #lastLostReport = 0;
+  /** Times of the camera's and of the tracker's video frames. @type {[number[], number[]]} */
   #seen = [[], []];
   /** @type {{ faces: Face[], done: (rest: Rest) => void, fail: (error: Error) => void, timer: ReturnType<typeof setTimeout> } | null} */
   #resting = null;
 
   /**
-   * @param {HTMLVideoElement} video Shows the picture
-   * @param {{ server: string, token?: string | null, fps?: () => number }} options `fps` is the highest rate, asked for each picture
+   * @param {HTMLVideoElement} video Shows the video
+   * @param {{ server: string, token?: string | null, fps?: () => number }} options `fps` gives the highest rate, read for each video frame
    */
   constructor(video, { server, token = null, fps = () => 60 }) {
     this.#video = video;
@@ -690,7 +687,7 @@ export class FaceCamera {
   }
 
   /**
-   * Opens a camera and begins to look; another one, if it is running already.
+   * Opens a camera and starts tracking; replaces the camera that is running.
    * @param {Choice} [choice]
    * @returns {Promise<boolean>} False when it was stopped meanwhile
    * @throws {CameraProblem}
@@ -709,16 +706,16 @@ export class FaceCamera {
       const [track] = stream.getVideoTracks();
       track.addEventListener('ended', () => {
         if (over()) return;
-        this.#fail(new CameraProblem('ended', 'The camera was taken away.', {
-          advice: 'It was unplugged, or another program has it now. Press the button to use it again.',
+        this.#fail(new CameraProblem('ended', 'The camera has stopped.', {
+          advice: 'It was unplugged, or another program uses it. Press the button to use it again.',
         }));
       });
       this.#video.srcObject = stream;
-      // A page in the background may not play: it does so when it is seen again.
+      // A page in the background may not play; it plays when it is visible again.
       this.#video.play().catch(() => {});
       this.#loading ??= loadTracker({ server: this.#server, token: this.#token, progress: (text) => this.onProgress?.(text) });
       const tracker = await this.#loading.catch((error) => {
-        this.#loading = null; // tried anew by the next start
+        this.#loading = null; // the next start tries again
         throw error;
       });
       if (over()) return false;
@@ -739,7 +736,7 @@ export class FaceCamera {
     return true;
   }
 
-  /** Closes the camera. The tracker stays, for the next time. */
+  /** Closes the camera. The tracker stays loaded. */
   stop() {
     this.#run += 1;
     this.#release();
@@ -747,13 +744,13 @@ export class FaceCamera {
   }
 
   /**
-   * Takes the face of the next moments as the neutral one: it is subtracted, and
-   * the head is turned back by it.
-   * @param {number} [patience] Milliseconds
-   * @returns {Promise<Rest>} Rejects when there is no face to see
+   * Takes the next faces as the neutral one: its shapes are subtracted, and the
+   * head is relative to it.
+   * @param {number} [timeout] Milliseconds
+   * @returns {Promise<Rest>} Rejects without a face
    */
-  calibrate(patience = 8000) {
-    this.#resting?.fail(new Error('begun anew'));
+  calibrate(timeout = 8000) {
+    this.#resting?.fail(new Error('another calibration was started'));
     return new Promise((resolve, reject) => {
       const end = () => {
         clearTimeout(timer);
@@ -762,7 +759,7 @@ export class FaceCamera {
       const timer = setTimeout(() => {
         end();
         reject(new Error('no face was seen'));
-      }, patience);
+      }, timeout);
       this.#resting = {
         faces: [],
         timer,
@@ -801,17 +798,17 @@ export class FaceCamera {
   /** @param {Choice} choice @returns {Promise<MediaStream>} */
   async #open({ facing, deviceId }) {
     if (!navigator.mediaDevices?.getUserMedia) {
-      throw new CameraProblem('insecure', 'Browsers give the camera to secure pages alone, and this one is not.', {
+      throw new CameraProblem('insecure', 'Browsers allow the camera on secure pages only, and this page is not secure.', {
         advice: 'Open it by its https:// address.',
       });
     }
-    // The tracker looks at 256 x 256 pixels of a face: more would only cost time.
+    // The tracker reads 256 x 256 pixels of a face: a larger video only costs time.
     const size = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, resizeMode: { ideal: 'none' } };
     const which = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: { ideal: facing ?? 'user' } };
     try {
       return await navigator.mediaDevices.getUserMedia({ audio: false, video: { ...size, ...which } });
     } catch (error) {
-      // The one that was chosen last time is not there: any other will do.
+      // The camera that was chosen last time is not connected: any other one.
       if (/** @type {any} */ (error)?.name !== 'OverconstrainedError') throw error;
       return navigator.mediaDevices.getUserMedia({ audio: false, video: true });
     }
@@ -838,7 +835,7 @@ export class FaceCamera {
     this.#callback = 0;
   }
 
-  /** Waits for the next picture; those that came meanwhile are gone. @param {number} run */
+  /** Waits for the next video frame; those in between are skipped. @param {number} run */
   #next(run) {
     const video = this.#video;
     if (run !== this.#run) return;
@@ -860,7 +857,7 @@ export class FaceCamera {
   /**
    * @param {number} run
    * @param {number} now
-   * @param {number} [captured] When the camera took it, where the browser knows
+   * @param {number} [captured] Capture time, where the browser reports it
    */
   #picture(run, now, captured) {
     this.#callback = 0;
@@ -880,7 +877,7 @@ export class FaceCamera {
     const began = performance.now();
     let result;
     try {
-      // It wants a clock that never stands still.
+      // Its timestamps have to increase.
       this.#lastTime = Math.max(began, this.#lastTime + 1);
       result = this.#tracker?.landmarker.detectForVideo(this.#video, this.#lastTime);
       this.#failures = 0;
@@ -904,19 +901,19 @@ export class FaceCamera {
     this.onFace?.(face, time);
   }
 
-  /** Whether somebody is in sight still. */
+  /** Whether a face is still in sight. */
   #look() {
     const now = performance.now();
     const out = now - this.#lastFace > LOST_AFTER_MS && now - this.#lastPicture < BLIND_AFTER_MS;
     const blind = now - this.#lastPicture > BLIND_AFTER_MS;
     if (!out && !blind) return;
-    if (this.#lost && now - this.#lastSaid < LOST_EVERY_MS * 0.8) return;
+    if (this.#lost && now - this.#lastLostReport < LOST_EVERY_MS * 0.8) return;
     this.#lost = true;
-    this.#lastSaid = now;
+    this.#lastLostReport = now;
     this.onLost?.();
   }
 
-  /** A GPU that gave up: the CPU is slower, but works. @param {number} run @param {unknown} cause */
+  /** After a failure on the GPU: the CPU, which is slower. @param {number} run @param {unknown} cause */
   async #recover(run, cause) {
     const tracker = this.#tracker;
     this.#tracker = null;
