@@ -1,5 +1,5 @@
-// The page's "Use this camera", with Chromium's own fake cameras and a stand-in for the face
-// tracker (stand-in.mjs): what arrives at the server, and what the page says and does.
+// The camera card of the page, with Chromium's fake cameras and a stand-in for the face tracker
+// (stand-in.mjs): what arrives at the server, and what the page shows.
 //
 //   CARGO_TARGET_DIR=... node tests/web/camera.mjs [part of a test's name ...]
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ needBrowser();
 
 const DEGREE = Math.PI / 180;
 const CAMERAS = ['--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream=device-count=2', '--enable-unsafe-swiftshader'];
-/** Nobody's library and model but those of the test, even where there is an Internet: its makers' servers are this port. */
+/** Only the library and the model of the test, even with an Internet connection: their hosts are this port. */
 const hosts = (port) => `--host-resolver-rules=MAP cdn.jsdelivr.net 127.0.0.1:${port}, MAP storage.googleapis.com 127.0.0.1:${port}, MAP *.local 127.0.0.1`;
 
 function folder() {
@@ -23,7 +23,7 @@ function folder() {
   return made;
 }
 
-/** The folder that a developer would fill, less what a test wants missing. */
+/** A models folder as a developer would fill it, without the files that a test wants missing. */
 function models(without = []) {
   const made = folder();
   mkdirSync(path.join(made, 'wasm'));
@@ -33,21 +33,21 @@ function models(without = []) {
   if (!without.includes('vision_bundle.mjs')) copyFileSync(path.join(root, 'tests/web/stand-in.mjs'), path.join(made, 'vision_bundle.mjs'));
   put('wasm/vision_wasm_internal.js', '// loads the tracker');
   put('wasm/vision_wasm_internal.wasm', '\0asm');
-  put('face_landmarker.task', 'PK\x03\x04 as every model begins');
+  put('face_landmarker.task', 'PK\x03\x04 as a ZIP archive begins');
   return made;
 }
 
-/** A page before a server; `on` waits until the camera sees the stand-in's face. */
-class Stage {
-  static async open({ without = [], server = [], url = (port) => `http://127.0.0.1:${port}/?subject=Cam`, args = [], before = '', allowed = true, makers = 9 } = {}) {
-    const stage = new Stage();
-    stage.server = await Server.start(0, ['--models', models(without), ...server]);
-    stage.url = url(stage.server.port);
-    stage.page = await Browser.open('about:blank', { args: [...CAMERAS.slice(allowed ? 0 : 1), hosts(makers), ...args], width: 500 });
-    await stage.page.cdp('Page.addScriptToEvaluateOnNewDocument', { source: `globalThis.standIn = {}; ${before}` });
-    await stage.page.post('/url', { url: stage.url });
-    await until('the page', () => stage.run('return window.facelink?.panel !== undefined;'));
-    return stage;
+/** A server and its page; `on` waits until the stand-in's face is found. */
+class Fixture {
+  static async open({ without = [], server = [], url = (port) => `http://127.0.0.1:${port}/?subject=Cam`, args = [], before = '', allowed = true, cdn = 9 } = {}) {
+    const fixture = new Fixture();
+    fixture.server = await Server.start(0, ['--models', models(without), ...server]);
+    fixture.url = url(fixture.server.port);
+    fixture.page = await Browser.open('about:blank', { args: [...CAMERAS.slice(allowed ? 0 : 1), hosts(cdn), ...args], width: 500 });
+    await fixture.page.cdp('Page.addScriptToEvaluateOnNewDocument', { source: `globalThis.standIn = {}; ${before}` });
+    await fixture.page.post('/url', { url: fixture.url });
+    await until('the page', () => fixture.run('return window.facelink?.panel !== undefined;'));
+    return fixture;
   }
 
   run(body) {
@@ -58,7 +58,7 @@ class Stage {
     return this.run(`document.getElementById('camera-${id}').click();`);
   }
 
-  /** What a part of the panel says; null when it is hidden. */
+  /** The text of a part of the panel; null when it is hidden. */
   text(id) {
     return this.run(`const e = document.getElementById('camera-${id}'); return e.checkVisibility() ? e.innerText : null;`);
   }
@@ -69,12 +69,12 @@ class Stage {
     return this;
   }
 
-  /** The first frame from now on, or from the one of that number on, that is as it should be. */
+  /** The first frame, from now or from that index on, that passes the check. */
   frame(what, check, from = this.server.frames.length) {
     return until(what, () => {
       for (const f of this.server.frames.slice(from)) {
-        const told = { ...f, shapes: JSON.parse(f.face) };
-        if (f.subject === 'Cam' && check(told)) return told;
+        const frame = { ...f, shapes: JSON.parse(f.face) };
+        if (f.subject === 'Cam' && check(frame)) return frame;
       }
       return null;
     });
@@ -88,15 +88,15 @@ class Stage {
 }
 
 const near = (a, b, within = 0.005) => Math.abs(a - b) <= within;
-/** Turn, nod, tilt in degrees. */
+/** Yaw, pitch, roll in degrees. */
 const angles = (frame) => headAngles(frame.head.rotation).map((angle) => angle / DEGREE);
 
 await runAll({
   async shapes_head_and_gaze_arrive_over_webrtc() {
-    const s = await (await Stage.open()).on();
-    const f = await s.show('smile', 'a smile over WebRTC', (told) => told.source === 'webrtc' && told.shapes.mouthSmileLeft > 0.5);
+    const s = await (await Fixture.open()).on();
+    const f = await s.show('smile', 'a smile over WebRTC', (shown) => shown.source === 'webrtc' && shown.shapes.mouthSmileLeft > 0.5);
     assert(f.tracked === true && Object.keys(f.shapes).sort().join() === [...ARKIT_NAMES].sort().join(), 'all 52', f);
-    // What the stand-in found, times the gains, within 0..1; the performer's own sides.
+    // The stand-in's scores times the gains, clamped to 0..1; the performer's own sides.
     const found = { mouthSmileLeft: 0.7, mouthSmileRight: 0.1, eyeBlinkRight: 0.5, jawLeft: 0.2, cheekPuff: 0.05, jawForward: 0.6, eyeLookOutLeft: 0.4, eyeLookInRight: 0.3 };
     for (const name of ARKIT_NAMES) {
       const wanted = name === 'tongueOut' ? 0 : Math.min(1, (found[name] ?? 0) * DEFAULT_GAINS[name]);
@@ -106,70 +106,70 @@ await runAll({
     assert(near(angles(f)[0], 30, 0.1) && near(angles(f)[1], 0, 0.1) && near(angles(f)[2], 0, 0.1), "turned to the performer's own left", angles(f));
     assert(f.head.position.every((v, i) => near(v, [0.03, -0.02, -0.45][i], 0.001)), 'metres', f.head.position);
     assert(near(f.gaze.left[0], 0.4 * 35 * DEGREE) && near(f.gaze.right[0], 0.3 * 35 * DEGREE), 'looks to its own left', f.gaze);
-    const up = await s.show('up', 'a look up', (told) => told.shapes.eyeLookUpLeft > 0.4);
+    const up = await s.show('up', 'a look up', (shown) => shown.shapes.eyeLookUpLeft > 0.4);
     assert(near(angles(up)[1], 30, 0.1) && near(angles(up)[0], 0, 0.1), 'nods up', angles(up));
     assert(up.gaze.left[1] > 0.2 && up.gaze.right[1] > 0.2 && up.gaze.left[0] < 0 && up.gaze.right[0] < 0, 'looks up and to its own right', up.gaze);
-    const tilted = await s.show('tilted', 'a tilt', (told) => told.shapes.jawOpen > 0.3);
+    const tilted = await s.show('tilted', 'a tilt', (shown) => shown.shapes.jawOpen > 0.3);
     assert(near(angles(tilted)[2], -30, 0.1) && near(angles(tilted)[0], 0, 0.1), 'the head lies on its own left shoulder', angles(tilted));
     const { faults, created, face, figures } = await s.run(`
       const { x, y, width, height } = document.getElementById('camera-frame').getBoundingClientRect();
       const view = document.getElementById('camera-view').getBoundingClientRect();
       return { faults: standIn.faults, created: standIn.created, face: (x + width / 2 - view.x) / view.width, figures: document.getElementById('camera-figures').innerText };`);
-    assert(faults.length === 0, 'the tracker was called as the real one wants it', faults);
+    assert(faults.length === 0, 'the tracker was called as the real one requires', faults);
     assert(near(face, 1 - 0.42, 0.02), 'the frame is on the face in the mirrored preview', face);
     return { tracker: created, figures };
   },
 
-  async a_lost_face_is_lost_and_comes_back() {
-    const s = await (await Stage.open()).on();
+  async face_lost_and_found_again() {
+    const s = await (await Fixture.open()).on();
     await s.frame('frames', (f) => f.tracked);
-    await s.show('nobody', 'a frame that is not tracked', (f) => f.tracked === false);
+    await s.show('none', 'a frame that is not tracked', (f) => f.tracked === false);
     await until('the badge', async () => (await s.text('badge')) === 'No face');
     const subject = async () => (await s.server.get('/api/v1/subjects')).subjects.find((f) => f.name === 'Cam');
     assert((await subject()).tracked === false, 'the server lists it as lost', await subject());
-    // It is said again: one such frame may get lost.
-    const said = () => s.server.frames.filter((f) => f.tracked === false).length;
-    const before = said();
-    await until('it to be said again', () => said() > before + 2);
+    // It is repeated: a single frame may be lost.
+    const reports = () => s.server.frames.filter((f) => f.tracked === false).length;
+    const before = reports();
+    await until('another such frame', () => reports() > before + 2);
     await s.show('smile', 'the face again', (f) => f.tracked && f.shapes.mouthSmileLeft > 0.5);
     assert((await s.text('badge')) === 'Face found', 'the badge again');
     assert((await subject()).tracked === true, 'and listed as tracked');
-    // A picture or two without a face are nothing to speak of.
-    const lost = said();
+    // A single video frame without a face is not reported.
+    const lost = reports();
     await s.run(`
       const calls = standIn.times.length;
-      standIn.show = 'nobody';
+      standIn.show = 'none';
       while (standIn.times.length === calls) await new Promise(requestAnimationFrame);
       standIn.show = 'smile';`);
     await s.frame('frames', (f) => f.tracked);
-    assert(said() === lost, 'no flicker', said() - lost);
+    assert(reports() === lost, 'no flicker', reports() - lost);
     return {};
   },
 
-  async a_mirrored_face() {
-    const s = await (await Stage.open()).on();
+  async face_mirrored() {
+    const s = await (await Fixture.open()).on();
     await s.show('smile', 'a smile on the left', (f) => f.shapes.mouthSmileLeft > 0.5);
     await s.click('mirror-face');
-    const f = await s.frame('a smile on the right', (told) => told.shapes.mouthSmileRight > 0.5);
+    const f = await s.frame('a smile on the right', (shown) => shown.shapes.mouthSmileRight > 0.5);
     assert(near(f.shapes.mouthSmileLeft, 0.1) && near(f.shapes.eyeBlinkLeft, 0.5 * DEFAULT_GAINS.eyeBlinkRight), 'the sides are exchanged', f.shapes);
     assert(near(f.shapes.jawRight, 0.2 * DEFAULT_GAINS.jawLeft) && f.shapes.jawLeft === 0, 'the directions too', f.shapes);
     assert(near(angles(f)[0], -30, 0.1) && near(f.head.position[0], -0.03, 0.001), 'and the head', f.head);
     assert(f.gaze.left[0] < -0.1 && f.gaze.right[0] < -0.1, 'and the gaze', f.gaze);
     const flipped = () => s.run(`return getComputedStyle(document.getElementById('camera-video')).transform;`);
-    assert((await flipped()).startsWith('matrix(-1'), 'the preview is a mirror all the while', await flipped());
+    assert((await flipped()).startsWith('matrix(-1'), 'the preview stays mirrored', await flipped());
     await s.click('mirror-view');
-    assert((await flipped()) === 'none', 'until it is told not to be', await flipped());
+    assert((await flipped()) === 'none', 'until it is switched off', await flipped());
     await s.page.post('/url', { url: s.url });
     await until('the page', () => s.run('return window.facelink?.panel !== undefined;'));
-    assert(await s.run(`return document.getElementById('camera-mirror-face').checked && facelink.panel.camera.mirror`), 'it is kept');
+    assert(await s.run(`return document.getElementById('camera-mirror-face').checked && facelink.panel.camera.mirror`), 'the setting is kept');
     await s.on();
     assert((await flipped()) === 'none', 'and so is the preview');
-    await s.show('smile', 'mirrored still', (told) => told.shapes.mouthSmileRight > 0.5);
+    await s.show('smile', 'mirrored still', (shown) => shown.shapes.mouthSmileRight > 0.5);
     return {};
   },
 
-  async calibration_takes_the_rest_away_and_turns_the_head_back() {
-    const s = await (await Stage.open()).on();
+  async calibration_subtracts_neutral_face_and_pose() {
+    const s = await (await Fixture.open()).on();
     const rest = await s.show('resting', 'a face at rest', (f) => near(f.shapes.mouthPucker, 0.4));
     assert(near(angles(rest)[0], 30, 0.1), 'it sits turned', angles(rest));
     await s.click('calibrate');
@@ -177,22 +177,22 @@ await runAll({
     assert(neutral.shapes.browInnerUp === 0 && neutral.head.position.every((v) => near(v, 0, 0.001)), 'all of it', neutral);
     await until('the note', async () => (await s.text('calibrate-note')).startsWith('Calibrated'));
     const moving = await s.show('moving', 'a face that moves', (f) => f.shapes.mouthSmileLeft > 0.2);
-    assert(near(moving.shapes.mouthPucker, 0.5), 'what is above the rest, stretched', moving.shapes.mouthPucker);
-    assert(moving.shapes.browInnerUp === 0 && near(moving.shapes.mouthSmileLeft, 0.3), 'the rest of it', moving.shapes);
-    assert(near(angles(moving)[0], 0, 0.1) && near(angles(moving)[1], 30, 0.1) && near(angles(moving)[2], 0, 0.1), 'a nod is a nod about the own axes', angles(moving));
+    assert(near(moving.shapes.mouthPucker, 0.5), 'above the neutral value, rescaled', moving.shapes.mouthPucker);
+    assert(moving.shapes.browInnerUp === 0 && near(moving.shapes.mouthSmileLeft, 0.3), 'the other shapes', moving.shapes);
+    assert(near(angles(moving)[0], 0, 0.1) && near(angles(moving)[1], 30, 0.1) && near(angles(moving)[2], 0, 0.1), 'pitch about the own axes', angles(moving));
     assert(near(moving.head.position[1], 0.06, 0.001), 'up by 6 cm', moving.head.position);
     await s.click('reset');
     const back = await s.frame('the face as it is', (f) => near(f.shapes.mouthPucker, 0.7));
     assert(near(back.shapes.browInnerUp, 0.25) && near(back.head.position[2], -0.5, 0.001), 'reset', back);
-    // Without a face there is nothing to take.
-    await s.run(`standIn.show = 'nobody';`);
+    // Without a face there is no calibration.
+    await s.run(`standIn.show = 'none';`);
     await s.run(`await facelink.panel.camera.calibrate(300).then(() => { throw new Error('calibrated'); }, () => {});`);
     assert(await s.run(`return facelink.panel.camera.rest === null;`), 'no rest');
     return {};
   },
 
-  async gains_are_set_and_kept() {
-    const s = await (await Stage.open()).on();
+  async gains_set_and_kept() {
+    const s = await (await Fixture.open()).on();
     await s.show('smile', 'the default gain', (f) => near(f.shapes.cheekPuff, 0.05 * DEFAULT_GAINS.cheekPuff));
     const set = (stem, gain) => s.run(`
       const input = document.getElementById('camera-gain-${stem}');
@@ -200,25 +200,25 @@ await runAll({
       input.dispatchEvent(new Event('input'));`);
     await set('cheekPuff', 10);
     await set('mouthSmile', 0.5);
-    const f = await s.frame('the new gains', (told) => near(told.shapes.cheekPuff, 0.5));
+    const f = await s.frame('the new gains', (shown) => near(shown.shapes.cheekPuff, 0.5));
     assert(near(f.shapes.mouthSmileLeft, 0.35) && near(f.shapes.mouthSmileRight, 0.05), 'of both sides', f.shapes);
     const kept = await s.run(`return JSON.parse(localStorage.getItem('facelink.camera')).gains;`);
     assert(Object.keys(kept).sort().join() === 'cheekPuff,mouthSmileLeft,mouthSmileRight', 'only what was changed is kept', kept);
     await s.page.post('/url', { url: s.url });
     await until('the page', () => s.run('return window.facelink?.panel !== undefined;'));
     await s.on();
-    await s.show('smile', 'the gains of before', (told) => near(told.shapes.cheekPuff, 0.5) && near(told.shapes.mouthSmileLeft, 0.35));
+    await s.show('smile', 'the gains of before', (shown) => near(shown.shapes.cheekPuff, 0.5) && near(shown.shapes.mouthSmileLeft, 0.35));
     assert((await s.run(`return document.getElementById('camera-gain-cheekPuff').value;`)) === '10', 'the slider shows it');
     await s.run(`document.getElementById('camera-advanced').open = true;`);
     await until('the meter', async () => (await s.run(`return document.querySelector('#camera-gain-cheekPuff').closest('.gain').querySelector('.meter').style.getPropertyValue('--v');`)) === '0.500');
     await s.click('gains-reset');
-    await s.frame('the defaults', (told) => near(told.shapes.mouthSmileLeft, 0.7));
+    await s.frame('the defaults', (shown) => near(shown.shapes.mouthSmileLeft, 0.7));
     assert((await s.run(`return localStorage.getItem('facelink.camera');`)).includes('"gains":{}'), 'nothing is kept');
     return {};
   },
 
-  async another_camera() {
-    const s = await (await Stage.open()).on();
+  async camera_switched() {
+    const s = await (await Fixture.open()).on();
     const state = () => s.run(`
       const { srcObject } = document.getElementById('camera-video');
       return { label: srcObject?.getVideoTracks()[0].label, options: [...document.getElementById('camera-choice').options].map((o) => o.text) };`);
@@ -241,7 +241,7 @@ await runAll({
     await until('the page', () => s.run('return window.facelink?.panel !== undefined;'));
     await s.on();
     assert((await state()).label === second, 'the choice is kept', { second, now: await state() });
-    // One that was unplugged since is no hindrance.
+    // A chosen camera that is not connected any more is replaced.
     await s.click('toggle');
     await s.run(`localStorage.setItem('facelink.camera', JSON.stringify({ camera: { deviceId: 'gone' } }));`);
     await s.page.post('/url', { url: s.url });
@@ -251,7 +251,7 @@ await runAll({
   },
 
   async stop_releases_the_camera() {
-    const s = await (await Stage.open({ before: `
+    const s = await (await Fixture.open({ before: `
       standIn.locks = { taken: 0, held: 0 };
       Object.defineProperty(navigator, 'wakeLock', { value: { request: async () => {
         standIn.locks.taken += 1;
@@ -260,13 +260,13 @@ await runAll({
       } } });` })).on();
     await s.show('smile', 'frames', (f) => f.tracked);
     assert((await s.run('return standIn.locks.held;')) === 1, 'the screen stays on');
-    // The system takes it away from a page that is hidden.
+    // The system releases it while the page is hidden.
     await s.run(`standIn.locks.held = 0; document.dispatchEvent(new Event('visibilitychange'));`);
     await until('the lock again', () => s.run('return standIn.locks.taken === 2 && standIn.locks.held === 1;'));
     await s.run(`window.track = document.getElementById('camera-video').srcObject.getVideoTracks()[0];`);
     const from = s.server.frames.length;
     await s.click('toggle');
-    await s.frame('the farewell', (f) => f.tracked === false && f.shapes.mouthSmileLeft === 0, from);
+    await s.frame('the last frame', (f) => f.tracked === false && f.shapes.mouthSmileLeft === 0, from);
     const after = await s.run(`
       const calls = standIn.times.length;
       await new Promise((done) => setTimeout(done, 300));
@@ -275,7 +275,7 @@ await runAll({
     assert(after.state === 'ended' && after.stream === null && after.more === 0 && after.running === false, 'released', after);
     assert(after.button === 'Use this camera' && after.view, 'the page shows it', after);
     assert((await s.run('return standIn.locks.held;')) === 0, 'the screen may go off');
-    // Stopped while it starts: nothing comes after.
+    // Stopped while it starts.
     await s.run(`
       const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
       navigator.mediaDevices.getUserMedia = async (wanted) => {
@@ -290,50 +290,50 @@ await runAll({
     return {};
   },
 
-  async the_servers_rate_is_obeyed() {
-    const s = await (await Stage.open()).on();
+  async rate_of_the_server_is_obeyed() {
+    const s = await (await Fixture.open()).on();
     // As set_rate would; a slow machine only makes the gaps longer.
     await s.run('Object.defineProperty(facelink.client, "targetFps", { get: () => 5, set() {} }); standIn.times.length = 0;');
-    await until('some pictures', () => s.run('return standIn.times.length >= 6;'));
+    await until('some video frames', () => s.run('return standIn.times.length >= 6;'));
     const gaps = await s.run('return standIn.times.slice(1).map((time, i) => time - standIn.times[i]).sort((a, b) => a - b);');
-    assert(gaps[Math.floor(gaps.length / 2)] > 120, 'the tracker rests between pictures', gaps);
+    assert(gaps[Math.floor(gaps.length / 2)] > 120, 'the tracker idles between video frames', gaps);
     return { gaps: gaps.map(Math.round) };
   },
 
-  async what_is_missing_is_named_with_what_to_do() {
+  async missing_files_are_listed_with_advice() {
     const outcome = {};
     for (const [missing, places] of Object.entries({
       'face_landmarker.task': [/127\.0\.0\.1:\d+\/models\/face_landmarker\.task: not there/, /https:\/\/storage\.googleapis\.com\/.*\/face_landmarker\.task: it cannot be reached/],
       'vision_bundle.mjs': [/127\.0\.0\.1:\d+\/models\/vision_bundle\.mjs: not there/, /https:\/\/cdn\.jsdelivr\.net\/npm\/@mediapipe\/tasks-vision@\d+\.\d+\.\d+\/vision_bundle\.mjs: it cannot be reached/],
-      'wasm/vision_wasm_internal.wasm': [/\/models\/wasm\/vision_wasm_internal\.wasm beside it: not there/, /https:\/\/cdn\.jsdelivr\.net/],
+      'wasm/vision_wasm_internal.wasm': [/\/models\/wasm\/vision_wasm_internal\.wasm next to it: not there/, /https:\/\/cdn\.jsdelivr\.net/],
     })) {
-      const s = await Stage.open({ without: [missing] });
+      const s = await Fixture.open({ without: [missing] });
       await s.click('toggle');
-      const told = await until('the message', () => s.text('trouble'));
-      for (const place of places) assert(place.test(told), `${missing}: names ${place}`, told);
-      assert(told.includes('face_landmarker.task') && told.includes('assets/web/models') && told.includes('--models'), 'what to do', told);
-      if (missing !== 'face_landmarker.task') assert(told.includes('vision_bundle.mjs, wasm/'), 'which files', told);
+      const shown = await until('the message', () => s.text('trouble'));
+      for (const place of places) assert(place.test(shown), `${missing}: names ${place}`, shown);
+      assert(shown.includes('face_landmarker.task') && shown.includes('assets/web/models') && shown.includes('--models'), 'what to do', shown);
+      if (missing !== 'face_landmarker.task') assert(shown.includes('vision_bundle.mjs, wasm/'), 'which files', shown);
       assert(await s.run(`return !facelink.panel.camera.running && document.getElementById('camera-video').srcObject === null;`), 'the camera is released');
-      outcome[missing] = told.length;
+      outcome[missing] = shown.length;
     }
-    // A network's sign-in page in place of the model.
-    const s = await Stage.open({ without: ['face_landmarker.task'], before: `
+    // The sign-in page of a captive portal in place of the model.
+    const s = await Fixture.open({ without: ['face_landmarker.task'], before: `
       const plain = fetch;
       window.fetch = (url, options) => (String(url).includes('storage.googleapis.com') ? Promise.resolve(new Response('<html>Sign in')) : plain(url, options));` });
     await s.click('toggle');
-    assert((await until('the message', () => s.text('trouble'))).includes('what is there is no model'), 'it is not taken for one');
+    assert((await until('the message', () => s.text('trouble'))).includes('the file is not a model'), 'it is refused');
     return outcome;
   },
 
-  async a_camera_that_cannot_be_had() {
-    const s = await Stage.open();
+  async camera_unavailable() {
+    const s = await Fixture.open();
     for (const [name, words] of [['NotAllowedError', 'Allow the camera'], ['NotReadableError', 'in use by another program'], ['NotFoundError', 'No camera was found']]) {
       await s.run(`
         window.open0 ??= navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
         navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', '${name}'); };`);
       await s.click('toggle');
       await until(`the message for ${name}`, async () => (await s.text('trouble'))?.includes(words));
-      assert((await s.text('toggle-text')) === 'Use this camera', 'the button is there to try again');
+      assert((await s.text('toggle-text')) === 'Use this camera', 'the button offers another try');
     }
     await s.run('navigator.mediaDevices.getUserMedia = open0;');
     await s.on();
@@ -341,23 +341,23 @@ await runAll({
     // Unplugged.
     const from = s.server.frames.length;
     await s.run(`document.getElementById('camera-video').srcObject.getVideoTracks()[0].dispatchEvent(new Event('ended'));`);
-    await s.frame('the farewell', (f) => f.tracked === false, from);
-    assert((await s.text('trouble')).includes('taken away'), 'it is said');
+    await s.frame('the last frame', (f) => f.tracked === false, from);
+    assert((await s.text('trouble')).includes('The camera has stopped'), 'the message');
     // A real refusal.
-    const denied = await Stage.open({ args: ['--deny-permission-prompts'], allowed: false });
+    const denied = await Fixture.open({ args: ['--deny-permission-prompts'], allowed: false });
     await denied.click('toggle');
     await until('the refusal', async () => (await denied.text('trouble'))?.includes('was not allowed'));
     return {};
   },
 
-  async a_gpu_that_fails_is_no_end() {
-    // One that never starts.
-    const s = await Stage.open({ before: `standIn.refuse = 'GPU';` });
+  async gpu_failure_falls_back_to_cpu() {
+    // A GPU that never starts.
+    const s = await Fixture.open({ before: `standIn.refuse = 'GPU';` });
     await s.on();
     assert((await s.run('return standIn.created.join();')) === 'CPU', 'the CPU instead');
     await until('the figures', async () => (await s.text('figures'))?.includes('CPU'));
-    // One that gives up later.
-    const t = await (await Stage.open()).on();
+    // A GPU that fails later.
+    const t = await (await Fixture.open()).on();
     const [delegate] = await t.run('return standIn.created;');
     if (delegate === 'GPU') {
       await t.run(`standIn.breaks = 'GPU';`);
@@ -365,40 +365,40 @@ await runAll({
       await t.show('smile', 'faces again', (f) => f.tracked && f.shapes.mouthSmileLeft > 0.5);
       assert((await t.run('return standIn.closed;')) === 1, 'the first is closed');
     }
-    // And then there is nothing left.
+    // Then the CPU fails too.
     await t.run(`standIn.breaks = 'CPU';`);
     await until('the message', async () => (await t.text('trouble'))?.includes('does not work in this browser'));
     return { delegate };
   },
 
-  async hidden_pages_and_sliders_and_the_performer() {
-    const s = await (await Stage.open()).on();
+  async sliders_performer_and_hidden_page() {
+    const s = await (await Fixture.open()).on();
     await s.show('smile', 'a smile', (f) => f.shapes.mouthSmileLeft > 0.5);
-    // A slider that is held wins; the rest stays the camera's.
+    // A held slider overrides the camera; the other shapes stay the camera's.
     await s.run(`const input = document.getElementById('s-jawOpen'); input.value = '0.8'; input.dispatchEvent(new Event('input'));`);
     const held = await s.frame('the slider', (f) => near(f.shapes.jawOpen, 0.8));
-    assert(near(held.shapes.mouthSmileLeft, 0.7) && near(angles(held)[0], 30, 0.1), 'beside the camera', held.shapes);
+    assert(near(held.shapes.mouthSmileLeft, 0.7) && near(angles(held)[0], 30, 0.1), 'on top of the camera', held.shapes);
     await s.run(`document.getElementById('reset').click();`);
-    // The performer takes over, and the camera is released; and the other way round.
+    // The performer releases the camera, and the camera stops the performer.
     await s.run(`document.getElementById('perform').click();`);
     assert(await s.run(`return !facelink.panel.camera.running;`), 'the camera is off');
     await s.frame('the performer', (f) => f.tracked && f.shapes.mouthSmileLeft !== 0.7);
     await s.on();
     assert((await s.run(`return document.getElementById('perform').getAttribute('aria-pressed');`)) === 'false', 'the performer has stopped');
-    // No picture comes any more, as in a hidden page: nobody is in sight.
+    // No video frames, as in a hidden page: the face is lost.
     await s.run(`document.getElementById('camera-video').pause();`);
-    await s.frame('it to be said', (f) => f.tracked === false);
+    await s.frame('a frame that is not tracked', (f) => f.tracked === false);
     await s.run(`await document.getElementById('camera-video').play();`);
-    await s.frame('pictures again', (f) => f.tracked);
+    await s.frame('tracked frames again', (f) => f.tracked);
     return {};
   },
 
-  async by_https_from_another_address_with_the_token() {
+  async https_on_lan_with_token() {
     const outward = Object.values(os.networkInterfaces()).flat().find((a) => a.family === 'IPv4' && !a.internal)?.address;
     const made = folder();
-    process.env.XDG_DATA_HOME = made; // the certificate is no business of this machine's user
+    process.env.XDG_DATA_HOME = made; // no certificate in the home of this machine's user
     const address = outward ?? '127.0.0.1';
-    const s = await Stage.open({
+    const s = await Fixture.open({
       server: ['--lan', '--token', 'right & wrong'],
       args: ['--ignore-certificate-errors'],
       url: (port) => `https://${address}:${port}/?subject=Cam&token=${encodeURIComponent('right & wrong')}&camera=1`,
@@ -406,31 +406,31 @@ await runAll({
     await until('a face', async () => (await s.text('badge')) === 'Face found');
     await s.show('smile', 'a smile', (f) => f.shapes.mouthSmileLeft > 0.5);
     assert(await s.run('return isSecureContext;'), 'a secure page');
-    // The same port without TLS: no camera, but the way to the secure page.
+    // The same port without TLS: no camera, but a link to the secure page.
     await s.page.post('/url', { url: `http://phone.local:${s.server.port}/?subject=Cam&token=x` });
     await until('the page', () => s.run('return window.facelink?.panel !== undefined;'));
     assert(!(await s.run('return isSecureContext;')), 'not a secure page');
     await s.click('toggle');
     await until('the link', () => s.text('trouble-link'));
-    const { href, told } = await s.run(`return { href: document.getElementById('camera-trouble-link').href, told: document.getElementById('camera-trouble').innerText };`);
+    const { href, shown } = await s.run(`return { href: document.getElementById('camera-trouble-link').href, shown: document.getElementById('camera-trouble').innerText };`);
     assert(href === `https://phone.local:${s.server.port}/?subject=Cam&token=x`, 'to the same page', href);
-    assert(told.includes('secure pages alone') && told.includes('https://phone.local'), 'and why', told);
-    // A server without TLS has none to offer.
-    const plain = await Stage.open({ url: (port) => `http://phone.local:${port}/` });
+    assert(shown.includes('secure pages only') && shown.includes('https://phone.local'), 'and why', shown);
+    // A server without TLS offers no link.
+    const plain = await Fixture.open({ url: (port) => `http://phone.local:${port}/` });
     await plain.click('toggle');
     await until('the advice', async () => (await plain.text('trouble'))?.includes('facelink listen --lan'));
-    assert((await plain.text('trouble-link')) === null, 'no link that leads nowhere');
+    assert((await plain.text('trouble-link')) === null, 'no dead link');
     return { address };
   },
 
-  async without_files_of_ones_own_they_come_from_their_makers() {
-    // Their servers' part is played by one of ours, with the certificate of another of ours.
+  async files_come_from_cdn_without_own() {
+    // Their hosts are played by a local server, with the certificate of a FaceLink server.
     process.env.XDG_DATA_HOME = folder();
     await Server.start(0, ['--lan']);
     const [cert, key] = ['certificate', 'key'].map((name) => readFileSync(path.join(process.env.XDG_DATA_HOME, `facelink/${name}.pem`)));
     const files = models();
     const asked = [];
-    const makers = https.createServer({ cert, key }, (request, response) => {
+    const cdn = https.createServer({ cert, key }, (request, response) => {
       asked.push(`${request.method} ${request.headers.host}${request.url}`);
       const [, of] = /^\/(?:npm\/@mediapipe\/tasks-vision@[0-9.]+|mediapipe-models\/face_landmarker\/face_landmarker\/float16\/1)\/(.*)$/.exec(request.url) ?? [];
       response.setHeader('access-control-allow-origin', '*');
@@ -438,21 +438,21 @@ await runAll({
       if (of) response.end(request.method === 'HEAD' ? undefined : readFileSync(path.join(files, of)));
       else response.writeHead(404).end();
     });
-    await new Promise((done) => makers.listen(0, '127.0.0.1', done));
+    await new Promise((done) => cdn.listen(0, '127.0.0.1', done));
     atEnd(() => {
-      makers.closeAllConnections();
-      makers.close();
+      cdn.closeAllConnections();
+      cdn.close();
     });
-    const s = await Stage.open({
-      without: ['vision_bundle.mjs', 'face_landmarker.task'], makers: makers.address().port, args: ['--ignore-certificate-errors'],
+    const s = await Fixture.open({
+      without: ['vision_bundle.mjs', 'face_landmarker.task'], cdn: cdn.address().port, args: ['--ignore-certificate-errors'],
       before: `addEventListener('securitypolicyviolation', (e) => (standIn.blocked ??= []).push(e.blockedURI));`,
     });
     await s.on();
     const { library, model, blocked } = await s.run('const { library, model } = facelink.panel.camera.tracker; return { library, model, blocked: standIn.blocked ?? [] };');
-    assert(blocked.length === 0, "the page's own policy lets them in", blocked);
+    assert(blocked.length === 0, "the page's policy allows them", blocked);
     assert(library === TRACKER_CDN && model === MODEL_URL, 'from there', { library, model });
-    assert(asked.every((line) => !line.includes('token')) && asked.some((line) => line.startsWith('GET storage.googleapis.com/')), 'and told nothing', asked);
-    // But no other script of theirs.
+    assert(asked.every((line) => !line.includes('token')) && asked.some((line) => line.startsWith('GET storage.googleapis.com/')), 'and receive no token', asked);
+    // No other script from there.
     await s.run(`await import('https://cdn.jsdelivr.net/npm/another@1.0.0/index.js').then(() => { throw new Error('loaded'); }, () => {});`);
     assert((await s.run('return standIn.blocked?.length;')) === 1, 'is blocked');
     await s.show('smile', 'a smile', (f) => f.shapes.mouthSmileLeft > 0.5);

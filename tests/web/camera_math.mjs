@@ -1,5 +1,5 @@
-// What becomes of the tracker's numbers: names, gains, the head's axes, gaze, mirror, the face
-// at rest, the pace. No browser is needed.
+// From the tracker's result to a frame: names, gains, axes of the head, gaze, mirror, calibration,
+// frame rate. No browser is needed.
 //
 //   node tests/web/camera_math.mjs [part of a test's name ...]
 import {
@@ -13,16 +13,16 @@ const DEGREE = Math.PI / 180;
 const near = (a, b, within = 1e-9) => Math.abs(a - b) <= within;
 const all = (a, b, within) => a.length === b.length && [...a].every((x, i) => near(x, b[i], within));
 
-/** Column after column: where the face's own left, its crown and its nose point, in the space of the camera. */
+/** Column-major: the directions of the face's own left, crown and nose in the camera's space. */
 function matrix(left, up, out, place = [0, 0, -40], scale = 1) {
   return { rows: 4, columns: 4, data: [...left.map((v) => v * scale), 0, ...up.map((v) => v * scale), 0, ...out.map((v) => v * scale), 0, ...place, 1] };
 }
 const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
-/** A head by where its nose and its crown point. */
+/** A head by the directions of its nose and crown. */
 const head = (out, up, ...more) => matrix(cross(up, out), up, out, ...more);
 const s = (degrees) => Math.sin(degrees * DEGREE);
 const c = (degrees) => Math.cos(degrees * DEGREE);
-/** Turn (+ to the performer's own left), nod (+ up) and tilt, degrees, as the wire's angles tell them. */
+/** Yaw (+ to the performer's own left), pitch (+ up) and roll, degrees, as on the wire. */
 const angles = (m) => headAngles(poseOfMatrix(m).rotation).map((angle) => angle / DEGREE);
 
 /** The categories of the library, in its order. */
@@ -36,26 +36,26 @@ const result = (scores, m = head([0, 0, 1], [0, 1, 0])) => ({
 const plain = { gains: DEFAULT_GAINS, rest: null, mirror: false };
 
 await runAll({
-  categories_go_by_their_names() {
+  categories_by_name() {
     const scores = Object.fromEntries(Object.keys(DEFAULT_GAINS).map((name, i) => [name, (i + 1) / 100]));
-    const told = categories(scores);
-    assert(told[0].categoryName === '_neutral' && told[1].categoryName === 'browDownLeft', 'not in ARKit order');
-    const shapes = readCategories(told);
+    const listed = categories(scores);
+    assert(listed[0].categoryName === '_neutral' && listed[1].categoryName === 'browDownLeft', 'not in ARKit order');
+    const shapes = readCategories(listed);
     assert(Object.keys(shapes).length === 51, 'all but the tongue', shapes);
     for (const name in scores) assert(shapes[name] === scores[name], name, shapes[name]);
-    const mixed = readCategories([...told].reverse());
+    const mixed = readCategories([...listed].reverse());
     for (const name in scores) assert(mixed[name] === scores[name], `${name} in another order`, mixed[name]);
     const odd = readCategories([
       { categoryName: '_neutral', score: 0.9 }, { categoryName: 'constructor', score: 1 }, { categoryName: '__proto__', score: 1 },
       { categoryName: 'tongueOut', score: 1 }, { categoryName: 'jawOpen', score: NaN }, { categoryName: 'jawLeft', score: '1' },
       { score: 1 }, null, { categoryName: 'mouthClose', score: 1.7 }, { categoryName: 'cheekPuff', score: -0.2 },
     ]);
-    assert(JSON.stringify(odd) === '{"mouthClose":1,"cheekPuff":0}', 'what is unknown or no number is left out', odd);
+    assert(JSON.stringify(odd) === '{"mouthClose":1,"cheekPuff":0}', 'unknown names and values that are no numbers are ignored', odd);
     assert(readCategories([]) === null && readCategories(undefined) === null && readCategories([{ categoryName: '_neutral', score: 1 }]) === null, 'no face');
     return {};
   },
 
-  gains_are_known_kept_and_bounded() {
+  gains_defaults_storage_and_limits() {
     assert(Object.keys(DEFAULT_GAINS).length === 51 && !('tongueOut' in DEFAULT_GAINS), 'one for each shape', DEFAULT_GAINS);
     assert(Object.keys(DEFAULT_GAINS).every((name) => ARKIT_NAMES.includes(name)), 'ARKit names');
     for (const name of ['cheekPuff', 'noseSneerLeft', 'noseSneerRight', 'eyeWideLeft', 'eyeWideRight', 'jawForward', 'cheekSquintLeft', 'mouthShrugLower', 'mouthShrugUpper']) {
@@ -70,18 +70,18 @@ await runAll({
     assert(near(shapes.cheekPuff, 0.1 * DEFAULT_GAINS.cheekPuff) && shapes.jawForward === 1 && shapes.mouthClose === 0 && shapes.tongueOut === 0, 'multiplied and clamped', shapes);
     const kept = usableGains({ jawOpen: 2.5, cheekPuff: 99, noseSneerLeft: -3, eyeWideLeft: 'x', eyeWideRight: NaN, nothing: 3, __proto__: { jawLeft: 9 } });
     assert(kept.jawOpen === 2.5 && kept.cheekPuff === MAX_GAIN && kept.noseSneerLeft === 0, 'kept within bounds', kept);
-    assert(kept.eyeWideLeft === DEFAULT_GAINS.eyeWideLeft && kept.eyeWideRight === DEFAULT_GAINS.eyeWideRight && kept.jawLeft === DEFAULT_GAINS.jawLeft && !('nothing' in kept), 'nonsense is not kept', kept);
+    assert(kept.eyeWideLeft === DEFAULT_GAINS.eyeWideLeft && kept.eyeWideRight === DEFAULT_GAINS.eyeWideRight && kept.jawLeft === DEFAULT_GAINS.jawLeft && !('nothing' in kept), 'wrong values are ignored', kept);
     assert(Object.keys(changedGains(kept)).sort().join() === 'cheekPuff,jawOpen,noseSneerLeft', 'only changes are kept', changedGains(kept));
     for (const nonsense of [null, undefined, 3, 'x', []]) assert(Object.keys(changedGains(usableGains(nonsense))).length === 0, 'defaults', nonsense);
     return {};
   },
 
-  nod_turn_and_tilt_are_the_right_way_round() {
+  head_yaw_pitch_and_roll_have_the_right_sign() {
     const straight = poseOfMatrix(head([0, 0, 1], [0, 1, 0], [4, -2, -40]));
     assert(all(straight.rotation, [0, 0, 0, 1]), 'a face that looks into the camera is not turned', straight);
     assert(all(straight.position, [0.04, -0.02, -0.4]), 'centimetres become metres', straight);
 
-    // An unmirrored picture has the performer's own left on its right, at +x.
+    // An unmirrored image has the performer's own left on its right, at +x.
     const [turnLeft] = angles(head([s(30), 0, c(30)], [0, 1, 0]));
     assert(near(turnLeft, 30, 1e-9), 'the nose goes to the performer\'s own left: turn +', turnLeft);
     const [turnRight] = angles(head([s(-30), 0, c(30)], [0, 1, 0]));
@@ -94,7 +94,7 @@ await runAll({
     const tilted = poseOfMatrix(head([0, 0, 1], [s(25), c(25), 0]));
     assert(all(tilted.rotation, [0, 0, -s(12.5), c(12.5)]), 'the head lies on its own left shoulder: about -z', tilted);
     assert(all(rotate(tilted.rotation, [0, 1, 0]), [s(25), c(25), 0]), 'the crown is at +x', rotate(tilted.rotation, [0, 1, 0]));
-    // And every direction of the face comes out where the matrix has it, whatever the turn.
+    // Every direction of the face is where the matrix has it, for every rotation.
     let worst = 0;
     for (let i = 0; i < 500; i += 1) {
       const out = [Math.sin(i * 1.7), Math.sin(i * 2.3 + 1), Math.cos(i * 0.9)];
@@ -109,11 +109,11 @@ await runAll({
         worst = Math.max(worst, ...turned.map((v, k) => Math.abs(v - there[k])));
       }
     }
-    assert(worst < 1e-9, 'every rotation, whatever the scale', worst);
+    assert(worst < 1e-9, 'every rotation at every scale', worst);
     return { worst };
   },
 
-  what_is_no_pose_is_none() {
+  invalid_matrix_gives_no_pose() {
     const good = head([0, 0, 1], [0, 1, 0]);
     assert(poseOfMatrix({ data: Float32Array.from(good.data) }), 'any kind of array');
     for (const [what, m] of Object.entries({
@@ -126,11 +126,11 @@ await runAll({
       flat: matrix([1, 0, 0], [1, 0, 0], [0, 0, 1]),
     })) assert(poseOfMatrix(m) === null, what, poseOfMatrix(m));
     const face = faceOf({ ...result({ jawOpen: 0.5 }), facialTransformationMatrixes: [] }, plain);
-    assert(face && face.head === null && near(face.shapes.jawOpen, 0.5), 'a face without a pose is a face still', face);
+    assert(face && face.head === null && near(face.shapes.jawOpen, 0.5), 'a face without a pose is sent', face);
     return {};
   },
 
-  gaze_follows_the_eyes() {
+  gaze_from_eye_look_shapes() {
     const left = gazeOf({ eyeLookOutLeft: 0.4, eyeLookInRight: 0.3 });
     assert(near(left.left.yaw, 0.4 * 35 * DEGREE) && near(left.right.yaw, 0.3 * 35 * DEGREE), 'both to the performer\'s own left: +', left);
     const right = gazeOf({ eyeLookInLeft: 0.2, eyeLookOutRight: 0.5 });
@@ -142,7 +142,7 @@ await runAll({
     return {};
   },
 
-  a_mirror_exchanges_the_sides_and_nothing_else() {
+  mirror_exchanges_the_sides_and_nothing_else() {
     const scores = { mouthSmileLeft: 0.7, eyeBlinkRight: 0.5, jawLeft: 0.2, mouthRight: 0.3, jawOpen: 0.6, browInnerUp: 0.4, eyeLookOutLeft: 0.4, eyeLookInRight: 0.3, eyeLookUpLeft: 0.2 };
     const m = head([s(30), 0, c(30)], [0, 1, 0], [5, 1, -40]);
     const gains = usableGains(Object.fromEntries(Object.keys(DEFAULT_GAINS).map((name) => [name, 1])));
@@ -162,17 +162,17 @@ await runAll({
     return {};
   },
 
-  rest_is_subtracted_and_1_remains_1() {
+  neutral_is_subtracted_and_1_remains_1() {
     const gains = usableGains({ mouthPucker: 1, jawOpen: 1 });
     const rest = { mouthPucker: 0.4, jawOpen: 0.98 };
     const at = (mouthPucker) => shapesOf({ mouthPucker }, gains, rest).mouthPucker;
     assert(at(0.4) === 0 && at(0.2) === 0 && near(at(0.7), 0.5) && near(at(1), 1), 'stretched', [at(0.4), at(0.7), at(1)]);
     const loud = shapesOf({ jawOpen: 0.98 }, gains, rest).jawOpen;
-    assert(loud <= 0.81 && Number.isFinite(loud), 'what rests near 1 is not blown up', loud);
+    assert(loud <= 0.81 && Number.isFinite(loud), 'a shape near 1 at rest is not amplified', loud);
     return {};
   },
 
-  the_rest_is_the_median_and_a_blink_does_no_harm() {
+  neutral_is_the_median_so_a_blink_has_no_effect() {
     const m = (degrees) => head([s(degrees), 0, c(degrees)], [0, 1, 0], [degrees, 0, -40]);
     const faces = Array.from({ length: 20 }, (_, i) => faceOf(result({ eyeBlinkLeft: i > 13 ? 0.95 : 0.1, mouthPucker: 0.3 + (i % 2) * 0.02 }, m(10 + (i % 3) - 1)), plain));
     const rest = restOf(faces);
@@ -180,7 +180,7 @@ await runAll({
     assert(Object.keys(rest.shapes).length === 51, 'of each shape');
     assert(near(headAngles(rest.head.rotation)[0], 10 * DEGREE, 0.1 * DEGREE) && near(rest.head.position[0], 0.1, 0.01), 'the mean of the head', rest.head);
     assert(restOf(faces.map((f) => ({ ...f, rawHead: null }))).head === null, 'without a head');
-    // Two spellings of one rotation do not cancel each other out.
+    // q and -q are the same rotation and do not cancel.
     const [a] = faces;
     const flipped = { ...a, rawHead: { ...a.rawHead, rotation: a.rawHead.rotation.map((v) => -v) } };
     const both = restOf([a, flipped]).head.rotation;
@@ -188,8 +188,8 @@ await runAll({
     return {};
   },
 
-  a_head_at_rest_is_straight_and_moves_about_its_own_axes() {
-    // The phone lies low and to the side: at rest the face looks 20 degrees up and 30 to its left of the camera.
+  head_relative_to_neutral_moves_about_its_own_axes() {
+    // The camera is low and to the side: at rest the face looks 20 degrees up and 30 to its left of it.
     const nose = [s(30) * c(20), s(20), c(30) * c(20)];
     const crown = cross(nose, [c(30), 0, -s(30)]);
     const rest = poseOfMatrix(head(nose, crown, [10, 5, -50]));
@@ -205,18 +205,18 @@ await runAll({
       const got = headAngles(moved.rotation).map((angle) => angle / DEGREE);
       assert(all(got, wanted, 1e-9), what, got);
     }
-    // Forward means towards where the face looked.
+    // Forward is the direction in which the neutral face looks.
     const forward = relativeHead({ rotation: rest.rotation, position: rest.position.map((v, i) => v + nose[i] * 0.1) }, rest);
     assert(all(forward.position, [0, 0, 0.1], 1e-12), 'leaning forward', forward);
     const face = faceOf(result({ mouthPucker: 0.5 }, head(nose, crown, [10, 5, -50])), { ...plain, rest: { shapes: { mouthPucker: 0.5 }, head: rest } });
     assert(face.shapes.mouthPucker === 0 && all(face.head.rotation, [0, 0, 0, 1], 1e-12), 'face and head at once', face);
     assert(near(face.raw.mouthPucker, 0.5) && all(face.rawHead.position, [0.1, 0.05, -0.5]), 'the raw ones remain', face);
-    assert(all(Object.values(face.box), [0.2, 0.3, 0.4, 0.6], 1e-9), 'where the face is in the picture', face.box);
+    assert(all(Object.values(face.box), [0.2, 0.3, 0.4, 0.6], 1e-9), 'the box in the video frame', face.box);
     return {};
   },
 
-  the_pace_is_kept_and_no_picture_waits() {
-    /** How many of a camera's pictures are taken. */
+  pace_keeps_the_rate_without_bursts() {
+    /** The video frames of a camera that are taken. */
     const taken = (cameraFps, fps, seconds, jitter = 0) => {
       const pace = new Pace();
       const times = [];
@@ -226,13 +226,13 @@ await runAll({
       }
       return times;
     };
-    assert(taken(30, 60, 4).length === 120, 'all that the camera has', taken(30, 60, 4).length);
-    assert(taken(30, 30, 4, 1).length >= 118, 'at the same rate nearly all, though they jitter', taken(30, 30, 4, 1).length);
+    assert(taken(30, 60, 4).length === 120, 'all frames of the camera', taken(30, 60, 4).length);
+    assert(taken(30, 30, 4, 1).length >= 118, 'nearly all at the same rate with jitter', taken(30, 30, 4, 1).length);
     for (const [camera, fps] of [[30, 15], [60, 30], [60, 24], [30, 20], [30, 7], [30, 1]]) {
       const times = taken(camera, fps, 10, 0.4);
       assert(Math.abs(times.length - fps * 10) <= Math.max(2, fps * 0.5), `${fps} of ${camera}`, times.length);
     }
-    // After a pause nothing is caught up.
+    // No burst after a pause.
     const pace = new Pace();
     for (let i = 0; i < 60; i += 1) pace.take(i * 33, 15);
     let burst = 0;
@@ -241,11 +241,11 @@ await runAll({
     return {};
   },
 
-  browsers_errors_in_plain_words() {
+  camera_errors_of_browsers_have_codes() {
     const codes = Object.fromEntries(['NotAllowedError', 'SecurityError', 'NotFoundError', 'NotReadableError', 'AbortError', 'TypeError']
       .map((name) => [name, cameraProblem(Object.assign(new Error('words of the browser'), { name })).code]));
     assert(JSON.stringify(codes) === JSON.stringify({ NotAllowedError: 'denied', SecurityError: 'denied', NotFoundError: 'none', NotReadableError: 'busy', AbortError: 'busy', TypeError: 'camera' }), 'codes', codes);
-    assert(cameraProblem(new Error('words of the browser')).message.includes('words of the browser'), 'what is unknown is told as it is');
+    assert(cameraProblem(new Error('words of the browser')).message.includes('words of the browser'), 'an unknown error keeps its message');
     const known = new CameraProblem('files', 'x', { tried: ['a'] });
     assert(cameraProblem(known) === known && known.tried[0] === 'a', 'ours stays');
     assert(/^\d+\.\d+\.\d+$/.test(TRACKER_VERSION) && TRACKER_CDN.endsWith(`@${TRACKER_VERSION}`), 'an exact version', TRACKER_CDN);

@@ -1,5 +1,5 @@
-// What the JavaScript client promises beside the moves: faces of others in the
-// same shape whatever the wire, options, figures, and reconnection of a subscriber.
+// The JavaScript client apart from moves: faces of others in the same shape by
+// every format, options, stats, and the reconnection of a subscriber.
 //
 //   CARGO_TARGET_DIR=... node tests/web/client.mjs [part of a test's name ...]
 import {
@@ -8,7 +8,7 @@ import {
 
 needBrowser();
 
-async function stage(options, proxied = true) {
+async function setUp(options, proxied = true) {
   const server = await Server.start();
   const proxy = await Proxy.start(() => server.port);
   const page = await Browser.open(await serveFiles(new Relays()));
@@ -17,7 +17,7 @@ async function stage(options, proxied = true) {
   return { server, proxy, page, url, stats: () => page.run('return test.client.getStats();') };
 }
 
-/** A second client in the page that watches, and keeps the newest message. */
+/** A second client in the page that subscribes and keeps the newest message. */
 const watcher = (url, options, subscription) => `
   const { FacialAnimationWebRTCClient } = await import('/facelink.js');
   const client = new FacialAnimationWebRTCClient(${JSON.stringify(url)}, ${JSON.stringify(options)});
@@ -34,8 +34,8 @@ const watcher = (url, options, subscription) => `
 `;
 
 await runAll({
-  async faces_of_others_look_the_same_in_binary_and_json() {
-    const s = await stage({});
+  async subscription_facelink1_equals_json() {
+    const s = await setUp({});
     await s.page.run(`
       test.stopped = true;
       const { FacialAnimationWebRTCClient, headQuaternion } = await import('/facelink.js');
@@ -45,15 +45,15 @@ await runAll({
       const head = { rotation: headQuaternion(0.3, -0.2, 0.1), position: [0.1, 0.2, -0.4] };
       setInterval(() => ann.sendARKitData({ jawOpen: 0.3, eyeBlinkLeft: 1, tail: 0.25, ears: -0.5 }, { head }), 16);
     `);
-    const told = await until('the subject', async () => (await s.server.get('/api/v1/subjects')).subjects.find((f) => f.name === 'Ann'));
-    assert(Math.abs(told.blendshapes.jawOpen - 0.3) < 1e-4 && Math.abs(told.blendshapes.tail - 0.25) < 1e-4, 'a few shapes are precise', told);
+    const listed = await until('the subject', async () => (await s.server.get('/api/v1/subjects')).subjects.find((f) => f.name === 'Ann'));
+    assert(Math.abs(listed.blendshapes.jawOpen - 0.3) < 1e-4 && Math.abs(listed.blendshapes.tail - 0.25) < 1e-4, 'a few shapes are precise', listed);
     for (const binary of ['facelink1', 'json']) await s.page.run(watcher(s.url, { binary }, { subject: 'Ann' }));
     const both = await until('both watchers over WebRTC', async () => {
       const seen = await s.page.run('return watchers.map(({ client, ...rest }) => ({ ...rest, transport: client.transport }));');
       return seen.every((w) => w.count > 60 && w.transport === 'webrtc') ? seen : null;
     });
     const [compact, json] = both;
-    assert(compact.older === 0 && json.older === 0, 'no frame comes twice or late', both.map((w) => w.older));
+    assert(compact.older === 0 && json.older === 0, 'no duplicate or late frame', both.map((w) => w.older));
     assert(Object.keys(compact.message).sort().join() === Object.keys(json.message).sort().join(), 'the same fields', both.map((w) => Object.keys(w.message).sort()));
     assert(Object.keys(compact.data).sort().join() === Object.keys(json.data).sort().join(), 'the same names', both.map((w) => Object.keys(w.data)));
     assert(Object.keys(compact.arkit).length === 52 && !('tail' in compact.arkit), 'arkit holds the 52 shapes', compact.arkit);
@@ -61,7 +61,7 @@ await runAll({
       for (const [name, value] of Object.entries({ jawOpen: 0.3, eyeBlinkLeft: 1, tail: 0.25, ears: -0.5, mouthPucker: 0 })) {
         assert(Math.abs(seen.data[name] - value) < 0.005, `${name} arrives`, seen.data);
       }
-      assert(seen.message.tracked === true && seen.message.subject === 'Ann', 'who and whether', seen.message);
+      assert(seen.message.tracked === true && seen.message.subject === 'Ann', 'subject and tracked', seen.message);
       assert(Math.abs(seen.message.timestamp - Date.now()) < 60000, 'Unix ms', seen.message.timestamp);
       const { rotation, position } = seen.message.head;
       assert(rotation.length === 4 && Math.abs(position[2] + 0.4) < 0.002, 'the head', seen.message.head);
@@ -71,23 +71,23 @@ await runAll({
     return {};
   },
 
-  async an_emotion_is_sent_and_taken() {
-    const s = await stage({ subject: 'Moody' });
+  async emotion_is_sent() {
+    const s = await setUp({ subject: 'Moody' });
     const sent = await until('an emotion that leaves', () => s.page.run(
       "return test.client.setEmotion('happy', 0.5, { fadeMs: 100, durationMs: 1000, subject: 'Npc' });",
     ));
-    assert(sent === true, 'it says that it was sent', sent);
-    // A face that only has an emotion is there, at rest.
+    assert(sent === true, 'it returns that it was sent', sent);
+    // A face with an emotion alone is listed, at rest.
     const npc = await until('the subject', async () => (await s.server.get('/api/v1/subjects')).subjects.find((f) => f.name === 'Npc'));
     assert(npc.blendshapes.jawOpen === undefined || npc.blendshapes.jawOpen === 0, 'at rest', npc);
     assert((await s.server.get('/api/v1/stats')).refused === 0, 'nothing was refused');
     const error = await s.page.run("try { test.client.setEmotion('sad', 'very'); return ''; } catch (error) { return String(error); }");
-    assert(error.includes('intensity'), 'a wrong intensity is told', error);
+    assert(error.includes('intensity'), 'a wrong intensity is an error', error);
     return {};
   },
 
-  async a_subscription_survives_a_lost_socket_and_a_new_server() {
-    const s = await stage({});
+  async subscription_survives_websocket_reset_and_server_restart() {
+    const s = await setUp({});
     await s.page.run(watcher(s.url, {}, { subject: 'Test', maxFps: 30 }));
     const count = () => s.page.run('return watchers[0].count;');
     await until('frames', async () => (await count()) > 20);
@@ -108,8 +108,8 @@ await runAll({
     return { older: await s.page.run('return watchers[0].older;') };
   },
 
-  async relay_only_without_a_relay_stays_on_the_websocket() {
-    const s = await stage({ iceTransportPolicy: 'relay' });
+  async ice_policy_relay_without_turn_uses_websocket() {
+    const s = await setUp({ iceTransportPolicy: 'relay' });
     await until('frames', () => s.server.frames.length > 120);
     const { stats, info, policy } = await s.page.run('return { stats: test.client.getStats(), info: await test.client.getConnectionInfo(), policy: test.client.pc?.getConfiguration().iceTransportPolicy };');
     assert(policy === 'relay', 'the policy reaches the browser', policy);
@@ -118,22 +118,22 @@ await runAll({
     return {};
   },
 
-  async every_way_of_writing_arrives() {
+  async frame_formats_arrive() {
     const figures = {};
     for (const binary of ['facelink1', 'float32', 'json']) {
-      const s = await stage({ binary, subject: `As ${binary}` });
+      const s = await setUp({ binary, subject: `As ${binary}` });
       await until(`${binary} over WebRTC`, () => s.server.frames.filter((f) => f.source === 'webrtc').length > 60);
       const { bytesPerSecond } = await s.stats();
       figures[binary] = Math.round(bytesPerSecond);
       const health = await s.server.get('/api/v1/stats');
       assert(health.connections.every((c) => c.refused === 0), 'nothing is refused', health);
     }
-    assert(figures.facelink1 < figures.float32 && figures.float32 < figures.json, 'smaller and smaller', figures);
+    assert(figures.facelink1 < figures.float32 && figures.float32 < figures.json, 'each format is smaller than the next', figures);
     return figures;
   },
 
-  async figures_by_the_names_of_the_guide() {
-    const s = await stage({ webrtc: true });
+  async stats_have_the_names_of_the_guide() {
+    const s = await setUp({ webrtc: true });
     await until('frames over WebRTC', () => s.server.frames.filter((f) => f.source === 'webrtc').length > 60);
     const { stats, server, info, notes } = await s.page.run(`
       const server = await test.client.requestStats();
@@ -142,16 +142,16 @@ await runAll({
       assert(stats[name] !== undefined && stats[name] !== null, `getStats has ${name}`, stats);
     }
     assert(stats.state === 'connected' && stats.dataChannelState === 'open' && stats.averageLatencyMs > 0, 'live', stats);
-    assert(stats.connectionId === server.connection_id, 'the server knows it by the same id', { stats, server });
+    assert(stats.connectionId === server.connection_id, 'the server has the same id', { stats, server });
     assert(info.transport === 'webrtc' && info.protocol === 'udp' && info.local && info.remote && !info.relayed, 'the path', info);
     for (const part of ['state: ', 'transport: ', 'own candidate: ', "server's candidate: ", 'ICE ', 'path: ']) {
-      assert(notes.some((n) => n.startsWith(part)), `debug tells of "${part}"`, notes);
+      assert(notes.some((n) => n.startsWith(part)), `debug logs "${part}"`, notes);
     }
     return {};
   },
 
-  async several_faces_share_a_packet_and_reports_come() {
-    const s = await stage({});
+  async faces_share_a_packet_and_reports_arrive() {
+    const s = await setUp({});
     await s.page.run(`
       test.stopped = true;
       test.pair = setInterval(() => {
@@ -165,7 +165,7 @@ await runAll({
     const of = (name) => s.server.frames.filter((f) => f.subject === name);
     await until('both faces over WebRTC', () => ['left', 'right'].every((name) => of(name).some((f) => f.source === 'webrtc')));
     await s.page.run(`
-      // A packet that goes both ways while one is in doubt is one packet.
+      // A packet over both transports, while the channel is suspect, counts once.
       window.packets = 0;
       let last = null;
       for (const kind of [RTCDataChannel, WebSocket]) {
@@ -184,13 +184,13 @@ await runAll({
     assert(packets > 20 && frames > 1.8 * packets, 'two faces go into one packet', { packets, frames });
     await until('a report', async () => (await s.stats()).loss !== null);
     const stats = await s.stats();
-    assert(stats.loss < 0.2, 'on a good link next to nothing is lost', stats);
+    assert(stats.loss < 0.2, 'almost nothing is lost on a good link', stats);
     return { repeats: stats.repeats, loss: stats.loss };
   },
 
-  async nothing_waits_in_a_socket_that_takes_nothing() {
-    // Three seconds of a network that swallows everything: what comes out afterwards is little and the newest counts.
-    const s = await stage({ webrtc: false });
+  async websocket_blocked_holds_few_frames() {
+    // Three seconds of a network that delivers nothing: few old frames arrive afterwards.
+    const s = await setUp({ webrtc: false });
     await until('frames', () => s.server.frames.length > 30);
     const from = s.server.frames.length;
     s.proxy.freeze();
@@ -204,14 +204,14 @@ await runAll({
     const at = await s.page.run('return test.n;');
     await until('fresh frames', () => s.server.frames.some((f) => f.n > at + 10));
     const stale = s.server.frames.slice(from).filter((f) => f.n >= silentFrom && f.n < at).length;
-    assert(stale < 60, 'less than a second of old frames was under way', stale);
+    assert(stale < 60, 'less than a second of old frames was in transit', stale);
     const figures = s.server.count(silentFrom, at + 10);
-    assert(figures.late === 0 && figures.doubles === 0, 'none late or doubled', figures);
+    assert(figures.late === 0 && figures.duplicates === 0, 'none late or duplicate', figures);
     return { stale };
   },
 
-  async a_hidden_page_notices_a_dead_socket() {
-    // Timers that come once a second, as in a hidden page, and no frames that would keep the heartbeat going.
+  async hidden_page_notices_dead_websocket() {
+    // Timers throttled to one a second, as in a hidden page, and no frames that would drive the heartbeat.
     const server = await Server.start();
     const proxy = await Proxy.start(() => server.port);
     const page = await Browser.open(await serveFiles(new Relays()));
@@ -223,7 +223,7 @@ await runAll({
     `);
     await sleep(3000);
     const before = await page.run('return { reconnects: test.client.getStats().reconnects, states: test.states.length };');
-    assert(before.reconnects === 0, 'a living socket is not dropped', before);
+    assert(before.reconnects === 0, 'a working socket is kept', before);
     const count = proxy.connects.length;
     proxy.freeze();
     const frozen = performance.now();
@@ -235,8 +235,8 @@ await runAll({
     return { noticed };
   },
 
-  async a_page_that_leaves_says_goodbye() {
-    const s = await stage({}, false);
+  async page_left_sends_goodbye() {
+    const s = await setUp({}, false);
     await until('frames over WebRTC', () => s.server.frames.some((f) => f.source === 'webrtc'));
     await s.page.post('/url', { url: 'about:blank' });
     await until('the end of the subject', () => s.server.events.find((e) => e.event === 'subject_lost'));

@@ -1,4 +1,4 @@
-// What a face costs in the browser: encode and decode of facelink1, beside JSON of the same face.
+// CPU time of a face in the browser: encode and decode of facelink1, compared with JSON.
 //
 //   node tests/web/cost.mjs
 import { Browser, cleanUp, needBrowser, Relays, serveFiles } from './lib.mjs';

@@ -1,5 +1,5 @@
-// What the browser tests share: a server process, a Chromium led by WebDriver,
-// a TCP proxy and a UDP relay that can be cut, and the count of what arrived.
+// Shared by the browser tests: a server process, a Chromium controlled by
+// WebDriver, a TCP proxy and UDP relays that can be cut, and the frame count.
 // Plain node (18 or newer), no packages.
 import { spawn, spawnSync } from 'node:child_process';
 import dgram from 'node:dgram';
@@ -24,22 +24,22 @@ export async function cleanUp() {
   while (cleanups.length) {
     try {
       await cleanups.pop()();
-    } catch { /* it ended by itself */ }
+    } catch { /* already ended */ }
   }
 }
 
-/** Waits until `check` gives something true, generously; tells what it waited for when it does not come. */
+/** Waits until `check` returns something true; the error names what was waited for. */
 export async function until(what, check, limit = 30000) {
   const end = now() + limit;
   for (;;) {
     const value = await check();
     if (value) return value;
-    if (now() > end) throw new Error(`waited ${limit / 1000} s in vain for: ${what}`);
+    if (now() > end) throw new Error(`waited ${limit / 1000} s without success for: ${what}`);
     await sleep(20);
   }
 }
 
-/** Ends the process, successfully, where Chromium is missing; but never in CI. */
+/** Skips the tests where Chromium is missing; an error in CI. */
 export function needBrowser() {
   const found = (program) => spawnSync(program, ['--version']).status === 0;
   if (found('chromium') && found('chromedriver')) return;
@@ -54,7 +54,7 @@ export function binary() {
   return process.env.FACELINK ?? path.join(target, 'debug', 'facelink');
 }
 
-/** `facelink listen --json`, and what it heard. */
+/** `facelink listen --json` and its events. */
 export class Server {
   events = [];
   frames = []; // {at, n, face, subject, source}
@@ -105,14 +105,14 @@ export class Server {
   }
 
   /**
-   * The frames from number `from` on: lost (of these, those that the client had handed over, `onTheWay`),
-   * doubles, out of order, gaps.
+   * Counts the frames `from` to `to`: lost (of these, the ones that the client had sent: `lostInTransit`), duplicate,
+   * late, and the longest gap.
    */
   count(from, to, times = [], out = [], subject = 'Test') {
     const ages = [];
     const seen = new Map();
     const faces = new Set();
-    let doubles = 0;
+    let duplicates = 0;
     const odd = [];
     let late = 0;
     let newest = -1;
@@ -123,14 +123,14 @@ export class Server {
     for (const f of this.frames) {
       if (f.subject !== subject || f.n === null || f.n > to) continue;
       if (f.n < from) {
-        last = f.at; // the first gap begins before what is counted
+        last = f.at; // the first gap begins before `from`
         continue;
       }
-      // The value after a peak follows with the same number of ours, but one of its own: no double.
+      // The value after a peak is sent with the same number of ours but another sequence: not a duplicate.
       const key = `${f.n} ${f.frame} ${f.face}`;
       if (faces.has(key)) {
-        doubles += 1;
-        odd.push(`double ${f.n} (${f.frame}, ${f.source})`);
+        duplicates += 1;
+        odd.push(`duplicate ${f.n} (${f.frame}, ${f.source})`);
       }
       faces.add(key);
       if (times[f.n] !== undefined) ages.push(performance.timeOrigin + f.at - times[f.n]);
@@ -150,22 +150,22 @@ export class Server {
     let run = 0;
     let longest = 0;
     let lost = 0;
-    let onTheWay = 0;
+    let lostInTransit = 0;
     for (let n = from; n <= to; n += 1) {
       run = seen.has(n) ? 0 : run + 1;
       lost += seen.has(n) ? 0 : 1;
-      onTheWay += !seen.has(n) && out[n] ? 1 : 0;
+      lostInTransit += !seen.has(n) && out[n] ? 1 : 0;
       longest = Math.max(longest, run);
     }
     return {
-      sent: to - from + 1, lost, onTheWay, longestRun: longest, late, doubles, odd: odd.slice(0, 8),
+      sent: to - from + 1, lost, lostInTransit, longestRun: longest, late, duplicates, odd: odd.slice(0, 8),
       gapMs: Math.round(gap), gapAt, age: spread(ages), by: spans.map((s) => s.source).slice(0, 12).join('>'),
     };
   }
 }
 
-// Each frame carries its number in the head's turn and nod: 200 steps of 5 mrad each, so
-// that quantisation does no harm.
+// Each frame carries its number in the head's yaw and pitch: 200 steps of 5 mrad each,
+// wider than the quantisation.
 const STEP = 0.005;
 export const numberSource = `
   (n) => [((n % 200) - 100) * ${STEP}, ((Math.floor(n / 200) % 200) - 100) * ${STEP}]
@@ -190,7 +190,7 @@ export function spread(values) {
 /** A TCP proxy between page and server that can be cut in several ways. */
 export class Proxy {
   pairs = new Set();
-  mode = 'open'; // 'open', 'frozen' (both directions wait, nothing closes), 'refuse', 'blackhole' (accepts, says nothing)
+  mode = 'open'; // 'open', 'frozen' (data is held, nothing closes), 'refuse', 'blackhole' (accepts, never answers)
   connects = [];
 
   static async start(target) {
@@ -240,7 +240,7 @@ export class Proxy {
     this.pairs.clear();
   }
 
-  /** Nothing flows any more, but nothing closes either. */
+  /** No data passes, and nothing closes. */
   freeze() {
     this.mode = 'frozen';
     for (const [client, upstream] of this.pairs) {
@@ -251,7 +251,7 @@ export class Proxy {
     }
   }
 
-  /** What waited flows on, as TCP does it when a network comes back. */
+  /** Held data passes, as TCP does it when a network is back. */
   thaw() {
     this.mode = 'open';
     for (const pair of this.pairs) {
@@ -277,7 +277,7 @@ export class Relays {
   known = new Set();
   cut = new Set();
 
-  /** The paths that were used until now end; new ones work. */
+  /** Cuts the paths that were used so far; new ones work. */
   cutKnown() {
     this.cut = new Set(this.known);
   }
@@ -305,7 +305,7 @@ export class Relays {
       const go = () => {
         try {
           socket.send(data, ...to);
-        } catch { /* closed meanwhile */ }
+        } catch { /* closed */ }
       };
       if (this.delay) setTimeout(go, this.delay);
       else go();
@@ -332,8 +332,8 @@ export class Relays {
 }
 
 /**
- * Serves the module to a bare page of ours (a loopback origin is let in), and
- * gives out relays to the page's own hooks.
+ * Serves the module to an empty page (loopback origins are allowed) and relay
+ * ports to the page's hooks.
  */
 export async function serveFiles(relays) {
   const server = http.createServer(async (request, response) => {
@@ -356,7 +356,7 @@ export async function serveFiles(relays) {
   return `http://127.0.0.1:${server.address().port}/`;
 }
 
-/** A Chromium, led by WebDriver. */
+/** A Chromium controlled by WebDriver. */
 export class Browser {
   static async open(url, { args = [], width = 1280, height = 900 } = {}) {
     const browser = new Browser();
@@ -410,14 +410,14 @@ export class Browser {
     return outcome.value;
   }
 
-  /** Stops all of Chromium (`SIGSTOP`), as sleep does, or lets it go on (`SIGCONT`). */
+  /** Suspends all processes of Chromium (`SIGSTOP`), as sleep does, or continues them (`SIGCONT`). */
   signal(name) {
     const parents = new Map();
     for (const entry of readdirSync('/proc')) {
       if (!/^\d+$/.test(entry)) continue;
       try {
         parents.set(Number(entry), Number(readFileSync(`/proc/${entry}/stat`, 'utf8').split(') ').at(-1).split(' ')[1]));
-      } catch { /* it has just ended */ }
+      } catch { /* it has ended */ }
     }
     const ours = (pid) => pid === this.driver.pid || (parents.has(pid) && ours(parents.get(pid)));
     for (const pid of parents.keys()) if (pid !== this.driver.pid && ours(pid)) process.kill(pid, name);
@@ -434,9 +434,8 @@ export class Browser {
 }
 
 /**
- * Makes every data channel of the page run through our relays: the server's
- * candidates are rewritten, and its own are kept from the server, which so
- * knows of no way around them.
+ * Makes every data channel of the page pass our relays: the server's candidates
+ * are rewritten, and the page's own are withheld from the server.
  */
 export const relayHooks = `
   const relayOf = async (host, port) => Number(await (await fetch('/relay?port=' + port + '&host=' + host)).text());
@@ -478,14 +477,14 @@ export const relayHooks = `
   };
 `;
 
-/** A client in the page that sends numbered frames, 60 a second, and keeps notes. */
+/** A client in the page that sends 60 numbered frames a second and keeps a log. */
 export const startClient = (url, options = {}) => `
   const { FacialAnimationWebRTCClient, headQuaternion, samplePerformance } = await import('/facelink.js');
   const number = ${numberSource};
   const t = window.test = { n: 0, left: 0, times: [], out: [], notes: [], moves: [], states: [] };
   const client = t.client = new FacialAnimationWebRTCClient(${JSON.stringify(url)}, ${JSON.stringify({ subject: 'Test', ...options })});
   client.debug = true;
-  // Every frame is to leave as it is, whatever the server asks for.
+  // No thinning, whatever rate the server asks for.
   Object.defineProperty(client, 'targetFps', { get: () => 240, set() {} });
   console.debug = console.info = console.warn = () => {};
   client.onLog = (level, text) => t.notes.push([Math.round(performance.now()), t.n, text]);
@@ -495,7 +494,7 @@ export const startClient = (url, options = {}) => `
     let next = performance.now();
     setInterval(() => {
       const time = performance.now();
-      if (time - next > 500) next = time; // the machine slept: nobody captured a face meanwhile
+      if (time - next > 500) next = time; // the machine slept: no frames for that time
       while (next <= time) { next += 1000 / 60; postMessage(0); }
     }, 4);
   \`])));
@@ -513,8 +512,8 @@ export const startClient = (url, options = {}) => `
   await client.connect();
 `;
 
-/** Runs a table of named tests and prints one line of JSON each. */
-export async function runAll(tests, tell) {
+/** Runs named tests and prints one line of JSON each. */
+export async function runAll(tests, onFailure) {
   const only = process.argv.slice(2);
   let failed = 0;
   for (const [name, test] of Object.entries(tests)) {
@@ -524,7 +523,7 @@ export async function runAll(tests, tell) {
       console.log(JSON.stringify({ test: name, ok: true, ...result }));
     } catch (error) {
       failed += 1;
-      await tell?.();
+      await onFailure?.();
       console.log(JSON.stringify({ test: name, ok: false, error: String(error?.stack ?? error) }));
     } finally {
       await cleanUp();

@@ -1,7 +1,7 @@
-// Moves of a 60 Hz stream between WebSocket and data channel, in a real
-// Chromium against a real server. Every frame carries a number; the receiver's
-// output is checked for lost, doubled and late ones, and the longest gap is
-// printed (figures depend on the machine, so only counts are asserted).
+// Moves of a 60 Hz stream between WebSocket and data channel, in Chromium against
+// a real server. Every frame carries a number; the server's output is checked for
+// lost, duplicate and late frames, and the longest gap is printed (it depends on
+// the machine, so only counts are asserted).
 //
 //   CARGO_TARGET_DIR=... node tests/web/moves.mjs [part of a test's name ...]
 import {
@@ -13,13 +13,13 @@ needBrowser();
 const VERBOSE = Boolean(process.env.VERBOSE);
 let page = null;
 
-/** What the client in the page has to say, when a test fails. */
-export async function tell() {
+/** Prints the client's log when a test fails. */
+async function printLog() {
   const notes = await page?.run('return test.notes;').catch(() => []);
   for (const note of notes ?? []) console.error(note.join(' '));
 }
 
-async function stage({ relayed = false, options = {}, } = {}) {
+async function setUp({ relayed = false, options = {}, } = {}) {
   const server = await Server.start();
   const proxy = await Proxy.start(() => server.port);
   const relays = new Relays();
@@ -47,26 +47,26 @@ async function stage({ relayed = false, options = {}, } = {}) {
 }
 
 await runAll({
-  async move_up() {
-    const s = await stage();
+  async channel_closed_moves_frames_without_loss() {
+    const s = await setUp();
     await s.over('webrtc');
     const first = { n: await s.n() };
     for (let i = 0; i < Number(process.env.ROUNDS ?? 5); i += 1) {
-      // The channel is closed by force; a new one comes by itself.
+      // A new channel follows by itself.
       await s.page.run('test.client.dataChannel.close();');
       await s.over('websocket');
       await s.over('webrtc');
     }
     const figures = await s.count(5);
-    // Where the machine is too busy to send, frames are dropped before they leave: that is not the move.
-    assert(figures.onTheWay === 0 && figures.late === 0, 'no frame is lost by a move', figures);
-    assert(figures.doubles === 0 && figures.late === 0, 'doubled or late frames', figures);
+    // Frames that a busy machine drops before they leave are not lost by the move.
+    assert(figures.lostInTransit === 0 && figures.late === 0, 'no frame is lost by a move', figures);
+    assert(figures.duplicates === 0 && figures.late === 0, 'duplicate or late frames', figures);
     assert(s.server.events.every((e) => e.event !== 'subject_lost'), 'the subject kept its identity', s.server.events);
     return { ...figures, start: first.n, moves: undefined };
   },
 
-  async silent_channel() {
-    const s = await stage({ relayed: true });
+  async channel_silent() {
+    const s = await setUp({ relayed: true });
     await s.over('webrtc');
     const from = await s.n();
     await sleep(500);
@@ -77,14 +77,14 @@ await runAll({
     await s.over('webrtc');
     await sleep(300);
     const figures = await s.count(from);
-    assert(figures.doubles === 0 && figures.late === 0, 'doubled or late frames', figures);
+    assert(figures.duplicates === 0 && figures.late === 0, 'duplicate or late frames', figures);
     assert(figures.longestRun < 60, 'less than a second is lost', figures);
     return figures;
   },
 
-  async a_lossy_channel_is_not_given_up() {
-    // 20 ms away, and 5 % of the packets lost each way: frames stay on the channel, and repeat each other.
-    const s = await stage({ relayed: true });
+  async channel_lossy_is_kept() {
+    // 20 ms and 5 % loss each way: frames stay on the channel and repeat earlier ones.
+    const s = await setUp({ relayed: true });
     await s.over('webrtc');
     s.relays.delay = 20;
     s.relays.loss = 0.05;
@@ -93,14 +93,14 @@ await runAll({
     await sleep(10000);
     const stats = await s.stats();
     const figures = await s.count(from);
-    assert(stats.moves === 1 && stats.iceRestarts === 0, 'it stays where it is', stats);
-    assert(figures.late === 0 && figures.doubles === 0, 'none late or doubled', figures);
+    assert(stats.moves === 1 && stats.iceRestarts === 0, 'frames stay on the channel', stats);
+    assert(figures.late === 0 && figures.duplicates === 0, 'none late or duplicate', figures);
     assert(figures.lost < 0.04 * figures.sent, 'fewer frames are lost than packets', figures);
     return { ...figures, pingsLost: stats.pingsLost, serverLoss: (await s.page.run('return test.client.requestStats();')).loss };
   },
 
-  async a_slow_path_is_no_silence() {
-    const s = await stage({ relayed: true });
+  async long_round_trip_is_not_silence() {
+    const s = await setUp({ relayed: true });
     await s.over('webrtc');
     s.relays.delay = 60;
     await sleep(3000);
@@ -108,14 +108,14 @@ await runAll({
     await sleep(3000);
     const stats = await s.stats();
     const figures = await s.count(60);
-    assert(stats.moves === 1 && stats.iceRestarts === 0, 'it stays where it is', stats);
-    assert(figures.late === 0 && figures.doubles === 0, 'none late or doubled', figures);
+    assert(stats.moves === 1 && stats.iceRestarts === 0, 'frames stay on the channel', stats);
+    assert(figures.late === 0 && figures.duplicates === 0, 'none late or duplicate', figures);
     return { ...figures, latency: stats.averageLatencyMs };
   },
 
-  async channel_gone_for_good() {
-    // The path dies and the relays' ports with it: an ICE restart, then a new connection.
-    const s = await stage({ relayed: true });
+  async channel_path_gone_gets_new_peer_connection() {
+    // The path and the relays' ports die: an ICE restart, then a new peer connection.
+    const s = await setUp({ relayed: true });
     await s.over('webrtc');
     const from = await s.n();
     s.relays.drop = true;
@@ -125,13 +125,13 @@ await runAll({
     s.relays.drop = false;
     await s.over('webrtc');
     const figures = await s.count(from);
-    assert(figures.doubles === 0 && figures.late === 0, 'doubled or late frames', figures);
+    assert(figures.duplicates === 0 && figures.late === 0, 'duplicate or late frames', figures);
     assert(figures.longestRun < 60, 'less than a second is lost', figures);
     return { ...figures, restarts: (await s.stats()).iceRestarts };
   },
 
-  async websocket_killed_while_the_channel_lives() {
-    const s = await stage();
+  async websocket_reset_with_channel_is_resumed() {
+    const s = await setUp();
     await s.over('webrtc');
     const from = await s.n();
     s.proxy.mode = 'refuse';
@@ -139,20 +139,20 @@ await runAll({
     await sleep(1500);
     const during = await s.stats();
     const id = during.connectionId;
-    assert(during.transport === 'webrtc' && during.state === 'connected', 'the channel lives on', during);
+    assert(during.transport === 'webrtc' && during.state === 'connected', 'the channel still carries frames', during);
     s.proxy.mode = 'open';
     await until('the WebSocket', async () => (await s.stats()).reconnects === 1);
     assert((await s.stats()).connectionId === id, 'the connection is resumed', id);
     await sleep(500);
     const figures = await s.count(from);
-    assert(figures.onTheWay <= 3 && figures.doubles === 0, 'the stream does not notice', figures);
+    assert(figures.lostInTransit <= 3 && figures.duplicates === 0, 'the stream is not interrupted', figures);
     assert(s.server.events.every((e) => e.event !== 'subject_lost'), 'the subject kept its identity', s.server.events);
     return figures;
   },
 
-  async path_dies_after_a_resume() {
-    // The WebSocket is lost and resumed; then the channel's path dies, and signalling finds a new one for it.
-    const s = await stage({ relayed: true });
+  async channel_path_dies_after_resume() {
+    // The WebSocket is resumed; then the channel's path dies, and an ICE restart finds another one.
+    const s = await setUp({ relayed: true });
     await s.over('webrtc');
     const from = await s.n();
     const before = (await s.stats()).connectionId;
@@ -170,14 +170,14 @@ await runAll({
     assert(await s.page.run('return window.first === test.client.pc;'), 'the same peer connection');
     const figures = await s.count(from);
     const notes = await s.page.run("return test.notes.map((n) => n[2]).filter((n) => n.startsWith('ICE restarted'));");
-    assert(figures.doubles === 0 && figures.late === 0, 'doubled or late frames', figures);
+    assert(figures.duplicates === 0 && figures.late === 0, 'duplicate or late frames', figures);
     assert(figures.longestRun < 60, 'less than a second is lost', figures);
     return { ...figures, notes };
   },
 
   async websocket_half_dead() {
     // Without WebRTC: the TCP connection takes everything and answers nothing.
-    const s = await stage({ options: { webrtc: false } });
+    const s = await setUp({ options: { webrtc: false } });
     await s.over('websocket');
     const from = await s.n();
     s.proxy.freeze();
@@ -192,12 +192,12 @@ await runAll({
     const fresh = performance.now() - back;
     await sleep(500);
     const figures = await s.count(from);
-    assert(figures.doubles === 0 && figures.late === 0, 'doubled or late frames', figures);
+    assert(figures.duplicates === 0 && figures.late === 0, 'duplicate or late frames', figures);
     return { ...figures, noticedMs: Math.round(noticed), freshMs: Math.round(fresh) };
   },
 
-  async server_stops_and_goes_on() {
-    const s = await stage();
+  async server_suspended() {
+    const s = await setUp();
     await s.over('webrtc');
     const from = await s.n();
     s.server.signal('SIGSTOP');
@@ -215,7 +215,7 @@ await runAll({
   },
 
   async server_restart() {
-    const s = await stage();
+    const s = await setUp();
     await s.over('webrtc');
     const from = await s.n();
     await s.server.stop();
@@ -227,12 +227,12 @@ await runAll({
     const fresh = performance.now() - back;
     await s.over('webrtc');
     const figures = await s.count(from);
-    assert(figures.doubles === 0 && figures.late === 0, 'doubled or late frames', figures);
+    assert(figures.duplicates === 0 && figures.late === 0, 'duplicate or late frames', figures);
     return { ...figures, freshMs: Math.round(fresh), states };
   },
 
-  async network_gone_and_back() {
-    const s = await stage({ relayed: true });
+  async network_changed() {
+    const s = await setUp({ relayed: true });
     await s.over('webrtc');
     const from = await s.n();
     s.relays.drop = true;
@@ -245,13 +245,13 @@ await runAll({
     const back = performance.now();
     s.relays.drop = false;
     s.proxy.mode = 'open';
-    s.proxy.kill(); // the other network has another address: the old connections are no more
+    s.proxy.kill(); // another address: old connections are dead
     await s.page.run("window.dispatchEvent(new Event('online'));");
     await until('a fresh frame', () => s.server.frames.find((f) => f.n >= at && f.at >= back));
     const fresh = performance.now() - back;
     await s.over('webrtc');
     const figures = await s.count(from);
-    assert(figures.doubles === 0 && figures.late === 0, 'doubled or late frames', figures);
+    assert(figures.duplicates === 0 && figures.late === 0, 'duplicate or late frames', figures);
     return { ...figures, noticedMs: Math.round(noticed), freshMs: Math.round(fresh) };
   },
-}, tell);
+}, printLog);

@@ -1,7 +1,7 @@
-// From the return of the network to the first fresh frame, for each kind of
-// break: median and worst of ROUNDS tries (default 3; the published table: 20).
-// Figures depend on the machine and are printed, not asserted: that each try
-// comes back at all, with the same subject and nothing doubled, is.
+// From the end of an outage to the first fresh frame, for each kind of outage:
+// median and worst of ROUNDS runs (default 3; the published table: 20). Times
+// depend on the machine and are printed. Asserted: each run recovers, with the
+// same subject and without duplicates.
 //
 //   CARGO_TARGET_DIR=... ROUNDS=20 node tests/web/reconnect.mjs [part of a name ...]
 import {
@@ -11,7 +11,7 @@ import {
 needBrowser();
 const ROUNDS = Number(process.env.ROUNDS ?? 3);
 
-async function stage(options, relayed) {
+async function setUp(options, relayed) {
   const server = await Server.start();
   const proxy = await Proxy.start(() => server.port);
   const relays = new Relays();
@@ -25,30 +25,30 @@ async function stage(options, relayed) {
       const wanted = options.webrtc === false ? 'websocket' : 'webrtc';
       return state === 'connected' && transport === wanted && !hedging && now() - server.frames.at(-1)?.at < 100;
     });
-    // One that breaks within its first second is retried less eagerly: that is another case.
+    // A connection lost within its first second is retried later: another case.
     await sleep(1300 + 700 * Math.random());
   };
   return s;
 }
 
 /**
- * @param {(s: any) => Promise<void>} cut Breaks it, and waits as long as the break lasts
- * @param {(s: any) => Promise<void> | void} mend
+ * @param {(s: any) => Promise<void>} cut Begins the outage and waits for its length
+ * @param {(s: any) => Promise<void> | void} restore Ends it
  */
-async function table(options, relayed, cut, mend) {
-  const s = await stage(options, relayed);
+async function table(options, relayed, cut, restore) {
+  const s = await setUp(options, relayed);
   const back = [];
   const freeze = [];
   for (let i = 0; i < ROUNDS; i += 1) {
     await s.settled();
     const last = s.server.frames.length;
     await cut(s);
-    const mended = now();
-    await mend(s);
+    const restored = now();
+    await restore(s);
     const { n } = await s.stats();
     const asked = now();
-    const fresh = await until('a fresh frame', () => s.server.frames.slice(last).find((f) => f.at >= mended && f.n >= n - Math.ceil((asked - mended) / 16) - 1));
-    back.push(fresh.at - mended);
+    const fresh = await until('a fresh frame', () => s.server.frames.slice(last).find((f) => f.at >= restored && f.n >= n - Math.ceil((asked - restored) / 16) - 1));
+    back.push(fresh.at - restored);
     let gap = 0;
     let before = s.server.frames[last - 1].at;
     for (const f of s.server.frames.slice(last)) {
@@ -64,18 +64,18 @@ async function table(options, relayed, cut, mend) {
   const { n, reconnects, iceRestarts } = await s.stats();
   const figures = s.server.count(0, n - 1);
   assert(s.server.frames.every((f) => f.subject === 'Test'), 'the same subject');
-  assert(figures.doubles === 0, 'doubled frames', figures);
+  assert(figures.duplicates === 0, 'duplicate frames', figures);
   return { rounds: ROUNDS, backMs: spread(back), freezeMs: spread(freeze), late: figures.late, reconnects, iceRestarts };
 }
 
 await runAll({
   websocket_reset: () => table({ webrtc: false }, false, async (s) => s.proxy.kill(), () => {}),
 
-  websocket_half_dead_for_good: () => table({ webrtc: false }, false, async (s) => {
-    // The old connection never says another word; a new one works from the first moment.
+  websocket_half_dead_for_ever: () => table({ webrtc: false }, false, async (s) => {
+    // The old connection stays silent; a new one works at once.
     s.proxy.freeze();
     s.proxy.mode = 'open';
-    await sleep(40); // what was under way arrives
+    await sleep(40); // frames in transit arrive
   }, () => {}),
 
   network_gone_3_s_other_address: () => table({}, true, async (s) => {
@@ -90,12 +90,12 @@ await runAll({
     await s.page.run("window.dispatchEvent(new Event('online'));");
   }),
 
-  network_gone_3_s_without_a_word: () => table({}, true, async (s) => {
+  network_gone_3_s_without_event: () => table({}, true, async (s) => {
     s.relays.drop = true;
     s.proxy.freeze();
     await sleep(3000);
   }, (s) => {
-    // The same address, and no event that tells the page of it.
+    // The same address, and no event in the page.
     s.relays.drop = false;
     s.proxy.thaw();
   }),
@@ -106,7 +106,7 @@ await runAll({
   }, () => {}),
 
   page_slept_5_s: () => table({}, true, async (s) => {
-    // A phone in a pocket: when it wakes up, neither its connections nor its path are there any more.
+    // A phone that slept: its connections and its path are gone when it wakes.
     s.page.signal('SIGSTOP');
     await sleep(2500);
     s.relays.cutKnown();

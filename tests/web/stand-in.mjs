@@ -1,9 +1,9 @@
-// In place of MediaPipe's vision_bundle.mjs: the same calls, and what it "finds" is set by the
-// test, `standIn.show = 'smile'`. It complains of what the real one would not take.
+// In place of MediaPipe's vision_bundle.mjs: the same calls, with results that the test sets by
+// `standIn.show = 'smile'`. Calls that the real one would refuse are noted in `standIn.faults`.
 const standIn = globalThis.standIn ??= {};
 Object.assign(standIn, { show: standIn.show ?? 'calm', created: [], times: [], faults: [], closed: 0 });
 
-/** Column after column, as the real one: scale, turn, place in centimetres. */
+/** Column-major, as the real one: scale, rotation, position in centimetres. */
 const matrix = (x, y, z, [tx, ty, tz], scale = 1.08) => ({
   rows: 4,
   columns: 4,
@@ -12,34 +12,34 @@ const matrix = (x, y, z, [tx, ty, tz], scale = 1.08) => ({
 const S = Math.sin(Math.PI / 6);
 const C = Math.cos(Math.PI / 6);
 const PLACE = [3, -2, -45];
-// Where the face's own left, its crown and its nose point, in a picture whose right is +x. Thirty degrees each.
+// Directions of the face's own left, crown and nose in an image whose right is +x. Thirty degrees each.
 const heads = {
   straight: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-  // The performer turns to their own left: the nose goes to the picture's right.
+  // The performer turns to their own left: the nose moves to the image's right.
   left: [[C, 0, -S], [0, 1, 0], [S, 0, C]],
-  // They look up: the nose goes up, the crown back, away from the camera.
+  // Looks up: the nose moves up, the crown back, away from the camera.
   up: [[1, 0, 0], [0, C, -S], [0, S, C]],
-  // They lay the head on their own left shoulder: the crown goes to the picture's right.
+  // Tilts to the own left shoulder: the crown moves to the image's right.
   tilted: [[C, -S, 0], [S, C, 0], [0, 0, 1]],
 };
-// Up by 30 degrees of a face that rests left by 30 degrees: about its own axes.
+// From 30 degrees left, up by 30 degrees about the face's own axes.
 const [lx, ly, lz] = heads.left;
 const mix = (a, b, s, t) => a.map((v, i) => v * s + b[i] * t);
 heads.leftThenUp = [lx, mix(ly, lz, C, -S), mix(lz, ly, C, S)];
 
 const faces = {
   calm: { head: 'straight', scores: {} },
-  // One side at a time, so that an exchange of the sides shows.
+  // One side at a time, so that exchanged sides are noticed.
   smile: { head: 'left', scores: { mouthSmileLeft: 0.7, mouthSmileRight: 0.1, eyeBlinkRight: 0.5, jawLeft: 0.2, cheekPuff: 0.05, jawForward: 0.6, tongueOut: 0.9, eyeLookOutLeft: 0.4, eyeLookInRight: 0.3 } },
   up: { head: 'up', scores: { eyeLookUpLeft: 0.5, eyeLookUpRight: 0.5, eyeLookInLeft: 0.2, eyeLookOutRight: 0.2 } },
   tilted: { head: 'tilted', scores: { jawOpen: 0.4 } },
-  // Somebody whose mouth rests puckered and who sits turned; then the same person, moving from there.
+  // A performer with a puckered mouth at rest who sits turned; then the same performer, moving.
   resting: { head: 'left', scores: { mouthPucker: 0.4, browInnerUp: 0.25 }, place: [10, 0, -50] },
   moving: { head: 'leftThenUp', scores: { mouthPucker: 0.7, browInnerUp: 0.25, mouthSmileLeft: 0.3 }, place: [10, 6, -50] },
-  nobody: null,
+  none: null,
 };
 
-// The real one's order, with a shape that ARKit does not have at its head.
+// The real one's order; the first is no ARKit shape.
 const NAMES = ['_neutral', 'browDownLeft', 'browDownRight', 'browInnerUp', 'browOuterUpLeft', 'browOuterUpRight', 'cheekPuff', 'cheekSquintLeft', 'cheekSquintRight', 'eyeBlinkLeft', 'eyeBlinkRight', 'eyeLookDownLeft', 'eyeLookDownRight', 'eyeLookInLeft', 'eyeLookInRight', 'eyeLookOutLeft', 'eyeLookOutRight', 'eyeLookUpLeft', 'eyeLookUpRight', 'eyeSquintLeft', 'eyeSquintRight', 'eyeWideLeft', 'eyeWideRight', 'jawForward', 'jawLeft', 'jawOpen', 'jawRight', 'mouthClose', 'mouthDimpleLeft', 'mouthDimpleRight', 'mouthFrownLeft', 'mouthFrownRight', 'mouthFunnel', 'mouthLeft', 'mouthLowerDownLeft', 'mouthLowerDownRight', 'mouthPressLeft', 'mouthPressRight', 'mouthPucker', 'mouthRight', 'mouthRollLower', 'mouthRollUpper', 'mouthShrugLower', 'mouthShrugUpper', 'mouthSmileLeft', 'mouthSmileRight', 'mouthStretchLeft', 'mouthStretchRight', 'mouthUpperUpLeft', 'mouthUpperUpRight', 'noseSneerLeft', 'noseSneerRight'];
 
 function resultOf(name) {
@@ -47,7 +47,7 @@ function resultOf(name) {
   if (!face) return { faceLandmarks: [], faceBlendshapes: [], facialTransformationMatrixes: [] };
   const [x, y, z] = heads[face.head];
   return {
-    // An egg in the picture, a little to the left of its middle.
+    // An ellipse, a little to the left of the middle.
     faceLandmarks: [Array.from({ length: 478 }, (_, i) => ({ x: 0.42 + 0.14 * Math.cos(i), y: 0.5 + 0.26 * Math.sin(i), z: 0 }))],
     faceBlendshapes: [{
       headIndex: -1,
@@ -74,7 +74,7 @@ export class FaceLandmarker {
     }
     if (!(modelAssetBuffer instanceof Uint8Array) || new TextDecoder().decode(modelAssetBuffer.subarray(0, 2)) !== 'PK') standIn.faults.push('the model');
     if (options.runningMode !== 'VIDEO' || options.numFaces !== 1) standIn.faults.push('the mode');
-    if (!options.outputFaceBlendshapes || !options.outputFacialTransformationMatrixes) standIn.faults.push('what is wanted');
+    if (!options.outputFaceBlendshapes || !options.outputFacialTransformationMatrixes) standIn.faults.push('the outputs');
     standIn.created.push(delegate);
     const landmarker = new FaceLandmarker();
     landmarker.delegate = delegate;
@@ -83,8 +83,8 @@ export class FaceLandmarker {
 
   detectForVideo(video, time) {
     if (standIn.breaks === this.delegate) throw new Error('the context is lost');
-    if (!(video instanceof HTMLVideoElement) || video.readyState < 2) standIn.faults.push('a video without a picture');
-    if (!(time > (standIn.times.at(-1) ?? -1))) standIn.faults.push('a clock that stands still');
+    if (!(video instanceof HTMLVideoElement) || video.readyState < 2) standIn.faults.push('a video without a frame');
+    if (!(time > (standIn.times.at(-1) ?? -1))) standIn.faults.push('timestamps that do not increase');
     standIn.times.push(time);
     return resultOf(standIn.show);
   }
