@@ -71,6 +71,27 @@ await runAll({
     return {};
   },
 
+  async subscription_follows_the_handler() {
+    // As in the migration guide: a handler, `connect`, and no `subscribe`.
+    const s = await setUp({});
+    const made = (body) => `
+      const { FacialAnimationWebRTCClient } = await import('/facelink.js');
+      const client = new FacialAnimationWebRTCClient(${JSON.stringify(s.url)});
+      const seen = { count: 0 };
+      ${body}
+      (window.watchers ??= []).push(seen);`;
+    const handler = 'client.onBlendshapeUpdate = (data, arkit) => { seen.count += 1; Object.assign(seen, { data, arkit }); };';
+    await s.page.run(made(`${handler} await client.connect();`));
+    await s.page.run(made(`await client.connect(); ${handler}`));
+    await s.page.run(made(`${handler} client.unsubscribe(); await client.connect();`));
+    const seen = () => s.page.run('return watchers;');
+    await until('faces by both', async () => (await seen()).slice(0, 2).every((w) => w.count > 20));
+    const [first, , none] = await seen();
+    assert(none.count === 0, 'unsubscribe() holds', none);
+    assert(Object.keys(first.arkit).length === 52, 'the raw shapes', first.arkit);
+    return {};
+  },
+
   async emotion_is_sent() {
     const s = await setUp({ subject: 'Moody' });
     const sent = await until('an emotion that leaves', () => s.page.run(

@@ -175,6 +175,7 @@ function start() {
       card.dirty = true;
       wake();
     };
+    c.unsubscribe(); // until a subject is watched
     return c;
   }
 

@@ -407,8 +407,6 @@ export class FacialAnimationWebRTCClient {
   /** Version of the server. @type {string | null} */
   serverVersion = null;
 
-  /** A face from the server. @type {((blendshapes: Blendshapes, arkitRaw: Blendshapes, message: Message) => void) | null} */
-  onBlendshapeUpdate = null;
   /** @type {((state: ClientState) => void) | null} */
   onStateChange = null;
   /** Frames have moved to another transport. @type {((transport: Transport) => void) | null} */
@@ -424,6 +422,7 @@ export class FacialAnimationWebRTCClient {
   /** What the console shows when `debug` is set, and warnings always. @type {((level: 'debug' | 'info' | 'warn', text: string) => void) | null} */
   onLog = null;
 
+  /** @type {((blendshapes: Blendshapes, arkitRaw: Blendshapes, message: Message) => void) | null} */ #onBlendshapeUpdate = null;
   /** @type {URL} */ #url;
   /** @type {ClientOptions} */ #options;
   /** @type {ClientState} */ #state = 'idle';
@@ -496,6 +495,20 @@ export class FacialAnimationWebRTCClient {
       this.#url.searchParams.set('token', token);
     }
     this.#wsLink = newLink('websocket', (text) => this.#sendOn('websocket', text));
+  }
+
+  /**
+   * A face from the server. Setting it subscribes to all faces, unless {@link subscribe} or {@link unsubscribe} is
+   * called.
+   * @type {((blendshapes: Blendshapes, arkitRaw: Blendshapes, message: Message) => void) | null}
+   */
+  get onBlendshapeUpdate() {
+    return this.#onBlendshapeUpdate;
+  }
+
+  set onBlendshapeUpdate(handler) {
+    this.#onBlendshapeUpdate = handler;
+    if (handler && !this.#subscription && !this.#unsubscribed) this.subscribe();
   }
 
   /** @returns {ClientState} */
@@ -674,6 +687,7 @@ export class FacialAnimationWebRTCClient {
    */
   subscribe({ subject, maxFps } = {}) {
     this.#subscription = {};
+    this.#unsubscribed = false;
     if (subject) this.#subscription.subject = subject;
     if (finite(maxFps)) this.#subscription.max_fps = maxFps;
     this.#sendControl(this.#subscribeMessage());
@@ -1364,7 +1378,6 @@ export class FacialAnimationWebRTCClient {
     this.#ping(this.#wsLink, now);
     if (this.#subscription) this.#sendControl(this.#subscribeMessage());
     else if (resumed && this.#unsubscribed) this.#sendControl({ type: 'unsubscribe' });
-    this.#unsubscribed = false;
     this.#rtcRefused = false;
     const rtc = this.#rtc;
     if (rtc && again && !resumed) {
