@@ -2,7 +2,6 @@
 
 use std::{
     net::UdpSocket,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -53,23 +52,8 @@ fn jaw(weight: f32) -> FaceFrame {
     frame
 }
 
-/// The packets of the real recording where it is at hand, else of a made one: device "A", subject by its own name.
+/// Packets of a Live Link Face phone: device "A", and the name of its subject.
 fn phone_packets() -> (Vec<Vec<u8>>, String) {
-    let shared = std::env::var_os("FACELINK_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    if let Ok(packed) = std::fs::read(shared.join("captures/live-link-face-udp.gesichter")) {
-        let mut tape = Vec::new();
-        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(packed.as_slice()), &mut tape).expect("gzip");
-        let number = |at: usize| u32::from_be_bytes(tape[at..at + 4].try_into().unwrap()) as usize;
-        let (mut at, mut packets) = (5, Vec::new());
-        for _ in 0..number(1) {
-            let len = number(at);
-            packets.push(tape[at + 4..at + 4 + len].to_vec());
-            at += 4 + len;
-        }
-        let subject = llf::decode(&packets[0], &llf::PROFILE).expect("decodes").subject.to_owned();
-        return (packets, subject);
-    }
     let profile = llf::PROFILE;
     let packets = (0..180).map(|i| {
         let mut bytes = Vec::new();

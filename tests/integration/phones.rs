@@ -4,7 +4,7 @@
 
 use std::{
     net::{SocketAddr, UdpSocket},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -665,15 +665,14 @@ fn a_profile_and_a_calibration_change_the_face_while_it_runs() {
     });
 }
 
-/// The real recording where it is at hand: packets of the app, on the avatar.
+/// Plays a recording that is not part of the repository, where `FACELINK_CAPTURES` names the folder that holds it.
 #[test]
-fn a_real_recording_moves_the_avatar() {
-    let shared = std::env::var_os("FACELINK_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let Ok(packed) = std::fs::read(shared.join("captures/live-link-face-udp.gesichter")) else {
-        eprintln!("skipped: no recording at {}", shared.display());
+fn recorded_datagrams_move_the_avatar() {
+    let Some(captures) = std::env::var_os("FACELINK_CAPTURES") else {
+        eprintln!("skipped: FACELINK_CAPTURES names no folder of recordings");
         return;
     };
+    let packed = std::fs::read(Path::new(&captures).join("live-link-face-udp.gesichter")).expect("a recording");
     let mut tape = Vec::new();
     std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(packed.as_slice()), &mut tape).expect("gzip");
     let number = |at: usize| u32::from_be_bytes(tape[at..at + 4].try_into().unwrap()) as usize;

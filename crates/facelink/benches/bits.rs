@@ -38,22 +38,22 @@ fn tape(bytes: &[u8]) -> Option<Vec<FaceFrame>> {
 }
 
 fn recordings() -> Vec<Recording> {
-    let folder = std::env::var_os("FACELINK_CAPTURES")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/captures")), PathBuf::from);
     let mut all = Vec::new();
-    for (name, fps) in [("live-link-face-60fps.csv", 60.0), ("live-link-face-rom.csv", 30.0)] {
-        match take::llf_csv::read(&folder.join(name)) {
-            Ok(take) => {
-                let frames = take.frames().iter().map(|frame| frame.frame.clone()).collect();
-                all.push(Recording { name, fps, frames });
+    if let Some(folder) = std::env::var_os("FACELINK_CAPTURES").map(PathBuf::from) {
+        for (name, fps) in [("live-link-face-60fps.csv", 60.0), ("live-link-face-rom.csv", 30.0)] {
+            match take::llf_csv::read(&folder.join(name)) {
+                Ok(take) => {
+                    let frames = take.frames().iter().map(|frame| frame.frame.clone()).collect();
+                    all.push(Recording { name, fps, frames });
+                }
+                Err(error) => eprintln!("skipped: {name}: {error}"),
             }
-            Err(error) => eprintln!("skipped: {name}: {error}"),
         }
-    }
-    let name = "live-link-face-udp.gesichter";
-    match std::fs::read(folder.join(name)).ok().and_then(|bytes| tape(&bytes)) {
-        Some(frames) => all.push(Recording { name, fps: 60.0, frames }),
-        None => eprintln!("skipped: {name}"),
+        let name = "live-link-face-udp.gesichter";
+        match std::fs::read(folder.join(name)).ok().and_then(|bytes| tape(&bytes)) {
+            Some(frames) => all.push(Recording { name, fps: 60.0, frames }),
+            None => eprintln!("skipped: {name}"),
+        }
     }
     let performance = Performance::new(5);
     let frames = (0..3600).map(|i| performance.frame_at(Duration::from_micros(16_667 * i))).collect();

@@ -1,16 +1,25 @@
-//! Makes the tables of `wire/facelink1/delta/tables.rs` from recordings and the synthetic performer:
-//! `cargo run --release -p facelink --example train_delta > crates/facelink/src/wire/facelink1/delta/tables.rs`
+//! Makes tables like those of `wire/facelink1/delta/tables.rs` from the synthetic performer, and from the Live Link Face
+//! takes (`*.csv`) in the folder that `FACELINK_CAPTURES` names:
+//! `cargo run --release -p facelink --example train_delta > tables.rs`
+//!
+//! Both ends of a connection need the same tables: other tables are another format, with a name of its own.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use facelink::{FaceFrame, performer::Performance, take, wire::facelink1::delta::Trainer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = std::env::var_os("FACELINK_CAPTURES")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/captures")), PathBuf::from);
     let mut trainer = Trainer::default();
-    for file in ["live-link-face-60fps.csv", "live-link-face-rom.csv"] {
-        let take = take::llf_csv::read(&folder.join(file))?;
+    let mut files = Vec::new();
+    if let Some(folder) = std::env::var_os("FACELINK_CAPTURES") {
+        for entry in std::fs::read_dir(folder)? {
+            files.push(entry?.path());
+        }
+    }
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "csv"));
+    files.sort();
+    for file in files {
+        let take = take::llf_csv::read(&file)?;
         let frames: Vec<FaceFrame> = take.frames().iter().map(|frame| frame.frame.clone()).collect();
         trainer.learn(&frames);
     }

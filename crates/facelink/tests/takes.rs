@@ -9,18 +9,13 @@ use std::{
 
 use facelink::{Blendshape, FaceFrame, take::llf_csv};
 
-/// A recording that is not part of the repository, if this machine has it.
+/// A recording that is not part of the repository, where `FACELINK_CAPTURES` names the folder that holds it.
 fn recording(name: &str) -> Option<PathBuf> {
-    let shared = match std::env::var_os("FACELINK_SHARED") {
-        Some(shared) => PathBuf::from(shared),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
-    };
-    let file = shared.join("captures").join(name);
-    if !file.is_file() {
-        eprintln!("skipped: {} is not there; FACELINK_SHARED names the folder that holds captures/", file.display());
+    let Some(folder) = std::env::var_os("FACELINK_CAPTURES") else {
+        eprintln!("skipped: FACELINK_CAPTURES names no folder of recordings");
         return None;
-    }
-    Some(file)
+    };
+    Some(Path::new(&folder).join(name))
 }
 
 /// Pearson's correlation of two values over the frames of a take.

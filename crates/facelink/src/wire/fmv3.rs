@@ -1314,18 +1314,6 @@ mod tests {
     }
 
     #[test]
-    fn agrees_with_the_vectors() {
-        let file =
-            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors/synthetic_vectors.json");
-        let Ok(text) = std::fs::read_to_string(&file) else {
-            eprintln!("skipped: {} is not there", file.display());
-            return;
-        };
-        let vectors: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(hex(vectors["fmv3_frame_3shapes_i16"].as_str().unwrap()), hex(FRAME));
-    }
-
-    #[test]
     fn four_byte_values_and_names_of_ones_own() {
         let names = ["jawOpen", "独自の笑顔", "myCustomSmile", "eyeBlink_L", "eyeBlinkLeft"];
         let schema = Schema::new(2, Terms::default(), "Facemotion3d", Encoding::I32, names).unwrap();
