@@ -47,6 +47,8 @@
 //! | `panel` | no | `FaceLinkPanelPlugin`: an egui panel with sources, figures, the mapping and the 52 values |
 //! | `vrm` | no | VRM 1.0 avatars by `bevy_vrm1`: put [`FaceAvatar`] beside its `VrmHandle` |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod avatar;
 pub mod bones;
 pub mod detail;

@@ -3,6 +3,8 @@
 //! [`Endpoint`] receives; [`Client`] sends. An endpoint owns a small runtime of its own, so that a game engine, a command
 //! or a test starts and stops it like any other object.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod admit;
 mod api;
 mod client;
@@ -746,3 +748,7 @@ mod tests {
         assert_eq!(open.guarded().token.map(|token| token.len()), Some(10));
     }
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -186,6 +186,8 @@
 //! Input from outside never panics, and no length that a message states is allocated before it is checked. Every decoder
 //! has a typed error that names the field; a message that is refused is refused whole.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod calibration;
 pub mod connection;
 pub mod event;
@@ -203,3 +205,7 @@ pub mod wire;
 
 pub use frame::{Channel, Channels, EyeGaze, FaceFrame, Gaze, HeadPose, MAX_WEIGHT, MIN_WEIGHT};
 pub use names::{BLENDSHAPE_COUNT, Blendshape};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
