@@ -44,11 +44,14 @@
 //! # Features
 //! | feature | default | what |
 //! |---|---|---|
+//! | `aria` | no | `ARIA`, an avatar inside the library, for a first face and for tests: 6.5 MB in the program |
 //! | `panel` | no | `FaceLinkPanelPlugin`: an egui panel with sources, figures, the mapping and the 52 values |
 //! | `vrm` | no | VRM 1.0 avatars by `bevy_vrm1`: put [`FaceAvatar`] beside its `VrmHandle` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "aria")]
+mod aria;
 pub mod avatar;
 pub mod bones;
 pub mod detail;
@@ -72,6 +75,8 @@ mod vrm;
 pub use facelink as core;
 pub use facelink_net as net;
 
+#[cfg(feature = "aria")]
+pub use aria::ARIA;
 pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, ShapePreview};
 pub use detail::{FaceBudget, FaceDetail, FaceLoad};
 pub use layers::{
@@ -95,6 +100,8 @@ pub use subjects::{
 
 /// What most games need.
 pub mod prelude {
+    #[cfg(feature = "aria")]
+    pub use crate::ARIA;
     #[cfg(feature = "panel")]
     pub use crate::panel::FaceLinkPanelPlugin;
     pub use crate::{

@@ -378,6 +378,8 @@ impl Plugin for FaceLinkPlugin {
             }
         }
         diagnostics::register(app);
+        #[cfg(feature = "aria")]
+        app.add_plugins(crate::aria::AriaPlugin);
         #[cfg(feature = "vrm")]
         crate::vrm::build(app);
         if let Some(config) = &self.endpoint {

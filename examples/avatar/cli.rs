@@ -29,6 +29,9 @@ pub struct Args {
     /// Save a picture of every shape as PNG, and end.
     #[arg(long, value_name = "PNG")]
     pub contact_sheet: Option<PathBuf>,
+    /// Save `--frames` images of the built-in performance as numbered PNG files, and end.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["contact_sheet", "screenshot"])]
+    pub animation: Option<PathBuf>,
     /// Size of the picture, pixels.
     #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = crate::screen::size)]
     pub size: (u32, u32),

@@ -206,7 +206,7 @@ fn keep(image: &Image, place: usize, sheet: &mut Sheet, mut exit: MessageWriter<
 }
 
 /// Letters of five by seven dots: as many as the labels need.
-mod letters {
+pub mod letters {
     use image::{Rgb, RgbImage};
 
     const INK: Rgb<u8> = Rgb([235, 238, 245]);

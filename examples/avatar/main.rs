@@ -7,6 +7,7 @@
 //! cargo run --example avatar -- path/to/model.glb        another model
 //! cargo run --example avatar -- --headless --frames 300 --screenshot out.png
 //! cargo run --example avatar -- --contact-sheet out.png  every shape of the model on one picture
+//! cargo run --example avatar -- --animation folder --frames 60     numbered images of the performance
 //! ```
 //!
 //! With a face on the avatar, N takes it for the neutral face, R takes the head for straight ahead, C clears both.
@@ -14,6 +15,7 @@
 //! The performer is no short cut: it streams over a WebRTC connection on loopback into the same server that a phone
 //! uses. It steps back when a real source connects, and in again when the last one has left.
 
+mod animation;
 mod casting;
 mod cli;
 mod contact_sheet;
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let windowed = !args.headless && args.contact_sheet.is_none();
+    let windowed = !args.headless && args.contact_sheet.is_none() && args.animation.is_none();
     if windowed && let Err(missing) = guard::display() {
         eprintln!("{missing}");
         return ExitCode::from(2);
@@ -52,7 +54,11 @@ fn main() -> ExitCode {
     // A picture is to be complete; a window rather opens at once.
     let complete = !windowed || args.screenshot.is_some();
     screen::Screen { title: "FaceLink: avatar", size: args.size, windowed, complete }.open(&mut app);
-    let size = if args.contact_sheet.is_some() { contact_sheet::CANVAS } else { args.size };
+    let size = match (&args.contact_sheet, &args.animation) {
+        (Some(_), _) => contact_sheet::CANVAS,
+        (None, Some(_)) => animation::FACE,
+        (None, None) => args.size,
+    };
     app.add_plugins(stage::StagePlugin {
         roles: vec![stage::Role { model, ..default() }],
         size,
@@ -64,6 +70,11 @@ fn main() -> ExitCode {
 
     if let Some(path) = args.contact_sheet {
         app.add_plugins((FaceLinkPlugin::without_sockets(), contact_sheet::ContactSheetPlugin { path }));
+        return exit_code(app.run());
+    }
+    if let Some(folder) = args.animation {
+        let frames = args.frames;
+        app.add_plugins((FaceLinkPlugin::without_sockets(), animation::AnimationPlugin { folder, frames }));
         return exit_code(app.run());
     }
     let plugin = args.plugin();

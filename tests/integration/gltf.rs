@@ -12,7 +12,7 @@ use bevy::{
     world_serialization::WorldAssetRoot,
 };
 use bevy_facelink::{
-    AvatarBound, BindReport, FaceAvatar, FaceInbox, FaceInjector, FaceLinkPlugin,
+    ARIA, AvatarBound, BindReport, FaceAvatar, FaceInbox, FaceInjector, FaceLinkPlugin,
     core::{Blendshape, HeadPose},
 };
 
@@ -92,6 +92,14 @@ fn aria_shows_all_52_shapes_and_turns_head_and_eyes() {
     assert!(head.x > 0.4, "the head turns to the character's own left, +X: {head}");
     let eye = forward(&mut app, "EyeLeft") * Vec3::Z;
     assert!(eye.x > head.x + 0.2, "the left eye looks further out: {eye}");
+}
+
+#[test]
+fn aria_loads_from_the_library_without_an_asset_folder() {
+    let empty = tempfile::tempdir().expect("a folder");
+    let (mut app, _faces) = app(empty.path());
+    let (_, report) = bind(&mut app, ARIA.strip_suffix("#Scene0").expect("a scene"));
+    assert_eq!(report.summary(), "ARKit, 52 of 52 matched");
 }
 
 #[test]
