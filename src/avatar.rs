@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, fmt::Write, sync::Arc};
 
 use bevy::{
-    asset::LoadState,
+    asset::{AssetEventSystems, LoadState},
     camera::visibility::NoFrustumCulling,
     gltf::{GltfExtras, GltfMeshExtras},
     mesh::{
@@ -22,12 +22,46 @@ use serde::Deserialize;
 
 use crate::{
     bones::{self, Bones, KnownBones},
-    detail::FaceDetail,
     mapping::{AvatarMapping, FaceMapping, FacePresets},
-    pose::{FacePose, FaceSettings},
-    send::SendFace,
+    pose::FacePose,
+    sets::{FaceLinkSystems, Step},
+    settings::FaceSettings,
     subjects::FaceSubjects,
 };
+
+pub(crate) struct AvatarPlugin;
+
+impl Plugin for AvatarPlugin {
+    fn build(&self, app: &mut App) {
+        app.register_type::<FaceAvatar>()
+            .register_type::<ShapePreview>()
+            .register_type::<BindReport>()
+            .register_type::<DrivenBy>()
+            .register_type::<Drives>()
+            .add_observer(on_scene_ready)
+            .add_observer(on_bindable_added)
+            .add_observer(on_mapping_inserted)
+            .add_observer(on_mapping_removed)
+            .add_systems(
+                PreUpdate,
+                (
+                    bones::turn_back.in_set(FaceLinkSystems::Receive),
+                    report_failed_scenes.after(FaceLinkSystems::Receive),
+                ),
+            )
+            .add_systems(
+                PostUpdate,
+                (
+                    choose_subjects.in_set(Step::Choose),
+                    // A mapping that has changed is shown in this very frame.
+                    (remap.run_if(resource_exists::<Assets<FaceMapping>>), bind)
+                        .chain()
+                        .after(AssetEventSystems)
+                        .in_set(Step::Bind),
+                ),
+            );
+    }
+}
 
 /// Makes an entity an avatar: everything below it whose morph targets have names that a mapping knows is driven by a
 /// face. The naming dialect is found by itself; [`AvatarMapping`] gives it a mapping of yours.
@@ -39,7 +73,7 @@ use crate::{
 /// does with the bones; see [`bones`].
 #[derive(Component, Reflect, Clone, Debug, PartialEq)]
 #[reflect(Component, Default)]
-#[require(Shown, FaceDetail)]
+#[require(Shown, Bindable)]
 pub struct FaceAvatar {
     /// Whose face; without a name, the live subject that appeared first.
     pub subject: Option<String>,
@@ -236,6 +270,10 @@ pub(crate) struct NamedTargets {
     pub entities: Vec<Entity>,
 }
 
+/// Its morph targets and bones are to be found: to drive them, or to send what they show.
+#[derive(Component, Debug, Default)]
+pub(crate) struct Bindable;
+
 /// The avatar has to be bound; `ready` once its scene is there.
 #[derive(Component, Debug, Default)]
 pub(crate) struct NeedsBinding {
@@ -247,22 +285,15 @@ pub(crate) struct NeedsBinding {
 /// An avatar whose meshes are not there after this many seconds says so, once.
 const PATIENCE: f32 = 10.0;
 
-pub(crate) fn on_avatar_added(added: On<Add, FaceAvatar>, mut commands: Commands) {
+fn on_bindable_added(added: On<Add, Bindable>, mut commands: Commands) {
     commands.entity(added.entity).try_insert(NeedsBinding::default());
 }
 
-/// What is to be sent has to be found like what is to be driven.
-pub(crate) fn on_sender_added(added: On<Add, SendFace>, mut commands: Commands, subjects: Query<(), With<FacePose>>) {
-    if !subjects.contains(added.entity) {
-        commands.entity(added.entity).try_insert(NeedsBinding::default());
-    }
-}
-
 /// The avatar has another mapping.
-pub(crate) fn on_mapping_inserted(
+fn on_mapping_inserted(
     inserted: On<Insert, AvatarMapping>,
     mut commands: Commands,
-    avatars: Query<(), Or<(With<FaceAvatar>, With<SendFace>)>>,
+    avatars: Query<(), With<Bindable>>,
 ) {
     if avatars.contains(inserted.entity) {
         commands.entity(inserted.entity).try_insert(NeedsBinding::default());
@@ -270,18 +301,14 @@ pub(crate) fn on_mapping_inserted(
 }
 
 /// The avatar has no mapping of its own any more.
-pub(crate) fn on_mapping_removed(
-    removed: On<Remove, AvatarMapping>,
-    mut commands: Commands,
-    bound: Query<(), With<FaceBinding>>,
-) {
+fn on_mapping_removed(removed: On<Remove, AvatarMapping>, mut commands: Commands, bound: Query<(), With<FaceBinding>>) {
     if bound.contains(removed.entity) {
         commands.entity(removed.entity).try_insert(NeedsBinding::default());
     }
 }
 
 /// Binds the avatars again whose mapping has changed.
-pub(crate) fn remap(
+fn remap(
     mut commands: Commands,
     mut events: MessageReader<AssetEvent<FaceMapping>>,
     avatars: Query<(Entity, &AvatarMapping), With<FaceBinding>>,
@@ -295,10 +322,10 @@ pub(crate) fn remap(
     }
 }
 
-pub(crate) fn on_scene_ready(
+fn on_scene_ready(
     ready: On<WorldInstanceReady>,
     mut commands: Commands,
-    avatars: Query<(), Or<(With<FaceAvatar>, With<SendFace>)>>,
+    avatars: Query<(), With<Bindable>>,
     parents: Query<&ChildOf>,
 ) {
     let line = std::iter::once(ready.entity).chain(parents.iter_ancestors(ready.entity));
@@ -308,7 +335,7 @@ pub(crate) fn on_scene_ready(
 }
 
 /// Says why an avatar whose scene cannot be loaded stays empty, and what to do.
-pub(crate) fn report_failed_scenes(
+fn report_failed_scenes(
     mut commands: Commands,
     server: Option<Res<AssetServer>>,
     // Also those that were bound: a scene may be exchanged, or fail when it is loaded again.

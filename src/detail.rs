@@ -1,5 +1,4 @@
-//! The engine's half of the adaptive-FPS system: how finely each avatar's face is evaluated, and what is asked of senders
-//! whose faces hardly anybody sees.
+//! How finely each avatar's face is evaluated, by its size on screen and the time that faces may cost.
 
 use std::time::Instant;
 
@@ -10,11 +9,8 @@ use bevy::{
 };
 
 use crate::{
-    avatar::{Drives, FaceAvatar, FaceBinding},
-    layers::VirtualSubject,
-    plugin::FaceLinkEndpoint,
-    send::SendFace,
-    subjects::{AdaptiveFps, FaceSubject},
+    avatar::{FaceAvatar, FaceBinding},
+    sets::Step,
 };
 
 /// Height of a face with some neck, metres: what its size on screen is worked out from.
@@ -27,8 +23,6 @@ const COARSEST: u8 = 6;
 const OFF_SCREEN: u8 = 15;
 /// Seconds between two looks at the budget.
 const PLAN_INTERVAL: f32 = 0.1;
-/// A rate is lowered when less has been enough for this long, seconds; it is raised at once.
-const LESS_AFTER: f32 = 1.0;
 
 /// How much time the engine has for faces.
 #[derive(Resource, Reflect, Clone, Copy, Debug, PartialEq)]
@@ -97,6 +91,21 @@ pub(crate) struct Work {
     over: f32,
     under: f32,
     order: Vec<(f32, Entity)>,
+}
+
+pub(crate) struct DetailPlugin;
+
+impl Plugin for DetailPlugin {
+    fn build(&self, app: &mut App) {
+        app.register_type::<FaceBudget>()
+            .register_type::<FaceDetail>()
+            .register_type::<FaceLoad>()
+            .register_required_components::<FaceAvatar, FaceDetail>()
+            .init_resource::<FaceBudget>()
+            .init_resource::<FaceLoad>()
+            .init_resource::<Work>()
+            .add_systems(PostUpdate, (plan.in_set(Step::Plan), settle.in_set(Step::Settle)));
+    }
 }
 
 type Cameras<'w, 's> =
@@ -222,75 +231,6 @@ pub(crate) fn settle(mut work: ResMut<Work>) {
     work.spent += (ms - work.spent) * 0.1;
 }
 
-/// What a subject's sender was asked for by the engine, and since when less would do.
-#[derive(Component, Clone, Copy, Debug, Default)]
-pub(crate) struct Demand {
-    asked: Option<f32>,
-    less: f32,
-}
-
-/// Frames a second that a face evaluated this coarsely can make use of; `None` for all that there are.
-fn of_use(detail: &FaceDetail) -> Option<f32> {
-    match detail.every {
-        _ if !detail.on_screen => Some(10.0),
-        0 | 1 => None,
-        2 => Some(30.0),
-        3 => Some(20.0),
-        _ => Some(15.0),
-    }
-}
-
-/// Asks senders for less whose faces are far away, off screen, or shown by nobody.
-pub(crate) fn ask(
-    time: Res<Time<Real>>,
-    mut since: Local<f32>,
-    mut commands: Commands,
-    adaptive: Res<AdaptiveFps>,
-    endpoint: Option<Res<FaceLinkEndpoint>>,
-    avatars: Query<&FaceDetail, With<FaceAvatar>>,
-    virtuals: Query<&VirtualSubject>,
-    mut subjects: Query<(
-        Entity,
-        &FaceSubject,
-        Option<&Drives>,
-        Has<SendFace>,
-        Option<&crate::SubjectAdaptiveFps>,
-        Option<&mut Demand>,
-    )>,
-) {
-    *since += time.delta_secs();
-    let Some(endpoint) = endpoint.filter(|_| *since >= PLAN_INTERVAL) else { return };
-    let seconds = std::mem::take(&mut *since);
-    for (entity, subject, drives, sends, own, demand) in &mut subjects {
-        let Some(id) = subject.id() else { continue };
-        let settings = own.map_or(*adaptive, |own| own.0);
-        let used = sends || virtuals.iter().any(|of| of.uses(&subject.name));
-        // A game without avatars makes something of its own of the faces.
-        let wanted = if !settings.enabled || !settings.engine || used || avatars.is_empty() {
-            None
-        } else {
-            let shown =
-                drives.iter().flat_map(|drives| drives.avatars()).filter_map(|avatar| avatars.get(*avatar).ok());
-            let most = |a: Option<f32>, b: Option<f32>| a.zip(b).map(|(a, b)| a.max(b));
-            shown.map(of_use).fold(Some(10.0), most)
-        };
-        let wanted = wanted.map(|fps| fps.max(settings.min_fps));
-        let Some(mut demand) = demand else {
-            commands.entity(entity).try_insert(Demand::default());
-            continue;
-        };
-        let demand = demand.bypass_change_detection();
-        let asked = demand.asked.unwrap_or(f32::INFINITY);
-        let new = wanted.unwrap_or(f32::INFINITY);
-        demand.less = if new < asked { demand.less + seconds } else { 0.0 };
-        if new > asked || demand.less >= LESS_AFTER {
-            demand.asked = wanted;
-            demand.less = 0.0;
-            endpoint.set_demand(id, wanted);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,12 +239,5 @@ mod tests {
     fn a_face_half_as_high_is_evaluated_half_as_often() {
         assert_eq!([0.2, 0.06, 0.05, 0.03, 0.02, 0.001].map(|size| by_size(size, 0.06)), [1, 1, 2, 2, 3, 4]);
         assert_eq!(by_size(0.0, 0.0), 1);
-    }
-
-    #[test]
-    fn what_is_of_use_falls_with_the_detail() {
-        let of = |every, on_screen| of_use(&FaceDetail { every, on_screen, ..FaceDetail::default() });
-        assert_eq!([of(1, true), of(2, true), of(3, true), of(4, true)], [None, Some(30.0), Some(20.0), Some(15.0)]);
-        assert_eq!(of(1, false), Some(10.0));
     }
 }

@@ -6,6 +6,15 @@ use bevy::{
 };
 use facelink_net::{ConnectionStats, EndpointStats, SourceKind};
 
+use crate::{
+    endpoint::FaceLinkEndpoint,
+    sets::FaceLinkSystems,
+    subjects::{FaceSubject, LinkQuality},
+};
+
+/// Seconds between two looks at the figures.
+const FIGURES_INTERVAL: f32 = 0.25;
+
 /// Frames a second that arrive, of all subjects together.
 pub const FRAMES_PER_SECOND: DiagnosticPath = DiagnosticPath::const_new("facelink/frames_per_second");
 /// Highest latency of all subjects, milliseconds.
@@ -41,17 +50,60 @@ impl LinkFigures {
     }
 }
 
-pub(crate) fn register(app: &mut App) {
-    app.register_diagnostic(Diagnostic::new(FRAMES_PER_SECOND).with_suffix(" fps"))
-        .register_diagnostic(Diagnostic::new(LATENCY).with_suffix(" ms"))
-        .register_diagnostic(Diagnostic::new(JITTER).with_suffix(" ms"))
-        .register_diagnostic(Diagnostic::new(LOSS).with_suffix(" %"))
-        .register_diagnostic(Diagnostic::new(REFUSED))
-        .register_diagnostic(Diagnostic::new(CONNECTIONS))
-        .register_diagnostic(Diagnostic::new(AVERAGE_LATENCY).with_suffix(" ms"))
-        .register_diagnostic(Diagnostic::new(MESSAGES_PER_SECOND))
-        .register_diagnostic(Diagnostic::new(BUFFERED).with_suffix(" B"))
-        .add_systems(PostUpdate, measure);
+pub(crate) struct DiagnosticsPlugin;
+
+impl Plugin for DiagnosticsPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<LinkFigures>()
+            .register_diagnostic(Diagnostic::new(FRAMES_PER_SECOND).with_suffix(" fps"))
+            .register_diagnostic(Diagnostic::new(LATENCY).with_suffix(" ms"))
+            .register_diagnostic(Diagnostic::new(JITTER).with_suffix(" ms"))
+            .register_diagnostic(Diagnostic::new(LOSS).with_suffix(" %"))
+            .register_diagnostic(Diagnostic::new(REFUSED))
+            .register_diagnostic(Diagnostic::new(CONNECTIONS))
+            .register_diagnostic(Diagnostic::new(AVERAGE_LATENCY).with_suffix(" ms"))
+            .register_diagnostic(Diagnostic::new(MESSAGES_PER_SECOND))
+            .register_diagnostic(Diagnostic::new(BUFFERED).with_suffix(" B"))
+            .add_systems(PreUpdate, read_figures.after(FaceLinkSystems::Receive))
+            .add_systems(PostUpdate, measure);
+    }
+}
+
+/// Copies the endpoint's figures to the subjects, four times a second.
+pub(crate) fn read_figures(
+    time: Res<Time<Real>>,
+    mut since: Local<f32>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    mut faces: Query<(&FaceSubject, &mut LinkQuality)>,
+    mut figures: ResMut<LinkFigures>,
+) {
+    *since += time.delta_secs();
+    if *since < FIGURES_INTERVAL {
+        return;
+    }
+    *since = 0.0;
+    let Some(endpoint) = endpoint else { return };
+    let stats = endpoint.stats();
+    for (subject, mut quality) in &mut faces {
+        let Some(stats) = stats.subjects.iter().find(|stats| Some(stats.id) == subject.id()) else { continue };
+        *quality = LinkQuality {
+            transport: stats.source.as_str().to_owned(),
+            fps: stats.fps,
+            target_fps: stats.target_fps,
+            latency_ms: stats.latency_ms,
+            jitter_ms: stats.jitter_ms,
+            loss: stats.loss,
+            frames: stats.frames,
+            age_ms: stats.age_ms,
+            queue_ms: stats.queue_ms,
+            skew_ppm: stats.skew_ppm,
+            redundancy: stats.redundancy,
+            webcam: stats.webcam,
+            address: stats.address.map(|address| address.to_string()),
+        };
+    }
+    figures.endpoint = stats;
+    figures.connections = endpoint.connections();
 }
 
 fn measure(

@@ -12,9 +12,19 @@ use crate::{
     bones::{Bone, Turned, angles, eye_turn, from_angles, limited},
     detail::{FaceDetail, FaceLoad},
     layers::{FaceExpressionLibrary, Layers, RefusedExpressions},
-    pose::{FacePose, FaceSettings, gaze_from_shapes, smooth},
+    pose::{FacePose, gaze_from_shapes, smooth},
+    sets::Step,
+    settings::FaceSettings,
     subjects::FaceSubject,
 };
+
+pub(crate) struct DrivePlugin;
+
+impl Plugin for DrivePlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(PostUpdate, (show, evaluate_mappings, write_weights, turn_bones).chain().in_set(Step::Write));
+    }
+}
 
 /// The shader skips weights of exactly zero: what nobody can see is written as that.
 const INVISIBLE: f32 = 1e-4;
@@ -254,12 +264,14 @@ mod tests {
 
     use super::*;
     use crate::{
-        FaceAvatar, FaceExpressions, FaceInbox, FacePresets, FaceSubjects, FaceTimecode,
         avatar::{BoundChannel, BoundMesh, choose_subjects},
         bones::{Bones, turn_back},
-        layers::{FaceIdle, VirtualSubject, merge},
-        playout::{Stage, set_stage},
-        subjects::{add_layers, evaluate, receive, receive_events},
+        input::{FaceInbox, LinkMessage, take_events},
+        layers::{FaceExpressions, FaceIdle, add_layers, take_emotions},
+        mapping::FacePresets,
+        playout::{FaceTimecode, Stage, evaluate, set_stage},
+        subjects::{FaceSubjects, lose, receive},
+        virtual_subject::{VirtualSubject, merge},
     };
 
     #[test]
@@ -270,6 +282,7 @@ mod tests {
         world.init_resource::<FaceSubjects>();
         world.init_resource::<FaceSettings>();
         world.init_resource::<Stage>();
+        world.init_resource::<Messages<LinkMessage>>();
         world.init_resource::<FaceLoad>();
         world.init_resource::<FaceTimecode>();
         world.init_resource::<FaceExpressionLibrary>();
@@ -277,7 +290,7 @@ mod tests {
         world.init_resource::<Time<Real>>();
         let mut schedule = Schedule::default();
         schedule.set_executor(SingleThreadedExecutor::new());
-        let received = (turn_back, receive, receive_events).chain();
+        let received = (turn_back, receive, take_events, lose, take_emotions).chain();
         let driven = (
             set_stage,
             evaluate,

@@ -57,6 +57,9 @@ pub mod bones;
 pub mod detail;
 pub mod diagnostics;
 mod drive;
+pub mod endpoint;
+mod files;
+pub mod input;
 pub mod layers;
 pub mod mapping;
 #[cfg(feature = "panel")]
@@ -66,9 +69,13 @@ pub mod phones;
 pub mod playout;
 pub mod plugin;
 pub mod pose;
+pub mod rates;
 pub mod send;
+pub mod sets;
+pub mod settings;
 pub mod sources;
 pub mod subjects;
+pub mod virtual_subject;
 #[cfg(feature = "vrm")]
 mod vrm;
 
@@ -79,24 +86,24 @@ pub use facelink_net as net;
 pub use aria::ARIA;
 pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, ShapePreview};
 pub use detail::{FaceBudget, FaceDetail, FaceLoad};
-pub use layers::{
-    FaceExpressionLibrary, FaceExpressions, FaceIdle, FacePart, FaceSpeech, IdleWhen, RefusedExpressions,
-    VirtualSubject,
-};
+pub use endpoint::{FaceLinkEndpoint, FaceLinkFailure};
+pub use input::{FaceInbox, FaceInjector};
+pub use layers::{FaceExpressionLibrary, FaceExpressions, FaceIdle, FaceSpeech, IdleWhen, RefusedExpressions};
 pub use mapping::{AvatarMapping, FaceMapping, FacePresets};
 pub use performers::{FacePerformer, FacePerformers};
 pub use phones::{
     BeginRangeOfMotion, CaptureNeutral, ClearCalibration, EndRangeOfMotion, FacePhones, RecentreHead, SaveCalibration,
 };
-pub use playout::{FacePlayout, FaceTimecode, PlayoutFilter, PlayoutMode, PlayoutQuality};
-pub use plugin::{FaceInbox, FaceInjector, FaceLinkEndpoint, FaceLinkFailure, FaceLinkPlugin, FaceLinkSystems};
-pub use pose::{FacePose, FaceSettings};
+pub use playout::{FaceTimecode, PlayoutQuality};
+pub use plugin::FaceLinkPlugin;
+pub use pose::FacePose;
+pub use rates::{AdaptiveFps, FpsLaw, RequestedFps, SubjectAdaptiveFps};
 pub use send::{SendFace, SendFaceState};
+pub use sets::FaceLinkSystems;
+pub use settings::{FacePlayout, FaceSettings, PlayoutFilter, PlayoutMode};
 pub use sources::{FaceDial, FaceSource, SourceQuality, SourceState};
-pub use subjects::{
-    AdaptiveFps, FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, FpsLaw, LinkQuality, RequestedFps,
-    SubjectAdaptiveFps, SubjectAppeared, SubjectLost,
-};
+pub use subjects::{FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, SubjectAppeared, SubjectLost};
+pub use virtual_subject::{FacePart, VirtualSubject};
 
 /// What most games need.
 pub mod prelude {

@@ -2,19 +2,44 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
     sync::{Arc, LazyLock},
-    time::{Duration, SystemTime},
 };
 
-use crate::performers::FacePerformer;
 use bevy::{
     asset::{AssetLoader, AssetPath, LoadContext, io::Reader},
     prelude::*,
     reflect::TypePath,
 };
-use crossbeam_channel::{Receiver, Sender};
 use facelink::mapping::{AUTO, Format, Mapping, MappingError, Preset, ResolveError, Resolved};
+
+use crate::{
+    files::{FileWatch, Watched},
+    sets::FaceLinkSystems,
+};
+
+pub(crate) struct MappingPlugin;
+
+impl Plugin for MappingPlugin {
+    fn build(&self, app: &mut App) {
+        add_assets(app);
+        app.register_type::<AvatarMapping>().init_resource::<FacePresets>().add_systems(
+            PreUpdate,
+            watch_files.after(FaceLinkSystems::Receive).run_if(resource_exists::<Assets<FaceMapping>>),
+        );
+    }
+
+    fn finish(&self, app: &mut App) {
+        add_assets(app);
+    }
+}
+
+/// `AssetPlugin` may be added after ours.
+fn add_assets(app: &mut App) {
+    let world = app.world();
+    if world.contains_resource::<AssetServer>() && !world.contains_resource::<Assets<FaceMapping>>() {
+        app.init_asset::<FaceMapping>().init_asset_loader::<MappingLoader>();
+    }
+}
 
 /// Which channels of a face move which targets and bones of an avatar: a file that ends in `.face.ron` or `.face.json`.
 ///
@@ -206,122 +231,37 @@ impl AssetLoader for MappingLoader {
     }
 }
 
-/// How often the files of mappings are looked at.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// A file of ours that was loaded.
-#[derive(Clone, Debug, PartialEq)]
-struct Watched {
-    file: PathBuf,
-    /// What to load again when it changes.
-    asset: AssetPath<'static>,
-}
-
-/// Looks at the files of the mappings and performers in use, whether Bevy watches its assets or not, and loads again what
-/// has changed.
-#[derive(Resource, Debug)]
-pub(crate) struct FileWatch {
-    /// Folder of the assets.
-    root: PathBuf,
-    watched: Vec<Watched>,
-    files: Sender<Vec<Watched>>,
-    changed: Receiver<AssetPath<'static>>,
-}
-
-impl FileWatch {
-    pub(crate) fn new(root: PathBuf) -> Self {
-        let (files, new_files) = crossbeam_channel::unbounded::<Vec<Watched>>();
-        let (changes, changed) = crossbeam_channel::unbounded();
-        // A thread, because a slow disk must not hold up a frame. It ends when we do.
-        let watch = move || {
-            let mut files: Vec<(Watched, Option<SystemTime>)> = Vec::new();
-            loop {
-                let news = if files.is_empty() {
-                    new_files.recv().map_err(|_| crossbeam_channel::RecvTimeoutError::Disconnected)
-                } else {
-                    new_files.recv_timeout(LOOK)
-                };
-                match news {
-                    Ok(watched) => {
-                        let known = std::mem::take(&mut files);
-                        files.extend(watched.into_iter().map(|watched| {
-                            let seen = known.iter().find(|(other, _)| *other == watched).map(|(_, seen)| *seen);
-                            let seen = seen.unwrap_or_else(|| modified(&watched.file));
-                            (watched, seen)
-                        }));
-                    }
-                    Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
-                    Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
-                }
-                for (watched, seen) in &mut files {
-                    let now = modified(&watched.file);
-                    // An editor may take the file away for a moment.
-                    if now.is_some() && now != *seen {
-                        *seen = now;
-                        if changes.send(watched.asset.clone()).is_err() {
-                            return;
-                        }
-                    }
-                }
-            }
-        };
-        if let Err(error) = std::thread::Builder::new().name("facelink-mappings".to_owned()).spawn(watch) {
-            warn!("mappings are not loaded again when their files change: {error}");
-        }
-        Self { root, watched: Vec::new(), files, changed }
-    }
-}
-
-fn modified(file: &Path) -> Option<SystemTime> {
-    file.metadata().ok()?.modified().ok()
-}
-
-pub(crate) fn watch_files(
+/// The files of the mappings in use.
+fn watch_files(
     watch: Option<ResMut<FileWatch>>,
     server: Option<Res<AssetServer>>,
-    mappings: Option<Res<Assets<FaceMapping>>>,
-    performers: Option<Res<Assets<FacePerformer>>>,
+    mappings: Res<Assets<FaceMapping>>,
     wanted: Query<&AvatarMapping>,
     newly_wanted: Query<(), Changed<AvatarMapping>>,
-    mut mappings_changed: MessageReader<AssetEvent<FaceMapping>>,
-    mut performers_changed: MessageReader<AssetEvent<FacePerformer>>,
+    mut changed: MessageReader<AssetEvent<FaceMapping>>,
 ) {
     let (Some(mut watch), Some(server)) = (watch, server) else { return };
-    let changes = mappings_changed.read().count() + performers_changed.read().count();
-    if changes > 0 || !newly_wanted.is_empty() {
-        let mut watched = Vec::new();
-        let root = watch.root.clone();
-        let mut add = |asset: AssetPath<'static>, file: &AssetPath<'_>| {
-            watched.push(Watched { file: root.join(file.path()), asset });
-        };
-        for (id, mapping) in mappings.iter().flat_map(|mappings| mappings.iter()) {
-            let Some(path) = server.get_path(id).map(AssetPath::into_owned) else { continue };
-            add(path.clone(), &path);
-            for file in mapping.included.iter().filter_map(|(include, _)| path.resolve_embed_str(include).ok()) {
-                add(path.clone(), &file);
-            }
-        }
-        // A file that could not be read is looked at too: somebody is about to mend it.
-        for mapping in &wanted {
-            if let Some(path) =
-                mapping.0.path().filter(|_| mappings.as_ref().is_none_or(|all| !all.contains(&mapping.0)))
-            {
-                add(path.clone(), path);
-            }
-        }
-        for (id, _) in performers.iter().flat_map(|performers| performers.iter()) {
-            let Some(path) = server.get_path(id).map(AssetPath::into_owned) else { continue };
-            add(path.clone(), &path);
-        }
-        if watched != watch.watched {
-            watch.watched.clone_from(&watched);
-            let _ = watch.files.send(watched);
+    if changed.read().count() == 0 && newly_wanted.is_empty() {
+        return;
+    }
+    let mut watched = Vec::new();
+    let mut add = |asset: AssetPath<'static>, file: &AssetPath<'_>| {
+        watched.push(Watched { file: watch.root().join(file.path()), asset });
+    };
+    for (id, mapping) in mappings.iter() {
+        let Some(path) = server.get_path(id).map(AssetPath::into_owned) else { continue };
+        add(path.clone(), &path);
+        for file in mapping.included.iter().filter_map(|(include, _)| path.resolve_embed_str(include).ok()) {
+            add(path.clone(), &file);
         }
     }
-    for asset in watch.changed.try_iter() {
-        info!("{asset} has changed");
-        server.reload(asset);
+    // A file that could not be read is watched too: it may be corrected.
+    for mapping in &wanted {
+        if let Some(path) = mapping.0.path().filter(|_| !mappings.contains(&mapping.0)) {
+            add(path.clone(), path);
+        }
     }
+    watch.watch::<FaceMapping>(watched);
 }
 
 #[cfg(test)]

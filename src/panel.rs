@@ -3,6 +3,7 @@
 mod calibrate;
 mod doctor;
 mod moods;
+mod theme;
 mod timing;
 mod tune;
 
@@ -14,11 +15,14 @@ use facelink::Blendshape;
 use crate::{
     avatar::{BindReport, DrivenBy, FaceAvatar},
     diagnostics::LinkFigures,
-    plugin::{FaceLinkEndpoint, FaceLinkFailure},
+    endpoint::{FaceLinkEndpoint, FaceLinkFailure},
     pose::FacePose,
+    rates::{AdaptiveFps, FpsLaw, RequestedFps},
+    sets::FaceLinkSystems,
     sources::{FaceDial, FaceSource, SourceQuality, SourceState},
-    subjects::{AdaptiveFps, FaceSubject, FaceSubjects, FpsLaw, LinkQuality, RequestedFps},
+    subjects::{FaceSubject, FaceSubjects, LinkQuality},
 };
+use theme::{ACCENT, BAD, BELOW, DIM, GOOD, GROUND, RAIL, SMALL, TEXT, TINY, WARN, card, dress, fitted, small, title};
 
 /// Shows the panel at the right-hand side of the window, over whatever the first camera draws.
 ///
@@ -59,7 +63,7 @@ impl Plugin for FaceLinkPanelPlugin {
         app.register_type::<FaceLinkPanel>()
             .insert_resource(FaceLinkPanel { open: self.open, ..default() })
             .init_resource::<timing::Tracks>()
-            .add_systems(PreUpdate, timing::follow.after(crate::FaceLinkSystems::Receive))
+            .add_systems(PreUpdate, timing::follow.after(FaceLinkSystems::Receive))
             .add_systems(
                 PreUpdate,
                 (move |keys: Option<Res<ButtonInput<KeyCode>>>, mut panel: ResMut<FaceLinkPanel>| {
@@ -86,20 +90,6 @@ type AvatarParts = (
 
 type SourceParts = (Entity, &'static FaceSource, &'static SourceQuality, Has<FaceDial>);
 
-const GROUND: Color32 = Color32::from_rgb(19, 22, 28);
-const CARD: Color32 = Color32::from_rgb(28, 32, 40);
-const RAIL: Color32 = Color32::from_rgb(43, 49, 60);
-const TEXT: Color32 = Color32::from_rgb(222, 227, 235);
-const DIM: Color32 = Color32::from_rgb(142, 152, 168);
-const ACCENT: Color32 = Color32::from_rgb(64, 190, 186);
-const GOOD: Color32 = Color32::from_rgb(88, 205, 122);
-const WARN: Color32 = Color32::from_rgb(245, 177, 76);
-const BAD: Color32 = Color32::from_rgb(242, 105, 100);
-/// Values below 0.
-const BELOW: Color32 = Color32::from_rgb(176, 128, 246);
-
-const SMALL: f32 = 11.0;
-const TINY: f32 = 10.0;
 const WIDTH: f32 = 320.0;
 /// Ports that could not be had, a line each; more of them fold.
 const MAX_LINES: usize = 2;
@@ -192,42 +182,6 @@ fn draw(
         });
 }
 
-fn dress(style: &mut egui::Style) {
-    style.visuals = egui::Visuals::dark();
-    let visuals = &mut style.visuals;
-    visuals.override_text_color = Some(TEXT);
-    visuals.panel_fill = GROUND;
-    visuals.selection.bg_fill = ACCENT.gamma_multiply(0.6);
-    visuals.slider_trailing_fill = true;
-    visuals.widgets.noninteractive.bg_stroke = Stroke::new(1.0, RAIL);
-    visuals.widgets.inactive.bg_fill = RAIL;
-    visuals.widgets.inactive.weak_bg_fill = RAIL;
-    for font in style.text_styles.values_mut() {
-        font.size = SMALL;
-    }
-    style.spacing.item_spacing = vec2(6.0, 3.0);
-    style.spacing.interact_size.y = 16.0;
-    style.spacing.button_padding = vec2(4.0, 1.0);
-    style.spacing.icon_width = 13.0;
-    style.spacing.icon_width_inner = 7.0;
-    style.spacing.scroll = egui::style::ScrollStyle::thin();
-}
-
-fn card(ui: &mut egui::Ui, contents: impl FnOnce(&mut egui::Ui)) {
-    egui::Frame::new().fill(CARD).corner_radius(6).inner_margin(egui::Margin::symmetric(8, 5)).show(ui, |ui| {
-        ui.set_width(ui.available_width());
-        contents(ui);
-    });
-}
-
-fn title(ui: &mut egui::Ui, text: &str) {
-    ui.label(RichText::new(text).color(ACCENT).size(SMALL).strong());
-}
-
-fn small(text: impl Into<String>, color: Color32) -> RichText {
-    RichText::new(text).color(color).size(SMALL)
-}
-
 /// Says whether the panel shall close.
 fn header(
     ui: &mut egui::Ui,
@@ -298,13 +252,6 @@ fn header(
         });
     }
     close
-}
-
-/// `text` in one line no wider than `width`, with an ellipsis where it was cut.
-fn fitted(ui: &egui::Ui, text: &str, size: f32, color: Color32, width: f32) -> std::sync::Arc<egui::Galley> {
-    let mut job = egui::text::LayoutJob::simple_singleline(text.to_owned(), FontId::proportional(size), color);
-    job.wrap = egui::text::TextWrapping::truncate_at_width(width.max(8.0));
-    ui.painter().layout_job(job)
 }
 
 fn badge(transport: &str) -> (&'static str, Color32) {

@@ -17,10 +17,63 @@ use facelink::{
 };
 
 use crate::{
+    endpoint::FaceLinkEndpoint,
+    files::{self, FileWatch, Watched},
     phones::{BeginRangeOfMotion, EndRangeOfMotion, SaveCalibration},
-    plugin::FaceLinkEndpoint,
+    sets::FaceLinkSystems,
     subjects::{FaceSubject, SubjectAppeared},
 };
+
+pub(crate) struct PerformersPlugin;
+
+impl Plugin for PerformersPlugin {
+    fn build(&self, app: &mut App) {
+        add_assets(app);
+        app.add_observer(on_appeared)
+            .add_observer(on_save)
+            .add_observer(on_begin_range)
+            .add_observer(on_end_range)
+            .add_systems(
+                PreUpdate,
+                (watch_files, apply).after(FaceLinkSystems::Receive).run_if(resource_exists::<Assets<FacePerformer>>),
+            );
+    }
+
+    fn finish(&self, app: &mut App) {
+        add_assets(app);
+    }
+}
+
+/// `AssetPlugin` may be added after ours.
+fn add_assets(app: &mut App) {
+    let world = app.world();
+    if world.contains_resource::<AssetServer>() && !world.contains_resource::<Assets<FacePerformer>>() {
+        app.init_asset::<FacePerformer>().init_asset_loader::<PerformerLoader>();
+    }
+    let world = app.world();
+    if let Some(watch) = world.get_resource::<FileWatch>()
+        && !world.contains_resource::<FacePerformers>()
+    {
+        let performers = FacePerformers::new(watch.root().to_owned());
+        app.insert_resource(performers);
+    }
+}
+
+/// The files of the performers in use.
+fn watch_files(
+    watch: Option<ResMut<FileWatch>>,
+    server: Option<Res<AssetServer>>,
+    performers: Res<Assets<FacePerformer>>,
+    mut changed: MessageReader<AssetEvent<FacePerformer>>,
+) {
+    let (Some(mut watch), Some(server)) = (watch, server) else { return };
+    if changed.read().count() == 0 {
+        return;
+    }
+    let paths = performers.iter().filter_map(|(id, _)| server.get_path(id).map(AssetPath::into_owned));
+    let files = paths.map(|path| Watched { file: watch.root().join(path.path()), asset: path }).collect();
+    watch.watch::<FacePerformer>(files);
+}
 
 /// A performer's calibration: a file that ends in `.performer.ron` or `.performer.json`.
 #[derive(Asset, TypePath, Clone, Debug, Default, PartialEq)]
@@ -107,7 +160,7 @@ impl AssetLoader for PerformerLoader {
 }
 
 /// Takes a performer up who has been here before.
-pub(crate) fn on_appeared(
+fn on_appeared(
     appeared: On<SubjectAppeared>,
     performers: Option<ResMut<FacePerformers>>,
     server: Option<Res<AssetServer>>,
@@ -128,7 +181,7 @@ pub(crate) fn on_appeared(
 }
 
 /// Hands calibrations that were read, or have changed on disk, on to the endpoint.
-pub(crate) fn apply(
+fn apply(
     mut events: MessageReader<AssetEvent<FacePerformer>>,
     performers: Option<Res<FacePerformers>>,
     known: Option<Res<Assets<FacePerformer>>>,
@@ -146,7 +199,7 @@ pub(crate) fn apply(
     }
 }
 
-pub(crate) fn on_save(
+fn on_save(
     event: On<SaveCalibration>,
     performers: Option<ResMut<FacePerformers>>,
     server: Option<Res<AssetServer>>,
@@ -163,7 +216,7 @@ pub(crate) fn on_save(
     };
     let text = Performer { name: name.clone(), calibration }.write(Format::Ron);
     let file = performers.root.join(&path);
-    match write(&file, &text) {
+    match files::write(&file, &text) {
         Ok(()) => {
             info!("calibration of \"{name}\" kept in {}", file.display());
             if let Some(server) = server {
@@ -174,19 +227,7 @@ pub(crate) fn on_save(
     }
 }
 
-/// Writes a file beside its place and moves it there, so that nobody reads half of it.
-pub(crate) fn write(file: &Path, text: &str) -> io::Result<()> {
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = file.with_file_name(name);
-    std::fs::write(&beside, text)?;
-    std::fs::rename(&beside, file)
-}
-
-pub(crate) fn on_begin_range(
+fn on_begin_range(
     event: On<BeginRangeOfMotion>,
     endpoint: Option<Res<FaceLinkEndpoint>>,
     subjects: Query<&FaceSubject>,
@@ -201,11 +242,7 @@ pub(crate) fn on_begin_range(
     }
 }
 
-pub(crate) fn on_end_range(
-    event: On<EndRangeOfMotion>,
-    endpoint: Option<Res<FaceLinkEndpoint>>,
-    subjects: Query<&FaceSubject>,
-) {
+fn on_end_range(event: On<EndRangeOfMotion>, endpoint: Option<Res<FaceLinkEndpoint>>, subjects: Query<&FaceSubject>) {
     let Ok(subject) = subjects.get(event.entity) else {
         return warn!("range of motion: {} is no subject", event.entity);
     };

@@ -3,7 +3,19 @@
 use bevy::prelude::*;
 use facelink_net::PhoneStatus;
 
-use crate::{plugin::FaceLinkEndpoint, subjects::FaceSubject};
+use crate::{endpoint::FaceLinkEndpoint, sets::FaceLinkSystems, subjects::FaceSubject};
+
+pub(crate) struct PhonesPlugin;
+
+impl Plugin for PhonesPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<FacePhones>()
+            .add_observer(on_neutral)
+            .add_observer(on_recentre)
+            .add_observer(on_clear)
+            .add_systems(PreUpdate, read_phones.after(FaceLinkSystems::Receive));
+    }
+}
 
 /// Seconds between two looks at the phones.
 const INTERVAL: f32 = 0.25;
@@ -74,7 +86,7 @@ pub struct FacePhones {
     pub phones: Vec<PhoneStatus>,
 }
 
-pub(crate) fn read_phones(
+fn read_phones(
     time: Res<Time<Real>>,
     mut since: Local<f32>,
     endpoint: Option<Res<FaceLinkEndpoint>>,
@@ -108,27 +120,15 @@ fn with_subject(
     }
 }
 
-pub(crate) fn on_neutral(
-    event: On<CaptureNeutral>,
-    endpoint: Option<Res<FaceLinkEndpoint>>,
-    faces: Query<&FaceSubject>,
-) {
+fn on_neutral(event: On<CaptureNeutral>, endpoint: Option<Res<FaceLinkEndpoint>>, faces: Query<&FaceSubject>) {
     with_subject(event.entity, endpoint, &faces, "neutral face", |endpoint, name| endpoint.calibrate_neutral(name));
 }
 
-pub(crate) fn on_recentre(
-    event: On<RecentreHead>,
-    endpoint: Option<Res<FaceLinkEndpoint>>,
-    faces: Query<&FaceSubject>,
-) {
+fn on_recentre(event: On<RecentreHead>, endpoint: Option<Res<FaceLinkEndpoint>>, faces: Query<&FaceSubject>) {
     with_subject(event.entity, endpoint, &faces, "head recentred", |endpoint, name| endpoint.recentre_head(name));
 }
 
-pub(crate) fn on_clear(
-    event: On<ClearCalibration>,
-    endpoint: Option<Res<FaceLinkEndpoint>>,
-    faces: Query<&FaceSubject>,
-) {
+fn on_clear(event: On<ClearCalibration>, endpoint: Option<Res<FaceLinkEndpoint>>, faces: Query<&FaceSubject>) {
     with_subject(event.entity, endpoint, &faces, "calibration cleared", |endpoint, name| {
         endpoint.set_calibration(name, default())
     });

@@ -3,113 +3,31 @@
 use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
-use facelink::timing::{FaceFilter, PlayoutSettings, PlayoutStats, PresentClock};
+use facelink::timing::{FaceFilter, PlayoutStats, PresentClock};
 
-use crate::subjects::{FaceSubject, Incoming};
+use crate::{
+    layers::FaceSpeech,
+    pose::{FacePose, smooth},
+    sets::{FaceLinkSystems, Step},
+    settings::{FacePlayout, FaceSettings, PlayoutFilter, PlayoutMode},
+    subjects::{FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, Incoming, LinkQuality},
+};
 
-/// How a stream of frames becomes a face.
-#[derive(Reflect, Clone, Copy, Debug, Default, PartialEq)]
-#[reflect(Default)]
-pub enum PlayoutMode {
-    /// The newest frame as soon as it is there, with every unevenness of the network.
-    Latest,
-    /// As little behind as the network allows: three quarters of a frame on a good one.
-    #[default]
-    Smooth,
-    /// Behind the quickest frame by this many seconds, whatever the network does.
-    Fixed(f32),
-    /// Several faces, and sound, in step by the sources' own clocks: see [`FaceTimecode`].
-    Timecode,
-}
+/// Seconds between two looks at the figures.
+const FIGURES_INTERVAL: f32 = 0.25;
 
-/// Whether a source's trembling is filtered (1€ filter).
-#[derive(Reflect, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[reflect(Default)]
-pub enum PlayoutFilter {
-    /// For faces out of a webcam, by what the client calls itself. ARKit's are smooth already.
-    #[default]
-    Auto,
-    /// Never.
-    Off,
-    /// Always.
-    On,
-}
+pub(crate) struct PlayoutPlugin;
 
-/// How a subject's frames become its face. In [`FaceSettings`](crate::FaceSettings) for all subjects; as a component on one
-/// for that one alone.
-#[derive(Component, Reflect, Clone, Copy, Debug, PartialEq)]
-#[reflect(Component, Default)]
-pub struct FacePlayout {
-    /// How frames become a face.
-    pub mode: PlayoutMode,
-    /// In `Smooth` and `Timecode`, the share of frames that come in time, `0..=1`.
-    pub quantile: f32,
-    /// And how much of the time between two frames is waited on top, and how much where frames get lost.
-    pub margin: f32,
-    /// See [`margin`](Self::margin).
-    pub lossy_margin: f32,
-    /// Least and most delay of `Smooth` and `Timecode`, seconds.
-    pub least: f32,
-    /// See [`least`](Self::least).
-    pub most: f32,
-    /// How long a face goes on by itself when nothing comes, seconds.
-    pub extrapolate: f32,
-    /// Whether a blink that would fall between two pictures, or comes too late, is shown all the same.
-    pub keep_blinks: bool,
-    /// Whether the source's trembling is filtered.
-    pub filter: PlayoutFilter,
-}
-
-impl Default for FacePlayout {
-    fn default() -> Self {
-        let settings = PlayoutSettings::default();
-        Self {
-            mode: PlayoutMode::Smooth,
-            quantile: settings.quantile,
-            margin: settings.margin,
-            lossy_margin: settings.lossy_margin,
-            least: settings.least.as_secs_f32(),
-            most: settings.most.as_secs_f32(),
-            extrapolate: settings.extrapolate.as_secs_f32(),
-            keep_blinks: settings.keep_blinks,
-            filter: PlayoutFilter::Auto,
-        }
-    }
-}
-
-impl FacePlayout {
-    /// The newest frame, at once.
-    pub fn latest() -> Self {
-        Self { mode: PlayoutMode::Latest, ..Self::default() }
-    }
-
-    /// Always behind by `delay` seconds.
-    pub fn fixed(delay: f32) -> Self {
-        Self { mode: PlayoutMode::Fixed(delay), ..Self::default() }
-    }
-
-    /// In step with other subjects, and with sound.
-    pub fn timecode() -> Self {
-        Self { mode: PlayoutMode::Timecode, ..Self::default() }
-    }
-
-    pub(crate) fn settings(&self) -> PlayoutSettings {
-        let time = |seconds: f32| Duration::try_from_secs_f32(seconds.clamp(0.0, 10.0)).unwrap_or_default();
-        PlayoutSettings {
-            mode: match self.mode {
-                PlayoutMode::Latest => facelink::timing::PlayoutMode::Latest,
-                PlayoutMode::Smooth => facelink::timing::PlayoutMode::Smooth,
-                PlayoutMode::Fixed(delay) => facelink::timing::PlayoutMode::Fixed(time(delay)),
-                PlayoutMode::Timecode => facelink::timing::PlayoutMode::Timecode,
-            },
-            quantile: self.quantile,
-            margin: self.margin,
-            lossy_margin: self.lossy_margin,
-            least: time(self.least),
-            most: time(self.most),
-            extrapolate: time(self.extrapolate),
-            keep_blinks: self.keep_blinks,
-        }
+impl Plugin for PlayoutPlugin {
+    fn build(&self, app: &mut App) {
+        app.register_type::<FacePlayout>()
+            .register_type::<FaceTimecode>()
+            .register_type::<PlayoutQuality>()
+            .register_required_components::<FaceSubject, PlayoutQuality>()
+            .init_resource::<FaceTimecode>()
+            .init_resource::<Stage>()
+            .add_systems(PreUpdate, measure.after(FaceLinkSystems::Receive))
+            .add_systems(PostUpdate, (set_stage, evaluate).chain().in_set(Step::Playout));
     }
 }
 
@@ -182,9 +100,9 @@ const OTHER_CLOCK: Duration = Duration::from_millis(500);
 pub(crate) fn set_stage(
     time: Res<Time<Real>>,
     mut stage: ResMut<Stage>,
-    settings: Res<crate::FaceSettings>,
+    settings: Res<FaceSettings>,
     mut timecode: ResMut<FaceTimecode>,
-    mut subjects: Query<(&FaceSubject, Option<&FacePlayout>, Option<&crate::LinkQuality>, &mut Incoming)>,
+    mut subjects: Query<(&FaceSubject, Option<&FacePlayout>, Option<&LinkQuality>, &mut Incoming)>,
 ) {
     let now = Instant::now();
     let begun = time.last_update().unwrap_or(now);
@@ -242,3 +160,65 @@ pub(crate) fn set_stage(
 }
 
 const DAY_US: i64 = 86_400_000_000;
+
+/// The pose on stage now.
+pub(crate) fn evaluate(
+    mut commands: Commands,
+    time: Res<Time<Real>>,
+    stage: Res<Stage>,
+    settings: Res<FaceSettings>,
+    mut subjects: ResMut<FaceSubjects>,
+    mut faces: Query<(Entity, &FaceSubject, &mut Incoming, &mut FacePose, &mut FaceSpeech)>,
+) {
+    let dt = time.delta_secs();
+    let now = stage.now.unwrap_or_else(Instant::now);
+    for (entity, subject, mut incoming, mut pose, mut speech) in &mut faces {
+        let incoming = &mut *incoming;
+        let Incoming { playout, tracked, presence, from, fresh } = incoming;
+        let Some(shown) = playout.advance(now) else { continue };
+        match shown.saying.filter(|_| !subject.leaving) {
+            Some((viseme, weight)) => speech.say(viseme, weight),
+            // Looked at first, so that a mouth at rest does not count as changed.
+            None if speech.speaks() => speech.silence(),
+            None => {}
+        }
+        if std::mem::take(fresh) {
+            presence.frame();
+        }
+        let tracked = *tracked && !subject.leaving;
+        if presence.step(dt, tracked, &settings) {
+            from.clone_from(&pose);
+        }
+        let was_tracked = pose.tracked;
+        let (fresh, returned) = (presence.is_fresh(&settings), presence.returned());
+        let presence = presence.value();
+        pose.set_from(shown.frame, presence);
+        pose.captured = shown.capture_us.and_then(|us| u64::try_from(us).ok()).map(Duration::from_micros);
+        if returned < 1.0 {
+            pose.blend_to(from, 1.0 - smooth(returned));
+            pose.presence = presence;
+        }
+        pose.tracked = tracked && fresh;
+        match (was_tracked, pose.tracked) {
+            (false, true) => commands.trigger(FaceTracked { entity }),
+            (true, false) => commands.trigger(FaceUntracked { entity }),
+            _ => {}
+        }
+        if subject.leaving && presence == 0.0 {
+            subjects.forget(entity);
+            commands.entity(entity).try_despawn();
+        }
+    }
+}
+
+/// Copies the figures of the jitter buffers, four times a second.
+fn measure(time: Res<Time<Real>>, mut since: Local<f32>, mut faces: Query<(&mut PlayoutQuality, &mut Incoming)>) {
+    *since += time.delta_secs();
+    if *since < FIGURES_INTERVAL {
+        return;
+    }
+    let seconds = std::mem::take(&mut *since);
+    for (mut quality, mut incoming) in &mut faces {
+        quality.take(incoming.buffer().stats(), seconds);
+    }
+}

@@ -3,32 +3,10 @@
 use bevy::prelude::*;
 use facelink::{BLENDSHAPE_COUNT, Blendshape, Channel, Channels, FaceFrame};
 
-use crate::playout::FacePlayout;
+use crate::settings::FaceSettings;
 
 /// Radians that an eye turns at full `eyeLook*`: about what ARKit reports.
 pub const EYE_LOOK_RANGE: f32 = 35.0 * std::f32::consts::PI / 180.0;
-
-/// How faces come and go.
-#[derive(Resource, Reflect, Clone, Copy, Debug, PartialEq)]
-#[reflect(Resource, Default)]
-pub struct FaceSettings {
-    /// A silent face holds its pose for this long, seconds.
-    pub hold: f32,
-    /// Then it eases to neutral over this time, seconds. A face that its tracker has lost eases at once.
-    pub ease_out: f32,
-    /// A face that returns eases in over this time, seconds, from whatever is shown when it does.
-    pub ease_in: f32,
-    /// An avatar that changes to another subject blends over this time, seconds.
-    pub switch: f32,
-    /// How frames become a face. A subject with a [`FacePlayout`] of its own goes by that.
-    pub playout: FacePlayout,
-}
-
-impl Default for FaceSettings {
-    fn default() -> Self {
-        Self { hold: 0.25, ease_out: 0.75, ease_in: 0.15, switch: 0.25, playout: FacePlayout::default() }
-    }
-}
 
 /// A face as it is shown: after holding and easing, before an avatar's own mapping.
 #[derive(Component, Reflect, Debug, PartialEq)]

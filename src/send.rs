@@ -2,14 +2,36 @@
 
 use bevy::{mesh::morph::MorphWeights, prelude::*};
 use facelink::{BLENDSHAPE_COUNT, Channel, EyeGaze, FaceFrame, Gaze, HeadPose};
+use facelink_net::Client;
 
 use crate::{
-    avatar::{FaceBinding, Shown},
+    avatar::{Bindable, FaceBinding, Shown},
     bones::Bone,
-    plugin::FaceLinkEndpoint,
+    endpoint::FaceLinkEndpoint,
     pose::FacePose,
+    sets::FaceLinkSystems,
     sources::{Dialled, FaceDial},
 };
+
+pub(crate) struct SendPlugin;
+
+impl Plugin for SendPlugin {
+    fn build(&self, app: &mut App) {
+        app.register_type::<SendFace>()
+            .register_type::<SendFaceState>()
+            .register_required_components::<Dialled, SentFaces>()
+            .add_observer(on_sender_added)
+            .add_observer(on_sender_removed)
+            .add_systems(PostUpdate, send_faces.after(FaceLinkSystems::Drive));
+    }
+}
+
+/// What is to be sent has to be found like what is to be driven.
+fn on_sender_added(added: On<Add, SendFace>, mut commands: Commands, subjects: Query<(), With<FacePose>>) {
+    if !subjects.contains(added.entity) {
+        commands.entity(added.entity).try_insert(Bindable);
+    }
+}
 
 /// Sends a face of this game: to pages and games that have subscribed to our endpoint, and to every endpoint that we
 /// [dialled](crate::FaceSource::connect), at the rate that each of them asks for.
@@ -118,7 +140,7 @@ pub(crate) fn send_faces(
         Option<&FaceBinding>,
         Option<&Shown>,
     )>,
-    mut connections: Query<(&mut Dialled, &FaceDial)>,
+    mut connections: Query<(&Dialled, &mut SentFaces, &FaceDial)>,
     morphs: Query<&MorphWeights>,
     transforms: Query<&Transform>,
 ) {
@@ -154,9 +176,9 @@ pub(crate) fn send_faces(
             next = SendFaceState::Refused { reason: error.to_string() };
         }
         if send.to_connections {
-            for (mut dialled, dial) in &mut connections {
+            for (dialled, mut sent, dial) in &mut connections {
                 if dial.send {
-                    dialled.send(entity, &send.name, &outgoing.frame, now);
+                    sent.send(&dialled.client, entity, &send.name, &outgoing.frame, now);
                 }
             }
         }
@@ -171,7 +193,7 @@ pub(crate) fn send_faces(
 
 /// What a connection remembers of a face that goes there.
 #[derive(Debug)]
-pub(crate) struct SentFace {
+struct SentFace {
     sender: Entity,
     pace: Pace,
     last: f64,
@@ -179,22 +201,26 @@ pub(crate) struct SentFace {
     sequence: u64,
 }
 
-impl Dialled {
+/// The faces that go to an endpoint that we dialled.
+#[derive(Component, Debug, Default)]
+pub(crate) struct SentFaces(Vec<SentFace>);
+
+impl SentFaces {
     /// Sends a frame unless the other side has asked for fewer.
-    fn send(&mut self, sender: Entity, name: &str, frame: &FaceFrame, now: f64) {
-        let index = self.sent.iter().position(|sent| sent.sender == sender).unwrap_or_else(|| {
+    fn send(&mut self, client: &Client, sender: Entity, name: &str, frame: &FaceFrame, now: f64) {
+        let index = self.0.iter().position(|sent| sent.sender == sender).unwrap_or_else(|| {
             // Senders that are gone make room.
-            self.sent.retain(|sent| now - sent.last < 60.0);
-            self.sent.push(SentFace { sender, pace: Pace::default(), last: now, sequence: 0 });
-            self.sent.len() - 1
+            self.0.retain(|sent| now - sent.last < 60.0);
+            self.0.push(SentFace { sender, pace: Pace::default(), last: now, sequence: 0 });
+            self.0.len() - 1
         });
-        let sent = &mut self.sent[index];
-        if !sent.pace.is_due(self.client.target_fps(), now) {
+        let sent = &mut self.0[index];
+        if !sent.pace.is_due(client.target_fps(), now) {
             return;
         }
         sent.last = now;
         sent.sequence += 1;
-        self.client.send_as(name, FaceFrame { sequence: Some(sent.sequence), ..frame.clone() });
+        client.send_as(name, FaceFrame { sequence: Some(sent.sequence), ..frame.clone() });
     }
 }
 
@@ -203,7 +229,7 @@ pub(crate) fn on_sender_removed(
     removed: On<Remove, SendFace>,
     endpoint: Option<Res<FaceLinkEndpoint>>,
     mut senders: Query<(&SendFace, &mut Outgoing, &mut SendFaceState)>,
-    mut connections: Query<(&mut Dialled, &FaceDial)>,
+    mut connections: Query<(&Dialled, &mut SentFaces, &FaceDial)>,
 ) {
     let Ok((send, mut outgoing, mut state)) = senders.get_mut(removed.entity) else { return };
     *state = SendFaceState::Idle;
@@ -218,9 +244,9 @@ pub(crate) fn on_sender_removed(
         let _ = endpoint.publish(&send.name, &farewell);
     }
     if send.to_connections {
-        for (mut dialled, _) in connections.iter_mut().filter(|(_, dial)| dial.send) {
-            let Some(index) = dialled.sent.iter().position(|sent| sent.sender == removed.entity) else { continue };
-            let sequence = dialled.sent.swap_remove(index).sequence + 1;
+        for (dialled, mut sent, _) in connections.iter_mut().filter(|(.., dial)| dial.send) {
+            let Some(index) = sent.0.iter().position(|sent| sent.sender == removed.entity) else { continue };
+            let sequence = sent.0.swap_remove(index).sequence + 1;
             dialled.client.send_as(&send.name, FaceFrame { sequence: Some(sequence), ..farewell.clone() });
         }
     }

@@ -1,9 +1,33 @@
 //! Sources: where faces come from, and where ours go.
 
 use bevy::prelude::*;
-use facelink_net::{Client, ClientConfig, ClientState, ConnectionState, ConnectionStats, ServerTrust};
+use facelink_net::{Client, ClientConfig, ClientState, ConnectionState, ConnectionStats, LinkEvent, ServerTrust};
 
-use crate::{plugin::FaceLinkEndpoint, send::SentFace};
+use crate::{
+    diagnostics::{LinkFigures, read_figures},
+    endpoint::FaceLinkEndpoint,
+    input::LinkMessage,
+    sets::{FaceLinkSystems, Step},
+};
+
+pub(crate) struct SourcesPlugin;
+
+impl Plugin for SourcesPlugin {
+    fn build(&self, app: &mut App) {
+        app.register_type::<FaceSource>()
+            .register_type::<SourceQuality>()
+            .register_type::<FaceDial>()
+            .add_observer(on_dial_removed)
+            .add_systems(
+                PreUpdate,
+                (
+                    come_and_go.in_set(Step::React),
+                    read_sources.after(read_figures),
+                    (dial, watch_dials).chain().after(FaceLinkSystems::Receive),
+                ),
+            );
+    }
+}
 
 /// A connection, a phone that sends datagrams, or an endpoint that we dialled.
 #[derive(Component, Reflect, Clone, Debug, Default, PartialEq, Eq)]
@@ -216,17 +240,45 @@ impl FaceDial {
 #[derive(Component, Debug)]
 pub(crate) struct Dialled {
     pub client: Client,
-    /// The faces that go there.
-    pub sent: Vec<SentFace>,
 }
 
-pub(crate) fn on_dial_removed(removed: On<Remove, FaceDial>, mut commands: Commands) {
+fn on_dial_removed(removed: On<Remove, FaceDial>, mut commands: Commands) {
     // Without a source, the end of the connection does not take an entity of the game's along.
     commands.entity(removed.entity).try_remove::<(Dialled, FaceSource, SourceQuality)>();
 }
 
+/// Connections that others have made.
+fn come_and_go(
+    mut commands: Commands,
+    mut messages: MessageReader<LinkMessage>,
+    sources: Query<(Entity, &FaceSource), Without<FaceDial>>,
+) {
+    let mut connected: Vec<(&str, Entity)> = Vec::new();
+    for LinkMessage(event) in messages.read() {
+        match event {
+            LinkEvent::Connected { connection_id, source, address } => {
+                let source = FaceSource {
+                    connection_id: connection_id.to_string(),
+                    kind: source.as_str().to_owned(),
+                    address: address.map(|address| address.to_string()),
+                    state: SourceState::Connected,
+                };
+                connected.push((connection_id, commands.spawn(source).id()));
+            }
+            LinkEvent::Disconnected { connection_id, .. } => {
+                let known = sources.iter().filter(|(_, source)| *source.connection_id == **connection_id);
+                let new = connected.iter().filter(|(id, _)| *id == &**connection_id).map(|(_, entity)| *entity);
+                for entity in known.map(|(entity, _)| entity).chain(new) {
+                    commands.entity(entity).try_despawn();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Dials what is new or has changed.
-pub(crate) fn dial(
+fn dial(
     mut commands: Commands,
     endpoint: Option<Res<FaceLinkEndpoint>>,
     mut dials: Query<(Entity, Ref<FaceDial>, &mut FaceSource, Has<Dialled>)>,
@@ -255,14 +307,14 @@ pub(crate) fn dial(
             state: SourceState::Connecting,
         };
         match endpoint.connect(dial.config(endpoint)) {
-            Some(client) => commands.entity(entity).try_insert(Dialled { client, sent: Vec::new() }),
+            Some(client) => commands.entity(entity).try_insert(Dialled { client }),
             None => commands.entity(entity).try_remove::<Dialled>(),
         };
     }
 }
 
 /// What outgoing connections are doing.
-pub(crate) fn watch_dials(mut dialled: Query<(&Dialled, &FaceDial, &mut FaceSource)>) {
+fn watch_dials(mut dialled: Query<(&Dialled, &FaceDial, &mut FaceSource)>) {
     for (dialled, dial, mut source) in &mut dialled {
         let (state, kind) = match dialled.client.state() {
             ClientState::Connecting => (SourceState::Connecting, None),
@@ -287,8 +339,8 @@ pub(crate) fn watch_dials(mut dialled: Query<(&Dialled, &FaceDial, &mut FaceSour
 }
 
 /// Copies the figures of every connection, with those of the endpoint.
-pub(crate) fn read_sources(
-    figures: Res<crate::diagnostics::LinkFigures>,
+fn read_sources(
+    figures: Res<LinkFigures>,
     mut sources: Query<(&mut FaceSource, &mut SourceQuality, Option<&Dialled>)>,
 ) {
     if !figures.is_changed() {

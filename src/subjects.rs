@@ -1,38 +1,38 @@
 //! Subjects: one entity a face, from the channel.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use bevy::prelude::*;
 use facelink::{
     FaceFrame,
-    timing::{Playout, RateLaw},
+    event::{LinkEvent, SubjectFrame, SubjectId},
+    timing::Playout,
 };
-use facelink_net::{Emotion, LinkEvent, SourceKind, SubjectFrame, SubjectId};
 
 use crate::{
-    layers::{FaceExpressionLibrary, FaceExpressions, FaceSpeech, Layers, RefusedExpressions, VirtualSubject},
-    playout::{PlayoutQuality, Stage},
-    plugin::{FaceInbox, FaceLinkEndpoint},
-    pose::{FacePose, FaceSettings, Presence, smooth},
-    sources::{FaceDial, FaceSource, SourceState},
+    input::{FaceInbox, LinkMessage, MAX_PER_FRAME},
+    pose::{FacePose, Presence},
+    sets::Step,
 };
 
-/// Frames and events taken from the channel in one go; what is left waits for the next frame.
-const MAX_PER_FRAME: usize = 4096;
-/// Emotions that wait for their subject, and for how many updates.
-const MAX_EARLY: usize = 64;
-const EARLY_UPDATES: u8 = 10;
-/// Seconds between two looks at the figures.
-const FIGURES_INTERVAL: f32 = 0.25;
+pub(crate) struct SubjectsPlugin;
+
+impl Plugin for SubjectsPlugin {
+    fn build(&self, app: &mut App) {
+        app.register_type::<FaceSubject>()
+            .register_type::<FacePose>()
+            .register_type::<LinkQuality>()
+            .register_type::<FaceSubjects>()
+            .init_resource::<FaceSubjects>()
+            .add_observer(on_subject_removed)
+            .add_systems(PreUpdate, (receive.in_set(Step::Frames), lose.in_set(Step::React)));
+    }
+}
 
 /// A face that is, or was just now, on the link.
 #[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
 #[reflect(Component)]
-#[require(FacePose, LinkQuality, PlayoutQuality, FaceExpressions, FaceSpeech)]
+#[require(FacePose, LinkQuality)]
 pub struct FaceSubject {
     /// Name by which avatars ask for it.
     pub name: String,
@@ -57,12 +57,12 @@ impl FaceSubject {
 #[derive(Component, Debug, Default)]
 pub struct Incoming {
     /// On the heap, for it is large and subjects move when components are added.
-    playout: Box<Playout>,
-    tracked: bool,
-    presence: Presence,
+    pub(crate) playout: Box<Playout>,
+    pub(crate) tracked: bool,
+    pub(crate) presence: Presence,
     /// What was shown when the face returned.
-    from: FacePose,
-    fresh: bool,
+    pub(crate) from: FacePose,
+    pub(crate) fresh: bool,
 }
 
 impl Incoming {
@@ -137,79 +137,6 @@ pub struct LinkQuality {
     pub address: Option<String>,
 }
 
-/// Asks a subject's sender for this rate, whatever the adaptive rate says. Put on a subject; removing it hands the rate
-/// back.
-#[derive(Component, Reflect, Clone, Copy, Debug, PartialEq)]
-#[reflect(Component)]
-pub struct RequestedFps(
-    /// Frames a second.
-    pub f32,
-);
-
-/// Which law decides what a sender is asked for.
-#[derive(Reflect, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[reflect(Default)]
-pub enum FpsLaw {
-    /// By the queue on the way: down the ladder 60, 30, 20, 15, 10 when frames queue, up again when they do not; loss alone
-    /// is answered by repeating frames.
-    #[default]
-    Network,
-    /// The migration guide's: 5 fewer above 50 ms of latency, 5 more below 10 ms, once a second. Never below 15 unless
-    /// told so.
-    Guide,
-}
-
-impl From<RateLaw> for FpsLaw {
-    fn from(law: RateLaw) -> Self {
-        match law {
-            RateLaw::Network => Self::Network,
-            RateLaw::Guide => Self::Guide,
-        }
-    }
-}
-
-impl From<FpsLaw> for RateLaw {
-    fn from(law: FpsLaw) -> Self {
-        match law {
-            FpsLaw::Network => Self::Network,
-            FpsLaw::Guide => Self::Guide,
-        }
-    }
-}
-
-/// [`AdaptiveFps`] for one subject alone.
-#[derive(Component, Reflect, Clone, Copy, Debug, Default, PartialEq)]
-#[reflect(Component, Default)]
-pub struct SubjectAdaptiveFps(
-    /// Its settings.
-    pub AdaptiveFps,
-);
-
-/// The adaptive-FPS system, of all subjects; [`SubjectAdaptiveFps`] for one of them.
-///
-/// Two loops meet in what a sender is asked for, and the lower of both counts: the *network*, by how frames arrive, and the
-/// *engine*, by what of a face is seen (see [`FaceBudget`](crate::FaceBudget)). [`RequestedFps`] goes before both.
-#[derive(Resource, Reflect, Clone, Copy, Debug, PartialEq)]
-#[reflect(Resource, Default)]
-pub struct AdaptiveFps {
-    /// Off: senders keep their rate.
-    pub enabled: bool,
-    /// How the network's loop decides.
-    pub law: FpsLaw,
-    /// Whether the engine's loop asks for less of subjects that are far away, off screen or shown by nobody.
-    pub engine: bool,
-    /// Lowest rate asked for, frames a second.
-    pub min_fps: f32,
-    /// Highest rate asked for, frames a second.
-    pub max_fps: f32,
-}
-
-impl Default for AdaptiveFps {
-    fn default() -> Self {
-        Self { enabled: true, law: FpsLaw::Network, engine: true, min_fps: 10.0, max_fps: 60.0 }
-    }
-}
-
 /// Every subject, in order of appearance.
 #[derive(Resource, Reflect, Clone, Debug, Default)]
 #[reflect(Resource, Default)]
@@ -223,6 +150,8 @@ struct Entry {
     name: Arc<str>,
     entity: Entity,
     leaving: bool,
+    /// Put together from others; frames of its name are not for it.
+    merged: bool,
 }
 
 impl FaceSubjects {
@@ -242,13 +171,17 @@ impl FaceSubjects {
     }
 
     pub(crate) fn add_virtual(&mut self, name: &str, entity: Entity) {
-        self.entries.push(Entry { name: name.into(), entity, leaving: true });
+        self.entries.push(Entry { name: name.into(), entity, leaving: true, merged: true });
     }
 
     pub(crate) fn set_leaving(&mut self, entity: Entity, leaving: bool) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.entity == entity) {
             entry.leaving = leaving;
         }
+    }
+
+    pub(crate) fn forget(&mut self, entity: Entity) {
+        self.entries.retain(|entry| entry.entity != entity);
     }
 
     /// Names and entities, in order of appearance.
@@ -307,95 +240,44 @@ pub(crate) fn receive(
     inbox: Option<Res<FaceInbox>>,
     mut subjects: ResMut<FaceSubjects>,
     mut known: Query<(&mut FaceSubject, &mut Incoming)>,
-    virtuals: Query<(), With<VirtualSubject>>,
 ) {
     let Some(inbox) = inbox else { return };
     for frame in inbox.frames.try_iter().take(MAX_PER_FRAME) {
-        take_frame(&mut commands, &mut subjects, &mut known, &virtuals, frame);
+        take_frame(&mut commands, &mut subjects, &mut known, frame);
     }
 }
 
-/// What happened on the link. After the frames, and with their entities there: a subject whose first frame and whose end
-/// wait in the channels together has to appear before it can leave.
-pub(crate) fn receive_events(
+/// Subjects whose senders have gone.
+pub(crate) fn lose(
     mut commands: Commands,
-    inbox: Option<Res<FaceInbox>>,
+    mut messages: MessageReader<LinkMessage>,
     mut subjects: ResMut<FaceSubjects>,
     mut known: Query<&mut FaceSubject>,
-    mut expressions: Query<&mut FaceExpressions>,
-    mut early: Local<Vec<(Arc<str>, Emotion, u8)>>,
-    sources: Query<(Entity, &FaceSource), Without<FaceDial>>,
 ) {
-    let Some(inbox) = inbox else { return };
-    early.retain_mut(|(name, emotion, left)| {
-        let subject = subjects.get(name).and_then(|entity| expressions.get_mut(entity).ok());
-        if let Some(mut expressions) = subject {
-            expressions.take(emotion.clone());
-            return false;
-        }
-        *left -= 1;
-        *left > 0
-    });
-    let mut connected: Vec<(Arc<str>, Entity)> = Vec::new();
-    for event in inbox.events.try_iter().take(MAX_PER_FRAME) {
-        match event {
-            LinkEvent::SubjectLost { id, name, reason } => {
-                // Frames of a successor of the same name may already have been seen.
-                let Some(entry) = subjects.entries.iter_mut().find(|entry| entry.name == name) else { continue };
-                let Ok(mut subject) = known.get_mut(entry.entity) else { continue };
-                if subject.id == Some(id) && !subject.leaving {
-                    subject.leaving = true;
-                    entry.leaving = true;
-                    let reason = reason.as_str();
-                    info!("face \"{name}\" left ({reason})");
-                    commands.trigger(SubjectLost {
-                        entity: entry.entity,
-                        name: name.to_string(),
-                        reason: reason.to_owned(),
-                    });
-                }
-            }
-            LinkEvent::Emotion { name, emotion, .. } => {
-                let subject = subjects.get(&name).and_then(|entity| expressions.get_mut(entity).ok());
-                match subject {
-                    Some(mut expressions) => expressions.take(emotion),
-                    // The frame that makes it appear came after the frames of this update were taken.
-                    None if early.len() < MAX_EARLY => early.push((name, emotion, EARLY_UPDATES)),
-                    None => {}
-                }
-            }
-            LinkEvent::Connected { connection_id, source, address } => {
-                let source = FaceSource {
-                    connection_id: connection_id.to_string(),
-                    kind: source.as_str().to_owned(),
-                    address: address.map(|address| address.to_string()),
-                    state: SourceState::Connected,
-                };
-                connected.push((connection_id, commands.spawn(source).id()));
-            }
-            LinkEvent::Disconnected { connection_id, .. } => {
-                let known = sources.iter().filter(|(_, source)| *source.connection_id == *connection_id);
-                let new = connected.iter().filter(|(id, _)| *id == connection_id).map(|(_, entity)| *entity);
-                for entity in known.map(|(entity, _)| entity).chain(new) {
-                    commands.entity(entity).try_despawn();
-                }
-            }
-            // Told by the first frame, so that the order of the two channels does not matter.
-            _ => {}
+    for LinkMessage(event) in messages.read() {
+        let LinkEvent::SubjectLost { id, name, reason } = event else { continue };
+        // Frames of a successor of the same name may already have been seen.
+        let Some(entry) = subjects.entries.iter_mut().find(|entry| entry.name == *name) else { continue };
+        let Ok(mut subject) = known.get_mut(entry.entity) else { continue };
+        if subject.id == Some(*id) && !subject.leaving {
+            subject.leaving = true;
+            entry.leaving = true;
+            let reason = reason.as_str();
+            info!("face \"{name}\" left ({reason})");
+            commands.trigger(SubjectLost { entity: entry.entity, name: name.to_string(), reason: reason.to_owned() });
         }
     }
 }
 
 /// A subject's entity may be despawned by the game; a frame that comes after that makes a new one.
 pub(crate) fn on_subject_removed(removed: On<Remove, FaceSubject>, mut subjects: ResMut<FaceSubjects>) {
-    subjects.entries.retain(|entry| entry.entity != removed.entity);
+    subjects.forget(removed.entity);
 }
 
 fn take_frame(
     commands: &mut Commands,
     subjects: &mut FaceSubjects,
     known: &mut Query<(&mut FaceSubject, &mut Incoming)>,
-    virtuals: &Query<(), With<VirtualSubject>>,
     new: SubjectFrame,
 ) {
     let Some(entry) = subjects.entries.iter_mut().find(|entry| entry.name == new.name) else {
@@ -403,13 +285,13 @@ fn take_frame(
         let subject = FaceSubject { name: name.clone(), leaving: false, id: Some(new.id) };
         let (source, key) = (new.source, new.name.clone());
         let entity = commands.spawn((Name::new(format!("face: {name}")), subject, Incoming::new(new))).id();
-        subjects.entries.push(Entry { name: key, entity, leaving: false });
+        subjects.entries.push(Entry { name: key, entity, leaving: false, merged: false });
         info!("face \"{name}\" appeared ({source})");
         commands.trigger(SubjectAppeared { entity, name });
         return;
     };
     let entity = entry.entity;
-    if virtuals.contains(entity) {
+    if entry.merged {
         return;
     }
     let Ok((mut subject, mut incoming)) = known.get_mut(entity) else {
@@ -432,159 +314,4 @@ fn take_frame(
         commands.trigger(SubjectAppeared { entity, name: new.name.to_string() });
     }
     incoming.take(new);
-}
-
-/// The pose on stage now.
-pub(crate) fn evaluate(
-    mut commands: Commands,
-    time: Res<Time<Real>>,
-    stage: Res<Stage>,
-    settings: Res<FaceSettings>,
-    mut subjects: ResMut<FaceSubjects>,
-    mut faces: Query<(Entity, &FaceSubject, &mut Incoming, &mut FacePose, &mut FaceSpeech)>,
-) {
-    let dt = time.delta_secs();
-    let now = stage.now.unwrap_or_else(Instant::now);
-    for (entity, subject, mut incoming, mut pose, mut speech) in &mut faces {
-        let incoming = &mut *incoming;
-        let Incoming { playout, tracked, presence, from, fresh } = incoming;
-        let Some(shown) = playout.advance(now) else { continue };
-        match shown.saying.filter(|_| !subject.leaving) {
-            Some((viseme, weight)) => speech.say(viseme, weight),
-            // Looked at first, so that a mouth at rest does not count as changed.
-            None if speech.speaks() => speech.silence(),
-            None => {}
-        }
-        if std::mem::take(fresh) {
-            presence.frame();
-        }
-        let tracked = *tracked && !subject.leaving;
-        if presence.step(dt, tracked, &settings) {
-            from.clone_from(&pose);
-        }
-        let was_tracked = pose.tracked;
-        let (fresh, returned) = (presence.is_fresh(&settings), presence.returned());
-        let presence = presence.value();
-        pose.set_from(shown.frame, presence);
-        pose.captured = shown.capture_us.and_then(|us| u64::try_from(us).ok()).map(Duration::from_micros);
-        if returned < 1.0 {
-            pose.blend_to(from, 1.0 - smooth(returned));
-            pose.presence = presence;
-        }
-        pose.tracked = tracked && fresh;
-        match (was_tracked, pose.tracked) {
-            (false, true) => commands.trigger(FaceTracked { entity }),
-            (true, false) => commands.trigger(FaceUntracked { entity }),
-            _ => {}
-        }
-        if subject.leaving && presence == 0.0 {
-            subjects.entries.retain(|entry| entry.entity != entity);
-            commands.entity(entity).try_despawn();
-        }
-    }
-}
-
-/// What lies over the subjects' faces.
-pub(crate) fn add_layers(
-    time: Res<Time<Real>>,
-    library: Res<FaceExpressionLibrary>,
-    mut refused: ResMut<RefusedExpressions>,
-    mut faces: Query<(&mut FacePose, Layers), With<FaceSubject>>,
-) {
-    let refused = refused.bypass_change_detection();
-    for (mut pose, mut layers) in &mut faces {
-        layers.apply(&mut pose, time.delta_secs(), &library, refused);
-    }
-}
-
-/// Copies the endpoint's figures to the subjects, four times a second.
-pub(crate) fn read_figures(
-    time: Res<Time<Real>>,
-    mut since: Local<f32>,
-    endpoint: Option<Res<FaceLinkEndpoint>>,
-    mut faces: Query<(&FaceSubject, &mut LinkQuality, &mut PlayoutQuality, &mut Incoming)>,
-    mut figures: ResMut<crate::diagnostics::LinkFigures>,
-) {
-    *since += time.delta_secs();
-    if *since < FIGURES_INTERVAL {
-        return;
-    }
-    let seconds = std::mem::take(&mut *since);
-    for (_, _, mut playout, mut incoming) in &mut faces {
-        playout.take(incoming.buffer().stats(), seconds);
-    }
-    let Some(endpoint) = endpoint else { return };
-    let stats = endpoint.stats();
-    for (subject, mut quality, ..) in &mut faces {
-        let Some(stats) = stats.subjects.iter().find(|stats| Some(stats.id) == subject.id) else { continue };
-        *quality = LinkQuality {
-            transport: stats.source.as_str().to_owned(),
-            fps: stats.fps,
-            target_fps: stats.target_fps,
-            latency_ms: stats.latency_ms,
-            jitter_ms: stats.jitter_ms,
-            loss: stats.loss,
-            frames: stats.frames,
-            age_ms: stats.age_ms,
-            queue_ms: stats.queue_ms,
-            skew_ppm: stats.skew_ppm,
-            redundancy: stats.redundancy,
-            webcam: stats.webcam,
-            address: stats.address.map(|address: SocketAddr| address.to_string()),
-        };
-    }
-    figures.endpoint = stats;
-    figures.connections = endpoint.connections();
-}
-
-/// Hands the settings on to the endpoint when they change.
-pub(crate) fn apply_rates(
-    endpoint: Option<Res<FaceLinkEndpoint>>,
-    adaptive: Res<AdaptiveFps>,
-    // A subject that comes back has a new id, and its sender has not heard.
-    changed: Query<(&FaceSubject, &RequestedFps), Or<(Changed<RequestedFps>, Changed<FaceSubject>)>>,
-    own: Query<(&FaceSubject, &SubjectAdaptiveFps), Or<(Changed<SubjectAdaptiveFps>, Changed<FaceSubject>)>>,
-    mut removed: RemovedComponents<RequestedFps>,
-    mut handed_back: RemovedComponents<SubjectAdaptiveFps>,
-    faces: Query<&FaceSubject>,
-) {
-    let Some(endpoint) = endpoint else { return };
-    if adaptive.is_changed() {
-        endpoint.set_adaptive_fps(adaptive.enabled, adaptive.min_fps, adaptive.max_fps, adaptive.law.into());
-    }
-    for (subject, SubjectAdaptiveFps(own)) in &own {
-        if let Some(id) = subject.id {
-            endpoint.set_adaptive_fps_of(id, Some((own.enabled, own.min_fps, own.max_fps, own.law.into())));
-        }
-    }
-    for entity in handed_back.read() {
-        if let Some(id) = faces.get(entity).ok().and_then(|subject| subject.id) {
-            endpoint.set_adaptive_fps_of(id, None);
-        }
-    }
-    for (subject, fps) in &changed {
-        if let Some(id) = subject.id {
-            endpoint.set_rate(id, Some(fps.0));
-        }
-    }
-    for entity in removed.read() {
-        if let Some(id) = faces.get(entity).ok().and_then(|subject| subject.id) {
-            endpoint.set_rate(id, None);
-        }
-    }
-}
-
-/// A frame as tests inject it.
-pub(crate) fn injected(id: u64, name: &str, frame: FaceFrame) -> SubjectFrame {
-    SubjectFrame {
-        id: SubjectId(id),
-        name: name.into(),
-        source: SourceKind::WebSocket,
-        frame,
-        speech: None,
-        received: Instant::now(),
-        stamp: None,
-        late: false,
-        repeated: false,
-    }
 }

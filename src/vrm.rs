@@ -12,23 +12,25 @@ use bevy_vrm1::prelude::{
 };
 
 use crate::{
-    avatar::{FaceAvatar, FaceBinding, NamedTargets, NeedsBinding, Shown},
+    avatar::{Bindable, FaceAvatar, FaceBinding, NamedTargets, NeedsBinding, Shown},
     bones::KnownBones,
     drive,
-    send::SendFace,
 };
 
 /// Takes its place between the systems of `bevy_vrm1`, whether or not its plugin is there.
-pub(crate) fn build(app: &mut App) {
-    app.add_observer(on_expressions)
-        .add_systems(PreUpdate, find_bones)
-        .add_systems(PostUpdate, write_expressions.after(drive::evaluate_mappings).before(VrmSystemSets::Expressions));
-    app.configure_sets(PostUpdate, VrmSystemSets::Expressions.after(AnimationSystems).before(drive::write_weights));
+pub(crate) struct VrmPlugin;
+
+impl Plugin for VrmPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_observer(on_expressions).add_systems(PreUpdate, find_bones).add_systems(
+            PostUpdate,
+            write_expressions.after(drive::evaluate_mappings).before(VrmSystemSets::Expressions),
+        );
+        app.configure_sets(PostUpdate, VrmSystemSets::Expressions.after(AnimationSystems).before(drive::write_weights));
+    }
 }
 
-type Faces = Or<(With<FaceAvatar>, With<SendFace>)>;
-
-fn rebind(commands: &mut Commands, model: Entity, parents: &Query<&ChildOf>, avatars: &Query<(), Faces>) {
+fn rebind(commands: &mut Commands, model: Entity, parents: &Query<&ChildOf>, avatars: &Query<(), With<Bindable>>) {
     for entity in std::iter::once(model).chain(parents.iter_ancestors(model)) {
         if avatars.contains(entity) {
             commands.entity(entity).try_insert(NeedsBinding::default());
@@ -42,7 +44,7 @@ fn on_expressions(
     mut commands: Commands,
     maps: Query<&ExpressionEntityMap>,
     parents: Query<&ChildOf>,
-    avatars: Query<(), Faces>,
+    avatars: Query<(), With<Bindable>>,
 ) {
     let Ok(map) = maps.get(added.entity) else { return };
     let mut targets: Vec<_> = map.0.iter().map(|(name, entity)| (name.to_string(), *entity)).collect();
@@ -66,7 +68,7 @@ fn find_bones(
         Added<Initialized>,
     >,
     parents: Query<&ChildOf>,
-    avatars: Query<(), Faces>,
+    avatars: Query<(), With<Bindable>>,
 ) {
     for (model, head, neck, left, right) in &models {
         commands.entity(model).try_insert(KnownBones {

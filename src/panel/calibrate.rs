@@ -5,10 +5,10 @@ use bevy_egui::egui;
 use facelink::wire::profile::{EulerOrder, RotationProfile, SourceProfile};
 use facelink_net::{SourceKind, SourceProfiles};
 
-use super::{DIM, TEXT, WARN, small, title};
+use super::theme::{DIM, TEXT, WARN, small, title};
 use crate::{
+    endpoint::FaceLinkEndpoint,
     phones::{BeginRangeOfMotion, CaptureNeutral, ClearCalibration, EndRangeOfMotion, RecentreHead, SaveCalibration},
-    plugin::FaceLinkEndpoint,
     subjects::{FaceSubject, LinkQuality},
 };
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use bevy_egui::egui;
 use facelink_net::doctor::{Report, Severity};
 
-use super::{BAD, DIM, GOOD, TEXT, WARN, small, title};
-use crate::plugin::FaceLinkEndpoint;
+use super::theme::{BAD, DIM, GOOD, TEXT, WARN, small, title};
+use crate::endpoint::FaceLinkEndpoint;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);

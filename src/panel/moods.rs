@@ -5,7 +5,7 @@ use std::time::Duration;
 use bevy::prelude::*;
 use bevy_egui::egui;
 
-use super::{DIM, TEXT, small};
+use super::theme::{DIM, TEXT, small};
 use crate::layers::{FaceExpressionLibrary, FaceExpressions};
 
 /// So short that a slider feels direct, and long enough that nothing pops.

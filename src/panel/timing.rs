@@ -6,11 +6,11 @@ use bevy::{ecs::system::SystemParam, platform::collections::HashMap, prelude::*}
 use bevy_egui::egui;
 use egui::{Color32, FontId, Sense, Stroke, vec2};
 
-use super::{ACCENT, BAD, BELOW, DIM, GOOD, RAIL, TEXT, WARN, small, title};
+use super::theme::{ACCENT, BAD, BELOW, DIM, GOOD, RAIL, TEXT, WARN, small, title};
 use crate::{
     detail::{FaceBudget, FaceLoad},
-    playout::{FacePlayout, PlayoutFilter, PlayoutMode, PlayoutQuality},
-    pose::FaceSettings,
+    playout::PlayoutQuality,
+    settings::{FacePlayout, FaceSettings, PlayoutFilter, PlayoutMode},
     subjects::{FaceSubject, LinkQuality},
 };
 

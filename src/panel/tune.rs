@@ -1,5 +1,7 @@
 //! The mapping of an avatar: what matched, each shape by itself, and its gain, offset and limits, live and saved.
 
+use std::path::Path;
+
 use bevy::{ecs::system::SystemParam, prelude::*};
 use bevy_egui::egui;
 use facelink::{
@@ -7,12 +9,15 @@ use facelink::{
     mapping::{AUTO, Format, Mapping, Tuning},
 };
 
-use super::{ACCENT, BAD, DIM, GOOD, RAIL, TEXT, WARN, moods::moods, small, title};
+use super::{
+    moods::moods,
+    theme::{ACCENT, BAD, DIM, GOOD, RAIL, TEXT, WARN, small, title},
+};
 use crate::{
     avatar::{BindReport, ShapePreview},
+    files::{self, FileWatch},
     layers::{FaceExpressionLibrary, FaceExpressions},
     mapping::{AvatarMapping, FaceMapping},
-    performers::{self, FacePerformers},
     pose::FacePose,
 };
 
@@ -21,7 +26,7 @@ use crate::{
 pub(super) struct Tuner<'w, 's> {
     mappings: Option<ResMut<'w, Assets<FaceMapping>>>,
     server: Option<Res<'w, AssetServer>>,
-    files: Option<Res<'w, FacePerformers>>,
+    files: Option<Res<'w, FileWatch>>,
     own: Query<'w, 's, (Option<&'static AvatarMapping>, Option<&'static ShapePreview>)>,
     worn: Query<'w, 's, &'static mut FaceExpressions>,
     library: Res<'w, FaceExpressionLibrary>,
@@ -133,7 +138,7 @@ pub(super) fn tune(
             ui.label(small("save as", DIM));
             ui.add(egui::TextEdit::singleline(&mut kept.file).desired_width(170.0));
             if ui.small_button("save").clicked() {
-                let saved = save(&mapping, report, label, &kept.file, tuner.files.as_deref());
+                let saved = save(&mapping, report, label, &kept.file, tuner.files.as_deref().map(FileWatch::root));
                 kept.said = Some(match saved {
                     Ok(text) => {
                         // From the file from now on, so that an editor can go on with it.
@@ -183,12 +188,12 @@ fn save(
     report: &BindReport,
     label: &str,
     file: &str,
-    files: Option<&FacePerformers>,
+    folder: Option<&Path>,
 ) -> Result<String, String> {
     if !(file.ends_with(".face.ron") || file.ends_with(".face.json")) {
         return Err("a mapping's name ends in .face.ron or .face.json".to_owned());
     }
-    let files = files.ok_or("there is no folder of assets")?;
+    let folder = folder.ok_or("there is no folder of assets")?;
     let mut mapping = mapping.clone();
     if mapping.name.is_empty() {
         mapping.name = label.to_owned();
@@ -199,8 +204,8 @@ fn save(
             include.clone_from(&report.preset);
         }
     }
-    let path = files.root().join(file);
-    performers::write(&path, &mapping.write(Format::of_path(file))).map_err(|error| error.to_string())?;
+    let path = folder.join(file);
+    files::write(&path, &mapping.write(Format::of_path(file))).map_err(|error| error.to_string())?;
     Ok(format!("saved to {}", path.display()))
 }
 
@@ -220,16 +225,15 @@ mod tests {
     #[test]
     fn what_is_saved_is_read_again_and_stands_on_the_dialect() {
         let folder = tempfile::tempdir().unwrap();
-        let files = FacePerformers::new(folder.path().to_owned());
         let mut mapping = Mapping::including([AUTO]);
         mapping.channels.insert("jawOpen".to_owned(), Tuning::gain(1.5));
         let report = BindReport { preset: "arkit".to_owned(), ..default() };
-        save(&mapping, &report, "Aria", "mappings/aria.face.ron", Some(&files)).unwrap();
+        save(&mapping, &report, "Aria", "mappings/aria.face.ron", Some(folder.path())).unwrap();
         let text = std::fs::read_to_string(folder.path().join("mappings/aria.face.ron")).unwrap();
         let read: Mapping = text.parse().unwrap();
         assert_eq!((read.name.as_str(), read.include), ("Aria", vec!["arkit".to_owned()]));
         assert_eq!(read.channels["jawOpen"].gain, 1.5);
-        assert!(save(&mapping, &report, "Aria", "aria.txt", Some(&files)).is_err());
+        assert!(save(&mapping, &report, "Aria", "aria.txt", Some(folder.path())).is_err());
         assert_eq!(slug("avatars/aria.glb#Scene0"), "aria");
     }
 }
