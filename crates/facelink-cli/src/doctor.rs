@@ -12,7 +12,7 @@ use crossbeam_channel::RecvTimeoutError;
 use facelink_net::{
     DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkError, PhoneCall, PhonePort, PhonePorts,
     TlsConfig, UDP_JSON_PORT,
-    doctor::{Advice, Report, Severity, port_holder},
+    doctor::{Advice, Report, Severity, port_owner},
     remembered_phones,
 };
 
@@ -142,9 +142,9 @@ impl Source {
             Ok(endpoint) => Ok(Self::Own { endpoint: Box::new(endpoint), taken: None }),
             // The doctor can do without.
             Err(LinkError::Bind { address, source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
-                let holder = port_holder(true, address).map_or("another program".to_owned(), |it| it.to_string());
+                let owner = port_owner(true, address).map_or("another program".to_owned(), |it| it.to_string());
                 let endpoint = Endpoint::start(EndpointConfig { port: 0, ..config })?;
-                Ok(Self::Own { endpoint: Box::new(endpoint), taken: Some((address, holder)) })
+                Ok(Self::Own { endpoint: Box::new(endpoint), taken: Some((address, owner)) })
             }
             Err(error) => Err(error.into()),
         }

@@ -4,16 +4,17 @@
 //! what is opened, closed and tried again.
 
 mod channel;
+mod config;
 mod driver;
 mod encode;
 mod network;
 mod room;
 mod send;
 mod shared;
+mod socket;
 mod transports;
 
 use std::{
-    net::IpAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -21,72 +22,19 @@ use std::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use self::config::{ClientConfig, ClientError, ClientState};
 use self::{driver::Driver, shared::Shared};
-use super::{Emotion, IceConfig, ServerTrust, SourceKind, hub::Hub, socket_out};
+use crate::hub::Hub;
 use facelink::{
+    event::Emotion,
     frame::FaceFrame,
+    source::SourceKind,
     wire::{
         json::{FaceKind, FaceMessage, VisemeMessage},
         message::{ClientMessage, SetEmotion},
         viseme::Viseme,
     },
 };
-
-/// Where to send, and as whom.
-#[derive(Clone, Debug)]
-pub struct ClientConfig {
-    /// Address of the endpoint, such as `ws://127.0.0.1:8765`. `http://` is taken for `ws://`.
-    pub url: String,
-    /// Name of the face; without one the endpoint chooses.
-    pub subject: Option<String>,
-    /// Pairing token.
-    pub token: Option<String>,
-    /// Whether to move to a WebRTC data channel once it opens.
-    pub webrtc: bool,
-    /// What the client calls itself.
-    pub client: String,
-    /// Whether to send what changed since a frame that has arrived, instead of whole faces: for thin uplinks. Packets are
-    /// about half as large then, headers not counted.
-    pub delta: bool,
-    /// Whether the endpoint's faces are wanted too. Only a client that [`Endpoint::connect`](super::Endpoint::connect)
-    /// made has a place for them.
-    pub receive: bool,
-    /// Room in which to meet others: faces then go to them directly where that is possible, and by the endpoint where it
-    /// is not. Needs [`Endpoint::connect`](super::Endpoint::connect) too.
-    pub room: Option<String>,
-    /// How WebRTC connections are made; the endpoint's own STUN and TURN servers are added.
-    pub ice: IceConfig,
-    /// Whom to take for the endpoint of a `wss://` address.
-    pub trust: ServerTrust,
-    /// Address that WebRTC binds; by default loopback for an endpoint on this machine, else every address.
-    pub bind: Option<IpAddr>,
-}
-
-impl ClientConfig {
-    /// Sends to `url` by every means, under a name that the endpoint chooses.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            subject: None,
-            token: None,
-            webrtc: true,
-            delta: false,
-            client: concat!("facelink-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
-            receive: false,
-            room: None,
-            ice: IceConfig::default(),
-            trust: ServerTrust::default(),
-            bind: None,
-        }
-    }
-
-    /// Sends as this subject.
-    #[must_use]
-    pub fn subject(mut self, subject: impl Into<String>) -> Self {
-        self.subject = Some(subject.into());
-        self
-    }
-}
 
 /// Figures of a client.
 #[derive(Clone, Debug, Default)]
@@ -95,7 +43,7 @@ pub struct ClientStats {
     /// The endpoint's id of this connection; the same after a reconnection that resumed it.
     pub connection_id: Option<Arc<str>>,
     /// Id of this connection in the figures of our own endpoint, for a client that
-    /// [`Endpoint::connect`](super::Endpoint::connect) made.
+    /// [`Endpoint::connect`](crate::Endpoint::connect) made.
     pub link_id: Option<Arc<str>>,
     /// What carries frames now; `None` while nothing does.
     pub transport: Option<SourceKind>,
@@ -121,48 +69,6 @@ pub struct ClientStats {
     pub direct: usize,
 }
 
-/// Why a client is not connected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// The address cannot be read.
-    #[error("`{url}` is no address of an endpoint: {reason}")]
-    Url {
-        /// The address.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Nothing answers there, or not as an endpoint does.
-    #[error("cannot connect to {url}: {reason}")]
-    Connect {
-        /// The address.
-        url: String,
-        /// What went wrong.
-        reason: String,
-    },
-    /// The token is missing or wrong.
-    #[error("{url} wants its pairing token")]
-    Unauthorised {
-        /// The address.
-        url: String,
-    },
-}
-
-/// What a client is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ClientState {
-    /// On the way to the endpoint, for the first time or again.
-    Connecting,
-    /// Frames flow, by this transport.
-    Connected(SourceKind),
-    /// Given up: the endpoint will not have us.
-    Refused(ClientError),
-    /// The last attempt failed; the next one follows by itself.
-    Waiting(ClientError),
-}
-
 /// A connection to an endpoint that keeps itself alive. Dropping it closes it.
 #[derive(Debug)]
 pub struct Client {
@@ -180,20 +86,20 @@ impl Client {
     /// Starts connecting on a tokio runtime and returns at once. Lost connections are made again.
     ///
     /// Frames go out alone: to receive the endpoint's faces too, or to meet others in a room, use
-    /// [`Endpoint::connect`](super::Endpoint::connect).
+    /// [`Endpoint::connect`](crate::Endpoint::connect).
     pub fn start(config: ClientConfig, runtime: &tokio::runtime::Handle) -> Self {
         Self::spawn(config, runtime, None, CancellationToken::new()).0
     }
 
     /// The same into a hub, until `cancel` at the latest; with the task, which ends when the goodbye has been said.
-    pub(super) fn spawn(
+    pub(crate) fn spawn(
         config: ClientConfig,
         runtime: &tokio::runtime::Handle,
         hub: Option<Arc<Hub>>,
         cancel: CancellationToken,
     ) -> (Self, Option<JoinHandle<()>>) {
         let shared = Arc::<Shared>::default();
-        let task = match socket_out::parse_url(&config) {
+        let task = match socket::parse_url(&config) {
             Ok(dial) => Some(runtime.spawn(Driver::new(config, dial, shared.clone(), hub, cancel.clone()).run())),
             Err(error) => {
                 shared.set_state(ClientState::Refused(error));

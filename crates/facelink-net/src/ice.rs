@@ -95,6 +95,13 @@ impl fmt::Debug for TurnSecret {
     }
 }
 
+/// Where a peer's sockets are bound, and how its connection is made.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerConfig {
+    pub bind: IpAddr,
+    pub ice: IceConfig,
+}
+
 /// How WebRTC connections are made.
 #[derive(Clone, Debug)]
 pub struct IceConfig {
@@ -236,7 +243,7 @@ impl IceConfig {
 
     /// The servers of the next connection, the [`provider`](Self::provider)'s among them. What is wrong with them is
     /// left out, and logged on level `debug`: [`check`](Self::check) has said it aloud.
-    pub(super) fn current(&self) -> IceCheck {
+    pub(crate) fn current(&self) -> IceCheck {
         let mut servers = self.servers.clone();
         if let Some(provider) = &self.provider {
             servers.extend((provider.0)());
@@ -255,7 +262,7 @@ impl IceConfig {
 }
 
 /// Whether a server among these is a relay.
-pub(super) fn has_relay(servers: &[IceServer]) -> bool {
+pub(crate) fn has_relay(servers: &[IceServer]) -> bool {
     servers.iter().flat_map(|server| &server.urls).any(|url| url.starts_with("turn:"))
 }
 

@@ -5,67 +5,54 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod admit;
-mod api;
+mod address;
+mod auth;
 mod client;
+mod clock;
+mod config;
 pub mod doctor;
-mod door;
-mod guard;
+mod endpoint;
+mod error;
+mod http;
 mod hub;
 mod ice;
-mod models;
-mod out;
+mod outbox;
 mod peer;
+mod peer_handle;
+mod pending;
 mod phones;
-mod remote_api;
+mod rate_limit;
 mod rtc;
-mod server;
 mod session;
 mod simulator;
-mod socket;
-mod socket_out;
 mod stats;
 mod subscribe;
 mod tls;
+mod token;
 mod trust;
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-use crossbeam_channel::Receiver;
-use parking_lot::Mutex;
-use tokio::{
-    runtime::{Builder, Handle, Runtime},
-    task::JoinHandle,
-};
-use tokio_util::sync::CancellationToken;
-
+pub use address::outward_address;
 pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
+pub use config::{DEFAULT_PORT, EndpointConfig, MODELS_FOLDER};
+pub use endpoint::{Addresses, Endpoint};
+pub use error::{LinkError, PublishError};
 pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IcePolicy, IceServerProvider, IceWarning, TurnSecret};
 pub use phones::{
     PhoneCall, PhoneCommand, PhoneCommandError, PhonePort, PhonePorts, PhoneState, PhoneStatus, PortStats, SenderStats,
-    SourceProfiles, VmcOut, remembered_phones,
+    SourceProfiles, Unavailable, VmcOut, remembered_phones,
 };
-pub use tls::{TlsConfig, TlsError};
-pub use trust::ServerTrust;
-
-pub use facelink::{event::*, source::*};
 pub use simulator::{SimulateError, Simulator};
 pub use stats::*;
+pub use tls::{TlsConfig, TlsError};
+pub use token::new_token;
+pub use trust::ServerTrust;
 
-use phones::PortFigures;
-
-pub use facelink::wire::{json::IceServer, profile::SourceProfile};
-use facelink::{
-    calibration::{Calibration, RangeCapture},
-    frame::FaceFrame,
-    timing::RateLaw,
+pub use facelink::{
+    event::*,
+    source::*,
+    wire::{json::IceServer, profile::SourceProfile},
 };
+<<<<<<< HEAD
 
 /// Port of HTTP, WebSocket and signalling.
 pub const DEFAULT_PORT: u16 = 8765;
@@ -752,3 +739,4 @@ mod tests {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+=======

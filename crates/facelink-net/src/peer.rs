@@ -1,7 +1,6 @@
 //! The task of one WebRTC peer of the endpoint.
 
 use std::{
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,16 +16,19 @@ use webrtc::{
     peer_connection::RTCPeerConnectionState,
 };
 
-use super::{
-    IceConfig, IcePolicy,
-    hub::Counters,
-    out::{Next, OutQueue, Outbox, Outgoing, outbox},
+use crate::{
+    clock::unix_ms,
+    hub::{Counters, Link as _, Role},
+    ice::{IcePolicy, PeerConfig},
+    outbox::{Next, OutQueue, Outbox, Outgoing, outbox},
+    peer_handle::{PeerCommand, PeerHandle, session_of},
     rtc::{FrameData, FrameSender, PeerEvent, RtcError, RtcPeer},
-    session::{Action, Lane, Role, Session, unix_ms},
+    session::{Action, Lane, Session},
+    subscribe,
 };
 use facelink::wire::{
     json::Decoder,
-    message::{ClientMessage, Description, IceCandidate, IceServer, Ping, ServerMessage, Trickle},
+    message::{ClientMessage, Description, IceCandidate, Ping, ServerMessage, Trickle},
 };
 
 /// A peer that has opened no channel by then is given up.
@@ -42,19 +44,8 @@ const TICK: Duration = Duration::from_millis(100);
 const PING: Duration = Duration::from_secs(1);
 const ROUTE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the signalling side asks of a peer.
-pub(super) enum PeerCommand {
-    Candidate(Option<IceCandidate>),
-    /// Renegotiation of the same session, such as an ICE restart.
-    Offer(String),
-    /// The answer to our offer.
-    Answer(String),
-    /// Other STUN and TURN servers from now on.
-    IceServers(Vec<IceServer>),
-}
-
 /// How a peer's descriptions and candidates reach the other side.
-pub(super) enum Signal {
+pub(crate) enum Signal {
     /// Not at all: everything was in the answer.
     None,
     /// By the session's WebSocket.
@@ -63,60 +54,23 @@ pub(super) enum Signal {
     Relay(Outbox, Option<Arc<str>>),
 }
 
-/// Where a peer's sockets are bound, and how it finds its way.
-#[derive(Clone, Debug)]
-pub(super) struct Way {
-    pub bind: IpAddr,
-    pub ice: IceConfig,
-}
-
-/// A peer as its session's transports see it.
-#[derive(Debug)]
-pub(super) struct PeerHandle {
-    pub number: u64,
-    pub commands: mpsc::Sender<PeerCommand>,
-    pub cancel: CancellationToken,
-    /// The offer was ours.
-    pub offered: bool,
-    origin: Option<String>,
-    route: Arc<Mutex<Option<String>>>,
-}
-
-impl PeerHandle {
-    /// Whether an offer belongs to the connection that this peer already has.
-    pub fn continues(&self, offer: &str) -> bool {
-        !self.commands.is_closed() && self.origin.is_some() && self.origin == session_of(offer)
-    }
-
-    /// The way that its packets take, such as `udp host-prflx` or `udp relay-host`.
-    pub fn route(&self) -> Option<String> {
-        self.route.lock().clone()
-    }
-}
-
-/// The SDP's session id (`o=` line), which renegotiation keeps.
-fn session_of(sdp: &str) -> Option<String> {
-    let origin = sdp.lines().find_map(|line| line.strip_prefix("o="))?;
-    origin.split_whitespace().nth(1).map(str::to_owned)
-}
-
 /// Answers an offer and serves the peer from then on, for this session. Without signalling, every candidate is in the
 /// answer.
-pub(super) async fn accept(
+pub(crate) async fn accept(
     session: &Arc<Session>,
     offer: String,
     signal: Signal,
     cancel: CancellationToken,
-    way: &Way,
+    config: &PeerConfig,
 ) -> Result<String, RtcError> {
     let origin = session_of(&offer);
-    let (mut peer, mut events) = RtcPeer::new(way.bind, &way.ice).await?;
+    let (mut peer, mut events) = RtcPeer::new(config.bind, &config.ice).await?;
     let answer = match peer.answer(offer).await {
         Ok(answer) if !matches!(signal, Signal::None) => Ok(answer),
         Ok(_) => peer.complete_description(&mut events, GATHER_LIMIT).await,
         Err(error) => Err(error),
     };
-    if way.ice.policy == IcePolicy::Relay
+    if config.ice.policy == IcePolicy::Relay
         && let Some(address) = session.address()
     {
         // A relay lets in only who was named to it. Of a browser that hides its addresses behind mDNS names we know the
@@ -141,13 +95,13 @@ pub(super) async fn accept(
 }
 
 /// Makes an offer to a room mate and serves the peer from then on.
-pub(super) async fn offer(
+pub(crate) async fn offer(
     session: &Arc<Session>,
     signal: Signal,
     cancel: CancellationToken,
-    way: &Way,
+    config: &PeerConfig,
 ) -> Result<String, RtcError> {
-    let (peer, events) = RtcPeer::new(way.bind, &way.ice).await?;
+    let (peer, events) = RtcPeer::new(config.bind, &config.ice).await?;
     match peer.offer().await {
         Ok(offer) => {
             serve(session, peer, events, (None, true), signal, cancel);
@@ -458,7 +412,7 @@ impl PeerTask {
                                     cancel.cancel();
                                     return;
                                 }
-                                Action::Subscriptions => super::subscribe::start(&session),
+                                Action::Subscriptions => subscribe::start(&session),
                                 Action::Offer(_)
                                 | Action::Answer(_)
                                 | Action::MakeOffer

@@ -40,10 +40,7 @@ use webrtc::{
     },
 };
 
-use super::{
-    IceConfig, IcePolicy,
-    ice::{IceWarning, has_relay},
-};
+use crate::ice::{IceConfig, IcePolicy, IceWarning, has_relay};
 use facelink::wire::json::{IceCandidate, IceServer};
 
 /// Protocol of our data channels.
@@ -69,7 +66,7 @@ const MAX_CANDIDATES: usize = 64;
 
 /// Why a WebRTC connection could not be made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RtcError {
+pub(crate) enum RtcError {
     #[error("field `sdp`: {0}")]
     Description(webrtc::error::Error),
     #[error("cannot open a WebRTC connection: {0}")]
@@ -83,7 +80,7 @@ pub(super) enum RtcError {
 }
 
 /// What happens on a peer.
-pub(super) enum PeerEvent {
+pub(crate) enum PeerEvent {
     /// Our own candidate.
     Candidate(IceCandidate),
     Gathered,
@@ -133,7 +130,7 @@ impl PeerConnectionEventHandler for Handler {
 
 /// The way that a connection has found, and how it fares.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Figures {
+pub(crate) struct Figures {
     /// Round trip of the last check, milliseconds.
     pub rtt_ms: Option<f32>,
     /// Whether the way leads through a TURN server on either side.
@@ -156,7 +153,7 @@ impl Figures {
 }
 
 /// One peer connection with our channel on it.
-pub(super) struct RtcPeer {
+pub(crate) struct RtcPeer {
     connection: Arc<dyn PeerConnection>,
     /// Negotiated by both sides with id 0; a peer that does not know it never hears of it.
     pub channel: Arc<dyn DataChannel>,
@@ -525,14 +522,14 @@ async fn connect(
 }
 
 /// One frame as it goes out.
-pub(super) enum FrameData<'a> {
+pub(crate) enum FrameData<'a> {
     Text(&'a str),
     Binary(&'a [u8]),
 }
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Sent {
+pub(crate) struct Sent {
     /// `false` when it was dropped.
     pub sent: bool,
     /// Bytes of the channel that were under way or waiting before it.
@@ -542,7 +539,7 @@ pub(super) struct Sent {
 }
 
 /// Sends frames on one channel, and drops them rather than let them wait; see [`FrameGate`].
-pub(super) struct FrameSender {
+pub(crate) struct FrameSender {
     channel: Arc<dyn DataChannel>,
     gate: FrameGate,
 }

@@ -1,36 +1,41 @@
 //! What one WebSocket or WebRTC connection has said so far, and how its messages are answered.
 
 use std::{
+    any::Any,
     collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use super::{
-    ConnectionState, ConnectionStats, Emotion, SourceKind, SubjectFrame, SubjectStats,
-    hub::{ConnectionKey, Counters, Hub, Refused, Update},
-    out::{Outbox, Outgoing},
-    peer::{PeerCommand, PeerHandle},
+use crate::{
+    auth::Denied,
+    clock::unix_ms,
+    hub::{ConnectionKey, Counters, Hub, Link, Refused, Resumed, Role, Update},
+    outbox::{Outbox, Outgoing},
+    peer_handle::{PeerCommand, PeerHandle},
+    stats::{ConnectionState, ConnectionStats, SubjectStats},
 };
 use facelink::{
+    event::{Emotion, SubjectFrame},
     frame::FaceFrame,
+    source::SourceKind,
     timing::{Average, Heartbeat},
     wire::{
         facelink1::{self, delta::DeltaDecoder},
         float32,
         json::{Decoder, FaceMessage, VisemeMessage, write_blendshape_update},
         message::{
-            Batch, ClientMessage, Clock, Description, Hello, IceCandidate, PeerMessage, Peers, Pong, ServerMessage,
-            SetRate, Subscribe, Trickle, Welcome,
+            Batch, ClientMessage, Clock, Description, Hello, IceCandidate, IceServer, PeerMessage, Peers, Pong,
+            ServerMessage, SetRate, Subscribe, Trickle, Welcome,
         },
     },
 };
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::Value;
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +46,7 @@ const PLAUSIBLE_LATENCY_MS: f64 = 5000.0;
 
 /// Which of a connection's transports a message came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(crate) enum Lane {
     WebSocket,
     DataChannel,
 }
@@ -57,7 +62,7 @@ impl Lane {
 
 /// What the transport's task has to do after a message.
 #[derive(Debug)]
-pub(super) enum Action {
+pub(crate) enum Action {
     /// Answer on the same lane.
     Reply(String),
     Offer(String),
@@ -74,16 +79,16 @@ pub(super) enum Action {
     Close(u16, &'static str),
 }
 
-pub(super) type Actions = SmallVec<[Action; 1]>;
+pub(crate) type Actions = SmallVec<[Action; 1]>;
 
 /// WebSocket close code for a missing or wrong token.
-pub(super) const CLOSE_UNAUTHORISED: u16 = 4401;
+pub(crate) const CLOSE_UNAUTHORISED: u16 = 4401;
 /// WebSocket close code for a socket whose client has come back by another one.
-pub(super) const CLOSE_RESUMED: u16 = 4409;
+pub(crate) const CLOSE_RESUMED: u16 = 4409;
 /// WebSocket close code of a client that drops a silent socket to come back by another: no goodbye.
-pub(super) const CLOSE_AGAIN: u16 = 4000;
+pub(crate) const CLOSE_AGAIN: u16 = 4000;
 /// WebSocket close code for a connection that broke the limits.
-pub(super) const CLOSE_LIMITS: u16 = 4429;
+pub(crate) const CLOSE_LIMITS: u16 = 4429;
 /// Without a message or a pong for this long, a connection counts as stalled in the figures.
 const STALLED: Duration = Duration::from_secs(2);
 
@@ -92,7 +97,7 @@ const OFFER_COST: u32 = 50;
 
 /// How a connection writes its binary frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Binary {
+pub(crate) enum Binary {
     #[default]
     Float32,
     Facelink1,
@@ -107,35 +112,14 @@ impl Binary {
     }
 }
 
-/// Who opened a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Role {
-    /// The other side: a client of ours.
-    #[default]
-    Inbound,
-    /// We did: the other side is an endpoint.
-    Outbound,
-    /// A room mate, directly.
-    Peer,
-}
-
-impl Role {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Inbound => "in",
-            Self::Outbound => "out",
-            Self::Peer => "peer",
-        }
-    }
-}
-
-/// What a connection wants to hear.
+/// What a connection has subscribed to.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Wish {
+pub(crate) struct Subscription {
     pub max_fps: Option<f32>,
     pub binary: Binary,
     pub not_own: bool,
-    pub room_mates: bool,
+    /// Faces of room peers alone.
+    pub room_only: bool,
 }
 
 #[derive(Debug, Default)]
@@ -147,7 +131,7 @@ struct State {
     /// It wants `report` messages.
     reports: bool,
     /// `None` as a key stands for all subjects.
-    subscriptions: HashMap<Option<String>, Wish>,
+    subscriptions: HashMap<Option<String>, Subscription>,
     address: Option<SocketAddr>,
     ws_beat: Heartbeat,
     channel_beat: Heartbeat,
@@ -177,7 +161,7 @@ struct Facelink1 {
 
 /// One connection's memory, shared by its transports.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     pub key: ConnectionKey,
     pub id: Arc<str>,
     pub hub: Arc<Hub>,
@@ -231,16 +215,12 @@ impl Session {
             facelink1: Mutex::default(),
             state: Mutex::new(State { channel_state: "none", address, client, binary, ..State::default() }),
         });
-        hub.attach(key, &session);
+        hub.connections().attach(key, session.clone());
         session
     }
 
     pub fn is_authorised(&self) -> bool {
         self.authorised.load(Ordering::Relaxed)
-    }
-
-    pub fn subject(&self) -> Option<Arc<str>> {
-        self.state.lock().subject.clone()
     }
 
     pub fn address(&self) -> Option<SocketAddr> {
@@ -408,14 +388,6 @@ impl Session {
         );
     }
 
-    /// Queues a message on the WebSocket alone.
-    pub fn send_signal(&self, text: String) {
-        let ws = self.state.lock().ws.clone();
-        if ws.is_none_or(|ws| !ws.text(text)) {
-            Counters::add(&self.counters.dropped, 1);
-        }
-    }
-
     /// Puts a frame out: by the data channel while it answers, by the WebSocket while it does not. A frame that can be
     /// told from its double goes by both while that is uncertain. What cannot leave at once is replaced by the next.
     pub fn send_frame(&self, face: u64, frame: Outgoing) {
@@ -443,42 +415,6 @@ impl Session {
     /// How many earlier frames the other side asked our packets to repeat.
     pub fn told_redundancy(&self) -> u8 {
         self.told_redundancy.load(Ordering::Relaxed).min(u32::from(facelink1::MAX_REDUNDANCY)) as u8
-    }
-
-    /// Whether the client says that its face comes out of a webcam.
-    pub fn is_webcam(&self) -> bool {
-        self.webcam.load(Ordering::Relaxed)
-    }
-
-    /// Whether the sender wants to hear what its frames go through.
-    pub fn wants_reports(&self) -> bool {
-        self.role == Role::Peer || self.state.lock().reports
-    }
-
-    /// Queues a report by the way that the frames take; one that is lost is soon followed by the next.
-    pub fn send_report(&self, text: String) {
-        let lane = {
-            let state = self.state.lock();
-            let (first, second) = match state.last_lane {
-                Some(Lane::DataChannel) => (&state.channel, &state.ws),
-                _ => (&state.ws, &state.channel),
-            };
-            first.clone().or_else(|| second.clone())
-        };
-        let length = text.len() as u64;
-        let sent = lane.is_some_and(|lane| lane.text(text));
-        Counters::add(
-            if sent { &self.counters.bytes_out } else { &self.counters.dropped },
-            if sent { length } else { 1 },
-        );
-    }
-
-    /// Asks the sender for a rate.
-    pub fn tell_rate(&self, fps: f32) {
-        self.send_control(match self.role {
-            Role::Inbound | Role::Peer => ServerMessage::SetRate(SetRate { fps }).to_json(),
-            Role::Outbound => subscribe_json(Some(fps), self.in_room.load(Ordering::Relaxed)),
-        });
     }
 
     /// A text message.
@@ -735,7 +671,8 @@ impl Session {
             }
             ClientMessage::Pong(pong) => self.on_pong(lane, &pong, now),
             ClientMessage::GetStats => {
-                let stats = self.stats(self.hub.stats_of(self.key, now).as_ref());
+                let subject = self.hub.subjects().newest_stats_of(self.key, now);
+                let stats = self.stats(subject.as_ref());
                 if let Ok(Value::Object(stats)) = serde_json::to_value(stats) {
                     actions.push(Action::Reply(ServerMessage::Stats(stats).to_json()));
                 }
@@ -782,37 +719,17 @@ impl Session {
     }
 
     fn on_hello(self: &Arc<Self>, hello: &Hello<'_>, now: Instant, actions: &mut Actions) {
-        if !self.is_authorised() {
-            let address = self.address().map(|address| address.ip());
-            let wait = address.and_then(|address| self.hub.guard.lock().may_try(address, now).err());
-            if let Some(wait) = wait {
-                let message = format!("too many wrong tokens: try again in {} s", wait.seconds());
-                self.refuse("rate_limited", &message, now, actions);
-                actions.push(Action::Close(CLOSE_LIMITS, "too many wrong tokens"));
-                return;
-            }
-            if !self.hub.config.accepts_token(hello.token.as_deref()) {
-                if let (Some(address), true) = (address, hello.token.is_some()) {
-                    self.hub.guard.lock().wrong(address, now);
-                }
-                self.refuse("unauthorized", "field `token`: missing or wrong", now, actions);
-                actions.push(Action::Close(CLOSE_UNAUTHORISED, "missing or wrong token"));
-                return;
-            }
-            self.authorised.store(true, Ordering::Relaxed);
-            if let Some(address) = address {
-                self.hub.guard.lock().right(address, now);
-            }
+        if !self.is_authorised() && !self.authenticate(hello.token.as_deref(), now, actions) {
+            return;
         }
-        let resumed = match hello.resume.as_deref() {
-            Some(id) if id != &*self.id => self.hub.resume(id),
-            _ => None,
+        let resumed = hello.resume.as_deref().filter(|id| **id != *self.id);
+        let (live, subject) = match resumed.and_then(|id| self.hub.connections().resume(id)) {
+            // Every link of an inbound connection is a session.
+            Some(Resumed::Live(link)) => ((link as Arc<dyn Any + Send + Sync>).downcast::<Self>().ok(), None),
+            Some(Resumed::Ended(subject)) => (None, Some(subject)),
+            None => (None, None),
         };
-        let (session, subject) = match &resumed {
-            Some(Resumed::Live(session)) => (session, None),
-            Some(Resumed::Remembered(subject)) => (self, Some(subject.clone())),
-            None => (self, None),
-        };
+        let session = live.as_ref().unwrap_or(self);
         let mut state = session.state.lock();
         if state.subject.is_none() {
             state.subject = subject;
@@ -849,23 +766,41 @@ impl Session {
                 actions,
             );
         }
-        let live = matches!(resumed, Some(Resumed::Live(_)));
         let welcome = ServerMessage::Welcome(Welcome {
             connection_id: session.id.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: 1,
-            ice_servers: self.hub.way().ice.for_clients(),
+            ice_servers: self.hub.peer_config().ice.for_clients(),
             subject: subject.as_deref().map(str::to_owned),
             binary: Some(binary.as_str().to_owned()),
             delta,
-            resumed: live,
+            resumed: live.is_some(),
             resume_token: None,
         })
         .to_json();
-        actions.push(match resumed {
-            Some(Resumed::Live(session)) => Action::Resume(session, welcome),
-            _ => Action::Reply(welcome),
+        actions.push(match live {
+            Some(session) => Action::Resume(session, welcome),
+            None => Action::Reply(welcome),
         });
+    }
+
+    /// Whether the token of a `hello` lets the client in; closes the connection otherwise.
+    fn authenticate(&self, token: Option<&str>, now: Instant, actions: &mut Actions) -> bool {
+        // A connection without an address was not accepted from a socket.
+        let Some(address) = self.address() else { return false };
+        match self.hub.auth.check(address.ip(), token, now) {
+            Ok(()) => self.authorised.store(true, Ordering::Relaxed),
+            Err(Denied::Wait(wait)) => {
+                let message = format!("too many wrong tokens: try again in {} s", wait.seconds());
+                self.refuse("rate_limited", &message, now, actions);
+                actions.push(Action::Close(CLOSE_LIMITS, "too many wrong tokens"));
+            }
+            Err(Denied::Token) => {
+                self.refuse("unauthorized", "field `token`: missing or wrong", now, actions);
+                actions.push(Action::Close(CLOSE_UNAUTHORISED, "missing or wrong token"));
+            }
+        }
+        self.is_authorised()
     }
 
     fn on_subscribe(&self, subscribe: Subscribe<'_>, now: Instant, actions: &mut Actions) {
@@ -877,15 +812,15 @@ impl Session {
                 return;
             }
         };
-        let wish = Wish {
+        let subscription = Subscription {
             max_fps: subscribe.max_fps,
             binary,
             not_own: subscribe.own == Some(false),
-            room_mates: subscribe.room == Some(true),
+            room_only: subscribe.room == Some(true),
         };
         let mut state = self.state.lock();
         if state.subscriptions.len() < 64 {
-            state.subscriptions.insert(subscribe.subject.map(Into::into), wish);
+            state.subscriptions.insert(subscribe.subject.map(Into::into), subscription);
         }
         drop(state);
         actions.push(Action::Subscriptions);
@@ -898,8 +833,9 @@ impl Session {
 
     /// Hands signalling on to a room peer.
     fn relay(&self, kind: &str, to: &str, message: ServerMessage<'_>, now: Instant, actions: &mut Actions) {
-        match self.hub.room_mate(self.key, to) {
-            Some(mate) => mate.send_signal(message.to_json()),
+        let peer = self.hub.connections().room_peer(self.key, to);
+        match peer {
+            Some(peer) => peer.send_signal(message.to_json()),
             None => {
                 let message = format!("field `to`: no peer of that id is in the room (`{kind}`)");
                 self.refuse("no_such_peer", &message, now, actions);
@@ -1008,7 +944,7 @@ impl Session {
             state.latency_ms = Average::default();
             // The hub's table is locked before a session's state, never after.
             drop(state);
-            self.hub.set_kind(self.key, lane.kind());
+            self.hub.connections().set_kind(self.key, lane.kind());
             state = self.state.lock();
         }
         let half_trip = state.beat(lane).rtt_ms().map(|rtt| rtt / 2.0);
@@ -1024,7 +960,7 @@ impl Session {
     }
 
     /// Whether a frame of `name` is wanted, and at what rate at most.
-    pub fn wants(&self, name: &str) -> Option<Wish> {
+    pub fn wants(&self, name: &str) -> Option<Subscription> {
         let state = self.state.lock();
         let named = state.subscriptions.iter().find(|(subject, _)| subject.as_deref() == Some(name));
         named.or_else(|| state.subscriptions.iter().find(|(subject, _)| subject.is_none())).map(|(_, max)| *max)
@@ -1033,9 +969,19 @@ impl Session {
     pub fn is_subscribed(&self) -> bool {
         !self.state.lock().subscriptions.is_empty()
     }
+}
+
+impl Link for Session {
+    fn role(&self) -> Role {
+        self.role
+    }
+
+    fn subject(&self) -> Option<Arc<str>> {
+        self.state.lock().subject.clone()
+    }
 
     /// Figures by the names of the migration guide.
-    pub fn stats(&self, subject: Option<&SubjectStats>) -> ConnectionStats {
+    fn stats(&self, subject: Option<&SubjectStats>) -> ConnectionStats {
         let now = Instant::now();
         let state = self.state.lock();
         let lane = state.last_lane.unwrap_or(if state.ws.is_some() { Lane::WebSocket } else { Lane::DataChannel });
@@ -1070,6 +1016,58 @@ impl Session {
             dropped: Counters::get(&self.counters.dropped),
         }
     }
+
+    /// Whether the client says that its face comes out of a webcam.
+    fn is_webcam(&self) -> bool {
+        self.webcam.load(Ordering::Relaxed)
+    }
+
+    /// Whether the sender wants to hear what its frames go through.
+    fn wants_reports(&self) -> bool {
+        self.role == Role::Peer || self.state.lock().reports
+    }
+
+    /// Asks the sender for a rate.
+    fn request_rate(&self, fps: f32) {
+        self.send_control(match self.role {
+            Role::Inbound | Role::Peer => ServerMessage::SetRate(SetRate { fps }).to_json(),
+            Role::Outbound => subscribe_json(Some(fps), self.in_room.load(Ordering::Relaxed)),
+        });
+    }
+
+    /// Queues a report by the way that the frames take; one that is lost is soon followed by the next.
+    fn send_report(&self, text: String) {
+        let lane = {
+            let state = self.state.lock();
+            let (first, second) = match state.last_lane {
+                Some(Lane::DataChannel) => (&state.channel, &state.ws),
+                _ => (&state.ws, &state.channel),
+            };
+            first.clone().or_else(|| second.clone())
+        };
+        let length = text.len() as u64;
+        let sent = lane.is_some_and(|lane| lane.text(text));
+        Counters::add(
+            if sent { &self.counters.bytes_out } else { &self.counters.dropped },
+            if sent { length } else { 1 },
+        );
+    }
+
+    /// Queues a message on the WebSocket alone.
+    fn send_signal(&self, text: String) {
+        let ws = self.state.lock().ws.clone();
+        if ws.is_none_or(|ws| !ws.text(text)) {
+            Counters::add(&self.counters.dropped, 1);
+        }
+    }
+
+    fn set_ice_servers(&self, servers: &[IceServer]) {
+        self.peer_command(PeerCommand::IceServers(servers.to_vec()));
+    }
+
+    fn end(&self) {
+        self.ended.cancel();
+    }
 }
 
 impl State {
@@ -1090,57 +1088,23 @@ impl State {
     }
 }
 
-/// A connection that a client comes back to.
-#[derive(Debug)]
-pub(super) enum Resumed {
-    /// It is there still.
-    Live(Arc<Session>),
-    /// It has ended; this was its face.
-    Remembered(Arc<str>),
-}
-
 /// What we ask of an endpoint that we dialled.
-pub(super) fn subscribe_json(max_fps: Option<f32>, room: bool) -> String {
+pub(crate) fn subscribe_json(max_fps: Option<f32>, room: bool) -> String {
     let binary = Some("facelink1".into());
     ClientMessage::Subscribe(Subscribe { subject: None, max_fps, binary, own: Some(false), room: Some(room) }).to_json()
 }
 
 /// `blendshape_update` as it goes out to subscribers.
-pub(super) fn update_json(subject: &SubjectFrame) -> String {
+pub(crate) fn update_json(subject: &SubjectFrame) -> String {
     let mut message = String::new();
     write_blendshape_update(&mut message, &subject.name, &subject.frame, unix_ms());
     message
 }
 
-/// Values by name, and the head, as the HTTP answers and outgoing messages write them.
-pub(super) fn values_json(frame: &FaceFrame) -> (Value, Option<Value>) {
-    let round = |value: f32| (f64::from(value) * 1e5).round() / 1e5;
-    let mut values = serde_json::Map::new();
-    for shape in facelink::Blendshape::ALL {
-        values.insert(shape.name().to_owned(), round(frame.weights[shape.index()]).into());
-    }
-    for channel in &frame.channels {
-        values.insert(channel.name.to_string(), round(channel.value).into());
-    }
-    let head = frame.head.map(|head| {
-        let mut value = json!({"rotation": head.rotation.map(round)});
-        if let Some(position) = head.position {
-            value["position"] = json!(position.map(round));
-        }
-        value
-    });
-    (Value::Object(values), head)
-}
-
-/// Time of day, Unix milliseconds.
-pub(super) fn unix_ms() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::EndpointConfig;
+    use crate::config::EndpointConfig;
     use facelink::{
         performer::Performance,
         wire::{json::write_arkit_data, llf},
@@ -1151,7 +1115,7 @@ mod tests {
         let mut run = |frames: std::ops::Range<u64>| {
             for i in frames {
                 feed(i);
-                assert!(hub.frames().try_recv().is_ok(), "frame {i} did not come through");
+                assert!(hub.queues.frames().try_recv().is_ok(), "frame {i} did not come through");
             }
         };
         run(0..400);

@@ -9,13 +9,14 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{
-    SubjectFrame,
+use crate::{
+    clock::unix_ms,
     hub::{Origin, Published},
-    out::Outgoing,
-    session::{Binary, Session, Wish, update_json},
+    outbox::Outgoing,
+    session::{Binary, Session, Subscription, update_json},
 };
 use facelink::{
+    event::SubjectFrame,
     frame::FaceFrame,
     wire::{
         facelink1,
@@ -25,12 +26,12 @@ use facelink::{
 
 /// Starts sending, if it is not running yet and something is subscribed to. Ends with the connection or the last
 /// subscription.
-pub(super) fn start(session: &Arc<Session>) {
+pub(crate) fn start(session: &Arc<Session>) {
     if !session.is_subscribed() || !session.begin_publishing() {
         return;
     }
     let ended = session.ended.clone();
-    let mut frames = session.hub.subscribe();
+    let mut frames = session.hub.queues.subscribe();
     let mut publisher = Publisher {
         session: session.clone(),
         paced: HashMap::new(),
@@ -75,11 +76,13 @@ struct Paced {
 
 impl Publisher {
     fn publish(&mut self, frame: &SubjectFrame, from: &Origin) {
-        let Some(Wish { max_fps, binary, not_own, room_mates }) = self.session.wants(&frame.name) else { return };
+        let Some(Subscription { max_fps, binary, not_own, room_only }) = self.session.wants(&frame.name) else {
+            return;
+        };
         if not_own && from.key == self.session.key {
             return;
         }
-        if room_mates && (from.room.is_none() || from.room != self.session.hub.room_of(self.session.key)) {
+        if room_only && (from.room.is_none() || from.room != self.session.hub.connections().room_of(self.session.key)) {
             return;
         }
         if let Some(max_fps) = max_fps {
@@ -136,13 +139,13 @@ impl Publisher {
 
 /// The frame as of the time of day here, `age` ago, by which the receiver measures the way: the source's own clock may count
 /// from anywhere.
-pub(super) fn stamped(frame: &FaceFrame, age: Duration) -> FaceFrame {
-    let now = Duration::try_from_secs_f64(super::session::unix_ms() / 1000.0).ok();
+pub(crate) fn stamped(frame: &FaceFrame, age: Duration) -> FaceFrame {
+    let now = Duration::try_from_secs_f64(unix_ms() / 1000.0).ok();
     FaceFrame { capture_time: now.map(|now| now.saturating_sub(age)), ..frame.clone() }
 }
 
 /// One face as a packet of its own; `None` when it does not fit the format.
-pub(super) fn encode(
+pub(crate) fn encode(
     encoder: &mut facelink1::Encoder,
     bytes: &mut Vec<u8>,
     name: &str,

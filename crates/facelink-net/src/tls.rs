@@ -20,7 +20,7 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{outward_address, trust::fingerprint};
+use crate::{address::outward_address, trust::fingerprint};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Validity of a certificate that we make, a day of which has passed already. Apple's systems refuse more than 398 days.
@@ -105,14 +105,14 @@ pub enum TlsError {
 }
 
 /// What an endpoint shows of itself over TLS.
-pub(super) struct Identity {
+pub(crate) struct Identity {
     pub acceptor: TlsAcceptor,
     /// SHA-256 of the certificate.
     pub fingerprint: String,
 }
 
 /// Reads or makes the certificate; `None` without TLS.
-pub(super) fn identity(config: &TlsConfig) -> Result<Option<Identity>, TlsError> {
+pub(crate) fn identity(config: &TlsConfig) -> Result<Option<Identity>, TlsError> {
     let provider = Arc::new(default_provider());
     let now = SystemTime::now();
     let pair = match config {

@@ -17,7 +17,7 @@ pub enum ServerTrust {
     #[default]
     Public,
     /// The certificate with this SHA-256 fingerprint and no other, in hexadecimal with or without colons: for an endpoint
-    /// that made its own, as `--lan` does. [`Endpoint::certificate_fingerprint`](super::Endpoint::certificate_fingerprint)
+    /// that made its own, as `--lan` does. [`Endpoint::certificate_fingerprint`](crate::Endpoint::certificate_fingerprint)
     /// tells it.
     Fingerprint(String),
     /// Certificates that one of these in a PEM file stands for, beside the public ones.
@@ -25,7 +25,7 @@ pub enum ServerTrust {
 }
 
 /// SHA-256 of a certificate, as 32 bytes in hexadecimal with colons between.
-pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     let digest = ::ring::digest::digest(&::ring::digest::SHA256, certificate);
     let bytes: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     bytes.join(":")
@@ -33,7 +33,7 @@ pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
 
 /// Why a client's trust cannot be set up, naming the field.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TrustError {
+pub(crate) enum TrustError {
     #[error("`trust`: `{0}` is no SHA-256 fingerprint: 32 bytes in hexadecimal")]
     Fingerprint(String),
     #[error("`trust`: {path} holds no certificate: {reason}")]
@@ -43,7 +43,7 @@ pub(super) enum TrustError {
 }
 
 impl ServerTrust {
-    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, TrustError> {
+    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, TrustError> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
         let config = match self {

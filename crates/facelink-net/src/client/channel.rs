@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 
 use crate::{
-    peer::Way,
+    ice::PeerConfig,
     rtc::{FrameSender, PeerEvent, RtcError, RtcPeer},
 };
 
@@ -29,8 +29,8 @@ pub(super) struct Rtc {
 
 impl Rtc {
     /// A new one, and its offer.
-    pub async fn open(way: &Way) -> Result<(Self, String), RtcError> {
-        let (peer, events) = RtcPeer::roaming(way.bind, &way.ice).await?;
+    pub async fn open(config: &PeerConfig) -> Result<(Self, String), RtcError> {
+        let (peer, events) = RtcPeer::roaming(config.bind, &config.ice).await?;
         let offer = peer.offer().await?;
         let (sender, heard) = mpsc::channel(256);
         tokio::spawn(read(peer.channel.clone(), sender));

@@ -7,6 +7,7 @@ use std::{
 
 use facelink::{
     connection::{Action, Cause, Close, Config, Connection, Event, Lane, PeerId, PeerState, SocketId},
+    source::SourceKind,
     wire::{
         json::Decoder,
         message::{ClientMessage, Clock, Hello, Join, Peer, Pong, ServerMessage, Trickle, Welcome},
@@ -16,21 +17,21 @@ use tokio_util::sync::CancellationToken;
 use webrtc::peer_connection::RTCPeerConnectionState;
 
 use super::{
-    ClientConfig, ClientError, ClientState,
     channel::Heard,
+    config::{ClientConfig, ClientError, ClientState},
     network::{ADDRESS_INTERVAL, AddressWatch, Change},
     room::{Room, outgoing_session},
     send::FrameSender,
     shared::Shared,
+    socket::{Dial, WsEvent},
     transports::{Happening, Transports},
 };
 use crate::{
-    SourceKind,
-    hub::Hub,
-    peer::PeerCommand,
+    clock::unix_ms,
+    hub::{Hub, Role},
+    peer_handle::PeerCommand,
     rtc::PeerEvent,
-    session::{self, Role, Session, subscribe_json, unix_ms},
-    socket_out::{Dial, WsEvent},
+    session::{self, Session, subscribe_json},
 };
 
 /// A deadline of the connection waits for what has arrived for no longer than this.
@@ -363,7 +364,7 @@ impl Driver {
         if self.room.len() > 0 {
             let ready = self.connection.is_socket_ready();
             let out = self.transports.out().filter(|_| ready);
-            self.room.watch(out.as_ref(), || self.transports.way(), now).await;
+            self.room.watch(out.as_ref(), || self.transports.peer_config(), now).await;
         }
     }
 
@@ -462,8 +463,8 @@ impl Driver {
                     self.connection.on_offered(now);
                 }
                 if let Some(out) = self.transports.out() {
-                    let way = self.transports.way();
-                    self.room.on_offer(&peer, offer.sdp.into_owned(), &out, &way, now).await;
+                    let config = self.transports.peer_config();
+                    self.room.on_offer(&peer, offer.sdp.into_owned(), &out, &config, now).await;
                 }
             }
             _ => {}

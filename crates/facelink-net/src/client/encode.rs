@@ -14,7 +14,7 @@ use facelink::{
 use smallvec::SmallVec;
 
 use super::shared::Waiting;
-use crate::{out::Outgoing, session::unix_ms, subscribe};
+use crate::{clock::unix_ms, outbox::Outgoing, subscribe};
 
 /// Faces that go into one packet while it repeats nothing, and how long their names may be together, bytes: what fits one
 /// datagram on any path.

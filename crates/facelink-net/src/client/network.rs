@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::outward_address;
+use crate::address::outward_address;
 
 /// Time between two looks at this machine's address.
 pub(super) const ADDRESS_INTERVAL: Duration = Duration::from_millis(100);

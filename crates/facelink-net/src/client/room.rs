@@ -8,16 +8,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use facelink::wire::message::{ClientMessage, Description};
+use facelink::{
+    source::SourceKind,
+    wire::message::{ClientMessage, Description},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{ClientConfig, encode::face_key};
+use super::{config::ClientConfig, encode::face_key};
 use crate::{
-    SourceKind,
-    hub::{Counters, Hub},
-    out::{Outbox, Outgoing},
-    peer::{self, PeerCommand, Signal, Way},
-    session::{Role, Session},
+    hub::{Counters, Hub, Role},
+    ice::PeerConfig,
+    outbox::{Outbox, Outgoing},
+    peer::{self, Signal},
+    peer_handle::PeerCommand,
+    session::Session,
 };
 
 /// A direct connection to a room peer that failed is tried again after this time.
@@ -149,7 +153,7 @@ impl Room {
     }
 
     /// Answers the offer of a peer.
-    pub async fn on_offer(&mut self, id: &str, offer: String, out: &Outbox, way: &Way, now: Instant) {
+    pub async fn on_offer(&mut self, id: &str, offer: String, out: &Outbox, config: &PeerConfig, now: Instant) {
         if !self.joined && !id.is_empty() || !self.webrtc {
             return;
         }
@@ -158,7 +162,7 @@ impl Room {
         let to: Option<Arc<str>> = (!id.is_empty()).then(|| id.into());
         let signal = Signal::Relay(out.clone(), to.clone());
         let mut peer = RoomPeer::default();
-        match peer::accept(&session, offer, signal, self.cancel.child_token(), way).await {
+        match peer::accept(&session, offer, signal, self.cancel.child_token(), config).await {
             Ok(answer) => {
                 let to = to.as_deref().map(Into::into);
                 out.text(ClientMessage::Answer(Description { to, ..Description::new(answer) }).to_json());
@@ -175,7 +179,7 @@ impl Room {
     }
 
     /// Offers to those whose connection has ended or is due.
-    pub async fn watch(&mut self, out: Option<&Outbox>, way: impl Fn() -> Way, now: Instant) {
+    pub async fn watch(&mut self, out: Option<&Outbox>, config: impl Fn() -> PeerConfig, now: Instant) {
         let mut due = Vec::new();
         for (id, peer) in &mut self.peers {
             if peer.session.as_ref().is_some_and(|session| session.ended.is_cancelled()) {
@@ -191,7 +195,7 @@ impl Room {
         for id in due {
             let Some((session, hub)) = self.session(now) else { return };
             let signal = Signal::Relay(out.clone(), Some(id.clone()));
-            let offered = peer::offer(&session, signal, self.cancel.child_token(), &way()).await;
+            let offered = peer::offer(&session, signal, self.cancel.child_token(), &config()).await;
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             match offered {
                 Ok(offer) => {

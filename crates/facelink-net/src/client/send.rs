@@ -10,7 +10,7 @@ use super::{
     shared::{Shared, Waiting},
     transports::Transports,
 };
-use crate::out::Outgoing;
+use crate::outbox::Outgoing;
 
 /// Sends what waits in [`Shared`].
 pub(super) struct FrameSender {

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::ClientState;
-use crate::session::unix_ms;
+use super::config::ClientState;
+use crate::clock::unix_ms;
 
 /// Visemes and emotions that wait for a connection; older ones are dropped.
 const MAX_WORDS: usize = 32;

@@ -13,16 +13,15 @@ use facelink::{
 use tokio::sync::mpsc;
 
 use super::{
-    ClientConfig, ClientError,
     channel::{Heard, Rtc},
+    config::{ClientConfig, ClientError},
+    socket::{self, Dial, Ws, WsEvent},
 };
 use crate::{
-    IceConfig,
-    out::{Outbox, Outgoing},
-    peer::Way,
+    clock::unix_ms,
+    ice::{IceConfig, PeerConfig},
+    outbox::{Outbox, Outgoing},
     rtc::{FrameData, PeerEvent, RtcError},
-    session::unix_ms,
-    socket_out::{self, Dial, Ws, WsEvent},
 };
 
 /// What happens on the transports.
@@ -126,7 +125,7 @@ impl Transports {
 
     /// Starts to open a WebSocket.
     pub fn dial(&mut self, id: SocketId) {
-        self.attempt = Some((id, socket_out::dial(&self.config, &self.dial)));
+        self.attempt = Some((id, socket::dial(&self.config, &self.dial)));
     }
 
     /// Closes a WebSocket or gives up an attempt. After a close frame its end is still reported.
@@ -140,14 +139,14 @@ impl Transports {
     }
 
     /// How WebRTC connections are made now.
-    pub fn way(&self) -> Way {
+    pub fn peer_config(&self) -> PeerConfig {
         let any = if self.dial.local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
-        Way { bind: self.config.bind.unwrap_or(IpAddr::V4(any)), ice: self.ice.clone() }
+        PeerConfig { bind: self.config.bind.unwrap_or(IpAddr::V4(any)), ice: self.ice.clone() }
     }
 
     /// Makes a peer connection and sends its offer.
     pub async fn offer(&mut self, id: PeerId) -> Result<(), RtcError> {
-        let (rtc, offer) = Rtc::open(&self.way()).await?;
+        let (rtc, offer) = Rtc::open(&self.peer_config()).await?;
         self.rtc = Some((id, rtc));
         self.signal(&ClientMessage::Offer(Description::new(offer)));
         Ok(())

@@ -8,7 +8,7 @@ use std::{
 use if_addrs::{IfAddr, IfOperStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::outward_address;
+use crate::address::outward_address;
 
 /// What an interface is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

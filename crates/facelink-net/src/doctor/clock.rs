@@ -8,8 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::holder;
-use crate::SourceKind;
+use super::port_owner;
+use facelink::source::SourceKind;
 
 /// This machine's clock.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -98,7 +98,7 @@ impl Keeper {
         if !cfg!(target_os = "linux") {
             return Self { synchronised: None, note: "whether a time service keeps it is not known here" };
         }
-        Self::of(Path::new("/run/systemd/timesync/synchronized").exists(), &holder::running())
+        Self::of(Path::new("/run/systemd/timesync/synchronized").exists(), &port_owner::running())
     }
 
     fn of(timesync_is_set: bool, running: &[String]) -> Self {

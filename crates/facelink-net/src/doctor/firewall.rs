@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::holder;
+use super::port_owner;
 
 /// The ports in question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ struct Found {
 impl Found {
     fn look() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let running = holder::running();
+        let running = port_owner::running();
         let runs = |name: &str| running.iter().any(|program| program == name);
         Self {
             ufw: ufw_is_on(&read("/etc/ufw/ufw.conf")),

@@ -14,13 +14,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    PhoneCall, PhonePort, PhoneState, PortFigures,
+    context::Phones,
     intake::{Arrived, Intake, Sender, steady},
+    port::PhonePort,
+    port_stats::PortCounters,
+    protocol::{self, Io, Protocol},
     receiver::{Event, Out, Receiver, Rhythm},
-    serve::{self, Io, Protocol},
+    roster::{PhoneCall, PhoneState},
 };
-use crate::{SourceKind, hub::Hub};
-use facelink::source::PhoneTransport;
+use facelink::source::{PhoneTransport, SourceKind};
 use facelink::wire::fmv3::{self, HEADER_LEN, Header, Part};
 
 const KIND: SourceKind = SourceKind::IFacialMocapV3;
@@ -95,17 +97,16 @@ impl Fmv3 {
 
     /// Connections to the phones that shall send over TCP.
     fn dial(&mut self, io: &Io<'_>, now: Instant) {
-        let calls: Vec<_> = io.hub().roster.calls(KIND, now).into_iter().map(|(call, _)| call).collect();
+        let calls: Vec<_> = io.phones().roster.calls(KIND, now).into_iter().map(|(call, _)| call).collect();
         let wanted = |call: &PhoneCall| call.app == Some(KIND) && call.transport == PhoneTransport::Tcp;
         self.dials.retain(|dial| calls.contains(&dial.call));
         for call in calls.into_iter().filter(wanted) {
             if self.dials.iter().any(|dial| dial.call == call) {
                 continue;
             }
-            let ports = io.hub().ports.lock();
-            let Some(figures) = ports.iter().find(|open| open.port == self.port).cloned() else { continue };
+            let Some(counters) = io.phones().port(self.port) else { continue };
             let cancel = CancellationToken::new();
-            tokio::spawn(dial(io.intake.hub.clone(), figures, call, cancel.clone()));
+            tokio::spawn(dial(io.phones().clone(), counters, call, cancel.clone()));
             self.dials.push(Dial { call, cancel });
         }
     }
@@ -148,14 +149,15 @@ impl Protocol for Fmv3 {
                         io.intake.leave(kind, steady(from), "goes on as FMV3", false, now);
                     }
                 }
-                note(io.hub(), from.ip(), &event);
+                note(io.phones(), from.ip(), &event);
             }
             Err(error) => io.refuse(Some(KIND), from, &error, now),
         }
     }
 
     fn on_tick(&mut self, io: &mut Io<'_>, now: Instant) {
-        let roster = &io.hub().roster;
+        let phones = io.phones().clone();
+        let roster = &phones.roster;
         let mut calls = roster.calls(KIND, now);
         calls.extend(roster.calls(SourceKind::IFacialMocap, now).into_iter().filter(|(call, _)| call.app.is_some()));
         calls.retain(|(call, _)| call.transport == PhoneTransport::Udp);
@@ -228,7 +230,7 @@ fn sender(from: SocketAddr, app: Option<&str>) -> Sender<'_> {
 }
 
 /// What the phone said is shown to those who call it.
-fn note(hub: &Hub, address: IpAddr, event: &Event) {
+fn note(phones: &Phones, address: IpAddr, event: &Event) {
     let state = match event {
         Event::Began => PhoneState::Answered,
         Event::Refused(text) => {
@@ -237,15 +239,15 @@ fn note(hub: &Hub, address: IpAddr, event: &Event) {
         }
         Event::Nothing | Event::Face(_) => return,
     };
-    hub.roster.note(address, |status| status.state = state);
+    phones.roster.note(address, |status| status.state = state);
 }
 
 /// Connects to a phone, again and again, until it is not wanted any more.
-async fn dial(hub: Arc<Hub>, figures: Arc<PortFigures>, call: PhoneCall, cancel: CancellationToken) {
+async fn dial(phones: Arc<Phones>, counters: Arc<PortCounters>, call: PhoneCall, cancel: CancellationToken) {
     let to = call.to(fmv3::TCP_PORT);
     let mut attempts = 0;
     loop {
-        let heard = hub.roster.calls(KIND, Instant::now()).into_iter().find(|(other, _)| *other == call);
+        let heard = phones.roster.calls(KIND, Instant::now()).into_iter().find(|(other, _)| *other == call);
         let sends_otherwise = heard.is_some_and(|(_, heard)| heard.is_some());
         if !sends_otherwise {
             attempts += 1;
@@ -255,7 +257,7 @@ async fn dial(hub: Arc<Hub>, figures: Arc<PortFigures>, call: PhoneCall, cancel:
             };
             match connected {
                 Ok(Ok(stream)) => {
-                    if serve_connection(&hub, stream, &figures, to, true, &[], &cancel).await {
+                    if serve_connection(&phones, stream, &counters, to, true, &[], &cancel).await {
                         attempts = 0;
                     }
                 }
@@ -273,16 +275,16 @@ async fn dial(hub: Arc<Hub>, figures: Arc<PortFigures>, call: PhoneCall, cancel:
 
 /// Receives over one connection until it ends, beginning with what was `read` of it. `true` when there was a session.
 pub(super) async fn serve_connection(
-    hub: &Arc<Hub>,
+    phones: &Arc<Phones>,
     mut stream: TcpStream,
-    figures: &PortFigures,
+    counters: &PortCounters,
     from: SocketAddr,
     says_hello: bool,
     read: &[u8],
     cancel: &CancellationToken,
 ) -> bool {
     let _ = stream.set_nodelay(true);
-    let mut intake = Intake::new(hub.clone());
+    let mut intake = Intake::new(phones.clone());
     let mut connection =
         Connection { receiver: Receiver::new(true), buffer: Vec::new(), began: false, opened: Instant::now(), from };
     let mut out = Out::new();
@@ -310,8 +312,8 @@ pub(super) async fn serve_connection(
             Some(Ok([])) => break ("closed by the phone".to_owned(), false),
             Some(Err(error)) => break (error.to_string(), false),
             Some(Ok(bytes)) => {
-                if let Err(error) = connection.on_bytes(bytes, &mut intake, figures, now, &mut out) {
-                    serve::refuse(&intake, figures, Some(KIND), from, &error, now);
+                if let Err(error) = connection.on_bytes(bytes, &mut intake, counters, now, &mut out) {
+                    protocol::refuse(&intake, counters, Some(KIND), from, &error, now);
                     break (error.to_string(), false);
                 }
             }
@@ -359,7 +361,7 @@ impl Connection {
         &mut self,
         bytes: &[u8],
         intake: &mut Intake,
-        figures: &PortFigures,
+        counters: &PortCounters,
         now: Instant,
         out: &mut Out,
     ) -> Result<(), fmv3::Fmv3Error> {
@@ -374,17 +376,17 @@ impl Connection {
             }
             // Bounded by the longest body of its kind.
             let Some(chunk) = rest.get(..header.chunk as usize) else { break };
-            figures.datagrams.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            counters.datagrams.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             match self.receiver.on_part(Part { header, chunk }, now, out)? {
                 Event::Face(face) => {
                     let sender = sender(self.from, self.receiver.app());
                     let arrived = Arrived { face: Some(face), bytes: HEADER_LEN + chunk.len(), ..Arrived::default() };
-                    serve::take(intake, figures, &sender, self.from, arrived, now);
+                    protocol::take(intake, counters, &sender, self.from, arrived, now);
                 }
                 event => {
                     self.began |= matches!(event, Event::Began);
-                    figures.record(self.from, Some(KIND), None, now);
-                    note(&intake.hub, self.from.ip(), &event);
+                    counters.record(self.from, Some(KIND), None, now);
+                    note(&intake.phones, self.from.ip(), &event);
                 }
             }
             used += HEADER_LEN + chunk.len();

@@ -7,14 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::{
-    SourceKind,
-    hub::{ConnectionKey, Counters, Hub, Refused, Update},
-};
 use facelink::{
     frame::FaceFrame,
+    source::SourceKind,
     wire::{json::VisemeMessage, profile::SourceFace},
 };
+
+use super::context::Phones;
+use crate::hub::{ConnectionKey, Counters, Refused, Update};
 
 /// Senders remembered per port; more than anyone has phones.
 const MAX_SENDERS: usize = 256;
@@ -83,7 +83,7 @@ enum Newcomer {
 /// Senders of one port or one stream.
 #[derive(Debug)]
 pub(super) struct Intake {
-    pub hub: Arc<Hub>,
+    pub phones: Arc<Phones>,
     senders: Vec<Known>,
     /// Addresses of which it is not clear yet whose they are, and since when they are heard.
     unclear: Vec<(SourceKind, SocketAddr, Box<str>, Instant)>,
@@ -103,8 +103,8 @@ pub(super) enum NotTaken {
 }
 
 impl Intake {
-    pub fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, senders: Vec::new(), unclear: Vec::new() }
+    pub fn new(phones: Arc<Phones>) -> Self {
+        Self { phones, senders: Vec::new(), unclear: Vec::new() }
     }
 
     /// The place of a sender, which is made when its first good message comes.
@@ -118,7 +118,7 @@ impl Intake {
                 let known = self.senders.get_mut(place).ok_or(NotTaken::Unclear)?;
                 tracing::info!(from = %known.address, to = %sender.from, subject = %known.subject, "a phone has moved");
                 known.address = sender.from;
-                self.hub.set_address(known.key, Some(sender.from));
+                self.phones.hub.set_address(known.key, Some(sender.from));
                 return Ok(place);
             }
             Newcomer::Unclear => return Err(NotTaken::Unclear),
@@ -129,11 +129,11 @@ impl Intake {
         }
         let counters = Arc::new(Counters::default());
         let id: Arc<str> = format!("{}-{}", sender.kind, sender.from).into();
-        let key = self.hub.connect(sender.kind, id, Some(sender.from), counters.clone(), now);
+        let key = self.phones.hub.connect(sender.kind, id, Some(sender.from), counters.clone(), now);
         let key = key.ok_or(NotTaken::TooManyConnections)?;
         let subject = match sender.wish {
-            Some(wish) => self.hub.unique_name(wish, key),
-            None => self.hub.free_name(),
+            Some(wish) => self.phones.hub.subjects().unique_name(wish, key),
+            None => self.phones.hub.free_name(),
         };
         self.senders.push(Known {
             kind: sender.kind,
@@ -144,7 +144,7 @@ impl Intake {
             counters,
             subject,
             last: now,
-            allowance: 2.0 * self.hub.config.max_messages_per_second,
+            allowance: 2.0 * self.phones.hub.config.max_messages_per_second,
         });
         Ok(self.senders.len() - 1)
     }
@@ -152,7 +152,7 @@ impl Intake {
     /// Whether an address that was not heard of is that of a phone which has changed the network, or of another one. Until
     /// that can be told, which takes a quarter of a second, its faces are left out.
     fn newcomer(&mut self, sender: &Sender<'_>, now: Instant) -> Newcomer {
-        let timeout = self.hub.config.subject_timeout;
+        let timeout = self.phones.hub.config.subject_timeout;
         let place = self.unclear.iter().position(|(kind, address, identity, _)| {
             *kind == sender.kind && *address == sender.from && **identity == *sender.identity
         });
@@ -202,7 +202,7 @@ impl Intake {
         // A second time for a sender that was silent for so long that the hub forgot it.
         for _ in 0..2 {
             let place = self.place(sender, now)?;
-            let rate = self.hub.config.max_messages_per_second;
+            let rate = self.phones.hub.config.max_messages_per_second;
             let known = &mut self.senders[place];
             let since = now.saturating_duration_since(known.last).as_secs_f32();
             known.last = now;
@@ -213,7 +213,7 @@ impl Intake {
             known.allowance -= 1.0;
             let subject = arrived.named.unwrap_or(&known.subject);
             if let Some(source) = face.take() {
-                frame = Some(self.hub.profiles.of(sender.kind, subject).apply(source));
+                frame = Some(self.phones.profiles.of(sender.kind, subject).apply(source));
             }
             let update = Update {
                 key: known.key,
@@ -225,7 +225,7 @@ impl Intake {
                 viseme: arrived.viseme,
                 repeated: false,
             };
-            match self.hub.ingest(&update, now) {
+            match self.phones.hub.ingest(&update, now) {
                 Ok(_) | Err(Refused::Stale) => {
                     Counters::add(&known.counters.messages, 1);
                     Counters::add(&known.counters.bytes_in, arrived.bytes as u64);
@@ -243,7 +243,7 @@ impl Intake {
 
     /// A sender said goodbye, or its stream ended; `goodbye` if it will not come back by itself.
     pub fn leave(&mut self, kind: SourceKind, from: SocketAddr, reason: &str, goodbye: bool, now: Instant) {
-        let hub = &self.hub;
+        let hub = &self.phones.hub;
         self.senders.retain(|known| {
             let gone = known.kind == kind && known.address == from;
             if gone {
@@ -255,7 +255,7 @@ impl Intake {
 
     /// Counts a message that was refused.
     pub fn refuse(&self, kind: Option<SourceKind>, from: SocketAddr, error: &dyn fmt::Display) {
-        Counters::add(&self.hub.refused, 1);
+        Counters::add(&self.phones.hub.refused, 1);
         let source = kind.map_or("datagram", SourceKind::as_str);
         tracing::debug!(%from, source, %error, "refused");
     }
@@ -325,11 +325,12 @@ impl FloodGate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::EndpointConfig;
+    use crate::{config::EndpointConfig, hub::Hub};
     use facelink::names::Blendshape;
 
     fn intake() -> Intake {
-        Intake::new(Arc::new(Hub::new(EndpointConfig::default(), Instant::now())))
+        let hub = Arc::new(Hub::new(EndpointConfig::default(), Instant::now()));
+        Intake::new(Arc::new(Phones::new(hub)))
     }
 
     fn face() -> Arrived<'static> {
@@ -347,7 +348,7 @@ mod tests {
     }
 
     fn names(intake: &Intake, now: Instant) -> Vec<String> {
-        intake.hub.subjects(now).iter().map(|(frame, _)| frame.name.to_string()).collect()
+        intake.phones.hub.faces(now).iter().map(|(frame, _)| frame.name.to_string()).collect()
     }
 
     #[test]
@@ -380,7 +381,7 @@ mod tests {
             }
             assert!(results.iter().rev().take(10).all(Result::is_ok), "{results:?}");
             assert_eq!(names(&intake, start), ["phone"]);
-            assert_eq!(intake.hub.subjects(start)[0].1.address, Some(from(7)));
+            assert_eq!(intake.phones.hub.faces(start)[0].1.address, Some(from(7)));
         }
         // Two that might have moved: neither is taken for the other.
         let mut intake = intake();
@@ -392,7 +393,7 @@ mod tests {
             }
         }
         intake.take(&sender(3, "", false), face(), now + Duration::from_secs(1)).unwrap();
-        assert_eq!(intake.hub.subjects(now).len(), 3);
+        assert_eq!(intake.phones.hub.faces(now).len(), 3);
     }
 
     #[test]

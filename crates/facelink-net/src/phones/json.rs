@@ -3,12 +3,14 @@
 use std::{net::SocketAddr, time::Instant};
 
 use super::{
-    super::{hub::Counters, session::unix_ms},
     intake::{Arrived, Sender},
-    serve::{Io, Protocol},
+    protocol::{Io, Protocol},
 };
-use crate::SourceKind;
-use facelink::wire::{json::Decoder, message::ClientMessage, profile::SourceFace};
+use crate::{clock::unix_ms, hub::Counters};
+use facelink::{
+    source::SourceKind,
+    wire::{json::Decoder, message::ClientMessage, profile::SourceFace},
+};
 
 #[derive(Default)]
 pub(super) struct Json {

@@ -4,10 +4,9 @@ use std::{net::SocketAddr, time::Instant};
 
 use super::{
     intake::{Arrived, Sender},
-    serve::{Io, Protocol},
+    protocol::{Io, Protocol},
 };
-use crate::SourceKind;
-use facelink::wire::llf;
+use facelink::{source::SourceKind, wire::llf};
 
 pub(super) struct LiveLinkFace;
 

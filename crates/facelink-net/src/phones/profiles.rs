@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::RwLock;
 
-use crate::SourceKind;
+use facelink::source::SourceKind;
 use facelink::wire::{face_cap, fmv3, llf, mocap_text, profile::SourceProfile, vmc, vtube_studio};
 
 /// A [`SourceProfile`] for each kind of source; those that are not set are as the app is known to be.

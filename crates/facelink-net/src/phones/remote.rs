@@ -10,11 +10,11 @@ use std::{
 use rosc::{OscMessage, OscType};
 
 use super::{
-    PhonePort,
+    port::PhonePort,
+    protocol::Io,
     roster::{PhoneCommand, PhoneState},
-    serve::Io,
 };
-use crate::{LIVE_LINK_FACE_OSC_PORT, SourceKind};
+use facelink::source::{LIVE_LINK_FACE_OSC_PORT, SourceKind};
 use facelink::wire::osc::{encode, message, number, text};
 
 /// Between two attempts to aim a phone that sends nothing.
@@ -76,9 +76,7 @@ impl Phone {
     /// Where it shall answer, where it shall send, and that it shall start.
     fn aim(&mut self, io: &Io<'_>, now: Instant) {
         self.aimed = Some(now);
-        let ports = io.hub().ports.lock();
-        let stream = ports.iter().find(|open| open.port == PhonePort::LiveLinkFace).map(|open| open.address);
-        drop(ports);
+        let stream = io.phones().port(PhonePort::LiveLinkFace).map(|open| open.address);
         let (Some(stream), Ok(own)) = (stream, io.socket.local_addr()) else { return };
         let Some(address) = own_address(self.to, Some(stream.ip())) else { return };
         send(io, self.to, "/OSCSetSendTarget", target(address, own.port()));
@@ -101,17 +99,17 @@ impl Phone {
             PhoneCommand::Subject(name) => send(io, self.to, "/LiveLinkSubject", string(name)),
             PhoneCommand::Slate(slate) => {
                 send(io, self.to, "/Slate", string(slate));
-                io.hub().roster.note(ip, |phone| phone.slate = Some(slate.clone()));
+                io.phones().roster.note(ip, |phone| phone.slate = Some(slate.clone()));
             }
             PhoneCommand::Take(take) => {
                 send(io, self.to, "/Take", vec![OscType::Int(*take)]);
-                io.hub().roster.note(ip, |phone| phone.take = Some(*take));
+                io.phones().roster.note(ip, |phone| phone.take = Some(*take));
             }
             PhoneCommand::RecordStart { slate, take } => {
                 let mut args = string(slate);
                 args.push(OscType::Int(*take));
                 send(io, self.to, "/RecordStart", args);
-                io.hub().roster.note(ip, |phone| (phone.slate, phone.take) = (Some(slate.clone()), Some(*take)));
+                io.phones().roster.note(ip, |phone| (phone.slate, phone.take) = (Some(slate.clone()), Some(*take)));
             }
             PhoneCommand::RecordStop => send(io, self.to, "/RecordStop", Vec::new()),
             PhoneCommand::VideoDisplay(true) => send(io, self.to, "/VideoDisplayOn", Vec::new()),
@@ -135,7 +133,7 @@ impl Phone {
 
 impl Remote {
     pub fn on_tick(&mut self, io: &Io<'_>, now: Instant) {
-        let calls = io.hub().roster.calls(SourceKind::LiveLinkFace, now);
+        let calls = io.phones().roster.calls(SourceKind::LiveLinkFace, now);
         let calls: Vec<_> = calls.into_iter().filter(|(call, _)| call.app == Some(SourceKind::LiveLinkFace)).collect();
         self.phones.retain(|phone| calls.iter().any(|(call, _)| call.to(LIVE_LINK_FACE_OSC_PORT) == phone.to));
         for (call, heard) in calls {
@@ -149,7 +147,7 @@ impl Remote {
             phone.answered |= heard == Some(SourceKind::LiveLinkFace);
             let due =
                 |last: Option<Instant>, every| last.is_none_or(|last| now.saturating_duration_since(last) >= every);
-            for command in io.hub().roster.take_commands(call.address) {
+            for command in io.phones().roster.take_commands(call.address) {
                 phone.tell(io, command, now);
             }
             if heard.is_none() && !phone.held && due(phone.aimed, AIM_EVERY) {
@@ -185,7 +183,7 @@ impl Remote {
     /// Takes what a phone said; `false` when nothing is known of it.
     pub fn on_message(&mut self, io: &Io<'_>, from: SocketAddr, message: &OscMessage, now: Instant) -> bool {
         let Some(phone) = self.phones.iter_mut().find(|phone| phone.to.ip() == from.ip()) else { return false };
-        let roster = &io.hub().roster;
+        let roster = &io.phones().roster;
         let args = &message.args;
         if let Some(place) = phone.waiting.iter().position(|waiting| waiting.confirmation == message.addr) {
             phone.waiting.swap_remove(place);

@@ -11,8 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::SourceKind;
-use facelink::source::PhoneTransport;
+use facelink::source::{PhoneTransport, SourceKind};
 
 /// Most phones that are called or remembered.
 const MAX_PHONES: usize = 64;
@@ -339,6 +338,12 @@ fn write(file: &Path, calls: &[PhoneCall]) -> io::Result<()> {
     let partial = file.with_extension("json.new");
     fs::write(&partial, serde_json::to_vec_pretty(calls)?)?;
     fs::rename(&partial, file)
+}
+
+/// Where phones that were found or typed in once are kept, by default: `phones.json` in the user's data folder.
+pub fn remembered_phones() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    etcetera::choose_base_strategy().ok().map(|folders| folders.data_dir().join("facelink").join("phones.json"))
 }
 
 #[cfg(test)]

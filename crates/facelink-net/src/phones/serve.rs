@@ -1,7 +1,6 @@
 //! One task a UDP port: tells formats apart, hands them on, and keeps calls and leases going.
 
 use std::{
-    fmt,
     net::{SocketAddr, UdpSocket as StdUdpSocket},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -11,14 +10,16 @@ use tokio::{net::UdpSocket, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    PhonePort, PortFigures, fmv3,
-    intake::{Arrived, FloodGate, Intake, NotTaken, Sender},
-    json, llf, osc, text, vts,
+    context::Phones,
+    fmv3,
+    intake::{FloodGate, Intake},
+    json, llf, osc,
+    port::PhonePort,
+    port_stats::PortCounters,
+    protocol::{Io, Protocol},
+    text, vts,
 };
-use crate::{
-    SourceKind,
-    hub::{Counters, Hub},
-};
+use crate::hub::Counters;
 use facelink::wire::sniff::{Format, sniff};
 
 /// Largest datagram there is.
@@ -45,102 +46,6 @@ pub(crate) fn bind(address: SocketAddr) -> std::io::Result<StdUdpSocket> {
     socket.bind(&address.into())?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
-}
-
-/// What a protocol may do.
-pub(super) struct Io<'a> {
-    pub socket: &'a UdpSocket,
-    pub intake: &'a mut Intake,
-    pub figures: &'a PortFigures,
-}
-
-impl Io<'_> {
-    pub fn hub(&self) -> &Hub {
-        &self.intake.hub
-    }
-
-    /// Sends a datagram from this port. One that cannot go at once is lost, as on any network.
-    pub fn send(&self, to: SocketAddr, datagram: &[u8]) {
-        match self.socket.try_send_to(datagram, to) {
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%to, %error, "not sent"),
-        }
-    }
-
-    /// Takes a face, and counts it.
-    pub fn take(&mut self, sender: &Sender<'_>, at: SocketAddr, arrived: Arrived<'_>, now: Instant) {
-        take(self.intake, self.figures, sender, at, arrived, now);
-    }
-
-    /// Counts a datagram that was good, and held a part of a face.
-    pub fn taken(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
-        taken(self.hub(), self.figures, kind, at, now);
-    }
-
-    /// Counts a datagram that was good, and no face: an answer.
-    pub fn noted(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
-        self.figures.record(at, Some(kind), None, now);
-    }
-
-    /// Counts a datagram that was refused.
-    pub fn refuse(&mut self, kind: Option<SourceKind>, at: SocketAddr, error: &dyn fmt::Display, now: Instant) {
-        refuse(self.intake, self.figures, kind, at, error, now);
-    }
-}
-
-/// Takes a face that came to a port, and counts it.
-pub(super) fn take(
-    intake: &mut Intake,
-    figures: &PortFigures,
-    sender: &Sender<'_>,
-    at: SocketAddr,
-    arrived: Arrived<'_>,
-    now: Instant,
-) {
-    match intake.take(sender, arrived, now) {
-        Ok(()) | Err(NotTaken::Unclear) => taken(&intake.hub, figures, sender.kind, at, now),
-        Err(error) => refuse(intake, figures, Some(sender.kind), at, &error, now),
-    }
-}
-
-fn taken(hub: &Hub, figures: &PortFigures, kind: SourceKind, at: SocketAddr, now: Instant) {
-    figures.record(at, Some(kind), None, now);
-    // What sends of its own accord to a port that is open to a network is called again when it falls silent.
-    let found = hub.config.find_phones && is_called(kind) && !at.ip().is_loopback();
-    hub.roster.heard(at.ip(), kind, found, now);
-}
-
-/// Counts what came to a port and was refused.
-pub(super) fn refuse(
-    intake: &Intake,
-    figures: &PortFigures,
-    kind: Option<SourceKind>,
-    at: SocketAddr,
-    error: &dyn fmt::Display,
-    now: Instant,
-) {
-    figures.record(at, kind, Some(error), now);
-    intake.refuse(kind, at, error);
-}
-
-/// Apps that send when they are called.
-fn is_called(kind: SourceKind) -> bool {
-    matches!(
-        kind,
-        SourceKind::IFacialMocap | SourceKind::IFacialMocapV3 | SourceKind::Facemotion3d | SourceKind::VTubeStudio
-    )
-}
-
-/// One format on one port. State is kept here by sender, and bounded.
-pub(super) trait Protocol: Send {
-    /// A datagram of this format came.
-    fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, datagram: &[u8], now: Instant);
-
-    /// About ten times a second: calls, leases, what has gone silent.
-    fn on_tick(&mut self, _io: &mut Io<'_>, _now: Instant) {}
-
-    /// The port closes: says goodbye to phones that would go on sending.
-    fn on_stop(&mut self, _io: &mut Io<'_>, _now: Instant) {}
 }
 
 struct Formats {
@@ -202,8 +107,13 @@ fn home_format(port: PhonePort) -> Format {
 }
 
 /// Serves one port until cancelled.
-pub(crate) async fn serve(hub: Arc<Hub>, socket: UdpSocket, figures: Arc<PortFigures>, cancel: CancellationToken) {
-    let port = figures.port;
+pub(crate) async fn serve(
+    phones: Arc<Phones>,
+    socket: UdpSocket,
+    counters: Arc<PortCounters>,
+    cancel: CancellationToken,
+) {
+    let port = counters.port;
     let mut formats = Formats {
         llf: llf::LiveLinkFace,
         json: json::Json::default(),
@@ -212,8 +122,8 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: UdpSocket, figures: Arc<PortFig
         osc: osc::Osc::new(port),
         vts: vts::VTubeStudio::new(port),
     };
-    let mut gate = FloodGate::new(hub.config.max_datagrams_per_second, Instant::now());
-    let mut intake = Intake::new(hub);
+    let mut gate = FloodGate::new(phones.hub.config.max_datagrams_per_second, Instant::now());
+    let mut intake = Intake::new(phones);
     let mut buffer = vec![0; DATAGRAM];
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -224,7 +134,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: UdpSocket, figures: Arc<PortFig
             received = socket.recv_from(&mut buffer) => Some(received),
         };
         let now = Instant::now();
-        let mut io = Io { socket: &socket, intake: &mut intake, figures: &figures };
+        let mut io = Io { socket: &socket, intake: &mut intake, counters: &counters };
         if received.is_none() {
             for protocol in formats.at_home(port) {
                 protocol.on_tick(&mut io, now);
@@ -235,19 +145,19 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: UdpSocket, figures: Arc<PortFig
             match received.take() {
                 None => break,
                 Some(Ok((len, from))) => {
-                    figures.datagrams.fetch_add(1, Ordering::Relaxed);
+                    counters.datagrams.fetch_add(1, Ordering::Relaxed);
                     if !gate.lets_in(from.ip(), now) {
-                        figures.flooded.fetch_add(1, Ordering::Relaxed);
+                        counters.flooded.fetch_add(1, Ordering::Relaxed);
                         Counters::add(&io.hub().refused, 1);
                     } else if let Some(datagram) = buffer.get(..len) {
                         let format = sniff(datagram);
                         let taken_for = format.unwrap_or_else(|| home_format(port));
-                        let refused = figures.refused.load(Ordering::Relaxed);
+                        let refused = counters.refused.load(Ordering::Relaxed);
                         formats.of(taken_for).on_datagram(&mut io, from, datagram, now);
                         // This task alone writes it.
-                        if figures.refused.load(Ordering::Relaxed) != refused {
+                        if counters.refused.load(Ordering::Relaxed) != refused {
                             if format.is_none() {
-                                figures.strange(from, datagram);
+                                counters.strange(from, datagram);
                             }
                             gate.charge(from.ip(), COST_OF_REFUSAL);
                         }
@@ -267,7 +177,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: UdpSocket, figures: Arc<PortFig
         }
         tokio::task::coop::consume_budget().await;
     }
-    let mut io = Io { socket: &socket, intake: &mut intake, figures: &figures };
+    let mut io = Io { socket: &socket, intake: &mut intake, counters: &counters };
     for protocol in formats.at_home(port) {
         protocol.on_stop(&mut io, Instant::now());
     }

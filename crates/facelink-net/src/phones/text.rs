@@ -17,13 +17,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::hub::{Counters, Hub},
-    PhoneCall, PhonePort, PhoneState, PortFigures, fmv3,
+    context::Phones,
+    fmv3,
     intake::{Arrived, FloodGate, Intake, Sender, steady},
-    serve::{self, Io, Protocol},
+    port::PhonePort,
+    port_stats::PortCounters,
+    protocol::{self, Io, Protocol},
+    roster::{PhoneCall, PhoneState},
 };
-use crate::SourceKind;
-use facelink::source::PhoneTransport;
+use crate::hub::Counters;
+use facelink::source::{PhoneTransport, SourceKind};
 use facelink::wire::{
     fmv3::MAGIC,
     mocap_text::{
@@ -117,28 +120,28 @@ impl Voice {
 /// The same for frames of a port or a stream: reads one, counts what was left out of it, and hands it on.
 struct Reader<'a> {
     intake: &'a mut Intake,
-    figures: &'a PortFigures,
+    counters: &'a PortCounters,
 }
 
 impl Reader<'_> {
     /// `true` when it was a face.
     fn take(&mut self, voice: &mut Voice, from: SocketAddr, sender: SocketAddr, frame: &[u8], now: Instant) -> bool {
-        let usual = match self.figures.port {
+        let usual = match self.counters.port {
             PhonePort::Facemotion3d => MocapApp::Facemotion3d,
             _ => MocapApp::IFacialMocap,
         };
         let ignored = voice.decoder.ignored();
         let read = voice.read(frame, usual, now);
-        Counters::add(&self.intake.hub.ignored, voice.decoder.ignored() - ignored);
+        Counters::add(&self.intake.phones.hub.ignored, voice.decoder.ignored() - ignored);
         match read {
             Ok((kind, face)) => {
                 let sender = Sender { kind, from: sender, identity: "", lasting: false, wish: Some(kind.title()) };
                 let arrived = Arrived { face: Some(face), bytes: frame.len(), ..Arrived::default() };
-                serve::take(self.intake, self.figures, &sender, from, arrived, now);
+                protocol::take(self.intake, self.counters, &sender, from, arrived, now);
                 true
             }
             Err(error) => {
-                serve::refuse(self.intake, self.figures, Some(self.figures.port.app()), from, &error, now);
+                protocol::refuse(self.intake, self.counters, Some(self.counters.port.app()), from, &error, now);
                 false
             }
         }
@@ -219,8 +222,8 @@ impl Text {
     }
 
     /// The apps that are called from this port.
-    fn apps(&self, hub: &Hub) -> &'static [SourceKind] {
-        let is_open = |port| hub.ports.lock().iter().any(|open| open.port == port);
+    fn apps(&self, phones: &Phones) -> &'static [SourceKind] {
+        let is_open = |port| phones.port(port).is_some();
         match self.port {
             PhonePort::IFacialMocap if is_open(PhonePort::Facemotion3d) => &[SourceKind::IFacialMocap],
             PhonePort::IFacialMocap => &[SourceKind::IFacialMocap, SourceKind::Facemotion3d],
@@ -231,8 +234,8 @@ impl Text {
 
     fn call(&mut self, io: &Io<'_>, now: Instant) {
         let mut wanted = Vec::new();
-        for app in self.apps(io.hub()) {
-            for (call, heard) in io.hub().roster.calls(*app, now) {
+        for app in self.apps(io.phones()) {
+            for (call, heard) in io.phones().roster.calls(*app, now) {
                 // A stream is iFacialMocap's alone.
                 if *app == SourceKind::IFacialMocap || call.transport == PhoneTransport::Udp {
                     wanted.push((call, *app, heard));
@@ -247,7 +250,7 @@ impl Text {
             is_wanted
         });
         for (call, app, heard) in wanted {
-            let is_busy = io.hub().roster.state(call.address) == Some(PhoneState::Refused("BUSY".to_owned()));
+            let is_busy = io.phones().roster.state(call.address) == Some(PhoneState::Refused("BUSY".to_owned()));
             let place = self.called.iter().position(|called| (called.call, called.app) == (call, app));
             let place = place.unwrap_or_else(|| {
                 self.called.push(Called { call, app, silent: None, called: None, speaks_text: false });
@@ -265,7 +268,7 @@ impl Text {
     fn search(&mut self, io: &Io<'_>, now: Instant) {
         let config = &io.hub().config;
         let recently = self.searched.is_some_and(|searched| now.saturating_duration_since(searched) < SEARCH_EVERY);
-        if !config.find_phones || config.bind.is_loopback() || recently || io.hub().roster.hears(now) {
+        if !config.find_phones || config.bind.is_loopback() || recently || io.phones().roster.hears(now) {
             return;
         }
         self.searched = Some(now);
@@ -275,7 +278,7 @@ impl Text {
             if_addrs::IfAddr::V6(_) => None,
         });
         for address in broadcasts(config.bind, interfaces) {
-            for app in self.apps(io.hub()) {
+            for app in self.apps(io.phones()) {
                 let (port, message) = match app {
                     SourceKind::Facemotion3d => (FACEMOTION3D_PORT, START_FACEMOTION3D),
                     _ => (IFACIALMOCAP_PORT, START_V2),
@@ -350,15 +353,15 @@ impl Protocol for Text {
 
 impl Io<'_> {
     fn reader(&mut self) -> Reader<'_> {
-        Reader { intake: self.intake, figures: self.figures }
+        Reader { intake: self.intake, counters: self.counters }
     }
 }
 
 /// Phones that connect to us: iFacialMocap over TCP, and `FMV3` that was begun on the phone.
 pub(crate) async fn serve_streams(
-    hub: Arc<Hub>,
+    phones: Arc<Phones>,
     listener: TcpListener,
-    figures: Arc<PortFigures>,
+    counters: Arc<PortCounters>,
     cancel: CancellationToken,
 ) {
     let mut streams: JoinSet<SocketAddr> = JoinSet::new();
@@ -388,14 +391,14 @@ pub(crate) async fn serve_streams(
         };
         let same = open.iter().filter(|address| address.ip() == from.ip() && !from.ip().is_loopback()).count();
         if open.len() >= MAX_STREAMS || same >= MAX_STREAMS_EACH {
-            figures.record(from, None, Some(&"too many streams"), now);
-            Counters::add(&hub.refused, 1);
+            counters.record(from, None, Some(&"too many streams"), now);
+            Counters::add(&phones.hub.refused, 1);
             continue;
         }
         open.push(from);
-        let (hub, figures, cancel) = (hub.clone(), figures.clone(), cancel.clone());
+        let (phones, counters, cancel) = (phones.clone(), counters.clone(), cancel.clone());
         streams.spawn(async move {
-            serve_stream(hub, stream, from, &figures, &cancel).await;
+            serve_stream(phones, stream, from, &counters, &cancel).await;
             from
         });
     }
@@ -404,23 +407,23 @@ pub(crate) async fn serve_streams(
 }
 
 async fn serve_stream(
-    hub: Arc<Hub>,
+    phones: Arc<Phones>,
     mut stream: TcpStream,
     from: SocketAddr,
-    figures: &PortFigures,
+    counters: &PortCounters,
     cancel: &CancellationToken,
 ) {
     let _ = stream.set_nodelay(true);
     let mut frames = Frames::default();
     let mut piece = vec![0; 8 * 1024];
-    let mut gate = FloodGate::new(hub.config.max_datagrams_per_second, Instant::now());
-    let mut intake = Intake::new(hub.clone());
+    let mut gate = FloodGate::new(phones.hub.config.max_datagrams_per_second, Instant::now());
+    let mut intake = Intake::new(phones.clone());
     let mut voice = Voice::new();
     let sender = steady(from);
     let reason = loop {
         let received = tokio::select! {
             () = cancel.cancelled() => break "this endpoint stops".to_owned(),
-            received = tokio::time::timeout(hub.config.subject_timeout, stream.read(&mut piece)) => received,
+            received = tokio::time::timeout(phones.hub.config.subject_timeout, stream.read(&mut piece)) => received,
         };
         let len = match received {
             Ok(Ok(0)) => break "closed by the phone".to_owned(),
@@ -431,20 +434,20 @@ async fn serve_stream(
         let now = Instant::now();
         frames.buffer.extend_from_slice(piece.get(..len).unwrap_or_default());
         if frames.buffer.starts_with(&MAGIC) {
-            fmv3::serve_connection(&hub, stream, figures, from, false, &frames.buffer, cancel).await;
+            fmv3::serve_connection(&phones, stream, counters, from, false, &frames.buffer, cancel).await;
             return;
         }
         while let Some(frame) = frames.next() {
-            figures.datagrams.fetch_add(1, Ordering::Relaxed);
+            counters.datagrams.fetch_add(1, Ordering::Relaxed);
             if gate.lets_in(from.ip(), now) {
-                Reader { intake: &mut intake, figures }.take(&mut voice, from, sender, frame, now);
+                Reader { intake: &mut intake, counters }.take(&mut voice, from, sender, frame, now);
             } else {
-                figures.flooded.fetch_add(1, Ordering::Relaxed);
-                Counters::add(&hub.refused, 1);
+                counters.flooded.fetch_add(1, Ordering::Relaxed);
+                Counters::add(&phones.hub.refused, 1);
             }
         }
         if let Err(error) = frames.keep() {
-            serve::refuse(&intake, figures, Some(SourceKind::IFacialMocap), from, &error, now);
+            protocol::refuse(&intake, counters, Some(SourceKind::IFacialMocap), from, &error, now);
             break error.to_string();
         }
     };

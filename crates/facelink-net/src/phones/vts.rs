@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    super::session::unix_ms,
-    PhoneCall, PhonePort,
     intake::{Arrived, Sender, steady},
-    serve::{Io, Protocol},
+    port::PhonePort,
+    protocol::{Io, Protocol},
+    roster::PhoneCall,
 };
-use crate::SourceKind;
-use facelink::source::PhoneTransport;
+use crate::clock::unix_ms;
+use facelink::source::{PhoneTransport, SourceKind};
 use facelink::wire::vtube_studio::{Decoder, PORT, Request};
 
 /// For how long a phone is asked to send: it stops by itself soon after we have gone, and lost requests do no harm.
@@ -72,7 +72,7 @@ impl Protocol for VTubeStudio {
         if !self.is_due(now) {
             return;
         }
-        let calls = io.hub().roster.calls(SourceKind::VTubeStudio, now);
+        let calls = io.phones().roster.calls(SourceKind::VTubeStudio, now);
         if calls.is_empty() {
             return;
         }

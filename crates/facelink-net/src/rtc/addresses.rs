@@ -13,7 +13,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::super::IceConfig;
+use crate::ice::IceConfig;
 
 /// Sockets cost memory and checks; a machine with more addresses than this has mostly virtual ones.
 const MAX_ADDRESSES: usize = 16;

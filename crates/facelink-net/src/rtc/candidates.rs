@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use super::super::{IceConfig, IcePolicy};
+use crate::ice::{IceConfig, IcePolicy};
 use facelink::wire::json::IceCandidate;
 
 /// One candidate (RFC 8839, 5.1), taken apart as far as it is needed.

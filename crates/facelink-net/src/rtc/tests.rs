@@ -22,7 +22,7 @@ use webrtc::{
 use super::{
     Figures, FrameData, FrameSender, Handler, PeerEvent, RtcError, RtcPeer, candidates, channel_init, connect,
 };
-use crate::{IceConfig, IcePolicy};
+use crate::ice::{IceConfig, IcePolicy};
 use facelink::wire::json::{IceCandidate, IceServer};
 
 /// Longer than anything takes on a machine that is busy with other tests.

@@ -9,7 +9,7 @@ use std::{
 use tokio::{net::UdpSocket, time::timeout};
 
 use super::{End, LIMIT, LOOPBACK, all, echo, establish, pump};
-use crate::{IceConfig, IcePolicy, TurnSecret};
+use crate::ice::{IceConfig, IcePolicy, TurnSecret};
 use facelink::wire::json::{IceCandidate, IceServer};
 
 const SECRET: &str = "north";

@@ -6,22 +6,37 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::extract::ws::{CloseFrame, Message as WsMessage, WebSocket};
+use axum::{
+    extract::{
+        Extension, State,
+        ws::{CloseFrame, Message as WsMessage, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+    },
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+};
 use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    hub::Counters,
-    out::{Next, OutQueue, Outbox, Outgoing, outbox},
-    peer::{self, PeerCommand, Signal},
-    server::Server,
-    session::{Action, Actions, CLOSE_AGAIN, CLOSE_RESUMED, CLOSE_UNAUTHORISED, Lane, Session, unix_ms},
+    page,
+    state::{Admitted, Server, refuse},
+};
+use crate::{
+    clock::unix_ms,
+    hub::{Counters, Role},
+    outbox::{Next, OutQueue, Outbox, Outgoing, outbox},
+    peer::{self, Signal},
+    peer_handle::PeerCommand,
+    session::{Action, Actions, CLOSE_AGAIN, CLOSE_RESUMED, CLOSE_UNAUTHORISED, Lane, Session},
     subscribe,
 };
-use facelink::wire::{
-    json::Decoder,
-    message::{Description, Ping, ServerMessage},
+use facelink::{
+    source::SourceKind,
+    wire::{
+        json::{Decoder, MAX_MESSAGE},
+        message::{Description, Ping, ServerMessage},
+    },
 };
 
 /// A peer that has not said hello with its token by then is sent away.
@@ -52,7 +67,39 @@ impl End {
     }
 }
 
-pub(super) async fn serve_socket(server: Server, session: Arc<Session>, address: SocketAddr, socket: WebSocket) {
+/// The page, or a WebSocket.
+pub(super) async fn root(
+    State(server): State<Server>,
+    Extension(peer): Extension<SocketAddr>,
+    Extension(Admitted(admitted)): Extension<Admitted>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let Ok(upgrade) = upgrade else {
+        if headers.contains_key(header::UPGRADE) {
+            Counters::add(&server.hub.refused, 1);
+            return refuse(StatusCode::BAD_REQUEST, "bad_upgrade", "not a WebSocket upgrade");
+        }
+        return page::index();
+    };
+    let id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+    let counters = Arc::new(Counters::default());
+    let now = Instant::now();
+    let Some(key) = server.hub.connect(SourceKind::WebSocket, id.clone(), Some(peer), counters.clone(), now) else {
+        Counters::add(&server.hub.refused, 1);
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections");
+    };
+    let session = Session::new(&server.hub, key, id, Some(peer), counters, Role::Inbound, admitted);
+    let hub = server.hub.clone();
+    upgrade
+        // Refused with an error by the decoder, rather than by a closed connection.
+        .max_message_size(MAX_MESSAGE * 4)
+        .max_frame_size(MAX_MESSAGE * 4)
+        .on_failed_upgrade(move |error: axum::Error| hub.disconnect(key, &error.to_string(), true, Instant::now()))
+        .on_upgrade(move |socket| serve_socket(server, session, peer, socket))
+}
+
+async fn serve_socket(server: Server, session: Arc<Session>, address: SocketAddr, socket: WebSocket) {
     let cancel = server.cancel.child_token();
     let (out, queue) = outbox();
     session.attach_ws(out.clone(), Some(address));
@@ -215,7 +262,7 @@ impl Reader {
     /// For a client that would rather answer.
     async fn make_offer(&mut self) {
         let cancel = self.server.cancel.child_token();
-        match peer::offer(&self.session, Signal::Session, cancel, &self.session.hub.way()).await {
+        match peer::offer(&self.session, Signal::Session, cancel, &self.session.hub.peer_config()).await {
             Ok(offer) => {
                 self.out.text(ServerMessage::Offer(Description::new(offer)).to_json());
             }
@@ -233,7 +280,7 @@ impl Reader {
         // A new connection of the same client: the old one is of no use to it any more.
         self.session.end_peer();
         let cancel = self.server.cancel.child_token();
-        match peer::accept(&self.session, sdp, Signal::Session, cancel, &self.session.hub.way()).await {
+        match peer::accept(&self.session, sdp, Signal::Session, cancel, &self.session.hub.peer_config()).await {
             Ok(answer) => {
                 self.out.text(ServerMessage::Answer(Description::new(answer)).to_json());
             }

@@ -9,15 +9,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{
-    ConnectionState, ConnectionStats, SourceKind,
-    admit::refuse,
-    hub::Counters,
+use facelink::{frame::FaceFrame, source::SourceKind};
+
+use super::state::{Secure, Server, refuse};
+use crate::{
+    hub::{Counters, Role},
     peer::{self, Signal},
-    server::{Secure, Server},
-    session::{Role, Session, values_json},
+    session::Session,
+    stats::{ConnectionState, ConnectionStats, SubjectStats},
 };
 
 #[derive(Deserialize)]
@@ -82,8 +83,8 @@ pub(super) async fn rtc_offer(
     let answered = tokio::spawn(async move {
         // The offer itself came with the token where one is needed.
         let session = Session::new(&server.hub, key, id.clone(), Some(peer_address), counters, Role::Inbound, true);
-        let way = server.hub.way();
-        match peer::accept(&session, offer.sdp, Signal::None, server.cancel.child_token(), &way).await {
+        let config = server.hub.peer_config();
+        match peer::accept(&session, offer.sdp, Signal::None, server.cancel.child_token(), &config).await {
             Ok(sdp) => {
                 server.posted.lock().push(session);
                 Json(json!({"sdp": sdp, "type": "answer", "session_id": &*id})).into_response()
@@ -114,7 +115,7 @@ pub(super) async fn health(State(server): State<Server>, Extension(secure): Exte
 
 pub(super) async fn stats(State(server): State<Server>) -> Response {
     let now = Instant::now();
-    let connections = server.hub.connections(now);
+    let connections = server.hub.connection_stats(now);
     let totals = server.hub.stats(now);
     Json(json!({
         "connections": connections,
@@ -130,7 +131,7 @@ pub(super) async fn stats(State(server): State<Server>) -> Response {
 pub(super) async fn subjects(State(server): State<Server>) -> Response {
     let subjects: Vec<_> = server
         .hub
-        .subjects(Instant::now())
+        .faces(Instant::now())
         .into_iter()
         .map(|(frame, stats)| {
             let (values, head) = values_json(&frame.frame);
@@ -150,6 +151,26 @@ pub(super) async fn subjects(State(server): State<Server>) -> Response {
         })
         .collect();
     Json(json!({"subjects": subjects})).into_response()
+}
+
+/// Values by name, and the head.
+pub(crate) fn values_json(frame: &FaceFrame) -> (Value, Option<Value>) {
+    let round = |value: f32| (f64::from(value) * 1e5).round() / 1e5;
+    let mut values = serde_json::Map::new();
+    for shape in facelink::Blendshape::ALL {
+        values.insert(shape.name().to_owned(), round(frame.weights[shape.index()]).into());
+    }
+    for channel in &frame.channels {
+        values.insert(channel.name.to_string(), round(channel.value).into());
+    }
+    let head = frame.head.map(|head| {
+        let mut value = json!({"rotation": head.rotation.map(round)});
+        if let Some(position) = head.position {
+            value["position"] = json!(position.map(round));
+        }
+        value
+    });
+    (Value::Object(values), head)
 }
 
 /// A label's value by the rules of the text format.
@@ -200,7 +221,7 @@ pub(super) async fn metrics(State(server): State<Server>, headers: HeaderMap) ->
         "Seconds since the endpoint started.",
         server.hub.started.elapsed().as_secs_f64(),
     );
-    type Figure = fn(&super::SubjectStats) -> Option<f64>;
+    type Figure = fn(&SubjectStats) -> Option<f64>;
     let per_subject: [(&str, &str, &str, Figure); 7] = [
         ("frames_total", "counter", "Frames received.", |s| Some(s.frames as f64)),
         ("fps", "gauge", "Frames a second that arrive.", |s| Some(s.fps.into())),
@@ -237,7 +258,7 @@ pub(super) async fn metrics(State(server): State<Server>, headers: HeaderMap) ->
         ("refused_total", "counter", "Messages refused.", |c| Some(c.refused as f64)),
         ("dropped_total", "counter", "Messages and frames outwards that found no room.", |c| Some(c.dropped as f64)),
     ];
-    let connections = server.hub.connections(Instant::now());
+    let connections = server.hub.connection_stats(Instant::now());
     for (name, kind, help, figure) in per_connection {
         announce(&mut text, open_metrics, &format!("connection_{name}"), kind, help);
         for connection in &connections {

@@ -19,17 +19,15 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    ClientConfig, ClientError,
-    out::{Next, OutQueue, Outbox, Outgoing, outbox},
-};
+use super::config::{ClientConfig, ClientError};
+use crate::outbox::{Next, OutQueue, Outbox, Outgoing, outbox};
 
 /// A TCP connection that is not open by then is tried anew: the system's own next try would come seconds later.
 const TCP_LIMIT: Duration = Duration::from_millis(1500);
 
 /// Where to dial.
 #[derive(Clone, Debug)]
-pub(super) struct Dial {
+pub(crate) struct Dial {
     request: tungstenite::http::Request<()>,
     host: String,
     port: u16,
@@ -39,7 +37,7 @@ pub(super) struct Dial {
 }
 
 /// The WebSocket address of an endpoint.
-pub(super) fn parse_url(config: &ClientConfig) -> Result<Dial, ClientError> {
+pub(crate) fn parse_url(config: &ClientConfig) -> Result<Dial, ClientError> {
     let url = match config.url.split_once("://") {
         Some(("http", rest)) => format!("ws://{rest}"),
         Some(("https", rest)) => format!("wss://{rest}"),
@@ -68,7 +66,7 @@ pub(super) fn parse_url(config: &ClientConfig) -> Result<Dial, ClientError> {
 
 /// What happens on the socket.
 #[derive(Debug)]
-pub(super) enum WsEvent {
+pub(crate) enum WsEvent {
     Text(String),
     Binary(Bytes),
     /// One of our pings came back, with the clock that it carried.
@@ -81,7 +79,7 @@ pub(super) enum WsEvent {
 
 /// An open socket. Dropping it closes it without a word.
 #[derive(Debug)]
-pub(super) struct Ws {
+pub(crate) struct Ws {
     pub out: Outbox,
     pub events: mpsc::Receiver<WsEvent>,
     pub remote: Option<SocketAddr>,
@@ -95,7 +93,7 @@ impl Drop for Ws {
 }
 
 /// Starts connecting; the outcome comes by the channel.
-pub(super) fn dial(config: &ClientConfig, dial: &Dial) -> mpsc::Receiver<Result<Ws, ClientError>> {
+pub(crate) fn dial(config: &ClientConfig, dial: &Dial) -> mpsc::Receiver<Result<Ws, ClientError>> {
     let (outcome, receiver) = mpsc::channel(1);
     let (url, dial) = (config.url.clone(), dial.clone());
     tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! The way out of one transport: control messages in their order, and of each face the newest frame alone.
+//! Send queue of one transport: control messages in order, and the newest frame of each face.
 
 use std::{pin::pin, sync::Arc};
 
@@ -14,7 +14,7 @@ const MAX_FACES: usize = 256;
 
 /// One message outwards.
 #[derive(Clone, Debug)]
-pub(super) enum Outgoing {
+pub(crate) enum Outgoing {
     Text(String),
     Binary(Bytes),
     /// A WebSocket ping with the sender's clock.
@@ -41,19 +41,19 @@ struct Frames {
 
 /// Where messages for one transport are put. Nothing here waits.
 #[derive(Clone, Debug)]
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     control: mpsc::Sender<Outgoing>,
     frames: Arc<Frames>,
 }
 
 /// Where the transport's writer takes them from.
 #[derive(Debug)]
-pub(super) struct OutQueue {
+pub(crate) struct OutQueue {
     control: mpsc::Receiver<Outgoing>,
     frames: Arc<Frames>,
 }
 
-pub(super) fn outbox() -> (Outbox, OutQueue) {
+pub(crate) fn outbox() -> (Outbox, OutQueue) {
     let (sender, control) = mpsc::channel(CONTROL_QUEUE);
     let frames = Arc::new(Frames::default());
     (Outbox { control: sender, frames: frames.clone() }, OutQueue { control, frames })
@@ -101,7 +101,7 @@ impl Outbox {
 
 /// What comes out of a queue.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(crate) enum Next {
     Control(Outgoing),
     Frame(Outgoing),
     /// Every outbox is gone.

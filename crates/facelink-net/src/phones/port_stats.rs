@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use smallvec::SmallVec;
 
-use super::PhonePort;
-use crate::SourceKind;
-use facelink::timing::RateMeter;
+use facelink::{source::SourceKind, timing::RateMeter};
+
+use super::port::PhonePort;
 
 /// Senders shown for a port; more than anyone has phones.
 const MAX_SENDERS: usize = 16;
@@ -84,7 +84,7 @@ fn in_words(bytes: &[u8]) -> String {
 
 /// Figures of one port, written by its task.
 #[derive(Debug)]
-pub(crate) struct PortFigures {
+pub(crate) struct PortCounters {
     pub port: PhonePort,
     pub address: SocketAddr,
     pub datagrams: AtomicU64,
@@ -93,7 +93,7 @@ pub(crate) struct PortFigures {
     seen: Mutex<Vec<Seen>>,
 }
 
-impl PortFigures {
+impl PortCounters {
     pub fn new(port: PhonePort, address: SocketAddr) -> Self {
         Self {
             port,
@@ -195,18 +195,18 @@ mod tests {
 
     #[test]
     fn what_looks_like_nothing_is_shown_as_it_begins() {
-        let figures = PortFigures::new(PhonePort::LiveLinkFace, SocketAddr::from(([127, 0, 0, 1], 11111)));
+        let counters = PortCounters::new(PhonePort::LiveLinkFace, SocketAddr::from(([127, 0, 0, 1], 11111)));
         let from = |last| SocketAddr::from(([192, 0, 2, last], 9));
         let now = Instant::now();
         let llf = Some(SourceKind::LiveLinkFace);
-        figures.record(from(1), llf, Some(&"version 104"), now);
-        figures.strange(from(1), b"hello\x1b[2J, and more than is shown");
+        counters.record(from(1), llf, Some(&"version 104"), now);
+        counters.strange(from(1), b"hello\x1b[2J, and more than is shown");
         // One that was good before stays what it was.
-        figures.record(from(2), llf, None, now);
-        figures.record(from(2), llf, Some(&"too short"), now);
-        figures.strange(from(2), &[6, 0]);
-        figures.strange(from(3), b"never seen");
-        let find = |last| figures.stats(now).senders.into_iter().find(|sender| sender.address == from(last));
+        counters.record(from(2), llf, None, now);
+        counters.record(from(2), llf, Some(&"too short"), now);
+        counters.strange(from(2), &[6, 0]);
+        counters.strange(from(3), b"never seen");
+        let find = |last| counters.stats(now).senders.into_iter().find(|sender| sender.address == from(last));
         let (first, second) = (find(1).unwrap(), find(2).unwrap());
         assert_eq!((first.app, first.error.as_deref()), (None, Some("version 104")));
         let shown = "68 65 6c 6c 6f 1b 5b 32 4a 2c 20 61 6e 64 20 6d \"hello.[2J, and m\"";
@@ -214,11 +214,11 @@ mod tests {
         assert_eq!((second.app, second.first_bytes.as_deref()), (llf, Some("06 00 \"..\"")));
         assert!(find(3).is_none());
 
-        figures.record(from(2), llf, None, now);
+        counters.record(from(2), llf, None, now);
         let second = find(2).unwrap();
         assert_eq!((second.error, second.first_bytes), (None, None), "it is good again");
-        figures.record(from(1), llf, Some(&"version 105"), now);
-        assert_eq!(figures.stats(now).senders.len(), 2, "bad bytes of one sender are one row");
-        assert_eq!(figures.stats(now).refused, 3);
+        counters.record(from(1), llf, Some(&"version 105"), now);
+        assert_eq!(counters.stats(now).senders.len(), 2, "bad bytes of one sender are one row");
+        assert_eq!(counters.stats(now).refused, 3);
     }
 }

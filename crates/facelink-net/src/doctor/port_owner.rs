@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// A program that holds a port.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Holder {
+pub struct PortOwner {
     /// Its process; `None` when it is another user's, which only root may see.
     pub pid: Option<u32>,
     /// Its name, as the system cuts it (15 characters on Linux).
@@ -20,7 +20,7 @@ pub struct Holder {
     pub user: Option<u32>,
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for PortOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.pid, &self.program, self.user) {
             (Some(pid), ..) if pid == std::process::id() => write!(f, "this very program (process {pid})"),
@@ -96,7 +96,7 @@ pub(super) fn running() -> Vec<String> {
     processes(proc).filter_map(|pid| name(proc, pid)).collect()
 }
 
-fn holder_in(proc: &Path, tcp: bool, wanted: SocketAddr) -> Option<Holder> {
+fn owner_in(proc: &Path, tcp: bool, wanted: SocketAddr) -> Option<PortOwner> {
     let tables: &[&str] = if tcp { &["tcp", "tcp6"] } else { &["udp", "udp6"] };
     let rows: Vec<Row> = tables
         .iter()
@@ -110,17 +110,17 @@ fn holder_in(proc: &Path, tcp: bool, wanted: SocketAddr) -> Option<Holder> {
         for link in files.filter_map(|file| fs::read_link(file.path()).ok()) {
             let inode = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
             if let Some(row) = rows.iter().find(|row| Some(row.inode) == inode) {
-                return Some(Holder { pid: Some(pid), program: name(proc, pid), user: Some(row.user) });
+                return Some(PortOwner { pid: Some(pid), program: name(proc, pid), user: Some(row.user) });
             }
         }
     }
-    Some(Holder { user: Some(first.user), ..Holder::default() })
+    Some(PortOwner { user: Some(first.user), ..PortOwner::default() })
 }
 
 /// The program that stands in the way of listening there. `None` when nobody does, or the system does not tell: only Linux
 /// does, and of other users' programs no more than whose they are.
-pub fn port_holder(tcp: bool, address: SocketAddr) -> Option<Holder> {
-    holder_in(Path::new("/proc"), tcp, address)
+pub fn port_owner(tcp: bool, address: SocketAddr) -> Option<PortOwner> {
+    owner_in(Path::new("/proc"), tcp, address)
 }
 
 #[cfg(test)]
@@ -181,22 +181,22 @@ broken
         let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         for (is_tcp, address) in [(false, udp.local_addr().unwrap()), (true, tcp.local_addr().unwrap())] {
-            let holder = port_holder(is_tcp, address).unwrap();
-            assert_eq!(holder.pid, Some(std::process::id()), "{holder:?}");
-            assert!(holder.program.is_some() && holder.user.is_some(), "{holder:?}");
-            assert!(holder.to_string().contains("this very program"), "{holder}");
+            let owner = port_owner(is_tcp, address).unwrap();
+            assert_eq!(owner.pid, Some(std::process::id()), "{owner:?}");
+            assert!(owner.program.is_some() && owner.user.is_some(), "{owner:?}");
+            assert!(owner.to_string().contains("this very program"), "{owner}");
         }
         // Both protocols have numbers of their own.
         let tcp = tcp.local_addr().unwrap();
-        assert!(port_holder(false, tcp).is_none_or(|holder| holder.pid != Some(std::process::id())));
+        assert!(port_owner(false, tcp).is_none_or(|owner| owner.pid != Some(std::process::id())));
         assert!(running().len() > 1);
     }
 
     #[test]
-    fn holders_in_words() {
-        let holder = |pid, program: Option<&str>, user| Holder { pid, program: program.map(str::to_owned), user };
-        assert_eq!(holder(Some(1), Some("init"), Some(0)).to_string(), "`init` (process 1)");
-        assert_eq!(holder(None, None, Some(1000)).to_string(), "a program of user 1000 (root may see which)");
-        assert_eq!(Holder::default().to_string(), "another program");
+    fn port_owner_in_words() {
+        let owner = |pid, program: Option<&str>, user| PortOwner { pid, program: program.map(str::to_owned), user };
+        assert_eq!(owner(Some(1), Some("init"), Some(0)).to_string(), "`init` (process 1)");
+        assert_eq!(owner(None, None, Some(1000)).to_string(), "a program of user 1000 (root may see which)");
+        assert_eq!(PortOwner::default().to_string(), "another program");
     }
 }

@@ -11,7 +11,7 @@ use axum::{
 };
 use tower_http::services::ServeDir;
 
-use super::admit::refuse;
+use super::state::refuse;
 
 /// Serves the folder's files, and tells browsers to keep them but to ask whether they are still the same: a WebAssembly
 /// module has 11 MB.

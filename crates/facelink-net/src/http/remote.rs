@@ -15,15 +15,14 @@ use axum::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{
-    PhoneCall, PhoneCommand, PhoneCommandError, PhoneTransport, SourceKind,
-    admit::refuse,
-    doctor,
+use super::state::{Server, refuse};
+use crate::{
     hub::{Counters, Hub},
-    server::Server,
+    phones::{PhoneCall, PhoneCommand, PhoneCommandError},
 };
 use facelink::{
     calibration::Calibration,
+    source::{PhoneTransport, SourceKind},
     wire::{
         json::check_name,
         profile::{RotationProfile, SourceProfile},
@@ -109,12 +108,9 @@ fn address(hub: &Hub, text: &str) -> Result<IpAddr, Box<Response>> {
 }
 
 pub(super) async fn doctor(State(server): State<Server>) -> Response {
-    let Some(facts) = server.hub.facts.get().cloned() else {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "starting", "this endpoint is just starting");
-    };
     // The first look at the system takes a moment.
     let runtime = tokio::runtime::Handle::current();
-    let report = move || doctor::diagnose(&server.hub, &facts, Some(&runtime), Instant::now());
+    let report = move || server.doctor.diagnose(Some(&runtime), Instant::now());
     match tokio::task::spawn_blocking(report).await {
         Ok(report) => Json(report).into_response(),
         Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "stopping", "this endpoint stops"),
@@ -122,7 +118,7 @@ pub(super) async fn doctor(State(server): State<Server>) -> Response {
 }
 
 pub(super) async fn phones(State(server): State<Server>) -> Response {
-    Json(json!({"phones": server.hub.roster.status(Instant::now())})).into_response()
+    Json(json!({"phones": server.phones.roster.status(Instant::now())})).into_response()
 }
 
 /// Whether a phone can be called like this.
@@ -154,13 +150,13 @@ pub(super) async fn call_phone(State(server): State<Server>, headers: HeaderMap,
     if let Err(error) = check_call(&call) {
         return bad_field(&server.hub, &error);
     }
-    server.hub.roster.add(call);
+    server.phones.roster.add(call);
     phones(State(server)).await
 }
 
 pub(super) async fn forget_phone(State(server): State<Server>, Path(text): Path<String>) -> Response {
     match address(&server.hub, &text) {
-        Ok(address) if server.hub.roster.forget(address) => StatusCode::NO_CONTENT.into_response(),
+        Ok(address) if server.phones.roster.forget(address) => StatusCode::NO_CONTENT.into_response(),
         Ok(_) => bad(&server.hub, StatusCode::NOT_FOUND, "unknown_phone", "no phone of this address is called"),
         Err(response) => *response,
     }
@@ -194,7 +190,7 @@ pub(super) async fn command_phone(
     if let Err(error) = check_command(&command) {
         return bad_field(&server.hub, &error);
     }
-    match server.hub.roster.command(address, command) {
+    match server.phones.roster.command(address, command) {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
         Err(error @ PhoneCommandError::Unknown(_)) => {
             bad(&server.hub, StatusCode::NOT_FOUND, "unknown_phone", &error.to_string())
@@ -230,14 +226,14 @@ pub(super) async fn calibrate(
         Err(response) => return *response,
     };
     let range = match wanted {
-        What::RangeBegin => Some(server.hub.with_range(&name, |range| {
+        What::RangeBegin => Some(server.hub.subjects().with_range(&name, |range| {
             *range = Some(Box::default());
             true
         })),
-        What::RangeEnd | What::RangeCancel => Some(match server.hub.with_range(&name, Option::take) {
+        What::RangeEnd | What::RangeCancel => Some(match server.hub.subjects().with_range(&name, Option::take) {
             Some(Some(capture)) => {
                 if matches!(wanted, What::RangeEnd) {
-                    server.hub.calibrate(&name, |calibration, _| calibration.range = Some(capture.range()));
+                    server.hub.subjects().calibrate(&name, |calibration, _| calibration.range = Some(capture.range()));
                 }
                 Some(true)
             }
@@ -254,7 +250,7 @@ pub(super) async fn calibrate(
         }
         None => {}
     }
-    let done = server.hub.calibrate(&name, |calibration, frame| match wanted {
+    let done = server.hub.subjects().calibrate(&name, |calibration, frame| match wanted {
         What::Neutral => {
             calibration.set_neutral(frame);
             true
@@ -283,7 +279,7 @@ fn kind(hub: &Hub, text: &str) -> Result<SourceKind, Box<Response>> {
 
 pub(super) async fn profile(State(server): State<Server>, Path(app): Path<String>) -> Response {
     match kind(&server.hub, &app) {
-        Ok(kind) => Json(server.hub.profiles.kind(kind)).into_response(),
+        Ok(kind) => Json(server.phones.profiles.kind(kind)).into_response(),
         Err(response) => *response,
     }
 }
@@ -317,7 +313,7 @@ pub(super) async fn set_profile(
     if let Err(error) = check_profile(&profile) {
         return bad_field(&server.hub, &error);
     }
-    server.hub.profiles.set_kind(kind, profile);
+    server.phones.profiles.set_kind(kind, profile);
     Json(profile).into_response()
 }
 

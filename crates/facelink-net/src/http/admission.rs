@@ -1,4 +1,4 @@
-//! Who may come in: origins and pairing tokens.
+//! Admission: which requests are let in, by origin, host name, rate and pairing token.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -6,19 +6,21 @@ use std::{
 };
 
 use axum::{
-    Json,
     extract::{Query, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use serde_json::json;
 
 use super::{
-    guard::Wait,
+    page,
+    state::{Admitted, Server, refuse},
+};
+use crate::{
+    auth::Denied,
     hub::{Counters, Hub},
-    server::Server,
+    rate_limit::Wait,
 };
 
 /// A request that is not answered by then is given up. The slowest answer, to an offer, waits three seconds for its
@@ -89,10 +91,6 @@ fn query_token(query: Option<&str>) -> Option<String> {
     Query::<Token>::try_from_uri(&uri).ok()?.0.token
 }
 
-/// A peer that was let in by address or token; `None` inside when it still has to show one.
-#[derive(Clone, Copy)]
-pub(super) struct Admitted(pub bool);
-
 /// Why a request is turned away.
 enum Refusal {
     /// Pages of this origin have no business here.
@@ -130,7 +128,7 @@ impl IntoResponse for Refusal {
 
 /// Whether a peer is let in, by where it is or by its token. A WebSocket without a token may still show one in `hello`.
 fn judge(hub: &Hub, request: &Request, peer: IpAddr, allowed: bool, now: Instant) -> Result<Admitted, Refusal> {
-    hub.guard.lock().request(peer, now).map_err(|wait| Refusal::Later(wait, "too many requests"))?;
+    hub.auth.count_request(peer, now).map_err(|wait| Refusal::Later(wait, "too many requests"))?;
     let headers = request.headers();
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);
     let upgrade = headers.contains_key(header::UPGRADE);
@@ -138,31 +136,28 @@ fn judge(hub: &Hub, request: &Request, peer: IpAddr, allowed: bool, now: Instant
         let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or("?");
         return Err(Refusal::Origin(origin.to_owned()));
     }
-    let public = matches!(
-        request.uri().path(),
-        "/" | "/ws" | "/facelink.js" | "/app.js" | "/camera.js" | "/camera-panel.js" | "/style.css" | "/api/v1/health"
-    );
+    let public = is_public(request.uri().path());
     if peer.is_loopback() && !host_allowed(hub, headers) {
         return Err(Refusal::Host);
     }
-    // What everybody may have is given without a look at the token: a page that was opened by an old link is no guess. And
-    // a browser asks what it may ask before it shows a token at all.
-    if (public && !upgrade) || *request.method() == Method::OPTIONS || peer.is_loopback() {
-        return Ok(Admitted(peer.is_loopback()));
-    }
     let token = query_token(request.uri().query()).or_else(|| bearer(headers).map(str::to_owned));
-    if token.is_some() && hub.config.token.is_some() {
-        let mut guard = hub.guard.lock();
-        guard.may_try(peer, now).map_err(|wait| Refusal::Later(wait, "too many wrong tokens"))?;
-        if hub.config.accepts_token(token.as_deref()) {
-            guard.right(peer, now);
-            return Ok(Admitted(true));
-        }
-        guard.wrong(peer, now);
-        return Err(Refusal::Token);
+    // Public files are given without a look at the token: a page that was opened by an old link is no guess. And a browser
+    // asks what it may ask before it shows a token at all.
+    if (public && !upgrade) || *request.method() == Method::OPTIONS {
+        return Ok(Admitted(!hub.auth.is_required(peer)));
     }
-    let admitted = hub.config.accepts_token(token.as_deref());
-    if admitted || public { Ok(Admitted(admitted)) } else { Err(Refusal::Token) }
+    match hub.auth.check(peer, token.as_deref(), now) {
+        Ok(()) => Ok(Admitted(true)),
+        Err(Denied::Wait(wait)) => Err(Refusal::Later(wait, "too many wrong tokens")),
+        // It may still show one in `hello`.
+        Err(Denied::Token) if public && token.is_none() => Ok(Admitted(false)),
+        Err(Denied::Token) => Err(Refusal::Token),
+    }
+}
+
+/// Whether everybody may ask for this path.
+fn is_public(path: &str) -> bool {
+    matches!(path, "/" | "/ws" | "/api/v1/health") || page::paths().any(|file| file == path)
 }
 
 pub(super) async fn admit(State(server): State<Server>, mut request: Request, next: Next) -> Response {
@@ -210,20 +205,16 @@ fn allow_origin(response: &mut Response, origin: Option<HeaderValue>) {
     }
 }
 
-pub(super) fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
-    (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn origins() {
+    fn admission_origins() {
         let hub = Hub::new(
-            super::super::EndpointConfig {
+            crate::config::EndpointConfig {
                 allowed_origins: vec!["https://show.example".to_owned()],
-                ..super::super::EndpointConfig::default()
+                ..crate::config::EndpointConfig::default()
             },
             Instant::now(),
         );
@@ -258,10 +249,10 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_points_here_is_not_ours() {
-        let config = super::super::EndpointConfig {
+    fn admission_foreign_host_name_is_refused() {
+        let config = crate::config::EndpointConfig {
             allowed_origins: vec!["https://show.example:8443/".to_owned()],
-            ..super::super::EndpointConfig::default()
+            ..crate::config::EndpointConfig::default()
         };
         let hub = Hub::new(config, Instant::now());
         for (host, allowed) in [
@@ -284,11 +275,11 @@ mod tests {
     }
 
     #[test]
-    fn who_is_let_in_and_whose_guesses_count() {
-        let config = super::super::EndpointConfig {
+    fn admission_by_path_origin_and_token() {
+        let config = crate::config::EndpointConfig {
             token: Some("right".to_owned()),
             allowed_origins: vec!["https://show.example".to_owned()],
-            ..super::super::EndpointConfig::default()
+            ..crate::config::EndpointConfig::default()
         };
         let hub = Hub::new(config, Instant::now());
         let now = Instant::now();

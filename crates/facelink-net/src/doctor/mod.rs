@@ -1,13 +1,13 @@
 //! What is wrong, in words: what listens, what a phone is to be given, what arrives, and what may stand in the way.
 //!
-//! [`Endpoint::diagnose`](super::Endpoint::diagnose) makes a [`Report`], `GET /api/v1/doctor` hands the same one out as
+//! [`Endpoint::diagnose`](crate::Endpoint::diagnose) makes a [`Report`], `GET /api/v1/doctor` hands the same one out as
 //! JSON, and `facelink doctor` prints it.
 
 mod addresses;
 mod advise;
 mod clock;
 mod firewall;
-mod holder;
+mod port_owner;
 
 use std::{
     fmt::Write as _,
@@ -25,12 +25,13 @@ use tokio::runtime::Handle;
 
 pub use addresses::{Medium, OwnAddress};
 pub use clock::{Clock, SenderClock};
-pub use holder::{Holder, port_holder};
+pub use port_owner::{PortOwner, port_owner};
 
-use super::{
-    PhonePort, SourceKind, Unavailable,
-    hub::Hub,
-    phones::{PhoneState, PhoneStatus, PortStats},
+use facelink::source::SourceKind;
+
+use crate::{
+    address::page_url,
+    phones::{PhonePort, PhoneState, PhoneStatus, Phones, PortStats, Unavailable},
 };
 
 /// How bad a piece of advice is.
@@ -70,8 +71,8 @@ pub struct Listening {
     pub problem: Option<String>,
     /// Which of the ports for phones; `None` for the one of HTTP.
     pub port: Option<PhonePort>,
-    /// Who holds it, when it is not open and the system tells.
-    pub holder: Option<Holder>,
+    /// The process that owns it, when it is not open and the system reports that.
+    pub holder: Option<PortOwner>,
 }
 
 /// What to type into an app.
@@ -172,133 +173,144 @@ const KEPT_FOR: Duration = Duration::from_secs(10);
 struct Survey {
     addresses: Vec<OwnAddress>,
     /// One for each port that is not open.
-    holders: Vec<Option<Holder>>,
+    owners: Vec<Option<PortOwner>>,
     firewall: Vec<String>,
     keeper: clock::Keeper,
 }
 
-impl Survey {
-    fn take(hub: &Hub, facts: &Facts) -> Self {
-        let addresses = addresses::read(hub.config.bind);
-        let holders = facts.unavailable.iter().map(|port| port_holder(port.port.is_tcp(), port.address)).collect();
-        let mut ports = firewall::Ports { tcp: vec![facts.http.port()], udp: Vec::new() };
-        for open in hub.ports.lock().iter() {
-            let list = if open.port.is_tcp() { &mut ports.tcp } else { &mut ports.udp };
-            list.push(open.address.port());
-        }
-        let network = addresses.first().filter(|own| own.likely).map(|own| own.network.as_str());
-        let firewall = firewall::lines(&ports, network);
-        Self { firewall, holders, addresses, keeper: clock::Keeper::look() }
-    }
-}
-
-/// The newest survey.
-#[derive(Debug, Default)]
-pub(super) struct Slow {
-    kept: Mutex<Option<(Instant, Arc<Survey>)>>,
-    busy: AtomicBool,
-    start: clock::Start,
-}
-
-/// The survey of the last few seconds. Only the first one is waited for: later ones are taken beside, on the runtime.
-fn survey(hub: &Arc<Hub>, facts: &Facts, runtime: Option<&Handle>, now: Instant) -> Arc<Survey> {
-    let kept = hub.slow.kept.lock().clone();
-    match (kept, runtime) {
-        (Some((at, survey)), _) if now.saturating_duration_since(at) < KEPT_FOR => survey,
-        (Some((_, old)), Some(runtime)) => {
-            if !hub.slow.busy.swap(true, Ordering::AcqRel) {
-                let (hub, facts) = (hub.clone(), facts.clone());
-                runtime.spawn_blocking(move || {
-                    let survey = Arc::new(Survey::take(&hub, &facts));
-                    *hub.slow.kept.lock() = Some((Instant::now(), survey));
-                    hub.slow.busy.store(false, Ordering::Release);
-                });
-            }
-            old
-        }
-        _ => {
-            let survey = Arc::new(Survey::take(hub, facts));
-            *hub.slow.kept.lock() = Some((now, survey.clone()));
-            survey
-        }
-    }
-}
-
 /// What does not change while an endpoint runs.
 #[derive(Clone, Debug)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     pub http: SocketAddr,
     pub https: bool,
     pub unavailable: Vec<Unavailable>,
 }
 
-/// Makes the report.
-pub(super) fn diagnose(hub: &Arc<Hub>, facts: &Facts, runtime: Option<&Handle>, now: Instant) -> Report {
-    let survey = survey(hub, facts, runtime, now);
-    let mut ports: Vec<PortStats> = hub.ports.lock().iter().map(|port| port.stats(now)).collect();
-    ports.sort_by_key(|port| port.port);
-    for port in &mut ports {
-        port.senders.sort_by_key(|sender| (sender.address, sender.app.map(SourceKind::as_str)));
+/// Looks at one endpoint, and keeps the newest survey of the system.
+#[derive(Debug)]
+pub(crate) struct Doctor {
+    pub facts: Facts,
+    phones: Arc<Phones>,
+    survey: Mutex<Option<(Instant, Arc<Survey>)>>,
+    busy: AtomicBool,
+    start: clock::Start,
+}
+
+impl Doctor {
+    pub fn new(phones: Arc<Phones>, facts: Facts) -> Arc<Self> {
+        let (survey, busy, start) = (Mutex::default(), AtomicBool::new(false), clock::Start::default());
+        Arc::new(Self { facts, phones, survey, busy, start })
     }
-    let listening = listening(facts, &ports, &survey.holders);
-    let mut subjects = hub.subjects(now);
-    subjects.retain(|(_, stats)| stats.source != SourceKind::Game);
-    // Of those that stamp their frames with the time of day: clients that are pinged have their clock reckoned with.
-    let stamped = subjects.iter().filter(|(_, stats)| SourceKind::PHONES.contains(&stats.source));
-    let senders = stamped
-        .filter_map(|(_, stats)| Some(SenderClock::new(stats.name.clone(), stats.source, stats.clock_ms?)))
-        .collect();
-    let faces: Vec<Face> = subjects
-        .into_iter()
-        .map(|(frame, stats)| Face {
-            name: stats.name,
-            app: stats.source,
-            address: stats.address,
-            tracked: stats.tracked,
-            head: frame.frame.head.is_some(),
-            fps: stats.fps,
-            target_fps: stats.target_fps,
-            frames: stats.frames,
-            age_ms: stats.age_ms,
-            latency_ms: stats.latency_ms,
-            loss: stats.loss,
-        })
-        .collect();
-    let clock = Clock::read(&survey.keeper, hub.slow.start, senders, now);
-    let phones = hub.roster.status(now);
-    let advice = advise::advise(&advise::Picture {
-        bind: hub.config.bind,
-        https: facts.https,
-        token: hub.config.token.is_some() && !hub.config.bind.is_loopback(),
-        listening: &listening,
-        ports: &ports,
-        faces: &faces,
-        phones: &phones,
-        addresses: &survey.addresses,
-        clock: &clock,
-    });
-    let reachable = !hub.config.bind.is_loopback();
-    let shown = survey.addresses.first().filter(|_| reachable);
-    let host = match facts.http.ip() {
-        ip if ip.is_unspecified() => shown.map_or(Ipv4Addr::LOCALHOST.into(), |own| own.address),
-        ip => ip,
-    };
-    Report {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        page: super::page(SocketAddr::new(host, facts.http.port()), facts.https, hub.config.token.as_deref()),
-        listening,
-        addresses: survey.addresses.clone(),
-        settings: shown.map(|own| advise::settings(own.address, &ports, hub.config.find_phones)).unwrap_or_default(),
-        arriving: ports.iter().flat_map(arriving).collect(),
-        faces,
-        phones: phones.iter().map(in_words).collect(),
-        firewall: if reachable { survey.firewall.clone() } else { Vec::new() },
-        clock,
-        advice,
+
+    fn take_survey(&self) -> Survey {
+        let (facts, bind) = (&self.facts, self.phones.hub.config.bind);
+        let addresses = addresses::read(bind);
+        let owners = facts.unavailable.iter().map(|port| port_owner(port.port.is_tcp(), port.address)).collect();
+        let mut ports = firewall::Ports { tcp: vec![facts.http.port()], udp: Vec::new() };
+        for open in self.phones.ports() {
+            let list = if open.port.is_tcp() { &mut ports.tcp } else { &mut ports.udp };
+            list.push(open.address.port());
+        }
+        let network = addresses.first().filter(|own| own.likely).map(|own| own.network.as_str());
+        let firewall = firewall::lines(&ports, network);
+        Survey { firewall, owners, addresses, keeper: clock::Keeper::look() }
+    }
+
+    /// The survey of the last few seconds. Only the first one is waited for: later ones are taken on the runtime.
+    fn survey(self: &Arc<Self>, runtime: Option<&Handle>, now: Instant) -> Arc<Survey> {
+        let kept = self.survey.lock().clone();
+        match (kept, runtime) {
+            (Some((at, survey)), _) if now.saturating_duration_since(at) < KEPT_FOR => survey,
+            (Some((_, old)), Some(runtime)) => {
+                if !self.busy.swap(true, Ordering::AcqRel) {
+                    let doctor = self.clone();
+                    runtime.spawn_blocking(move || {
+                        let survey = Arc::new(doctor.take_survey());
+                        *doctor.survey.lock() = Some((Instant::now(), survey));
+                        doctor.busy.store(false, Ordering::Release);
+                    });
+                }
+                old
+            }
+            _ => {
+                let survey = Arc::new(self.take_survey());
+                *self.survey.lock() = Some((now, survey.clone()));
+                survey
+            }
+        }
+    }
+
+    /// Makes the report.
+    pub fn diagnose(self: &Arc<Self>, runtime: Option<&Handle>, now: Instant) -> Report {
+        let (facts, hub) = (&self.facts, &self.phones.hub);
+        let survey = self.survey(runtime, now);
+        let mut ports: Vec<PortStats> = self.phones.ports().iter().map(|port| port.stats(now)).collect();
+        ports.sort_by_key(|port| port.port);
+        for port in &mut ports {
+            port.senders.sort_by_key(|sender| (sender.address, sender.app.map(SourceKind::as_str)));
+        }
+        let listening = listening(facts, &ports, &survey.owners);
+        let mut subjects = hub.faces(now);
+        subjects.retain(|(_, stats)| stats.source != SourceKind::Game);
+        // Of those that stamp their frames with the time of day: clients that are pinged have their clock reckoned with.
+        let stamped = subjects.iter().filter(|(_, stats)| SourceKind::PHONES.contains(&stats.source));
+        let senders = stamped
+            .filter_map(|(_, stats)| Some(SenderClock::new(stats.name.clone(), stats.source, stats.clock_ms?)))
+            .collect();
+        let faces: Vec<Face> = subjects
+            .into_iter()
+            .map(|(frame, stats)| Face {
+                name: stats.name,
+                app: stats.source,
+                address: stats.address,
+                tracked: stats.tracked,
+                head: frame.frame.head.is_some(),
+                fps: stats.fps,
+                target_fps: stats.target_fps,
+                frames: stats.frames,
+                age_ms: stats.age_ms,
+                latency_ms: stats.latency_ms,
+                loss: stats.loss,
+            })
+            .collect();
+        let clock = Clock::read(&survey.keeper, self.start, senders, now);
+        let phones = self.phones.roster.status(now);
+        let advice = advise::advise(&advise::Picture {
+            bind: hub.config.bind,
+            https: facts.https,
+            token: hub.config.token.is_some() && !hub.config.bind.is_loopback(),
+            listening: &listening,
+            ports: &ports,
+            faces: &faces,
+            phones: &phones,
+            addresses: &survey.addresses,
+            clock: &clock,
+        });
+        let reachable = !hub.config.bind.is_loopback();
+        let shown = survey.addresses.first().filter(|_| reachable);
+        let host = match facts.http.ip() {
+            ip if ip.is_unspecified() => shown.map_or(Ipv4Addr::LOCALHOST.into(), |own| own.address),
+            ip => ip,
+        };
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            page: page_url(SocketAddr::new(host, facts.http.port()), facts.https, hub.config.token.as_deref()),
+            listening,
+            addresses: survey.addresses.clone(),
+            settings: shown
+                .map(|own| advise::settings(own.address, &ports, hub.config.find_phones))
+                .unwrap_or_default(),
+            arriving: ports.iter().flat_map(arriving).collect(),
+            faces,
+            phones: phones.iter().map(in_words).collect(),
+            firewall: if reachable { survey.firewall.clone() } else { Vec::new() },
+            clock,
+            advice,
+        }
     }
 }
 
-fn listening(facts: &Facts, ports: &[PortStats], holders: &[Option<Holder>]) -> Vec<Listening> {
+fn listening(facts: &Facts, ports: &[PortStats], owners: &[Option<PortOwner>]) -> Vec<Listening> {
     let protocol = |port: PhonePort| if port.is_tcp() { "TCP" } else { "UDP" }.to_owned();
     let http = if facts.https { "page, WebSocket, WebRTC (HTTP and HTTPS)" } else { "page, WebSocket, WebRTC (HTTP)" };
     let mut listening: Vec<Listening> = ports
@@ -312,10 +324,10 @@ fn listening(facts: &Facts, ports: &[PortStats], holders: &[Option<Holder>]) -> 
             holder: None,
         })
         .collect();
-    listening.extend(facts.unavailable.iter().zip(holders).map(|(port, holder)| {
+    listening.extend(facts.unavailable.iter().zip(owners).map(|(port, owner)| {
         let setting = port.port.setting();
-        let problem = match holder {
-            Some(holder) => format!("held by {holder}: close it, or set `{setting}` to another port"),
+        let problem = match owner {
+            Some(owner) => format!("held by {owner}: close it, or set `{setting}` to another port"),
             None => format!("not to be had ({}): set `{setting}` to another port", port.reason),
         };
         Listening {
@@ -324,7 +336,7 @@ fn listening(facts: &Facts, ports: &[PortStats], holders: &[Option<Holder>]) -> 
             address: port.address,
             problem: Some(problem),
             port: Some(port.port),
-            holder: holder.clone(),
+            holder: owner.clone(),
         }
     }));
     listening.sort_by_key(|listening| listening.port);
@@ -420,17 +432,16 @@ mod tests {
     }
 
     #[test]
-    fn the_slow_parts_are_kept_and_renewed_beside() {
+    fn doctor_survey_is_kept_and_renewed_on_the_runtime() {
         let endpoint = Endpoint::start(EndpointConfig { port: 0, ..EndpointConfig::default() }).unwrap();
-        let (hub, facts) = (&endpoint.hub, endpoint.hub.facts.get().unwrap());
-        let runtime = endpoint.runtime();
+        let (doctor, runtime) = (endpoint.doctor(), endpoint.runtime());
         let now = Instant::now();
-        let first = survey(hub, facts, runtime, now);
-        assert!(Arc::ptr_eq(&first, &survey(hub, facts, runtime, now + KEPT_FOR - Duration::from_millis(1))));
+        let first = doctor.survey(runtime, now);
+        assert!(Arc::ptr_eq(&first, &doctor.survey(runtime, now + KEPT_FOR - Duration::from_millis(1))));
         let later = now + KEPT_FOR;
-        assert!(Arc::ptr_eq(&first, &survey(hub, facts, runtime, later)), "nobody waits for the new one");
+        assert!(Arc::ptr_eq(&first, &doctor.survey(runtime, later)), "the new one is not waited for");
         let end = Instant::now() + Duration::from_secs(20);
-        while Arc::ptr_eq(&first, &survey(hub, facts, runtime, later)) {
+        while Arc::ptr_eq(&first, &doctor.survey(runtime, later)) {
             assert!(Instant::now() < end, "never renewed");
             std::thread::sleep(Duration::from_millis(5));
         }

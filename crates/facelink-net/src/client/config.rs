@@ -1,0 +1,105 @@
+//! Settings, states and errors of a client.
+
+use std::net::IpAddr;
+
+use facelink::source::SourceKind;
+
+use crate::{ice::IceConfig, trust::ServerTrust};
+
+/// Where to send, and as whom.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// Address of the endpoint, such as `ws://127.0.0.1:8765`. `http://` is taken for `ws://`.
+    pub url: String,
+    /// Name of the face; without one the endpoint chooses.
+    pub subject: Option<String>,
+    /// Pairing token.
+    pub token: Option<String>,
+    /// Whether to move to a WebRTC data channel once it opens.
+    pub webrtc: bool,
+    /// What the client calls itself.
+    pub client: String,
+    /// Whether to send what changed since a frame that has arrived, instead of whole faces: for thin uplinks. Packets are
+    /// about half as large then, headers not counted.
+    pub delta: bool,
+    /// Whether the endpoint's faces are wanted too. Only a client that [`Endpoint::connect`](crate::Endpoint::connect)
+    /// made has a place for them.
+    pub receive: bool,
+    /// Room in which to meet others: faces then go to them directly where that is possible, and by the endpoint where it
+    /// is not. Needs [`Endpoint::connect`](crate::Endpoint::connect) too.
+    pub room: Option<String>,
+    /// How WebRTC connections are made; the endpoint's own STUN and TURN servers are added.
+    pub ice: IceConfig,
+    /// Whom to take for the endpoint of a `wss://` address.
+    pub trust: ServerTrust,
+    /// Address that WebRTC binds; by default loopback for an endpoint on this machine, else every address.
+    pub bind: Option<IpAddr>,
+}
+
+impl ClientConfig {
+    /// Sends to `url` by every means, under a name that the endpoint chooses.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            subject: None,
+            token: None,
+            webrtc: true,
+            delta: false,
+            client: concat!("facelink-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
+            receive: false,
+            room: None,
+            ice: IceConfig::default(),
+            trust: ServerTrust::default(),
+            bind: None,
+        }
+    }
+
+    /// Sends as this subject.
+    #[must_use]
+    pub fn subject(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+}
+
+/// Why a client is not connected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The address cannot be read.
+    #[error("`{url}` is no address of an endpoint: {reason}")]
+    Url {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing answers there, or not as an endpoint does.
+    #[error("cannot connect to {url}: {reason}")]
+    Connect {
+        /// The address.
+        url: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The token is missing or wrong.
+    #[error("{url} wants its pairing token")]
+    Unauthorised {
+        /// The address.
+        url: String,
+    },
+}
+
+/// What a client is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientState {
+    /// On the way to the endpoint, for the first time or again.
+    Connecting,
+    /// Frames flow, by this transport.
+    Connected(SourceKind),
+    /// Given up: the endpoint will not have us.
+    Refused(ClientError),
+    /// The last attempt failed; the next one follows by itself.
+    Waiting(ClientError),
+}

@@ -1,0 +1,159 @@
+//! Settings of an endpoint.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use facelink::timing::RateLaw;
+
+use crate::{
+    ice::IceConfig,
+    phones::{PhoneCall, PhonePorts, SourceProfiles, VmcOut},
+    tls::TlsConfig,
+    token::new_token,
+};
+
+/// Port of HTTP, WebSocket and signalling.
+pub const DEFAULT_PORT: u16 = 8765;
+
+/// Where the face tracker's files for the page are looked for; see [`EndpointConfig::models`].
+pub const MODELS_FOLDER: &str = "assets/web/models";
+
+/// What to listen on, and whom to let in.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// Address to bind; loopback by default.
+    pub bind: IpAddr,
+    /// Port of HTTP and WebSocket; 0 picks a free one.
+    pub port: u16,
+    /// Port of Live Link Face; `None` does not listen, 0 picks a free one.
+    pub live_link_face: Option<u16>,
+    /// Port of the old UDP JSON; `None` does not listen, 0 picks a free one.
+    pub udp_json: Option<u16>,
+    /// Ports of the other phone apps; none by default.
+    pub phones: PhonePorts,
+    /// Phones to call: apps that send when they are asked to.
+    pub call: Vec<PhoneCall>,
+    /// Call phones whose address is not known, by broadcast, where their app answers that. Nothing goes out while this
+    /// endpoint is bound to loopback.
+    pub find_phones: bool,
+    /// File in which phones that were found, or added by [`Endpoint::call_phone`](crate::Endpoint::call_phone), are remembered; see
+    /// [`remembered_phones`](crate::remembered_phones).
+    pub remember_phones: Option<PathBuf>,
+    /// Faces that go out by VMC protocol.
+    pub vmc_out: Vec<VmcOut>,
+    /// What each app's numbers mean: axis signs, order, units, sides. As the apps are known to be, by default.
+    pub profiles: SourceProfiles,
+    /// Pairing token that peers beyond loopback must show. Without one, an endpoint that is open to a network makes one
+    /// up; see [`Endpoint::token`](crate::Endpoint::token).
+    pub token: Option<String>,
+    /// Pages of these origins may connect, beside our own and those of this machine, such as `https://show.example`.
+    pub allowed_origins: Vec<String>,
+    /// How WebRTC connections are made: STUN and TURN servers, ports, interfaces.
+    pub ice: IceConfig,
+    /// HTTPS and `wss://` on the same port, beside plain HTTP; off by default. Phones open cameras and sensors on secure
+    /// pages alone.
+    pub tls: TlsConfig,
+    /// Folder whose files are served at `/models/`, to those who are let in: the face tracker that the page loads for
+    /// "Use this camera", where phones cannot reach the Internet. `docs/sources/browser-camera.md` names the files. The
+    /// default is `assets/web/models` under the current directory; a folder that is not there is no error.
+    pub models: Option<PathBuf>,
+    /// A UDP source that is silent for this long is gone, and its subject with it.
+    pub subject_timeout: Duration,
+    /// Whether senders are asked for fewer frames when their link is full.
+    pub adaptive_fps: bool,
+    /// By which law.
+    pub rate_law: RateLaw,
+    /// Lowest rate that a sender is asked for, frames a second.
+    pub min_fps: f32,
+    /// Highest rate that a sender is asked for, frames a second.
+    pub max_fps: f32,
+    /// A face whose connection broke off is kept this long, for its client to come back; it then goes on as the same
+    /// subject. One whose client said goodbye leaves after a second.
+    pub reconnect_grace: Duration,
+    /// Whether clients may meet in rooms here, to connect to each other directly.
+    pub signalling: bool,
+    /// Most clients in one room.
+    pub max_room_peers: usize,
+    /// Most connections and UDP sources at a time.
+    pub max_connections: usize,
+    /// Most connections of one address (IPv6: of one network, /64) at a time, and as many sockets again that ask by HTTP;
+    /// this machine's own do not count.
+    pub max_connections_per_address: usize,
+    /// Most sockets at a time that have not asked for anything yet. When one too many comes, the oldest goes of the address
+    /// that has most of them. Each has five seconds for its TLS handshake, and as long for its request.
+    pub max_pending_connections: usize,
+    /// HTTP requests a second from one address, WebSocket openings among them; twice as many in a burst. This machine's
+    /// own do not count.
+    pub max_requests_per_second: f32,
+    /// Most subjects at a time.
+    pub max_subjects: usize,
+    /// Most subjects of one connection.
+    pub max_subjects_per_connection: usize,
+    /// Messages a second that one connection may send, or faces a second that one phone may; twice as many in a burst.
+    pub max_messages_per_second: f32,
+    /// Datagrams a second that one address may send to one port, and half of what all may; more are dropped unread.
+    pub max_datagrams_per_second: f32,
+}
+
+impl EndpointConfig {
+    /// The same, with a token where it is bound to a network.
+    pub(crate) fn guarded(mut self) -> Self {
+        if !self.bind.is_loopback() {
+            self.token.get_or_insert_with(new_token);
+        }
+        self
+    }
+}
+
+impl Default for EndpointConfig {
+    fn default() -> Self {
+        Self {
+            bind: Ipv4Addr::LOCALHOST.into(),
+            port: DEFAULT_PORT,
+            live_link_face: None,
+            udp_json: None,
+            phones: PhonePorts::NONE,
+            call: Vec::new(),
+            find_phones: false,
+            remember_phones: None,
+            vmc_out: Vec::new(),
+            profiles: SourceProfiles::default(),
+            token: None,
+            allowed_origins: Vec::new(),
+            ice: IceConfig::default(),
+            tls: TlsConfig::Off,
+            models: Some(PathBuf::from(MODELS_FOLDER)),
+            subject_timeout: Duration::from_secs(5),
+            adaptive_fps: true,
+            rate_law: RateLaw::default(),
+            min_fps: 10.0,
+            max_fps: 60.0,
+            reconnect_grace: Duration::from_secs(5),
+            signalling: true,
+            max_room_peers: 16,
+            max_connections: 256,
+            max_connections_per_address: 64,
+            max_pending_connections: 128,
+            max_requests_per_second: 100.0,
+            max_subjects: 256,
+            max_subjects_per_connection: 32,
+            max_messages_per_second: 1000.0,
+            max_datagrams_per_second: 10_000.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn config_bound_to_a_network_has_a_token() {
+        assert_eq!(EndpointConfig::default().guarded().token, None);
+        let open = EndpointConfig { bind: [0, 0, 0, 0].into(), ..EndpointConfig::default() };
+        assert_eq!(open.guarded().token.map(|token| token.len()), Some(10));
+    }
+}

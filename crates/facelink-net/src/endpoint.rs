@@ -1,0 +1,491 @@
+//! The endpoint: everything that listens, on a runtime of its own.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Receiver;
+use facelink::{
+    calibration::{Calibration, RangeCapture},
+    event::{LinkEvent, SubjectFrame, SubjectId},
+    frame::FaceFrame,
+    source::SourceKind,
+    timing::RateLaw,
+    wire::{message::IceServer, profile::SourceProfile},
+};
+use parking_lot::Mutex;
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    address::{outward_address, page_url},
+    client::{Client, ClientConfig},
+    config::EndpointConfig,
+    doctor::{Doctor, Facts, Report},
+    error::{LinkError, PublishError},
+    http,
+    hub::{Adaptive, Hub},
+    phones::{
+        self, PhoneCall, PhoneCommand, PhoneCommandError, PhonePort, PhoneStatus, Phones, PortCounters, PortStats,
+        Unavailable,
+    },
+    stats::{ConnectionStats, EndpointStats},
+    tls::{self, TlsConfig},
+};
+
+/// Where an endpoint listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// HTTP, WebSocket and signalling.
+    pub http: SocketAddr,
+    /// Live Link Face.
+    pub live_link_face: Option<SocketAddr>,
+    /// UDP JSON.
+    pub udp_json: Option<SocketAddr>,
+}
+
+const TICK: Duration = Duration::from_millis(50);
+/// Time that connections get to say goodbye when an endpoint stops.
+const STOP_LIMIT: Duration = Duration::from_millis(400);
+
+/// A running endpoint: receivers on a runtime of its own. Dropping it frees every port.
+pub struct Endpoint {
+    hub: Arc<Hub>,
+    phones: Arc<Phones>,
+    doctor: Arc<Doctor>,
+    addresses: Addresses,
+    fingerprint: Option<String>,
+    cancel: CancellationToken,
+    /// Tasks of the ports for phones, which say goodbye to those that would go on sending.
+    ports: Vec<JoinHandle<()>>,
+    /// Tasks of the clients, which say goodbye to their endpoints.
+    clients: Mutex<Vec<JoinHandle<()>>>,
+    runtime: Option<Runtime>,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// Binds every port and starts listening; returns when all are bound.
+    ///
+    /// A phone's port that another program holds is no error: it is reported by [`unavailable`](Self::unavailable), and
+    /// the rest works.
+    ///
+    /// # Errors
+    /// [`LinkError::Bind`] when the HTTP port is taken or the address is not this machine's, [`LinkError::Tls`] when the
+    /// user's certificate or key cannot be used, [`LinkError::Ice`] when a STUN or TURN server or another ICE setting makes
+    /// no sense, [`LinkError::Runtime`] when the system gives no threads.
+    pub fn start(config: EndpointConfig) -> Result<Self, LinkError> {
+        let config = config.guarded();
+        for warning in config.ice.check().warnings {
+            if warning.is_error() {
+                return Err(LinkError::Ice(warning));
+            }
+            tracing::warn!("{warning}");
+        }
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("facelink")
+            .enable_all()
+            .build()
+            .map_err(LinkError::Runtime)?;
+        let identity = match (tls::identity(&config.tls), &config.tls) {
+            (Ok(identity), _) => identity,
+            // What the user gave has to work; what we would make for them can be done without.
+            (Err(error), TlsConfig::SelfSigned(_)) => {
+                tracing::warn!("no HTTPS: {error}");
+                None
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        let hub = Arc::new(Hub::new(config, Instant::now()));
+        let phones = Arc::new(Phones::new(hub.clone()));
+        let config = &hub.config;
+        let cancel = CancellationToken::new();
+
+        let address = SocketAddr::new(config.bind, config.port);
+        let http_error = |source| LinkError::Bind { what: "HTTP and WebSocket", address, setting: "`port`", source };
+        let listener = std::net::TcpListener::bind(address).map_err(http_error)?;
+        listener.set_nonblocking(true).map_err(http_error)?;
+        let http = listener.local_addr().map_err(http_error)?;
+
+        let mut unavailable = Vec::new();
+        let mut sockets = Vec::new();
+        let mut streams = Vec::new();
+        for port in PhonePort::ALL {
+            let number = match port {
+                PhonePort::LiveLinkFace => config.live_link_face,
+                PhonePort::UdpJson => config.udp_json,
+                other => config.phones.get(other),
+            };
+            let Some(number) = number else { continue };
+            let address = SocketAddr::new(config.bind, number);
+            let bound = if port.is_tcp() {
+                std::net::TcpListener::bind(address).and_then(|listener| {
+                    listener.set_nonblocking(true)?;
+                    let counters = PortCounters::new(port, listener.local_addr()?);
+                    streams.push((listener, Arc::new(counters)));
+                    Ok(())
+                })
+            } else {
+                phones::bind(address).and_then(|socket| {
+                    let counters = PortCounters::new(port, socket.local_addr()?);
+                    sockets.push((socket, Arc::new(counters)));
+                    Ok(())
+                })
+            };
+            if let Err(error) = bound {
+                let setting = port.setting();
+                let message = format!(
+                    "cannot listen for {port} on {address}: {error}; close the program that holds the port, or set \
+                     `{setting}` to another one"
+                );
+                tracing::warn!("{message}");
+                let reason = error.to_string();
+                unavailable.push(Unavailable { source: port.app(), port, address, reason, message });
+            }
+        }
+        let open = sockets.iter().map(|(_, counters)| counters).chain(streams.iter().map(|(_, counters)| counters));
+        phones.set_ports(open.cloned().collect());
+        let bound = |port| phones.port(port).map(|open| open.address);
+        let addresses =
+            Addresses { http, live_link_face: bound(PhonePort::LiveLinkFace), udp_json: bound(PhonePort::UdpJson) };
+        let doctor = Doctor::new(phones.clone(), Facts { http, https: identity.is_some(), unavailable });
+
+        let mut ports = Vec::new();
+        {
+            let _runtime = runtime.enter();
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(http_error)?;
+            let acceptor = identity.as_ref().map(|identity| identity.acceptor.clone());
+            let server = http::Server {
+                hub: hub.clone(),
+                phones: phones.clone(),
+                doctor: doctor.clone(),
+                cancel: cancel.clone(),
+                https: acceptor.is_some(),
+                posted: Arc::default(),
+            };
+            runtime.spawn(http::serve(server, listener, acceptor));
+            for (socket, counters) in sockets {
+                let socket = tokio::net::UdpSocket::from_std(socket).map_err(LinkError::Runtime)?;
+                ports.push(runtime.spawn(phones::serve(phones.clone(), socket, counters, cancel.clone())));
+            }
+            for (listener, counters) in streams {
+                let listener = tokio::net::TcpListener::from_std(listener).map_err(LinkError::Runtime)?;
+                ports.push(runtime.spawn(phones::serve_streams(phones.clone(), listener, counters, cancel.clone())));
+            }
+            for out in &hub.config.vmc_out {
+                runtime.spawn(phones::send_vmc(hub.clone(), out.clone(), cancel.clone()));
+            }
+            let (tick_hub, tick_cancel) = (hub.clone(), cancel.clone());
+            runtime.spawn(async move {
+                let mut ticks = tokio::time::interval(TICK);
+                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                loop {
+                    tokio::select! {
+                        () = tick_cancel.cancelled() => return,
+                        _ = ticks.tick() => tick_hub.tick(Instant::now()),
+                    }
+                }
+            });
+        }
+        tracing::info!(%http, live_link_face = ?addresses.live_link_face, udp_json = ?addresses.udp_json, "listening");
+        let fingerprint = identity.map(|identity| identity.fingerprint);
+        Ok(Self {
+            hub,
+            phones,
+            doctor,
+            addresses,
+            fingerprint,
+            cancel,
+            ports,
+            clients: Mutex::default(),
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Ports that were asked for and could not be had, each with a line that says why.
+    pub fn unavailable(&self) -> &[Unavailable] {
+        &self.doctor.facts.unavailable
+    }
+
+    /// The pairing token that peers beyond this machine must show; `None` on loopback without one.
+    pub fn token(&self) -> Option<&str> {
+        self.hub.config.token.as_deref()
+    }
+
+    /// SHA-256 of the certificate that it shows over TLS, in hexadecimal with colons; `None` without TLS. A client can be
+    /// told to take this one and no other, see [`ServerTrust::Fingerprint`].
+    pub fn certificate_fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
+    }
+
+    /// The page's address for somebody on the same network, with the token in it, as a QR code carries it.
+    pub fn invitation(&self) -> String {
+        let bound = self.addresses.http;
+        let host = match bound.ip() {
+            ip if ip.is_unspecified() => outward_address().unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            ip => ip,
+        };
+        page_url(SocketAddr::new(host, bound.port()), self.fingerprint.is_some(), self.token())
+    }
+
+    /// How it was configured.
+    pub fn config(&self) -> &EndpointConfig {
+        &self.hub.config
+    }
+
+    /// Frames in the order in which they came; bounded: when the reader is slow, the oldest are dropped. Whoever wants the
+    /// newest face alone leaves out those that are [`late`](SubjectFrame::late); a
+    /// [`Playout`](facelink::timing::Playout) makes use of them.
+    pub fn frames(&self) -> &Receiver<SubjectFrame> {
+        self.hub.queues.frames()
+    }
+
+    /// Lifecycle events, oldest first.
+    pub fn events(&self) -> &Receiver<LinkEvent> {
+        self.hub.queues.events()
+    }
+
+    /// Figures of now.
+    pub fn stats(&self) -> EndpointStats {
+        self.hub.stats(Instant::now())
+    }
+
+    /// Figures of every connection, oldest first.
+    pub fn connections(&self) -> Vec<ConnectionStats> {
+        self.hub.connection_stats(Instant::now())
+    }
+
+    /// Asks a subject's sender for this frame rate from now on, whatever the adaptive rate says; `None` hands it back.
+    pub fn set_rate(&self, subject: SubjectId, fps: Option<f32>) {
+        self.hub.subjects().set_rate(subject, fps);
+    }
+
+    /// Changes the adaptive rate: whether it is on, between which rates it moves, frames a second, and by which law.
+    pub fn set_adaptive_fps(&self, enabled: bool, min_fps: f32, max_fps: f32, law: RateLaw) {
+        self.hub.subjects().set_adaptive(Adaptive { enabled, min_fps, max_fps, law });
+    }
+
+    /// The same for one subject alone; `None` hands it back to the endpoint's settings.
+    pub fn set_adaptive_fps_of(&self, subject: SubjectId, settings: Option<(bool, f32, f32, RateLaw)>) {
+        let adaptive = settings.map(|(enabled, min_fps, max_fps, law)| Adaptive { enabled, min_fps, max_fps, law });
+        self.hub.subjects().set_adaptive_of(subject, adaptive);
+    }
+
+    /// How many frames a second of a subject this side can make use of, such as few of one that nobody looks at: its
+    /// sender is asked for no more. `None`: as many as there are.
+    pub fn set_demand(&self, subject: SubjectId, fps: Option<f32>) {
+        self.hub.subjects().set_demand(subject, fps);
+    }
+
+    /// Changes the STUN and TURN servers, such as their credentials, for connections to come and those that stand.
+    pub fn set_ice_servers(&self, servers: Vec<IceServer>) {
+        self.hub.set_ice_servers(servers);
+    }
+
+    /// Where it listens for phones: every open port.
+    pub fn phone_ports(&self) -> Vec<(PhonePort, SocketAddr)> {
+        self.phones.ports().iter().map(|open| (open.port, open.address)).collect()
+    }
+
+    /// Where it listens for one purpose.
+    pub fn phone_port(&self, port: PhonePort) -> Option<SocketAddr> {
+        self.phones.port(port).map(|open| open.address)
+    }
+
+    /// What arrives on each port for phones right now.
+    pub fn arrivals(&self) -> Vec<PortStats> {
+        let now = Instant::now();
+        self.phones.ports().iter().map(|open| open.stats(now)).collect()
+    }
+
+    /// What listens, what arrives, what a phone is to be given and what is misconfigured, in words. Cheap enough for once
+    /// a second.
+    pub fn diagnose(&self) -> Option<Report> {
+        Some(self.doctor.diagnose(self.runtime(), Instant::now()))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn doctor(&self) -> &Arc<Doctor> {
+        &self.doctor
+    }
+
+    /// Calls a phone from now on, until it sends; it is remembered if [`EndpointConfig::remember_phones`] says where.
+    pub fn call_phone(&self, call: PhoneCall) {
+        self.phones.roster.add(call);
+    }
+
+    /// Calls a phone no longer. `false` when it was not called.
+    pub fn forget_phone(&self, address: IpAddr) -> bool {
+        self.phones.roster.forget(address)
+    }
+
+    /// Every phone that is called, and what is known of it.
+    pub fn phones(&self) -> Vec<PhoneStatus> {
+        self.phones.roster.status(Instant::now())
+    }
+
+    /// Tells a phone that runs Live Link Face what to do, by the app's OSC remote control.
+    ///
+    /// # Errors
+    /// [`PhoneCommandError`] when nobody there is called, its app has no remote control, or it does not answer.
+    pub fn command_phone(&self, address: IpAddr, command: PhoneCommand) -> Result<(), PhoneCommandError> {
+        self.phones.roster.command(address, command)
+    }
+
+    /// What the numbers of an app mean, for subjects without a profile of their own.
+    pub fn profile(&self, kind: SourceKind) -> SourceProfile {
+        self.phones.profiles.kind(kind)
+    }
+
+    /// Changes what the numbers of an app mean, from the next frame on.
+    pub fn set_profile(&self, kind: SourceKind, profile: SourceProfile) {
+        self.phones.profiles.set_kind(kind, profile);
+    }
+
+    /// The profile of one subject, if it has one of its own.
+    pub fn subject_profile(&self, subject: &str) -> Option<SourceProfile> {
+        self.phones.profiles.subject(subject)
+    }
+
+    /// Gives one subject a profile of its own, or takes it away.
+    pub fn set_subject_profile(&self, subject: &str, profile: Option<SourceProfile>) {
+        self.phones.profiles.set_subject(subject, profile);
+    }
+
+    /// Takes the face of now for a subject's neutral one. `false` when there is no such subject.
+    pub fn calibrate_neutral(&self, subject: &str) -> bool {
+        self.hub.subjects().calibrate(subject, Calibration::set_neutral).is_some()
+    }
+
+    /// Takes the head of now for looking straight ahead. `false` when there is no such subject, or it has no head.
+    pub fn recentre_head(&self, subject: &str) -> bool {
+        self.hub.subjects().calibrate(subject, Calibration::recentre).unwrap_or(false)
+    }
+
+    /// Begins to follow a subject that makes every face as far as it goes. `false` when there is no such subject.
+    pub fn begin_range_of_motion(&self, subject: &str) -> bool {
+        self.hub.subjects().with_range(subject, |range| *range = Some(Box::default())).is_some()
+    }
+
+    /// What a range of motion that has begun has seen so far.
+    pub fn range_of_motion(&self, subject: &str) -> Option<RangeCapture> {
+        self.hub.subjects().with_range(subject, |range| range.as_deref().cloned()).flatten()
+    }
+
+    /// Ends a range of motion; what each shape reached counts as 1 from now on. Without `keep` nothing changes. `None` when
+    /// none had begun.
+    pub fn end_range_of_motion(&self, subject: &str, keep: bool) -> Option<RangeCapture> {
+        let capture = self.hub.subjects().with_range(subject, Option::take).flatten()?;
+        if keep {
+            let range = capture.range();
+            self.hub.subjects().calibrate(subject, |calibration, _| calibration.range = Some(range));
+        }
+        Some(*capture)
+    }
+
+    /// What is taken off a subject's frames.
+    pub fn calibration(&self, subject: &str) -> Option<Calibration> {
+        self.hub.subjects().calibrate(subject, |calibration, _| *calibration)
+    }
+
+    /// Sets what is taken off a subject's frames; nothing by [`Calibration::default`]. `false` when there is no such
+    /// subject.
+    pub fn set_calibration(&self, subject: &str, calibration: Calibration) -> bool {
+        self.hub.subjects().calibrate(subject, |now, _| *now = calibration).is_some()
+    }
+
+    /// Sends a face of this game to all who have subscribed to it: pages, and games that dialled in. Our own engine does
+    /// not hear of it. Never blocks. A face that is not sent for [`EndpointConfig::subject_timeout`] leaves.
+    ///
+    /// # Errors
+    /// [`PublishError`] when another source sends a subject of this name, or there are too many.
+    pub fn publish(&self, name: &str, frame: &FaceFrame) -> Result<(), PublishError> {
+        self.hub
+            .publish(name, frame, Instant::now())
+            .map_err(|refused| PublishError { name: name.to_owned(), reason: refused.to_string() })
+    }
+
+    /// Dials out: faces of the endpoint at `config.url` come in here like those of any other source, and frames that the
+    /// client is given go there. The connection keeps itself alive until the client is dropped.
+    pub fn connect(&self, config: ClientConfig) -> Option<Client> {
+        let (runtime, cancel) = (self.runtime()?, self.cancel.child_token());
+        let (client, task) = Client::spawn(config, runtime, Some(self.hub.clone()), cancel);
+        let mut clients = self.clients.lock();
+        clients.retain(|client| !client.is_finished());
+        clients.extend(task);
+        Some(client)
+    }
+
+    /// Handle of the runtime, for a [`Client`] in the same process.
+    pub fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref().map(Runtime::handle)
+    }
+
+    /// Stops: says goodbye to every connection and frees every port. The same as dropping it.
+    pub fn stop(self) {}
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        self.hub.stop();
+        if let Some(runtime) = self.runtime.take() {
+            // A runtime may not wait inside another one.
+            if Handle::try_current().is_ok() {
+                runtime.shutdown_background();
+            } else {
+                // A runtime that is shut down does not poll its tasks once more.
+                let ports = std::mem::take(&mut self.ports);
+                let tasks = futures_util::future::join_all(ports.into_iter().chain(self.clients.get_mut().drain(..)));
+                let _ = runtime.block_on(async { tokio::time::timeout(STOP_LIMIT, tasks).await });
+                runtime.shutdown_timeout(STOP_LIMIT);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ice::IceConfig;
+
+    #[test]
+    fn start_refuses_ice_servers_without_credentials() {
+        let servers = vec![IceServer { urls: vec!["turn:turn.example".to_owned()], ..IceServer::default() }];
+        let config =
+            EndpointConfig { port: 0, ice: IceConfig { servers, ..IceConfig::default() }, ..EndpointConfig::default() };
+        let error = Endpoint::start(config).err().map(|error| error.to_string());
+        let wanted = "ICE settings: field `ice_servers[0].username`: missing or empty, and turn:turn.example needs it";
+        assert_eq!(error.as_deref(), Some(wanted));
+    }
+
+    #[test]
+    fn invitation_escapes_the_token() {
+        let config = EndpointConfig {
+            port: 0,
+            token: Some("open sesame".to_owned()),
+            signalling: false,
+            ..EndpointConfig::default()
+        };
+        let endpoint = Endpoint::start(config).expect("an endpoint");
+        let port = endpoint.addresses().http.port();
+        assert_eq!(endpoint.invitation(), format!("http://127.0.0.1:{port}/?token=open%20sesame"));
+    }
+}

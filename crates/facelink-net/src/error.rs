@@ -1,0 +1,42 @@
+//! Errors of an endpoint.
+
+use std::net::SocketAddr;
+
+use crate::{ice::IceWarning, tls::TlsError};
+
+/// Why an endpoint did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// A port is taken or an address is not ours.
+    #[error("cannot listen for {what} on {address}: {source}; set {setting} to another port")]
+    Bind {
+        /// What would have listened.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// The setting that changes it.
+        setting: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// HTTPS cannot be set up as it is configured.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Something in [`EndpointConfig::ice`](crate::EndpointConfig::ice) cannot work for anybody.
+    #[error("ICE settings: {0}")]
+    Ice(#[source] IceWarning),
+    /// The background runtime did not start.
+    #[error("cannot start the background runtime: {0}")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// Why a face of this game does not go out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot send the face `{name}`: {reason}")]
+pub struct PublishError {
+    /// Name of the face.
+    pub name: String,
+    /// What stands against it.
+    pub reason: String,
+}

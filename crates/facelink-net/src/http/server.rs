@@ -1,0 +1,148 @@
+//! HTTP and WebSocket on one port.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::DefaultBodyLimit,
+    middleware,
+    routing::{delete, get, post},
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::TlsAcceptor;
+use tower_service::Service;
+
+use super::{
+    admission::admit,
+    api, models, page, remote,
+    state::{Secure, Server},
+    websocket::root,
+};
+use crate::{
+    hub::Counters,
+    pending::{Entry, Pending},
+};
+use facelink::wire::json::MAX_MESSAGE;
+
+/// A request's head must be there by then.
+const HEADER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Accepts until it is cancelled.
+pub(crate) async fn serve(server: Server, listener: TcpListener, tls: Option<TlsAcceptor>) {
+    let (hub, cancel) = (server.hub.clone(), server.cancel.clone());
+    let mut router = Router::new()
+        .route("/", get(root))
+        .route("/ws", get(root))
+        .route("/api/v1/rtc/offer", post(api::rtc_offer))
+        .route("/api/v1/health", get(api::health))
+        .route("/api/v1/stats", get(api::stats))
+        .route("/api/v1/subjects", get(api::subjects))
+        .route("/api/v1/subjects/{name}/calibrate", post(remote::calibrate))
+        .route("/api/v1/doctor", get(remote::doctor))
+        .route("/api/v1/phones", get(remote::phones).post(remote::call_phone))
+        .route("/api/v1/phones/{address}", delete(remote::forget_phone))
+        .route("/api/v1/phones/{address}/command", post(remote::command_phone))
+        .route("/api/v1/profiles/{app}", get(remote::profile).put(remote::set_profile))
+        .route("/metrics", get(api::metrics))
+        .merge(page::routes());
+    if let Some(folder) = &hub.config.models {
+        router = router.nest_service("/models", models::service(folder));
+    }
+    let router = router
+        .layer(DefaultBodyLimit::max(MAX_MESSAGE))
+        .layer(middleware::from_fn_with_state(server.clone(), admit))
+        .with_state(server);
+    let mut pending = Pending::new(hub.config.max_pending_connections, hub.config.max_connections_per_address);
+    loop {
+        let accepted = tokio::select! {
+            () = cancel.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, mostly: it passes when connections end.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        // A socket for both families shows IPv4 addresses as mapped ones.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let socket = match pending.enter(peer.ip(), cancel.child_token()) {
+            Entry::Accepted(socket) => socket,
+            Entry::Replacing(socket) => {
+                Counters::add(&hub.refused, 1);
+                socket
+            }
+            Entry::Refused => {
+                Counters::add(&hub.refused, 1);
+                tracing::debug!(%peer, "refused: too many sockets of this address");
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let (router, tls) = (router.clone(), tls.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = socket.close.cancelled() => {}
+                () = serve_stream(stream, peer, router, tls, socket.requested.clone()) => {}
+            }
+        });
+    }
+}
+
+/// The first byte of a TLS connection: a handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+async fn serve_stream(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    requested: Arc<AtomicBool>,
+) {
+    let mut first = [0];
+    if !matches!(tokio::time::timeout(HEADER_LIMIT, stream.peek(&mut first)).await, Ok(Ok(1..))) {
+        return;
+    }
+    match tls {
+        Some(tls) if first[0] == TLS_HANDSHAKE => match tokio::time::timeout(HEADER_LIMIT, tls.accept(stream)).await {
+            Ok(Ok(stream)) => serve_http(stream, peer, router, requested, true).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+            Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+        },
+        _ => serve_http(stream, peer, router, requested, false).await,
+    }
+}
+
+async fn serve_http(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    router: Router,
+    requested: Arc<AtomicBool>,
+    secure: bool,
+) {
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        requested.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(Secure(secure));
+        router.clone().call(request.map(Body::new))
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT).max_headers(64);
+    // How it ended is of no use to anybody.
+    let _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+}

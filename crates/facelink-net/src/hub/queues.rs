@@ -1,0 +1,107 @@
+//! Queues out of the hub: frames and events for the engine, and what subscribers receive.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use facelink::event::{LinkEvent, SubjectFrame};
+use tokio::sync::broadcast;
+
+use super::connections::ConnectionKey;
+
+/// Frames that wait for the engine; about two seconds of eight faces.
+const FRAME_QUEUE: usize = 1024;
+const EVENT_QUEUE: usize = 4096;
+/// Frames that wait for the slowest subscriber.
+const PUBLISH_QUEUE: usize = 64;
+
+/// The connection that a frame came by, and the room that it is in.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub key: ConnectionKey,
+    pub room: Option<Arc<str>>,
+}
+
+/// What subscribers receive.
+#[derive(Clone, Debug)]
+pub(crate) enum Published {
+    /// A frame, and where it came from.
+    Frame(Arc<SubjectFrame>, Origin),
+    /// A subject has gone.
+    Lost(Arc<str>),
+}
+
+/// Bounded; the newest wins.
+#[derive(Debug)]
+pub(crate) struct Queues {
+    frames: (Sender<SubjectFrame>, Receiver<SubjectFrame>),
+    events: (Sender<LinkEvent>, Receiver<LinkEvent>),
+    published: broadcast::Sender<Published>,
+    overrun: AtomicU64,
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self {
+            frames: crossbeam_channel::bounded(FRAME_QUEUE),
+            events: crossbeam_channel::bounded(EVENT_QUEUE),
+            published: broadcast::channel(PUBLISH_QUEUE).0,
+            overrun: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Queues {
+    pub fn frames(&self) -> &Receiver<SubjectFrame> {
+        &self.frames.1
+    }
+
+    pub fn events(&self) -> &Receiver<LinkEvent> {
+        &self.events.1
+    }
+
+    pub fn subscribe(&self) -> broadcast::Receiver<Published> {
+        self.published.subscribe()
+    }
+
+    /// Frames that the engine did not fetch before newer ones replaced them.
+    pub fn overrun(&self) -> u64 {
+        self.overrun.load(Ordering::Relaxed)
+    }
+
+    /// A frame for subscribers, and, unless it is `local`, for the engine. Never blocks.
+    pub fn push(&self, frame: SubjectFrame, from: Origin, local: bool) {
+        // Subscribers show the newest.
+        if self.published.receiver_count() > 0 && !frame.late {
+            // Fails only when the last subscriber has just left.
+            let _ = self.published.send(Published::Frame(Arc::new(frame.clone()), from));
+        }
+        if local {
+            return;
+        }
+        if let Err(TrySendError::Full(frame)) = self.frames.0.try_send(frame) {
+            if self.frames.1.try_recv().is_ok() {
+                self.overrun.fetch_add(1, Ordering::Relaxed);
+            }
+            // Another thread may have filled the place; then this frame is the one that is lost.
+            if self.frames.0.try_send(frame).is_err() {
+                self.overrun.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A subject has gone, for subscribers.
+    pub fn publish_lost(&self, name: Arc<str>) {
+        let _ = self.published.send(Published::Lost(name));
+    }
+
+    pub fn event(&self, event: LinkEvent) {
+        tracing::debug!(?event, "link");
+        if let Err(TrySendError::Full(event)) = self.events.0.try_send(event) {
+            let _ = self.events.1.try_recv();
+            let _ = self.events.0.try_send(event);
+        }
+    }
+}

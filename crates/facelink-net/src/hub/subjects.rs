@@ -1,0 +1,245 @@
+//! The table of subjects: names, owners, limits, and calibrations that outlast a subject.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use facelink::{
+    calibration::{Calibration, RangeCapture},
+    event::SubjectId,
+    frame::FaceFrame,
+};
+
+use super::{
+    connections::{Connection, ConnectionKey, Connections},
+    rate::Adaptive,
+    subject::{Subject, Update},
+};
+use crate::stats::SubjectStats;
+
+/// A newer connection takes a subject over at once; an older one only when the newer has been silent for this long.
+const TAKE_BACK: Duration = Duration::from_secs(1);
+/// Calibrations kept for subjects that come back; more than anyone makes.
+const MAX_CALIBRATIONS: usize = 1024;
+
+/// Why a frame was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("field `subject`: there are already as many subjects as this endpoint takes")]
+    TooManySubjects,
+    #[error("field `subject`: another source sends a subject of this name")]
+    Contested,
+    #[error("a newer frame was there before")]
+    Stale,
+    #[error("this connection is no longer known")]
+    Disconnected,
+}
+
+/// How many there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SubjectLimits {
+    pub max_subjects: usize,
+    pub max_subjects_per_connection: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Subjects {
+    limits: SubjectLimits,
+    /// Sources' clocks are measured from here.
+    origin: Instant,
+    by_id: HashMap<SubjectId, Subject>,
+    by_name: HashMap<Arc<str>, SubjectId>,
+    last_id: u64,
+    adaptive: Adaptive,
+    /// By name, for subjects that come back.
+    calibrations: HashMap<Arc<str>, Calibration>,
+}
+
+impl Subjects {
+    pub fn new(limits: SubjectLimits, adaptive: Adaptive, origin: Instant) -> Self {
+        Self {
+            limits,
+            origin,
+            by_id: HashMap::new(),
+            by_name: HashMap::new(),
+            last_id: 0,
+            adaptive,
+            calibrations: HashMap::new(),
+        }
+    }
+
+    /// In no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Subject> {
+        self.by_id.values()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subject> {
+        self.by_id.values_mut()
+    }
+
+    pub fn take_all(&mut self) -> impl Iterator<Item = Subject> + use<> {
+        self.by_name.clear();
+        std::mem::take(&mut self.by_id).into_values()
+    }
+
+    pub fn named(&self, name: &str) -> Option<&Subject> {
+        self.by_id.get(self.by_name.get(name)?)
+    }
+
+    fn named_mut(&mut self, name: &str) -> Option<&mut Subject> {
+        self.by_id.get_mut(self.by_name.get(name)?)
+    }
+
+    /// Those that a connection sends.
+    pub fn of(&self, owner: ConnectionKey) -> impl Iterator<Item = &Subject> {
+        self.by_id.values().filter(move |subject| subject.owner == owner)
+    }
+
+    pub fn of_mut(&mut self, owner: ConnectionKey) -> impl Iterator<Item = &mut Subject> {
+        self.by_id.values_mut().filter(move |subject| subject.owner == owner)
+    }
+
+    /// Statistics of the subject that a connection sent last.
+    pub fn newest_stats_of(&self, owner: ConnectionKey, now: Instant) -> Option<SubjectStats> {
+        self.of(owner).max_by_key(|subject| subject.last).map(|subject| subject.stats(now))
+    }
+
+    /// The subject of an update, which is made if it is new, and which its connection takes over if it may; `true` if it
+    /// was made. `local` is the connection by which our own faces come in.
+    pub fn claim(
+        &mut self,
+        update: &Update<'_>,
+        connections: &Connections,
+        local: Option<ConnectionKey>,
+        now: Instant,
+    ) -> Result<(&mut Subject, bool), Refused> {
+        let connection = connections.get(update.key).ok_or(Refused::Disconnected)?;
+        let is_local = local == Some(update.key);
+        let (id, is_new) = match self.by_name.get(update.subject) {
+            Some(id) => (*id, false),
+            None => (self.add(update.subject, (update.key, connection), is_local, now)?, true),
+        };
+        let subject = self.by_id.get_mut(&id).ok_or(Refused::Disconnected)?;
+        if subject.owner != update.key {
+            // Our own faces and those of others do not take each other's names.
+            if subject.local != is_local || !may_take_over(subject, update.key, connection, connections, now) {
+                return Err(Refused::Contested);
+            }
+            subject.change_owner(update.key, connection, now);
+        }
+        Ok((subject, is_new))
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        (owner, connection): (ConnectionKey, &Connection),
+        is_local: bool,
+        now: Instant,
+    ) -> Result<SubjectId, Refused> {
+        let own = self.of(owner).count();
+        if self.by_id.len() >= self.limits.max_subjects || own >= self.limits.max_subjects_per_connection {
+            return Err(Refused::TooManySubjects);
+        }
+        self.last_id += 1;
+        let id = SubjectId(self.last_id);
+        let name: Arc<str> = name.into();
+        let calibration = self.calibrations.get(&name).copied().unwrap_or_default();
+        let times = (self.origin, now);
+        let subject = Subject::new(id, name.clone(), (owner, connection), is_local, calibration, self.adaptive, times);
+        self.by_name.insert(name, id);
+        self.by_id.insert(id, subject);
+        Ok(id)
+    }
+
+    pub fn remove(&mut self, id: SubjectId) -> Option<Subject> {
+        let subject = self.by_id.remove(&id)?;
+        self.by_name.remove(&subject.name);
+        Some(subject)
+    }
+
+    /// `name`, or `name (2)` and so on while another live source bears it: two phones may be called the same.
+    pub fn unique_name(&self, name: &str, key: ConnectionKey) -> Arc<str> {
+        let free =
+            |name: &str| self.named(name).is_none_or(|subject| subject.owner == key || subject.owner_gone.is_some());
+        if free(name) {
+            return name.into();
+        }
+        let mut names = (2_u32..).map(|n| format!("{name} ({n})"));
+        names.find(|name| free(name)).map_or_else(|| name.into(), Into::into)
+    }
+
+    /// The settings of subjects without their own.
+    pub fn adaptive(&self) -> Adaptive {
+        self.adaptive
+    }
+
+    /// Changes the adaptive rate's settings; every sender starts again at the highest rate.
+    pub fn set_adaptive(&mut self, adaptive: Adaptive) {
+        self.adaptive = adaptive;
+        for subject in self.by_id.values_mut() {
+            subject.pacing.set_endpoint(adaptive);
+        }
+    }
+
+    /// The same for one subject; `None` returns it to the endpoint's.
+    pub fn set_adaptive_of(&mut self, id: SubjectId, own: Option<Adaptive>) {
+        if let Some(subject) = self.by_id.get_mut(&id) {
+            subject.pacing.set_own(own, self.adaptive);
+        }
+    }
+
+    /// Frames a second of a subject that the engine can use at most.
+    pub fn set_demand(&mut self, id: SubjectId, fps: Option<f32>) {
+        if let Some(subject) = self.by_id.get_mut(&id) {
+            subject.pacing.set_demand(fps);
+        }
+    }
+
+    /// A rate set by hand, in place of all others.
+    pub fn set_rate(&mut self, id: SubjectId, fps: Option<f32>) {
+        if let Some(subject) = self.by_id.get_mut(&id) {
+            subject.pacing.set_manual(fps);
+        }
+    }
+
+    /// Begins, follows or ends a range of motion; `None` without such a subject.
+    pub fn with_range<T>(&mut self, name: &str, act: impl FnOnce(&mut Option<Box<RangeCapture>>) -> T) -> Option<T> {
+        self.named_mut(name).map(|subject| act(&mut subject.range))
+    }
+
+    /// Changes what is taken off the frames of a subject, given the newest frame as it came. `None` without such a
+    /// subject.
+    pub fn calibrate<T>(&mut self, name: &str, change: impl FnOnce(&mut Calibration, &FaceFrame) -> T) -> Option<T> {
+        let subject = self.by_id.get_mut(self.by_name.get(name)?)?;
+        let changed = change(&mut subject.calibration, subject.state.merged());
+        if subject.calibration.is_none() {
+            self.calibrations.remove(name);
+        } else if self.calibrations.len() < MAX_CALIBRATIONS || self.calibrations.contains_key(name) {
+            self.calibrations.insert(subject.name.clone(), subject.calibration);
+        }
+        Some(changed)
+    }
+}
+
+/// Whether another connection may send a subject from now on.
+fn may_take_over(
+    subject: &Subject,
+    key: ConnectionKey,
+    connection: &Connection,
+    connections: &Connections,
+    now: Instant,
+) -> bool {
+    let free = subject.owner_gone.is_some() || now.saturating_duration_since(subject.last) > TAKE_BACK;
+    let owner_relays = connections.get(subject.owner).is_some_and(Connection::is_dialled);
+    // The newer connection is the one to believe, but what comes from the source itself precedes what an endpoint passes
+    // on: that may be our own echo.
+    let newer = match (connection.is_dialled(), owner_relays) {
+        (false, true) => true,
+        (true, false) => false,
+        _ => key > subject.owner,
+    };
+    newer || free
+}

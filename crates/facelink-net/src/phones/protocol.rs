@@ -1,0 +1,113 @@
+//! What a protocol is, and what it may do with its port.
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Instant};
+
+use facelink::source::SourceKind;
+use tokio::net::UdpSocket;
+
+use super::{
+    context::Phones,
+    intake::{Arrived, Intake, NotTaken, Sender},
+    port_stats::PortCounters,
+};
+use crate::hub::Hub;
+
+/// What a protocol may do.
+pub(super) struct Io<'a> {
+    pub socket: &'a UdpSocket,
+    pub intake: &'a mut Intake,
+    pub counters: &'a PortCounters,
+}
+
+impl Io<'_> {
+    pub fn hub(&self) -> &Hub {
+        &self.intake.phones.hub
+    }
+
+    pub fn phones(&self) -> &Arc<Phones> {
+        &self.intake.phones
+    }
+
+    /// Sends a datagram from this port. One that cannot go at once is lost, as on any network.
+    pub fn send(&self, to: SocketAddr, datagram: &[u8]) {
+        match self.socket.try_send_to(datagram, to) {
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%to, %error, "not sent"),
+        }
+    }
+
+    /// Takes a face, and counts it.
+    pub fn take(&mut self, sender: &Sender<'_>, at: SocketAddr, arrived: Arrived<'_>, now: Instant) {
+        take(self.intake, self.counters, sender, at, arrived, now);
+    }
+
+    /// Counts a datagram that was good, and held a part of a face.
+    pub fn taken(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
+        taken(self.phones(), self.counters, kind, at, now);
+    }
+
+    /// Counts a datagram that was good, and no face: an answer.
+    pub fn noted(&self, kind: SourceKind, at: SocketAddr, now: Instant) {
+        self.counters.record(at, Some(kind), None, now);
+    }
+
+    /// Counts a datagram that was refused.
+    pub fn refuse(&mut self, kind: Option<SourceKind>, at: SocketAddr, error: &dyn fmt::Display, now: Instant) {
+        refuse(self.intake, self.counters, kind, at, error, now);
+    }
+}
+
+/// Takes a face that came to a port, and counts it.
+pub(super) fn take(
+    intake: &mut Intake,
+    counters: &PortCounters,
+    sender: &Sender<'_>,
+    at: SocketAddr,
+    arrived: Arrived<'_>,
+    now: Instant,
+) {
+    match intake.take(sender, arrived, now) {
+        Ok(()) | Err(NotTaken::Unclear) => taken(&intake.phones, counters, sender.kind, at, now),
+        Err(error) => refuse(intake, counters, Some(sender.kind), at, &error, now),
+    }
+}
+
+fn taken(phones: &Phones, counters: &PortCounters, kind: SourceKind, at: SocketAddr, now: Instant) {
+    counters.record(at, Some(kind), None, now);
+    // What sends of its own accord to a port that is open to a network is called again when it falls silent.
+    let found = phones.hub.config.find_phones && is_called(kind) && !at.ip().is_loopback();
+    phones.roster.heard(at.ip(), kind, found, now);
+}
+
+/// Counts what came to a port and was refused.
+pub(super) fn refuse(
+    intake: &Intake,
+    counters: &PortCounters,
+    kind: Option<SourceKind>,
+    at: SocketAddr,
+    error: &dyn fmt::Display,
+    now: Instant,
+) {
+    counters.record(at, kind, Some(error), now);
+    intake.refuse(kind, at, error);
+}
+
+/// Apps that send when they are called.
+fn is_called(kind: SourceKind) -> bool {
+    matches!(
+        kind,
+        SourceKind::IFacialMocap | SourceKind::IFacialMocapV3 | SourceKind::Facemotion3d | SourceKind::VTubeStudio
+    )
+}
+
+/// One format on one port. State is kept here by sender, and bounded.
+pub(super) trait Protocol: Send {
+    /// A datagram of this format came.
+    fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, datagram: &[u8], now: Instant);
+
+    /// About ten times a second: calls, leases, what has gone silent.
+    fn on_tick(&mut self, _io: &mut Io<'_>, _now: Instant) {}
+
+    /// The port closes: says goodbye to phones that would go on sending.
+    fn on_stop(&mut self, _io: &mut Io<'_>, _now: Instant) {}
+}
