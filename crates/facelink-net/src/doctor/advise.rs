@@ -5,7 +5,11 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::{Advice, Clock, Face, Listening, Medium, OwnAddress, Severity, addresses::is_public};
+use super::{
+    addresses::{Medium, OwnAddress, is_public},
+    clock::Clock,
+    report::{Advice, Face, Listening, Setting, Severity},
+};
 use crate::phones::{PhonePort, PhoneState, PhoneStatus, PortStats};
 use facelink::source::SourceKind;
 
@@ -341,13 +345,13 @@ fn place_of(app: SourceKind, port: PhonePort, number: u16, ports: &[PortStats]) 
 }
 
 /// What to type into each app.
-pub(super) fn settings(address: IpAddr, ports: &[PortStats], finds: bool) -> Vec<super::Setting> {
+pub(super) fn settings(address: IpAddr, ports: &[PortStats], finds: bool) -> Vec<Setting> {
     let number = |wanted: PhonePort| ports.iter().find(|port| port.port == wanted).map(|port| port.address.port());
     let socket = |port| SocketAddr::new(address, port);
     let mut settings = Vec::new();
     let mut add = |app: &str, port: PhonePort, what: &dyn Fn(u16) -> String| {
         if let Some(port) = number(port) {
-            settings.push(super::Setting { app: app.to_owned(), what: what(port) });
+            settings.push(Setting { app: app.to_owned(), what: what(port) });
         }
     };
     // Its own port is built into an app that knows no other.
