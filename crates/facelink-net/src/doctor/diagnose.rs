@@ -260,7 +260,7 @@ fn in_words(phone: &PhoneStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Endpoint, EndpointConfig, PhonePorts};
+    use crate::{config::EndpointConfig, doctor::Severity, endpoint::Endpoint, phones::PhonePorts};
 
     #[cfg(target_os = "linux")]
     #[test]
