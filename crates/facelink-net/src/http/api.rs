@@ -8,10 +8,13 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use facelink::{frame::FaceFrame, source::SourceKind};
+use facelink::{
+    source::SourceKind,
+    wire::json::{Weights, WrittenHead},
+};
 
 use super::state::{Secure, Server, refuse};
 use crate::{
@@ -128,49 +131,36 @@ pub(super) async fn stats(State(server): State<Server>) -> Response {
     .into_response()
 }
 
+/// The newest frame of a subject, as `/api/v1/subjects` gives it.
+#[derive(Serialize)]
+struct Newest<'a> {
+    name: &'a str,
+    source: &'a str,
+    tracked: bool,
+    fps: f32,
+    target_fps: f32,
+    frame: Option<u64>,
+    blendshapes: Weights<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<WrittenHead<'a>>,
+}
+
 pub(super) async fn subjects(State(server): State<Server>) -> Response {
-    let subjects: Vec<_> = server
-        .hub
-        .faces(Instant::now())
-        .into_iter()
-        .map(|(frame, stats)| {
-            let (values, head) = values_json(&frame.frame);
-            let mut subject = json!({
-                "name": &*frame.name,
-                "source": frame.source.as_str(),
-                "tracked": stats.tracked,
-                "fps": stats.fps,
-                "target_fps": stats.target_fps,
-                "frame": frame.frame.sequence,
-                "blendshapes": values,
-            });
-            if let Some(head) = head {
-                subject["head"] = head;
-            }
-            subject
+    let newest = server.hub.faces(Instant::now());
+    let subjects: Vec<_> = newest
+        .iter()
+        .map(|(frame, stats)| Newest {
+            name: &frame.name,
+            source: frame.source.as_str(),
+            tracked: stats.tracked,
+            fps: stats.fps,
+            target_fps: stats.target_fps,
+            frame: frame.frame.sequence,
+            blendshapes: Weights::of(&frame.frame),
+            head: frame.frame.head.as_ref().map(WrittenHead::of),
         })
         .collect();
     Json(json!({"subjects": subjects})).into_response()
-}
-
-/// Values by name, and the head.
-pub(crate) fn values_json(frame: &FaceFrame) -> (Value, Option<Value>) {
-    let round = |value: f32| (f64::from(value) * 1e5).round() / 1e5;
-    let mut values = serde_json::Map::new();
-    for shape in facelink::Blendshape::ALL {
-        values.insert(shape.name().to_owned(), round(frame.weights[shape.index()]).into());
-    }
-    for channel in &frame.channels {
-        values.insert(channel.name.to_string(), round(channel.value).into());
-    }
-    let head = frame.head.map(|head| {
-        let mut value = json!({"rotation": head.rotation.map(round)});
-        if let Some(position) = head.position {
-            value["position"] = json!(position.map(round));
-        }
-        value
-    });
-    (Value::Object(values), head)
 }
 
 /// A label's value by the rules of the text format.

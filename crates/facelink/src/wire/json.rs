@@ -18,7 +18,10 @@ use super::{
     value::{Skip, Text, at, shorten},
 };
 pub use super::{
-    face_message::{FaceKind, FaceMessage, VisemeMessage, write_arkit_data, write_blendshape_update, write_untyped},
+    face_message::{
+        FaceKind, FaceMessage, VisemeMessage, Weights, WrittenHead, write_arkit_data, write_blendshape_update,
+        write_untyped,
+    },
     message::{IceCandidate, IceServer, MAX_BATCH, Welcome},
     name_table::{MAX_NAME, MAX_NAMES, check_name},
 };

@@ -7,6 +7,7 @@
 
 mod coder;
 mod model;
+mod sizes;
 mod tables;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 use super::{
     Quantised,
     coder::{RangeDecoder, RangeEncoder},
+    sizes::{ACTIVITIES, GROUPS, KINDS, LAGS, NEAR, OTHER_SIZES, SIZES},
     tables::{ACTIVITY, MAGNITUDE, MOVED, OTHER_MAGNITUDE, OTHER_MOVED, SIGN},
 };
 use crate::{
@@ -11,19 +12,6 @@ use crate::{
     names::{BLENDSHAPE_COUNT, Blendshape},
 };
 
-/// How far back the frame lies that another builds upon: 1, 2, 3 to 4, 5 to 8, 9 to 16, more.
-pub(super) const LAGS: usize = 6;
-/// Shapes that move: none, up to 4, up to 12, up to 24, more.
-pub(super) const ACTIVITIES: usize = 5;
-/// Groups of shapes: all but the head's.
-pub(super) const GROUPS: usize = ChannelGroup::ALL.len() - 1;
-/// Neither the one before it nor its partner moved, one of them, both.
-pub(super) const NEAR: usize = 3;
-/// Bits of the step of a shape, and of another value.
-pub(super) const SIZES: usize = 8;
-pub(super) const OTHER_SIZES: usize = 16;
-/// Rotation, position, gaze.
-pub(super) const KINDS: usize = 3;
 const EVEN: u16 = 1 << 15;
 
 const fn lag(distance: u8) -> usize {
@@ -357,7 +345,7 @@ impl Trainer {
         ];
         let mut out = String::from(
             "//! Probabilities, in 1/65536, that a decision is `false`. Made by `cargo run -p facelink --example \
-             train_delta`.\n\nuse super::model::{ACTIVITIES, GROUPS, KINDS, LAGS, NEAR, OTHER_SIZES, SIZES};\n",
+             train_delta`.\n\nuse super::sizes::{ACTIVITIES, GROUPS, KINDS, LAGS, NEAR, OTHER_SIZES, SIZES};\n",
         );
         for (about, name, kind, sizes, entry) in tables {
             out.push_str(&format!("\n/// {about}\n#[rustfmt::skip]\npub(super) const {name}: {kind} = "));

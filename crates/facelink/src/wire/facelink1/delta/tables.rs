@@ -1,6 +1,6 @@
 //! Probabilities, in 1/65536, that a decision is `false`. Made by `cargo run -p facelink --example train_delta`.
 
-use super::model::{ACTIVITIES, GROUPS, KINDS, LAGS, NEAR, OTHER_SIZES, SIZES};
+use super::sizes::{ACTIVITIES, GROUPS, KINDS, LAGS, NEAR, OTHER_SIZES, SIZES};
 
 /// More shapes move than this.
 #[rustfmt::skip]
