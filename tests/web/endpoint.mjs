@@ -33,7 +33,7 @@ class Link {
   answered = false;
 
   constructor(now) {
-    this.heard = now;
+    this.lastReceived = now;
   }
 
   silence(now) {
@@ -163,14 +163,14 @@ export class Endpoint {
     this.#ping(c, 'websocket');
   }
 
-  socketHears(stream, data) {
+  onSocketMessage(stream, data) {
     const c = stream.connection;
     if (!c || c.over || c.socket !== stream) return;
-    c.socketLink.heard = this.time.now;
-    this.#hears(c, 'websocket', data, stream);
+    c.socketLink.lastReceived = this.time.now;
+    this.#receive(c, 'websocket', data, stream);
   }
 
-  socketEnded(stream, code) {
+  onSocketClosed(stream, code) {
     const c = stream.connection;
     if (c && !c.over && c.socket === stream) this.#loseSocket(c, `closed ${code}`, code !== null && code !== CLOSE_RECONNECTING);
   }
@@ -207,25 +207,25 @@ export class Endpoint {
     });
   }
 
-  channelOpened(peer) {
+  onChannelOpen(peer) {
     const c = peer.connection;
     if (c && !c.over && c.peer === peer) Object.assign(c.channel, { open: true, link: new Link(this.time.now) });
   }
 
-  channelHears(peer, data) {
+  onChannelMessage(peer, data) {
     const c = peer.connection;
     if (!c || c.over || c.peer !== peer) return;
     c.channel.open = true;
-    c.channel.link.heard = this.time.now;
-    this.#hears(c, 'webrtc', data, null);
+    c.channel.link.lastReceived = this.time.now;
+    this.#receive(c, 'webrtc', data, null);
   }
 
-  channelClosed(peer) {
+  onChannelClosed(peer) {
     const c = peer.connection;
     if (c && !c.over && c.peer === peer) this.#loseChannel(c, 'closed', true);
   }
 
-  peerState(peer, state) {
+  onPeerState(peer, state) {
     const c = peer.connection;
     if (!c || c.over || c.peer !== peer) return;
     const channel = c.channel;
@@ -267,7 +267,7 @@ export class Endpoint {
     this.#send(c, transport, { type: 'ping', t: this.time.now });
   }
 
-  #hears(c, transport, data, stream) {
+  #receive(c, transport, data, stream) {
     if (typeof data !== 'string') {
       this.#frames(c, transport, data);
       return;
@@ -360,10 +360,10 @@ export class Endpoint {
       const now = this.time.now;
       const takes = c.socket && c.socketLink.takesFrames(now);
       const usable = c.channel?.open && c.peer.writable;
-      const doubtful = usable && (c.channel.broken !== null || c.channel.link.isSuspect(now));
+      const suspect = usable && (c.channel.broken !== null || c.channel.link.isSuspect(now));
       const routes = [];
-      if (usable && (!doubtful || numbered || !takes)) routes.push('webrtc');
-      if (takes && (!usable || doubtful)) routes.push('websocket');
+      if (usable && (!suspect || numbered || !takes)) routes.push('webrtc');
+      if (takes && (!usable || suspect)) routes.push('websocket');
       const message = c.binary === 'facelink1'
         ? encodeFacelink1([{ subject: 'Other', sequence: number, captureTime: 1.75e15 + Math.round(now * 1000), blendshapes }])
         : { type: 'blendshape_update', subject: 'Other', data: blendshapes, frame: number };
@@ -390,13 +390,13 @@ export class Endpoint {
     const { now } = this.time;
     if (c.socket) {
       const interval = now - c.socketLink.lastFrame < BUSY_MS ? SOCKET_BUSY_MS : PING_IDLE_MS;
-      if (now - c.socketLink.heard >= SOCKET_DEAD_MS) this.#loseSocket(c, 'silent', false);
+      if (now - c.socketLink.lastReceived >= SOCKET_DEAD_MS) this.#loseSocket(c, 'silent', false);
       else if (now - c.socketLink.lastPing >= interval) this.#ping(c, 'websocket');
     }
     if (c.over || !c.channel) return;
     const { open, link, started, broken } = c.channel;
-    const silent = link.waiting.length ? now - Math.max(link.waiting[0], link.heard) : 0;
-    if (c.goodbye !== null && now - Math.max(c.goodbye, link.heard) >= GOODBYE_SILENCE_MS) this.#loseChannel(c, 'goodbye by the WebSocket', true);
+    const silent = link.waiting.length ? now - Math.max(link.waiting[0], link.lastReceived) : 0;
+    if (c.goodbye !== null && now - Math.max(c.goodbye, link.lastReceived) >= GOODBYE_SILENCE_MS) this.#loseChannel(c, 'goodbye by the WebSocket', true);
     else if (!open && now - started >= OPEN_LIMIT_MS) this.#loseChannel(c, 'not opened', false);
     else if (open && (silent >= CHANNEL_DEAD_MS || (broken !== null && now - broken >= CHANNEL_DEAD_MS))) this.#loseChannel(c, 'silent', false);
     else if (open && c.introduced && c.peer.writable) {

@@ -251,11 +251,11 @@ export class Network {
   #deliver(stream, up, message) {
     if (!(up ? stream.server : stream.client)) return;
     if (!('close' in message)) {
-      if (up) this.endpoint.socketHears(stream, message.data);
-      else stream.socket.hears(message.data);
+      if (up) this.endpoint.onSocketMessage(stream, message.data);
+      else stream.socket.receive(message.data);
     } else if (up) {
       stream.server = false;
-      this.endpoint.socketEnded(stream, message.close);
+      this.endpoint.onSocketClosed(stream, message.close);
     } else {
       stream.client = false;
       stream.socket.ended(message.close ?? 1006, message.reason ?? '');
@@ -282,7 +282,7 @@ export class Network {
     this.time.after(0, () => {
       if (!stream.server) return;
       stream.server = false;
-      this.endpoint.socketEnded(stream, null);
+      this.endpoint.onSocketClosed(stream, null);
     });
   }
 
@@ -299,7 +299,7 @@ export class Network {
   newPeer(pc) {
     const peer = {
       id: this.peers.length, pc, connection: null, ends: [true, false], address: null, run: this.endpoint.run, dead: false,
-      heard: [0, 0], states: ['new', 'new'], writable: false, checks: 0,
+      lastReceived: [0, 0], states: ['new', 'new'], writable: false, checks: 0,
     };
     this.peers.push(peer);
     return peer;
@@ -312,17 +312,17 @@ export class Network {
     if (!up) {
       this.clientAt(at, () => {
         if (!peer.ends[0]) return;
-        peer.heard[0] = Math.max(peer.heard[0], this.time.now);
-        peer.pc.hears(data);
+        peer.lastReceived[0] = Math.max(peer.lastReceived[0], this.time.now);
+        peer.pc.receive(data);
       });
       return;
     }
     this.time.at(at, () => {
       if (!peer.ends[1]) return;
-      peer.heard[1] = Math.max(peer.heard[1], this.time.now);
-      // The endpoint is heard once the client has sent its first message.
+      peer.lastReceived[1] = Math.max(peer.lastReceived[1], this.time.now);
+      // The endpoint can send once it has received a message of the client.
       peer.writable = true;
-      this.endpoint.channelHears(peer, data);
+      this.endpoint.onChannelMessage(peer, data);
     });
   }
 
@@ -338,14 +338,14 @@ export class Network {
 
   channelCloses(peer, client, at = this.time.now) {
     if (client) this.clientAt(at, () => peer.ends[0] && peer.pc.channelClosed());
-    else this.time.at(at, () => peer.ends[1] && this.endpoint.channelClosed(peer));
+    else this.time.at(at, () => peer.ends[1] && this.endpoint.onChannelClosed(peer));
   }
 
   peerState(peer, side, state) {
     if (!peer.ends[side] || peer.states[side] === state) return;
     peer.states[side] = state;
     if (side === 0) this.clientAfter(0, () => peer.ends[0] && peer.pc.changed(state));
-    else this.endpoint.peerState(peer, state);
+    else this.endpoint.onPeerState(peer, state);
   }
 
   /** Answer and offer are exchanged: looks for a path from this address of the client. */
@@ -359,7 +359,7 @@ export class Network {
     if (address === this.address && peer.run === this.endpoint.run && this.#udpPasses(true) && this.#udpPasses(false)) {
       peer.address = address;
       peer.dead = false;
-      peer.heard = [0, 0].fill(this.time.now + 4 * this.roundTrip);
+      peer.lastReceived = [0, 0].fill(this.time.now + 4 * this.roundTrip);
       const delay = this.roundTrip * 3 + 30;
       for (const side of [0, 1]) if (restart) this.peerState(peer, side, 'connected');
       if (restart) return;
@@ -371,7 +371,7 @@ export class Network {
       this.time.after(delay, () => {
         if (!peer.ends[0] || !peer.ends[1]) return;
         this.peerState(peer, 1, 'connected');
-        this.endpoint.channelOpened(peer);
+        this.endpoint.onChannelOpen(peer);
         this.#keepalive(peer);
       });
     } else if (this.time.now - since > ICE_CHECKS_MS) {
@@ -384,8 +384,8 @@ export class Network {
     if (!peer.ends[0] && !peer.ends[1]) return;
     this.time.after(KEEPALIVE_MS, () => this.#keepalive(peer));
     for (const side of [0, 1]) {
-      if (this.#peerPasses(peer, side === 1) && peer.ends[1 - side]) peer.heard[side] = Math.max(peer.heard[side], this.time.now);
-      const silent = this.time.now - peer.heard[side];
+      if (this.#peerPasses(peer, side === 1) && peer.ends[1 - side]) peer.lastReceived[side] = Math.max(peer.lastReceived[side], this.time.now);
+      const silent = this.time.now - peer.lastReceived[side];
       const state = silent > FAILED_MS ? 'failed' : silent > DISCONNECTED_MS ? 'disconnected' : 'connected';
       if (peer.states[side] !== 'failed' || state === 'connected') this.peerState(peer, side, state);
     }
@@ -497,7 +497,7 @@ function webSocket(network) {
       this.onopen?.({});
     }
 
-    hears(data) {
+    receive(data) {
       if (this.readyState === 1) this.onmessage?.({ data: copied(data) });
     }
 
@@ -619,7 +619,7 @@ function peerConnection(network) {
       this.channel.onclose?.({});
     }
 
-    hears(data) {
+    receive(data) {
       if (this.channel.readyState === 'open') this.channel.onmessage?.({ data: copied(data) });
     }
   };

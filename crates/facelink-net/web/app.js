@@ -289,7 +289,7 @@ function start() {
   let tickRate = 0;
   /** @type {CameraPanel | null} */
   let panel = null;
-  /** The face of the camera's last picture; null without one. @type {Face | null} */
+  /** The face of the camera's last video frame; null without one. @type {Face | null} */
   let seen = null;
   const filming = () => panel !== null && panel.on;
 

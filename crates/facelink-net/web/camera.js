@@ -650,7 +650,7 @@ export class FaceCamera {
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #watch;
   #lastTime = 0;
-  #lastPicture = 0;
+  #lastVideoFrame = 0;
   #lastFace = 0;
   #lost = false;
   #failures = 0;
@@ -727,7 +727,7 @@ export class FaceCamera {
     }
     this.#failures = 0;
     this.#inference = 0;
-    this.#lastPicture = this.#lastFace = performance.now();
+    this.#lastVideoFrame = this.#lastFace = performance.now();
     this.#lost = false;
     this.#pace = new Pace();
     this.#seen = [[], []];
@@ -841,14 +841,14 @@ export class FaceCamera {
     if (run !== this.#run) return;
     this.#cancel();
     if ('requestVideoFrameCallback' in HTMLVideoElement.prototype) {
-      this.#callback = video.requestVideoFrameCallback((now, meta) => this.#picture(run, now, /** @type {any} */ (meta).captureTime));
+      this.#callback = video.requestVideoFrameCallback((now, meta) => this.#onVideoFrame(run, now, /** @type {any} */ (meta).captureTime));
       return;
     }
     let shown = -1;
     const ask = () => {
       if (video.currentTime !== shown && video.readyState >= 2) {
         shown = video.currentTime;
-        this.#picture(run, performance.now());
+        this.#onVideoFrame(run, performance.now());
       } else this.#callback = requestAnimationFrame(ask);
     };
     this.#callback = requestAnimationFrame(ask);
@@ -859,13 +859,13 @@ export class FaceCamera {
    * @param {number} now
    * @param {number} [captured] Capture time, where the browser reports it
    */
-  #picture(run, now, captured) {
+  #onVideoFrame(run, now, captured) {
     this.#callback = 0;
     if (run !== this.#run || !this.#tracker) return;
-    this.#lastPicture = performance.now();
-    this.#seen[0].push(this.#lastPicture);
+    this.#lastVideoFrame = performance.now();
+    this.#seen[0].push(this.#lastVideoFrame);
     if (this.#pace.take(now, this.#fps()) && this.#video.videoWidth > 0) {
-      this.#seen[1].push(this.#lastPicture);
+      this.#seen[1].push(this.#lastVideoFrame);
       const age = captured !== undefined && captured <= now && now - captured < 1000 ? now - captured : 0;
       this.#read(run, Date.now() - Math.max(0, performance.now() - now) - age);
     }
@@ -904,8 +904,8 @@ export class FaceCamera {
   /** Whether a face is still in sight. */
   #look() {
     const now = performance.now();
-    const out = now - this.#lastFace > LOST_AFTER_MS && now - this.#lastPicture < BLIND_AFTER_MS;
-    const blind = now - this.#lastPicture > BLIND_AFTER_MS;
+    const out = now - this.#lastFace > LOST_AFTER_MS && now - this.#lastVideoFrame < BLIND_AFTER_MS;
+    const blind = now - this.#lastVideoFrame > BLIND_AFTER_MS;
     if (!out && !blind) return;
     if (this.#lost && now - this.#lastLostReport < LOST_EVERY_MS * 0.8) return;
     this.#lost = true;

@@ -351,7 +351,7 @@ export function headQuaternion(yaw, pitch, roll) {
  * @property {number[]} pings When the pings left that are newer than the newest answered one.
  * @property {number} limit After sleep: silence that ends the transport, ms; 0 for the default.
  * @property {number} lastPing
- * @property {number} lastHeard
+ * @property {number} lastReceived
  * @property {number} lastFrame
  * @property {number} rtt Smoothed round trip, ms; 0 until measured.
  * @property {number} lastRtt
@@ -382,7 +382,7 @@ export function headQuaternion(yaw, pitch, roll) {
 
 /** @param {Link['kind']} kind @param {Link['reply']} reply @returns {Link} */
 const newLink = (kind, reply) => ({
-  kind, reply, pings: [], limit: 0, lastPing: 0, lastHeard: 0, lastFrame: 0, rtt: 0, lastRtt: 0, trips: 0,
+  kind, reply, pings: [], limit: 0, lastPing: 0, lastReceived: 0, lastFrame: 0, rtt: 0, lastRtt: 0, trips: 0,
 });
 
 /** Age of the oldest ping that was not answered, ms. @param {Link} link @param {number} now */
@@ -1221,7 +1221,7 @@ export class FacialAnimationWebRTCClient {
   /** @param {Link} link @param {unknown} data */
   #receive(link, data) {
     this.#received += 1;
-    link.lastHeard = performance.now();
+    link.lastReceived = performance.now();
     if (typeof data !== 'string') {
       if (data instanceof ArrayBuffer) this.#receiveFaces(link, data);
       return;
@@ -1886,7 +1886,7 @@ export class FacialAnimationWebRTCClient {
     const needed = this.#transport === 'websocket' || this.#rtc?.suspect === true;
     const least = needed ? WS_DEAD_MS : WS_DEAD_STANDBY_MS;
     const patience = link.limit || Math.min(WS_DEAD_MAX_MS, Math.max(least, 4 * roundTrip(link) + 500));
-    if (silent > patience && now - link.lastHeard > least && !this.#timersLate) {
+    if (silent > patience && now - link.lastReceived > least && !this.#timersLate) {
       this.#log('warn', `the WebSocket has been silent for ${(silent / 1000).toFixed(1)} s`);
       this.#loseSocket(ws, true, 1006);
       return;
