@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// Pixels of the avatar's part of an image.
-pub const FACE: (u32, u32) = (400, 360);
+pub const FACE: (u32, u32) = (360, 360);
 /// Width of the chart of weights, pixels.
-const CHART: u32 = 180;
+const CHART: u32 = 200;
 /// Images a second.
 const FPS: u32 = 15;
 /// Images at the end that blend into the first one, so that the animation repeats without a jump.
@@ -29,15 +29,15 @@ const BLEND: u32 = 9;
 /// Frames before the first image: shaders and textures come first.
 const WARM_UP: u32 = 8;
 /// Seed of the performance, and the second at which the animation begins.
-const SEED: u64 = 1;
-const START: f64 = 4.0;
+const SEED: u64 = 2;
+const START: f64 = 28.0;
 
 /// Shapes of the chart.
 const SHAPES: [Blendshape; 9] = [
     Blendshape::EyeBlinkLeft,
     Blendshape::EyeLookInLeft,
     Blendshape::BrowInnerUp,
-    Blendshape::CheekSquintLeft,
+    Blendshape::BrowOuterUpLeft,
     Blendshape::JawOpen,
     Blendshape::MouthFunnel,
     Blendshape::MouthSmileLeft,
@@ -171,7 +171,7 @@ fn write(captured: &Image, number: usize, recording: &Recording) -> Result<(), S
 
 /// A bar for each of [`SHAPES`].
 fn chart(picture: &mut RgbImage, frame: &FaceFrame) {
-    let (left, width, row) = (14, CHART - 34, FACE.1 / SHAPES.len() as u32);
+    let (left, width, row) = (14, CHART - 30, FACE.1 / SHAPES.len() as u32);
     for (place, shape) in (0_u32..).zip(SHAPES) {
         let top = place * row + 8;
         letters::write(picture, left, top, shape.name());

@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         size,
         windowed,
         panel: windowed && !args.no_panel,
-        close: args.contact_sheet.is_some(),
+        close: args.contact_sheet.is_some() || args.animation.is_some(),
     });
     app.add_systems(Update, guard::started);
 
