@@ -80,7 +80,7 @@ impl Accepting {
         core.act(Action::ClosePeer(channel.id));
         core.tell(Event::Lost(Lane::DataChannel, cause.clone()));
         if core.socket.is_none() {
-            let goodbye = self.goodbye.is_some() || matches!(cause, Cause::Closed(_));
+            let goodbye = self.goodbye.is_some() || matches!(cause, Cause::Closed(_) | Cause::Local(_));
             self.end(core, cause, goodbye, now);
         }
     }
@@ -157,8 +157,10 @@ impl Accepting {
         ])
     }
 
+    /// A client that never answers pings may have closed its WebSocket to go on by the channel alone.
     fn goodbye_at(&self, channel: &Channel) -> Option<Instant> {
-        self.goodbye.map(|said| channel.link.last_heard().map_or(said, |heard| heard.max(said)) + GOODBYE_SILENCE)
+        let said = self.goodbye.filter(|_| channel.link.beat.has_answered())?;
+        Some(channel.link.last_heard().map_or(said, |heard| heard.max(said)) + GOODBYE_SILENCE)
     }
 
     /// Pings only a client that knows this version of the wire; others may take them for something else.

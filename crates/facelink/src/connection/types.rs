@@ -173,8 +173,8 @@ pub enum Cause {
     OfferedByPeer,
     /// Another one took its place.
     Replaced,
-    /// This side closed it.
-    Local,
+    /// This side closed it, for this reason.
+    Local(&'static str),
 }
 
 impl fmt::Display for Cause {
@@ -195,7 +195,7 @@ impl fmt::Display for Cause {
             Self::SignallingLost => "the WebSocket was lost before the data channel opened",
             Self::OfferedByPeer => "the endpoint makes the offer",
             Self::Replaced => "the client has come back by another socket",
-            Self::Local => "closed by this side",
+            Self::Local(reason) => reason,
         })
     }
 }

@@ -131,31 +131,46 @@ fn goodbye_ends_at_once_when_both_transports_have_ended() {
     assert!(client.is_over());
 }
 
-#[test]
-fn goodbye_by_the_websocket_ends_a_silent_channel_and_not_one_that_speaks() {
-    for speaks in [false, true] {
-        let mut now = Instant::now();
-        let mut endpoint = Connection::accept(Config::default(), now);
-        endpoint.on_socket_opened(SocketId(1), now);
-        endpoint.on_introduced();
-        endpoint.on_peer_opened(PeerId(2), now);
-        endpoint.on_channel_opened(PeerId(2), true, now);
-        endpoint.on_socket_closed(SocketId(1), Cause::Closed(Some(1000)), now);
-        for _ in 0..200 {
-            now += MS * 10;
-            if speaks {
-                endpoint.on_heard(Lane::DataChannel, now);
-            }
-            endpoint.on_timeout(now);
+/// A connection whose client closes its WebSocket with a goodbye: whether it ends, and for how long its faces are kept.
+fn after_goodbye(answers_before: bool, answers_after: bool) -> Option<(bool, Duration)> {
+    let mut now = Instant::now();
+    let mut endpoint = Connection::accept(Config::default(), now);
+    endpoint.on_socket_opened(SocketId(1), now);
+    endpoint.on_introduced();
+    endpoint.on_peer_opened(PeerId(2), now);
+    endpoint.on_channel_opened(PeerId(2), true, now);
+    for i in 0..300 {
+        now += MS * 10;
+        endpoint.on_timeout(now);
+        if i == 100 {
+            endpoint.on_socket_closed(SocketId(1), Cause::Closed(Some(1000)), now);
         }
-        assert_eq!(endpoint.is_over(), !speaks);
-        let goodbye = events(&mut endpoint).into_iter().find_map(|event| match event {
-            Event::Disconnected { goodbye, keep_faces, .. } => Some((goodbye, keep_faces)),
-            _ => None,
-        });
-        // Together with the time that it took to be sure, a second.
-        assert_eq!(goodbye, (!speaks).then_some((true, MS * 700)));
+        for action in actions(&mut endpoint) {
+            if let Action::Ping(Lane::DataChannel, clock) = action
+                && if i < 100 { answers_before } else { answers_after }
+            {
+                endpoint.on_pong(Lane::DataChannel, clock, now);
+            }
+        }
     }
+    let ended = events(&mut endpoint).into_iter().find_map(|event| match event {
+        Event::Disconnected { goodbye, keep_faces, .. } => Some((goodbye, keep_faces)),
+        _ => None,
+    });
+    assert_eq!(endpoint.is_over(), ended.is_some());
+    ended
+}
+
+#[test]
+fn goodbye_by_the_websocket_ends_a_channel_that_falls_silent() {
+    // Together with the time that it took to be sure, a second.
+    assert_eq!(after_goodbye(true, false), Some((true, MS * 700)));
+}
+
+#[test]
+fn goodbye_by_the_websocket_keeps_a_channel_that_answers_or_never_did() {
+    assert_eq!(after_goodbye(true, true), None);
+    assert_eq!(after_goodbye(false, false), None);
 }
 
 #[test]
