@@ -93,10 +93,6 @@ impl Outbox {
         self.frames.added.notify_one();
         kept
     }
-
-    pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.frames, &other.frames)
-    }
 }
 
 /// What comes out of a queue.

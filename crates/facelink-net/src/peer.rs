@@ -11,10 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use webrtc::{
-    data_channel::{DataChannel, DataChannelEvent},
-    peer_connection::RTCPeerConnectionState,
-};
+use webrtc::data_channel::{DataChannel, DataChannelEvent};
 
 use crate::{
     clock::unix_ms,
@@ -22,26 +19,20 @@ use crate::{
     ice::{IcePolicy, PeerConfig},
     outbox::{Next, OutQueue, Outbox, Outgoing, outbox},
     peer_handle::{PeerCommand, PeerHandle, session_of},
-    rtc::{FrameData, FrameSender, PeerEvent, RtcError, RtcPeer},
+    rtc::{FrameData, FrameSender, PeerEvent, RtcError, RtcPeer, peer_state},
     session::{Action, Lane, Session},
     subscribe,
 };
+use facelink::connection::Cause;
 use facelink::wire::{
     json::Decoder,
     message::{ClientMessage, Description, IceCandidate, Ping, ServerMessage, Trickle},
 };
 
-/// A peer that has opened no channel by then is given up.
-const OPEN_LIMIT: Duration = Duration::from_secs(20);
-/// A disconnected peer may come back within this time, by an ICE restart or by itself.
-const DISCONNECTED_GRACE: Duration = Duration::from_secs(8);
-/// A peer that answers nothing for this long is gone.
-const SILENT_LIMIT: Duration = Duration::from_secs(8);
 const GATHER_LIMIT: Duration = Duration::from_secs(3);
 /// Time between two looks at the connection.
 const TICK: Duration = Duration::from_millis(100);
-/// Time between two pings; while frames go out, every tick.
-const PING: Duration = Duration::from_secs(1);
+const CLOSED: &str = "closed by this side";
 const ROUTE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a peer's descriptions and candidates reach the other side.
@@ -126,7 +117,8 @@ fn serve(
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let (commands, command_queue) = mpsc::channel(64);
     let route = Arc::new(Mutex::new(None));
-    session.set_peer(PeerHandle { number, commands, cancel: cancel.clone(), offered, origin, route: route.clone() });
+    let handle = PeerHandle { number, commands, cancel: cancel.clone(), offered, origin, route: route.clone() };
+    session.peer_opened(handle, Instant::now());
     let task = PeerTask {
         number,
         session: session.clone(),
@@ -163,51 +155,39 @@ struct PeerTask {
     route: Arc<Mutex<Option<String>>>,
 }
 
-/// Why a peer ended, and whether it said so.
-struct End(&'static str, bool);
-
 impl PeerTask {
     async fn run(mut self, mut events: mpsc::UnboundedReceiver<PeerEvent>, mut commands: mpsc::Receiver<PeerCommand>) {
         let session = self.session.clone();
         let (outbox, mut queue) = outbox();
-        let End(reason, goodbye) = self.serve(&mut events, &mut commands, &outbox, &mut queue).await;
-        tracing::info!(connection = %session.id, reason, "WebRTC peer ended");
+        let cause = self.serve(&mut events, &mut commands, &outbox, &mut queue).await;
+        tracing::info!(connection = %session.id, %cause, "WebRTC peer ended");
         self.cancel.cancel();
-        let ours = session.forget_peer(self.number);
+        session.peer_ended(self.number, cause, Instant::now());
         let Self { peer, out, .. } = self;
         drop(out);
         peer.close().await;
-        if ours && !session.has_ws() {
-            session.hub.disconnect(session.key, reason, goodbye, Instant::now());
-        }
     }
 
+    /// Serves the peer until it has ended, or until the session's connection has given it up.
     async fn serve(
         &mut self,
         events: &mut mpsc::UnboundedReceiver<PeerEvent>,
         commands: &mut mpsc::Receiver<PeerCommand>,
         outbox: &Outbox,
         queue: &mut OutQueue,
-    ) -> End {
+    ) -> Cause {
         let session = self.session.clone();
-        session.set_channel(self.number, None, "connecting");
         self.read(self.peer.channel.clone(), true);
-        let opened_by = tokio::time::Instant::now() + OPEN_LIMIT;
-        let mut gone_by = None;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut routed = Instant::now();
         let mut readers = 1_usize;
         let mut own_channel_opened = false;
         loop {
-            let deadline = gone_by.unwrap_or(opened_by);
             tokio::select! {
-                () = self.cancel.cancelled() => return End("closed by this side", true),
-                () = tokio::time::sleep_until(deadline), if gone_by.is_some() || !self.open => {
-                    return End(if self.open { "the peer does not answer" } else { "the peer opened no channel" }, false);
-                }
+                () = self.cancel.cancelled() => return Cause::Local(CLOSED),
                 event = events.recv() => match event {
-                    None => return End("the connection's driver ended", false),
+                    None => return Cause::Failed,
                     Some(PeerEvent::Candidate(candidate)) => self.signal_candidate(Some(candidate)),
                     Some(PeerEvent::Gathered) => self.signal_candidate(None),
                     Some(PeerEvent::Channel(channel)) => {
@@ -228,17 +208,8 @@ impl PeerTask {
                     }
                     Some(PeerEvent::State(state)) => {
                         tracing::debug!(connection = %session.id, ?state, "WebRTC");
-                        match state {
-                            RTCPeerConnectionState::Closed => return End("the connection closed", false),
-                            // An ICE restart by the client may yet bring it back.
-                            RTCPeerConnectionState::Failed if !self.open || !session.has_ws() => {
-                                return End("the connection failed", false);
-                            }
-                            RTCPeerConnectionState::Failed | RTCPeerConnectionState::Disconnected => {
-                                gone_by.get_or_insert(tokio::time::Instant::now() + DISCONNECTED_GRACE);
-                            }
-                            RTCPeerConnectionState::Connected => gone_by = None,
-                            _ => {}
+                        if let Some(state) = peer_state(state) {
+                            session.peer_state(self.number, state, Instant::now());
                         }
                     }
                 },
@@ -249,7 +220,8 @@ impl PeerTask {
                             self.out = Some(FrameSender::new(channel));
                         }
                         self.open = true;
-                        session.set_channel(self.number, self.out.is_some().then(|| outbox.clone()), "open");
+                        let out = self.out.is_some().then(|| outbox.clone());
+                        session.channel_opened(self.number, out, Instant::now());
                         if session.role == Role::Peer && self.out.is_none() {
                             // It hears us once it has spoken, and so it is with us: one of us speaks first.
                             let _ = self.peer.channel.try_send_text(&ping_json()).await;
@@ -257,9 +229,9 @@ impl PeerTask {
                     }
                     Some(Heard::Negotiated) => {
                         self.out = Some(FrameSender::new(self.peer.channel.clone()));
-                        session.set_channel(self.number, Some(outbox.clone()), "open");
+                        session.channel_opened(self.number, Some(outbox.clone()), Instant::now());
                     }
-                    Some(Heard::Closed(true)) | None => return End("the peer closed its channel", true),
+                    Some(Heard::Closed(true)) | None => return Cause::Closed(None),
                     // One that the peer never used, such as a second one of ours, is no loss.
                     Some(Heard::Closed(false)) => {}
                 },
@@ -273,7 +245,7 @@ impl PeerTask {
                     Some(PeerCommand::Answer(answer)) => {
                         if let Err(error) = self.peer.set_answer(answer).await {
                             tracing::debug!(connection = %session.id, %error, "answer refused");
-                            return End("the answer was refused", false);
+                            return Cause::Failed;
                         }
                     }
                     Some(PeerCommand::IceServers(servers)) => {
@@ -281,20 +253,12 @@ impl PeerTask {
                             tracing::warn!(connection = %session.id, %error, "ICE servers not changed");
                         }
                     }
-                    None => return End("closed by this side", true),
+                    None => return Cause::Local(CLOSED),
                 },
                 next = queue.next() => self.write(next).await,
                 _ = tick.tick() => {
                     let now = Instant::now();
-                    if session.channel_silence(now) > SILENT_LIMIT {
-                        return End("the peer does not answer", false);
-                    }
-                    let interval = if session.is_publishing() { TICK } else { PING };
-                    if self.open && session.is_introduced() && self.out.is_some()
-                        && session.take_ping(Lane::DataChannel, interval, now)
-                    {
-                        outbox.text(ping_json());
-                    }
+                    session.on_timeout(now);
                     if self.open && now.saturating_duration_since(routed) >= ROUTE_INTERVAL {
                         routed = now;
                         let figures = self.peer.figures().await;

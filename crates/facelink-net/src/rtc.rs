@@ -41,7 +41,10 @@ use webrtc::{
 };
 
 use crate::ice::{IceConfig, IcePolicy, IceWarning, has_relay};
-use facelink::wire::json::{IceCandidate, IceServer};
+use facelink::{
+    connection::PeerState,
+    wire::json::{IceCandidate, IceServer},
+};
 
 /// Protocol of our data channels.
 const PROTOCOL: &str = "animation-data";
@@ -77,6 +80,17 @@ pub(crate) enum RtcError {
     Configuration(IceWarning),
     #[error("cannot open a WebRTC connection: gathering candidates took too long")]
     Gathering,
+}
+
+/// What a state means to a [`Connection`](facelink::connection::Connection), if it means anything.
+pub(crate) const fn peer_state(state: RTCPeerConnectionState) -> Option<PeerState> {
+    match state {
+        RTCPeerConnectionState::Connected => Some(PeerState::Connected),
+        RTCPeerConnectionState::Disconnected => Some(PeerState::Disconnected),
+        RTCPeerConnectionState::Failed => Some(PeerState::Failed),
+        RTCPeerConnectionState::Closed => Some(PeerState::Closed),
+        _ => None,
+    }
 }
 
 /// What happens on a peer.

@@ -27,7 +27,7 @@ use facelink::{
 /// Starts sending, if it is not running yet and something is subscribed to. Ends with the connection or the last
 /// subscription.
 pub(crate) fn start(session: &Arc<Session>) {
-    if !session.is_subscribed() || !session.begin_publishing() {
+    if session.subscriptions.is_empty() || !session.subscriptions.begin_publishing() {
         return;
     }
     let ended = session.ended.clone();
@@ -43,7 +43,7 @@ pub(crate) fn start(session: &Arc<Session>) {
         publisher.publish(&frame, &owner);
     }
     tokio::spawn(async move {
-        while publisher.session.is_subscribed() {
+        while !publisher.session.subscriptions.is_empty() {
             let published = tokio::select! {
                 () = ended.cancelled() => break,
                 published = frames.recv() => published,
@@ -56,7 +56,7 @@ pub(crate) fn start(session: &Arc<Session>) {
                 Err(RecvError::Closed) => break,
             }
         }
-        publisher.session.end_publishing();
+        publisher.session.subscriptions.end_publishing();
     });
 }
 
@@ -76,7 +76,8 @@ struct Paced {
 
 impl Publisher {
     fn publish(&mut self, frame: &SubjectFrame, from: &Origin) {
-        let Some(Subscription { max_fps, binary, not_own, room_only }) = self.session.wants(&frame.name) else {
+        let Some(Subscription { max_fps, binary, not_own, room_only }) = self.session.subscriptions.of(&frame.name)
+        else {
             return;
         };
         if not_own && from.key == self.session.key {
@@ -130,9 +131,9 @@ impl Publisher {
     }
 
     fn lost(&mut self, name: &str) {
-        if self.session.wants(name).is_some() {
+        if self.session.subscriptions.of(name).is_some() {
             let lost = SubjectLost { subject: name.into() };
-            self.session.send_control(ServerMessage::SubjectLost(lost).to_json());
+            self.session.send_control(&ServerMessage::SubjectLost(lost).to_json());
         }
     }
 }

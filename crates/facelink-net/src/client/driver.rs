@@ -14,7 +14,6 @@ use facelink::{
     },
 };
 use tokio_util::sync::CancellationToken;
-use webrtc::peer_connection::RTCPeerConnectionState;
 
 use super::{
     channel::Heard,
@@ -30,8 +29,8 @@ use crate::{
     clock::unix_ms,
     hub::{Hub, Role},
     peer_handle::PeerCommand,
-    rtc::PeerEvent,
-    session::{self, Session, subscribe_json},
+    rtc::{PeerEvent, peer_state},
+    session::{self, Mirror, Session, kind_of, subscribe_json},
 };
 
 /// A deadline of the connection waits for what has arrived for no longer than this.
@@ -60,20 +59,6 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-const fn kind_of(lane: Lane) -> SourceKind {
-    match lane {
-        Lane::WebSocket => SourceKind::WebSocket,
-        Lane::DataChannel => SourceKind::WebRtc,
-    }
-}
-
-const fn session_lane(lane: Lane) -> session::Lane {
-    match lane {
-        Lane::WebSocket => session::Lane::WebSocket,
-        Lane::DataChannel => session::Lane::DataChannel,
     }
 }
 
@@ -182,9 +167,6 @@ impl Driver {
                     continue;
                 }
                 Action::CloseSocket(id, how) => {
-                    if let (Some(session), Some(ws)) = (&self.session, transports.ws()) {
-                        session.detach_ws(&ws.out);
-                    }
                     transports.close_socket(id, how);
                     continue;
                 }
@@ -264,13 +246,18 @@ impl Driver {
     }
 
     fn publish_state(&self) {
-        let channel = match (self.connection.peer(), self.connection.is_channel_open()) {
+        let channel_state = match (self.connection.peer(), self.connection.is_channel_open()) {
             (Some(_), true) => "open",
             (Some(_), false) => "connecting",
             (None, _) => "none",
         };
         if let Some(session) = &self.session {
-            session.note_channel(channel);
+            session.mirror(Mirror {
+                ws: self.transports.out(),
+                address: self.transports.ws().and_then(|ws| ws.remote),
+                channel_state,
+                rtt_ms: [Lane::WebSocket, Lane::DataChannel].map(|lane| self.connection.rtt_ms(lane)),
+            });
         }
         let lane = self.connection.lane();
         let mut figures = self.shared.figures.lock();
@@ -316,16 +303,9 @@ impl Driver {
             WsEvent::Text(text) => self.on_text(Lane::WebSocket, &text, now).await,
             WsEvent::Binary(bytes) => self.on_binary(Lane::WebSocket, &bytes, now),
             WsEvent::Pong(clock) => {
-                if let Some(rtt) = self.connection.on_pong(Lane::WebSocket, clock, now)
-                    && let Some(session) = &self.session
-                {
-                    session.record_rtt(session::Lane::WebSocket, rtt, now);
-                }
+                self.connection.on_pong(Lane::WebSocket, clock, now);
             }
             WsEvent::Closed { code, reason } => {
-                if let (Some(session), Some(ws)) = (&self.session, self.transports.ws()) {
-                    session.detach_ws(&ws.out);
-                }
                 self.transports.close_socket(id, Close::Drop);
                 self.detail = Some(ClientError::Connect { url: self.config.url.clone(), reason });
                 let cause = code.map_or(Cause::Broken, |code| Cause::Closed(Some(code)));
@@ -415,14 +395,16 @@ impl Driver {
             ServerMessage::Error(error) => {
                 tracing::warn!(code = &*error.code, message = &*error.message, "the endpoint refused a message");
             }
-            message => {
-                if let ServerMessage::Pong(Pong { t: Some(t), .. }) = &message
-                    && let Some(clock) = Clock::ms(t).and_then(|ms| self.transports.clock_of(ms))
-                {
-                    self.connection.on_pong(lane, clock, now);
+            ServerMessage::Pong(pong) => {
+                let clock = pong.t.as_ref().and_then(Clock::ms).and_then(|ms| self.transports.clock_of(ms));
+                let rtt = clock.and_then(|clock| self.connection.on_pong(lane, clock, now));
+                if let (Some(rtt), Some(session)) = (rtt, &self.session) {
+                    session.on_own_pong(&pong, rtt);
                 }
+            }
+            message => {
                 let Some(session) = self.session.clone() else { return };
-                for action in session.on_decoded(decoder, session_lane(lane), message, now) {
+                for action in session.on_decoded(decoder, lane, message, now) {
                     if let session::Action::Reply(text) = action {
                         self.transports.send(lane, text).await;
                     }
@@ -475,7 +457,7 @@ impl Driver {
         self.connection.on_heard(lane, now);
         if let Some(session) = &self.session {
             // A complaint about a frame is for the stats alone: the endpoint could do nothing with it.
-            drop(session.on_binary(session_lane(lane), bytes, now));
+            drop(session.on_binary(lane, bytes, now));
         }
     }
 
@@ -493,7 +475,6 @@ impl Driver {
                 self.session = outgoing_session(hub, SourceKind::WebSocket, Role::Outbound, remote, now);
             }
             if let Some(session) = &self.session {
-                session.attach_ws(out.clone(), remote);
                 session.in_room.store(self.config.room.is_some(), Ordering::Relaxed);
                 if let Some(room) = &self.config.room {
                     out.text(ClientMessage::Join(Join { room: room.into() }).to_json());
@@ -503,15 +484,5 @@ impl Driver {
                 }
             }
         }
-    }
-}
-
-const fn peer_state(state: RTCPeerConnectionState) -> Option<PeerState> {
-    match state {
-        RTCPeerConnectionState::Connected => Some(PeerState::Connected),
-        RTCPeerConnectionState::Disconnected => Some(PeerState::Disconnected),
-        RTCPeerConnectionState::Failed => Some(PeerState::Failed),
-        RTCPeerConnectionState::Closed => Some(PeerState::Closed),
-        _ => None,
     }
 }

@@ -40,7 +40,7 @@ struct RoomPeer {
 
 impl RoomPeer {
     fn is_direct(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.channel_is_open())
+        self.session.as_ref().is_some_and(|session| session.is_channel_open())
     }
 }
 
@@ -83,12 +83,12 @@ impl Room {
 
     /// The lowest rate that a peer asks for.
     pub fn asked_fps(&self) -> Option<f32> {
-        self.sessions().filter_map(|session| session.told_fps()).reduce(f32::min)
+        self.sessions().filter_map(|session| session.asked_fps()).reduce(f32::min)
     }
 
     /// The highest redundancy that a peer asks for.
     pub fn asked_redundancy(&self) -> u8 {
-        self.sessions().map(|session| session.told_redundancy()).max().unwrap_or(0)
+        self.sessions().map(|session| session.asked_redundancy()).max().unwrap_or(0)
     }
 
     /// The endpoint itself, as a peer that frames go to.
@@ -142,7 +142,6 @@ impl Room {
 
     fn remove(&mut self, id: &str, now: Instant) {
         if let Some(session) = self.peers.remove(id).and_then(|peer| peer.session) {
-            session.end_peer();
             session.hub.disconnect(session.key, "it left the room", true, now);
         }
     }
@@ -215,7 +214,6 @@ impl Room {
     /// Says goodbye to everyone.
     pub fn close(&mut self, now: Instant) {
         for session in self.peers.drain().filter_map(|(_, peer)| peer.session) {
-            session.end_peer();
             session.hub.disconnect(session.key, "closed by this side", true, now);
         }
     }

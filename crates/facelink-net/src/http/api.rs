@@ -65,7 +65,6 @@ pub(super) async fn rtc_offer(
             let same_host = session.address().map(|address| address.ip()) == Some(peer_address.ip());
             let replaced = session.id == id && same_host;
             if replaced {
-                session.end_peer();
                 server.hub.disconnect(session.key, "its client made a new offer", true, now);
             }
             session.has_peer() && !replaced

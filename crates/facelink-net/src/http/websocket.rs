@@ -23,49 +23,28 @@ use super::{
     state::{Admitted, Server, refuse},
 };
 use crate::{
-    clock::unix_ms,
     hub::{Counters, Role},
-    outbox::{Next, OutQueue, Outbox, Outgoing, outbox},
+    outbox::{Next, OutQueue, Outgoing, outbox},
     peer::{self, Signal},
     peer_handle::PeerCommand,
-    session::{Action, Actions, CLOSE_AGAIN, CLOSE_RESUMED, CLOSE_UNAUTHORISED, Lane, Session},
+    session::{Action, Actions, Lane, Session, Socket},
     subscribe,
 };
 use facelink::{
+    connection::{CLOSE_STOPPING, Cause},
     source::SourceKind,
     wire::{
         json::{Decoder, MAX_MESSAGE},
-        message::{Description, Ping, ServerMessage},
+        message::{Description, ServerMessage},
     },
 };
 
-/// A peer that has not said hello with its token by then is sent away.
-const HELLO_LIMIT: Duration = Duration::from_secs(5);
-/// Time between two looks at the connection.
+/// The session's deadlines may move forwards without this task: it looks at least this often.
 const TICK: Duration = Duration::from_millis(125);
-/// Time between two pings; the shorter one while frames go out, which a silent socket must not swallow.
-const PING: Duration = Duration::from_secs(1);
-const PING_PUBLISHING: Duration = Duration::from_millis(250);
-/// A WebSocket that does not even answer pings is gone.
-const DEAD_AFTER: Duration = Duration::from_secs(6);
+/// Why this side closes when the endpoint stops.
+const STOPS: &str = "this side stops";
 /// A peer that does not take what we send for this long is sent away.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
-
-/// Why a WebSocket ended, and whether the client said goodbye.
-struct End {
-    reason: &'static str,
-    goodbye: bool,
-}
-
-impl End {
-    const fn broken(reason: &'static str) -> Self {
-        Self { reason, goodbye: false }
-    }
-
-    const fn goodbye(reason: &'static str) -> Self {
-        Self { reason, goodbye: true }
-    }
-}
 
 /// The page, or a WebSocket.
 pub(super) async fn root(
@@ -102,23 +81,18 @@ pub(super) async fn root(
 async fn serve_socket(server: Server, session: Arc<Session>, address: SocketAddr, socket: WebSocket) {
     let cancel = server.cancel.child_token();
     let (out, queue) = outbox();
-    session.attach_ws(out.clone(), Some(address));
+    let open = Socket::new(out.clone(), cancel.clone());
+    session.socket_opened(open.clone(), address, Instant::now());
     let (sink, stream) = socket.split();
     let current = Arc::new(Mutex::new(session.clone()));
-    let mut writer = tokio::spawn(write_socket(current.clone(), sink, queue, cancel.clone()));
-    let mut reader = Reader { server, session, current, address, out: out.clone(), cancel };
-    let end = reader.run(stream).await;
+    let mut writer = tokio::spawn(write_socket(current.clone(), sink, queue, cancel));
+    let mut reader = Reader { server, session, current, address, socket: open.clone() };
+    let cause = reader.run(stream).await;
     // With its outbox, for whose end the writer waits.
     let session = { reader }.session;
-    // Unless the client has come back by another socket, this was its only one.
-    if session.detach_ws(&out) {
-        if session.channel_is_open() {
-            tracing::debug!(connection = %session.id, reason = end.reason, "the data channel lives on");
-        } else {
-            session.end_peer();
-            session.hub.disconnect(session.key, end.reason, end.goodbye, Instant::now());
-        }
-    }
+    tracing::debug!(connection = %session.id, %cause, "WebSocket ended");
+    session.socket_closed(open.id, cause, Instant::now());
+    drop(open);
     drop(out);
     drop(session);
     // The writer still says goodbye.
@@ -133,95 +107,67 @@ struct Reader {
     /// The same for the writer.
     current: Arc<Mutex<Arc<Session>>>,
     address: SocketAddr,
-    out: Outbox,
-    cancel: CancellationToken,
+    socket: Socket,
 }
 
 impl Reader {
-    async fn run(&mut self, mut stream: futures_util::stream::SplitStream<WebSocket>) -> End {
+    async fn run(&mut self, mut stream: futures_util::stream::SplitStream<WebSocket>) -> Cause {
         let mut decoder = Decoder::default();
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let hello_by = tokio::time::Instant::now() + HELLO_LIMIT;
-        let started = Instant::now();
-        let mut heard = Instant::now();
         loop {
+            let latest = Instant::now() + TICK;
+            let deadline = self.session.deadline().map_or(latest, |at| at.min(latest));
+            let ended = self.session.ended.clone();
             tokio::select! {
-                () = self.cancel.cancelled() => {
+                () = self.socket.cancel.cancelled() => {
                     if !self.server.cancel.is_cancelled() {
                         // The writer gave up, which is no goodbye: the client may come back for its face.
-                        return End::broken("the peer takes nothing");
+                        return Cause::Stalled;
                     }
-                    self.out.control(Outgoing::Close(1001, "this side stops"));
-                    return End::goodbye("this side stops");
+                    self.socket.out.control(Outgoing::Close(CLOSE_STOPPING, STOPS));
+                    return Cause::Local(STOPS);
                 }
-                () = tokio::time::sleep_until(hello_by), if !self.session.is_authorised() => {
-                    self.out.control(Outgoing::Close(CLOSE_UNAUTHORISED, "no token in time"));
-                    return End::goodbye("no token in time");
-                }
-                _ = tick.tick() => {
-                    if heard.elapsed() > DEAD_AFTER {
-                        return End::broken("the peer does not answer");
-                    }
-                    self.ping(started);
-                }
+                () = ended.cancelled() => return Cause::Local("the connection has ended"),
+                () = tokio::time::sleep_until(deadline.into()) => self.session.on_timeout(Instant::now()),
                 message = stream.next() => {
                     let now = Instant::now();
-                    heard = now;
                     let actions = match message {
                         Some(Ok(WsMessage::Text(text))) => {
                             self.session.on_text(&mut decoder, Lane::WebSocket, text.as_str(), now)
                         }
                         Some(Ok(WsMessage::Binary(bytes))) => self.session.on_binary(Lane::WebSocket, &bytes, now),
                         Some(Ok(WsMessage::Pong(payload))) => {
-                            if let Ok(sent) = <[u8; 8]>::try_from(payload.as_ref()) {
-                                let sent = Duration::from_nanos(u64::from_le_bytes(sent));
-                                if let Some(rtt) = started.elapsed().checked_sub(sent) {
-                                    self.session.record_rtt(Lane::WebSocket, rtt, now);
-                                }
+                            if let Ok(clock) = <[u8; 8]>::try_from(payload.as_ref()) {
+                                self.session.on_ws_pong(u64::from_le_bytes(clock), now);
                             }
                             continue;
                         }
-                        Some(Ok(WsMessage::Ping(_))) => continue,
-                        Some(Ok(WsMessage::Close(Some(close)))) if close.code == CLOSE_AGAIN => {
-                            return End::broken("the peer comes back by another socket");
+                        Some(Ok(WsMessage::Ping(_))) => {
+                            self.session.on_ws_ping(now);
+                            continue;
                         }
-                        Some(Ok(WsMessage::Close(_))) => return End::goodbye("closed by the peer"),
-                        None => return End::broken("the WebSocket ended"),
+                        Some(Ok(WsMessage::Close(close))) => return Cause::Closed(close.map(|close| close.code)),
+                        None => return Cause::Broken,
                         Some(Err(error)) => {
                             tracing::debug!(connection = %self.session.id, %error, "WebSocket failed");
-                            return End::broken("the WebSocket failed");
+                            return Cause::Broken;
                         }
                     };
-                    if let Some(end) = self.act(actions).await {
-                        return end;
+                    if let Some(cause) = self.act(actions).await {
+                        return cause;
                     }
                 }
             }
         }
     }
 
-    /// A WebSocket ping measures the way and keeps the connection; our own one compares clocks too.
-    fn ping(&self, started: Instant) {
-        let now = Instant::now();
-        let interval = if self.session.is_publishing() { PING_PUBLISHING } else { PING };
-        if !self.session.take_ping(Lane::WebSocket, interval, now) {
-            return;
-        }
-        self.out.control(Outgoing::Ping(now.saturating_duration_since(started).as_nanos() as u64));
-        if self.session.is_introduced() {
-            self.out.text(ServerMessage::Ping(Ping::new(unix_ms())).to_json());
-        }
-    }
-
-    async fn act(&mut self, actions: Actions) -> Option<End> {
+    async fn act(&mut self, actions: Actions) -> Option<Cause> {
         for action in actions {
             match action {
                 // Waits for a slow reader, so that one that only asks and never reads stops being served.
                 Action::Reply(text) => {
                     Counters::add(&self.session.counters.bytes_out, text.len() as u64);
-                    if !self.out.control_when_room(Outgoing::Text(text)).await {
-                        return Some(End::broken("the peer does not read"));
+                    if !self.socket.out.control_when_room(Outgoing::Text(text)).await {
+                        return Some(Cause::Stalled);
                     }
                 }
                 Action::Offer(sdp) => self.on_offer(sdp).await,
@@ -230,14 +176,14 @@ impl Reader {
                 }
                 Action::MakeOffer => self.make_offer().await,
                 Action::Answer(_) => {
-                    self.out.text(error_json("unexpected", "field `type`: no offer was made"));
+                    self.socket.out.text(error_json("unexpected", "field `type`: no offer was made"));
                 }
                 Action::Candidate(candidate) => self.session.peer_command(PeerCommand::Candidate(candidate)),
                 Action::Subscriptions => subscribe::start(&self.session),
                 Action::Resume(session, welcome) => self.resume(session, welcome),
                 Action::Close(code, reason) => {
-                    self.out.control(Outgoing::Close(code, reason));
-                    return Some(End::goodbye(reason));
+                    self.socket.out.control(Outgoing::Close(code, reason));
+                    return Some(Cause::Local(reason));
                 }
             }
         }
@@ -248,14 +194,12 @@ impl Reader {
     fn resume(&mut self, session: Arc<Session>, welcome: String) {
         *self.current.lock() = session.clone();
         let own = std::mem::replace(&mut self.session, session);
-        own.detach_ws(&self.out);
-        own.hub.disconnect(own.key, "its client resumed an older connection", true, Instant::now());
-        if let Some(old) = self.session.attach_ws(self.out.clone(), Some(self.address)) {
-            old.control(Outgoing::Close(CLOSE_RESUMED, "the client has come back by another socket"));
-        }
+        let now = Instant::now();
+        own.hub.disconnect(own.key, "its client resumed an older connection", true, now);
+        self.session.socket_opened(self.socket.clone(), self.address, now);
         self.session.hub.set_address(self.session.key, Some(self.address));
         tracing::info!(connection = %self.session.id, address = %self.address, "resumed");
-        self.out.text(welcome);
+        self.socket.out.text(welcome);
         subscribe::start(&self.session);
     }
 
@@ -264,10 +208,10 @@ impl Reader {
         let cancel = self.server.cancel.child_token();
         match peer::offer(&self.session, Signal::Session, cancel, &self.session.hub.peer_config()).await {
             Ok(offer) => {
-                self.out.text(ServerMessage::Offer(Description::new(offer)).to_json());
+                self.socket.out.text(ServerMessage::Offer(Description::new(offer)).to_json());
             }
             Err(error) => {
-                self.out.text(error_json("webrtc", &error.to_string()));
+                self.socket.out.text(error_json("webrtc", &error.to_string()));
             }
         }
     }
@@ -277,16 +221,15 @@ impl Reader {
             self.session.peer_command(PeerCommand::Offer(sdp));
             return;
         }
-        // A new connection of the same client: the old one is of no use to it any more.
-        self.session.end_peer();
+        // A new connection of the same client, which takes the place of the old one.
         let cancel = self.server.cancel.child_token();
         match peer::accept(&self.session, sdp, Signal::Session, cancel, &self.session.hub.peer_config()).await {
             Ok(answer) => {
-                self.out.text(ServerMessage::Answer(Description::new(answer)).to_json());
+                self.socket.out.text(ServerMessage::Answer(Description::new(answer)).to_json());
             }
             Err(error) => {
                 Counters::add(&self.session.counters.refused, 1);
-                self.out.text(error_json("bad_field", &format!("offer: {error}")));
+                self.socket.out.text(error_json("bad_field", &format!("offer: {error}")));
             }
         }
     }
@@ -307,11 +250,6 @@ async fn write_socket(
         let session = session.lock().clone();
         let message = match next {
             Next::Control(message) => message,
-            // Into a socket that has fallen silent it would only wait, and come out stale.
-            Next::Frame(_) if !session.ws_takes_frames(Instant::now()) => {
-                Counters::add(&session.counters.dropped, 1);
-                continue;
-            }
             Next::Frame(message) => {
                 Counters::add(&session.counters.bytes_out, message.len() as u64);
                 message

@@ -263,13 +263,13 @@ impl Connection {
 
     /// A peer connection could not be made, restarted or described, or has ended by itself.
     pub fn on_peer_failed(&mut self, peer: PeerId, now: Instant) {
-        self.lose_peer(peer, Cause::Failed, now);
+        self.on_peer_ended(peer, Cause::Failed, now);
     }
 
     /// A peer connection has changed its state.
     pub fn on_peer_state(&mut self, peer: PeerId, state: PeerState, now: Instant) {
         if state == PeerState::Closed {
-            self.lose_peer(peer, Cause::Closed(None), now);
+            self.on_peer_ended(peer, Cause::Closed(None), now);
             return;
         }
         if !self.enter(now) {
@@ -308,10 +308,11 @@ impl Connection {
 
     /// The peer has closed the data channel.
     pub fn on_channel_closed(&mut self, peer: PeerId, now: Instant) {
-        self.lose_peer(peer, Cause::Closed(None), now);
+        self.on_peer_ended(peer, Cause::Closed(None), now);
     }
 
-    fn lose_peer(&mut self, peer: PeerId, cause: Cause, now: Instant) {
+    /// A peer connection has ended, for this reason.
+    pub fn on_peer_ended(&mut self, peer: PeerId, cause: Cause, now: Instant) {
         if !self.enter(now) {
             self.core.channel.take_if(|open| open.id == peer);
             self.finish(now);

@@ -1,0 +1,103 @@
+//! Who the other side of a session is.
+
+use std::sync::Arc;
+
+use facelink::wire::message::Hello;
+use parking_lot::Mutex;
+
+use super::Binary;
+
+#[derive(Debug, Default)]
+struct State {
+    authorised: bool,
+    subject: Option<Arc<str>>,
+    client: Option<Arc<str>>,
+    binary: Binary,
+    reports: bool,
+    webcam: bool,
+}
+
+/// Its name, the name of its face, what it sends, and whether it may.
+#[derive(Debug)]
+pub(super) struct Identity(Mutex<State>);
+
+/// What a `hello` has changed.
+#[derive(Debug)]
+pub(super) struct Greeted {
+    /// The name that the face had before.
+    pub renamed: Option<Arc<str>>,
+    pub subject: Option<Arc<str>>,
+    /// The format that binary frames are read as.
+    pub binary: Binary,
+    /// The format that was asked for is known.
+    pub known: bool,
+}
+
+impl Identity {
+    pub fn new(authorised: bool) -> Self {
+        Self(Mutex::new(State { authorised, ..State::default() }))
+    }
+
+    /// One that knows this version of the wire.
+    pub fn of_this_version() -> Self {
+        let (client, binary) = (Some("facelink".into()), Binary::Facelink1);
+        Self(Mutex::new(State { authorised: true, client, binary, ..State::default() }))
+    }
+
+    pub fn is_authorised(&self) -> bool {
+        self.0.lock().authorised
+    }
+
+    pub fn authorise(&self) {
+        self.0.lock().authorised = true;
+    }
+
+    pub fn subject(&self) -> Option<Arc<str>> {
+        self.0.lock().subject.clone()
+    }
+
+    /// The name of its face, which is this one if it has none.
+    pub fn subject_or(&self, name: Arc<str>) -> Arc<str> {
+        self.0.lock().subject.get_or_insert(name).clone()
+    }
+
+    pub fn client(&self) -> Option<Arc<str>> {
+        self.0.lock().client.clone()
+    }
+
+    pub fn binary(&self) -> Binary {
+        self.0.lock().binary
+    }
+
+    pub fn wants_reports(&self) -> bool {
+        self.0.lock().reports
+    }
+
+    pub fn is_webcam(&self) -> bool {
+        self.0.lock().webcam
+    }
+
+    /// Takes what a `hello` states; `subject` is the name of the face of a connection that it continues.
+    pub fn greet(&self, hello: &Hello<'_>, subject: Option<Arc<str>>) -> Greeted {
+        let mut state = self.0.lock();
+        if state.subject.is_none() {
+            state.subject = subject;
+        }
+        let renamed = hello.subject.as_deref().and_then(|name| {
+            let old = state.subject.replace(name.into());
+            old.filter(|old| **old != *name)
+        });
+        let client = hello.client.as_deref().unwrap_or("unnamed");
+        let lower = client.to_ascii_lowercase();
+        state.webcam = lower.contains("webcam") || lower.contains("mediapipe");
+        state.client = Some(client.into());
+        let known = match hello.binary.as_deref() {
+            None | Some("float32") => Some(Binary::Float32),
+            Some("facelink1") => Some(Binary::Facelink1),
+            Some(_) => None,
+        };
+        state.binary = known.unwrap_or_default();
+        state.reports = hello.reports;
+        Greeted { renamed, subject: state.subject.clone(), binary: state.binary, known: known.is_some() }
+    }
+}

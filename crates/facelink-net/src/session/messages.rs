@@ -1,0 +1,308 @@
+//! What the messages of a session do.
+
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use facelink::{
+    connection::{CLOSE_LIMITS, CLOSE_UNAUTHORISED, Lane},
+    event::Emotion,
+    wire::{
+        json::Decoder,
+        message::{
+            ClientMessage, Clock, Description, Hello, PeerMessage, Peers, Pong, ServerMessage, Subscribe, Trickle,
+            Welcome,
+        },
+    },
+};
+use serde_json::Value;
+
+use super::{Action, Actions, Binary, Session, Subscription};
+use crate::{
+    auth::Denied,
+    clock::unix_ms,
+    hub::{Counters, Link, Resumed, Role},
+};
+
+/// Messages that an offer counts for.
+const OFFER_COST: u32 = 50;
+
+impl Session {
+    /// A text message.
+    pub fn on_text(self: &Arc<Self>, decoder: &mut Decoder, lane: Lane, text: &str, now: Instant) -> Actions {
+        let mut actions = Actions::new();
+        self.count(text.len());
+        self.lanes.heard(lane, now);
+        if !self.spend(1, now, &mut actions) {
+            return actions;
+        }
+        let ignored = decoder.ignored();
+        let read = match self.role {
+            Role::Inbound => decoder.client(text).map(|message| message.map(PeerMessage::Client)),
+            Role::Outbound => decoder.server(text).map(|message| message.map(PeerMessage::Server)),
+            Role::Peer => decoder.peer(text),
+        };
+        match read {
+            Ok(message) => {
+                Counters::add(&self.hub.ignored, decoder.ignored().saturating_sub(ignored));
+                let is_hello = matches!(message, Some(PeerMessage::Client(ClientMessage::Hello(_))));
+                if !is_hello && !self.is_authorised() {
+                    self.refuse("unauthorized", "say `hello` with the pairing token first", now, &mut actions);
+                } else if let Some(message) = message {
+                    self.on_message(decoder, lane, message, now, &mut actions);
+                }
+            }
+            Err(error) => self.refuse(error.code(), &error.to_string(), now, &mut actions),
+        }
+        actions
+    }
+
+    /// A message of an endpoint that was decoded already.
+    pub fn on_decoded(
+        self: &Arc<Self>,
+        decoder: &mut Decoder,
+        lane: Lane,
+        message: ServerMessage<'_>,
+        now: Instant,
+    ) -> Actions {
+        let mut actions = Actions::new();
+        self.count(0);
+        self.lanes.heard(lane, now);
+        if self.spend(1, now, &mut actions) {
+            self.on_message(decoder, lane, PeerMessage::Server(message), now, &mut actions);
+        }
+        actions
+    }
+
+    fn on_message(
+        self: &Arc<Self>,
+        decoder: &mut Decoder,
+        lane: Lane,
+        message: PeerMessage<'_>,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        match message {
+            PeerMessage::Client(message) => self.on_client(decoder, lane, message, now, actions),
+            PeerMessage::Server(message) => self.on_server(decoder, lane, message, now, actions),
+        }
+    }
+
+    fn on_client(
+        self: &Arc<Self>,
+        decoder: &mut Decoder,
+        lane: Lane,
+        message: ClientMessage<'_>,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        // Each of these makes a connection with sockets of its own.
+        let costly = match &message {
+            ClientMessage::RequestOffer => true,
+            ClientMessage::Offer(offer) => offer.peer().is_none(),
+            _ => false,
+        };
+        if costly && !self.spend(OFFER_COST - 1, now, actions) {
+            return;
+        }
+        match message {
+            ClientMessage::Face(face) => self.on_face(lane, &face, now, actions),
+            ClientMessage::BatchUpdate(batch) => self.on_batch(decoder, lane, &batch, now, actions),
+            ClientMessage::Hello(hello) => self.on_hello(&hello, now, actions),
+            ClientMessage::Schema(schema) => {
+                if let Err(error) = self.frames.set_schema(&schema.names) {
+                    self.refuse("bad_field", &error, now, actions);
+                }
+            }
+            ClientMessage::Offer(offer) => match offer.peer() {
+                Some(peer) => self.relay("offer", peer, ServerMessage::Offer(self.relayed(&offer.sdp)), now, actions),
+                None => actions.push(Action::Offer(offer.sdp.into_owned())),
+            },
+            ClientMessage::Answer(answer) => match answer.peer() {
+                Some(peer) => {
+                    self.relay("answer", peer, ServerMessage::Answer(self.relayed(&answer.sdp)), now, actions)
+                }
+                None => actions.push(Action::Answer(answer.sdp.into_owned())),
+            },
+            ClientMessage::IceCandidate(trickle) => match trickle.peer() {
+                Some(peer) => {
+                    let (candidate, from) = (trickle.candidate.clone(), Some((&*self.id).into()));
+                    let trickle = Trickle { candidate, to: None, from };
+                    self.relay("ice_candidate", peer, ServerMessage::IceCandidate(trickle), now, actions);
+                }
+                None => actions.push(Action::Candidate(trickle.candidate)),
+            },
+            ClientMessage::SetEmotion(message) => {
+                let emotion = Emotion {
+                    name: message.emotion.as_ref().into(),
+                    intensity: message.intensity,
+                    fade: message.fade,
+                    duration: message.duration,
+                };
+                self.on_emotion(lane, message.subject.as_deref(), emotion, now, actions);
+            }
+            ClientMessage::RequestOffer => actions.push(Action::MakeOffer),
+            ClientMessage::Join(join) => match self.hub.join(self.key, &join.room) {
+                Ok(peers) => {
+                    let peers = peers.iter().map(|peer| (&**peer).into()).collect();
+                    let peers = Peers { room: Some(join.room), peers };
+                    actions.push(Action::Reply(ServerMessage::Peers(peers).to_json()));
+                }
+                Err(error) => self.refuse("refused", &error.to_string(), now, actions),
+            },
+            ClientMessage::Leave => self.hub.leave(self.key),
+            ClientMessage::Ping(ping) => {
+                let pong = Pong::from_server(ping, unix_ms());
+                actions.push(Action::Reply(ServerMessage::Pong(pong).to_json()));
+            }
+            ClientMessage::Pong(pong) => self.on_pong(lane, &pong, now),
+            ClientMessage::GetStats => {
+                let subject = self.hub.subjects().newest_stats_of(self.key, now);
+                let stats = self.stats(subject.as_ref());
+                if let Ok(Value::Object(stats)) = serde_json::to_value(stats) {
+                    actions.push(Action::Reply(ServerMessage::Stats(stats).to_json()));
+                }
+            }
+            ClientMessage::Subscribe(subscribe) => self.on_subscribe(subscribe, now, actions),
+            ClientMessage::Unsubscribe(unsubscribe) => {
+                self.subscriptions.remove(unsubscribe.subject.map(Into::into));
+                actions.push(Action::Subscriptions);
+            }
+        }
+    }
+
+    fn on_server(
+        self: &Arc<Self>,
+        decoder: &mut Decoder,
+        lane: Lane,
+        message: ServerMessage<'_>,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        match message {
+            ServerMessage::Face(face) => self.on_face(lane, &face, now, actions),
+            ServerMessage::BatchUpdate(batch) => self.on_batch(decoder, lane, &batch, now, actions),
+            ServerMessage::SubjectLost(lost) => self.hub.release(self.key, &lost.subject, now),
+            ServerMessage::SetRate(rate) => self.lanes.asked(rate.fps, None),
+            ServerMessage::Report(report) => self.lanes.asked(report.fps, Some(report.redundancy)),
+            ServerMessage::Pong(pong) => self.on_pong(lane, &pong, now),
+            _ => Counters::add(&self.hub.ignored, 1),
+        }
+    }
+
+    fn on_pong(&self, lane: Lane, pong: &Pong<'_>, now: Instant) {
+        let rtt = pong.t.as_ref().and_then(Clock::ms).and_then(|t| self.lanes.pong(lane, t, now));
+        if let (Some(rtt), Some(theirs)) = (rtt, pong.client_time.or(pong.server_time)) {
+            self.latency.compare(theirs, rtt);
+        }
+    }
+
+    /// A ping of the client of this side was answered.
+    pub fn on_own_pong(&self, pong: &Pong<'_>, rtt: Duration) {
+        if let Some(theirs) = pong.client_time.or(pong.server_time) {
+            self.latency.compare(theirs, rtt);
+        }
+    }
+
+    fn on_hello(self: &Arc<Self>, hello: &Hello<'_>, now: Instant, actions: &mut Actions) {
+        if !self.is_authorised() && !self.authenticate(hello.token.as_deref(), now, actions) {
+            return;
+        }
+        let resumed = hello.resume.as_deref().filter(|id| **id != *self.id);
+        let (live, subject) = match resumed.and_then(|id| self.hub.connections().resume(id)) {
+            // Every link of an inbound connection is a session.
+            Some(Resumed::Live(link)) => ((link as Arc<dyn Any + Send + Sync>).downcast::<Self>().ok(), None),
+            Some(Resumed::Ended(subject)) => (None, Some(subject)),
+            None => (None, None),
+        };
+        let session = live.as_ref().unwrap_or(self);
+        let greeted = session.identity.greet(hello, subject);
+        session.lanes.introduced();
+        if hello.delta {
+            session.frames.take_deltas();
+        }
+        if let Some(old) = &greeted.renamed {
+            self.hub.release(session.key, old, now);
+        }
+        if !greeted.known {
+            let message = "field `binary`: this version reads \"float32\" and \"facelink1\"";
+            self.refuse("unsupported", message, now, actions);
+        }
+        let welcome = ServerMessage::Welcome(Welcome {
+            connection_id: session.id.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: 1,
+            ice_servers: self.hub.peer_config().ice.for_clients(),
+            subject: greeted.subject.as_deref().map(str::to_owned),
+            binary: Some(greeted.binary.as_str().to_owned()),
+            delta: hello.delta,
+            resumed: live.is_some(),
+            resume_token: None,
+        })
+        .to_json();
+        actions.push(match live {
+            Some(session) => Action::Resume(session, welcome),
+            None => Action::Reply(welcome),
+        });
+    }
+
+    /// Whether the token of a `hello` lets the client in; closes the connection otherwise.
+    fn authenticate(&self, token: Option<&str>, now: Instant, actions: &mut Actions) -> bool {
+        // A connection without an address was not accepted from a socket.
+        let Some(address) = self.address() else { return false };
+        match self.hub.auth.check(address.ip(), token, now) {
+            Ok(()) => {
+                self.identity.authorise();
+                self.lanes.authorised();
+            }
+            Err(Denied::Wait(wait)) => {
+                let message = format!("too many wrong tokens: try again in {} s", wait.seconds());
+                self.refuse("rate_limited", &message, now, actions);
+                actions.push(Action::Close(CLOSE_LIMITS, "too many wrong tokens"));
+            }
+            Err(Denied::Token) => {
+                self.refuse("unauthorized", "field `token`: missing or wrong", now, actions);
+                actions.push(Action::Close(CLOSE_UNAUTHORISED, "missing or wrong token"));
+            }
+        }
+        self.is_authorised()
+    }
+
+    fn on_subscribe(&self, subscribe: Subscribe<'_>, now: Instant, actions: &mut Actions) {
+        let binary = match subscribe.binary.as_deref() {
+            None | Some("json") => Binary::Float32,
+            Some("facelink1") => Binary::Facelink1,
+            Some(_) => {
+                self.refuse("bad_field", "field `binary`: must be \"facelink1\" or left out", now, actions);
+                return;
+            }
+        };
+        let subscription = Subscription {
+            max_fps: subscribe.max_fps,
+            binary,
+            not_own: subscribe.own == Some(false),
+            room_only: subscribe.room == Some(true),
+        };
+        self.subscriptions.add(subscribe.subject.map(Into::into), subscription);
+        actions.push(Action::Subscriptions);
+    }
+
+    /// A description of this connection, for a room peer.
+    fn relayed<'a>(&'a self, sdp: &'a str) -> Description<'a> {
+        Description { sdp: sdp.into(), to: None, from: Some((&*self.id).into()) }
+    }
+
+    /// Hands signalling on to a room peer.
+    fn relay(&self, kind: &str, to: &str, message: ServerMessage<'_>, now: Instant, actions: &mut Actions) {
+        let peer = self.hub.connections().room_peer(self.key, to);
+        match peer {
+            Some(peer) => peer.send_signal(message.to_json()),
+            None => {
+                let message = format!("field `to`: no peer of that id is in the room (`{kind}`)");
+                self.refuse("no_such_peer", &message, now, actions);
+            }
+        }
+    }
+}
