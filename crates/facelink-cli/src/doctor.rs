@@ -17,7 +17,7 @@ use facelink_net::{
 };
 
 use crate::{
-    Error,
+    error::Error,
     phones::{PortSetting, any_port, call},
     stop::stop_signal,
     table::printable,

@@ -2,7 +2,7 @@
 
 use facelink_net::{IceConfig, IcePolicy, IceServer, IceWarning};
 
-use crate::Error;
+use crate::error::Error;
 
 /// STUN and TURN servers, ports and interfaces of WebRTC.
 #[derive(Debug, clap::Args)]

@@ -19,7 +19,7 @@ use facelink_net::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
-    Error,
+    error::Error,
     ice::IceArgs,
     phones::PhoneArgs,
     stop::stop_signal,

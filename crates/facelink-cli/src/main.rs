@@ -1,6 +1,8 @@
 //! The `facelink` command: receive and send live faces without a game engine.
 
+mod address;
 mod doctor;
+mod error;
 mod ice;
 mod listen;
 mod phones;
@@ -11,8 +13,9 @@ mod table;
 use std::{io, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use facelink_net::LinkError;
 use tracing_subscriber::EnvFilter;
+
+use error::Error;
 
 /// Live faces on the command line: receive them, or play any app that sends them.
 #[derive(Debug, Parser)]
@@ -30,21 +33,6 @@ enum Command {
     Send(send::Args),
     #[command(args_override_self = true)]
     Doctor(doctor::Args),
-}
-
-/// Why the command failed, in words for the person who ran it.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error("cannot write the output: {0}")]
-    Output(io::Error),
-    #[error("cannot watch for Ctrl-C: {0}")]
-    Signals(io::Error),
-    #[error("cannot start the background runtime: {0}")]
-    Runtime(io::Error),
-    #[error("{0}")]
-    Plain(String),
 }
 
 fn main() -> ExitCode {

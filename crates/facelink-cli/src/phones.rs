@@ -13,7 +13,7 @@ use facelink_net::{
     VmcOut, remembered_phones,
 };
 
-use crate::{Error, send::resolve};
+use crate::{address::resolve, error::Error};
 
 /// The name of an app on the command line.
 pub fn app_name(app: SourceKind) -> &'static str {

@@ -5,7 +5,7 @@ use std::{io, thread};
 use crossbeam_channel::Receiver;
 use tokio::runtime::Builder;
 
-use crate::Error;
+use crate::error::Error;
 
 /// A channel that gets one message when the process is asked to end. From the return of this function on, a signal no
 /// longer ends the process by itself.

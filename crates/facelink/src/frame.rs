@@ -10,6 +10,8 @@ use crate::names::{BLENDSHAPE_COUNT, Blendshape};
 pub const MIN_WEIGHT: f32 = -1.0;
 /// Largest weight that is let in; higher values are clamped.
 pub const MAX_WEIGHT: f32 = 2.0;
+/// Channels besides the 52 shapes that one face may have at most.
+pub const MAX_CHANNELS: usize = 256;
 
 /// All 52 shapes present.
 const ALL_PRESENT: u64 = (1 << BLENDSHAPE_COUNT) - 1;

@@ -192,6 +192,7 @@ pub mod calibration;
 pub mod connection;
 pub mod event;
 pub mod frame;
+pub mod groups;
 pub mod layers;
 pub mod mapping;
 pub mod names;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    frame::{Channel, FaceFrame},
+    frame::{Channel, FaceFrame, MAX_CHANNELS},
     names::BLENDSHAPE_COUNT,
     timing::{LossMeter, Order},
     wire::{json::VisemeMessage, viseme::Viseme},
@@ -14,8 +14,6 @@ use crate::{
 
 /// A value that a message leaves out keeps its last one for this long.
 pub const HOLD_MISSING: Duration = Duration::from_millis(100);
-/// Channels besides the 52 shapes that one subject may have at most.
-pub const MAX_CHANNELS: usize = 256;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

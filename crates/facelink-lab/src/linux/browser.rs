@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Res, now_us,
+    common::{Res, now_us},
     role::{commands, try_say},
 };
 

@@ -3,7 +3,8 @@
 use std::{thread, time::Duration};
 
 use super::{
-    Res, browser, load,
+    browser,
+    common::{Res, load},
     path::Shape,
     sender::{Pair, Role},
     table::{Table, figure},

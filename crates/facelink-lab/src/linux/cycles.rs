@@ -12,7 +12,7 @@ use facelink_net::{Client, ClientConfig, ClientState, Endpoint, EndpointConfig, 
 use rustix::process::Signal;
 
 use super::{
-    Res, load,
+    common::{Res, load},
     proc::{Proc, status_of},
     table::Table,
 };

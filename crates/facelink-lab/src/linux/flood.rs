@@ -22,7 +22,7 @@ use facelink::{
 use serde_json::Value;
 
 use super::{
-    Res, load, now_us,
+    common::{Res, load, now_us},
     proc::Proc,
     table::{Table, figure, quantile},
 };

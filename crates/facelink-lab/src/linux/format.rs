@@ -9,7 +9,7 @@ use facelink::{
     },
 };
 
-use super::Res;
+use super::common::Res;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Res, load,
+    common::{Res, load},
     proc::Proc,
     table::{Table, figure, quantile},
 };

@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Res, now_us, proc::Proc};
+use super::{
+    common::{Res, now_us},
+    proc::Proc,
+};
 
 /// A frame as the engine got it; times in Unix microseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]

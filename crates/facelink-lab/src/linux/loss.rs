@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, thread, time::Duration};
 
 use super::{
-    Res,
     age::{Ages, Arrival},
-    browser, load,
+    browser,
+    common::{Res, load},
     path::{Bottleneck, Shape},
     sender::{Frame, Pair, Role, Stats},
     table::{Table, figure, quantile},

@@ -3,6 +3,7 @@
 mod age;
 mod browser;
 mod bytes;
+mod common;
 mod cycles;
 mod flood;
 mod format;
@@ -21,15 +22,9 @@ mod stall;
 mod storm;
 mod table;
 
-use std::{
-    error::Error,
-    process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-type Res<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Measures FaceLink's link over real sockets, processes and network namespaces. Prints Markdown tables.
 #[derive(Parser)]
@@ -105,16 +100,4 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Time of day, Unix microseconds: the clock that all processes of the lab share.
-fn now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64
-}
-
-/// How busy the machine is, for the heading of a table.
-fn load() -> String {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("load {} on {cores} cores", load.split(' ').take(3).collect::<Vec<_>>().join(" "))
 }

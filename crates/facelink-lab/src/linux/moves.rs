@@ -3,10 +3,9 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use super::{
-    Res, load,
+    common::{Res, load, now_us},
     log::{Log, Rig, Seen},
     net::{Net, SERVER},
-    now_us,
     proc::Proc,
     raw::Proxy,
     table::{Table, figure, quantile},

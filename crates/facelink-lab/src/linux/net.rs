@@ -15,7 +15,7 @@ use std::{
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use super::{
-    Res, now_us,
+    common::{Res, now_us},
     path::{Link, Shape},
 };
 

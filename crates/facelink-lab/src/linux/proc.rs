@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::Res;
+use super::common::Res;
 
 /// A running process; killed when dropped.
 pub struct Proc {

@@ -24,9 +24,8 @@ use webrtc::{
 };
 
 use super::{
-    Res,
+    common::{Res, now_us},
     format::{Format, Payload, Writer},
-    now_us,
     role::{commands, say},
 };
 

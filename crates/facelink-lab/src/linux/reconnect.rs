@@ -6,10 +6,9 @@ use clap::ValueEnum;
 use rustix::process::Signal;
 
 use super::{
-    Res, load,
+    common::{Res, load, now_us},
     log::{Log, Rig},
     net::{Net, SERVER},
-    now_us,
     proc::Proc,
     table::{Table, spread},
 };

@@ -15,7 +15,7 @@ use facelink::{FaceFrame, performer::Performance};
 use facelink_net::{Client, ClientConfig, ClientState, Endpoint, EndpointConfig, PhonePorts, SubjectFrame};
 use serde_json::{Value, json};
 
-use super::{Res, now_us};
+use super::common::{Res, now_us};
 
 #[derive(clap::Args)]
 pub struct EndpointArgs {

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use serde_json::Value;
 
 use super::{
-    Res,
     age::Arrival,
+    common::Res,
     net::{Net, SERVER},
     path::Shape,
     proc::Proc,

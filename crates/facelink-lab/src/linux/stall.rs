@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{
-    Res, load, now_us,
+    common::{Res, load, now_us},
     proc::Proc,
     table::{Table, figure},
 };

@@ -10,9 +10,8 @@ use std::{
 };
 
 use super::{
-    Res, load,
+    common::{Res, load, now_us},
     log::Log,
-    now_us,
     proc::Proc,
     table::{Table, spread},
 };

@@ -3,14 +3,15 @@
 //! A layer moves some of the 52 shapes. How it meets what the face does already is a [`BlendRule`], one for each
 //! [`ChannelGroup`].
 
+mod blend;
 mod expression;
-mod groups;
 mod idle;
 mod speech;
 mod track;
 
+pub use crate::groups::{ChannelGroup, GroupSet};
+pub use blend::{BlendRule, BlendRules};
 pub use expression::{Expression, ExpressionError, ExpressionMix, USUAL_FADE};
-pub use groups::{BlendRule, BlendRules, ChannelGroup, GroupSet};
 pub use idle::{IdleLife, IdlePose, IdleSettings};
 pub use speech::LiveSpeech;
 pub use track::{TrackError, VisemeTrack};

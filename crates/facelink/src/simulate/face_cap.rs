@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use super::{Outbox, Phone};
+use super::phone::{Outbox, Phone};
 use crate::{
     FaceFrame,
     wire::{

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Outbox, Phone, SimulatorConfig, Start, StreamEvent, StreamId};
+use super::phone::{Outbox, Phone, SimulatorConfig, Start, StreamEvent, StreamId};
 use crate::{
     Blendshape, FaceFrame,
     source::PhoneTransport,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use rosc::{OscMessage, OscType};
 
-use super::{Outbox, Phone, SimulatorConfig, Start};
+use super::phone::{Outbox, Phone, SimulatorConfig, Start};
 use crate::{
     FaceFrame,
     source::LIVE_LINK_FACE_OSC_PORT,

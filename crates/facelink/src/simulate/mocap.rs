@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Outbox, Phone, SimulatorConfig, Start, StreamEvent, StreamId};
+use super::phone::{Outbox, Phone, SimulatorConfig, Start, StreamEvent, StreamId};
 use crate::{
     FaceFrame,
     source::{PhoneTransport, SourceKind},

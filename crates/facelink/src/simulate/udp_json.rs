@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use super::{Outbox, Phone, SimulatorConfig, Start};
+use super::phone::{Outbox, Phone, SimulatorConfig, Start};
 use crate::{
     FaceFrame,
     wire::{json::write_untyped, viseme::Viseme},

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use super::{Outbox, Phone, Start};
+use super::phone::{Outbox, Phone, Start};
 use crate::{
     FaceFrame,
     wire::vmc::{PROFILE, encode},

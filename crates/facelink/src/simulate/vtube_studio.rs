@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use super::{Outbox, Phone, SimulatorConfig, Start};
+use super::phone::{Outbox, Phone, SimulatorConfig, Start};
 use crate::{
     FaceFrame,
     wire::vtube_studio::{PORT, PROFILE, Request, encode},

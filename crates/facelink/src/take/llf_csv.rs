@@ -27,9 +27,8 @@ use csv::{ByteRecord, ReaderBuilder};
 
 use super::{Take, TakeError, TakeFrame};
 use crate::{
-    frame::{Channel, FaceFrame, clamp_weight},
+    frame::{Channel, FaceFrame, MAX_CHANNELS, clamp_weight},
     names::{BLENDSHAPE_COUNT, Blendshape},
-    subject::MAX_CHANNELS,
     wire::{
         json::check_name,
         llf::{CURVE_COUNT, LlfError, PLAIN_PROFILE, check_curves, curve_name, frame_from_curves},

@@ -8,7 +8,7 @@ use std::f32::consts::TAU;
 
 use crate::{
     frame::FaceFrame,
-    layers::ChannelGroup,
+    groups::ChannelGroup,
     names::{BLENDSHAPE_COUNT, Blendshape},
 };
 

@@ -43,9 +43,8 @@ use super::{
     profile::{SourceFace, SourceProfile, SourceRotation},
 };
 use crate::{
-    frame::{Channel, FaceFrame, clamp_weight},
+    frame::{Channel, FaceFrame, MAX_CHANNELS, clamp_weight},
     names::{BLENDSHAPE_COUNT, Blendshape},
-    subject::MAX_CHANNELS,
 };
 
 /// The bytes that every message begins with.

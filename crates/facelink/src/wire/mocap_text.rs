@@ -29,9 +29,8 @@ use super::{
     profile::{AngleUnit, AxisFlip, EulerOrder, RotationProfile, SourceFace, SourceProfile, SourceRotation},
 };
 use crate::{
-    frame::{Channel, FaceFrame},
+    frame::{Channel, FaceFrame, MAX_CHANNELS},
     names::{BLENDSHAPE_COUNT, Blendshape},
-    subject::MAX_CHANNELS,
 };
 
 /// Asks iFacialMocap to send v1 to port 49983 of whoever asks; goes to [`IFACIALMOCAP_PORT`] of the phone.

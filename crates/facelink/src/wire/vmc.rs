@@ -29,9 +29,8 @@ use super::{
     viseme::Viseme,
 };
 use crate::{
-    frame::{Channel, FaceFrame, clamp_weight},
+    frame::{Channel, FaceFrame, MAX_CHANNELS, clamp_weight},
     names::Blendshape,
-    subject::MAX_CHANNELS,
 };
 
 /// Port of a renderer (Marionette).

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     FaceFrame,
-    layers::ChannelGroup,
+    groups::ChannelGroup,
     names::{BLENDSHAPE_COUNT, Blendshape},
 };
 
