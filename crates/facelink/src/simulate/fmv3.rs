@@ -328,9 +328,7 @@ mod tests {
 
     /// What has gone out since the last time, by kind.
     fn sent(out: &mut Outbox) -> Vec<(Kind, u64, Vec<u8>)> {
-        let datagrams: Vec<_> = out.datagrams.drain(..out.used).collect();
-        out.used = 0;
-        let read = datagrams.iter().map(|(_, bytes)| Part::read(bytes).unwrap());
+        let read = out.take_datagrams().map(|(_, bytes)| Part::read(bytes).unwrap());
         read.map(|part| (part.header.kind, part.header.session, part.chunk.to_vec())).collect()
     }
 

@@ -80,7 +80,7 @@ mod tests {
         let mut sent = |frame: &FaceFrame| {
             let mut out = Outbox::default();
             phone.on_frame(frame, Instant::now(), &mut out).unwrap();
-            let (_, bytes) = &out.datagrams[0];
+            let (_, bytes) = out.take_datagrams().next().unwrap();
             let text = std::str::from_utf8(bytes).unwrap();
             let read = match Decoder::default().client(text) {
                 Ok(Some(ClientMessage::Face(face))) => {

@@ -81,7 +81,7 @@ mod tests {
     fn sent_to(phone: &mut VTubeStudio, now: Instant) -> Vec<u16> {
         let mut out = Outbox::default();
         phone.on_frame(&FaceFrame::neutral(), now, &mut out).unwrap();
-        out.datagrams[..out.used].iter().map(|(to, _)| to.port()).collect()
+        out.take_datagrams().map(|(to, _)| to.port()).collect()
     }
 
     fn ask(phone: &mut VTubeStudio, seconds: f64, ports: &[u16], now: Instant) {
