@@ -15,19 +15,9 @@ use facelink_net::{
 
 use crate::{address::resolve, error::Error};
 
-/// The name of an app on the command line.
+/// The name of an app on the command line: that of `--json`, with dashes.
 pub fn app_name(app: SourceKind) -> &'static str {
-    match app {
-        SourceKind::LiveLinkFace => "live-link-face",
-        SourceKind::IFacialMocap => "ifacialmocap",
-        SourceKind::IFacialMocapV3 => "ifacialmocap-v3",
-        SourceKind::Facemotion3d => "facemotion3d",
-        SourceKind::FaceCap => "face-cap",
-        SourceKind::Vmc => "vmc",
-        SourceKind::VTubeStudio => "vtube-studio",
-        SourceKind::UdpJson => "udp-json",
-        other => other.as_str(),
-    }
+    app.app().map_or_else(|| app.as_str(), |row| row.slug)
 }
 
 /// The name of a port on the command line: that of `--json`, with dashes.
@@ -51,18 +41,7 @@ pub fn app_parser() -> impl TypedValueParser<Value = SourceKind> {
 
 /// What an app is, for the help.
 fn what(app: SourceKind) -> &'static str {
-    match app {
-        SourceKind::LiveLinkFace => "Live Link Face (iPhone): sends to the address typed into it",
-        SourceKind::IFacialMocap => "iFacialMocap, v1 and v2 text: waits to be called, or sends to an address",
-        SourceKind::IFacialMocapV3 => {
-            "iFacialMocap and Facemotion3d, v3 binary: waits to be called, or sends to an address"
-        }
-        SourceKind::Facemotion3d => "Facemotion3d, text: waits to be called, or sends to an address",
-        SourceKind::FaceCap => "Face Cap, OSC: sends to the address typed into it",
-        SourceKind::Vmc => "VMC protocol, as VSeeFace, VMagicMirror, Warudo and others send it",
-        SourceKind::VTubeStudio => "VTube Studio on a phone, or MeowFace: waits to be called",
-        _ => "JSON datagrams, as older senders write them",
-    }
+    app.app().map_or_else(|| app.title(), |row| row.summary)
 }
 
 /// Which phones are listened for, and how.

@@ -428,19 +428,12 @@ struct App {
 
 /// Apps that send when they are called.
 fn can_be_called(app: SourceKind) -> bool {
-    matches!(
-        app,
-        SourceKind::IFacialMocap | SourceKind::IFacialMocapV3 | SourceKind::Facemotion3d | SourceKind::VTubeStudio
-    )
+    app.app().is_some_and(|row| row.waits_for_call)
 }
 
 /// The port that is typed into an app.
 fn usual_port(app: SourceKind) -> u16 {
-    match app {
-        // It sends to the other app's port, unless told otherwise.
-        SourceKind::IFacialMocapV3 | SourceKind::Facemotion3d => PhonePort::IFacialMocap.usual(),
-        app => PhonePort::ALL.into_iter().find(|port| port.app() == app).map_or(DEFAULT_PORT, PhonePort::usual),
-    }
+    app.app().map_or(DEFAULT_PORT, |row| row.port.usual())
 }
 
 impl App {

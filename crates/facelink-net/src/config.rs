@@ -1,23 +1,26 @@
 //! Settings of an endpoint.
 
+#[cfg(any(feature = "http", feature = "phones"))]
+use std::path::PathBuf;
 use std::{
     net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
     time::Duration,
 };
 
 use facelink::timing::RateLaw;
 
-use crate::{
-    ice::IceConfig,
-    phones::{PhoneCall, PhonePorts, SourceProfiles, VmcOut},
-    tls::TlsConfig,
-    token::new_token,
-};
+#[cfg(feature = "phones")]
+use crate::phone_config::{PhoneCall, SourceProfiles, VmcOut};
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
+use crate::{ice::IceConfig, token::new_token};
+#[cfg(feature = "phones")]
+use facelink::source::{PhonePort, PhonePorts};
 
 /// Port of HTTP, WebSocket and signalling.
 pub const DEFAULT_PORT: u16 = 8765;
 
+#[cfg(feature = "http")]
 /// Where the face tracker's files for the page are looked for; see [`EndpointConfig::models`].
 pub const MODELS_FOLDER: &str = "assets/web/models";
 
@@ -28,22 +31,30 @@ pub struct EndpointConfig {
     pub bind: IpAddr,
     /// Port of HTTP and WebSocket; 0 picks a free one.
     pub port: u16,
+    #[cfg(feature = "phones")]
     /// Port of Live Link Face; `None` does not listen, 0 picks a free one.
     pub live_link_face: Option<u16>,
+    #[cfg(feature = "phones")]
     /// Port of the old UDP JSON; `None` does not listen, 0 picks a free one.
     pub udp_json: Option<u16>,
+    #[cfg(feature = "phones")]
     /// Ports of the other phone apps; none by default.
     pub phones: PhonePorts,
+    #[cfg(feature = "phones")]
     /// Phones to call: apps that send when they are asked to.
     pub call: Vec<PhoneCall>,
+    #[cfg(feature = "phones")]
     /// Call phones whose address is not known, by broadcast, where their app answers that. Nothing goes out while this
     /// endpoint is bound to loopback.
     pub find_phones: bool,
+    #[cfg(feature = "phones")]
     /// File in which phones that were found, or added by [`Endpoint::call_phone`](crate::Endpoint::call_phone), are remembered; see
     /// [`remembered_phones`](crate::remembered_phones).
     pub remember_phones: Option<PathBuf>,
+    #[cfg(feature = "phones")]
     /// Faces that go out by VMC protocol.
     pub vmc_out: Vec<VmcOut>,
+    #[cfg(feature = "phones")]
     /// What each app's numbers mean: axis signs, order, units, sides. As the apps are known to be, by default.
     pub profiles: SourceProfiles,
     /// Pairing token that peers beyond loopback must show. Without one, an endpoint that is open to a network makes one
@@ -53,9 +64,11 @@ pub struct EndpointConfig {
     pub allowed_origins: Vec<String>,
     /// How WebRTC connections are made: STUN and TURN servers, ports, interfaces.
     pub ice: IceConfig,
+    #[cfg(feature = "tls")]
     /// HTTPS and `wss://` on the same port, beside plain HTTP; off by default. Phones open cameras and sensors on secure
     /// pages alone.
     pub tls: TlsConfig,
+    #[cfg(feature = "http")]
     /// Folder whose files are served at `/models/`, to those who are let in: the face tracker that the page loads for
     /// "Use this camera", where phones cannot reach the Internet. `docs/sources/browser-camera.md` names the files. The
     /// default is `assets/web/models` under the current directory; a folder that is not there is no error.
@@ -94,11 +107,22 @@ pub struct EndpointConfig {
     pub max_subjects_per_connection: usize,
     /// Messages a second that one connection may send, or faces a second that one phone may; twice as many in a burst.
     pub max_messages_per_second: f32,
+    #[cfg(feature = "phones")]
     /// Datagrams a second that one address may send to one port, and half of what all may; more are dropped unread.
     pub max_datagrams_per_second: f32,
 }
 
 impl EndpointConfig {
+    /// The port for phones of one purpose, if it is to listen there.
+    #[cfg(feature = "phones")]
+    pub(crate) fn phone_port(&self, port: PhonePort) -> Option<u16> {
+        match port {
+            PhonePort::LiveLinkFace => self.live_link_face,
+            PhonePort::UdpJson => self.udp_json,
+            other => self.phones.get(other),
+        }
+    }
+
     /// The same, with a token where it is bound to a network.
     pub(crate) fn guarded(mut self) -> Self {
         if !self.bind.is_loopback() {
@@ -113,18 +137,28 @@ impl Default for EndpointConfig {
         Self {
             bind: Ipv4Addr::LOCALHOST.into(),
             port: DEFAULT_PORT,
+            #[cfg(feature = "phones")]
             live_link_face: None,
+            #[cfg(feature = "phones")]
             udp_json: None,
+            #[cfg(feature = "phones")]
             phones: PhonePorts::NONE,
+            #[cfg(feature = "phones")]
             call: Vec::new(),
+            #[cfg(feature = "phones")]
             find_phones: false,
+            #[cfg(feature = "phones")]
             remember_phones: None,
+            #[cfg(feature = "phones")]
             vmc_out: Vec::new(),
+            #[cfg(feature = "phones")]
             profiles: SourceProfiles::default(),
             token: None,
             allowed_origins: Vec::new(),
             ice: IceConfig::default(),
+            #[cfg(feature = "tls")]
             tls: TlsConfig::Off,
+            #[cfg(feature = "http")]
             models: Some(PathBuf::from(MODELS_FOLDER)),
             subject_timeout: Duration::from_secs(5),
             adaptive_fps: true,
@@ -141,6 +175,7 @@ impl Default for EndpointConfig {
             max_subjects: 256,
             max_subjects_per_connection: 32,
             max_messages_per_second: 1000.0,
+            #[cfg(feature = "phones")]
             max_datagrams_per_second: 10_000.0,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,9 +12,8 @@ use facelink::{
     calibration::{Calibration, RangeCapture},
     event::{LinkEvent, SubjectFrame, SubjectId},
     frame::FaceFrame,
-    source::SourceKind,
     timing::RateLaw,
-    wire::{message::IceServer, profile::SourceProfile},
+    wire::message::IceServer,
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -27,16 +26,21 @@ use crate::{
     address::{outward_address, page_url},
     client::{Client, ClientConfig},
     config::EndpointConfig,
-    doctor::{Doctor, Facts, Report},
     error::{LinkError, PublishError},
     http,
     hub::{Adaptive, Hub},
-    phones::{
-        self, PhoneCall, PhoneCommand, PhoneCommandError, PhonePort, PhoneStatus, Phones, PortCounters, PortStats,
-        Unavailable,
-    },
     stats::{ConnectionStats, EndpointStats},
-    tls::{self, TlsConfig},
+};
+#[cfg(feature = "phones")]
+use crate::{
+    doctor::{Doctor, Facts, Report},
+    phone_config::PhoneCall,
+    phones::{Listening, PhoneCommand, PhoneCommandError, PhoneStatus, Phones, PortStats, Unavailable},
+};
+#[cfg(feature = "phones")]
+use facelink::{
+    source::{PhonePort, SourceKind},
+    wire::profile::SourceProfile,
 };
 
 /// Where an endpoint listens.
@@ -44,8 +48,10 @@ use crate::{
 pub struct Addresses {
     /// HTTP, WebSocket and signalling.
     pub http: SocketAddr,
+    #[cfg(feature = "phones")]
     /// Live Link Face.
     pub live_link_face: Option<SocketAddr>,
+    #[cfg(feature = "phones")]
     /// UDP JSON.
     pub udp_json: Option<SocketAddr>,
 }
@@ -57,11 +63,14 @@ const STOP_LIMIT: Duration = Duration::from_millis(400);
 /// A running endpoint: receivers on a runtime of its own. Dropping it frees every port.
 pub struct Endpoint {
     hub: Arc<Hub>,
+    #[cfg(feature = "phones")]
     phones: Arc<Phones>,
+    #[cfg(feature = "phones")]
     doctor: Arc<Doctor>,
     addresses: Addresses,
     fingerprint: Option<String>,
     cancel: CancellationToken,
+    #[cfg(feature = "phones")]
     /// Tasks of the ports for phones, which say goodbye to those that would go on sending.
     ports: Vec<JoinHandle<()>>,
     /// Tasks of the clients, which say goodbye to their endpoints.
@@ -78,11 +87,10 @@ impl fmt::Debug for Endpoint {
 impl Endpoint {
     /// Binds every port and starts listening; returns when all are bound.
     ///
-    /// A phone's port that another program holds is no error: it is reported by [`unavailable`](Self::unavailable), and
-    /// the rest works.
+    /// A phone's port that another program holds is no error: it is reported by `unavailable`, and the rest works.
     ///
     /// # Errors
-    /// [`LinkError::Bind`] when the HTTP port is taken or the address is not this machine's, [`LinkError::Tls`] when the
+    /// [`LinkError::Bind`] when the HTTP port is taken or the address is not this machine's, `LinkError::Tls` when the
     /// user's certificate or key cannot be used, [`LinkError::Ice`] when a STUN or TURN server or another ICE setting makes
     /// no sense, [`LinkError::Runtime`] when the system gives no threads.
     pub fn start(config: EndpointConfig) -> Result<Self, LinkError> {
@@ -99,17 +107,8 @@ impl Endpoint {
             .enable_all()
             .build()
             .map_err(LinkError::Runtime)?;
-        let identity = match (tls::identity(&config.tls), &config.tls) {
-            (Ok(identity), _) => identity,
-            // What the user gave has to work; what we would make for them can be done without.
-            (Err(error), TlsConfig::SelfSigned(_)) => {
-                tracing::warn!("no HTTPS: {error}");
-                None
-            }
-            (Err(error), _) => return Err(error.into()),
-        };
+        let (acceptor, fingerprint) = secured(&config)?;
         let hub = Arc::new(Hub::new(config, Instant::now()));
-        let phones = Arc::new(Phones::new(hub.clone()));
         let config = &hub.config;
         let cancel = CancellationToken::new();
 
@@ -119,73 +118,44 @@ impl Endpoint {
         listener.set_nonblocking(true).map_err(http_error)?;
         let http = listener.local_addr().map_err(http_error)?;
 
-        let mut unavailable = Vec::new();
-        let mut sockets = Vec::new();
-        let mut streams = Vec::new();
-        for port in PhonePort::ALL {
-            let number = match port {
-                PhonePort::LiveLinkFace => config.live_link_face,
-                PhonePort::UdpJson => config.udp_json,
-                other => config.phones.get(other),
-            };
-            let Some(number) = number else { continue };
-            let address = SocketAddr::new(config.bind, number);
-            let bound = if port.is_tcp() {
-                std::net::TcpListener::bind(address).and_then(|listener| {
-                    listener.set_nonblocking(true)?;
-                    let counters = PortCounters::new(port, listener.local_addr()?);
-                    streams.push((listener, Arc::new(counters)));
-                    Ok(())
-                })
-            } else {
-                phones::bind(address).and_then(|socket| {
-                    let counters = PortCounters::new(port, socket.local_addr()?);
-                    sockets.push((socket, Arc::new(counters)));
-                    Ok(())
-                })
-            };
-            if let Err(error) = bound {
-                let setting = port.setting();
-                let message = format!(
-                    "cannot listen for {port} on {address}: {error}; close the program that holds the port, or set \
-                     `{setting}` to another one"
-                );
-                tracing::warn!("{message}");
-                let reason = error.to_string();
-                unavailable.push(Unavailable { source: port.app(), port, address, reason, message });
-            }
-        }
-        let open = sockets.iter().map(|(_, counters)| counters).chain(streams.iter().map(|(_, counters)| counters));
-        phones.set_ports(open.cloned().collect());
-        let bound = |port| phones.port(port).map(|open| open.address);
-        let addresses =
-            Addresses { http, live_link_face: bound(PhonePort::LiveLinkFace), udp_json: bound(PhonePort::UdpJson) };
-        let doctor = Doctor::new(phones.clone(), Facts { http, https: identity.is_some(), unavailable });
+        #[cfg(feature = "phones")]
+        let mut listening = Listening::open(config);
+        #[cfg(feature = "phones")]
+        let phones = Arc::new(Phones::new(hub.clone(), listening.counters()));
+        #[cfg(feature = "phones")]
+        let doctor = {
+            let unavailable = std::mem::take(&mut listening.unavailable);
+            Doctor::new(phones.clone(), Facts { http, https: acceptor.is_some(), unavailable })
+        };
+        let addresses = Addresses {
+            http,
+            #[cfg(feature = "phones")]
+            live_link_face: phones.port(PhonePort::LiveLinkFace).map(|open| open.address),
+            #[cfg(feature = "phones")]
+            udp_json: phones.port(PhonePort::UdpJson).map(|open| open.address),
+        };
 
-        let mut ports = Vec::new();
+        #[cfg(feature = "phones")]
+        let ports;
         {
             let _runtime = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(listener).map_err(http_error)?;
-            let acceptor = identity.as_ref().map(|identity| identity.acceptor.clone());
             let server = http::Server {
                 hub: hub.clone(),
+                #[cfg(all(feature = "http", feature = "phones"))]
                 phones: phones.clone(),
+                #[cfg(all(feature = "http", feature = "phones"))]
                 doctor: doctor.clone(),
                 cancel: cancel.clone(),
+                #[cfg(feature = "http")]
                 https: acceptor.is_some(),
+                #[cfg(feature = "http")]
                 posted: Arc::default(),
             };
             runtime.spawn(http::serve(server, listener, acceptor));
-            for (socket, counters) in sockets {
-                let socket = tokio::net::UdpSocket::from_std(socket).map_err(LinkError::Runtime)?;
-                ports.push(runtime.spawn(phones::serve(phones.clone(), socket, counters, cancel.clone())));
-            }
-            for (listener, counters) in streams {
-                let listener = tokio::net::TcpListener::from_std(listener).map_err(LinkError::Runtime)?;
-                ports.push(runtime.spawn(phones::serve_streams(phones.clone(), listener, counters, cancel.clone())));
-            }
-            for out in &hub.config.vmc_out {
-                runtime.spawn(phones::send_vmc(hub.clone(), out.clone(), cancel.clone()));
+            #[cfg(feature = "phones")]
+            {
+                ports = listening.serve(&phones, &cancel).map_err(LinkError::Runtime)?;
             }
             let (tick_hub, tick_cancel) = (hub.clone(), cancel.clone());
             runtime.spawn(async move {
@@ -199,15 +169,17 @@ impl Endpoint {
                 }
             });
         }
-        tracing::info!(%http, live_link_face = ?addresses.live_link_face, udp_json = ?addresses.udp_json, "listening");
-        let fingerprint = identity.map(|identity| identity.fingerprint);
+        tracing::info!(?addresses, "listening");
         Ok(Self {
             hub,
+            #[cfg(feature = "phones")]
             phones,
+            #[cfg(feature = "phones")]
             doctor,
             addresses,
             fingerprint,
             cancel,
+            #[cfg(feature = "phones")]
             ports,
             clients: Mutex::default(),
             runtime: Some(runtime),
@@ -219,18 +191,13 @@ impl Endpoint {
         self.addresses
     }
 
-    /// Ports that were asked for and could not be had, each with a line that says why.
-    pub fn unavailable(&self) -> &[Unavailable] {
-        &self.doctor.facts.unavailable
-    }
-
     /// The pairing token that peers beyond this machine must show; `None` on loopback without one.
     pub fn token(&self) -> Option<&str> {
         self.hub.config.token.as_deref()
     }
 
     /// SHA-256 of the certificate that it shows over TLS, in hexadecimal with colons; `None` without TLS. A client can be
-    /// told to take this one and no other, see [`ServerTrust::Fingerprint`].
+    /// told to take this one and no other, see `ServerTrust::Fingerprint`.
     pub fn certificate_fingerprint(&self) -> Option<&str> {
         self.fingerprint.as_deref()
     }
@@ -297,76 +264,6 @@ impl Endpoint {
     /// Changes the STUN and TURN servers, such as their credentials, for connections to come and those that stand.
     pub fn set_ice_servers(&self, servers: Vec<IceServer>) {
         self.hub.set_ice_servers(servers);
-    }
-
-    /// Where it listens for phones: every open port.
-    pub fn phone_ports(&self) -> Vec<(PhonePort, SocketAddr)> {
-        self.phones.ports().iter().map(|open| (open.port, open.address)).collect()
-    }
-
-    /// Where it listens for one purpose.
-    pub fn phone_port(&self, port: PhonePort) -> Option<SocketAddr> {
-        self.phones.port(port).map(|open| open.address)
-    }
-
-    /// What arrives on each port for phones right now.
-    pub fn arrivals(&self) -> Vec<PortStats> {
-        let now = Instant::now();
-        self.phones.ports().iter().map(|open| open.stats(now)).collect()
-    }
-
-    /// What listens, what arrives, what a phone is to be given and what is misconfigured, in words. Cheap enough for once
-    /// a second.
-    pub fn diagnose(&self) -> Option<Report> {
-        Some(self.doctor.diagnose(self.runtime(), Instant::now()))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn doctor(&self) -> &Arc<Doctor> {
-        &self.doctor
-    }
-
-    /// Calls a phone from now on, until it sends; it is remembered if [`EndpointConfig::remember_phones`] says where.
-    pub fn call_phone(&self, call: PhoneCall) {
-        self.phones.roster.add(call);
-    }
-
-    /// Calls a phone no longer. `false` when it was not called.
-    pub fn forget_phone(&self, address: IpAddr) -> bool {
-        self.phones.roster.forget(address)
-    }
-
-    /// Every phone that is called, and what is known of it.
-    pub fn phones(&self) -> Vec<PhoneStatus> {
-        self.phones.roster.status(Instant::now())
-    }
-
-    /// Tells a phone that runs Live Link Face what to do, by the app's OSC remote control.
-    ///
-    /// # Errors
-    /// [`PhoneCommandError`] when nobody there is called, its app has no remote control, or it does not answer.
-    pub fn command_phone(&self, address: IpAddr, command: PhoneCommand) -> Result<(), PhoneCommandError> {
-        self.phones.roster.command(address, command)
-    }
-
-    /// What the numbers of an app mean, for subjects without a profile of their own.
-    pub fn profile(&self, kind: SourceKind) -> SourceProfile {
-        self.phones.profiles.kind(kind)
-    }
-
-    /// Changes what the numbers of an app mean, from the next frame on.
-    pub fn set_profile(&self, kind: SourceKind, profile: SourceProfile) {
-        self.phones.profiles.set_kind(kind, profile);
-    }
-
-    /// The profile of one subject, if it has one of its own.
-    pub fn subject_profile(&self, subject: &str) -> Option<SourceProfile> {
-        self.phones.profiles.subject(subject)
-    }
-
-    /// Gives one subject a profile of its own, or takes it away.
-    pub fn set_subject_profile(&self, subject: &str, profile: Option<SourceProfile>) {
-        self.phones.profiles.set_subject(subject, profile);
     }
 
     /// Takes the face of now for a subject's neutral one. `false` when there is no such subject.
@@ -442,6 +339,97 @@ impl Endpoint {
     pub fn stop(self) {}
 }
 
+/// Phones.
+#[cfg(feature = "phones")]
+impl Endpoint {
+    /// Ports that were asked for and could not be had, each with a line that says why.
+    pub fn unavailable(&self) -> &[Unavailable] {
+        &self.doctor.facts.unavailable
+    }
+
+    /// Where it listens for phones: every open port.
+    pub fn phone_ports(&self) -> Vec<(PhonePort, SocketAddr)> {
+        self.phones.ports().iter().map(|open| (open.port, open.address)).collect()
+    }
+
+    /// Where it listens for one purpose.
+    pub fn phone_port(&self, port: PhonePort) -> Option<SocketAddr> {
+        self.phones.port(port).map(|open| open.address)
+    }
+
+    /// What arrives on each port for phones right now.
+    pub fn arrivals(&self) -> Vec<PortStats> {
+        let now = Instant::now();
+        self.phones.ports().iter().map(|open| open.stats(now)).collect()
+    }
+
+    /// What listens, what arrives, what a phone is to be given and what is misconfigured, in words. Cheap enough for once
+    /// a second.
+    pub fn diagnose(&self) -> Option<Report> {
+        Some(self.doctor.diagnose(self.runtime(), Instant::now()))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn doctor(&self) -> &Arc<Doctor> {
+        &self.doctor
+    }
+
+    /// Calls a phone from now on, until it sends; it is remembered if [`EndpointConfig::remember_phones`] says where.
+    pub fn call_phone(&self, call: PhoneCall) {
+        self.phones.roster.add(call);
+    }
+
+    /// Calls a phone no longer. `false` when it was not called.
+    pub fn forget_phone(&self, address: std::net::IpAddr) -> bool {
+        self.phones.roster.forget(address)
+    }
+
+    /// Every phone that is called, and what is known of it.
+    pub fn phones(&self) -> Vec<PhoneStatus> {
+        self.phones.roster.status(Instant::now())
+    }
+
+    /// Tells a phone that runs Live Link Face what to do, by the app's OSC remote control.
+    ///
+    /// # Errors
+    /// [`PhoneCommandError`] when nobody there is called, its app has no remote control, or it does not answer.
+    pub fn command_phone(&self, address: std::net::IpAddr, command: PhoneCommand) -> Result<(), PhoneCommandError> {
+        self.phones.roster.command(address, command)
+    }
+
+    /// What the numbers of an app mean, for subjects without a profile of their own.
+    pub fn profile(&self, kind: SourceKind) -> SourceProfile {
+        self.phones.profiles.kind(kind)
+    }
+
+    /// Changes what the numbers of an app mean, from the next frame on.
+    pub fn set_profile(&self, kind: SourceKind, profile: SourceProfile) {
+        self.phones.profiles.set_kind(kind, profile);
+    }
+
+    /// The profile of one subject, if it has one of its own.
+    pub fn subject_profile(&self, subject: &str) -> Option<SourceProfile> {
+        self.phones.profiles.subject(subject)
+    }
+
+    /// Gives one subject a profile of its own, or takes it away.
+    pub fn set_subject_profile(&self, subject: &str, profile: Option<SourceProfile>) {
+        self.phones.profiles.set_subject(subject, profile);
+    }
+}
+
+/// The acceptor of TLS and the fingerprint of its certificate, when TLS is on.
+#[cfg(feature = "tls")]
+fn secured(config: &EndpointConfig) -> Result<(Option<http::Acceptor>, Option<String>), LinkError> {
+    let identity = crate::tls::start(&config.tls)?;
+    Ok(identity.map(|identity| (identity.acceptor, identity.fingerprint)).unzip())
+}
+
+#[cfg(not(feature = "tls"))]
+fn secured(_: &EndpointConfig) -> Result<(Option<http::Acceptor>, Option<String>), LinkError> {
+    Ok((None, None))
+}
+
 impl Drop for Endpoint {
     fn drop(&mut self) {
         self.cancel.cancel();
@@ -452,7 +440,10 @@ impl Drop for Endpoint {
                 runtime.shutdown_background();
             } else {
                 // A runtime that is shut down does not poll its tasks once more.
+                #[cfg(feature = "phones")]
                 let ports = std::mem::take(&mut self.ports);
+                #[cfg(not(feature = "phones"))]
+                let ports = Vec::new();
                 let tasks = futures_util::future::join_all(ports.into_iter().chain(self.clients.get_mut().drain(..)));
                 let _ = runtime.block_on(async { tokio::time::timeout(STOP_LIMIT, tasks).await });
                 runtime.shutdown_timeout(STOP_LIMIT);

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::{ice::IceWarning, tls::TlsError};
+use crate::ice::IceWarning;
+#[cfg(feature = "tls")]
+use crate::tls::TlsError;
 
 /// Why an endpoint did not start.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,7 @@ pub enum LinkError {
         source: std::io::Error,
     },
     /// HTTPS cannot be set up as it is configured.
+    #[cfg(feature = "tls")]
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// Something in [`EndpointConfig::ice`](crate::EndpointConfig::ice) cannot work for anybody.

@@ -41,7 +41,7 @@ use crate::{
     auth::Authentication,
     config::EndpointConfig,
     ice::{IceConfig, PeerConfig},
-    stats::{ConnectionStats, EndpointStats, SubjectStats},
+    stats::{ConnectionStats, EndpointStats},
 };
 
 #[derive(Debug)]
@@ -368,7 +368,8 @@ impl Hub {
     }
 
     /// Every live subject's newest frame and statistics, by name.
-    pub fn faces(&self, now: Instant) -> Vec<(SubjectFrame, SubjectStats)> {
+    #[cfg(any(feature = "http", feature = "phones"))]
+    pub fn faces(&self, now: Instant) -> Vec<(SubjectFrame, crate::stats::SubjectStats)> {
         let mut faces: Vec<_> = self.subjects().iter().map(|s| (s.frame(), s.stats(now))).collect();
         faces.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         faces

@@ -10,6 +10,7 @@ mod auth;
 mod client;
 mod clock;
 mod config;
+#[cfg(feature = "phones")]
 pub mod doctor;
 mod endpoint;
 mod error;
@@ -20,31 +21,42 @@ mod outbox;
 mod peer;
 mod peer_handle;
 mod pending;
+#[cfg(feature = "phones")]
+mod phone_config;
+#[cfg(feature = "phones")]
 mod phones;
 mod rate_limit;
 mod rtc;
 mod session;
+#[cfg(feature = "phones")]
 mod simulator;
 mod stats;
 mod subscribe;
+#[cfg(feature = "tls")]
 mod tls;
 mod token;
+#[cfg(feature = "tls")]
 mod trust;
 
 pub use address::outward_address;
 pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
-pub use config::{DEFAULT_PORT, EndpointConfig, MODELS_FOLDER};
+#[cfg(feature = "http")]
+pub use config::MODELS_FOLDER;
+pub use config::{DEFAULT_PORT, EndpointConfig};
 pub use endpoint::{Addresses, Endpoint};
 pub use error::{LinkError, PublishError};
 pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IcePolicy, IceServerProvider, IceWarning, TurnSecret};
-pub use phones::{
-    PhoneCall, PhoneCommand, PhoneCommandError, PhonePort, PhonePorts, PhoneState, PhoneStatus, PortStats, SenderStats,
-    SourceProfiles, Unavailable, VmcOut, remembered_phones,
-};
+#[cfg(feature = "phones")]
+pub use phone_config::{PhoneCall, SourceProfiles, VmcOut, remembered_phones};
+#[cfg(feature = "phones")]
+pub use phones::{PhoneCommand, PhoneCommandError, PhoneState, PhoneStatus, PortStats, SenderStats, Unavailable};
+#[cfg(feature = "phones")]
 pub use simulator::{SimulateError, Simulator};
 pub use stats::*;
+#[cfg(feature = "tls")]
 pub use tls::{TlsConfig, TlsError};
 pub use token::new_token;
+#[cfg(feature = "tls")]
 pub use trust::ServerTrust;
 
 pub use facelink::{

@@ -112,7 +112,20 @@ pub(crate) struct Identity {
 }
 
 /// Reads or makes the certificate; `None` without TLS.
-pub(crate) fn identity(config: &TlsConfig) -> Result<Option<Identity>, TlsError> {
+///
+/// # Errors
+/// [`TlsError`] when the user's own certificate or key cannot be used. A certificate of our own making is done without.
+pub(crate) fn start(config: &TlsConfig) -> Result<Option<Identity>, TlsError> {
+    match (identity(config), config) {
+        (Err(error), TlsConfig::SelfSigned(_)) => {
+            tracing::warn!("no HTTPS: {error}");
+            Ok(None)
+        }
+        (identity, _) => identity,
+    }
+}
+
+fn identity(config: &TlsConfig) -> Result<Option<Identity>, TlsError> {
     let provider = Arc::new(default_provider());
     let now = SystemTime::now();
     let pair = match config {

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use facelink::source::SourceKind;
 
-use crate::{ice::IceConfig, trust::ServerTrust};
+use crate::ice::IceConfig;
+#[cfg(feature = "tls")]
+use crate::trust::ServerTrust;
 
 /// Where to send, and as whom.
 #[derive(Clone, Debug)]
@@ -31,6 +33,7 @@ pub struct ClientConfig {
     /// How WebRTC connections are made; the endpoint's own STUN and TURN servers are added.
     pub ice: IceConfig,
     /// Whom to take for the endpoint of a `wss://` address.
+    #[cfg(feature = "tls")]
     pub trust: ServerTrust,
     /// Address that WebRTC binds; by default loopback for an endpoint on this machine, else every address.
     pub bind: Option<IpAddr>,
@@ -49,6 +52,7 @@ impl ClientConfig {
             receive: false,
             room: None,
             ice: IceConfig::default(),
+            #[cfg(feature = "tls")]
             trust: ServerTrust::default(),
             bind: None,
         }

@@ -2,7 +2,6 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
@@ -10,10 +9,11 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::{net::TcpStream, sync::mpsc};
 use tokio_tungstenite::{
-    Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
+    MaybeTlsStream, WebSocketStream,
     tungstenite::{
         self, Message as WsMessage,
         client::IntoClientRequest,
+        handshake::client::Response,
         protocol::{CloseFrame, frame::coding::CloseCode},
     },
 };
@@ -31,7 +31,7 @@ pub(crate) struct Dial {
     request: tungstenite::http::Request<()>,
     host: String,
     port: u16,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    tls: Option<Tls>,
     /// The endpoint is on this machine.
     pub local: bool,
 }
@@ -58,7 +58,7 @@ pub(crate) fn parse_url(config: &ClientConfig) -> Result<Dial, ClientError> {
     };
     let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     let tls = match request.uri().scheme_str() {
-        Some("wss") => Some(config.trust.config().map_err(|error| bad(error.to_string()))?),
+        Some("wss") => Some(tls_of(config).map_err(bad)?),
         _ => None,
     };
     Ok(Dial { request, host, port, tls, local })
@@ -113,8 +113,7 @@ async fn connect(url: &str, dial: Dial) -> Result<Ws, ClientError> {
     let stream = opened.map_err(|error| failed(error.to_string()))?;
     let _ = stream.set_nodelay(true);
     let remote = stream.peer_addr().ok();
-    let connector = dial.tls.map_or(Connector::Plain, Connector::Rustls);
-    let (socket, _) = match client_async_tls_with_config(dial.request, stream, None, Some(connector)).await {
+    let (socket, _) = match upgrade(dial.request, stream, dial.tls).await {
         Err(tungstenite::Error::Http(response)) if response.status() == tungstenite::http::StatusCode::UNAUTHORIZED => {
             return Err(ClientError::Unauthorised { url: url.to_owned() });
         }
@@ -131,6 +130,35 @@ async fn connect(url: &str, dial: Dial) -> Result<Ws, ClientError> {
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Upgraded = Result<(Socket, Response), tungstenite::Error>;
+
+#[cfg(feature = "tls")]
+type Tls = std::sync::Arc<rustls::ClientConfig>;
+#[cfg(not(feature = "tls"))]
+type Tls = std::convert::Infallible;
+
+#[cfg(feature = "tls")]
+fn tls_of(config: &ClientConfig) -> Result<Tls, String> {
+    config.trust.config().map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "tls"))]
+fn tls_of(_: &ClientConfig) -> Result<Tls, String> {
+    Err("this build has no TLS; see the feature `tls`".to_owned())
+}
+
+#[cfg(feature = "tls")]
+async fn upgrade(request: tungstenite::http::Request<()>, stream: TcpStream, tls: Option<Tls>) -> Upgraded {
+    use tokio_tungstenite::{Connector, client_async_tls_with_config};
+
+    let connector = tls.map_or(Connector::Plain, Connector::Rustls);
+    client_async_tls_with_config(request, stream, None, Some(connector)).await
+}
+
+#[cfg(not(feature = "tls"))]
+async fn upgrade(request: tungstenite::http::Request<()>, stream: TcpStream, _: Option<Tls>) -> Upgraded {
+    tokio_tungstenite::client_async(request, MaybeTlsStream::Plain(stream)).await
+}
 
 async fn read(mut stream: futures_util::stream::SplitStream<Socket>, events: mpsc::Sender<WsEvent>) {
     loop {

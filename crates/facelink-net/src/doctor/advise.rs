@@ -10,8 +10,8 @@ use super::{
     clock::Clock,
     report::{Advice, Face, Listening, Setting, Severity},
 };
-use crate::phones::{PhonePort, PhoneState, PhoneStatus, PortStats};
-use facelink::source::SourceKind;
+use crate::phones::{PhoneState, PhoneStatus, PortStats};
+use facelink::source::{PhonePort, SourceKind};
 
 /// A face below this rate jerks, frames a second.
 const SLOW_RATE: f32 = 20.0;
@@ -38,38 +38,6 @@ pub(super) struct Picture<'a> {
     pub phones: &'a [PhoneStatus],
     pub addresses: &'a [OwnAddress],
     pub clock: &'a Clock,
-}
-
-/// Whether what an app sends is expected on a port.
-fn is_at_home(app: SourceKind, port: PhonePort) -> bool {
-    use SourceKind::{FaceCap, Facemotion3d, IFacialMocap, IFacialMocapV3, VTubeStudio, Vmc};
-    if app == VTubeStudio {
-        // It sends to whatever port it was told.
-        return true;
-    }
-    match port {
-        PhonePort::IFacialMocap | PhonePort::Facemotion3d => {
-            matches!(app, IFacialMocap | IFacialMocapV3 | Facemotion3d)
-        }
-        PhonePort::IFacialMocapTcp | PhonePort::IFacialMocapV3Tcp => {
-            matches!(app, IFacialMocap | IFacialMocapV3 | Facemotion3d)
-        }
-        PhonePort::FaceCap => app == FaceCap,
-        PhonePort::Osc => matches!(app, FaceCap | Vmc),
-        other => other.app() == app,
-    }
-}
-
-/// The port that a call to an app needs.
-fn answers_at(app: SourceKind) -> Option<PhonePort> {
-    match app {
-        SourceKind::IFacialMocap | SourceKind::IFacialMocapV3 | SourceKind::Facemotion3d => {
-            Some(PhonePort::IFacialMocap)
-        }
-        SourceKind::VTubeStudio => Some(PhonePort::VTubeStudio),
-        SourceKind::LiveLinkFace => Some(PhonePort::LiveLinkFaceOsc),
-        _ => None,
-    }
 }
 
 /// Advice, the worst first; what is equally bad, in the order of the report.
@@ -177,7 +145,7 @@ impl Advices {
                         self.say(Severity::Warning, format!("{app} from {from} is refused at {place}: {error}"));
                     }
                     (Some(app), None) => {
-                        if !is_at_home(app, port.port) {
+                        if !port.port.expects(app) {
                             let (title, place) = (app.title(), place_of(app, port.port, number, picture.ports));
                             self.say(Severity::Hint, format!("{title} arrives from {from} at {place}; that works"));
                         }
@@ -256,7 +224,7 @@ impl Advices {
                     self.say(Severity::Error, format!("{app} at {address} refuses: {reason}"));
                 }
                 PhoneState::Calling if phone.heard_ms.is_none() => {
-                    let needed = phone.call.app.and_then(answers_at).filter(|port| !open(*port));
+                    let needed = phone.call.app.and_then(|app| app.app()?.called_from).filter(|port| !open(*port));
                     let text = match needed {
                         Some(port) => format!(
                             "{app} at {address} is called in vain: its port is not open here, set `{}`",
@@ -330,10 +298,10 @@ impl Advices {
 
 /// A port, and where an app's own one would be if this is not it.
 fn place_of(app: SourceKind, port: PhonePort, number: u16, ports: &[PortStats]) -> String {
-    if is_at_home(app, port) {
+    if port.expects(app) {
         return format!("port {number}");
     }
-    let own = ports.iter().find(|other| is_at_home(app, other.port)).map(|own| own.address.port());
+    let own = ports.iter().find(|other| other.port.expects(app)).map(|own| own.address.port());
     let usual = PhonePort::ALL.into_iter().find(|own| own.app() == app).map(PhonePort::usual);
     let usually = |usual: Option<u16>| usual.map(|usual| format!(" (usually {usual})")).unwrap_or_default();
     let own = match (own, usual) {
@@ -389,10 +357,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::{
-        doctor::SenderClock,
-        phones::{PhoneCall, SenderStats},
-    };
+    use crate::{doctor::SenderClock, phone_config::PhoneCall, phones::SenderStats};
 
     fn listening(port: PhonePort, problem: Option<&str>) -> Listening {
         Listening {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use facelink::source::SourceKind;
+use facelink::source::{PhonePort, SourceKind};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     address::page_url,
-    phones::{PhonePort, PhoneState, PhoneStatus, Phones, PortStats, Unavailable},
+    phones::{PhoneState, PhoneStatus, Phones, PortStats, Unavailable},
 };
 
 /// How long the slow parts of a report are kept.
@@ -260,7 +260,9 @@ fn in_words(phone: &PhoneStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::EndpointConfig, doctor::Severity, endpoint::Endpoint, phones::PhonePorts};
+    use facelink::source::PhonePorts;
+
+    use crate::{config::EndpointConfig, doctor::Severity, endpoint::Endpoint};
 
     #[cfg(target_os = "linux")]
     #[test]

@@ -2,11 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use facelink::source::SourceKind;
+use facelink::source::{PhonePort, SourceKind};
 use serde::{Deserialize, Serialize};
 
 use super::{addresses::OwnAddress, clock::Clock, port_owner::PortOwner};
-use crate::phones::PhonePort;
 
 /// How bad a piece of advice is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

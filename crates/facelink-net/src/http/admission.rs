@@ -13,10 +13,9 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{
-    page,
-    state::{Admitted, Server, refuse},
-};
+#[cfg(feature = "http")]
+use super::page;
+use super::state::{Admitted, Server, refuse};
 use crate::{
     auth::Denied,
     hub::{Counters, Hub},
@@ -155,9 +154,13 @@ fn judge(hub: &Hub, request: &Request, peer: IpAddr, allowed: bool, now: Instant
     }
 }
 
-/// Whether everybody may ask for this path.
+/// Whether this path needs no token.
 fn is_public(path: &str) -> bool {
-    matches!(path, "/" | "/ws" | "/api/v1/health") || page::paths().any(|file| file == path)
+    #[cfg(feature = "http")]
+    if page::paths().any(|file| file == path) {
+        return true;
+    }
+    matches!(path, "/" | "/ws" | "/api/v1/health")
 }
 
 pub(super) async fn admit(State(server): State<Server>, mut request: Request, next: Next) -> Response {

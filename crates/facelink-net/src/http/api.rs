@@ -1,108 +1,20 @@
-//! What HTTP answers: health, figures, subjects, and WebRTC offers.
+//! Health, statistics and subjects.
 
-use std::{fmt::Write, net::SocketAddr, sync::Arc, time::Instant};
+use std::{fmt::Write, time::Instant};
 
 use axum::{
     Json,
     extract::{Extension, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 
-use facelink::{
-    source::SourceKind,
-    wire::json::{Weights, WrittenHead},
-};
+use facelink::wire::json::{Weights, WrittenHead};
 
-use super::state::{Secure, Server, refuse};
-use crate::{
-    hub::{Counters, Role},
-    peer::{self, Signal},
-    session::Session,
-    stats::{ConnectionState, ConnectionStats, SubjectStats},
-};
-
-#[derive(Deserialize)]
-pub(super) struct OfferBody {
-    sdp: String,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    session_id: Option<String>,
-}
-
-pub(super) async fn rtc_offer(
-    State(server): State<Server>,
-    Extension(peer_address): Extension<SocketAddr>,
-    body: Result<Json<OfferBody>, axum::extract::rejection::JsonRejection>,
-) -> Response {
-    let Json(offer) = match body {
-        Ok(body) => body,
-        Err(error) => {
-            Counters::add(&server.hub.refused, 1);
-            let (status, code) = match error.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-                _ => (StatusCode::BAD_REQUEST, "bad_json"),
-            };
-            return refuse(status, code, &error.body_text());
-        }
-    };
-    if offer.kind.as_deref().is_some_and(|kind| kind != "offer") {
-        Counters::add(&server.hub.refused, 1);
-        return refuse(StatusCode::BAD_REQUEST, "bad_field", "field `type`: must be \"offer\"");
-    }
-    if offer.session_id.as_deref().is_some_and(|id| facelink::wire::json::check_name(id).is_err()) {
-        Counters::add(&server.hub.refused, 1);
-        return refuse(StatusCode::BAD_REQUEST, "bad_field", "field `session_id`: must be 1 to 128 printable bytes");
-    }
-    let now = Instant::now();
-    let id: Arc<str> = offer.session_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()).into();
-    {
-        // The same client once more: its old connection goes.
-        let mut posted = server.posted.lock();
-        posted.retain(|session| {
-            let same_host = session.address().map(|address| address.ip()) == Some(peer_address.ip());
-            let replaced = session.id == id && same_host;
-            if replaced {
-                server.hub.disconnect(session.key, "its client made a new offer", true, now);
-            }
-            session.has_peer() && !replaced
-        });
-        if posted.iter().any(|session| session.id == id) {
-            Counters::add(&server.hub.refused, 1);
-            return refuse(StatusCode::CONFLICT, "bad_field", "field `session_id`: in use by another client");
-        }
-    }
-    let counters = Arc::new(Counters::default());
-    let Some(key) = server.hub.connect(SourceKind::WebRtc, id.clone(), Some(peer_address), counters.clone(), now)
-    else {
-        Counters::add(&server.hub.refused, 1);
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections");
-    };
-    // In a task of its own, which comes to its end whether or not the client waits for the answer: the request's own is
-    // dropped when the client hangs up, and would leave the connection behind.
-    let answered = tokio::spawn(async move {
-        // The offer itself came with the token where one is needed.
-        let session = Session::new(&server.hub, key, id.clone(), Some(peer_address), counters, Role::Inbound, true);
-        let config = server.hub.peer_config();
-        match peer::accept(&session, offer.sdp, Signal::None, server.cancel.child_token(), &config).await {
-            Ok(sdp) => {
-                server.posted.lock().push(session);
-                Json(json!({"sdp": sdp, "type": "answer", "session_id": &*id})).into_response()
-            }
-            Err(error) => {
-                server.hub.disconnect(key, "bad offer", true, Instant::now());
-                Counters::add(&server.hub.refused, 1);
-                refuse(StatusCode::BAD_REQUEST, "bad_field", &error.to_string())
-            }
-        }
-    });
-    match answered.await {
-        Ok(response) => response,
-        Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "stopping", "this endpoint stops"),
-    }
-}
+use super::state::{Secure, Server};
+use crate::stats::{ConnectionState, ConnectionStats, SubjectStats};
 
 pub(super) async fn health(State(server): State<Server>, Extension(secure): Extension<Secure>) -> Response {
     Json(json!({

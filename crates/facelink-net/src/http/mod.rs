@@ -3,13 +3,23 @@
 //! `server` puts the routes together; the handlers know the shared [`state`], and not each other.
 
 mod admission;
+#[cfg(feature = "http")]
 mod api;
+#[cfg(feature = "http")]
+mod body;
+#[cfg(feature = "http")]
+mod calibrate;
+#[cfg(feature = "http")]
 mod models;
+#[cfg(feature = "http")]
+mod offer;
+#[cfg(feature = "http")]
 mod page;
-mod remote;
+#[cfg(all(feature = "http", feature = "phones"))]
+mod phones;
 mod server;
 mod state;
 mod websocket;
 
 pub(crate) use server::serve;
-pub(crate) use state::Server;
+pub(crate) use state::{Acceptor, Server};

@@ -9,27 +9,27 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    body::Body,
-    extract::DefaultBodyLimit,
-    middleware,
-    routing::{delete, get, post},
-};
+#[cfg(feature = "http")]
+use axum::routing::post;
+use axum::{Router, body::Body, extract::DefaultBodyLimit, middleware, routing::get};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
+#[cfg(all(feature = "http", feature = "phones"))]
+use super::phones;
 use super::{
     admission::admit,
-    api, models, page, remote,
-    state::{Secure, Server},
+    state::{Acceptor, Server},
     websocket::root,
 };
+#[cfg(feature = "http")]
+use super::{api, calibrate, models, offer, page, state::Secure};
+#[cfg(feature = "http")]
+use crate::hub::Hub;
 use crate::{
     hub::Counters,
     pending::{Entry, Pending},
@@ -39,27 +39,42 @@ use facelink::wire::json::MAX_MESSAGE;
 /// A request's head must be there by then.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
 
-/// Accepts until it is cancelled.
-pub(crate) async fn serve(server: Server, listener: TcpListener, tls: Option<TlsAcceptor>) {
-    let (hub, cancel) = (server.hub.clone(), server.cancel.clone());
-    let mut router = Router::new()
-        .route("/", get(root))
-        .route("/ws", get(root))
-        .route("/api/v1/rtc/offer", post(api::rtc_offer))
+#[cfg(feature = "http")]
+fn api_routes(hub: &Hub) -> Router<Server> {
+    let routes = Router::new()
+        .route("/api/v1/rtc/offer", post(offer::rtc_offer))
         .route("/api/v1/health", get(api::health))
         .route("/api/v1/stats", get(api::stats))
         .route("/api/v1/subjects", get(api::subjects))
-        .route("/api/v1/subjects/{name}/calibrate", post(remote::calibrate))
-        .route("/api/v1/doctor", get(remote::doctor))
-        .route("/api/v1/phones", get(remote::phones).post(remote::call_phone))
-        .route("/api/v1/phones/{address}", delete(remote::forget_phone))
-        .route("/api/v1/phones/{address}/command", post(remote::command_phone))
-        .route("/api/v1/profiles/{app}", get(remote::profile).put(remote::set_profile))
+        .route("/api/v1/subjects/{name}/calibrate", post(calibrate::calibrate))
         .route("/metrics", get(api::metrics))
         .merge(page::routes());
-    if let Some(folder) = &hub.config.models {
-        router = router.nest_service("/models", models::service(folder));
+    match &hub.config.models {
+        Some(folder) => routes.nest_service("/models", models::service(folder)),
+        None => routes,
     }
+}
+
+#[cfg(all(feature = "http", feature = "phones"))]
+fn phone_routes() -> Router<Server> {
+    use axum::routing::delete;
+
+    Router::new()
+        .route("/api/v1/doctor", get(phones::doctor))
+        .route("/api/v1/phones", get(phones::phones).post(phones::call_phone))
+        .route("/api/v1/phones/{address}", delete(phones::forget_phone))
+        .route("/api/v1/phones/{address}/command", post(phones::command_phone))
+        .route("/api/v1/profiles/{app}", get(phones::profile).put(phones::set_profile))
+}
+
+/// Accepts until it is cancelled.
+pub(crate) async fn serve(server: Server, listener: TcpListener, tls: Option<Acceptor>) {
+    let (hub, cancel) = (server.hub.clone(), server.cancel.clone());
+    let router = Router::new().route("/", get(root)).route("/ws", get(root));
+    #[cfg(feature = "http")]
+    let router = router.merge(api_routes(&hub));
+    #[cfg(all(feature = "http", feature = "phones"))]
+    let router = router.merge(phone_routes());
     let router = router
         .layer(DefaultBodyLimit::max(MAX_MESSAGE))
         .layer(middleware::from_fn_with_state(server.clone(), admit))
@@ -105,27 +120,32 @@ pub(crate) async fn serve(server: Server, listener: TcpListener, tls: Option<Tls
 }
 
 /// The first byte of a TLS connection: a handshake record.
+#[cfg(feature = "tls")]
 const TLS_HANDSHAKE: u8 = 0x16;
 
 async fn serve_stream(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     requested: Arc<AtomicBool>,
 ) {
     let mut first = [0];
     if !matches!(tokio::time::timeout(HEADER_LIMIT, stream.peek(&mut first)).await, Ok(Ok(1..))) {
         return;
     }
-    match tls {
-        Some(tls) if first[0] == TLS_HANDSHAKE => match tokio::time::timeout(HEADER_LIMIT, tls.accept(stream)).await {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = tls.filter(|_| first[0] == TLS_HANDSHAKE) {
+        match tokio::time::timeout(HEADER_LIMIT, tls.accept(stream)).await {
             Ok(Ok(stream)) => serve_http(stream, peer, router, requested, true).await,
             Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
             Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
-        },
-        _ => serve_http(stream, peer, router, requested, false).await,
+        }
+        return;
     }
+    #[cfg(not(feature = "tls"))]
+    let _ = tls;
+    serve_http(stream, peer, router, requested, false).await;
 }
 
 async fn serve_http(
@@ -138,7 +158,10 @@ async fn serve_http(
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         requested.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(peer);
+        #[cfg(feature = "http")]
         request.extensions_mut().insert(Secure(secure));
+        #[cfg(not(feature = "http"))]
+        let _ = secure;
         router.clone().call(request.map(Body::new))
     });
     let mut http = hyper::server::conn::http1::Builder::new();

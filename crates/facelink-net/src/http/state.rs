@@ -7,26 +7,43 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+#[cfg(feature = "http")]
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::{doctor::Doctor, hub::Hub, phones::Phones, session::Session};
+use crate::hub::Hub;
+#[cfg(feature = "http")]
+use crate::session::Session;
+#[cfg(all(feature = "http", feature = "phones"))]
+use crate::{doctor::Doctor, phones::Phones};
+
+#[cfg(feature = "tls")]
+pub(crate) use tokio_rustls::TlsAcceptor as Acceptor;
+/// Without TLS there is none.
+#[cfg(not(feature = "tls"))]
+#[derive(Clone)]
+pub(crate) enum Acceptor {}
 
 /// The shared state.
 #[derive(Clone)]
 pub(crate) struct Server {
     pub hub: Arc<Hub>,
+    #[cfg(all(feature = "http", feature = "phones"))]
     pub phones: Arc<Phones>,
+    #[cfg(all(feature = "http", feature = "phones"))]
     pub doctor: Arc<Doctor>,
     pub cancel: CancellationToken,
     /// Whether the port speaks TLS too.
+    #[cfg(feature = "http")]
     pub https: bool,
     /// Sessions that came by `POST /api/v1/rtc/offer`.
+    #[cfg(feature = "http")]
     pub posted: Arc<Mutex<Vec<Arc<Session>>>>,
 }
 
 /// Whether a request came over TLS.
+#[cfg(feature = "http")]
 #[derive(Clone, Copy)]
 pub(super) struct Secure(pub bool);
 

@@ -18,10 +18,9 @@ use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    page,
-    state::{Admitted, Server, refuse},
-};
+#[cfg(feature = "http")]
+use super::page;
+use super::state::{Admitted, Server, refuse};
 use crate::{
     hub::{Counters, Role},
     outbox::{Next, OutQueue, Outgoing, outbox},
@@ -46,6 +45,16 @@ const STOPS: &str = "this side stops";
 /// A peer that does not take what we send for this long is sent away.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
 
+#[cfg(feature = "http")]
+fn index() -> Response {
+    page::index()
+}
+
+#[cfg(not(feature = "http"))]
+fn index() -> Response {
+    refuse(StatusCode::NOT_FOUND, "not_found", "this build serves no page; see the feature `http`")
+}
+
 /// The page, or a WebSocket.
 pub(super) async fn root(
     State(server): State<Server>,
@@ -59,7 +68,7 @@ pub(super) async fn root(
             Counters::add(&server.hub.refused, 1);
             return refuse(StatusCode::BAD_REQUEST, "bad_upgrade", "not a WebSocket upgrade");
         }
-        return page::index();
+        return index();
     };
     let id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
     let counters = Arc::new(Counters::default());

@@ -256,6 +256,7 @@ impl Connections {
     }
 
     /// Where a connection comes from.
+    #[cfg(feature = "phones")]
     pub fn address_of(&self, key: ConnectionKey) -> Option<SocketAddr> {
         self.by_key.get(&key)?.address
     }

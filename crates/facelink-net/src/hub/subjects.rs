@@ -160,6 +160,7 @@ impl Subjects {
         Some(subject)
     }
 
+    #[cfg(feature = "phones")]
     /// `name`, or `name (2)` and so on while another live source bears it: two phones may be called the same.
     pub fn unique_name(&self, name: &str, key: ConnectionKey) -> Arc<str> {
         let free =

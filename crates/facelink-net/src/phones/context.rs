@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
-use super::{port::PhonePort, port_stats::PortCounters, profiles::LiveProfiles, roster::Roster};
+use super::{port_stats::PortCounters, profiles::LiveProfiles, roster::Roster};
 use crate::hub::Hub;
+use facelink::source::PhonePort;
 
 /// Phones of one endpoint.
 #[derive(Debug)]
@@ -14,33 +13,28 @@ pub(crate) struct Phones {
     pub profiles: LiveProfiles,
     pub roster: Roster,
     /// One for each open port.
-    ports: Mutex<Vec<Arc<PortCounters>>>,
+    ports: Vec<Arc<PortCounters>>,
 }
 
 impl Phones {
-    /// By the hub's settings.
-    pub fn new(hub: Arc<Hub>) -> Self {
+    /// By the hub's settings, with the ports that are open.
+    pub fn new(hub: Arc<Hub>, ports: Vec<Arc<PortCounters>>) -> Self {
         let config = &hub.config;
         Self {
             profiles: LiveProfiles::new(config.profiles.clone()),
             roster: Roster::new(&config.call, config.remember_phones.clone()),
-            ports: Mutex::default(),
+            ports,
             hub,
         }
     }
 
-    /// Ports that are open from now on.
-    pub fn set_ports(&self, ports: Vec<Arc<PortCounters>>) {
-        *self.ports.lock() = ports;
-    }
-
     /// Every open port.
-    pub fn ports(&self) -> Vec<Arc<PortCounters>> {
-        self.ports.lock().clone()
+    pub fn ports(&self) -> &[Arc<PortCounters>] {
+        &self.ports
     }
 
     /// The open port for one purpose.
     pub fn port(&self, port: PhonePort) -> Option<Arc<PortCounters>> {
-        self.ports.lock().iter().find(|open| open.port == port).cloned()
+        self.ports.iter().find(|open| open.port == port).cloned()
     }
 }

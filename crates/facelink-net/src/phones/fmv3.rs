@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     context::Phones,
     intake::{Arrived, Intake, Sender, steady},
-    port::PhonePort,
     port_stats::PortCounters,
     protocol::{self, Io, Protocol},
     receiver::{Event, Out, Receiver, Rhythm},
-    roster::{PhoneCall, PhoneState},
+    roster::PhoneState,
 };
-use facelink::source::{PhoneTransport, SourceKind};
+use crate::phone_config::PhoneCall;
+use facelink::source::{PhonePort, PhoneTransport, SourceKind};
 use facelink::wire::fmv3::{self, HEADER_LEN, Header, Part};
 
 const KIND: SourceKind = SourceKind::IFacialMocapV3;

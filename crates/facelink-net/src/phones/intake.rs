@@ -330,7 +330,7 @@ mod tests {
 
     fn intake() -> Intake {
         let hub = Arc::new(Hub::new(EndpointConfig::default(), Instant::now()));
-        Intake::new(Arc::new(Phones::new(hub)))
+        Intake::new(Arc::new(Phones::new(hub, Vec::new())))
     }
 
     fn face() -> Arrived<'static> {

@@ -7,9 +7,9 @@ mod context;
 mod fmv3;
 mod intake;
 mod json;
+mod listen;
 mod llf;
 mod osc;
-mod port;
 mod port_stats;
 mod profiles;
 mod protocol;
@@ -22,13 +22,9 @@ mod vmc_out;
 mod vts;
 
 pub(crate) use context::Phones;
-pub use port::{PhonePort, PhonePorts, Unavailable, VmcOut};
-pub(crate) use port_stats::PortCounters;
+pub(crate) use listen::Listening;
+pub use listen::Unavailable;
 pub use port_stats::{PortStats, SenderStats};
-pub use profiles::SourceProfiles;
 #[cfg(test)]
 pub(crate) use roster::Roster;
-pub use roster::{PhoneCall, PhoneCommand, PhoneCommandError, PhoneState, PhoneStatus, remembered_phones};
-pub(crate) use serve::{bind, serve};
-pub(crate) use text::serve_streams;
-pub(crate) use vmc_out::send_vmc;
+pub use roster::{PhoneCommand, PhoneCommandError, PhoneState, PhoneStatus};

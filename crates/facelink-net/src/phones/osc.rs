@@ -10,13 +10,12 @@ use smallvec::SmallVec;
 
 use super::{
     intake::{Arrived, Sender},
-    port::PhonePort,
     protocol::{Io, Protocol},
     remote::Remote,
 };
 use crate::hub::Counters;
 use facelink::{
-    source::SourceKind,
+    source::{PhonePort, SourceKind},
     wire::{face_cap, osc, profile::SourceFace, vmc},
 };
 

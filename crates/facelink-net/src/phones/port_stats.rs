@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use smallvec::SmallVec;
 
-use facelink::{source::SourceKind, timing::RateMeter};
-
-use super::port::PhonePort;
+use facelink::{
+    source::{PhonePort, SourceKind},
+    timing::RateMeter,
+};
 
 /// Senders shown for a port; more than anyone has phones.
 const MAX_SENDERS: usize = 16;

@@ -4,48 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::RwLock;
 
-use facelink::source::SourceKind;
-use facelink::wire::{face_cap, fmv3, llf, mocap_text, profile::SourceProfile, vmc, vtube_studio};
+use facelink::{source::SourceKind, wire::profile::SourceProfile};
 
-/// A [`SourceProfile`] for each kind of source; those that are not set are as the app is known to be.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SourceProfiles {
-    set: Vec<(SourceKind, SourceProfile)>,
-}
-
-impl SourceProfiles {
-    /// As an app is known to be.
-    pub const fn usual(kind: SourceKind) -> SourceProfile {
-        match kind {
-            SourceKind::LiveLinkFace => llf::PROFILE,
-            SourceKind::FaceCap => face_cap::PROFILE,
-            SourceKind::Vmc => vmc::PROFILE,
-            SourceKind::VTubeStudio => vtube_studio::PROFILE,
-            SourceKind::IFacialMocap | SourceKind::Facemotion3d => mocap_text::PROFILE,
-            SourceKind::IFacialMocapV3 => fmv3::PROFILE,
-            _ => SourceProfile::PLAIN,
-        }
-    }
-
-    /// The profile of a kind.
-    pub fn get(&self, kind: SourceKind) -> SourceProfile {
-        let set = self.set.iter().find(|(other, _)| *other == kind);
-        set.map_or(Self::usual(kind), |(_, profile)| *profile)
-    }
-
-    /// Sets the profile of a kind.
-    pub fn set(&mut self, kind: SourceKind, profile: SourceProfile) {
-        self.set.retain(|(other, _)| *other != kind);
-        self.set.push((kind, profile));
-    }
-
-    /// The same with the profile of a kind.
-    #[must_use]
-    pub fn with(mut self, kind: SourceKind, profile: SourceProfile) -> Self {
-        self.set(kind, profile);
-        self
-    }
-}
+use crate::phone_config::SourceProfiles;
 
 /// The profiles in use.
 #[derive(Debug, Default)]

@@ -75,7 +75,7 @@ pub(super) fn take(
 fn taken(phones: &Phones, counters: &PortCounters, kind: SourceKind, at: SocketAddr, now: Instant) {
     counters.record(at, Some(kind), None, now);
     // What sends of its own accord to a port that is open to a network is called again when it falls silent.
-    let found = phones.hub.config.find_phones && is_called(kind) && !at.ip().is_loopback();
+    let found = phones.hub.config.find_phones && waits_for_call(kind) && !at.ip().is_loopback();
     phones.roster.heard(at.ip(), kind, found, now);
 }
 
@@ -92,12 +92,9 @@ pub(super) fn refuse(
     intake.refuse(kind, at, error);
 }
 
-/// Apps that send when they are called.
-fn is_called(kind: SourceKind) -> bool {
-    matches!(
-        kind,
-        SourceKind::IFacialMocap | SourceKind::IFacialMocapV3 | SourceKind::Facemotion3d | SourceKind::VTubeStudio
-    )
+/// Whether the app sends when it is called.
+fn waits_for_call(kind: SourceKind) -> bool {
+    kind.app().is_some_and(|app| app.waits_for_call)
 }
 
 /// One format on one port. State is kept here by sender, and bounded.

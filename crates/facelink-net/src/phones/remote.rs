@@ -10,11 +10,10 @@ use std::{
 use rosc::{OscMessage, OscType};
 
 use super::{
-    port::PhonePort,
     protocol::Io,
     roster::{PhoneCommand, PhoneState},
 };
-use facelink::source::{LIVE_LINK_FACE_OSC_PORT, SourceKind};
+use facelink::source::{LIVE_LINK_FACE_OSC_PORT, PhonePort, SourceKind};
 use facelink::wire::osc::{encode, message, number, text};
 
 /// Between two attempts to aim a phone that sends nothing.

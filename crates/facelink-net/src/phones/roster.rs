@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fs, io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -11,7 +11,9 @@ use std::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use facelink::source::{PhoneTransport, SourceKind};
+use facelink::source::SourceKind;
+
+use crate::phone_config::PhoneCall;
 
 /// Most phones that are called or remembered.
 const MAX_PHONES: usize = 64;
@@ -19,44 +21,6 @@ const MAX_PHONES: usize = 64;
 const MAX_COMMANDS: usize = 64;
 /// A phone that said nothing for this long is called again.
 const SILENT: Duration = Duration::from_millis(1500);
-
-/// A phone to call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct PhoneCall {
-    /// Its address.
-    pub address: IpAddr,
-    /// The port that its app listens on; `None` for the app's usual one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// The app that runs on it; `None` tries all that can be called.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app: Option<SourceKind>,
-    /// How it shall send.
-    #[serde(default)]
-    pub transport: PhoneTransport,
-}
-
-impl PhoneCall {
-    /// Tries every app that can be called.
-    pub fn any(address: IpAddr) -> Self {
-        Self { address, port: None, app: None, transport: PhoneTransport::Udp }
-    }
-
-    /// Calls one app.
-    pub fn app(address: IpAddr, app: SourceKind) -> Self {
-        Self { app: Some(app), ..Self::any(address) }
-    }
-
-    /// Where its app listens, if it is `usual` there.
-    pub fn to(&self, usual: u16) -> SocketAddr {
-        SocketAddr::new(self.address, self.port.unwrap_or(usual))
-    }
-
-    /// Whether this app is meant, or any.
-    pub fn is_for(&self, app: SourceKind) -> bool {
-        self.app.is_none_or(|wanted| wanted == app)
-    }
-}
 
 /// What a phone does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -308,10 +272,10 @@ impl Roster {
     }
 }
 
-/// Whether two apps are one that speaks in different ways.
+/// Whether two apps are called from one port, and so are one app that speaks in different ways.
 fn is_kin(app: SourceKind, other: SourceKind) -> bool {
-    let mocap = |app| matches!(app, SourceKind::IFacialMocap | SourceKind::IFacialMocapV3 | SourceKind::Facemotion3d);
-    app == other || (mocap(app) && mocap(other))
+    let called_from = |app: SourceKind| app.app().and_then(|row| row.called_from);
+    app == other || (called_from(app).is_some() && called_from(app) == called_from(other))
 }
 
 fn read(file: &Path) -> Vec<PhoneCall> {
@@ -338,12 +302,6 @@ fn write(file: &Path, calls: &[PhoneCall]) -> io::Result<()> {
     let partial = file.with_extension("json.new");
     fs::write(&partial, serde_json::to_vec_pretty(calls)?)?;
     fs::rename(&partial, file)
-}
-
-/// Where phones that were found or typed in once are kept, by default: `phones.json` in the user's data folder.
-pub fn remembered_phones() -> Option<PathBuf> {
-    use etcetera::BaseStrategy;
-    etcetera::choose_base_strategy().ok().map(|folders| folders.data_dir().join("facelink").join("phones.json"))
 }
 
 #[cfg(test)]

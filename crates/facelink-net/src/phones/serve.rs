@@ -14,13 +14,15 @@ use super::{
     fmv3,
     intake::{FloodGate, Intake},
     json, llf, osc,
-    port::PhonePort,
     port_stats::PortCounters,
     protocol::{Io, Protocol},
     text, vts,
 };
 use crate::hub::Counters;
-use facelink::wire::sniff::{Format, sniff};
+use facelink::{
+    source::PhonePort,
+    wire::sniff::{Format, sniff},
+};
 
 /// Largest datagram there is.
 const DATAGRAM: usize = 64 * 1024;
@@ -48,61 +50,36 @@ pub(crate) fn bind(address: SocketAddr) -> std::io::Result<StdUdpSocket> {
     Ok(socket.into())
 }
 
-struct Formats {
-    llf: llf::LiveLinkFace,
-    json: json::Json,
-    text: text::Text,
-    fmv3: fmv3::Fmv3,
-    osc: osc::Osc,
-    vts: vts::VTubeStudio,
+/// The protocol of a format, on one port.
+fn protocol(format: Format, port: PhonePort) -> Box<dyn Protocol> {
+    match format {
+        Format::LiveLinkFace => Box::new(llf::LiveLinkFace),
+        Format::Fmv3 => Box::new(fmv3::Fmv3::new(port)),
+        Format::Mocap => Box::new(text::Text::new(port)),
+        Format::Osc => Box::new(osc::Osc::new(port)),
+        Format::VTubeStudio => Box::new(vts::VTubeStudio::new()),
+        Format::Json => Box::new(json::Json::default()),
+    }
 }
 
-impl Formats {
-    fn of(&mut self, format: Format) -> &mut dyn Protocol {
-        match format {
-            Format::LiveLinkFace => &mut self.llf,
-            Format::Fmv3 => &mut self.fmv3,
-            Format::Mocap => &mut self.text,
-            Format::Osc => &mut self.osc,
-            Format::VTubeStudio => &mut self.vts,
-            Format::Json => &mut self.json,
-        }
+/// Every protocol of one port.
+struct Protocols(Vec<(Format, Box<dyn Protocol>)>);
+
+impl Protocols {
+    fn new(port: PhonePort) -> Self {
+        Self(Format::ALL.map(|format| (format, protocol(format, port))).into())
+    }
+
+    fn of(&mut self, format: Format) -> Option<&mut dyn Protocol> {
+        self.0.iter_mut().find(|(other, _)| *other == format).map(|(_, protocol)| &mut **protocol as &mut dyn Protocol)
     }
 
     /// Those that call phones from a port.
-    fn at_home(&mut self, port: PhonePort) -> Vec<&mut dyn Protocol> {
-        match port {
-            PhonePort::IFacialMocap => vec![&mut self.text, &mut self.fmv3],
-            PhonePort::Facemotion3d => vec![&mut self.text],
-            PhonePort::LiveLinkFaceOsc
-            | PhonePort::FaceCap
-            | PhonePort::Osc
-            | PhonePort::Vmc
-            | PhonePort::VmcAssistant => {
-                vec![&mut self.osc]
-            }
-            PhonePort::VTubeStudio => vec![&mut self.vts],
-            PhonePort::LiveLinkFace
-            | PhonePort::UdpJson
-            | PhonePort::IFacialMocapTcp
-            | PhonePort::IFacialMocapV3Tcp => Vec::new(),
-        }
-    }
-}
-
-/// The format that bytes are taken for which look like nothing: its decoder says what is wrong with them.
-fn home_format(port: PhonePort) -> Format {
-    match port {
-        PhonePort::LiveLinkFace => Format::LiveLinkFace,
-        PhonePort::UdpJson => Format::Json,
-        PhonePort::IFacialMocap
-        | PhonePort::IFacialMocapTcp
-        | PhonePort::IFacialMocapV3Tcp
-        | PhonePort::Facemotion3d => Format::Mocap,
-        PhonePort::VTubeStudio => Format::VTubeStudio,
-        PhonePort::FaceCap | PhonePort::Osc | PhonePort::Vmc | PhonePort::VmcAssistant | PhonePort::LiveLinkFaceOsc => {
-            Format::Osc
-        }
+    fn calling_from(&mut self, port: PhonePort) -> impl Iterator<Item = &mut dyn Protocol> {
+        let calls =
+            move |format| format == port.format() || (format == Format::Fmv3 && port == PhonePort::IFacialMocap);
+        let calling = self.0.iter_mut().filter(move |(format, _)| calls(*format));
+        calling.map(|(_, protocol)| &mut **protocol as &mut dyn Protocol)
     }
 }
 
@@ -114,14 +91,7 @@ pub(crate) async fn serve(
     cancel: CancellationToken,
 ) {
     let port = counters.port;
-    let mut formats = Formats {
-        llf: llf::LiveLinkFace,
-        json: json::Json::default(),
-        text: text::Text::new(port),
-        fmv3: fmv3::Fmv3::new(port),
-        osc: osc::Osc::new(port),
-        vts: vts::VTubeStudio::new(port),
-    };
+    let mut protocols = Protocols::new(port);
     let mut gate = FloodGate::new(phones.hub.config.max_datagrams_per_second, Instant::now());
     let mut intake = Intake::new(phones);
     let mut buffer = vec![0; DATAGRAM];
@@ -136,7 +106,7 @@ pub(crate) async fn serve(
         let now = Instant::now();
         let mut io = Io { socket: &socket, intake: &mut intake, counters: &counters };
         if received.is_none() {
-            for protocol in formats.at_home(port) {
+            for protocol in protocols.calling_from(port) {
                 protocol.on_tick(&mut io, now);
             }
         }
@@ -151,9 +121,11 @@ pub(crate) async fn serve(
                         Counters::add(&io.hub().refused, 1);
                     } else if let Some(datagram) = buffer.get(..len) {
                         let format = sniff(datagram);
-                        let taken_for = format.unwrap_or_else(|| home_format(port));
+                        let taken_for = format.unwrap_or(port.format());
                         let refused = counters.refused.load(Ordering::Relaxed);
-                        formats.of(taken_for).on_datagram(&mut io, from, datagram, now);
+                        if let Some(protocol) = protocols.of(taken_for) {
+                            protocol.on_datagram(&mut io, from, datagram, now);
+                        }
                         // This task alone writes it.
                         if counters.refused.load(Ordering::Relaxed) != refused {
                             if format.is_none() {
@@ -178,7 +150,7 @@ pub(crate) async fn serve(
         tokio::task::coop::consume_budget().await;
     }
     let mut io = Io { socket: &socket, intake: &mut intake, counters: &counters };
-    for protocol in formats.at_home(port) {
+    for protocol in protocols.calling_from(port) {
         protocol.on_stop(&mut io, Instant::now());
     }
 }

@@ -20,13 +20,12 @@ use super::{
     context::Phones,
     fmv3,
     intake::{Arrived, FloodGate, Intake, Sender, steady},
-    port::PhonePort,
     port_stats::PortCounters,
     protocol::{self, Io, Protocol},
-    roster::{PhoneCall, PhoneState},
+    roster::PhoneState,
 };
-use crate::hub::Counters;
-use facelink::source::{PhoneTransport, SourceKind};
+use crate::{hub::Counters, phone_config::PhoneCall};
+use facelink::source::{PhonePort, PhoneTransport, SourceKind};
 use facelink::wire::{
     fmv3::MAGIC,
     mocap_text::{
@@ -126,8 +125,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// `true` when it was a face.
     fn take(&mut self, voice: &mut Voice, from: SocketAddr, sender: SocketAddr, frame: &[u8], now: Instant) -> bool {
-        let usual = match self.counters.port {
-            PhonePort::Facemotion3d => MocapApp::Facemotion3d,
+        let usual = match self.counters.port.app() {
+            SourceKind::Facemotion3d => MocapApp::Facemotion3d,
             _ => MocapApp::IFacialMocap,
         };
         let ignored = voice.decoder.ignored();

@@ -9,8 +9,10 @@ use facelink::{source::SourceKind, wire::vmc};
 use tokio::{net::UdpSocket, sync::broadcast::error::RecvError};
 use tokio_util::sync::CancellationToken;
 
-use super::port::VmcOut;
-use crate::hub::{Hub, Published};
+use crate::{
+    hub::{Hub, Published},
+    phone_config::VmcOut,
+};
 
 /// Sends a face out by VMC protocol until cancelled.
 pub(crate) async fn send_vmc(hub: Arc<Hub>, out: VmcOut, cancel: CancellationToken) {

@@ -7,11 +7,9 @@ use std::{
 
 use super::{
     intake::{Arrived, Sender, steady},
-    port::PhonePort,
     protocol::{Io, Protocol},
-    roster::PhoneCall,
 };
-use crate::clock::unix_ms;
+use crate::{clock::unix_ms, phone_config::PhoneCall};
 use facelink::source::{PhoneTransport, SourceKind};
 use facelink::wire::vtube_studio::{Decoder, PORT, Request};
 
@@ -27,7 +25,7 @@ pub(super) struct VTubeStudio {
 }
 
 impl VTubeStudio {
-    pub fn new(_port: PhonePort) -> Self {
+    pub fn new() -> Self {
         Self { decoder: Decoder::default(), asked: None, request: Vec::new() }
     }
 }
@@ -100,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_request_a_second_keeps_a_phone_sending_whatever_is_lost() {
-        let mut vts = VTubeStudio::new(PhonePort::VTubeStudio);
+        let mut vts = VTubeStudio::new();
         let start = Instant::now();
         let asked = (0..100).filter(|tick| vts.is_due(start + Duration::from_millis(100) * *tick)).count();
         assert_eq!(asked, 10, "in ten seconds");

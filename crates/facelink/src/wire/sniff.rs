@@ -17,6 +17,11 @@ pub enum Format {
     Json,
 }
 
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 6] = [Self::LiveLinkFace, Self::Fmv3, Self::Mocap, Self::Osc, Self::VTubeStudio, Self::Json];
+}
+
 /// How much of a datagram is searched for the names of JSON fields.
 const SEARCHED: usize = 512;
 

@@ -1,4 +1,4 @@
-//! Remote control by HTTP: phones, profiles, calibration, and the doctor's view.
+//! Phones, their profiles, and the doctor's report.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -7,100 +7,28 @@ use std::{
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{Path, State, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, header},
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::state::{Server, refuse};
+use super::{
+    body::{BadField, Body, bad, bad_field, read},
+    state::{Server, refuse},
+};
 use crate::{
-    hub::{Counters, Hub},
-    phones::{PhoneCall, PhoneCommand, PhoneCommandError},
+    hub::Hub,
+    phone_config::PhoneCall,
+    phones::{PhoneCommand, PhoneCommandError},
 };
 use facelink::{
-    calibration::Calibration,
     source::{PhoneTransport, SourceKind},
     wire::{
         json::check_name,
         profile::{RotationProfile, SourceProfile},
     },
 };
-
-fn bad(hub: &Hub, status: StatusCode, code: &str, message: &str) -> Response {
-    Counters::add(&hub.refused, 1);
-    refuse(status, code, message)
-}
-
-/// A field that will not do, and why.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("field `{field}`: {problem}")]
-struct BadField {
-    field: String,
-    problem: String,
-}
-
-impl BadField {
-    fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into() }
-    }
-}
-
-/// A request's body, before it is read.
-type Body = Result<Bytes, BytesRejection>;
-
-/// The first field of `given` that was left out of what was understood of it.
-fn unknown_field(given: &Value, understood: &Value) -> Option<String> {
-    let inner = |name: String, rest: Option<String>| rest.map(|rest| format!("{name}.{rest}"));
-    match (given, understood) {
-        (Value::Object(given), Value::Object(understood)) => given.iter().find_map(|(name, value)| {
-            match understood.get(name) {
-                Some(known) => inner(name.clone(), unknown_field(value, known)),
-                // What is not there may well be said not to be.
-                None => (!value.is_null()).then(|| name.clone()),
-            }
-        }),
-        (Value::Array(given), Value::Array(understood)) => {
-            let mut pairs = given.iter().zip(understood).enumerate();
-            pairs.find_map(|(place, (given, known))| inner(place.to_string(), unknown_field(given, known)))
-        }
-        _ => None,
-    }
-}
-
-/// Reads a body. A field that is not known is refused too: whoever misspells one wants to hear of it.
-fn read<T: Serialize + DeserializeOwned>(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<T, Box<Response>> {
-    let body = body.map_err(|error| {
-        let too_large = error.status() == StatusCode::PAYLOAD_TOO_LARGE;
-        let code = if too_large { "too_large" } else { "bad_body" };
-        Box::new(bad(hub, error.status(), code, &error.body_text()))
-    })?;
-    // A page of a stranger may send other types without asking first.
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
-        let message = "`Content-Type` must be application/json";
-        return Err(Box::new(bad(hub, StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_type", message)));
-    }
-    let bad_json = |message: &str| Box::new(bad(hub, StatusCode::BAD_REQUEST, "bad_json", message));
-    let given: Value = serde_json::from_slice(&body).map_err(|error| bad_json(&error.to_string()))?;
-    let read: T = serde_path_to_error::deserialize(&given).map_err(|error| {
-        let (path, error) = (error.path().to_string(), error.inner());
-        match path.as_str() {
-            "." => bad_json(&error.to_string()),
-            path => Box::new(bad_field(hub, &BadField::new(path, error.to_string()))),
-        }
-    })?;
-    match serde_json::to_value(&read).ok().and_then(|understood| unknown_field(&given, &understood)) {
-        Some(field) => Err(Box::new(bad_field(hub, &BadField::new(field, "there is no such field")))),
-        None => Ok(read),
-    }
-}
-
-fn bad_field(hub: &Hub, error: &BadField) -> Response {
-    bad(hub, StatusCode::BAD_REQUEST, "bad_field", &error.to_string())
-}
 
 fn address(hub: &Hub, text: &str) -> Result<IpAddr, Box<Response>> {
     let parsed = text.parse().map_err(|_| BadField::new("address", "must be an IP address"));
@@ -123,7 +51,6 @@ pub(super) async fn phones(State(server): State<Server>) -> Response {
 
 /// Whether a phone can be called like this.
 fn check_call(call: &PhoneCall) -> Result<(), BadField> {
-    use SourceKind::{Facemotion3d, IFacialMocap, IFacialMocapV3, LiveLinkFace, VTubeStudio};
     let address = call.address;
     if address.is_unspecified() || address.is_multicast() || address == Ipv4Addr::BROADCAST {
         return Err(BadField::new("address", "must be the address of one phone"));
@@ -131,12 +58,13 @@ fn check_call(call: &PhoneCall) -> Result<(), BadField> {
     if call.port == Some(0) {
         return Err(BadField::new("port", "must be from 1 to 65535"));
     }
-    let called = [LiveLinkFace, IFacialMocap, IFacialMocapV3, Facemotion3d, VTubeStudio];
-    if let Some(app) = call.app.filter(|app| !called.contains(app)) {
-        let names = called.map(SourceKind::as_str).join(", ");
-        return Err(BadField::new("app", format!("{app} cannot be called; {names} can")));
+    let can_be_called = |app: &SourceKind| app.app().is_some_and(|row| row.called_from.is_some());
+    if let Some(app) = call.app.filter(|app| !can_be_called(app)) {
+        let names: Vec<_> = SourceKind::PHONES.into_iter().filter(can_be_called).map(SourceKind::as_str).collect();
+        return Err(BadField::new("app", format!("{app} cannot be called; {} can", names.join(", "))));
     }
-    if call.transport == PhoneTransport::Tcp && matches!(call.app, Some(LiveLinkFace | VTubeStudio)) {
+    let streams = |app: SourceKind| app.app().is_some_and(|row| row.streams);
+    if call.transport == PhoneTransport::Tcp && !call.app.is_none_or(streams) {
         return Err(BadField::new("transport", "this app sends by udp alone"));
     }
     Ok(())
@@ -199,76 +127,6 @@ pub(super) async fn command_phone(
     }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum What {
-    Neutral,
-    Head,
-    Reset,
-    RangeBegin,
-    RangeEnd,
-    RangeCancel,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Calibrate {
-    what: What,
-}
-
-pub(super) async fn calibrate(
-    State(server): State<Server>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let wanted = match read::<Calibrate>(&server.hub, &headers, body) {
-        Ok(wanted) => wanted.what,
-        Err(response) => return *response,
-    };
-    let range = match wanted {
-        What::RangeBegin => Some(server.hub.subjects().with_range(&name, |range| {
-            *range = Some(Box::default());
-            true
-        })),
-        What::RangeEnd | What::RangeCancel => Some(match server.hub.subjects().with_range(&name, Option::take) {
-            Some(Some(capture)) => {
-                if matches!(wanted, What::RangeEnd) {
-                    server.hub.subjects().calibrate(&name, |calibration, _| calibration.range = Some(capture.range()));
-                }
-                Some(true)
-            }
-            Some(None) => Some(false),
-            None => None,
-        }),
-        What::Neutral | What::Head | What::Reset => None,
-    };
-    match range {
-        Some(Some(true)) => return StatusCode::NO_CONTENT.into_response(),
-        Some(Some(false)) => return bad(&server.hub, StatusCode::CONFLICT, "no_range", "no range of motion has begun"),
-        Some(None) => {
-            return bad(&server.hub, StatusCode::NOT_FOUND, "unknown_subject", "no subject of this name is live");
-        }
-        None => {}
-    }
-    let done = server.hub.subjects().calibrate(&name, |calibration, frame| match wanted {
-        What::Neutral => {
-            calibration.set_neutral(frame);
-            true
-        }
-        What::Head => calibration.recentre(frame),
-        What::RangeBegin | What::RangeEnd | What::RangeCancel => true,
-        What::Reset => {
-            *calibration = Calibration::default();
-            true
-        }
-    });
-    match done {
-        Some(true) => StatusCode::NO_CONTENT.into_response(),
-        Some(false) => bad(&server.hub, StatusCode::CONFLICT, "no_head", "this subject has no head"),
-        None => bad(&server.hub, StatusCode::NOT_FOUND, "unknown_subject", "no subject of this name is live"),
-    }
-}
-
 fn kind(hub: &Hub, text: &str) -> Result<SourceKind, Box<Response>> {
     SourceKind::PHONES.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
         let names: Vec<&str> = SourceKind::PHONES.iter().map(|kind| kind.as_str()).collect();
@@ -319,23 +177,9 @@ pub(super) async fn set_profile(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::Value;
 
-    #[test]
-    fn a_misspelt_field_is_found() {
-        let unknown = |given: Value| {
-            let read: SourceProfile = serde_json::from_value(given.clone()).unwrap();
-            unknown_field(&given, &serde_json::to_value(read).unwrap())
-        };
-        assert_eq!(
-            unknown(json!({"mirror": true, "head": {"flip": {"yaw": true}}, "flip_position": [true, false, false]})),
-            None
-        );
-        assert_eq!(unknown(json!({"mirrow": true})).as_deref(), Some("mirrow"));
-        assert_eq!(unknown(json!({"head": {"flip": {"jaw": true}}})).as_deref(), Some("head.flip.jaw"));
-        assert_eq!(unknown_field(&json!([[{"a": 1}]]), &json!([[{}]])).as_deref(), Some("0.0.a"));
-        assert_eq!(unknown_field(&json!({"port": null}), &json!({})), None);
-    }
+    use super::*;
 
     #[test]
     fn calls_that_cannot_be_are_refused() {

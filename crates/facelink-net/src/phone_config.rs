@@ -1,0 +1,100 @@
+//! Settings for phone apps: phones to call, what their numbers mean, and where faces go out.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use facelink::{
+    source::{PhoneTransport, SourceKind},
+    wire::profile::SourceProfile,
+};
+use serde::{Deserialize, Serialize};
+
+/// A phone to call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PhoneCall {
+    /// Its address.
+    pub address: IpAddr,
+    /// The port that its app listens on; `None` for the app's usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The app that runs on it; `None` tries all that can be called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<SourceKind>,
+    /// How it shall send.
+    #[serde(default)]
+    pub transport: PhoneTransport,
+}
+
+impl PhoneCall {
+    /// Tries every app that can be called.
+    pub fn any(address: IpAddr) -> Self {
+        Self { address, port: None, app: None, transport: PhoneTransport::Udp }
+    }
+
+    /// Calls one app.
+    pub fn app(address: IpAddr, app: SourceKind) -> Self {
+        Self { app: Some(app), ..Self::any(address) }
+    }
+
+    /// Where its app listens, if it is `usual` there.
+    pub fn to(&self, usual: u16) -> SocketAddr {
+        SocketAddr::new(self.address, self.port.unwrap_or(usual))
+    }
+
+    /// Whether this app is meant, or any.
+    pub fn is_for(&self, app: SourceKind) -> bool {
+        self.app.is_none_or(|wanted| wanted == app)
+    }
+}
+
+/// A [`SourceProfile`] for each kind of source; those that are not set are as the app is known to be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceProfiles {
+    set: Vec<(SourceKind, SourceProfile)>,
+}
+
+impl SourceProfiles {
+    /// As an app is known to be.
+    pub const fn usual(kind: SourceKind) -> SourceProfile {
+        match kind.app() {
+            Some(app) => app.profile,
+            None => SourceProfile::PLAIN,
+        }
+    }
+
+    /// The profile of a kind.
+    pub fn get(&self, kind: SourceKind) -> SourceProfile {
+        let set = self.set.iter().find(|(other, _)| *other == kind);
+        set.map_or(Self::usual(kind), |(_, profile)| *profile)
+    }
+
+    /// Sets the profile of a kind.
+    pub fn set(&mut self, kind: SourceKind, profile: SourceProfile) {
+        self.set.retain(|(other, _)| *other != kind);
+        self.set.push((kind, profile));
+    }
+
+    /// The same with the profile of a kind.
+    #[must_use]
+    pub fn with(mut self, kind: SourceKind, profile: SourceProfile) -> Self {
+        self.set(kind, profile);
+        self
+    }
+}
+
+/// Faces that go out by VMC protocol, for VSeeFace, VMagicMirror, Warudo and others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmcOut {
+    /// Where to: port 39539 of a renderer, 39540 of a performer that takes assistants.
+    pub to: SocketAddr,
+    /// Name of the subject that goes out; without one, the subject that appeared first.
+    pub subject: Option<String>,
+}
+
+/// Where phones that were found or typed in once are kept, by default: `phones.json` in the user's data folder.
+pub fn remembered_phones() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    etcetera::choose_base_strategy().ok().map(|folders| folders.data_dir().join("facelink").join("phones.json"))
+}
