@@ -1,7 +1,9 @@
 // facelink.js held to the table of faults and outcomes that the Rust connection is held to: the real module in Node, over
 // an emulated network in virtual time. Rows, faults and outcomes: crates/facelink/tests/connection/main.rs.
 //
-//   node tests/web/connection.mjs [part of a row's name ...]      SEEDS=10, VERBOSE=1 prints what happens in the first seed
+//   node tests/web/connection.mjs [part of a row's name ...]
+//
+// SEEDS=10 runs of each row; VERBOSE=1 prints the events of the first and of every failed one. Node 20.19 or newer.
 
 import { readFileSync } from 'node:fs';
 import { Endpoint, FRAME_STEP, Seen } from './endpoint.mjs';

@@ -180,6 +180,7 @@ const WS_DEAD_MAX_MS = 5000; // the same on a network with long round trips
 const WAKE_MS = 600; // the same after sleep or an outage
 const DIAL_LIMIT_MS = 6000; // from the dial to `welcome`
 const REDIAL_LIMIT_MS = 1800; // the same for an endpoint that has answered before: a new dial finds a path that is back sooner
+const FRESH_DIAL_MS = 300; // a younger dial is not replaced when the network changes
 const WS_STABLE_MS = 1000; // a WebSocket that lasted this long resets the backoff
 const DISCONNECTED_MS = 800; // silence of both transports after which the state is `reconnecting`
 const CLOSE_RECONNECTING = 4000; // WebSocket close code: the client returns by another socket
@@ -2126,7 +2127,7 @@ export class FacialAnimationWebRTCClient {
     if (!this.#options.reconnect && this.ws) return;
     this.#wsAttempt = 0;
     // A dial into a dead network waits for TCP's next retry; a new dial is quicker.
-    if (this.ws && network && this.#everWelcomed && now - this.#socketAt > 300) {
+    if (this.ws && network && this.#everWelcomed && now - this.#socketAt > FRESH_DIAL_MS) {
       this.#closeSocket(this.ws, true);
     }
     if (!this.ws) this.#dial();
@@ -2139,12 +2140,14 @@ export class FacialAnimationWebRTCClient {
    */
   #onNetworkChanged(why) {
     if (!this.#running) return;
-    if (!this.#options.reconnect || !this.#everWelcomed) {
+    const now = performance.now();
+    // The loss of the old socket may be noticed before the event arrives: a socket that is so new is on this network.
+    const fresh = this.#welcomed ? now - this.#welcomedAt < WS_STABLE_MS : this.ws !== null && now - this.#socketAt <= FRESH_DIAL_MS;
+    if (!this.#options.reconnect || !this.#everWelcomed || fresh) {
       this.#onWake(why, true);
       return;
     }
     this.#log('info', `${why}; connecting anew`);
-    const now = performance.now();
     this.#lastHeartbeat = now;
     this.#networkAt = now;
     if (this.ws) this.#closeSocket(this.ws, true);
