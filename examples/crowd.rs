@@ -24,7 +24,7 @@ use bevy::{
     world_serialization::WorldAssetRoot,
 };
 use bevy_facelink::{
-    BindReport, FaceLinkEndpoint, FaceLinkFailure, core::performer::Performance, panel::FaceLinkPanelPlugin, prelude::*,
+    BindReport, EndpointState, FaceLinkEndpoint, core::performer::Performance, panel::FaceLinkPanelPlugin, prelude::*,
 };
 use clap::Parser;
 
@@ -84,8 +84,8 @@ fn main() -> ExitCode {
         FaceLinkPanelPlugin { open: args.panel, ..default() },
         FrameTimeDiagnosticsPlugin::default(),
     ));
-    if let Some(failure) = app.world().get_resource::<FaceLinkFailure>() {
-        eprintln!("{}", failure.0);
+    if let Some(error) = app.world().get_resource::<EndpointState>().and_then(EndpointState::error) {
+        eprintln!("{error}");
         return ExitCode::from(1);
     }
     let streams = args.streams.min(args.count);

@@ -32,7 +32,7 @@ use std::{
 use bevy::{prelude::*, time::common_conditions::once_after_real_delay};
 use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui};
 use bevy_facelink::{
-    DrivenBy, FaceDial, FaceLinkEndpoint, FaceLinkFailure, SourceState,
+    DrivenBy, EndpointState, FaceDial, FaceLinkEndpoint, SourceState,
     diagnostics::LinkFigures,
     net::{ConnectionStats, Endpoint, EndpointConfig, SourceKind, TlsConfig, outward_address},
     panel::{FaceLinkPanel, FaceLinkPanelPlugin},
@@ -133,8 +133,8 @@ fn main() -> ExitCode {
     });
     // Any free port will do: nobody but a page on this machine comes to it.
     app.add_plugins(FaceLinkPlugin::default().port(0).live_link_face(None).udp_json(None));
-    if let Some(failure) = app.world().get_resource::<FaceLinkFailure>() {
-        eprintln!("{}", failure.0);
+    if let Some(error) = app.world().get_resource::<EndpointState>().and_then(EndpointState::error) {
+        eprintln!("{error}");
         return ExitCode::from(1);
     }
     if let Some(endpoint) = app.world().get_resource::<FaceLinkEndpoint>() {
@@ -180,7 +180,7 @@ fn meet(args: &Args) -> Result<(Option<Endpoint>, FaceDial), String> {
     };
     let at = SocketAddr::new(host, port);
     println!("the other one:   cargo run --example peers -- --name Bob --room {} --via {scheme}://{at}", args.room);
-    for (option, value) in [("token", meeting.token()), ("fingerprint", meeting.certificate_fingerprint())] {
+    for (option, value) in [("token", meeting.token().as_deref()), ("fingerprint", meeting.certificate_fingerprint())] {
         if let Some(value) = value {
             println!("                 --{option} {value}");
         }

@@ -82,7 +82,13 @@ pub(crate) fn read_figures(
         return;
     }
     *since = 0.0;
-    let Some(endpoint) = endpoint else { return };
+    let Some(endpoint) = endpoint else {
+        // It was stopped.
+        if !(figures.connections.is_empty() && figures.endpoint.subjects.is_empty()) {
+            *figures = LinkFigures::default();
+        }
+        return;
+    };
     let stats = endpoint.stats();
     for (subject, mut quality) in &mut faces {
         let Some(stats) = stats.subjects.iter().find(|stats| Some(stats.id) == subject.id()) else { continue };

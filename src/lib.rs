@@ -96,8 +96,11 @@
 //! | Set | Schedule | Systems |
 //! |---|---|---|
 //! | [`FaceLinkSystems::Receive`] | `PreUpdate` | frames and events become subjects |
-//! | [`FaceLinkSystems::Evaluate`] | `PostUpdate`, before `Drive` | poses at the presentation time, easing, layers, and which subject drives which avatar |
-//! | [`FaceLinkSystems::Drive`] | `PostUpdate`, after `AnimationSystems`, before `TransformSystems::Propagate` | `MorphWeights`, head, neck, eye and jaw bones |
+//! | [`FaceLinkSystems::Evaluate`] | `PreUpdate`, after `Receive` | poses at the presentation time, easing and layers of subjects: ready for `Update` |
+//! | [`FaceLinkSystems::Drive`] | `PostUpdate`, after `AnimationSystems`, before `TransformSystems::Propagate` | which subject drives which avatar; layers of avatars; `MorphWeights`, head, neck, eye and jaw bones |
+//!
+//! Faces that are received go by real time; expressions, dialogue and idle life go by the game's (`Time<Virtual>`), so that
+//! a paused game pauses them.
 //!
 //! A body animation keeps running: the face writes its own morph targets and turns bones on top of the animation.
 //!
@@ -185,7 +188,7 @@ pub use facelink_net as net;
 pub use aria::ARIA;
 pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, ShapePreview};
 pub use detail::{FaceBudget, FaceDetail, FaceLoad};
-pub use endpoint::{FaceLinkEndpoint, FaceLinkFailure};
+pub use endpoint::{EndpointCommandsExt, EndpointSettings, EndpointState, FaceLinkEndpoint};
 pub use input::{FaceInbox, FaceInjector};
 pub use layers::{FaceExpressionLibrary, FaceExpressions, FaceIdle, FaceSpeech, IdleWhen, RefusedExpressions};
 pub use mapping::{AvatarMapping, FaceMapping, FacePresets};
@@ -211,8 +214,9 @@ pub mod prelude {
     #[cfg(feature = "panel")]
     pub use crate::panel::FaceLinkPanelPlugin;
     pub use crate::{
-        AvatarBound, AvatarMapping, BindReport, FaceAvatar, FaceExpressions, FaceIdle, FaceLinkPlugin, FaceLinkSystems,
-        FaceMapping, FacePose, FaceSource, FaceSpeech, FaceSubject, FaceSubjects, LinkQuality, SendFace,
-        SubjectAppeared, SubjectLost, VirtualSubject,
+        AvatarBound, AvatarMapping, BindReport, DrivenBy, EndpointCommandsExt, EndpointSettings, EndpointState,
+        FaceAvatar, FaceExpressions, FaceIdle, FaceInbox, FaceInjector, FaceLinkEndpoint, FaceLinkPlugin,
+        FaceLinkSystems, FaceMapping, FacePose, FaceSource, FaceSpeech, FaceSubject, FaceSubjects, FaceTracked,
+        FaceUntracked, LinkQuality, SendFace, SubjectAppeared, SubjectLost, VirtualSubject,
     };
 }

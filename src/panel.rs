@@ -1,6 +1,7 @@
 //! The egui panel: who sends, how well it arrives, which avatar shows it, and the 52 values.
 
 mod calibrate;
+mod camera;
 mod doctor;
 mod moods;
 mod theme;
@@ -8,14 +9,14 @@ mod timing;
 mod tune;
 
 use bevy::{input::InputSystems, prelude::*, world_serialization::WorldAssetRoot};
-use bevy_egui::{EguiContexts, EguiPlugin, EguiPrimaryContextPass, egui};
+use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui};
 use egui::{Align2, Color32, CornerRadius, FontId, RichText, Sense, Stroke, vec2};
 use facelink::Blendshape;
 
 use crate::{
     avatar::{BindReport, DrivenBy, FaceAvatar},
     diagnostics::LinkFigures,
-    endpoint::{FaceLinkEndpoint, FaceLinkFailure},
+    endpoint::{EndpointState, FaceLinkEndpoint},
     pose::FacePose,
     rates::{AdaptiveFps, FpsLaw, RequestedFps},
     sets::FaceLinkSystems,
@@ -24,10 +25,12 @@ use crate::{
 };
 use theme::{ACCENT, BAD, BELOW, DIM, GOOD, GROUND, RAIL, SMALL, TEXT, TINY, WARN, card, dress, fitted, small, title};
 
-/// Shows the panel at the right-hand side of the window, over whatever the first camera draws.
+/// Shows the panel at the right-hand side of the window.
 ///
-/// It wants a window and a renderer, so add it after `DefaultPlugins`; [`EguiPlugin`] comes with it. A game that adds
-/// `EguiPlugin` itself does so before this plugin. [`FaceLinkPanel`] opens and closes it from code.
+/// It wants a window and a renderer, so add it after `DefaultPlugins`. [`EguiPlugin`](bevy_egui::EguiPlugin) comes with
+/// it, and is shown by the camera that draws last on the primary window, never by one that draws into a texture. A game
+/// that adds `EguiPlugin` itself does so before this plugin and chooses the camera: egui takes the first that is spawned,
+/// or the one with [`PrimaryEguiContext`](bevy_egui::PrimaryEguiContext). [`FaceLinkPanel`] opens and closes it from code.
 #[derive(Clone, Debug)]
 pub struct FaceLinkPanelPlugin {
     /// Whether the panel is open at the start.
@@ -56,9 +59,7 @@ pub struct FaceLinkPanel {
 
 impl Plugin for FaceLinkPanelPlugin {
     fn build(&self, app: &mut App) {
-        if !app.is_plugin_added::<EguiPlugin>() {
-            app.add_plugins(EguiPlugin::default());
-        }
+        camera::build(app);
         let key = self.key;
         app.register_type::<FaceLinkPanel>()
             .insert_resource(FaceLinkPanel { open: self.open, ..default() })
@@ -99,7 +100,7 @@ fn draw(
     mut commands: Commands,
     mut panel: ResMut<FaceLinkPanel>,
     endpoint: Option<Res<FaceLinkEndpoint>>,
-    failure: Option<Res<FaceLinkFailure>>,
+    state: Option<Res<EndpointState>>,
     figures: Option<Res<LinkFigures>>,
     adaptive: Option<ResMut<AdaptiveFps>>,
     order: Option<Res<FaceSubjects>>,
@@ -132,7 +133,7 @@ fn draw(
         .frame(frame)
         .show(&mut root, |ui| {
             egui::ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
-                if header(ui, endpoint.as_deref(), failure.as_deref(), figures.as_deref()) {
+                if header(ui, endpoint.as_deref(), state.as_deref(), figures.as_deref()) {
                     panel.open = false;
                 }
                 card(ui, |ui| {
@@ -186,7 +187,7 @@ fn draw(
 fn header(
     ui: &mut egui::Ui,
     endpoint: Option<&FaceLinkEndpoint>,
-    failure: Option<&FaceLinkFailure>,
+    state: Option<&EndpointState>,
     figures: Option<&LinkFigures>,
 ) -> bool {
     let mut close = false;
@@ -200,15 +201,16 @@ fn header(
             close = ui.small_button("\u{d7}").on_hover_text("Close the panel").clicked();
         });
     });
-    if let Some(failure) = failure {
-        ui.label(small(&failure.0, BAD));
-    }
     match endpoint {
         Some(endpoint) => {
-            let addresses = endpoint.addresses();
-            ui.horizontal_wrapped(|ui| {
-                ui.label(small("listening on", DIM));
-                ui.label(small(format!("http://{}", addresses.http), TEXT));
+            ui.horizontal_wrapped(|ui| match endpoint.http() {
+                Some(http) => {
+                    ui.label(small("listening on", DIM));
+                    ui.label(small(format!("http://{http}"), TEXT));
+                }
+                None => {
+                    ui.label(small("dials out and does not listen", DIM));
+                }
             });
             let ports = endpoint.phone_ports();
             if !ports.is_empty() {
@@ -233,10 +235,17 @@ fn header(
                 each(ui);
             }
         }
-        None if failure.is_none() => {
-            ui.label(small("no sockets: the game brings the frames", DIM));
-        }
-        None => {}
+        None => match state {
+            None | Some(EndpointState::Stopped) => {
+                ui.label(small("no endpoint: the game brings the frames", DIM));
+            }
+            Some(EndpointState::Failed(error)) => {
+                ui.label(small(error.to_string(), BAD));
+            }
+            Some(state) => {
+                ui.label(small(format!("the endpoint is {state}"), DIM));
+            }
+        },
     }
     if let Some(figures) = figures {
         let stats = &figures.endpoint;

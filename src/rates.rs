@@ -120,7 +120,7 @@ pub(crate) fn apply_rates(
     faces: Query<&FaceSubject>,
 ) {
     let Some(endpoint) = endpoint else { return };
-    if adaptive.is_changed() {
+    if adaptive.is_changed() || endpoint.is_added() {
         endpoint.set_adaptive_fps(adaptive.enabled, adaptive.min_fps, adaptive.max_fps, adaptive.law.into());
     }
     for (subject, SubjectAdaptiveFps(own)) in &own {

@@ -26,7 +26,7 @@ impl Plugin for LanPlugin {
 
 /// Prints the invitation to the terminal and keeps it for the window.
 pub fn invite(endpoint: &FaceLinkEndpoint) -> Option<Invitation> {
-    let (url, token) = (endpoint.invitation(), endpoint.token()?.to_owned());
+    let (url, token) = (endpoint.invitation(), endpoint.token()?);
     println!("from a phone on this network: {url}");
     println!("pairing token:                {token}");
     if let Some(fingerprint) = endpoint.certificate_fingerprint() {

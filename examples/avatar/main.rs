@@ -31,7 +31,7 @@ mod stage;
 use std::process::ExitCode;
 
 use bevy::prelude::*;
-use bevy_facelink::{FaceLinkEndpoint, FaceLinkFailure, panel::FaceLinkPanelPlugin, prelude::*};
+use bevy_facelink::{EndpointState, FaceLinkEndpoint, panel::FaceLinkPanelPlugin, prelude::*};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -79,8 +79,8 @@ fn main() -> ExitCode {
     }
     let plugin = args.plugin();
     app.add_plugins(plugin);
-    if let Some(failure) = app.world().get_resource::<FaceLinkFailure>() {
-        eprintln!("{}", failure.0);
+    if let Some(error) = app.world().get_resource::<EndpointState>().and_then(EndpointState::error) {
+        eprintln!("{error}");
         return ExitCode::from(1);
     }
     if let Some(endpoint) = app.world().get_resource::<FaceLinkEndpoint>() {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use bevy::prelude::*;
-use bevy_facelink::{FaceLinkFailure, panel::FaceLinkPanelPlugin, prelude::*};
+use bevy_facelink::{EndpointState, panel::FaceLinkPanelPlugin, prelude::*};
 use clap::Args;
 
 use crate::{guard, picture, screen, stage};
@@ -47,8 +47,8 @@ impl Show {
         app.add_plugins(stage::StagePlugin { roles, size: self.size, windowed, panel, close: false });
         // Two of them may run beside each other, so the ports of the phones are whatever is free.
         app.add_plugins(FaceLinkPlugin::default().port(self.port).live_link_face(Some(0)).udp_json(Some(0)));
-        if let Some(failure) = app.world().get_resource::<FaceLinkFailure>() {
-            eprintln!("{}", failure.0);
+        if let Some(error) = app.world().get_resource::<EndpointState>().and_then(EndpointState::error) {
+            eprintln!("{error}");
             return Err(ExitCode::from(1));
         }
         app.add_systems(Update, guard::started);

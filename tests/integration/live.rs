@@ -11,7 +11,7 @@ use std::{
 
 use bevy::{mesh::morph::MorphWeights, prelude::*};
 use bevy_facelink::{
-    FaceAvatar, FaceLinkEndpoint, FaceLinkFailure, FaceLinkPlugin, FaceSubjects, LinkQuality,
+    EndpointState, FaceAvatar, FaceLinkEndpoint, FaceLinkPlugin, FaceSubjects, LinkQuality,
     core::{Blendshape, FaceFrame, wire::llf},
 };
 use facelink_net::{Addresses, Client, ClientConfig, ClientState, SourceKind};
@@ -159,6 +159,6 @@ fn a_dropped_app_frees_its_ports_and_another_may_start() {
     let mut second = App::new();
     second.add_plugins((MinimalPlugins, AssetPlugin::default(), taken));
     second.update();
-    let failure = second.world().get_resource::<FaceLinkFailure>().expect("the port is taken");
-    assert!(failure.0.contains(&addresses.http.to_string()), "{failure:?}");
+    let failure = second.world().resource::<EndpointState>().error().expect("the port is taken");
+    assert!(failure.to_string().contains(&addresses.http.to_string()), "{failure}");
 }

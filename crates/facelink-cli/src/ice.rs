@@ -1,6 +1,6 @@
 //! STUN and TURN servers on the command line.
 
-use facelink_net::{IceConfig, IcePolicy, IceServer, IceWarning};
+use facelink_net::{IceConfig, IceError, IcePolicy, IceServer};
 
 use crate::error::Error;
 
@@ -23,13 +23,16 @@ impl IceArgs {
             policy: if self.ice_relay_only { IcePolicy::Relay } else { IcePolicy::All },
             ..IceConfig::default()
         };
-        for warning in config.check().warnings {
-            match warning {
+        let check = config.check();
+        for error in check.errors {
+            match error {
                 // There is the WebSocket still, and a client may hear of a relay from its endpoint.
-                IceWarning::NoRelay => eprintln!("facelink: {warning}: without one, WebRTC will not open"),
-                _ if warning.is_error() => return Err(Error::Plain(warning.to_string())),
-                _ => eprintln!("facelink: {warning}"),
+                IceError::NoRelay => eprintln!("facelink: {error}: without one, WebRTC will not open"),
+                _ => return Err(Error::Plain(error.to_string())),
             }
+        }
+        for warning in check.warnings {
+            eprintln!("facelink: {warning}");
         }
         Ok(config)
     }

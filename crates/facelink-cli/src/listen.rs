@@ -230,10 +230,10 @@ pub fn run(args: Args) -> Result<(), Error> {
     }
     if args.json {
         let mut json = Json { out: io::stdout(), counts: HashMap::new() };
-        json.listening(&endpoint, endpoint.token())?;
+        json.listening(&endpoint, endpoint.token().as_deref())?;
         watch(&endpoint, &stop, Duration::from_secs(1), &mut json)
     } else {
-        introduce(&endpoint, endpoint.token()).map_err(Error::Output)?;
+        introduce(&endpoint, endpoint.token().as_deref()).map_err(Error::Output)?;
         if io::stdout().is_terminal() {
             watch(&endpoint, &stop, Duration::from_millis(150), &mut Live { table: Table::new() })
         } else {

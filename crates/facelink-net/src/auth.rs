@@ -4,12 +4,24 @@
 
 use std::{net::IpAddr, time::Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::{
     config::EndpointConfig,
+    error::TokenError,
     rate_limit::{RateLimit, Wait},
 };
+
+/// Whether clients can show this token.
+pub(crate) fn check_token(token: &str) -> Result<(), TokenError> {
+    if token.is_empty() {
+        Err(TokenError::Empty)
+    } else if token.chars().any(char::is_control) {
+        Err(TokenError::Control)
+    } else {
+        Ok(())
+    }
+}
 
 /// Why a peer is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,19 +35,33 @@ pub(crate) enum Denied {
 /// The policy of one endpoint.
 #[derive(Debug)]
 pub(crate) struct Authentication {
-    token: Option<String>,
+    /// Held for a comparison at a time.
+    token: RwLock<Option<String>>,
     /// Held for a moment at a time, never together with another lock.
     rate_limit: Mutex<RateLimit>,
 }
 
 impl Authentication {
     pub fn new(config: &EndpointConfig) -> Self {
-        Self { token: config.token.clone(), rate_limit: Mutex::new(RateLimit::new(config.max_requests_per_second)) }
+        Self {
+            token: RwLock::new(config.token.clone()),
+            rate_limit: Mutex::new(RateLimit::new(config.max_requests_per_second)),
+        }
     }
 
     /// Whether a peer at this address has to show the token. This is the whole policy.
     pub fn is_required(&self, peer: IpAddr) -> bool {
-        self.token.is_some() && !peer.is_loopback()
+        !peer.is_loopback() && self.token.read().is_some()
+    }
+
+    /// The token that is asked for now.
+    pub fn token(&self) -> Option<String> {
+        self.token.read().clone()
+    }
+
+    /// Changes the token for peers to come.
+    pub fn set_token(&self, token: Option<String>) {
+        *self.token.write() = token;
     }
 
     /// Counts a request.
@@ -62,7 +88,8 @@ impl Authentication {
 
     /// Compared in constant time.
     fn accepts(&self, token: &str) -> bool {
-        let Some(wanted) = &self.token else { return true };
+        let wanted = self.token.read();
+        let Some(wanted) = wanted.as_deref() else { return true };
         let differing = wanted.bytes().zip(token.bytes()).fold(0, |differing, (a, b)| differing | (a ^ b));
         wanted.len() == token.len() && differing == 0
     }
@@ -97,6 +124,20 @@ mod tests {
             assert_eq!(auth.check(REMOTE, token, now), Err(Denied::Token), "{token:?}");
             assert_eq!(auth.check(LOOPBACK, token, now), Ok(()), "{token:?}");
         }
+    }
+
+    #[test]
+    fn auth_token_can_be_changed() {
+        let auth = Authentication::new(&EndpointConfig::default());
+        let now = Instant::now();
+        auth.set_token(Some("first".to_owned()));
+        assert_eq!(auth.check(REMOTE, Some("first"), now), Ok(()));
+        auth.set_token(Some("second".to_owned()));
+        assert_eq!(auth.check(REMOTE, Some("first"), now), Err(Denied::Token));
+        assert_eq!(auth.check(REMOTE, Some("second"), now), Ok(()));
+        assert_eq!(check_token(""), Err(TokenError::Empty));
+        assert_eq!(check_token("a\nb"), Err(TokenError::Control));
+        assert_eq!(check_token("open sesame ü"), Ok(()));
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub struct EndpointConfig {
     pub bind: IpAddr,
     /// Port of HTTP and WebSocket; 0 picks a free one.
     pub port: u16,
+    /// Whether to listen on [`port`](Self::port) at all; on by default. An endpoint that does not only dials out, by
+    /// [`Endpoint::connect`](crate::Endpoint::connect), and receives phones if ports for them are set.
+    pub listen: bool,
     #[cfg(feature = "phones")]
     /// Port of Live Link Face; `None` does not listen, 0 picks a free one.
     pub live_link_face: Option<u16>,
@@ -113,6 +116,11 @@ pub struct EndpointConfig {
 }
 
 impl EndpointConfig {
+    /// An endpoint that listens nowhere and dials out, by [`Endpoint::connect`](crate::Endpoint::connect).
+    pub fn dial_only() -> Self {
+        Self { listen: false, ..Self::default() }
+    }
+
     /// The port for phones of one purpose, if it is to listen there.
     #[cfg(feature = "phones")]
     pub(crate) fn phone_port(&self, port: PhonePort) -> Option<u16> {
@@ -137,6 +145,7 @@ impl Default for EndpointConfig {
         Self {
             bind: Ipv4Addr::LOCALHOST.into(),
             port: DEFAULT_PORT,
+            listen: true,
             #[cfg(feature = "phones")]
             live_link_face: None,
             #[cfg(feature = "phones")]

@@ -24,12 +24,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     address::{outward_address, page_url},
+    auth::check_token,
     client::{Client, ClientConfig},
     config::EndpointConfig,
-    error::{LinkError, PublishError},
+    error::{LinkError, PublishError, TokenError},
     http,
     hub::{Adaptive, Hub},
+    ice::{IceConfig, IceError},
     stats::{ConnectionStats, EndpointStats},
+    token::new_token,
 };
 #[cfg(feature = "phones")]
 use crate::{
@@ -46,7 +49,7 @@ use facelink::{
 /// Where an endpoint listens.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// HTTP, WebSocket and signalling.
+    /// HTTP, WebSocket and signalling. Its port is 0 while [`EndpointConfig::listen`] is off: see [`Endpoint::http`].
     pub http: SocketAddr,
     #[cfg(feature = "phones")]
     /// Live Link Face.
@@ -92,31 +95,32 @@ impl Endpoint {
     /// # Errors
     /// [`LinkError::Bind`] when the HTTP port is taken or the address is not this machine's, `LinkError::Tls` when the
     /// user's certificate or key cannot be used, [`LinkError::Ice`] when a STUN or TURN server or another ICE setting makes
-    /// no sense, [`LinkError::Runtime`] when the system gives no threads.
+    /// no sense, [`LinkError::Token`] when the token is empty, [`LinkError::Runtime`] when the system gives no threads.
     pub fn start(config: EndpointConfig) -> Result<Self, LinkError> {
         let config = config.guarded();
-        for warning in config.ice.check().warnings {
-            if warning.is_error() {
-                return Err(LinkError::Ice(warning));
-            }
-            tracing::warn!("{warning}");
-        }
+        check_ice(&config.ice)?;
+        config.token.as_deref().map_or(Ok(()), check_token)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("facelink")
             .enable_all()
             .build()
             .map_err(LinkError::Runtime)?;
-        let (acceptor, fingerprint) = secured(&config)?;
+        let (acceptor, fingerprint) = if config.listen { secured(&config)? } else { (None, None) };
         let hub = Arc::new(Hub::new(config, Instant::now()));
         let config = &hub.config;
         let cancel = CancellationToken::new();
 
         let address = SocketAddr::new(config.bind, config.port);
         let http_error = |source| LinkError::Bind { what: "HTTP and WebSocket", address, setting: "`port`", source };
-        let listener = std::net::TcpListener::bind(address).map_err(http_error)?;
-        listener.set_nonblocking(true).map_err(http_error)?;
-        let http = listener.local_addr().map_err(http_error)?;
+        let (listener, http) = if config.listen {
+            let listener = std::net::TcpListener::bind(address).map_err(http_error)?;
+            listener.set_nonblocking(true).map_err(http_error)?;
+            let http = listener.local_addr().map_err(http_error)?;
+            (Some(listener), http)
+        } else {
+            (None, SocketAddr::new(config.bind, 0))
+        };
 
         #[cfg(feature = "phones")]
         let mut listening = Listening::open(config);
@@ -125,7 +129,10 @@ impl Endpoint {
         #[cfg(feature = "phones")]
         let doctor = {
             let unavailable = std::mem::take(&mut listening.unavailable);
-            Doctor::new(phones.clone(), Facts { http, https: acceptor.is_some(), unavailable })
+            Doctor::new(
+                phones.clone(),
+                Facts { http: config.listen.then_some(http), https: acceptor.is_some(), unavailable },
+            )
         };
         let addresses = Addresses {
             http,
@@ -139,7 +146,6 @@ impl Endpoint {
         let ports;
         {
             let _runtime = runtime.enter();
-            let listener = tokio::net::TcpListener::from_std(listener).map_err(http_error)?;
             let server = http::Server {
                 hub: hub.clone(),
                 #[cfg(all(feature = "http", feature = "phones"))]
@@ -152,7 +158,10 @@ impl Endpoint {
                 #[cfg(feature = "http")]
                 posted: Arc::default(),
             };
-            runtime.spawn(http::serve(server, listener, acceptor));
+            if let Some(listener) = listener {
+                let listener = tokio::net::TcpListener::from_std(listener).map_err(http_error)?;
+                runtime.spawn(http::serve(server, listener, acceptor));
+            }
             #[cfg(feature = "phones")]
             {
                 ports = listening.serve(&phones, &cancel).map_err(LinkError::Runtime)?;
@@ -186,14 +195,31 @@ impl Endpoint {
         })
     }
 
+    /// Where it listens for HTTP, WebSocket and signalling; `None` while [`EndpointConfig::listen`] is off.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.hub.config.listen.then_some(self.addresses.http)
+    }
+
     /// Where it listens.
     pub fn addresses(&self) -> Addresses {
         self.addresses
     }
 
     /// The pairing token that peers beyond this machine must show; `None` on loopback without one.
-    pub fn token(&self) -> Option<&str> {
-        self.hub.config.token.as_deref()
+    pub fn token(&self) -> Option<String> {
+        self.hub.auth.token()
+    }
+
+    /// Changes the pairing token, for peers to come; open connections stay. Without one, an endpoint that is open to a
+    /// network makes one up, as it does at the start: see [`token`](Self::token).
+    ///
+    /// # Errors
+    /// [`TokenError`] when no client could show it, or every client would be let in; the token before stays.
+    pub fn set_token(&self, token: Option<String>) -> Result<(), TokenError> {
+        token.as_deref().map_or(Ok(()), check_token)?;
+        let open = !self.hub.config.bind.is_loopback();
+        self.hub.auth.set_token(token.or_else(|| open.then(new_token)));
+        Ok(())
     }
 
     /// SHA-256 of the certificate that it shows over TLS, in hexadecimal with colons; `None` without TLS. A client can be
@@ -209,10 +235,10 @@ impl Endpoint {
             ip if ip.is_unspecified() => outward_address().unwrap_or(Ipv4Addr::LOCALHOST.into()),
             ip => ip,
         };
-        page_url(SocketAddr::new(host, bound.port()), self.fingerprint.is_some(), self.token())
+        page_url(SocketAddr::new(host, bound.port()), self.fingerprint.is_some(), self.token().as_deref())
     }
 
-    /// How it was configured.
+    /// How it was started. What was changed since, such as the [token](Self::token), is not in it.
     pub fn config(&self) -> &EndpointConfig {
         &self.hub.config
     }
@@ -261,9 +287,14 @@ impl Endpoint {
         self.hub.subjects().set_demand(subject, fps);
     }
 
-    /// Changes the STUN and TURN servers, such as their credentials, for connections to come and those that stand.
-    pub fn set_ice_servers(&self, servers: Vec<IceServer>) {
+    /// Changes the STUN and TURN servers, such as their credentials, for connections to come and open ones.
+    ///
+    /// # Errors
+    /// The first [`IceError`] that is found; the servers before stay then.
+    pub fn set_ice_servers(&self, servers: Vec<IceServer>) -> Result<(), IceError> {
+        check_ice(&IceConfig { servers: servers.clone(), ..self.hub.config.ice.clone() })?;
         self.hub.set_ice_servers(servers);
+        Ok(())
     }
 
     /// Takes the face of now for a subject's neutral one. `false` when there is no such subject.
@@ -430,6 +461,18 @@ fn secured(_: &EndpointConfig) -> Result<(Option<http::Acceptor>, Option<String>
     Ok((None, None))
 }
 
+/// Refuses what cannot work, and logs what this side does not use.
+fn check_ice(ice: &IceConfig) -> Result<(), IceError> {
+    let check = ice.check();
+    if let Some(error) = check.errors.into_iter().next() {
+        return Err(error);
+    }
+    for warning in check.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
 impl Drop for Endpoint {
     fn drop(&mut self) {
         self.cancel.cancel();
@@ -455,7 +498,7 @@ impl Drop for Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ice::IceConfig;
+    use crate::client::ClientState;
 
     #[test]
     fn start_refuses_ice_servers_without_credentials() {
@@ -465,6 +508,37 @@ mod tests {
         let error = Endpoint::start(config).err().map(|error| error.to_string());
         let wanted = "ICE settings: field `ice_servers[0].username`: missing or empty, and turn:turn.example needs it";
         assert_eq!(error.as_deref(), Some(wanted));
+    }
+
+    #[test]
+    fn ice_servers_and_token_are_checked_when_they_change() {
+        let endpoint = Endpoint::start(EndpointConfig { port: 0, ..EndpointConfig::default() }).expect("an endpoint");
+        let stun = IceServer { urls: vec!["stun:stun.example".to_owned()], ..IceServer::default() };
+        assert_eq!(endpoint.set_ice_servers(vec![stun.clone()]), Ok(()));
+        let wrong = IceServer { urls: vec!["turn:turn.example".to_owned()], ..IceServer::default() };
+        let refused = endpoint.set_ice_servers(vec![stun.clone(), wrong]);
+        assert!(matches!(refused, Err(IceError::NoCredentials { field, .. }) if field == "ice_servers[1].username"));
+        assert_eq!(endpoint.hub.peer_config().ice.servers, [stun]);
+
+        assert_eq!(endpoint.set_token(Some(String::new())), Err(TokenError::Empty));
+        assert_eq!((endpoint.token(), endpoint.set_token(Some("a".to_owned()))), (None, Ok(())));
+        assert!(endpoint.invitation().ends_with("?token=a"));
+        assert_eq!((endpoint.set_token(None), endpoint.token()), (Ok(()), None));
+        let empty = EndpointConfig { port: 0, token: Some(String::new()), ..EndpointConfig::default() };
+        assert!(matches!(Endpoint::start(empty), Err(LinkError::Token(TokenError::Empty))));
+    }
+
+    #[test]
+    fn endpoint_without_a_listener_dials_out() {
+        let dialler = Endpoint::start(EndpointConfig::dial_only()).expect("an endpoint");
+        assert_eq!(dialler.http(), None);
+        let host = Endpoint::start(EndpointConfig { port: 0, ..EndpointConfig::default() }).expect("an endpoint");
+        let client = dialler.connect(ClientConfig::new(format!("ws://{}", host.addresses().http))).expect("it runs");
+        let connected = client.wait_for(|state| matches!(state, ClientState::Connected(_)));
+        let limit = Duration::from_secs(20);
+        let connected =
+            dialler.runtime().expect("it runs").block_on(async { tokio::time::timeout(limit, connected).await });
+        assert!(connected.is_ok(), "{:?}", client.state());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::ice::IceWarning;
+use crate::ice::IceError;
 #[cfg(feature = "tls")]
 use crate::tls::TlsError;
 
@@ -28,10 +28,25 @@ pub enum LinkError {
     Tls(#[from] TlsError),
     /// Something in [`EndpointConfig::ice`](crate::EndpointConfig::ice) cannot work for anybody.
     #[error("ICE settings: {0}")]
-    Ice(#[source] IceWarning),
+    Ice(#[from] IceError),
+    /// [`EndpointConfig::token`](crate::EndpointConfig::token) is none that can be shown.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The background runtime did not start.
     #[error("cannot start the background runtime: {0}")]
     Runtime(#[source] std::io::Error),
+}
+
+/// Why a pairing token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// An empty token would let every peer in.
+    #[error("field `token`: it is empty")]
+    Empty,
+    /// No client can show it.
+    #[error("field `token`: it holds a control character")]
+    Control,
 }
 
 /// Why a face of this game does not go out.

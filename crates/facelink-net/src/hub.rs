@@ -406,8 +406,11 @@ impl Hub {
             let mut table = self.table.lock();
             (table.connections.take_all(), table.subjects.take_all())
         };
-        for link in connections.filter_map(|connection| connection.link) {
-            link.end();
+        for connection in connections {
+            if let Some(link) = &connection.link {
+                link.end();
+            }
+            self.report_ended(connection, "the endpoint stopped");
         }
         for subject in subjects {
             let reason = LostReason::Stopped;

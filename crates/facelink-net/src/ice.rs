@@ -147,29 +147,21 @@ impl Default for IceConfig {
     }
 }
 
-/// What is wrong with an [`IceConfig`], or what part of it this side cannot use.
+/// What cannot work for any peer in an [`IceConfig`], so that it is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum IceWarning {
-    /// Our side speaks STUN and TURN over UDP alone. Browsers are told of this server and can use it.
-    #[error("field `{field}`: {url} is for the clients alone: this side speaks STUN and TURN over UDP only")]
-    ClientsOnly {
-        /// Which field, such as `ice_servers[0].urls[1]`.
-        field: String,
-        /// The address.
-        url: String,
-    },
-    /// An address that nobody could use. It is left out.
+pub enum IceError {
+    /// An address that no peer could use.
     #[error("field `{field}`: \"{url}\" is no STUN or TURN address: {reason}")]
     BadUrl {
-        /// Which field.
+        /// Which field, such as `ice_servers[0].urls[1]`.
         field: String,
         /// The address.
         url: String,
         /// Why.
         reason: &'static str,
     },
-    /// A TURN server without a user name or a password. It is left out.
+    /// A TURN server without a user name or a password.
     #[error("field `{field}`: missing or empty, and {url} needs it")]
     NoCredentials {
         /// Which field.
@@ -194,19 +186,26 @@ pub enum IceWarning {
         /// Last port.
         end: u16,
     },
+}
+
+/// What part of an [`IceConfig`] this side does not use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IceWarning {
+    /// Our side speaks STUN and TURN over UDP alone. Browsers get this server in `welcome` and can use it.
+    #[error("field `{field}`: {url} is for the clients alone: this side speaks STUN and TURN over UDP only")]
+    ClientsOnly {
+        /// Which field, such as `ice_servers[0].urls[1]`.
+        field: String,
+        /// The address.
+        url: String,
+    },
     /// More advertised addresses of one family than the one that counts.
     #[error("field `advertised`: only the first address of each family counts, not {address}")]
     Advertised {
         /// The one that does not count.
         address: IpAddr,
     },
-}
-
-impl IceWarning {
-    /// Whether something that was asked for cannot work for anybody, so that the configuration should be refused.
-    pub fn is_error(&self) -> bool {
-        !matches!(self, Self::ClientsOnly { .. } | Self::Advertised { .. })
-    }
 }
 
 /// What [`IceConfig::check`] found.
@@ -216,7 +215,9 @@ pub struct IceCheck {
     pub own: Vec<IceServer>,
     /// The servers that clients are told of: what browsers accept, `turns:` and TCP among it.
     pub clients: Vec<IceServer>,
-    /// What is wrong or cannot be used, one line each.
+    /// What cannot work.
+    pub errors: Vec<IceError>,
+    /// What this side does not use.
     pub warnings: Vec<IceWarning>,
 }
 
@@ -228,7 +229,7 @@ impl IceConfig {
         if let Some(ports) = &self.udp_ports
             && (ports.is_empty() || *ports.start() == 0)
         {
-            check.warnings.push(IceWarning::NoPorts { start: *ports.start(), end: *ports.end() });
+            check.errors.push(IceError::NoPorts { start: *ports.start(), end: *ports.end() });
         }
         for (place, address) in self.advertised.iter().enumerate() {
             if self.advertised.iter().take(place).any(|earlier| earlier.is_ipv4() == address.is_ipv4()) {
@@ -236,7 +237,7 @@ impl IceConfig {
             }
         }
         if self.policy == IcePolicy::Relay && self.provider.is_none() && !has_relay(&check.own) {
-            check.warnings.push(IceWarning::NoRelay);
+            check.errors.push(IceError::NoRelay);
         }
         check
     }
@@ -249,6 +250,9 @@ impl IceConfig {
             servers.extend((provider.0)());
         }
         let check = check_servers(&servers);
+        for error in &check.errors {
+            tracing::debug!(%error, "ICE server");
+        }
         for warning in &check.warnings {
             tracing::debug!(%warning, "ICE server");
         }
@@ -271,7 +275,7 @@ fn check_servers(servers: &[IceServer]) -> IceCheck {
     for (i, server) in servers.iter().enumerate() {
         let field = |name: &str| format!("ice_servers[{i}].{name}");
         if server.urls.is_empty() {
-            check.warnings.push(IceWarning::NoUrls { field: field("urls") });
+            check.errors.push(IceError::NoUrls { field: field("urls") });
         }
         let given = |value: &Option<String>| value.as_ref().is_some_and(|value| !value.is_empty());
         let (mut own, mut clients) = (Vec::new(), Vec::new());
@@ -281,7 +285,7 @@ fn check_servers(servers: &[IceServer]) -> IceCheck {
                 Ok(url) => url,
                 Err(reason) => {
                     let field = field(&format!("urls[{j}]"));
-                    check.warnings.push(IceWarning::BadUrl { field, url: raw.clone(), reason });
+                    check.errors.push(IceError::BadUrl { field, url: raw.clone(), reason });
                     continue;
                 }
             };
@@ -290,10 +294,10 @@ fn check_servers(servers: &[IceServer]) -> IceCheck {
                 let missing: Vec<_> = missing.into_iter().filter(|(_, value)| !given(value)).collect();
                 // One line for each field, however many addresses need it.
                 if !std::mem::replace(&mut asked_for_credentials, !missing.is_empty()) {
-                    check.warnings.extend(
+                    check.errors.extend(
                         missing
                             .iter()
-                            .map(|(name, _)| IceWarning::NoCredentials { field: field(name), url: raw.clone() }),
+                            .map(|(name, _)| IceError::NoCredentials { field: field(name), url: raw.clone() }),
                     );
                 }
                 if !missing.is_empty() {
@@ -405,7 +409,7 @@ mod tests {
         let turn = server(&["turn:turn.yourdomain.com:3478"], Some(("username", "password")));
         let stun = ["stun.yourdomain.com:3478", GOOGLE_STUN, "STUN:10.0.0.1", "stun:[2001:db8::1]:3479"];
         let check = check(vec![server(&stun, None), turn.clone()]);
-        assert_eq!(check.warnings, []);
+        assert!(check.errors.is_empty() && check.warnings.is_empty());
         let stun = ["stun:stun.yourdomain.com:3478", GOOGLE_STUN, "stun:10.0.0.1", "stun:[2001:db8::1]:3479"];
         assert_eq!(check.own, [server(&stun, None), turn]);
         assert_eq!(check.own, check.clients);
@@ -431,7 +435,7 @@ mod tests {
                  over UDP only",
             ]
         );
-        assert!(!check.warnings.iter().any(IceWarning::is_error));
+        assert_eq!(check.errors, []);
         assert_eq!(check.own, [server(&["turn:a.example?transport=udp"], Some(("u", "p")))]);
         assert_eq!(check.clients, [server(&urls, Some(("u", "p"))), server(&["stuns:b.example"], None)]);
     }
@@ -440,7 +444,7 @@ mod tests {
     fn a_relay_without_credentials_is_an_error_that_names_the_field() {
         let check =
             check(vec![server(&["turn:a.example", "turns:a.example"], None), server(&["turn:b"], Some(("u", "")))]);
-        let lines: Vec<_> = check.warnings.iter().map(ToString::to_string).collect();
+        let lines: Vec<_> = check.errors.iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
             [
@@ -449,7 +453,7 @@ mod tests {
                 "field `ice_servers[1].credential`: missing or empty, and turn:b needs it",
             ]
         );
-        assert!(check.warnings.iter().all(IceWarning::is_error));
+        assert_eq!(check.warnings, []);
         assert_eq!((check.own, check.clients), (vec![], vec![]));
     }
 
@@ -469,14 +473,14 @@ mod tests {
         ] {
             let check = check(vec![server(&[url, "stun:good.example"], None)]);
             assert_eq!(
-                check.warnings,
-                [IceWarning::BadUrl { field: "ice_servers[0].urls[0]".to_owned(), url: url.to_owned(), reason }]
+                check.errors,
+                [IceError::BadUrl { field: "ice_servers[0].urls[0]".to_owned(), url: url.to_owned(), reason }]
             );
             assert_eq!(check.clients, [server(&["stun:good.example"], None)]);
         }
         let unclear = check(vec![server(&["turn.example:3478"], Some(("u", "p")))]);
-        assert!(matches!(&unclear.warnings[..], [IceWarning::BadUrl { .. }]));
-        assert!(matches!(&check(vec![server(&[], None)]).warnings[..], [IceWarning::NoUrls { .. }]));
+        assert!(matches!(&unclear.errors[..], [IceError::BadUrl { .. }]));
+        assert!(matches!(&check(vec![server(&[], None)]).errors[..], [IceError::NoUrls { .. }]));
         // Browsers refuse a transport after a STUN address; it is dropped.
         assert_eq!(check(vec![server(&["stun:a?transport=udp"], None)]).clients, [server(&["stun:a"], None)]);
     }
@@ -485,11 +489,11 @@ mod tests {
     #[expect(clippy::reversed_empty_ranges, reason = "the mistake that is looked for")]
     fn settings_that_cannot_work_are_named() {
         let relay = IceConfig { policy: IcePolicy::Relay, ..IceConfig::default() };
-        assert_eq!(relay.check().warnings, [IceWarning::NoRelay]);
+        assert_eq!(relay.check().errors, [IceError::NoRelay]);
         let provided = IceConfig { provider: Some(TurnSecret::new("turn:a", "s").provider()), ..relay };
-        assert_eq!(provided.check().warnings, []);
+        assert_eq!(provided.check().errors, []);
         let ports = IceConfig { udp_ports: Some(9..=8), ..IceConfig::default() };
-        assert_eq!(ports.check().warnings, [IceWarning::NoPorts { start: 9, end: 8 }]);
+        assert_eq!(ports.check().errors, [IceError::NoPorts { start: 9, end: 8 }]);
         let advertised = ["192.0.2.1", "2001:db8::1", "192.0.2.2"].map(|address| address.parse().unwrap()).to_vec();
         let advertised = IceConfig { advertised, ..IceConfig::default() };
         assert_eq!(advertised.check().warnings, [IceWarning::Advertised { address: [192, 0, 2, 2].into() }]);

@@ -44,8 +44,8 @@ pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
 pub use config::MODELS_FOLDER;
 pub use config::{DEFAULT_PORT, EndpointConfig};
 pub use endpoint::{Addresses, Endpoint};
-pub use error::{LinkError, PublishError};
-pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IcePolicy, IceServerProvider, IceWarning, TurnSecret};
+pub use error::{LinkError, PublishError, TokenError};
+pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IceError, IcePolicy, IceServerProvider, IceWarning, TurnSecret};
 #[cfg(feature = "phones")]
 pub use phone_config::{PhoneCall, SourceProfiles, VmcOut, remembered_phones};
 #[cfg(feature = "phones")]

@@ -10,6 +10,7 @@
 mod addresses;
 mod candidates;
 mod gate;
+mod log;
 mod runtime;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use candidates::Outgoing;
 use gate::FrameGate;
+use log::quiet;
 use parking_lot::Mutex;
 use rtc::{ice::mdns::MulticastDnsMode, peer_connection::transport::RTCIceCandidatePair};
 use runtime::PeerRuntime;
@@ -40,7 +42,7 @@ use webrtc::{
     },
 };
 
-use crate::ice::{IceConfig, IcePolicy, IceWarning, has_relay};
+use crate::ice::{IceConfig, IceError, IcePolicy, has_relay};
 use facelink::{
     connection::PeerState,
     wire::json::{IceCandidate, IceServer},
@@ -77,7 +79,7 @@ pub(crate) enum RtcError {
     #[error("cannot open a WebRTC connection: {0}")]
     Address(#[from] AddressError),
     #[error("cannot open a WebRTC connection: {0}")]
-    Configuration(IceWarning),
+    Configuration(IceError),
     #[error("cannot open a WebRTC connection: gathering candidates took too long")]
     Gathering,
 }
@@ -227,7 +229,7 @@ async fn add(connection: &Arc<dyn PeerConnection>, candidate: IceCandidate) {
         sdp_mline_index: candidate.sdp_mline_index,
         ..RTCIceCandidateInit::default()
     };
-    if let Err(error) = connection.add_ice_candidate(candidate).await {
+    if let Err(error) = quiet(connection.add_ice_candidate(candidate)).await {
         tracing::debug!(%error, "candidate ignored");
     }
 }
@@ -261,7 +263,7 @@ impl RtcPeer {
     ) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
         let servers = ice.current().own;
         if ice.policy == IcePolicy::Relay && !has_relay(&servers) {
-            return Err(RtcError::Configuration(IceWarning::NoRelay));
+            return Err(RtcError::Configuration(IceError::NoRelay));
         }
         // With the sockets the crate would keep the relays, and sign for them with whatever credentials come later. To a
         // TURN server a relay is its first user's alone (RFC 8656, 5).
@@ -276,7 +278,7 @@ impl RtcPeer {
         let channel = match channel {
             Ok(channel) => channel,
             Err(error) => {
-                let _ = connection.close().await;
+                let _ = quiet(connection.close()).await;
                 return Err(RtcError::Open(error));
             }
         };
@@ -307,12 +309,12 @@ impl RtcPeer {
         let (offer, candidates) = candidates::split(&offer);
         self.passive = offer.lines().any(|line| line.trim_end() == "a=setup:active");
         let offer = RTCSessionDescription::offer(offer).map_err(RtcError::Description)?;
-        self.connection.set_remote_description(offer).await.map_err(RtcError::Description)?;
+        quiet(self.connection.set_remote_description(offer)).await.map_err(RtcError::Description)?;
         self.described(candidates).await;
         let answer = self.connection.create_answer(None).await.map_err(RtcError::Description)?;
         let sdp = self.description(&answer.sdp);
         self.told.lock().clear();
-        self.connection.set_local_description(answer).await.map_err(RtcError::Description)?;
+        quiet(self.connection.set_local_description(answer)).await.map_err(RtcError::Description)?;
         self.nudge_until_open();
         Ok(sdp)
     }
@@ -322,13 +324,13 @@ impl RtcPeer {
         let offer = self.connection.create_offer(None).await.map_err(RtcError::Open)?;
         let sdp = self.outgoing.description(&offer.sdp);
         self.told.lock().clear();
-        self.connection.set_local_description(offer).await.map_err(RtcError::Open)?;
+        quiet(self.connection.set_local_description(offer)).await.map_err(RtcError::Open)?;
         Ok(sdp)
     }
 
     /// Makes an offer that restarts ICE on the same connection: DTLS, SCTP and the channels live on.
     pub async fn restart(&mut self) -> Result<String, RtcError> {
-        self.connection.restart_ice().await.map_err(RtcError::Open)?;
+        quiet(self.connection.restart_ice()).await.map_err(RtcError::Open)?;
         self.described = None;
         self.offer().await
     }
@@ -337,7 +339,7 @@ impl RtcPeer {
     pub async fn set_answer(&mut self, answer: String) -> Result<(), RtcError> {
         let (answer, candidates) = candidates::split(&answer);
         let answer = RTCSessionDescription::answer(answer).map_err(RtcError::Description)?;
-        self.connection.set_remote_description(answer).await.map_err(RtcError::Description)?;
+        quiet(self.connection.set_remote_description(answer)).await.map_err(RtcError::Description)?;
         self.described(candidates).await;
         self.nudge_until_open();
         Ok(())
@@ -387,9 +389,9 @@ impl RtcPeer {
     pub async fn set_ice_servers(&self, servers: &[IceServer]) -> Result<(), RtcError> {
         let servers = IceConfig { servers: servers.to_vec(), ..IceConfig::default() }.current().own;
         if self.policy == IcePolicy::Relay && !has_relay(&servers) {
-            return Err(RtcError::Configuration(IceWarning::NoRelay));
+            return Err(RtcError::Configuration(IceError::NoRelay));
         }
-        self.connection.set_configuration(configuration(self.policy, &servers)).await.map_err(RtcError::Open)
+        quiet(self.connection.set_configuration(configuration(self.policy, &servers))).await.map_err(RtcError::Open)
     }
 
     /// How the connection fares now. Costs some ten microseconds; meant for once a second.
@@ -461,7 +463,7 @@ impl RtcPeer {
 
     pub async fn close(mut self) {
         self.closed = true;
-        let _ = self.connection.close().await;
+        let _ = quiet(self.connection.close()).await;
     }
 }
 
@@ -472,7 +474,7 @@ impl Drop for RtcPeer {
         }
         let connection = self.connection.clone();
         self.tasks.spawn(async move {
-            let _ = connection.close().await;
+            let _ = quiet(connection.close()).await;
         });
     }
 }
@@ -505,7 +507,7 @@ async fn connect(
             .with_relay_acceptance_min_wait(Some(relay_wait))
             .with_discard_local_candidates_during_ice_restart(roaming)
             .build();
-        let built = PeerConnectionBuilder::new()
+        let building = PeerConnectionBuilder::new()
             .with_configuration(configuration(ice.policy, servers))
             .with_setting_engine(settings)
             .with_handler(handler.clone())
@@ -513,9 +515,8 @@ async fn connect(
             .with_udp_addrs(vec![udp.clone()])
             .with_tcp_addrs(vec![tcp.clone()])
             .with_data_channel_send_buffer_limit(SEND_LIMIT)
-            .build()
-            .await;
-        let connection: Arc<dyn PeerConnection> = match built {
+            .build();
+        let connection: Arc<dyn PeerConnection> = match quiet(building).await {
             Ok(connection) => Arc::new(connection),
             Err(error) => {
                 if let Some(error) = udp.error().or_else(|| tcp.error()) {
@@ -528,7 +529,7 @@ async fn connect(
             }
         };
         if ice.udp_ports.is_some() && !runtime.has_bound(&udp.chosen()) && attempt < BIND_ATTEMPTS {
-            let _ = connection.close().await;
+            let _ = quiet(connection.close()).await;
             continue;
         }
         return Ok((connection, !tcp.chosen().is_empty()));

@@ -43,7 +43,7 @@ struct Survey {
 /// What does not change while an endpoint runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
-    pub http: SocketAddr,
+    pub http: Option<SocketAddr>,
     pub https: bool,
     pub unavailable: Vec<Unavailable>,
 }
@@ -68,7 +68,7 @@ impl Doctor {
         let (facts, bind) = (&self.facts, self.phones.hub.config.bind);
         let addresses = addresses::read(bind);
         let owners = facts.unavailable.iter().map(|port| port_owner(port.port.is_tcp(), port.address)).collect();
-        let mut ports = firewall::Ports { tcp: vec![facts.http.port()], udp: Vec::new() };
+        let mut ports = firewall::Ports { tcp: facts.http.iter().map(SocketAddr::port).collect(), udp: Vec::new() };
         for open in self.phones.ports() {
             let list = if open.port.is_tcp() { &mut ports.tcp } else { &mut ports.udp };
             list.push(open.address.port());
@@ -140,7 +140,7 @@ impl Doctor {
         let advice = advise::advise(&advise::Picture {
             bind: hub.config.bind,
             https: facts.https,
-            token: hub.config.token.is_some() && !hub.config.bind.is_loopback(),
+            token: hub.auth.token().is_some() && !hub.config.bind.is_loopback(),
             listening: &listening,
             ports: &ports,
             faces: &faces,
@@ -150,13 +150,15 @@ impl Doctor {
         });
         let reachable = !hub.config.bind.is_loopback();
         let shown = survey.addresses.first().filter(|_| reachable);
-        let host = match facts.http.ip() {
+        let host = match hub.config.bind {
             ip if ip.is_unspecified() => shown.map_or(Ipv4Addr::LOCALHOST.into(), |own| own.address),
             ip => ip,
         };
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            page: page_url(SocketAddr::new(host, facts.http.port()), facts.https, hub.config.token.as_deref()),
+            page: facts.http.map_or_else(String::new, |http| {
+                page_url(SocketAddr::new(host, http.port()), facts.https, hub.auth.token().as_deref())
+            }),
             listening,
             addresses: survey.addresses.clone(),
             settings: shown
@@ -202,17 +204,10 @@ fn listening(facts: &Facts, ports: &[PortStats], owners: &[Option<PortOwner>]) -
         }
     }));
     listening.sort_by_key(|listening| listening.port);
-    listening.insert(
-        0,
-        Listening {
-            purpose: http.to_owned(),
-            protocol: "TCP".to_owned(),
-            address: facts.http,
-            problem: None,
-            port: None,
-            holder: None,
-        },
-    );
+    if let Some(address) = facts.http {
+        let (purpose, protocol) = (http.to_owned(), "TCP".to_owned());
+        listening.insert(0, Listening { purpose, protocol, address, problem: None, port: None, holder: None });
+    }
     listening
 }
 

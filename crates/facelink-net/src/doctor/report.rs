@@ -115,7 +115,7 @@ pub struct Face {
 pub struct Report {
     /// Of FaceLink.
     pub version: String,
-    /// The page's address, with the token if one is needed.
+    /// The page's address, with the token if one is needed; empty without an HTTP port.
     pub page: String,
     /// Every port, HTTP first.
     pub listening: Vec<Listening>,

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,6 +24,9 @@ use crate::stats::SubjectStats;
 
 /// A newer connection takes a subject over at once; an older one only when the newer has been silent for this long.
 const TAKE_BACK: Duration = Duration::from_secs(1);
+/// Counts over all endpoints of the process: an engine that exchanges its endpoint for another one tells a subject by its
+/// id from an earlier one of the same name.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// Calibrations kept for subjects that come back; more than anyone makes.
 const MAX_CALIBRATIONS: usize = 1024;
 
@@ -51,7 +57,6 @@ pub(crate) struct Subjects {
     origin: Instant,
     by_id: HashMap<SubjectId, Subject>,
     by_name: HashMap<Arc<str>, SubjectId>,
-    last_id: u64,
     adaptive: Adaptive,
     /// By name, for subjects that come back.
     calibrations: HashMap<Arc<str>, Calibration>,
@@ -59,15 +64,7 @@ pub(crate) struct Subjects {
 
 impl Subjects {
     pub fn new(limits: SubjectLimits, adaptive: Adaptive, origin: Instant) -> Self {
-        Self {
-            limits,
-            origin,
-            by_id: HashMap::new(),
-            by_name: HashMap::new(),
-            last_id: 0,
-            adaptive,
-            calibrations: HashMap::new(),
-        }
+        Self { limits, origin, by_id: HashMap::new(), by_name: HashMap::new(), adaptive, calibrations: HashMap::new() }
     }
 
     /// In no order.
@@ -143,8 +140,7 @@ impl Subjects {
         if self.by_id.len() >= self.limits.max_subjects || own >= self.limits.max_subjects_per_connection {
             return Err(Refused::TooManySubjects);
         }
-        self.last_id += 1;
-        let id = SubjectId(self.last_id);
+        let id = SubjectId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
         let name: Arc<str> = name.into();
         let calibration = self.calibrations.get(&name).copied().unwrap_or_default();
         let times = (self.origin, now);

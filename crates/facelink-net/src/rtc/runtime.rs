@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::log::quiet;
 use parking_lot::Mutex;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use webrtc::runtime::{
@@ -189,7 +190,7 @@ impl PeerRuntime {
 
 impl Runtime for PeerRuntime {
     fn spawn(&self, future: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
-        self.tokio.spawn(future)
+        self.tokio.spawn(Box::pin(quiet(future)))
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {

@@ -1,0 +1,117 @@
+//! The log of the WebRTC crates.
+//!
+//! At level `info` they report every step of every connection, and at `warn` and `error` what a peer sends or fails to
+//! send. What matters of it is in our own events and stats, so their log is left out unless the process logs at level
+//! `debug` or finer.
+
+use std::sync::LazyLock;
+
+use tracing::{
+    Dispatch, Event, Metadata, Subscriber, instrument::WithSubscriber, level_filters::LevelFilter, span,
+    subscriber::Interest,
+};
+
+/// Takes no log. [`Dispatch::none`] would do it too, but what is logged first under that one is never logged again: tracing
+/// remembers that nothing wanted it.
+struct Silent;
+
+impl Subscriber for Silent {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::never()
+    }
+
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        false
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::OFF)
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+static SILENT: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Silent));
+
+/// Runs a future of the WebRTC crates without their log.
+pub(super) async fn quiet<F: Future>(future: F) -> F::Output {
+    if LevelFilter::current() >= LevelFilter::DEBUG {
+        future.await
+    } else {
+        future.with_subscriber(SILENT.clone()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    /// Counts events at this level or above.
+    struct Count(LevelFilter, Arc<AtomicUsize>);
+
+    impl Subscriber for Count {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() <= self.0
+        }
+
+        fn max_level_hint(&self) -> Option<LevelFilter> {
+            Some(self.0)
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, _: &Event<'_>) {
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    async fn chatty() {
+        tracing::info!("connection state changed");
+        tokio::task::yield_now().await;
+        tracing::info!("connection state changed again");
+    }
+
+    /// One test for both levels: the finest level of all subscribers counts, and tests run next to each other.
+    #[tokio::test]
+    async fn webrtc_log_is_left_out_unless_debug_is_logged() {
+        for (level, quieted) in [(LevelFilter::INFO, 0), (LevelFilter::DEBUG, 2)] {
+            let count = Arc::new(AtomicUsize::new(0));
+            let subscriber = Count(level, count.clone());
+            async {
+                quiet(chatty()).await;
+                assert_eq!(count.load(Ordering::Relaxed), quieted, "{level}");
+                chatty().await;
+                assert_eq!(count.load(Ordering::Relaxed), quieted + 2, "other logs are not touched at {level}");
+            }
+            .with_subscriber(subscriber)
+            .await;
+        }
+    }
+}
