@@ -5,10 +5,11 @@ use std::{collections::VecDeque, fmt::Write, sync::Arc};
 use bevy::{
     asset::{AssetEventSystems, LoadState},
     camera::visibility::NoFrustumCulling,
+    ecs::system::SystemParam,
     gltf::{GltfExtras, GltfMeshExtras},
     mesh::{
         MeshAccessError,
-        morph::{MAX_MORPH_WEIGHTS, MorphWeights},
+        morph::{MAX_MORPH_WEIGHTS, MeshMorphWeights, MorphWeights},
         skinning::SkinnedMesh,
     },
     prelude::*,
@@ -42,6 +43,8 @@ impl Plugin for AvatarPlugin {
             .add_observer(on_bindable_added)
             .add_observer(on_mapping_inserted)
             .add_observer(on_mapping_removed)
+            .add_observer(on_morphs_added)
+            .add_observer(on_attached)
             .add_systems(
                 PreUpdate,
                 (
@@ -66,8 +69,10 @@ impl Plugin for AvatarPlugin {
 /// Makes an entity an avatar: everything below it whose morph targets have names that a mapping knows is driven by a
 /// face. The naming dialect is found by itself; [`AvatarMapping`] gives it a mapping of yours.
 ///
-/// Put it on the entity with the scene (`WorldAssetRoot`), on a parent of it, or on an entity that has `MorphWeights`
-/// itself. Binding happens when the scene is ready, and again after a hot reload.
+/// Put it on the entity with the scene (`WorldAssetRoot`), on a parent of it, or on an entity that has morph weights
+/// itself: `MorphWeights`, or `MeshMorphWeights::Value` for a mesh made by code, whose targets have to be named
+/// (`Mesh::with_morph_target_names`). Binding happens when the scene is ready, again after a hot reload, and again when
+/// morph weights are added below it later.
 ///
 /// Its shapes are the face's alone while there is one. Head and eyes turn on top of whatever an animation or the game
 /// does with the bones; see [`bones`].
@@ -172,6 +177,8 @@ pub(crate) struct Shown {
     /// Pictures and seconds since the last evaluation.
     pub since: u8,
     pub elapsed: f32,
+    /// The same on the game's clock.
+    pub game_elapsed: f32,
     /// Head and gaze at the last evaluation, and when it began.
     pub turn_to: (Quat, [Vec2; 2]),
     pub turn_from: (Quat, [Vec2; 2]),
@@ -257,6 +264,8 @@ pub(crate) struct FaceBinding {
     /// Shared by all avatars of one rig and mapping, so that a crowd of them stays in the cache.
     pub compiled: Arc<Compiled>,
     pub scratch: Scratch,
+    /// Every entity with morph weights that was found, also those that are refused.
+    pub seen: Vec<Entity>,
     /// The targets that are entities, as the last mesh of the mapping.
     pub named: Option<(usize, Vec<Entity>)>,
     pub bones: Bones,
@@ -278,8 +287,58 @@ pub(crate) struct Bindable;
 #[derive(Component, Debug, Default)]
 pub(crate) struct NeedsBinding {
     ready: bool,
+    /// Only if there are morph weights that it was not bound to.
+    if_new: bool,
     /// Seconds that it has waited for meshes to load.
     waited: f32,
+}
+
+impl NeedsBinding {
+    /// Whether it has waited for too long: once.
+    fn loses_patience(&mut self, seconds: f32) -> bool {
+        let waited = self.waited;
+        self.waited += seconds;
+        waited < PATIENCE && self.waited >= PATIENCE
+    }
+}
+
+/// Morph weights, whichever component holds them.
+#[derive(SystemParam)]
+pub(crate) struct Morphs<'w, 's> {
+    nodes: Query<'w, 's, &'static mut MorphWeights>,
+    meshes: Query<'w, 's, &'static mut MeshMorphWeights>,
+}
+
+impl Morphs<'_, '_> {
+    pub fn get(&self, entity: Entity) -> Option<&[f32]> {
+        match (self.nodes.get(entity), self.meshes.get(entity)) {
+            (Ok(node), _) => Some(node.weights()),
+            (_, Ok(MeshMorphWeights::Value { weights })) => Some(weights),
+            _ => None,
+        }
+    }
+
+    pub fn get_mut(&mut self, entity: Entity) -> Option<&mut [f32]> {
+        if self.nodes.contains(entity) {
+            return self.nodes.get_mut(entity).ok().map(|node| node.into_inner().weights_mut());
+        }
+        match self.meshes.get_mut(entity).ok()?.into_inner() {
+            MeshMorphWeights::Value { weights } => Some(weights),
+            MeshMorphWeights::Reference(_) => None,
+        }
+    }
+
+    fn first_mesh(&self, entity: Entity) -> Option<&Handle<Mesh>> {
+        self.nodes.get(entity).ok().and_then(MorphWeights::first_mesh)
+    }
+
+    /// The entity whose weights move this mesh.
+    fn of_mesh(&self, entity: Entity) -> Option<Entity> {
+        match self.meshes.get(entity).ok()? {
+            MeshMorphWeights::Value { .. } => Some(entity),
+            MeshMorphWeights::Reference(node) => Some(*node),
+        }
+    }
 }
 
 /// An avatar whose meshes are not there after this many seconds says so, once.
@@ -330,8 +389,41 @@ fn on_scene_ready(
 ) {
     let line = std::iter::once(ready.entity).chain(parents.iter_ancestors(ready.entity));
     for avatar in line.filter(|entity| avatars.contains(*entity)) {
-        commands.entity(avatar).try_insert(NeedsBinding { ready: true, waited: 0.0 });
+        commands.entity(avatar).try_insert(NeedsBinding { ready: true, ..NeedsBinding::default() });
     }
+}
+
+/// Looks again at the avatars that this entity is below, or is.
+fn look_again(entity: Entity, commands: &mut Commands, avatars: &Query<(), With<Bindable>>, parents: &Query<&ChildOf>) {
+    if avatars.is_empty() {
+        return;
+    }
+    for avatar in std::iter::once(entity).chain(parents.iter_ancestors(entity)) {
+        if avatars.contains(avatar) {
+            let needs = NeedsBinding { if_new: true, ..NeedsBinding::default() };
+            commands.entity(avatar).try_insert_if_new(needs);
+        }
+    }
+}
+
+/// Morph weights were added, perhaps below an avatar that is bound already.
+fn on_morphs_added(
+    added: On<Add, (MorphWeights, MeshMorphWeights)>,
+    mut commands: Commands,
+    avatars: Query<(), With<Bindable>>,
+    parents: Query<&ChildOf>,
+) {
+    look_again(added.entity, &mut commands, &avatars, &parents);
+}
+
+/// Entities were put below others, perhaps with morph weights.
+fn on_attached(
+    inserted: On<Insert, ChildOf>,
+    mut commands: Commands,
+    avatars: Query<(), With<Bindable>>,
+    parents: Query<&ChildOf>,
+) {
+    look_again(inserted.entity, &mut commands, &avatars, &parents);
 }
 
 /// Says why an avatar whose scene cannot be loaded stays empty, and what to do.
@@ -475,8 +567,8 @@ pub(crate) fn bind(
     (children, parents): (Query<&Children>, Query<&ChildOf>),
     (names, transforms): (Query<&Name>, Query<&Transform>),
     skins: Query<&SkinnedMesh>,
-    mut morphs: Query<&mut MorphWeights>,
-    primitives: Query<&Mesh3d>,
+    mut morphs: Morphs,
+    (primitives, scenes): (Query<&Mesh3d>, Query<(), With<WorldAssetRoot>>),
     named_targets: Query<&NamedTargets>,
     known_bones: Query<&KnownBones>,
     (mesh_extras, extras): (Query<&GltfMeshExtras>, Query<&GltfExtras>),
@@ -496,13 +588,6 @@ pub(crate) fn bind(
                 .or_else(|| name.map(|name| name.as_str().to_owned()))
                 .unwrap_or_else(|| avatar.to_string())
         };
-        let mut wait = |what: &dyn Fn() -> String| {
-            let waited = needs.waited;
-            needs.waited += time.delta_secs();
-            if waited < PATIENCE && needs.waited >= PATIENCE {
-                warn!("avatar {}: still waits for {} to load", title(), what());
-            }
-        };
         let own = match mapping {
             None => None,
             Some(AvatarMapping(handle)) => match mappings.as_ref().and_then(|mappings| mappings.get(handle)) {
@@ -510,51 +595,73 @@ pub(crate) fn bind(
                 None => match server.as_ref().map(|server| server.load_state(handle)) {
                     Some(LoadState::Failed(error)) => Some(Err(error.to_string())),
                     _ => {
-                        wait(&|| "its mapping".to_owned());
+                        if needs.loses_patience(time.delta_secs()) {
+                            warn!("avatar {}: still waits for its mapping to load", title());
+                        }
                         continue;
                     }
                 },
             },
         };
         let mut report = BindReport::default();
-        let mut any = false;
+        let within = || std::iter::once(avatar).chain(children.iter_descendants(avatar));
+        let nodes = nodes_with_morphs(within(), &children, &primitives, &morphs);
+        if needs.if_new
+            && let Some(before) = before
+            && nodes.iter().all(|(node, _)| before.seen.contains(node))
+        {
+            commands.entity(avatar).try_remove::<NeedsBinding>();
+            continue;
+        }
+        if nodes.is_empty() && !needs.ready {
+            if within().any(|entity| scenes.contains(entity)) {
+                // Its scene is on its way, and there is an event when it is ready.
+                commands.entity(avatar).try_remove::<NeedsBinding>();
+                continue;
+            }
+            // More may be put below it by code.
+            if !needs.loses_patience(time.delta_secs()) {
+                continue;
+            }
+        }
+        let label = |node: Entity| names.get(node).map_or_else(|_| node.to_string(), |name| name.as_str().to_owned());
+        let seen = nodes.iter().map(|(node, _)| *node).collect();
         let mut found: Vec<(Entity, Vec<Entity>)> = Vec::new();
         let mut target_lists: Vec<Vec<String>> = Vec::new();
-        for node in std::iter::once(avatar).chain(children.iter_descendants(avatar)) {
-            let Ok(weights) = morphs.get(node) else { continue };
-            any = true;
-            let parts: Vec<Entity> = std::iter::once(node)
-                .chain(children.get(node).into_iter().flat_map(|children| children.iter()))
-                .filter(|part| primitives.contains(*part))
-                .collect();
-            let label = || names.get(node).map_or_else(|_| node.to_string(), |name| name.as_str().to_owned());
-            match target_names(node, weights, &parts, &primitives, &mesh_extras, &extras, &meshes) {
+        for (node, parts) in nodes {
+            match target_names(node, &morphs, &parts, &primitives, &mesh_extras, &extras, &meshes) {
                 Ok(target_names) => {
                     found.push((node, parts));
                     target_lists.push(target_names);
                 }
                 Err(Unbound::Loading) => {
-                    wait(&|| format!("mesh \"{}\"", label()));
+                    if needs.loses_patience(time.delta_secs()) {
+                        warn!("avatar {}: still waits for mesh \"{}\" to load", title(), label(node));
+                    }
                     continue 'avatars;
                 }
                 Err(Unbound::Refused(reason)) => {
-                    report.refused.push(format!("mesh \"{}\": {reason}", label()));
+                    report.refused.push(format!("mesh \"{}\": {reason}", label(node)));
                 }
             }
         }
-        if !any && !needs.ready {
-            // The scene is on its way, and tells when it is there.
-            commands.entity(avatar).try_remove::<NeedsBinding>();
-            continue;
+        for entity in within().filter(|entity| morphs.get(*entity).is_none() && morphs.of_mesh(*entity).is_none()) {
+            let mesh = primitives.get(entity).ok().and_then(|mesh| meshes.get(&mesh.0));
+            if mesh.is_some_and(|mesh| mesh.try_morph_targets().is_ok_and(|targets| !targets.is_empty())) {
+                report.refused.push(format!(
+                    "mesh \"{}\": it has morph targets and no weights; add `MeshMorphWeights::Value`, or a reference to an \
+                     entity with `MorphWeights`",
+                    label(entity)
+                ));
+            }
         }
-        let within = || std::iter::once(avatar).chain(children.iter_descendants(avatar));
         let named = within().find_map(|entity| named_targets.get(entity).ok());
         if let Some(named) = named {
             target_lists.push(named.names.clone());
         }
         let mapped = cache.map(&target_lists, own, &presets);
-        let mut binding =
-            FaceBinding { compiled: mapped.compiled.clone(), map: mapped.map.clone(), ..FaceBinding::default() };
+        let (compiled, map) = (mapped.compiled.clone(), mapped.map.clone());
+        let mut binding = FaceBinding { compiled, map, seen, ..FaceBinding::default() };
         for (index, ((node, parts), target_names)) in found.iter().zip(&target_lists).enumerate() {
             let bound = bind_node(*node, index, target_names, &binding.compiled);
             let written = binding.compiled.targets(index).next().is_some();
@@ -578,7 +685,7 @@ pub(crate) fn bind(
             &names,
             &transforms,
             &skins,
-            |entity| morphs.contains(entity),
+            |entity| morphs.get(entity).is_some(),
             &binding.map,
             within().find_map(|entity| known_bones.get(entity).ok()),
         );
@@ -605,7 +712,9 @@ pub(crate) fn bind(
         if let Some(problem) = &report.problem {
             error!("avatar {title}: its mapping is not used: {problem}");
         }
-        if report.matched.is_empty() {
+        if target_lists.is_empty() {
+            warn!("avatar {title}: nothing below it has morph targets that can be driven; only bones follow a face");
+        } else if report.matched.is_empty() {
             warn!(
                 "avatar {title}: no morph target has a name that a preset knows; nothing of a face can be shown. \
                  Give it a mapping of its own (AvatarMapping). Its targets: {}",
@@ -636,32 +745,63 @@ fn listed(names: &[String]) -> String {
 }
 
 /// Puts the targets back to 0 that the avatar's last mapping wrote and the new one does not.
-fn let_go(before: &FaceBinding, now: &FaceBinding, morphs: &mut Query<&mut MorphWeights>) {
+fn let_go(before: &FaceBinding, now: &FaceBinding, morphs: &mut Morphs) {
     for (index, mesh) in before.meshes.iter().enumerate() {
-        let Some(Ok(mut morph)) = mesh.node.map(|node| morphs.get_mut(node)) else { continue };
+        let Some(weights) = mesh.node.and_then(|node| morphs.get_mut(node)) else { continue };
         let same = now.meshes.iter().position(|other| other.node == mesh.node);
         for target in before.compiled.targets(index) {
             if same.is_some_and(|same| now.compiled.targets(same).any(|other| other == target)) {
                 continue;
             }
-            if let Some(weight) = morph.weights_mut().get_mut(target) {
+            if let Some(weight) = weights.get_mut(target) {
                 *weight = 0.0;
             }
         }
     }
 }
 
+/// The entities that hold morph weights, in the order of the hierarchy, each with the meshes that they move.
+fn nodes_with_morphs(
+    within: impl Iterator<Item = Entity>,
+    children: &Query<&Children>,
+    primitives: &Query<&Mesh3d>,
+    morphs: &Morphs,
+) -> Vec<(Entity, Vec<Entity>)> {
+    let mut nodes: Vec<(Entity, Vec<Entity>)> = Vec::new();
+    for entity in within {
+        if morphs.get(entity).is_some() && !nodes.iter().any(|(node, _)| *node == entity) {
+            let below = children.get(entity).into_iter().flat_map(|children| children.iter());
+            let is_part = |part: &Entity| {
+                primitives.contains(*part)
+                    && (*part == entity || morphs.of_mesh(*part).is_none_or(|node| node == entity))
+            };
+            nodes.push((entity, std::iter::once(entity).chain(below).filter(is_part).collect()));
+        }
+        // A mesh may be moved by an entity that is elsewhere.
+        if let Some(node) = morphs.of_mesh(entity).filter(|node| morphs.get(*node).is_some())
+            && primitives.contains(entity)
+        {
+            match nodes.iter_mut().find(|(known, _)| *known == node) {
+                Some((_, parts)) if parts.contains(&entity) => {}
+                Some((_, parts)) => parts.push(entity),
+                None => nodes.push((node, vec![entity])),
+            }
+        }
+    }
+    nodes
+}
+
 /// The names of a node's targets, after checking that they are what they seem.
 fn target_names(
     node: Entity,
-    weights: &MorphWeights,
+    morphs: &Morphs,
     parts: &[Entity],
     primitives: &Query<&Mesh3d>,
     mesh_extras: &Query<&GltfMeshExtras>,
     extras: &Query<&GltfExtras>,
     meshes: &Assets<Mesh>,
 ) -> Result<Vec<String>, Unbound> {
-    let count = weights.weights().len();
+    let count = morphs.get(node).map_or(0, <[f32]>::len);
     if count > MAX_MORPH_WEIGHTS {
         return Err(Unbound::Refused(format!(
             "{count} morph targets are more than the {MAX_MORPH_WEIGHTS} that Bevy draws; split the mesh or export fewer"
@@ -669,7 +809,7 @@ fn target_names(
     }
     let mut found: Option<Vec<String>> = None;
     let handles = parts.iter().filter_map(|part| primitives.get(*part).ok()).map(|mesh| &mesh.0);
-    for handle in handles.chain(weights.first_mesh()) {
+    for handle in handles.chain(morphs.first_mesh(node)) {
         let Some(mesh) = meshes.get(handle) else { return Err(Unbound::Loading) };
         // A mesh that lives on the GPU alone cannot be looked into; its names may be elsewhere.
         match mesh.try_morph_targets() {
@@ -699,7 +839,10 @@ fn target_names(
     match found {
         Some(names) if names.len() == count => Ok(names),
         Some(names) => Err(Unbound::Refused(format!("it has {} target names for {count} weights", names.len()))),
-        None => Err(Unbound::Refused("its morph targets have no names (mesh.extras.targetNames)".to_owned())),
+        None => Err(Unbound::Refused(
+            "its morph targets have no names (mesh.extras.targetNames in glTF, Mesh::with_morph_target_names in code)"
+                .to_owned(),
+        )),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writing the pose: morph weights and bones.
 
-use bevy::{mesh::morph::MorphWeights, prelude::*};
+use bevy::prelude::*;
 
 use facelink::{
     Blendshape,
@@ -8,10 +8,10 @@ use facelink::{
 };
 
 use crate::{
-    avatar::{FaceAvatar, FaceBinding, ShapePreview, Shown},
+    avatar::{FaceAvatar, FaceBinding, Morphs, ShapePreview, Shown},
     bones::{Bone, Turned, angles, eye_turn, from_angles, limited},
     detail::{FaceDetail, FaceLoad},
-    layers::{FaceExpressionLibrary, Layers, RefusedExpressions},
+    layers::{FaceExpressionLibrary, LayerTime, Layers, RefusedExpressions},
     pose::{FacePose, gaze_from_shapes, smooth},
     sets::Step,
     settings::FaceSettings,
@@ -32,6 +32,7 @@ const INVISIBLE: f32 = 1e-4;
 /// What each avatar shows now: its subject's pose, or on the way to it.
 pub(crate) fn show(
     time: Res<Time<Real>>,
+    game_time: Res<Time<Virtual>>,
     settings: Res<FaceSettings>,
     poses: Query<&FacePose>,
     library: Res<FaceExpressionLibrary>,
@@ -46,11 +47,13 @@ pub(crate) fn show(
     load.evaluated = 0;
     for (entity, mut shown, detail, preview, mut layers) in &mut avatars {
         let shown = &mut *shown;
+        shown.game_elapsed += game_time.delta_secs();
         if shown.wait(entity, detail, preview.is_some(), picture_dt) {
             continue;
         }
         load.evaluated += 1;
         let dt = std::mem::take(&mut shown.elapsed);
+        let game_dt = std::mem::take(&mut shown.game_elapsed);
         if let Some(preview) = preview {
             shown.pose.clone_from(&neutral);
             shown.step = 1.0;
@@ -69,7 +72,7 @@ pub(crate) fn show(
             shown.face.blend_to(target, smooth(shown.blend));
         }
         shown.pose.clone_from(&shown.face);
-        shown.layered = layers.apply(&mut shown.pose, dt, &library, refused);
+        shown.layered = layers.apply(&mut shown.pose, LayerTime { game: game_dt, visemes: game_dt }, &library, refused);
         shown.begin(detail);
     }
 }
@@ -136,10 +139,7 @@ pub(crate) fn evaluate_mappings(mut avatars: Query<(&mut FaceBinding, &Shown)>) 
     }
 }
 
-pub(crate) fn write_weights(
-    mut avatars: Query<(&FaceAvatar, &mut FaceBinding, &Shown)>,
-    mut morphs: Query<&mut MorphWeights>,
-) {
+pub(crate) fn write_weights(mut avatars: Query<(&FaceAvatar, &mut FaceBinding, &Shown)>, mut morphs: Morphs) {
     let visible = |weight: f32| if weight.abs() < INVISIBLE { 0.0 } else { weight };
     for (avatar, mut binding, shown) in &mut avatars {
         if shown.step <= 0.0 || shown.idle && is_neutral(shown) {
@@ -149,8 +149,7 @@ pub(crate) fn write_weights(
         let FaceBinding { meshes, compiled, scratch, .. } = &mut *binding;
         let pose = &shown.pose;
         for (index, mesh) in meshes.iter_mut().enumerate() {
-            let Some(Ok(mut morph)) = mesh.node.map(|node| morphs.get_mut(node)) else { continue };
-            let weights = morph.weights_mut();
+            let Some(weights) = mesh.node.and_then(|node| morphs.get_mut(node)) else { continue };
             for (target, weight) in compiled.mesh(index, scratch) {
                 if let Some(slot) = weights.get_mut(target) {
                     let to = weight * avatar.gain;
@@ -252,6 +251,7 @@ pub(crate) fn turn_bones(
 #[cfg(test)]
 mod tests {
     use bevy::ecs::schedule::SingleThreadedExecutor;
+    use bevy::mesh::morph::MorphWeights;
     use facelink::{
         Channel,
         layers::{ChannelGroup, GroupSet},
@@ -288,6 +288,7 @@ mod tests {
         world.init_resource::<FaceExpressionLibrary>();
         world.init_resource::<RefusedExpressions>();
         world.init_resource::<Time<Real>>();
+        world.init_resource::<Time<Virtual>>();
         let mut schedule = Schedule::default();
         schedule.set_executor(SingleThreadedExecutor::new());
         let received = (turn_back, receive, take_events, lose, take_emotions).chain();
@@ -342,7 +343,9 @@ mod tests {
         let start = std::time::Instant::now();
         let mut clock = SourceClock::new(start);
         for i in 0..240_u64 {
-            world.resource_mut::<Time<Real>>().update_with_duration(std::time::Duration::from_millis(16));
+            let step = std::time::Duration::from_millis(16);
+            world.resource_mut::<Time<Real>>().update_with_duration(step);
+            world.resource_mut::<Time<Virtual>>().advance_by(step);
             for (id, name) in [(1, "face 0"), (2, "face 1")] {
                 let mut frame = performance.frame_at(std::time::Duration::from_millis(16 * i));
                 frame.channels.extend(channels.iter().cloned());

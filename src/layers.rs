@@ -2,6 +2,10 @@
 //!
 //! [`FaceExpressions`] and [`FaceSpeech`] work on an avatar and on a subject: on a subject every avatar with it shows them.
 //! [`FaceIdle`] is an avatar's own. `set_emotion` and `viseme_data` on the wire move those of the subject.
+//!
+//! Layers go by the game's time, `Time<Virtual>`: a paused game pauses expressions, lines of dialogue and idle life, and a
+//! slow one slows them down. Faces that are received go by real time, paused or not, and so do the visemes that come with
+//! them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,8 +43,7 @@ impl Plugin for LayersPlugin {
             .init_resource::<RefusedExpressions>()
             .register_required_components::<FaceSubject, FaceExpressions>()
             .register_required_components::<FaceSubject, FaceSpeech>()
-            .add_systems(PreUpdate, take_emotions.in_set(Step::React))
-            .add_systems(PostUpdate, add_layers.in_set(Step::Layers));
+            .add_systems(PreUpdate, (take_emotions.in_set(Step::React), add_layers.in_set(Step::Layers)));
     }
 }
 
@@ -288,10 +291,10 @@ impl FaceSpeech {
         self.track.as_ref().map(|playing| playing.at)
     }
 
-    fn step(&mut self, dt: f32) {
-        self.live.step(dt);
+    fn step(&mut self, dt: LayerTime) {
+        self.live.step(dt.visemes);
         let Some(playing) = &mut self.track else { return };
-        playing.at += f64::from(dt) * playing.speed;
+        playing.at += f64::from(dt.game) * playing.speed;
         // The mouth still closes after the last sound.
         if playing.at > playing.track.duration() + 0.5 {
             self.track = None;
@@ -376,6 +379,15 @@ impl FaceIdle {
     }
 }
 
+/// Time that passed for layers, seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LayerTime {
+    /// On the game's clock.
+    pub game: f32,
+    /// On the clock of visemes that are said one by one: of a live subject they are live too.
+    pub visemes: f32,
+}
+
 /// What lies over a face.
 #[derive(bevy::ecs::query::QueryData)]
 #[query_data(mutable)]
@@ -390,20 +402,20 @@ impl LayersItem<'_, '_> {
     pub fn apply(
         &mut self,
         pose: &mut FacePose,
-        dt: f32,
+        dt: LayerTime,
         library: &FaceExpressionLibrary,
         refused: &mut RefusedExpressions,
     ) -> bool {
         let mut any = false;
         if let Some(idle) = &mut self.idle {
-            idle.apply(pose, dt);
+            idle.apply(pose, dt.game);
             any = true;
         }
         // Looked at without a change, so that nothing counts as changed that is not.
         if let Some(expressions) = &mut self.expressions
             && !(expressions.requests.is_empty() && expressions.mix.is_idle())
         {
-            expressions.step(dt, library, refused);
+            expressions.step(dt.game, library, refused);
             expressions.mix.apply(&mut pose.weights);
             any = true;
         }
@@ -448,13 +460,16 @@ pub(crate) fn take_emotions(
 
 /// What lies over the subjects' faces.
 pub(crate) fn add_layers(
-    time: Res<Time<Real>>,
+    game_time: Res<Time<Virtual>>,
+    real_time: Res<Time<Real>>,
     library: Res<FaceExpressionLibrary>,
     mut refused: ResMut<RefusedExpressions>,
     mut faces: Query<(&mut FacePose, Layers), With<FaceSubject>>,
 ) {
     let refused = refused.bypass_change_detection();
     for (mut pose, mut layers) in &mut faces {
-        layers.apply(&mut pose, time.delta_secs(), &library, refused);
+        // Its visemes came with its frames, and go on like them.
+        let dt = LayerTime { game: game_time.delta_secs(), visemes: real_time.delta_secs() };
+        layers.apply(&mut pose, dt, &library, refused);
     }
 }

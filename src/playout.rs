@@ -27,7 +27,7 @@ impl Plugin for PlayoutPlugin {
             .init_resource::<FaceTimecode>()
             .init_resource::<Stage>()
             .add_systems(PreUpdate, measure.after(FaceLinkSystems::Receive))
-            .add_systems(PostUpdate, (set_stage, evaluate).chain().in_set(Step::Playout));
+            .add_systems(PreUpdate, (set_stage, evaluate).chain().in_set(Step::Playout));
     }
 }
 
@@ -35,7 +35,8 @@ impl Plugin for PlayoutPlugin {
 ///
 /// Their clocks have to agree: timecode of one generator, or clocks set by NTP. By default all of them are shown at the
 /// latest moment for which the slowest of them is there; [`on_stage`](Self::on_stage) tells it, for sound to be played to it.
-/// A game that plays sound sets [`reference`](Self::reference) each frame, and the faces follow.
+/// A game that plays sound sets [`reference`](Self::reference) each frame, before
+/// [`FaceLinkSystems::Evaluate`](crate::FaceLinkSystems::Evaluate) in `PreUpdate`, and the faces follow.
 #[derive(Resource, Reflect, Clone, Copy, Debug, Default, PartialEq)]
 #[reflect(Resource, Default)]
 pub struct FaceTimecode {

@@ -1,11 +1,11 @@
 //! Faces of this game, sent to others.
 
-use bevy::{mesh::morph::MorphWeights, prelude::*};
+use bevy::prelude::*;
 use facelink::{BLENDSHAPE_COUNT, Channel, EyeGaze, FaceFrame, Gaze, HeadPose};
 use facelink_net::Client;
 
 use crate::{
-    avatar::{Bindable, FaceBinding, Shown},
+    avatar::{Bindable, FaceBinding, Morphs, Shown},
     bones::Bone,
     endpoint::FaceLinkEndpoint,
     pose::FacePose,
@@ -141,7 +141,7 @@ pub(crate) fn send_faces(
         Option<&Shown>,
     )>,
     mut connections: Query<(&Dialled, &mut SentFaces, &FaceDial)>,
-    morphs: Query<&MorphWeights>,
+    morphs: Morphs,
     transforms: Query<&Transform>,
 ) {
     let Some(endpoint) = endpoint else {
@@ -278,7 +278,7 @@ fn from_pose(pose: &FacePose, frame: &mut FaceFrame) {
 fn from_avatar(
     binding: &FaceBinding,
     shown: Option<&Shown>,
-    morphs: &Query<&MorphWeights>,
+    morphs: &Morphs,
     transforms: &Query<&Transform>,
     outgoing: &mut Outgoing,
 ) -> bool {
@@ -290,8 +290,7 @@ fn from_avatar(
     let mut any = false;
     let mut told = [false; BLENDSHAPE_COUNT];
     for (index, mesh) in binding.meshes.iter().enumerate() {
-        let Some(Ok(weights)) = mesh.node.map(|node| morphs.get(node)) else { continue };
-        let weights = weights.weights();
+        let Some(weights) = mesh.node.and_then(|node| morphs.get(node)) else { continue };
         for (target, shape, full) in binding.compiled.direct(index) {
             let Some(weight) = weights.get(target).map(|weight| weight / full) else { continue };
             any = true;

@@ -3,13 +3,20 @@
 use bevy::{app::AnimationSystems, prelude::*, transform::TransformSystems};
 
 /// The order of FaceLink's systems.
+///
+/// Systems in `Update` read the poses of this very frame without any ordering: [`Evaluate`](Self::Evaluate) is in
+/// `PreUpdate`.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaceLinkSystems {
     /// `PreUpdate`: frames and events come in from the link.
     Receive,
-    /// `PostUpdate`, before [`Drive`](Self::Drive): the pose on stage now, and who drives whom.
+    /// `PreUpdate`, after [`Receive`](Self::Receive): every subject's [`FacePose`](crate::FacePose) for this rendered frame,
+    /// with the subject's own layers. What has to be set for it in this frame, such as
+    /// [`FaceTimecode::reference`](crate::FaceTimecode::reference), is set before this set; what is set in `Update` counts
+    /// from the next frame on.
     Evaluate,
-    /// `PostUpdate`, after `AnimationSystems` and before `TransformSystems::Propagate`: morph weights and bones.
+    /// `PostUpdate`, after `AnimationSystems` and before `TransformSystems::Propagate`: which subject drives which avatar,
+    /// the avatars' own layers, morph weights and bones. What `Update` has set on an avatar is shown in this frame.
     Drive,
 }
 
@@ -28,7 +35,7 @@ pub(crate) enum Step {
     Merge,
     /// `Evaluate`: expressions and speech of subjects.
     Layers,
-    /// `Evaluate`: which subject drives which avatar.
+    /// `Drive`: which subject drives which avatar.
     Choose,
     /// `Drive`: avatars are bound.
     Bind,
@@ -45,14 +52,20 @@ pub(crate) struct SchedulePlugin;
 impl Plugin for SchedulePlugin {
     fn build(&self, app: &mut App) {
         use FaceLinkSystems::{Drive, Evaluate, Receive};
-        app.configure_sets(PreUpdate, (Step::Frames, Step::Events, Step::React).chain().in_set(Receive))
-            .configure_sets(
-                PostUpdate,
-                (
-                    (Evaluate, Drive).chain().after(AnimationSystems).before(TransformSystems::Propagate),
-                    (Step::Playout, Step::Merge, Step::Layers, Step::Choose).chain().in_set(Evaluate),
-                    (Step::Bind, Step::Plan, Step::Write, Step::Settle).chain().in_set(Drive),
-                ),
-            );
+        app.configure_sets(
+            PreUpdate,
+            (
+                (Receive, Evaluate).chain(),
+                (Step::Frames, Step::Events, Step::React).chain().in_set(Receive),
+                (Step::Playout, Step::Merge, Step::Layers).chain().in_set(Evaluate),
+            ),
+        )
+        .configure_sets(
+            PostUpdate,
+            (
+                Drive.after(AnimationSystems).before(TransformSystems::Propagate),
+                (Step::Choose, Step::Bind, Step::Plan, Step::Write, Step::Settle).chain().in_set(Drive),
+            ),
+        );
     }
 }

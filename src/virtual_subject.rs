@@ -18,7 +18,7 @@ impl Plugin for VirtualSubjectPlugin {
     fn build(&self, app: &mut App) {
         app.register_type::<VirtualSubject>()
             .add_observer(on_virtual_added)
-            .add_systems(PostUpdate, merge.in_set(Step::Merge));
+            .add_systems(PreUpdate, merge.in_set(Step::Merge));
     }
 }
 

@@ -4,7 +4,9 @@
 
 mod browser;
 mod ecs;
+mod endpoint;
 mod exit;
+mod game;
 mod gltf;
 mod layers;
 mod live;
