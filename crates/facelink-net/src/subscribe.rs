@@ -13,13 +13,14 @@ use crate::{
     clock::unix_ms,
     hub::{Origin, Published},
     outbox::Outgoing,
-    session::{Binary, Session, Subscription, update_json},
+    session::{Binary, Session, Subscription},
 };
 use facelink::{
     event::SubjectFrame,
     frame::FaceFrame,
     wire::{
         facelink1,
+        json::write_blendshape_update,
         message::{ServerMessage, SubjectLost},
     },
 };
@@ -160,4 +161,11 @@ pub(crate) fn encode(
             None
         }
     }
+}
+
+/// `blendshape_update` as it goes out to subscribers.
+fn update_json(subject: &SubjectFrame) -> String {
+    let mut message = String::new();
+    write_blendshape_update(&mut message, &subject.name, &subject.frame, unix_ms());
+    message
 }

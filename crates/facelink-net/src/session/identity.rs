@@ -5,7 +5,22 @@ use std::sync::Arc;
 use facelink::wire::message::Hello;
 use parking_lot::Mutex;
 
-use super::Binary;
+/// How a connection writes its binary frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Binary {
+    #[default]
+    Float32,
+    Facelink1,
+}
+
+impl Binary {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Float32 => "float32",
+            Self::Facelink1 => "facelink1",
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {

@@ -19,7 +19,11 @@ use facelink::{
 };
 use serde_json::Value;
 
-use super::{Action, Actions, Binary, Session, Subscription};
+use super::{
+    identity::Binary,
+    state::{Action, Actions, Session},
+    subscriptions::Subscription,
+};
 use crate::{
     auth::Denied,
     clock::unix_ms,

@@ -2,69 +2,22 @@
 
 use std::{sync::Arc, time::Instant};
 
+use super::{
+    identity::Binary,
+    lanes::kind_of,
+    state::{Actions, Session},
+};
+use crate::hub::{Counters, Refused, Role, Update};
 use facelink::{
     connection::Lane,
     event::Emotion,
     frame::FaceFrame,
     wire::{
-        facelink1::{self, delta::DeltaDecoder},
-        float32,
+        facelink1,
         json::{Decoder, FaceMessage, VisemeMessage},
         message::Batch,
     },
 };
-use parking_lot::Mutex;
-
-use super::{Actions, Binary, Session, kind_of};
-use crate::hub::{Counters, Refused, Role, Update};
-
-#[derive(Debug, Default)]
-struct Facelink1 {
-    plain: facelink1::Decoder,
-    /// For a client that announced them.
-    deltas: Option<Box<DeltaDecoder>>,
-}
-
-/// What reads a connection's binary frames.
-#[derive(Debug, Default)]
-pub(super) struct FrameReader {
-    schema: Mutex<Option<Arc<float32::Schema>>>,
-    /// Locked before the hub's table.
-    facelink1: Mutex<Facelink1>,
-}
-
-impl FrameReader {
-    /// The channel order of the `float32` frames that follow.
-    pub fn set_schema(&self, names: &[std::borrow::Cow<'_, str>]) -> Result<(), String> {
-        let schema = float32::Schema::new(names.iter().map(|name| &**name)).map_err(|error| error.to_string())?;
-        self.facelink1.lock().plain.set_schema(names).map_err(|error| error.to_string())?;
-        *self.schema.lock() = Some(Arc::new(schema));
-        Ok(())
-    }
-
-    /// The client means to send deltas.
-    pub fn take_deltas(&self) {
-        self.facelink1.lock().deltas.get_or_insert_default();
-    }
-
-    fn float32(&self, bytes: &[u8]) -> Result<FaceFrame, String> {
-        let schema = self.schema.lock().clone();
-        float32::decode(bytes, schema.as_deref()).map_err(|error| error.to_string())
-    }
-
-    fn facelink1(&self, bytes: &[u8], mut each: impl FnMut(&facelink1::Face<'_>)) -> Result<(), String> {
-        let Facelink1 { plain, deltas } = &mut *self.facelink1.lock();
-        match deltas {
-            Some(deltas) if DeltaDecoder::is_delta(bytes) => deltas.decode(bytes).map(|face| each(&face)),
-            Some(deltas) => plain.decode(bytes, |face| {
-                deltas.note(&face);
-                each(&face);
-            }),
-            None => plain.decode(bytes, |face| each(&face)),
-        }
-        .map_err(|error| error.to_string())
-    }
-}
 
 impl Session {
     /// A binary message.
@@ -194,5 +147,106 @@ impl Session {
         if let Err(refused) = self.hub.ingest_emotion(&update, emotion, now) {
             self.refuse("refused", &refused.to_string(), now, actions);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use crate::{config::EndpointConfig, hub::Hub};
+    use facelink::{
+        frame::FaceFrame,
+        performer::Performance,
+        source::SourceKind,
+        wire::{
+            float32,
+            json::{Decoder, write_arkit_data},
+            llf,
+        },
+    };
+
+    /// Feeds 400 frames, then measures another 400: allocations of the whole way from bytes to the engine's channel.
+    fn allocations(mut feed: impl FnMut(u64), hub: &Hub) -> u64 {
+        let mut run = |frames: std::ops::Range<u64>| {
+            for i in frames {
+                feed(i);
+                assert!(hub.queues.frames().try_recv().is_ok(), "frame {i} did not come through");
+            }
+        };
+        run(0..400);
+        allocation_counter::measure(|| run(400..800)).count_total
+    }
+
+    #[test]
+    fn a_frame_costs_no_allocation_from_bytes_to_the_engine() {
+        let performance = Performance::new(7);
+        let start = Instant::now();
+        let at = |i: u64| start + Duration::from_micros(16_667 * i);
+        let hub =
+            Arc::new(Hub::new(EndpointConfig { max_messages_per_second: 1e6, ..EndpointConfig::default() }, start));
+        let counters = Arc::new(Counters::default());
+        let key = hub.connect(SourceKind::WebSocket, "id".into(), None, counters.clone(), start).expect("room");
+        let session = Session::new(&hub, key, "id".into(), None, counters, Role::Inbound, true);
+
+        let frames: Vec<FaceFrame> = (0..800).map(|i| performance.frame_at(Duration::from_millis(16 * i))).collect();
+        let mut decoder = Decoder::default();
+        let json: Vec<String> = frames
+            .iter()
+            .map(|frame| {
+                let mut frame = frame.clone();
+                frame.channels.push(facelink::Channel { name: "tail".into(), value: 0.5 });
+                let mut text = String::new();
+                write_arkit_data(&mut text, &frame, Some("Ann"), None);
+                text
+            })
+            .collect();
+        let by_json = allocations(
+            |i| {
+                let actions = session.on_text(&mut decoder, Lane::WebSocket, &json[i as usize], at(i));
+                assert!(actions.is_empty(), "{actions:?}");
+            },
+            &hub,
+        );
+        let binary: Vec<Vec<u8>> = frames
+            .iter()
+            .map(|frame| {
+                let mut bytes = Vec::new();
+                float32::encode_61(frame, &mut bytes);
+                bytes
+            })
+            .collect();
+        let by_floats =
+            allocations(|i| assert!(session.on_binary(Lane::DataChannel, &binary[i as usize], at(i)).is_empty()), &hub);
+        let profile = llf::PROFILE;
+        let packets: Vec<Vec<u8>> = frames
+            .iter()
+            .enumerate()
+            .map(|(i, frame)| {
+                let mut bytes = Vec::new();
+                let packet = llf::LlfPacket::new("device", "iPhone", i as i32, frame.clone());
+                llf::encode(&packet, &profile, &mut bytes).expect("encodes");
+                bytes
+            })
+            .collect();
+        let by_phone = allocations(
+            |i| {
+                let packet = llf::decode(&packets[i as usize], &profile).expect("decodes");
+                let update = Update {
+                    key,
+                    kind: SourceKind::LiveLinkFace,
+                    subject: packet.subject,
+                    frame: Some(&packet.frame),
+                    unix_ms: None,
+                    latency_ms: None,
+                    viseme: None,
+                    repeated: false,
+                };
+                hub.ingest(&update, at(i)).expect("taken");
+            },
+            &hub,
+        );
+        assert_eq!((by_json, by_floats, by_phone), (0, 0, 0));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use super::Binary;
+use super::identity::Binary;
 
 /// Subscriptions of one connection.
 const MAX_SUBSCRIPTIONS: usize = 64;

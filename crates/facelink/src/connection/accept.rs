@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     channel::Channel,
-    machine::{Core, earliest},
+    shared::{Core, earliest},
     socket::Socket,
     types::{
         Action, CLOSE_RECONNECTING, CLOSE_RESUMED, CLOSE_UNAUTHORISED, Cause, Close, Event, Lane, PeerId, SocketId,

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     channel::Channel,
-    machine::{Core, DEAD_AFTER, earliest},
+    shared::{Core, DEAD_AFTER, earliest},
     socket::Socket,
     types::{Action, CLOSE_UNAUTHORISED, Cause, Close, Event, Lane, PeerId, SocketId},
 };

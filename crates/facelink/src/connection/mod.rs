@@ -43,6 +43,7 @@ mod channel;
 mod dial;
 mod link;
 mod machine;
+mod shared;
 mod socket;
 mod types;
 

@@ -1,0 +1,360 @@
+//! One connection, and what it has in common with its tasks.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use facelink::{
+    connection::{CLOSE_LIMITS, Cause, Config, Lane, PeerState, SocketId},
+    wire::{
+        facelink1,
+        message::{ClientMessage, IceCandidate, IceServer, ServerMessage, SetRate, Subscribe},
+    },
+};
+use smallvec::SmallVec;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    budget::{Budget, Spent},
+    identity::Identity,
+    lanes::{LaneStats, Lanes, Mirror, Over, Socket, kind_of},
+    latency::Latency,
+    reader::FrameReader,
+    subscriptions::Subscriptions,
+};
+use crate::{
+    hub::{ConnectionKey, Counters, Hub, Link, Role},
+    outbox::{Outbox, Outgoing},
+    peer_handle::{PeerCommand, PeerHandle},
+    stats::{ConnectionState, ConnectionStats, SubjectStats},
+};
+
+/// What the transport's task has to do after a message.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Answer on the same lane.
+    Reply(String),
+    Offer(String),
+    /// The answer to our offer.
+    Answer(String),
+    /// An offer of ours is wanted.
+    MakeOffer,
+    Candidate(Option<IceCandidate>),
+    /// Subscriptions have changed.
+    Subscriptions,
+    /// This WebSocket takes the place of another one of the same client, and then says this.
+    Resume(Arc<Session>, String),
+    /// Close with this WebSocket code.
+    Close(u16, &'static str),
+}
+
+pub(crate) type Actions = SmallVec<[Action; 1]>;
+
+/// One connection's memory, shared by its transports.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub key: ConnectionKey,
+    pub id: Arc<str>,
+    pub hub: Arc<Hub>,
+    pub counters: Arc<Counters>,
+    pub role: Role,
+    /// The endpoint that this side dialled is a meeting point: only room peers' faces are wanted of it.
+    pub in_room: AtomicBool,
+    /// Cancelled when the hub lets the connection go.
+    pub ended: CancellationToken,
+    /// Bytes that wait in the data channel, as of the last send.
+    pub buffered: AtomicU64,
+    pub subscriptions: Subscriptions,
+    pub(super) identity: Identity,
+    pub(super) lanes: Lanes,
+    pub(super) frames: FrameReader,
+    pub(super) latency: Latency,
+    budget: Budget,
+}
+
+impl Session {
+    pub fn new(
+        hub: &Arc<Hub>,
+        key: ConnectionKey,
+        id: Arc<str>,
+        address: Option<SocketAddr>,
+        counters: Arc<Counters>,
+        role: Role,
+        authorised: bool,
+    ) -> Arc<Self> {
+        let now = Instant::now();
+        let mut config = Config::default();
+        config.authorised = authorised;
+        config.reconnect_grace = hub.config.reconnect_grace;
+        // Room peers and endpoints that this side dialled know this version of the wire.
+        let (identity, lanes) = match role {
+            Role::Inbound => (Identity::new(authorised), Lanes::new(config, address, false, now)),
+            Role::Peer => (Identity::of_this_version(), Lanes::new(config, address, true, now)),
+            Role::Outbound => (Identity::of_this_version(), Lanes::mirrored(address)),
+        };
+        let session = Arc::new(Self {
+            key,
+            id,
+            hub: hub.clone(),
+            counters,
+            role,
+            in_room: AtomicBool::new(false),
+            ended: CancellationToken::new(),
+            buffered: AtomicU64::new(0),
+            subscriptions: Subscriptions::default(),
+            identity,
+            lanes,
+            frames: FrameReader::default(),
+            latency: Latency::default(),
+            budget: Budget::default(),
+        });
+        hub.connections().attach(key, session.clone());
+        session
+    }
+
+    // ---- transports -----------------------------------------------------------------------------------------------
+
+    /// The connection is over, if it is: the hub lets it go.
+    fn settle(&self, over: Option<Over>, now: Instant) {
+        if let Some(Over { cause, goodbye }) = over {
+            self.hub.disconnect(self.key, &cause.to_string(), goodbye, now);
+        }
+    }
+
+    /// A WebSocket carries this session from now on.
+    pub fn socket_opened(&self, socket: Socket, address: SocketAddr, now: Instant) {
+        self.settle(self.lanes.socket_opened(socket, address, now), now);
+    }
+
+    /// A WebSocket has ended, unless another one has taken its place.
+    pub fn socket_closed(&self, socket: SocketId, cause: Cause, now: Instant) {
+        self.settle(self.lanes.socket_closed(socket, cause, now), now);
+    }
+
+    /// A peer connection serves this session from now on.
+    pub fn peer_opened(&self, peer: PeerHandle, now: Instant) {
+        self.settle(self.lanes.peer_opened(peer, now), now);
+    }
+
+    /// A data channel is open, with an outbox once the peer hears this side.
+    pub fn channel_opened(&self, peer: u64, out: Option<Outbox>, now: Instant) {
+        self.settle(self.lanes.channel_opened(peer, out, now), now);
+    }
+
+    pub fn peer_state(&self, peer: u64, state: PeerState, now: Instant) {
+        self.settle(self.lanes.peer_state(peer, state, now), now);
+    }
+
+    /// A peer connection has ended.
+    pub fn peer_ended(&self, peer: u64, cause: Cause, now: Instant) {
+        self.settle(self.lanes.peer_ended(peer, cause, now), now);
+    }
+
+    /// When [`on_timeout`](Self::on_timeout) is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.lanes.deadline()
+    }
+
+    pub fn on_timeout(&self, now: Instant) {
+        self.settle(self.lanes.on_timeout(now), now);
+    }
+
+    /// A WebSocket ping with this clock was answered.
+    pub fn on_ws_pong(&self, clock: u64, now: Instant) {
+        self.lanes.heard(Lane::WebSocket, now);
+        self.lanes.ws_pong(clock, now);
+    }
+
+    /// The peer has sent a WebSocket ping.
+    pub fn on_ws_ping(&self, now: Instant) {
+        self.lanes.heard(Lane::WebSocket, now);
+    }
+
+    /// What the client of this side that owns this connection makes of its transports.
+    pub fn mirror(&self, mirror: Mirror) {
+        self.lanes.mirror(mirror);
+    }
+
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.lanes.address()
+    }
+
+    pub fn is_channel_open(&self) -> bool {
+        self.lanes.is_channel_open()
+    }
+
+    pub fn channel_rtt_ms(&self) -> Option<f32> {
+        self.lanes.channel_rtt_ms()
+    }
+
+    pub fn has_peer(&self) -> bool {
+        self.lanes.has_peer()
+    }
+
+    /// Whether an offer continues the peer connection that serves now.
+    pub fn peer_continues(&self, offer: &str) -> bool {
+        self.lanes.peer_continues(offer)
+    }
+
+    /// Whether the peer connection that serves now waits for an answer to our offer.
+    pub fn peer_offered(&self) -> bool {
+        self.lanes.peer_offered()
+    }
+
+    pub fn peer_command(&self, command: PeerCommand) {
+        self.lanes.peer_command(command);
+    }
+
+    /// Frames a second that the peer asked for.
+    pub fn asked_fps(&self) -> Option<f32> {
+        self.lanes.asked_for().0
+    }
+
+    /// How many earlier frames the peer asked our packets to repeat.
+    pub fn asked_redundancy(&self) -> u8 {
+        self.lanes.asked_for().1.min(facelink1::MAX_REDUNDANCY)
+    }
+
+    // ---- outwards -------------------------------------------------------------------------------------------------
+
+    /// Queues a message that must not be lost lightly: the WebSocket first.
+    pub fn send_control(&self, text: &str) {
+        self.count_sent(text.len(), self.lanes.send_control(text));
+    }
+
+    /// Puts a frame out by the lanes that answer. What cannot leave at once is replaced by the next.
+    pub fn send_frame(&self, face: u64, frame: Outgoing) {
+        if !self.lanes.send_frame(face, frame, Instant::now()) {
+            Counters::add(&self.counters.dropped, 1);
+        }
+    }
+
+    fn count_sent(&self, bytes: usize, sent: bool) {
+        if sent {
+            Counters::add(&self.counters.bytes_out, bytes as u64);
+        } else {
+            Counters::add(&self.counters.dropped, 1);
+        }
+    }
+
+    // ---- limits ---------------------------------------------------------------------------------------------------
+
+    pub fn is_authorised(&self) -> bool {
+        self.identity.is_authorised()
+    }
+
+    /// Whether the connection may send `messages` more, by the rate that is allowed.
+    pub(super) fn spend(&self, messages: u32, now: Instant, actions: &mut Actions) -> bool {
+        let limit = self.hub.config.max_messages_per_second;
+        let spent = self.budget.spend(messages, limit, now);
+        if spent == Spent::Within {
+            return true;
+        }
+        if spent == Spent::FarBeyond {
+            actions.push(Action::Close(CLOSE_LIMITS, "too many messages"));
+        }
+        self.refuse("rate_limited", &format!("more than {limit} messages a second"), now, actions);
+        false
+    }
+
+    pub(super) fn refuse(&self, code: &str, message: &str, now: Instant, actions: &mut Actions) {
+        Counters::add(&self.counters.refused, 1);
+        if self.budget.may_complain(now) {
+            tracing::debug!(connection = %self.id, code, message, "refused");
+            actions.push(Action::Reply(ServerMessage::error(code, message).to_json()));
+        }
+    }
+
+    pub(super) fn default_subject(&self) -> Arc<str> {
+        self.identity.subject().unwrap_or_else(|| self.identity.subject_or(self.hub.free_name()))
+    }
+}
+
+impl Link for Session {
+    fn role(&self) -> Role {
+        self.role
+    }
+
+    fn subject(&self) -> Option<Arc<str>> {
+        self.identity.subject()
+    }
+
+    /// Stats by the names of the migration guide.
+    fn stats(&self, subject: Option<&SubjectStats>) -> ConnectionStats {
+        let LaneStats { lane, connected, stalled, rtt_ms, channel_state, route, address } =
+            self.lanes.stats(Instant::now());
+        let state = match (connected, stalled) {
+            (true, false) => ConnectionState::Connected,
+            (true, true) => ConnectionState::Stalled,
+            (false, _) => ConnectionState::Connecting,
+        };
+        ConnectionStats {
+            connection_id: self.id.clone(),
+            state,
+            transport: kind_of(lane),
+            direction: self.role.as_str(),
+            average_latency_ms: subject.and_then(|s| s.latency_ms).or(self.latency.average_ms()),
+            rtt_ms,
+            message_count: Counters::get(&self.counters.messages),
+            data_channel_state: channel_state,
+            buffered_amount: self.buffered.load(Ordering::Relaxed),
+            jitter_ms: subject.map(|s| s.jitter_ms),
+            loss: subject.and_then(|s| s.loss),
+            fps: subject.map(|s| s.fps),
+            target_fps: subject.map(|s| s.target_fps),
+            subject: subject.map(|s| s.name.clone()).or(self.identity.subject()),
+            client: self.identity.client(),
+            address,
+            route,
+            bytes_received: Counters::get(&self.counters.bytes_in),
+            bytes_sent: Counters::get(&self.counters.bytes_out),
+            refused: Counters::get(&self.counters.refused),
+            dropped: Counters::get(&self.counters.dropped),
+        }
+    }
+
+    fn is_webcam(&self) -> bool {
+        self.identity.is_webcam()
+    }
+
+    fn wants_reports(&self) -> bool {
+        self.role == Role::Peer || self.identity.wants_reports()
+    }
+
+    fn request_rate(&self, fps: f32) {
+        self.send_control(&match self.role {
+            Role::Inbound | Role::Peer => ServerMessage::SetRate(SetRate { fps }).to_json(),
+            Role::Outbound => subscribe_json(Some(fps), self.in_room.load(Ordering::Relaxed)),
+        });
+    }
+
+    fn send_report(&self, text: String) {
+        self.count_sent(text.len(), self.lanes.send_report(text));
+    }
+
+    fn send_signal(&self, text: String) {
+        if !self.lanes.send_signal(text) {
+            Counters::add(&self.counters.dropped, 1);
+        }
+    }
+
+    fn set_ice_servers(&self, servers: &[IceServer]) {
+        self.peer_command(PeerCommand::IceServers(servers.to_vec()));
+    }
+
+    fn end(&self) {
+        self.ended.cancel();
+        self.lanes.end();
+    }
+}
+
+/// What we ask of an endpoint that we dialled.
+pub(crate) fn subscribe_json(max_fps: Option<f32>, room: bool) -> String {
+    let binary = Some("facelink1".into());
+    ClientMessage::Subscribe(Subscribe { subject: None, max_fps, binary, own: Some(false), room: Some(room) }).to_json()
+}
