@@ -267,7 +267,7 @@ mod tests {
         avatar::{BoundChannel, BoundMesh, choose_subjects},
         bones::{Bones, turn_back},
         input::{FaceInbox, LinkMessage, take_events},
-        layers::{FaceExpressions, FaceIdle, add_layers, take_emotions},
+        layers::{FaceExpressions, FaceIdle, FaceSpeech, add_layers, take_emotions},
         mapping::FacePresets,
         playout::{FaceTimecode, Stage, evaluate, set_stage},
         subjects::{FaceSubjects, lose, receive},
@@ -289,6 +289,10 @@ mod tests {
         world.init_resource::<RefusedExpressions>();
         world.init_resource::<Time<Real>>();
         world.init_resource::<Time<Virtual>>();
+        // As the plugins of these concerns do.
+        world.register_required_components::<FaceSubject, FaceExpressions>();
+        world.register_required_components::<FaceSubject, FaceSpeech>();
+        world.register_required_components::<FaceAvatar, FaceDetail>();
         let mut schedule = Schedule::default();
         schedule.set_executor(SingleThreadedExecutor::new());
         let received = (turn_back, receive, take_events, lose, take_emotions).chain();
