@@ -58,7 +58,7 @@
 //! app.add_plugins((MinimalPlugins, AssetPlugin::default(), FaceLinkPlugin::without_sockets()))
 //!     .insert_resource(inbox)
 //!     .init_resource::<Mouth>()
-//!     .add_systems(Last, watch_mouth);
+//!     .add_systems(Update, watch_mouth);
 //!
 //! let mut frame = FaceFrame::neutral();
 //! frame.set(Blendshape::JawOpen, 0.8);
@@ -99,8 +99,8 @@
 //! | [`FaceLinkSystems::Evaluate`] | `PreUpdate`, after `Receive` | poses at the presentation time, easing and layers of subjects: ready for `Update` |
 //! | [`FaceLinkSystems::Drive`] | `PostUpdate`, after `AnimationSystems`, before `TransformSystems::Propagate` | which subject drives which avatar; layers of avatars; `MorphWeights`, head, neck, eye and jaw bones |
 //!
-//! Faces that are received go by real time; expressions, dialogue and idle life go by the game's (`Time<Virtual>`), so that
-//! a paused game pauses them.
+//! Systems in `Update` read the poses of the same rendered frame. Received faces use `Time<Real>`; expressions, speech and
+//! idle movement use `Time<Virtual>`, so that a paused game pauses them.
 //!
 //! A body animation keeps running: the face writes its own morph targets and turns bones on top of the animation.
 //!

@@ -1,7 +1,124 @@
-//! Sockets, on a background tokio runtime: HTTP and WebSocket on one port, WebRTC, and the phone apps' UDP.
+//! Sockets for live faces, on a background tokio runtime: HTTP, WebSocket and WebRTC on one port, and the UDP and TCP
+//! protocols of the phone apps.
 //!
-//! [`Endpoint`] receives; [`Client`] sends. An endpoint owns a small runtime of its own, so that a game engine, a command
-//! or a test starts and stops it like any other object.
+//! [`Endpoint`] receives faces and passes them on; [`Client`] sends them. Both build on the state machines of the
+//! [`facelink`] crate, which has no I/O. Programs without a game engine use this crate directly: a relay, a recorder, a
+//! sender on a small computer. Games with Bevy use `bevy_facelink`, which starts an endpoint as part of its plugin.
+//!
+//! # Receiving
+//!
+//! An endpoint owns a runtime with two threads. Any program, synchronous or not, reads frames and events from its bounded
+//! channels. A slow reader loses the oldest frames; the network never waits for it.
+//!
+//! ```
+//! use std::time::Duration;
+//! use facelink_net::{Client, ClientConfig, Endpoint, EndpointConfig};
+//! use facelink::{Blendshape, FaceFrame};
+//!
+//! // Port 0 picks a free port. The default is loopback only.
+//! let endpoint = Endpoint::start(EndpointConfig { port: 0, ..EndpointConfig::default() })?;
+//! let url = format!("ws://{}", endpoint.addresses().http);
+//!
+//! // A client of the same process may use the endpoint's runtime.
+//! let runtime = endpoint.runtime().expect("the endpoint is running");
+//! let client = Client::start(ClientConfig::new(url).subject("Ann"), runtime);
+//!
+//! let mut frame = FaceFrame::default();
+//! frame.set(Blendshape::JawOpen, 1.0);
+//! let received = loop {
+//!     // Never blocks. A frame that has not left when the next one is given is replaced by it.
+//!     client.send(frame.clone());
+//!     if let Ok(received) = endpoint.frames().recv_timeout(Duration::from_millis(20)) {
+//!         break received;
+//!     }
+//! };
+//! assert_eq!(&*received.name, "Ann");
+//! assert_eq!(received.frame.get(Blendshape::JawOpen), Some(1.0));
+//! # Ok::<(), facelink_net::LinkError>(())
+//! ```
+//!
+//! What else happens is a [`LinkEvent`]: subjects that appear and leave, connections that open and close.
+//!
+//! ```
+//! use std::time::Duration;
+//! use facelink_net::{Client, ClientConfig, Endpoint, EndpointConfig, LinkEvent};
+//! use facelink::FaceFrame;
+//!
+//! let endpoint = Endpoint::start(EndpointConfig { port: 0, ..EndpointConfig::default() })?;
+//! let url = format!("ws://{}", endpoint.addresses().http);
+//! let client = Client::start(ClientConfig::new(url).subject("Ann"), endpoint.runtime().expect("running"));
+//! let name = loop {
+//!     client.send(FaceFrame::neutral());
+//!     match endpoint.events().recv_timeout(Duration::from_millis(20)) {
+//!         Ok(LinkEvent::SubjectAppeared { name, .. }) => break name,
+//!         _ => continue,
+//!     }
+//! };
+//! assert_eq!(&*name, "Ann");
+//! assert_eq!(endpoint.stats().subjects.len(), 1);
+//! # Ok::<(), facelink_net::LinkError>(())
+//! ```
+//!
+//! # Sending
+//!
+//! [`Client::start`] runs on a tokio runtime of the caller and returns at once. It sends over the WebSocket first, moves to
+//! a WebRTC data channel when that answers, reconnects with exponential backoff and jitter, and resumes its connection, so
+//! that the subject stays the same at the endpoint. [`Client::state`] says what it is doing, [`Client::target_fps`] how
+//! many frames a second the endpoint asks for, [`Client::stats`] what was sent and dropped.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use facelink::performer::Performance;
+//! use facelink_net::{Client, ClientConfig, ClientState};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), facelink_net::ClientError> {
+//! let config = ClientConfig::new("ws://192.0.2.7:8765").subject("Ann");
+//! let client = Client::start(config, &tokio::runtime::Handle::current());
+//! let (performance, start) = (Performance::new(1), std::time::Instant::now());
+//! loop {
+//!     client.send(performance.frame_at(start.elapsed()));
+//!     // Only a refusal is final: a wrong token, or an address that is none. All else is retried.
+//!     if let ClientState::Refused(error) = client.state() {
+//!         return Err(error);
+//!     }
+//!     tokio::time::sleep(Duration::from_secs_f32(1.0 / client.target_fps())).await;
+//! }
+//! # }
+//! ```
+//!
+//! # On a network
+//!
+//! An endpoint on loopback needs no token. One that binds another address has a token, its own or a generated one
+//! ([`Endpoint::token`]), which peers beyond this machine have to show. TLS is on the same port as HTTP
+//! ([`EndpointConfig::tls`]); phones need it before they let a page use the camera.
+//!
+//! ```
+//! use facelink_net::{Endpoint, EndpointConfig};
+//!
+//! let config = EndpointConfig { port: 0, token: Some("a token".into()), ..EndpointConfig::default() };
+//! let endpoint = Endpoint::start(config)?;
+//! assert!(endpoint.invitation().ends_with("/?token=a%20token"), "the address for a QR code");
+//! # Ok::<(), facelink_net::LinkError>(())
+//! ```
+//!
+//! A phone port that is taken by another program is reported by [`Endpoint::unavailable`] and does not stop the rest; a
+//! taken HTTP port is [`LinkError::Bind`]. [`Endpoint::diagnose`] reports what listens, what arrives and what to do.
+//!
+//! # Features
+//!
+//! | Feature | Default | Adds | Crates |
+//! |---|---|---|---|
+//! | `http` | yes | the web page, the HTTP API and the metrics | 3 |
+//! | `phones` | yes | the phone apps over UDP and TCP, VMC protocol, simulated phones, the doctor | 1 |
+//! | `tls` | yes | HTTPS and `wss://`, as an endpoint and as a client | 7 |
+//!
+//! WebSocket and WebRTC are always there.
+//!
+//! # Threads
+//!
+//! The runtime of an endpoint has two worker threads. Dropping the endpoint closes every connection in order and frees
+//! every port, within half a second. No lock is held across I/O, and readers of the channels hold none.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
