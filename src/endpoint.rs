@@ -112,7 +112,7 @@ impl EndpointCommandsExt for Commands<'_, '_> {
     fn start_endpoint(&mut self, config: EndpointConfig) {
         self.queue(move |world: &mut World| {
             world.insert_resource(EndpointSettings(config.clone()));
-            ask(world, Wanted::Start(config));
+            ask(world, Wanted::Start(Box::new(config)));
         });
     }
 
@@ -124,7 +124,7 @@ impl EndpointCommandsExt for Commands<'_, '_> {
 /// What is to follow.
 #[derive(Debug)]
 enum Wanted {
-    Start(EndpointConfig),
+    Start(Box<EndpointConfig>),
     Stop,
 }
 
@@ -172,7 +172,7 @@ impl Work {
         let work = move || {
             drop(before);
             match wanted {
-                Wanted::Start(config) => Some(Endpoint::start(config)),
+                Wanted::Start(config) => Some(Endpoint::start(*config)),
                 Wanted::Stop => None,
             }
         };
