@@ -1,8 +1,8 @@
 //! What is likely: how a face changes from one frame to another.
 
 use super::{
-    Quantised,
     coder::{RangeDecoder, RangeEncoder},
+    quantised::{Quantised, can_follow},
     sizes::{ACTIVITIES, GROUPS, KINDS, LAGS, NEAR, OTHER_SIZES, SIZES},
     tables::{ACTIVITY, MAGNITUDE, MOVED, OTHER_MAGNITUDE, OTHER_MOVED, SIGN},
 };
@@ -10,6 +10,7 @@ use crate::{
     FaceFrame,
     groups::ChannelGroup,
     names::{BLENDSHAPE_COUNT, Blendshape},
+    wire::facelink1::Clock,
 };
 
 const EVEN: u16 = 1 << 15;
@@ -246,12 +247,12 @@ impl Coder for Cost<'_> {
 }
 
 fn quantised(frames: &[FaceFrame]) -> Vec<Quantised> {
-    frames.iter().zip(0_u32..).filter_map(|(frame, i)| Quantised::of(frame, super::Clock::Own, i)).collect()
+    frames.iter().zip(0_u32..).filter_map(|(frame, i)| Quantised::of(frame, Clock::Own, i)).collect()
 }
 
 fn pairs(steps: &[Quantised], distance: u8) -> impl Iterator<Item = (&Quantised, &Quantised)> {
     let pairs = steps.windows(usize::from(distance) + 1).map(move |pair| (&pair[0], &pair[usize::from(distance)]));
-    pairs.filter(|(reference, new)| super::can_follow(reference, new))
+    pairs.filter(|(reference, new)| can_follow(reference, new))
 }
 
 impl Trainer {
