@@ -118,7 +118,7 @@
 //! # Threads
 //!
 //! The runtime of an endpoint has two worker threads. Dropping the endpoint closes every connection in order and frees
-//! every port, within half a second. No lock is held across I/O, and readers of the channels hold none.
+//! every port, within a second. No lock is held across I/O, and readers of the channels hold none.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
