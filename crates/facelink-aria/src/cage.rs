@@ -573,7 +573,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_edge_has_at_most_two_faces_in_opposite_sense() {
+    fn cage_edges_have_at_most_two_faces_in_opposite_sense() {
         let cage = build();
         let mut seen = HashMap::new();
         for face in &cage.faces {
@@ -585,7 +585,7 @@ mod tests {
     }
 
     #[test]
-    fn mirror_is_exact() {
+    fn cage_mirror_is_exact() {
         let cage = build();
         for (v, &m) in cage.mirror.iter().enumerate() {
             assert_eq!(cage.points[v], cage.points[m].mirrored());

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_of_heights_is_kept() {
+    fn proportion_keeps_order_of_heights() {
         let mut last = f64::INFINITY;
         for k in 0..200 {
             let y = settle(v3(0.0, 20.0 - k as f64, 0.0)).y;

@@ -140,14 +140,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cast_and_project_land_on_the_surface() {
+    fn sculpt_cast_and_project_end_on_surface() {
         let hit = cast(head, v3(0.0, 0.0, 0.0), v3(0.2, 0.1, 1.0));
         assert!(head(hit).abs() < 1e-3);
         assert!(head(project(head, hit + v3(1.0, 1.0, 1.0))).abs() < 1e-2);
     }
 
     #[test]
-    fn the_eyeballs_do_not_touch() {
+    fn sculpt_eyeballs_do_not_touch() {
         const { assert!(EYE.x > EYE_RADIUS) };
     }
 }

@@ -612,14 +612,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_sum_to_the_whole() {
+    fn targets_halves_sum_to_whole() {
         for x in [-20.0, -5.0, 0.0, 3.0, 11.0] {
             assert!((left_share(x) + left_share(-x) - 1.0).abs() < 1e-12);
         }
     }
 
     #[test]
-    fn upper_lip_does_not_follow_the_jaw() {
+    fn targets_upper_lip_does_not_follow_jaw() {
         let cage = cage::build();
         let middle = cage.mouth_id(LIP_SEAM, 0);
         assert!(jaw_weight(cage.tags[middle], &cage, cage.points[middle]).abs() < 1e-9);

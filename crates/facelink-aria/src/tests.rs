@@ -55,13 +55,13 @@ fn model() -> &'static Model {
 }
 
 #[test]
-fn two_builds_are_the_same_bytes() -> Outcome {
+fn aria_builds_are_byte_identical() -> Outcome {
     assert_eq!(aria::glb(&aria::model())?, aria::glb(&aria::model())?);
     Ok(())
 }
 
 #[test]
-fn names_are_those_of_the_facelink_crate() {
+fn aria_shape_names_match_facelink_crate() {
     let source = include_str!("../../facelink/src/names.rs");
     let theirs: Vec<&str> = source
         .lines()
@@ -72,7 +72,7 @@ fn names_are_those_of_the_facelink_crate() {
 }
 
 #[test]
-fn file_is_well_formed() -> Outcome {
+fn aria_glb_is_well_formed() -> Outcome {
     let model = model();
     let glb = aria::glb(model)?;
     assert!(glb.len() < 8 * 1024 * 1024, "{} bytes", glb.len());
@@ -138,7 +138,7 @@ fn file_is_well_formed() -> Outcome {
 }
 
 #[test]
-fn every_number_is_one_and_indices_are_in_range() {
+fn aria_numbers_are_finite_and_indices_in_range() {
     for (mesh, _) in &model().meshes {
         let count = mesh.positions.len();
         assert_eq!(mesh.normals.len(), count);
@@ -159,7 +159,7 @@ fn every_number_is_one_and_indices_are_in_range() {
 }
 
 #[test]
-fn every_shape_moves_the_skin_visibly() {
+fn aria_shape_moves_skin_visibly() {
     /// Millimetres that some vertex must move.
     const VISIBLE: f64 = 1.2;
     let model = model();
@@ -175,7 +175,7 @@ fn every_shape_moves_the_skin_visibly() {
 }
 
 #[test]
-fn left_and_right_are_exact_mirror_images() {
+fn aria_sides_are_exact_mirror_images() {
     let model = model();
     let face = &model.face;
     for (v, &m) in face.mirror.iter().enumerate() {
@@ -193,7 +193,7 @@ fn left_and_right_are_exact_mirror_images() {
 }
 
 #[test]
-fn paired_shapes_stay_on_their_side() {
+fn aria_paired_shapes_stay_on_their_side() {
     let model = model();
     for (shape, name) in names::ALL.iter().enumerate() {
         if name.ends_with("Left") && !["jawLeft", "mouthLeft"].contains(name) {
@@ -205,7 +205,7 @@ fn paired_shapes_stay_on_their_side() {
 }
 
 #[test]
-fn lids_clear_the_eyeballs() {
+fn aria_lids_clear_eyeballs() {
     let model = model();
     let face = &model.face;
     let lids: Vec<usize> = (0..face.points.len()).filter(|&v| face.lid[v] > 0.0).collect();
@@ -230,7 +230,7 @@ fn lids_clear_the_eyeballs() {
 }
 
 #[test]
-fn a_blink_shuts_the_eye() {
+fn aria_blink_shuts_eye() {
     let face = &model().face;
     let deltas = &face.deltas[shape("eyeBlinkLeft")];
     for ring in [5, EYE_RINGS - 2] {
@@ -247,7 +247,7 @@ fn a_blink_shuts_the_eye() {
 }
 
 #[test]
-fn mouth_close_seals_an_open_jaw() {
+fn aria_mouth_close_seals_open_jaw() {
     /// Millimetres between the lips that count as sealed.
     const SEALED: f64 = 0.8;
     let face = &model().face;
@@ -266,7 +266,7 @@ fn mouth_close_seals_an_open_jaw() {
 }
 
 #[test]
-fn lips_are_shut_at_rest() {
+fn aria_lips_are_shut_at_rest() {
     let face = &model().face;
     for j in 0..MOUTH_CORNER {
         let at = |j: usize| face.points[face.cage.mouth_id(LIP_SEAM, j)];
@@ -276,7 +276,7 @@ fn lips_are_shut_at_rest() {
 }
 
 #[test]
-fn tongue_reaches_past_the_lower_lip() -> Outcome {
+fn aria_tongue_reaches_past_lower_lip() -> Outcome {
     let model = model();
     let lip = model.face.points[model.face.cage.mouth_id(LIP_SEAM, MOUTH_POINTS - 1)];
     let (tongue, _) = model.meshes.iter().find(|(mesh, _)| mesh.name == "Tongue").ok_or("no tongue")?;
@@ -291,7 +291,7 @@ fn tongue_reaches_past_the_lower_lip() -> Outcome {
 }
 
 #[test]
-fn parts_that_ride_on_the_skin_move_with_it() -> Outcome {
+fn aria_attached_parts_move_with_skin() -> Outcome {
     let model = model();
     for (name, shapes) in [
         ("Brows", ["browInnerUp", "browDownLeft"]),

@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_under_each_other() {
+    fn doctor_table_columns_are_aligned() {
         let table = rows(&[&["a", "bb", "c d e"], &["aaa", "b", ""], &["ä", "b", "x"]]);
         assert_eq!(aligned(&table, usize::MAX), ["  a    bb  c d e", "  aaa  b", "  ä    b   x"]);
         assert!(aligned(&[], 80).is_empty());
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_low_window_has_what_counts_most() {
+    fn doctor_low_window_shows_most_important_rows() {
         let section = |title, dispensable, rows| Section { title, dispensable, body: vec!["x".to_owned(); rows] };
         let all =
             [section("Listening", 6, 9), section("Clock", 7, 1), section("Firewall", 8, 5), section("Advice", 0, 5)];
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_arguments() {
+    fn doctor_wrong_arguments_are_refused() {
         assert!(seconds("-1").is_err() && seconds("x").is_err() && seconds("NaN").is_err());
         assert_eq!(url("https://stage.local:8765/").as_deref(), Ok("https://stage.local:8765"));
         assert!(url("stage.local:8765").is_err() && url("http://").is_err() && url("ws://x").is_err());

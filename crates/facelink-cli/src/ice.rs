@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers() {
+    fn ice_server_flags_are_parsed() {
         let plain = server("stun:192.0.2.1:3478").unwrap();
         assert_eq!(
             (plain.urls, plain.username, plain.credential),

@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn one_frame_is_one_line() {
+    fn listen_json_frame_is_one_line() {
         let written = lines(&[frame(Some(7))]);
         assert_eq!(
             written,
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_without_a_number_are_counted() {
+    fn listen_json_frame_without_number_is_counted() {
         let written = lines(&[frame(None), frame(None)]);
         assert!(written[0].contains(r#""frame":0"#) && written[1].contains(r#""frame":1"#));
     }

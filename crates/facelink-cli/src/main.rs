@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_are_well_formed() {
+    fn cli_arguments_are_well_formed() {
         Cli::command().debug_assert();
     }
 }

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn which_ports_are_opened() {
+    fn phones_ports_by_arguments() {
         assert_eq!(ports(&[], false), PhonePorts::NONE);
         assert_eq!(ports(&["--phones"], false), PhonePorts::usual());
         assert_eq!(ports(&[], true), PhonePorts::usual());
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_to_call() {
+    fn phones_called_addresses_by_arguments() {
         let at = |last| IpAddr::from([192, 0, 2, last]);
         assert_eq!(call("192.0.2.7").unwrap(), PhoneCall::any(at(7)));
         let vts = PhoneCall { port: Some(9), ..PhoneCall::app(at(8), SourceKind::VTubeStudio) };
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn where_vmc_goes() {
+    fn phones_vmc_targets_by_arguments() {
         let out = |text| vmc_out(text).unwrap();
         assert_eq!(out("192.0.2.7"), VmcOut { to: ([192, 0, 2, 7], 39539).into(), subject: None });
         let named = VmcOut { to: ([192, 0, 2, 7], 9).into(), subject: Some("Ann".to_owned()) };

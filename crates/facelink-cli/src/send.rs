@@ -525,14 +525,14 @@ mod tests {
     }
 
     #[test]
-    fn the_performance_at_any_rate() {
+    fn send_performance_keeps_rate() {
         assert_eq!(times(&mut play(&[]), None, 4), [0, 16, 33, 50]);
         assert_eq!(times(&mut play(&["--fps", "20"]), None, 3), [0, 50, 100]);
         assert_eq!(times(&mut play(&[]), Some(10.0), 3), [0, 100, 200]);
     }
 
     #[test]
-    fn a_take_at_its_own_timing_or_another() {
+    fn send_take_keeps_own_or_given_rate() {
         let folder = tempfile::tempdir().unwrap();
         let file = take(folder.path());
         assert_eq!(times(&mut play(&["--take", &file]), None, 9), [0, 100, 200, 400]);
@@ -546,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn the_face_is_lost_now_and_then() {
+    fn send_face_lost_at_intervals() {
         let mut play = play(&["--fps", "10", "--lose-face-every", "0.5", "--lose-face-for", "0.15"]);
         let tracked: Vec<_> = std::iter::from_fn(|| play.next(None)).take(12).map(|(_, f)| f.tracked).collect();
         let lost: Vec<_> = (0..12).filter(|place| !tracked[*place]).collect();
@@ -554,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn where_apps_send_to() {
+    fn send_app_address_by_arguments() {
         let ports = SourceKind::PHONES.map(usual_port);
         assert_eq!(ports, [11111, 49983, 49983, 49983, 8080, 39539, 11125, 5005]);
     }

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gauges() {
+    fn table_gauges_are_drawn() {
         assert_eq!(gauge(0.0), "");
         assert_eq!(gauge(0.5), "████");
         assert_eq!(gauge(f32::NAN), "");
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn names_cannot_draw() {
+    fn table_names_are_stripped_of_control_characters() {
         assert_eq!(printable("a\u{1b}[2Jb"), "a\u{fffd}[2Jb");
         assert_eq!(shortened("Ann", 5), "Ann");
         assert_eq!(shortened("Annabelle", 5), "Anna…");

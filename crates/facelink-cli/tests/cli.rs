@@ -141,7 +141,7 @@ fn assert_whole_face(frame: &Value) {
 }
 
 #[test]
-fn listens_on_free_ports_of_this_machine() {
+fn listen_binds_free_loopback_ports() {
     let listener = Listener::start(&[]);
     let mut ports = Vec::new();
     for what in ["http", "live_link_face", "udp_json"] {
@@ -156,7 +156,7 @@ fn listens_on_free_ports_of_this_machine() {
 }
 
 #[test]
-fn beyond_this_machine_there_is_a_token_and_https() {
+fn listen_lan_has_token_and_https() {
     let home = tempfile::tempdir().unwrap();
     let lan = |extra: &[&str]| {
         let args = [&["--lan", "--udp-json", "off", "--no-phones"][..], extra].concat();
@@ -187,7 +187,7 @@ fn beyond_this_machine_there_is_a_token_and_https() {
 }
 
 #[test]
-fn a_certificate_of_the_users_own_is_named_when_it_is_wrong() {
+fn listen_tls_wrong_certificate_is_named() {
     let output =
         facelink(&["listen", "--port", "0", "--certificate", "/nowhere/a.pem", "--key", "/nowhere/b.pem"]).output();
     let output = output.unwrap();
@@ -198,7 +198,7 @@ fn a_certificate_of_the_users_own_is_named_when_it_is_wrong() {
 
 #[cfg(unix)]
 #[test]
-fn receives_every_wire_and_ends_on_a_signal() {
+fn listen_receives_every_wire_and_ends_on_signal() {
     let listener = Listener::start(&[]);
 
     for (via, at, name) in [
@@ -227,7 +227,7 @@ fn receives_every_wire_and_ends_on_a_signal() {
 }
 
 #[test]
-fn sends_over_a_data_channel() {
+fn send_uses_data_channel() {
     let listener = Listener::start(&[]);
     let to = format!("ws://{}", listener.address("http"));
     let (status, _, err) = send(&["--to", &to, "--seconds", "1", "--subject", "rtc"]);
@@ -237,7 +237,7 @@ fn sends_over_a_data_channel() {
 
 /// What the old senders write, with the face lost in between, and rubbish.
 #[test]
-fn takes_the_old_systems_datagrams() {
+fn listen_udp_json_accepts_old_datagrams() {
     let listener = Listener::start(&[]);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let to = listener.address("udp_json");
@@ -309,7 +309,7 @@ impl Drop for Playing {
 }
 
 #[test]
-fn plays_every_app_to_a_listener() {
+fn send_as_every_app_is_received() {
     for app in SourceKind::PHONES.map(app) {
         let mut playing = Playing::start(&app, &["--seconds", "1.5", "--subject", "Ann"]);
         let of_app = |line: &Value| line["event"] == "frame" && line["source"] == app.kind.as_str();
@@ -323,7 +323,7 @@ fn plays_every_app_to_a_listener() {
 }
 
 #[test]
-fn an_app_loses_the_face_its_own_way() {
+fn send_as_app_reports_lost_face_in_its_format() {
     for kind in [SourceKind::LiveLinkFace, SourceKind::IFacialMocapV3, SourceKind::VTubeStudio, SourceKind::UdpJson] {
         let playing = Playing::start(&app(kind), &["--lose-face-every", "0.4", "--lose-face-for", "0.2"]);
         let tracked = |tracked: bool| move |line: &Value| line["event"] == "frame" && line["tracked"] == tracked;
@@ -335,7 +335,7 @@ fn an_app_loses_the_face_its_own_way() {
 }
 
 #[test]
-fn plays_a_take() {
+fn send_take_is_received() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("take.csv");
     let names: Vec<_> = Blendshape::ALL.iter().map(|shape| shape.name()).collect();
@@ -364,7 +364,7 @@ fn plays_a_take() {
 }
 
 #[test]
-fn drops_frames_as_a_bad_network_does() {
+fn send_loss_drops_frames() {
     let playing = Playing::start(&app(SourceKind::LiveLinkFace), &["--drop", "50", "--seed", "3"]);
     let number = || playing.listener.find(|line| line["event"] == "frame")["frame"].as_u64().unwrap();
     let (first, seen) = (number(), 40);
@@ -378,7 +378,7 @@ fn drops_frames_as_a_bad_network_does() {
 }
 
 #[test]
-fn profiles_are_printed_changed_and_read() {
+fn profile_is_printed_changed_and_read() {
     let printed = facelink(&["listen", "--print-profile", "vtube-studio"]).output().unwrap();
     assert!(printed.status.success());
     let mut profile: Value = serde_json::from_slice(&printed.stdout).unwrap();
@@ -408,7 +408,7 @@ fn profiles_are_printed_changed_and_read() {
 }
 
 #[test]
-fn phones_are_listened_for_on_request() {
+fn listen_phones_opens_ports_on_request() {
     let listener = Listener::start(&[]);
     let ports = |listener: &Listener| -> Vec<String> {
         listener.listening["phones"].as_object().unwrap().keys().cloned().collect()
@@ -425,7 +425,7 @@ fn phones_are_listened_for_on_request() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn listen_closed_pipe_is_no_failure() {
     let mut child =
         facelink(&["listen", "--json", "--port", "0", "--live-link-face", "0", "--udp-json", "0"]).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -443,7 +443,7 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_a_failure_in_words() {
+fn listen_taken_port_is_a_named_error() {
     let listener = Listener::start(&[]);
     let port = listener.address("http").rsplit_once(':').unwrap().1.to_owned();
     let output = facelink(&["listen", "--port", &port, "--live-link-face", "0", "--udp-json", "0"]).output().unwrap();
@@ -460,7 +460,7 @@ fn a_port_that_is_taken_is_a_failure_in_words() {
 }
 
 #[test]
-fn wrong_arguments_are_a_usage_error() {
+fn cli_wrong_arguments_are_a_usage_error() {
     for args in [
         &["listen", "--port", "70000"][..],
         &["listen", "--bind", "nowhere"],
@@ -499,7 +499,7 @@ fn wrong_arguments_are_a_usage_error() {
 }
 
 #[test]
-fn sending_to_nobody_says_so() {
+fn send_without_listener_reports_it() {
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (status, _, err) = send(&["--via", "websocket", "--to", &format!("127.0.0.1:{port}"), "--seconds", "1"]);
@@ -508,7 +508,7 @@ fn sending_to_nobody_says_so() {
 }
 
 #[test]
-fn without_json_a_pipe_gets_plain_lines() {
+fn listen_pipe_without_json_gets_plain_lines() {
     let mut child = facelink(&["listen", "--port", "0", "--live-link-face", "0", "--udp-json", "0"]).spawn().unwrap();
     let lines = read_lines(child.stdout.take().unwrap(), str::to_owned);
     let find = |wanted: &str| {

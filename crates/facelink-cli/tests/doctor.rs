@@ -89,7 +89,7 @@ fn assert_says(report: &Value, parts: &[&str]) {
 }
 
 #[test]
-fn it_sees_what_a_running_endpoint_sees() {
+fn doctor_reports_running_endpoint() {
     let listen = Listen::start();
     let url = format!("http://{}", listen.http());
     let vmc = listen.listening["phones"]["vmc"].as_str().expect("an address").to_owned();
@@ -120,14 +120,14 @@ fn it_sees_what_a_running_endpoint_sees() {
 }
 
 #[test]
-fn it_listens_itself_where_nothing_runs() {
+fn doctor_listens_without_running_endpoint() {
     let report = json(&doctor(&["--free-ports", "--bind", "127.0.0.1", "--seconds", "0", "--json"]));
     let listening = report["listening"].as_array().expect("a list");
     assert!(listening.len() > 11 && listening.iter().all(|port| port["problem"].is_null()), "{listening:#?}");
 }
 
 #[test]
-fn live_link_face_at_the_port_of_ifacialmocap_is_recognised() {
+fn doctor_recognises_live_link_face_at_ifacialmocap_port() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let garbage = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let end = Instant::now() + LIMIT;
@@ -157,7 +157,7 @@ fn live_link_face_at_the_port_of_ifacialmocap_is_recognised() {
 }
 
 #[test]
-fn ports_that_are_held_are_named() {
+fn doctor_names_owner_of_taken_port() {
     let (udp, tcp) =
         (UdpSocket::bind("127.0.0.1:0").expect("a socket"), TcpListener::bind("127.0.0.1:0").expect("a socket"));
     let (udp, http) = (udp.local_addr().map(|at| (at.port(), udp)), tcp.local_addr().map(|at| (at.port(), tcp)));
@@ -181,7 +181,7 @@ fn ports_that_are_held_are_named() {
 }
 
 #[test]
-fn an_endpoint_that_is_not_there_is_an_error_with_its_address() {
+fn doctor_missing_endpoint_is_an_error_with_address() {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
     let output = doctor(&["--url", &format!("http://{free}")]);
     assert_eq!(output.status.code(), Some(1));

@@ -210,7 +210,7 @@ mod tests {
     use crate::wire::profile::rotation_from_euler;
 
     #[test]
-    fn a_neutral_face_is_zero_and_a_full_shape_stays_full() {
+    fn calibration_neutral_face_is_zero_and_full_shape_stays_full() {
         let mut rest = FaceFrame::neutral();
         rest.set(Blendshape::MouthFrownLeft, 0.2);
         rest.set(Blendshape::EyeSquintLeft, 0.95);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recentred_head_looks_ahead_and_turns_as_before() {
+    fn calibration_recentred_head_looks_ahead_and_turns_as_before() {
         // The phone stands low and to one side.
         let stand = rotation_from_euler(0.3, 0.4, 0.1);
         let seen = |turn| FaceFrame {
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_smile_is_1_whatever_the_performer_reaches() {
+    fn calibration_range_scales_reached_smile_to_1() {
         use Blendshape::{JawOpen, MouthSmileLeft, MouthSmileRight};
         let mut calibration = Calibration::default();
         let mut rest = FaceFrame::neutral();
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_kept_as_text() {
+    fn calibration_round_trips_as_text() {
         let mut calibration = Calibration::default();
         calibration.set_neutral(&FaceFrame::neutral());
         let text = serde_json::to_string(&calibration).unwrap();

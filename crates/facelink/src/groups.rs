@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shape_is_where_its_name_says() {
+    fn group_of_shape_matches_its_name() {
         for shape in Blendshape::ALL {
             let name = shape.name();
             let group = match ChannelGroup::of(shape) {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn set_is_kept_as_names() {
+    fn group_set_round_trips_as_names() {
         let set = GroupSet::from([ChannelGroup::Mouth, ChannelGroup::Jaw]);
         assert_eq!(serde_json::to_string(&set).unwrap(), r#"["jaw","mouth"]"#);
         assert_eq!(serde_json::from_str::<GroupSet>(r#"["mouth","jaw"]"#).unwrap(), set);

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_is_that_of_unreal() {
+    fn shape_order_is_that_of_unreal() {
         assert_eq!(Blendshape::EyeBlinkLeft.index(), 0);
         assert_eq!(Blendshape::JawOpen.index(), 17);
         assert_eq!(Blendshape::MouthLeft.index(), 21);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_trackers_and_rigs() {
+    fn shape_spellings_of_trackers_and_rigs_are_accepted() {
         for (spelling, shape) in [
             ("EyeBlinkLeft", Some(Blendshape::EyeBlinkLeft)),
             ("eyeBlink_L", Some(Blendshape::EyeBlinkLeft)),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn mirror_is_an_involution_that_keeps_single_shapes() {
+    fn shape_mirror_is_an_involution_that_keeps_single_shapes() {
         for shape in Blendshape::ALL {
             assert_eq!(shape.mirrored().mirrored(), shape);
         }

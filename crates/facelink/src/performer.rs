@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_is_given_and_in_range() {
+    fn performer_shapes_are_given_and_in_range() {
         for seed in 0..8 {
             for frame in frames(seed, 60) {
                 assert!(frame.is_complete() && frame.tracked);
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_moves_and_none_jumps() {
+    fn performer_shapes_move_without_jumps() {
         let mut range = [(1.0_f32, 0.0_f32); 52];
         for seed in 0..6 {
             let mut last: Option<FaceFrame> = None;
@@ -557,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_and_time_give_the_same_face() {
+    fn performer_same_seed_and_time_give_same_face() {
         let (a, b) = (Performance::new(7), Performance::new(7));
         let backwards: Vec<_> = (0..300).rev().map(|frame| b.frame_at(at(frame))).collect();
         for (frame, other) in (0..300).zip(backwards.into_iter().rev()) {
@@ -568,7 +568,7 @@ mod tests {
     }
 
     #[test]
-    fn any_time_is_fine() {
+    fn performer_any_time_is_in_range() {
         for time in [Duration::ZERO, Duration::MAX, Duration::from_secs(u64::MAX / 2), Duration::from_secs(1 << 32)] {
             let frame = Performance::new(u64::MAX).frame_at(time);
             assert!(frame.weights.iter().all(|weight| (0.0..=1.0).contains(weight)));
@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn blinks_like_people_do() {
+    fn performer_blink_rate_is_natural() {
         for seed in 0..8 {
             let (mut blinks, mut shut) = (0, false);
             for frame in frames(seed, 180) {
@@ -595,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn talks_most_of_the_time_with_pauses() {
+    fn performer_talks_with_pauses() {
         for seed in 0..8 {
             let mut jaw: Vec<f32> = Vec::new();
             let mut quiet: u32 = 0;
@@ -616,7 +616,7 @@ mod tests {
     }
 
     #[test]
-    fn gaze_and_look_shapes_agree() {
+    fn performer_gaze_agrees_with_look_shapes() {
         let mut away = 0;
         for frame in frames(3, 120) {
             let weight = |shape: Blendshape| frame.weights[shape.index()];

@@ -447,7 +447,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn app_rows_fit_their_ports() {
+    fn source_app_rows_match_their_ports() {
         for kind in SourceKind::PHONES {
             let app = kind.app().expect("a row");
             assert!(app.port.expects(kind), "{kind} is not expected on {}", app.port);
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn port_rows_name_their_settings() {
+    fn source_port_rows_name_their_settings() {
         let mut ports = PhonePorts::NONE;
         for (number, port) in (1_u16..).zip(PhonePort::ALL) {
             let name = serde_json::to_value(port).expect("serializes");

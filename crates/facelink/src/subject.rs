@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_shape_holds_for_100_ms_then_counts_as_zero() {
+    fn subject_missing_shape_holds_for_100_ms_then_is_zero() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut state = SubjectState::default();
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn late_frames_change_nothing() {
+    fn subject_late_frame_changes_nothing() {
         let start = Instant::now();
         let mut state = SubjectState::default();
         let numbered = |number, weight| FaceFrame { sequence: Some(number), ..frame(&[(Blendshape::JawOpen, weight)]) };
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_face_keeps_its_values_and_is_marked() {
+    fn subject_lost_face_keeps_values_and_is_marked() {
         let start = Instant::now();
         let mut state = SubjectState::default();
         state.apply(&frame(&[(Blendshape::JawOpen, 0.5)]), None, start);
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_viseme_holds_until_its_end_and_yields_to_a_wider_mouth() {
+    fn subject_viseme_holds_until_end_and_yields_to_wider_mouth() {
         let start = Instant::now();
         let mut state = SubjectState::default();
         state.speak(

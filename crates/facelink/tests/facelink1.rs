@@ -138,7 +138,7 @@ fn assert_sane(face: &Face<'_>) {
 // ---- sizes -------------------------------------------------------------------
 
 #[test]
-fn an_ordinary_face_has_the_size_that_the_documentation_gives() {
+fn facelink1_typical_face_has_documented_size() {
     let frame = ordinary(1000);
     assert!(frame.is_complete() && frame.head.is_some() && frame.gaze.is_some());
     assert_eq!(encode("", &frame).len(), 82);
@@ -164,7 +164,7 @@ fn an_ordinary_face_has_the_size_that_the_documentation_gives() {
 }
 
 #[test]
-fn what_is_not_there_costs_nothing() {
+fn facelink1_absent_fields_cost_nothing() {
     let bare = FaceFrame { tracked: false, ..FaceFrame::default() };
     let bytes = encode("", &bare);
     assert_eq!(bytes.len(), 1 + 1 + 2 + 4 + 7, "magic, count, flags, sequence, an empty mask");
@@ -219,7 +219,7 @@ fn example_bytes() -> Vec<u8> {
 }
 
 #[test]
-fn the_example_of_the_documentation_is_what_is_written() {
+fn facelink1_documented_example_is_written() {
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/wire-facelink1.md"));
     let page = page.unwrap();
     let block = page.split("```hex\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
@@ -243,7 +243,7 @@ fn the_example_of_the_documentation_is_what_is_written() {
 // ---- sequence, time, redundancy -------------------------------------------------
 
 #[test]
-fn frames_without_a_sequence_are_counted_by_subject() {
+fn facelink1_frames_without_sequence_are_counted_by_subject() {
     let mut encoder = Encoder::new();
     let frame = |sequence| FaceFrame { sequence, ..FaceFrame::neutral() };
     let mut sent = |subject: &str, sequence| {
@@ -261,7 +261,7 @@ fn frames_without_a_sequence_are_counted_by_subject() {
 }
 
 #[test]
-fn an_encoder_remembers_a_bounded_number_of_subjects() {
+fn facelink1_encoder_subjects_are_bounded() {
     let mut encoder = Encoder::new();
     encoder.set_redundancy(3);
     let frame = FaceFrame::neutral();
@@ -281,7 +281,7 @@ fn an_encoder_remembers_a_bounded_number_of_subjects() {
 }
 
 #[test]
-fn a_lost_packet_is_made_good_by_the_next() {
+fn facelink1_lost_packet_is_recovered_from_the_next() {
     for lost in 1..=3_u8 {
         let mut encoder = Encoder::new();
         encoder.set_redundancy(lost);
@@ -308,7 +308,7 @@ fn a_lost_packet_is_made_good_by_the_next() {
 }
 
 #[test]
-fn what_lies_too_far_back_is_left_out() {
+fn facelink1_redundancy_too_far_back_is_left_out() {
     let mut encoder = Encoder::new();
     encoder.set_redundancy(3);
     let mut sent = |sequence, micros: Option<u64>, clock| {
@@ -339,7 +339,7 @@ fn what_lies_too_far_back_is_left_out() {
 }
 
 #[test]
-fn capture_times_keep_their_clock_and_microseconds() {
+fn facelink1_capture_times_keep_clock_and_microseconds() {
     for (time, clock) in [
         (Duration::ZERO, Clock::Own),
         (Duration::from_micros(u64::MAX), Clock::Unix),
@@ -357,7 +357,7 @@ fn capture_times_keep_their_clock_and_microseconds() {
 // ---- several faces, channels, schema --------------------------------------------
 
 #[test]
-fn many_subjects_share_a_packet() {
+fn facelink1_subjects_share_a_packet() {
     let names: Vec<String> = (0..32).map(|number| format!("face {number}")).collect();
     let frames: Vec<FaceFrame> = (0..32).map(|number| ordinary(number * 100)).collect();
     let mut encoder = Encoder::new();
@@ -384,7 +384,7 @@ fn many_subjects_share_a_packet() {
 }
 
 #[test]
-fn channels_go_by_name_or_by_their_place_in_the_schema() {
+fn facelink1_channels_by_name_or_schema_index() {
     let frame = everything();
     let by_name = encode("", &frame);
     let names =
@@ -422,7 +422,7 @@ fn channels_go_by_name_or_by_their_place_in_the_schema() {
 }
 
 #[test]
-fn a_connection_has_a_bounded_number_of_names() {
+fn facelink1_names_of_a_connection_are_bounded() {
     let mut decoder = Decoder::new();
     let packet = |names: std::ops::Range<usize>| {
         let channels = names.map(|number| channel(&format!("c{number}"), 0.5)).collect();
@@ -444,7 +444,7 @@ fn a_connection_has_a_bounded_number_of_names() {
 // ---- what is refused ---------------------------------------------------------------
 
 #[test]
-fn what_cannot_be_encoded_changes_nothing() {
+fn facelink1_failed_encode_changes_nothing() {
     let good = FaceFrame::neutral();
     let bad = |change: &dyn Fn(&mut FaceFrame)| {
         let mut frame = everything();
@@ -496,7 +496,7 @@ fn what_cannot_be_encoded_changes_nothing() {
 }
 
 #[test]
-fn refused_packets_name_the_field() {
+fn facelink1_refused_packet_names_field() {
     assert_eq!(refused(b""), "the packet ends within magic");
     assert_eq!(refused(b"{}"), "magic is 0x7b, expected 0xf1");
     assert_eq!(refused(&[0xf1]), "the packet ends within count");
@@ -563,7 +563,7 @@ fn packets() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn cut_and_corrupted_packets_do_no_harm() {
+fn facelink1_truncated_or_corrupted_packet_never_panics() {
     let try_one = |bytes: &[u8]| {
         let mut decoder = Decoder::new();
         decoder.set_schema(&SCHEMA).unwrap();
@@ -612,7 +612,7 @@ impl Random {
 }
 
 #[test]
-fn a_million_random_inputs_do_no_harm() {
+fn facelink1_million_random_inputs_never_panic() {
     let mut random = Random(20_261_123);
     let seeds = packets();
     let mut decoder = Decoder::new();
@@ -652,7 +652,7 @@ fn a_million_random_inputs_do_no_harm() {
 // ---- no allocation -------------------------------------------------------------------
 
 #[test]
-fn a_frame_costs_no_allocation() {
+fn facelink1_frame_allocates_nothing() {
     let frames: Vec<FaceFrame> = (0..200)
         .map(|number| {
             let mut frame = ordinary(number);
@@ -717,7 +717,7 @@ fn any_frame() -> impl Strategy<Value = FaceFrame> {
 
 proptest! {
     #[test]
-    fn what_is_encoded_decodes(
+    fn facelink1_round_trips(
         frames in proptest::collection::vec((any_frame(), "[a-z ]{0,9}"), 1..6),
         redundancy in 0_u8..=3,
         with_schema in any::<bool>(),
@@ -854,7 +854,7 @@ fn node(each: &str, input: &[Value]) -> Option<Vec<Value>> {
 }
 
 #[test]
-fn javascript_writes_and_reads_the_same_bytes() {
+fn facelink1_javascript_writes_and_reads_same_bytes() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
     let mut runner = TestRunner::deterministic();
     let mut cases = Vec::new();
@@ -924,7 +924,7 @@ fn javascript_writes_and_reads_the_same_bytes() {
 }
 
 #[test]
-fn javascript_refuses_what_rust_refuses() {
+fn facelink1_javascript_refuses_what_rust_refuses() {
     let mut random = Random(7);
     let seeds = packets();
     let mut cases = Vec::new();
@@ -966,7 +966,7 @@ fn javascript_refuses_what_rust_refuses() {
 }
 
 #[test]
-fn javascript_names_the_field_that_it_cannot_write() {
+fn facelink1_javascript_names_field_it_cannot_write() {
     let face = |change: Value| {
         let mut face = json!({ "sequence": 1, "blendshapes": { "jawOpen": 0.5 } });
         face.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
@@ -994,7 +994,7 @@ fn javascript_names_the_field_that_it_cannot_write() {
 }
 
 #[test]
-fn the_largest_channel_lists_fit() {
+fn facelink1_largest_channel_lists_fit() {
     let channels = (0..MAX_CHANNELS).map(|number| channel(&format!("channel {number}"), 0.25)).collect();
     let frame = FaceFrame { channels, ..FaceFrame::neutral() };
     let faces = encode("", &frame);

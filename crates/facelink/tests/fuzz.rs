@@ -85,61 +85,61 @@ fn inputs<T: Target>(times: u64) {
 }
 
 #[test]
-fn osc() {
+fn fuzz_osc() {
     fuzz::<targets::Osc>(4);
 }
 
 #[test]
-fn json() {
+fn fuzz_json() {
     fuzz::<targets::Json>(12);
 }
 
 #[test]
-fn live_link_face() {
+fn fuzz_live_link_face() {
     fuzz::<targets::LiveLinkFace>(4);
 }
 
 #[test]
-fn mocap_text() {
+fn fuzz_mocap_text() {
     fuzz::<targets::MocapText>(4);
 }
 
 #[test]
-fn vtube_studio() {
+fn fuzz_vtube_studio() {
     fuzz::<targets::VTubeStudio>(4);
 }
 
 #[test]
-fn fmv3() {
+fn fuzz_fmv3() {
     fuzz::<targets::Fmv3>(16);
 }
 
 #[test]
-fn facelink1() {
+fn fuzz_facelink1() {
     fuzz::<targets::Facelink1>(4);
 }
 
 #[test]
-fn deltas() {
+fn fuzz_delta() {
     fuzz::<targets::Deltas>(4);
 }
 
 #[test]
-fn float32() {
+fn fuzz_float32() {
     fuzz::<targets::Float32>(16);
 }
 
 #[test]
-fn takes() {
+fn fuzz_take() {
     fuzz::<targets::Takes>(32);
 }
 
 #[test]
-fn mappings() {
+fn fuzz_mapping() {
     fuzz::<targets::Mappings>(32);
 }
 
 #[test]
-fn sniff() {
+fn fuzz_sniff() {
     fuzz::<targets::Sniff>(1);
 }

@@ -72,7 +72,7 @@ fn weights<'a>(compiled: &Compiled, rig: &'a Rig, shapes: &[(Blendshape, f32)]) 
 }
 
 #[test]
-fn each_dialect_is_found_by_its_names_and_shows_all_that_it_can() {
+fn preset_of_each_dialect_is_detected_and_complete() {
     let presets = presets();
     for rig in every_rig() {
         let found = detect(&presets, &rig.targets).expect("something is found");
@@ -84,7 +84,7 @@ fn each_dialect_is_found_by_its_names_and_shows_all_that_it_can() {
 }
 
 #[test]
-fn left_stays_left_and_nothing_moves_twice() {
+fn preset_sides_are_kept_and_nothing_moves_twice() {
     let presets = presets();
     for rig in every_rig().into_iter().filter(|rig| rig.label == rig.preset) {
         let (compiled, _) = preset(&presets, rig.preset).mapping.compile(&rig.targets);
@@ -105,7 +105,7 @@ fn left_stays_left_and_nothing_moves_twice() {
 }
 
 #[test]
-fn every_shape_that_is_shown_moves_something_and_nothing_leaves_its_range() {
+fn preset_shapes_move_targets_within_range() {
     let presets = presets();
     for rig in every_rig() {
         let (compiled, report) = preset(&presets, rig.preset).mapping.compile(&rig.targets);

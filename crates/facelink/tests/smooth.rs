@@ -28,7 +28,7 @@ fn ours() -> Method {
 }
 
 #[test]
-fn five_percent_loss_shows_a_third_of_the_error_of_holding_within_a_frame() {
+fn playout_five_percent_loss_has_a_third_of_the_error_of_holding() {
     for signal in Signal::all() {
         let (hold, smooth) = (outcome(&signal, "5 % loss", Method::Hold), outcome(&signal, "5 % loss", ours()));
         let name = &signal.name;
@@ -42,7 +42,7 @@ fn five_percent_loss_shows_a_third_of_the_error_of_holding_within_a_frame() {
 }
 
 #[test]
-fn loss_alone_does_not_lower_the_rate() {
+fn rate_is_kept_under_loss_alone() {
     let signal = Signal::performer();
     for name in ["1 % loss", "10 % loss", "5 % in bursts of 3", "5 % overtaken", "Wi-Fi"] {
         let smooth = outcome(&signal, name, ours());
@@ -53,7 +53,7 @@ fn loss_alone_does_not_lower_the_rate() {
 }
 
 #[test]
-fn a_long_way_is_not_a_full_one() {
+fn rate_is_kept_on_high_latency_path() {
     let signal = Signal::performer();
     let (guide, smooth) =
         (outcome(&signal, "constant 200 ms", Method::Guide), outcome(&signal, "constant 200 ms", ours()));
@@ -62,7 +62,7 @@ fn a_long_way_is_not_a_full_one() {
 }
 
 #[test]
-fn a_narrow_way_is_filled_and_not_overfilled() {
+fn rate_fills_bottleneck_without_standing_queue() {
     let signal = Signal::performer();
     for seed in [42, 7, 1001] {
         let narrow = run(&signal, network("64 kbit/s"), Clocks::default(), ours(), 120, seed);
@@ -75,7 +75,7 @@ fn a_narrow_way_is_filled_and_not_overfilled() {
 }
 
 #[test]
-fn every_mode_keeps_blinks_and_a_fixed_delay_is_fixed() {
+fn playout_modes_keep_blinks_and_fixed_delay_is_fixed() {
     let signal = Signal::performer();
     let modes = [
         PlayoutMode::Latest,
@@ -100,7 +100,7 @@ fn every_mode_keeps_blinks_and_a_fixed_delay_is_fixed() {
 }
 
 #[test]
-fn a_clock_that_drifts_or_is_set_does_no_harm() {
+fn playout_clock_drift_or_step_does_no_harm() {
     let signal = Signal::performer();
     let quiet = run(&signal, network("jitter of 20 ms"), Clocks::default(), ours(), 120, 3);
     for ppm in [-200.0, 200.0] {

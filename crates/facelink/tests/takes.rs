@@ -46,7 +46,7 @@ fn assert_signs(frames: &[FaceFrame]) {
 }
 
 #[test]
-fn a_take_at_60() {
+fn take_recorded_at_60_fps_is_read() {
     let Some(file) = recording("live-link-face-60fps.csv") else { return };
     let take = llf_csv::read(&file).unwrap();
     assert_eq!(take.frames().len(), 328);
@@ -72,7 +72,7 @@ fn a_take_at_60() {
 }
 
 #[test]
-fn a_range_of_motion_at_30() {
+fn take_range_of_motion_at_30_fps_is_read() {
     let Some(file) = recording("live-link-face-rom.csv") else { return };
     let take = llf_csv::read(&file).unwrap();
     assert_eq!(take.frames().len(), 4030);

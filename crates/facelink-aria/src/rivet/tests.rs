@@ -59,7 +59,7 @@ fn index(value: &Value) -> Result<usize, Box<dyn Error>> {
 }
 
 #[test]
-fn two_builds_are_the_same_bytes() -> Outcome {
+fn rivet_builds_are_byte_identical() -> Outcome {
     for dialect in [Dialect::Unified, Dialect::ArKit] {
         assert!(glb(&model(dialect))? == glb(rivet(dialect))?);
     }
@@ -67,7 +67,7 @@ fn two_builds_are_the_same_bytes() -> Outcome {
 }
 
 #[test]
-fn file_is_well_formed() -> Outcome {
+fn rivet_glb_is_well_formed() -> Outcome {
     let bytes = glb(rivet(Dialect::Unified))?;
     assert!(bytes.len() < 6 * 1024 * 1024, "{} bytes", bytes.len());
     let word = |at: usize| -> Result<usize, Box<dyn Error>> {
@@ -135,7 +135,7 @@ fn file_is_well_formed() -> Outcome {
 }
 
 #[test]
-fn every_number_is_one_and_indices_are_in_range() {
+fn rivet_numbers_are_finite_and_indices_in_range() {
     for dialect in [Dialect::Unified, Dialect::ArKit] {
         for mesh in rivet(dialect).meshes() {
             let count = mesh.positions.len();
@@ -157,7 +157,7 @@ fn every_number_is_one_and_indices_are_in_range() {
 }
 
 #[test]
-fn plates_have_no_holes() -> Outcome {
+fn rivet_plates_have_no_holes() -> Outcome {
     // Every edge belongs to two triangles, save at the feet of walls and the like, which nobody sees from outside: a
     // triangle lost inside a plate would leave open edges between points that are not dark.
     let model = rivet(Dialect::Unified);
@@ -198,7 +198,7 @@ fn plates_have_no_holes() -> Outcome {
 }
 
 #[test]
-fn every_shape_moves_something_visibly() {
+fn rivet_shape_moves_vertices_visibly() {
     /// Millimetres that some vertex must move.
     const VISIBLE: f64 = 1.2;
     for (dialect, all) in [(Dialect::Unified, UNIFIED.as_slice()), (Dialect::ArKit, names::ALL.as_slice())] {
@@ -218,7 +218,7 @@ fn every_shape_moves_something_visibly() {
 }
 
 #[test]
-fn left_and_right_are_exact_mirror_images() -> Outcome {
+fn rivet_sides_are_exact_mirror_images() -> Outcome {
     let model = rivet(Dialect::Unified);
     let bits = |v: Vec3| [v.x + 0.0, v.y + 0.0, v.z + 0.0].map(f64::to_bits);
     for name in
@@ -250,7 +250,7 @@ fn left_and_right_are_exact_mirror_images() -> Outcome {
 }
 
 #[test]
-fn arkit_shapes_are_sums_of_unified_ones() -> Outcome {
+fn rivet_arkit_shapes_are_sums_of_unified_shapes() -> Outcome {
     let (unified, arkit) = (rivet(Dialect::Unified), rivet(Dialect::ArKit));
     let mut used = Vec::new();
     for name in names::ALL {
@@ -279,7 +279,7 @@ fn arkit_shapes_are_sums_of_unified_ones() -> Outcome {
 }
 
 #[test]
-fn arkit_names_divide_as_they_should() {
+fn rivet_arkit_names_divide_into_unified_names() {
     for (arkit, parts) in [
         ("mouthLeft", vec!["MouthUpperLeft", "MouthLowerLeft"]),
         ("mouthRight", vec!["MouthUpperRight", "MouthLowerRight"]),
@@ -298,7 +298,7 @@ fn arkit_names_divide_as_they_should() {
 }
 
 #[test]
-fn paired_shapes_stay_on_their_side() {
+fn rivet_paired_shapes_stay_on_their_side() {
     for mesh in rivet(Dialect::Unified).meshes() {
         for target in &mesh.targets {
             let shift = ["JawLeft", "MouthUpperLeft", "MouthLowerLeft"].contains(&target.name);
@@ -327,7 +327,7 @@ fn left_lids(mesh: &Mesh, weights: &[(&str, f64)]) -> Result<Vec<Vec3>, Box<dyn 
 }
 
 #[test]
-fn lids_clear_the_eyeballs() -> Outcome {
+fn rivet_lids_clear_eyeballs() -> Outcome {
     /// Millimetres, more than the catch-lights stand out.
     const GAP: f64 = 0.12;
     let model = rivet(Dialect::Unified);
@@ -353,7 +353,7 @@ fn lids_clear_the_eyeballs() -> Outcome {
 }
 
 #[test]
-fn a_blink_covers_the_eye() -> Outcome {
+fn rivet_blink_covers_eye() -> Outcome {
     let model = rivet(Dialect::Unified);
     let lids = mesh(model, "Lids")?;
     let covered = |weights: &[(&str, f64)]| -> Result<usize, Box<dyn Error>> {
@@ -385,7 +385,7 @@ fn a_blink_covers_the_eye() -> Outcome {
 }
 
 #[test]
-fn lips_are_shut_at_rest_and_sealed_on_an_open_jaw() -> Outcome {
+fn rivet_lips_are_shut_at_rest_and_sealed_on_open_jaw() -> Outcome {
     /// Millimetres between the lips that count as sealed.
     const SEALED: f64 = 0.3;
     let model = rivet(Dialect::Unified);
@@ -414,7 +414,7 @@ fn lips_are_shut_at_rest_and_sealed_on_an_open_jaw() -> Outcome {
 }
 
 #[test]
-fn the_jaw_moves_as_one() -> Outcome {
+fn rivet_jaw_moves_rigidly() -> Outcome {
     let model = rivet(Dialect::Unified);
     let (jaw, teeth) = (mesh(model, "Jaw")?, mesh(model, "TeethLower")?);
     for shape in ["JawOpen", "JawLeft", "JawRight", "JawForward"] {
@@ -431,7 +431,7 @@ fn the_jaw_moves_as_one() -> Outcome {
 }
 
 #[test]
-fn tongue_reaches_past_the_lower_lip() -> Outcome {
+fn rivet_tongue_reaches_past_lower_lip() -> Outcome {
     let model = rivet(Dialect::Unified);
     let (mouth, tongue) = (mesh(model, "Mouth")?, mesh(model, "Tongue")?);
     let front = |points: &[Vec3]| points.iter().map(|p| p.z).fold(f64::MIN, f64::max);
@@ -442,7 +442,7 @@ fn tongue_reaches_past_the_lower_lip() -> Outcome {
 }
 
 #[test]
-fn brows_act_strongly_and_stay_before_the_face() -> Outcome {
+fn rivet_brows_move_and_stay_before_face() -> Outcome {
     let model = rivet(Dialect::Unified);
     let brows = mesh(model, "Brows")?;
     let lids = mesh(model, "Lids")?;

@@ -149,7 +149,7 @@ fn measure<T>(what: &str, listener: &Listener, start: impl Fn(&str) -> (T, Optio
 }
 
 #[test]
-fn our_client_is_there_within_two_seconds() {
+fn udp_blocked_facelink_send_connects_within_two_seconds() {
     let _quiet = quiet();
     let Some((network, listener)) = blocked() else { return };
     let to = format!("ws://{}", listener.http);
@@ -170,7 +170,7 @@ fn our_client_is_there_within_two_seconds() {
 }
 
 #[test]
-fn python_is_there_within_two_seconds() {
+fn udp_blocked_python_connects_within_two_seconds() {
     let Some(python) = python() else { return };
     let _quiet = quiet();
     let Some((network, listener)) = blocked() else { return };
@@ -193,7 +193,7 @@ fn python_is_there_within_two_seconds() {
 }
 
 #[test]
-fn chromium_is_there_within_two_seconds() {
+fn udp_blocked_chromium_connects_within_two_seconds() {
     if !Browser::exists() {
         return;
     }

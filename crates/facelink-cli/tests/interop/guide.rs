@@ -10,7 +10,7 @@ const GUIDE: &str = include_str!("../../../../docs/clients.md");
 
 /// Every program in the guide is the file that the tests run: after a line that names it.
 #[test]
-fn the_guide_holds_the_programs_that_are_tested() {
+fn guide_programs_match_tested_files() {
     let mut programs = 0;
     let mut rest = GUIDE;
     while let Some((_, after)) = rest.split_once("<!-- file: ") {
@@ -57,7 +57,7 @@ fn script(name: &str, arguments: &[&str]) -> Option<Command> {
 }
 
 #[test]
-fn python_by_udp() {
+fn guide_python_udp() {
     let _noisy = noisy();
     let listener = Listener::start(&["--udp-json", "0"]);
     let port = listener.udp_json.expect("asked for").port().to_string();
@@ -66,7 +66,7 @@ fn python_by_udp() {
 }
 
 #[test]
-fn python_by_websocket() {
+fn guide_python_websocket() {
     let _noisy = noisy();
     let listener = Listener::start(&[]);
     let Some(command) = script("websocket_sender.py", &[&format!("ws://{}", listener.http), "Guide"]) else { return };
@@ -74,7 +74,7 @@ fn python_by_websocket() {
 }
 
 #[test]
-fn python_by_webrtc_and_http() {
+fn guide_python_webrtc_http() {
     let _noisy = noisy();
     let listener = Listener::start(&[]);
     let url = format!("http://{}", listener.http);
@@ -83,7 +83,7 @@ fn python_by_webrtc_and_http() {
 }
 
 #[test]
-fn python_by_websocket_and_then_webrtc() {
+fn guide_python_websocket_then_webrtc() {
     let _noisy = noisy();
     let listener = Listener::start(&[]);
     let url = format!("ws://{}", listener.http);

@@ -233,22 +233,22 @@ fn ours(route: Route) {
 }
 
 #[test]
-fn chromium_with_facelink_js_direct() {
+fn chromium_facelink_js_direct() {
     chromium_facelink_js(Route::Direct);
 }
 
 #[test]
-fn chromium_with_facelink_js_by_its_relay_over_udp() {
+fn chromium_facelink_js_its_turn_udp() {
     chromium_facelink_js(Route::TheirRelay("udp"));
 }
 
 #[test]
-fn chromium_with_facelink_js_by_its_relay_over_tcp() {
+fn chromium_facelink_js_its_turn_tcp() {
     chromium_facelink_js(Route::TheirRelay("tcp"));
 }
 
 #[test]
-fn chromium_with_facelink_js_by_our_relay() {
+fn chromium_facelink_js_our_turn() {
     chromium_facelink_js(Route::OurRelay);
 }
 
@@ -258,17 +258,17 @@ fn chromium_raw_direct() {
 }
 
 #[test]
-fn chromium_raw_by_its_relay_over_udp() {
+fn chromium_raw_its_turn_udp() {
     chromium_raw(Route::TheirRelay("udp"));
 }
 
 #[test]
-fn chromium_raw_by_its_relay_over_tcp() {
+fn chromium_raw_its_turn_tcp() {
     chromium_raw(Route::TheirRelay("tcp"));
 }
 
 #[test]
-fn chromium_raw_by_our_relay() {
+fn chromium_raw_our_turn() {
     chromium_raw(Route::OurRelay);
 }
 
@@ -278,38 +278,38 @@ fn aiortc_direct() {
 }
 
 #[test]
-fn aiortc_by_its_relay_over_udp() {
+fn aiortc_its_turn_udp() {
     aiortc(Route::TheirRelay("udp"));
 }
 
 #[test]
-fn aiortc_by_its_relay_over_tcp() {
+fn aiortc_its_turn_tcp() {
     aiortc(Route::TheirRelay("tcp"));
 }
 
 #[test]
-fn aiortc_by_our_relay() {
+fn aiortc_our_turn() {
     aiortc(Route::OurRelay);
 }
 
 #[test]
-fn our_client_direct() {
+fn facelink_send_direct() {
     ours(Route::Direct);
 }
 
 #[test]
-fn our_client_by_its_relay_over_udp() {
+fn facelink_send_its_turn_udp() {
     ours(Route::TheirRelay("udp"));
 }
 
 #[test]
-fn our_client_by_our_relay() {
+fn facelink_send_our_turn() {
     ours(Route::OurRelay);
 }
 
 /// Our side speaks TURN over UDP alone. It says so, and the WebSocket carries the face.
 #[test]
-fn our_client_has_no_relay_over_tcp() {
+fn facelink_send_turn_tcp_falls_back_to_websocket() {
     let Some(row) = Row::new("facelink send", Route::TheirRelay("tcp"), false) else { return };
     let (coturn, transport) = row.relay().expect("there is one");
     let started = Instant::now();

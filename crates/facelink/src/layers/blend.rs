@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_meet_a_face() {
+    fn blend_rules_apply_to_face() {
         for (rule, base, layer, intensity, wanted) in [
             (BlendRule::Add, 0.5, 0.5, 1.0, 0.75),
             (BlendRule::Add, 1.0, 1.0, 1.0, 1.0),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn blend_rules_are_kept_as_names() {
+    fn blend_rules_round_trip_as_names() {
         let rules = BlendRules::SPEECH.with(ChannelGroup::Jaw, BlendRule::Add);
         let text = serde_json::to_string(&rules).unwrap();
         assert_eq!(serde_json::from_str::<BlendRules>(&text).unwrap(), rules);

@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn every_built_in_has_a_face_of_its_own() {
+    fn expression_built_ins_are_distinct() {
         let all = Expression::built_in();
         for (i, a) in all.iter().enumerate() {
             assert_eq!(a.shapes().count() == 0, &*a.name == "neutral");
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fade_is_smooth_and_turns_round_without_a_jump() {
+    fn expression_fade_is_smooth_when_reversed() {
         let mut mix = ExpressionMix::default();
         mix.set(&happy(), 1.0, Duration::from_millis(400)).unwrap();
         let mut last = 0.0;
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emotion_takes_the_place_of_the_last_and_goes_when_its_time_is_over() {
+    fn expression_emotion_replaces_last_and_ends_after_hold() {
         let mut mix = ExpressionMix::default();
         let sad = Arc::new(Expression::from_name("sorrow").unwrap());
         let fade = Duration::from_millis(200);
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn a_talking_mouth_stays_visible_below_a_smile() {
+    fn expression_smile_keeps_speech_visible() {
         let mut mix = ExpressionMix::default();
         mix.set(&happy(), 1.0, Duration::ZERO).unwrap();
         mix.step(0.01);
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn expressions_are_kept_as_names() {
+    fn expression_round_trips_as_name() {
         let text = serde_json::to_string(&*happy()).unwrap();
         assert_eq!(serde_json::from_str::<Expression>(&text).unwrap(), *happy());
         let error = serde_json::from_str::<Expression>(r#"{"name":"x","shapes":{"nose":1}}"#).unwrap_err();

@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn it_blinks_as_often_at_every_frame_rate() {
+    fn idle_blink_rate_is_independent_of_frame_rate() {
         for rate in [30.0, 60.0, 240.0] {
             let settings = IdleSettings { saccades: 0.0, ..IdleSettings::default() };
             let (count, length) = blinks(settings, rate, 1200.0);
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_natural_whatever_the_step() {
+    fn idle_pose_stays_in_range_at_any_step() {
         let mut life = IdleLife::new(IdleSettings::default());
         for dt in
             [0.0, 1.0 / 240.0, 1.0 / 60.0, 0.1, 5.0, f32::NAN, f32::INFINITY, -1.0].into_iter().cycle().take(20_000)
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn eyes_hold_still_between_quick_glances() {
+    fn idle_eyes_rest_between_quick_glances() {
         let mut life = IdleLife::new(IdleSettings { blinks_per_minute: 0.0, ..IdleSettings::default() });
         let (mut still, mut last, mut glances, mut moving) = (0, [0.0; 2], 0, false);
         for _ in 0..240 * 60 {
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_lives_the_same_life_and_costs_no_allocation() {
+    fn idle_same_seed_same_motion_without_allocation() {
         let mut a = IdleLife::new(IdleSettings::default());
         let mut b = IdleLife::new(IdleSettings::default());
         let mut c = IdleLife::new(IdleSettings { seed: 2, ..IdleSettings::default() });
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn the_head_turns_the_way_it_says() {
+    fn idle_head_rotation_has_documented_axes() {
         let [x, y, z, _] = rotation([0.2, 0.0, 0.0]);
         assert!(y > 0.09 && x.abs() < 1e-6 && z.abs() < 1e-6, "yaw is about +Y, to the face's left");
         assert!(rotation([0.0, 0.2, 0.0])[0] < -0.09, "pitch up is about -X");

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn lips_meet_for_every_p_at_ten_visemes_a_second() {
+    fn speech_lips_close_for_every_p_at_ten_visemes_a_second() {
         let frames = speak(&[Viseme::Aa, Viseme::Pp, Viseme::Aa, Viseme::Pp, Viseme::Ou, Viseme::Pp], 60.0);
         for end in [12, 24, 36] {
             let reached = frames[end - 6..end].iter().map(|shapes| shapes[PRESS]).fold(0.0, f32::max);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn it_moves_without_jumps_and_without_overshoot() {
+    fn speech_moves_without_jumps_or_overshoot() {
         let visemes: Vec<_> = Viseme::ALL.into_iter().cycle().take(60).collect();
         let mut last = [0.0; BLENDSHAPE_COUNT];
         let mut last_step = [0.0; BLENDSHAPE_COUNT];
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rounded_neighbour_colours_the_next_sound() {
+    fn speech_rounding_carries_into_next_sound() {
         let round = Blendshape::MouthPucker.index();
         let frames = speak(&[Viseme::Ou, Viseme::Ss], 100.0);
         assert!(frames[13][round] > 0.2, "{} after 40 ms", frames[13][round]);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn every_frame_rate_gives_the_same_mouth() {
+    fn speech_is_independent_of_frame_rate() {
         let visemes = [Viseme::Aa, Viseme::Pp, Viseme::Oh, Viseme::Ss, Viseme::Ff, Viseme::E];
         let (slow, fast) = (speak(&visemes, 30.0), speak(&visemes, 240.0));
         for (i, slow) in slow.iter().enumerate() {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_comes_to_rest_and_the_live_face_shows_through() {
+    fn speech_silence_rests_and_shows_live_face() {
         let mut speech = LiveSpeech::default();
         speech.say(Viseme::Aa, 1.0);
         speech.step(0.3);

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn three_formats_give_the_same_line() {
+    fn track_formats_give_the_same_cues() {
         let tsv = VisemeTrack::from_rhubarb_tsv("0.00\tX\n0.20\tA\n0.30\tD\n0.50\tE\n0.70\tX\n").unwrap();
         let json = VisemeTrack::from_rhubarb_json(
             r#"{"metadata":{},"mouthCues":[{"start":0.0,"end":0.2,"value":"X"},{"start":0.2,"end":0.3,"value":"A"},
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_its_line() {
+    fn track_error_names_its_line() {
         let error = VisemeTrack::from_rhubarb_tsv("0.0 X\nlater A\n").unwrap_err();
         assert_eq!((error.line, error.field), (2, "start"));
         let error = VisemeTrack::from_rhubarb_tsv("0.0 X\n0.2 Q\n").unwrap_err();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn lips_are_on_their_way_before_a_sound_and_closures_are_reached() {
+    fn track_lips_lead_sound_and_reach_closures() {
         let track = VisemeTrack::from_phonemes("0.3 0.5 AA\n0.5 0.56 B\n0.56 0.8 UW\n").unwrap();
         let round = Blendshape::MouthPucker.index();
         let press = Blendshape::MouthPressLeft.index();
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_smooth_and_allocates_nothing() {
+    fn track_is_smooth_without_allocation() {
         let text: String = (0..40)
             .map(|i| {
                 format!(

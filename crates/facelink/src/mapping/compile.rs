@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_combine_bend_and_limit() {
+    fn mapping_rules_combine_curve_and_limit() {
         use Blendshape::{JawOpen, MouthClose};
         let text = r#"(limits: (0, 1), channels: {"jawOpen": (gain: 2.0, max: 0.8)}, rules: [
             (from: "jawOpen", to: "a"),
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_exchanges_sides_and_turns() {
+    fn mapping_mirror_exchanges_sides_and_turns() {
         use Blendshape::{EyeBlinkLeft, JawRight};
         let text = r#"(mirror: true, rules: [(from: "eyeBlink{Left}", to: "blink_{L}"), (from: "jaw{Left}", to: "jaw{Left}"), (from: "headYaw", to: "yaw")])"#;
         let (compiled, _) = resolved(text).compile(&[vec!["blink_L", "blink_R", "jawLeft", "jawRight", "yaw"]]);
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn fallbacks_stand_in_for_what_is_missing_alone() {
+    fn mapping_fallbacks_replace_missing_targets_alone() {
         let text = r#"(rules: [
             (from: "mouthSmile{Left}", to: "mouthSmile{Left}"),
             (from: [("mouthSmileLeft", 0.5), ("mouthSmileRight", 0.5)], to: "mouthSmile", fallback: true),
@@ -401,14 +401,14 @@ mod tests {
     }
 
     #[test]
-    fn what_one_shape_moves_can_be_read_back() {
+    fn mapping_targets_of_one_shape_can_be_read_back() {
         let text = r#"(rules: [(from: "jawOpen", gain: 0.5, to: ["a", "b"]), (from: "mouthClose", to: "b")])"#;
         let (compiled, _) = resolved(text).compile(&[vec!["a", "b"]]);
         assert_eq!(compiled.direct(0).collect::<Vec<_>>(), [(0, Blendshape::JawOpen, 0.5)]);
     }
 
     #[test]
-    fn a_frame_allocates_nothing() {
+    fn mapping_frame_allocates_nothing() {
         let rules: Vec<Rule> = Blendshape::ALL.iter().map(|shape| Rule::one(shape.name(), shape.name())).collect();
         let mapping = Mapping { rules, ..Mapping::default() };
         let names = Blendshape::ALL.map(|shape| shape.name().to_owned()).to_vec();

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_form_goes_through_its_points() {
+    fn curve_form_passes_through_its_points() {
         let points = Curve::Points(vec![(0.0, 0.0), (0.5, 0.8), (1.0, 1.0)]);
         for (curve, x, y) in [
             (&Curve::Linear, 0.3, 0.3),

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spellings_of_one_name_have_one_key() {
+    fn key_is_equal_for_spellings_of_one_name() {
         for (wanted, spellings) in [
             (
                 "eyeblinkleft",
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_come_off_where_they_are_prefixes() {
+    fn key_prefix_is_stripped() {
         assert!(keys("AK_09_EyeBlinkLeft", "").contains(&"eyeblinkleft".to_owned()));
         assert!(keys("A14_Eye_Blink_Left", "").contains(&"eyeblinkleft".to_owned()));
         assert_eq!(keys("AU12_L", ""), ["au12left"]);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns() {
+    fn key_patterns_match() {
         for (pattern, name, fit) in [
             ("viseme_*", "viseme_aa", true),
             ("viseme_*", "jawOpen", false),

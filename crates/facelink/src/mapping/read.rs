@@ -185,7 +185,7 @@ mod tests {
     )"#;
 
     #[test]
-    fn every_field_is_read_and_comes_back() {
+    fn mapping_fields_round_trip() {
         let mapping: Mapping = ALL_OF_IT.parse().unwrap();
         assert_eq!(mapping.rules[0], Rule::one("jawOpen", "Jaw"));
         let second = &mapping.rules[1];
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_line_and_field() {
+    fn mapping_error_names_line_and_field() {
         for (text, line, field, words) in [
             ("(\n rules: [\n  (from: \"jawOpen\", gain: \"much\", to: \"A\"),\n ],\n)", 3, "rules[0].gain", ""),
             ("(\n rules: [\n  (from: \"jawOpen\", gian: 2.0, to: \"A\"),\n ],\n)", 3, "rules[0]", "gian"),

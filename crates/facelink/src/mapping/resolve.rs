@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn sides_are_written_out_and_crossed() {
+    fn mapping_sides_are_expanded_and_crossed() {
         let mapping = parse(r#"(rules: [(from: "eyeLookIn{Left}", to: "look{Right}{L}_{l}{r}")])"#);
         let resolved = mapping.resolve(|_| Err(String::new())).unwrap();
         let sides: Vec<_> = resolved.rules.iter().map(|rule| (&*rule.from[0].channel, &*rule.to[0].target)).collect();
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_takes_the_place_of_what_it_includes_target_by_target() {
+    fn mapping_rule_replaces_included_rule_of_its_target() {
         let base = parse(
             r#"(name: "base", limits: (0, 1), rules: [(from: "jawOpen", to: ["A", "B"]), (from: "cheekPuff", to: "C")])"#,
         );
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_tunes_starts_from_what_was_found() {
+    fn mapping_tuning_starts_from_detected_preset() {
         let tune = parse(r#"(channels: {"jawOpen": (gain: 2.0)})"#);
         assert!(tune.wants_auto());
         let resolved = tune
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn includes_that_are_missing_or_go_round_are_told() {
+    fn mapping_include_missing_or_circular_is_an_error() {
         let mapping = parse(r#"(name: "mine", include: ["gone"])"#);
         let error = mapping.resolve(|_| Err("no such preset".into())).unwrap_err();
         assert_eq!(error.to_string(), "mapping \"mine\", field `include`: \"gone\": no such preset");

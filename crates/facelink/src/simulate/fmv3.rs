@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_before_the_acknowledgement_and_nothing_after_the_lease() {
+    fn fmv3_phone_sends_only_between_acknowledgement_and_lease_end() {
         let start = Instant::now();
         let at = |seconds: f32| start + Duration::from_secs_f32(seconds);
         let (mut phone, mut out) = (phone(None), Outbox::default());
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_in_words() {
+    fn fmv3_phone_refuses_with_a_reason() {
         let start = Instant::now();
         let (mut phone, mut out) = (phone(None), Outbox::default());
         let body = Hello { revision: 4, ..Hello::default() }.body();
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn begins_by_itself_when_an_address_was_typed_in() {
+    fn fmv3_phone_with_address_begins_without_hello() {
         let start = Instant::now();
         let (mut phone, mut out) = (phone(Some(CALLER)), Outbox::default());
         phone.on_start(start, &mut out);

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_does_the_same_and_loses_as_much_as_it_says() {
+    fn network_same_seed_same_loss_at_configured_rate() {
         let settings = NetworkSettings { loss: 0.05, jitter_us: 10_000, ..NetworkSettings::default() };
         let once = arrivals(settings, 3);
         assert_eq!(once, arrivals(settings, 3));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_place_queues_and_then_drops() {
+    fn network_bottleneck_queues_then_drops() {
         let settings = NetworkSettings { rate_bps: Some(64_000.0), ..NetworkSettings::default() };
         let all = arrivals(settings, 1);
         // 150 bytes at 64 kbit/s take 18.75 ms: eight of nine get through, and wait for up to 200 ms.
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_holds_packets_back_together() {
+    fn network_stall_delays_packets_together() {
         let settings = NetworkSettings { stalls_per_s: 2.0, ..NetworkSettings::default() };
         let all = arrivals(settings, 5);
         let late: Vec<i64> =

@@ -71,7 +71,7 @@ mod tests {
     };
 
     #[test]
-    fn shapes_visemes_both_and_a_lost_face() {
+    fn udp_json_phone_sends_shapes_visemes_both_and_lost_face() {
         let to = ([127, 0, 0, 1], 5005).into();
         let mut config = SimulatorConfig::new(SourceKind::UdpJson, Some(to));
         config.subject = "Ann".to_owned();

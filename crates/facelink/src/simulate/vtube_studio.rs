@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn it_sends_to_every_port_for_as_long_as_it_was_asked_to() {
+    fn vtube_studio_phone_sends_to_requested_ports_until_expiry() {
         let mut phone = VTubeStudio::new(
             &SimulatorConfig::new(SourceKind::VTubeStudio, None),
             Start { now: Instant::now(), unix: Duration::ZERO, seed: 0 },

@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_take_of_the_app() {
+    fn llf_csv_take_of_the_app_is_read() {
         for (count, end) in [("BlendShapeCount", "\n"), ("BlendshapeCount", "\r\n")] {
             for mark in ["", "\u{feff}"] {
                 let times = ["10:00:00:58.500", "10:00:00:59.501", "10:00:01:00.502"];
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn any_order_any_case_other_columns_and_missing_ones() {
+    fn llf_csv_columns_in_any_order_case_and_number() {
         let shapes: Vec<_> = Blendshape::ALL.iter().rev().skip(1).map(|shape| shape.name().to_uppercase()).collect();
         let text = format!(
             "Happy, {} ,timecode,\"odd, name\"\n0.5,{},00:00:00:00.0,3\n",
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_a_second_are_counted_as_the_file_shows() {
+    fn llf_csv_frame_rate_is_inferred_from_time_codes() {
         let take = |rate: u32, count: u32| {
             let times = (0..count).map(|i| row(&format!("00:00:{:02}:{:02}.000", i / rate, i % rate)));
             let lines: Vec<_> = std::iter::once(header("BlendShapeCount")).chain(times).collect();
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn over_midnight_and_without_a_face() {
+    fn llf_csv_midnight_and_lost_face() {
         let lines = [
             header("BlendShapeCount"),
             row("23:59:59:30.000"),
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_line_and_column() {
+    fn llf_csv_error_names_line_and_column() {
         let file = |lines: &[&str]| [&[header("BlendShapeCount").as_str()][..], lines].concat().join("\n");
         let good = row("00:00:00:00.000");
         for (text, wanted) in [
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_by_the_text() {
+    fn llf_csv_memory_is_bounded_by_text() {
         let shapes: Vec<_> = Blendshape::ALL.iter().take(MIN_SHAPES).map(|shape| shape.name()).collect();
         let mut text = format!("Timecode,{}\n", shapes.join(","));
         for _ in 0..1000 {
@@ -516,14 +516,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_text_never_panics(text in "[0-9a-zA-Z,:;.\\r\\n\"-]{0,400}", bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn llf_csv_random_text_never_panics(text in "[0-9a-zA-Z,:;.\\r\\n\"-]{0,400}", bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(text.as_bytes());
             let _ = decode(&bytes[..]);
             let _ = decode(format!("{}\n{text}", header("BlendShapeCount")).as_bytes());
         }
 
         #[test]
-        fn a_broken_take_never_panics(at in 0_usize..1500, byte in any::<u8>()) {
+        fn llf_csv_broken_take_never_panics(at in 0_usize..1500, byte in any::<u8>()) {
             let lines = [header("BlendShapeCount"), row("00:00:00:00.000"), row("00:00:01:00.000")];
             let mut bytes = lines.join("\n").into_bytes();
             let len = bytes.len();

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_at_any_time() {
+    fn take_frame_at_any_time() {
         let take = take(&[(0, 0.0, true), (20, 0.2, true), (40, 0.4, true), (500, 0.9, true), (520, 0.5, false)]);
         assert_eq!(jaw(&take, 0), 0.0);
         assert!((jaw(&take, 10) - 0.1).abs() < 1e-6);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn head_gaze_and_channels_go_between_too() {
+    fn take_interpolates_head_gaze_and_channels() {
         let performance = Performance::new(3);
         let frame = |time: u64| {
             let mut frame = performance.frame_at(ms(time));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_take() {
+    fn take_empty_or_unordered_is_refused() {
         assert_eq!(Take::new(Vec::new()), Err(TakeError::Empty));
         let at = |time| TakeFrame { time: ms(time), frame: FaceFrame::default() };
         assert_eq!(Take::new(vec![at(1)]), Err(TakeError::StartsLate(ms(1))));

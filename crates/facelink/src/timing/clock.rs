@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_frame_waited_is_told_from_what_all_wait() {
+    fn clock_queueing_is_separated_from_base_delay() {
         let mut run = Run::new();
         for i in 0..600 {
             let jitter = run.chance() % 20_000;
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn two_hundred_ppm_of_drift_are_no_queue() {
+    fn clock_drift_of_200_ppm_is_not_queueing() {
         for ppm in [-200_i64, 200] {
             let mut run = Run::new();
             for i in 0..60 * 120 {
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn midnight_and_32_bits_are_no_step() {
+    fn clock_wrap_at_midnight_and_32_bits_is_no_step() {
         for wrap in WRAPS_US {
             let mut run = Run::new();
             let mut last: Option<Stamp> = None;
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_begins_an_epoch_and_a_stall_does_not() {
+    fn clock_step_begins_epoch_and_stall_does_not() {
         for step in [-3_600_000_000_i64, 7_200_000_000] {
             let mut run = Run::new();
             let mut epochs = 0;
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_stamp_changes_nothing() {
+    fn clock_single_wrong_stamp_changes_nothing() {
         let mut run = Run::new();
         for i in 0..300 {
             let wrong = if i == 150 { 400_000 } else { 0 };
@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_way_is_taken_for_one_after_two_seconds() {
+    fn clock_longer_path_is_accepted_after_two_seconds() {
         let mut run = Run::new();
         let mut queued = 0;
         for i in 0..360 {
@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_clock_an_even_pace_is_assumed() {
+    fn clock_missing_stamps_assume_even_pace() {
         let mut run = Run::new();
         let mut worst = 0;
         for i in 0..400 {

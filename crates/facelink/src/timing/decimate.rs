@@ -103,7 +103,7 @@ mod tests {
     use crate::names::Blendshape;
 
     #[test]
-    fn a_blink_survives_ten_frames_a_second() {
+    fn decimate_blink_survives_ten_frames_a_second() {
         let start = Instant::now();
         for phase in 0..12 {
             let mut decimator = Decimator::default();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_at_the_rate_loses_nothing() {
+    fn decimate_source_at_rate_loses_nothing() {
         let start = Instant::now();
         let mut decimator = Decimator::default();
         let sent = (0..600_u64).filter(|i| {

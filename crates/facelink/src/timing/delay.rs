@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_quantile_follows_the_delay_and_forgets_it() {
+    fn delay_quantile_follows_and_forgets() {
         let mut meter = DelayMeter::default();
         for i in 0..1200 {
             meter.record(&stamp(i * 16_667, i % 20 * 1000));
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_growing_queue_has_a_slope_and_a_standing_one_has_none() {
+    fn delay_growing_queue_has_slope_and_standing_queue_none() {
         let mut load = LoadMeter::default();
         for i in 0..60 {
             load.record(&stamp(i * 16_667, i * 2000), Some(i as u64), false, 25_000);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_later_packet_repeats_was_lost_all_the_same() {
+    fn delay_repeated_frame_counts_as_lost() {
         let mut load = LoadMeter::default();
         for i in 0..600_u64 {
             load.record(&stamp(i as i64 * 16_667, 0), Some(i), i % 10 == 3, 25_000);

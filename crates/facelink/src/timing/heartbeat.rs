@@ -115,7 +115,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn silence_counts_from_the_oldest_unanswered_probe() {
+    fn heartbeat_silence_counts_from_oldest_unanswered_probe() {
         let start = Instant::now();
         let mut beat = Heartbeat::default();
         assert!(beat.is_due(MS * 100, start) && !beat.has_answered());
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn one_lost_probe_is_not_suspicious_and_a_dead_link_is() {
+    fn heartbeat_one_lost_probe_is_not_suspicious_and_dead_link_is() {
         let start = Instant::now();
         let mut beat = Heartbeat::default();
         let mut suspected = None;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_link_is_given_its_time() {
+    fn heartbeat_slow_link_gets_longer_timeout() {
         let start = Instant::now();
         let mut beat = Heartbeat::default();
         beat.sent(start);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn probes_are_bounded() {
+    fn heartbeat_probes_are_bounded() {
         let start = Instant::now();
         let mut beat = Heartbeat::default();
         for i in 0..10_000 {

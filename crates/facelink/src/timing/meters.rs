@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn rate_of_a_steady_stream_and_of_silence() {
+    fn meters_rate_of_steady_stream_and_of_silence() {
         let start = Instant::now();
         let mut meter = RateMeter::default();
         for i in 0..120 {
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_of_a_steady_stream_is_nothing_and_of_a_shaky_one_is_its_shake() {
+    fn meters_jitter_of_steady_and_of_shaky_stream() {
         let start = Instant::now();
         let (mut steady, mut shaky) = (JitterMeter::default(), JitterMeter::default());
         for i in 0..400_u64 {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn loss_late_frames_and_new_counts() {
+    fn meters_loss_late_frames_and_restarted_counts() {
         let mut meter = LossMeter::default();
         for number in (0..1000).filter(|number| number % 10 != 3) {
             assert_eq!(meter.record(number), Order::Newer);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_stands_still_does_not_freeze_the_face() {
+    fn meters_constant_count_does_not_freeze_face() {
         let mut meter = LossMeter::default();
         let taken = (0..200).filter(|_| meter.record(7) == Order::Newer).count();
         assert!(taken > 150, "{taken}");
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_in_twos_is_no_loss() {
+    fn meters_count_in_twos_is_no_loss() {
         let mut meter = LossMeter::default();
         for number in 0..500 {
             meter.record(1000 + number * 2);

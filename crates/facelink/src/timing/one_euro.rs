@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn noise_goes_and_a_blink_stays() {
+    fn one_euro_removes_noise_and_keeps_blink() {
         let mut filter = FaceFilter::webcam();
         let mut chance = 1_u32;
         let (mut before, mut after, mut closed) = (0.0_f32, 0.0_f32, 0.0_f32);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn off_changes_nothing_and_has_no_lag() {
+    fn one_euro_off_changes_nothing_and_has_no_lag() {
         let mut filter = FaceFilter::off();
         for i in 0..10 {
             let mut frame = FaceFrame::neutral();

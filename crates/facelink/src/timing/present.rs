@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uneven_pictures_are_evaluated_evenly_and_hitches_are_followed() {
+    fn present_uneven_frames_are_evened_and_hitches_followed() {
         let start = Instant::now();
         let mut clock = PresentClock::default();
         let at = |us: u64| start + Duration::from_micros(us);

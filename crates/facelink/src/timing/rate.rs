@@ -314,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_guides_steps() {
+    fn rate_guide_law_steps_match_guide() {
         let start = Instant::now();
         let mut law = GuideLaw::default();
         let mut second = 0;
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_in_the_wrong_order_do_not_panic() {
+    fn rate_bounds_in_wrong_order_do_not_panic() {
         let now = Instant::now();
         assert_eq!(GuideLaw::new(90.0, 30.0).update(&LinkReport::of_latency(99.0), now).fps, 30.0);
         assert_eq!(NetworkLaw::new(90.0, 30.0).decision().fps, 30.0);
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn loss_without_a_queue_is_answered_by_repeating() {
+    fn rate_loss_without_queue_adds_redundancy() {
         let (mut law, mut at) = (NetworkLaw::default(), Instant::now());
         let report = DelayReport { loss: Some(0.1), fps: 54.0, ..DelayReport::default() };
         run(&mut law, &mut at, 60, report);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_is_answered_by_a_step_and_probing_becomes_rare() {
+    fn rate_queue_steps_down_and_probing_backs_off() {
         let (mut law, mut at) = (NetworkLaw::default(), Instant::now());
         let full = DelayReport { standing_ms: 60.0, slope: 100.0, fps: 50.0, ..DelayReport::default() };
         let calm = DelayReport { fps: 30.0, ..DelayReport::default() };
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_of_thirty_frames_goes_to_fifteen_at_once() {
+    fn rate_source_of_30_fps_steps_to_15_at_once() {
         let (mut law, mut at) = (NetworkLaw::default(), Instant::now());
         let full = DelayReport { standing_ms: 60.0, slope: 100.0, fps: 29.5, ..DelayReport::default() };
         run(&mut law, &mut at, 1, full);

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_other_implementations() {
+    fn face_cap_messages_of_other_implementations_are_read() {
         let mut decoder = Decoder::new();
         for message in [
             "2f4854002c66666600000000000000003e800000bf000000",
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_ends_where_the_next_begins() {
+    fn face_cap_frame_ends_where_next_begins() {
         let weight = |index, weight| OscMessage {
             addr: "/W".to_owned(),
             args: vec![OscType::Int(index), OscType::Float(weight)],
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_decodes() {
+    fn face_cap_round_trips() {
         let mut frame = FaceFrame::neutral();
         for (index, shape) in Blendshape::ALL.into_iter().enumerate() {
             frame.set(shape, index as f32 / 64.0);

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn fifty_two_values_are_the_shapes_in_order() {
+    fn float32_52_values_are_shapes_in_order() {
         let values: Vec<f32> = (0..52).map(|index| index as f32 / 64.0).collect();
         let frame = decode(&bytes(&values), None).unwrap();
         assert!(frame.is_complete() && frame.tracked);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn sixty_one_values_add_head_and_eyes() {
+    fn float32_61_values_add_head_and_eyes() {
         let mut values = [0.0; 61];
         values[52] = 0.3;
         values[55] = 0.25;
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_gives_the_order() {
+    fn float32_schema_gives_order() {
         let schema = Schema::new(["JawOpen", "eyeBlink_L", "viseme_aa", "tongueUp"]).unwrap();
         assert_eq!(schema.name(0), Some("jawOpen"));
         assert_eq!(schema.name(2), Some("viseme_aa"));
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_schemas_name_the_entry() {
+    fn float32_refused_schema_names_entry() {
         let refused = |names: &[&str]| Schema::new(names).unwrap_err().to_string();
         assert_eq!(refused(&[]), "names: the list is empty");
         assert_eq!(refused(&["jawOpen", ""]), "names[1] is empty");
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_frames_say_why() {
+    fn float32_refused_frame_has_reason() {
         let refused = |bytes: &[u8], schema| decode(bytes, schema).unwrap_err().to_string();
         assert_eq!(refused(&[0; 7], None), "7 bytes are no whole number of 4-byte floats");
         for values in [0, 1, 51, 53, 60, 62] {
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn values_out_of_range_are_clamped() {
+    fn float32_values_out_of_range_are_clamped() {
         let mut values = [0.0; 61];
         values[0] = 1e30;
         values[1] = -5.0;
@@ -338,20 +338,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), with_schema in any::<bool>()) {
+        fn float32_random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), with_schema in any::<bool>()) {
             let schema = Schema::new(["jawOpen", "x", "y"]).unwrap();
             let _ = decode(&bytes, with_schema.then_some(&schema));
         }
 
         #[test]
-        fn sixty_one_random_floats_give_a_sane_frame(values in proptest::collection::vec(any::<f32>(), 61)) {
+        fn float32_61_random_floats_give_sane_frame(values in proptest::collection::vec(any::<f32>(), 61)) {
             if let Ok(frame) = decode(&bytes(&values), None) {
                 prop_assert!(frame.weights.iter().all(|weight| (-1.0..=2.0).contains(weight)));
             }
         }
 
         #[test]
-        fn what_is_encoded_decodes(weights in proptest::collection::vec(-1.0f32..=2.0, 52)) {
+        fn float32_round_trips(weights in proptest::collection::vec(-1.0f32..=2.0, 52)) {
             let mut frame = FaceFrame::neutral();
             frame.weights.copy_from_slice(&weights);
             let mut out = Vec::new();

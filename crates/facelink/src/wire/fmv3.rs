@@ -1233,7 +1233,7 @@ mod tests {
                          3f0000004000004040cdcccc3dcdcc4c3e000000bf000080400000a0400000c0400000e0400000004100001041";
 
     #[test]
-    fn messages_are_those_of_the_document() {
+    fn fmv3_messages_match_document() {
         let body = Hello::default().body();
         let hello = "464d56330100280011223344556677880000000000000000000000000800000000000100080000003c00b00405000000";
         assert_eq!(written(Message::new(Kind::Hello, NONCE).with_body(&body)), hex(hello));
@@ -1275,7 +1275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_is_that_of_the_document() {
+    fn fmv3_schema_matches_document() {
         let json = r#"{"schema_version":1,"app":"iFacialMocap","profile":"ifacialmocap-stream","blend_names":["eyeBlinkLeft","eyeBlinkRight","jawOpen"],"blend_encoding":"i16","blend_unit":"percent","pose_layout":"head_rxyz_pxyz_rightEye_rxyz_leftEye_rxyz","rotation_unit":"degree","position_unit":"meter"}"#;
         let mut body = hex("11223344556677883c00b0041027000005000000");
         body.extend_from_slice(json.as_bytes());
@@ -1285,7 +1285,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_and_writes_a_frame() {
+    fn fmv3_frame_is_read_and_written() {
         let bytes = hex(FRAME);
         let part = Part::read(&bytes).unwrap();
         assert_eq!((part.header.schema, part.header.sequence, part.header.flags), (1, 42, FLAG_TRACKED));
@@ -1313,7 +1313,7 @@ mod tests {
     }
 
     #[test]
-    fn four_byte_values_and_names_of_ones_own() {
+    fn fmv3_four_byte_values_and_custom_names() {
         let names = ["jawOpen", "独自の笑顔", "myCustomSmile", "eyeBlink_L", "eyeBlinkLeft"];
         let schema = Schema::new(2, Terms::default(), "Facemotion3d", Encoding::I32, names).unwrap();
         assert_eq!((schema.len(), schema.frame_len()), (5, 5 * 4 + 48));
@@ -1336,7 +1336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_costs_no_allocation() {
+    fn fmv3_frame_allocates_nothing() {
         let schema = fifty_two();
         let mut body = Vec::new();
         schema.encode(&Performance::new(1).frame_at(Duration::from_secs(1)), &PROFILE, &mut body).unwrap();
@@ -1352,7 +1352,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_the_field() {
+    fn fmv3_error_names_field() {
         let header = hex("464d5633030028000807060504030201010000000000000000000000000000000000010000000000");
         let refused = |at: usize, bytes: &[u8]| {
             let mut header = header.clone();
@@ -1393,7 +1393,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_a_schema_name_the_key() {
+    fn fmv3_schema_error_names_key() {
         let body = three().body().unwrap();
         let text = String::from_utf8(body[START_LEN..].to_vec()).unwrap();
         let refused = |json: String| {
@@ -1463,7 +1463,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_is_put_together_in_any_order() {
+    fn fmv3_schema_parts_are_joined_in_any_order() {
         let schema = fifty_two();
         let datagrams = parts_of(&schema);
         assert_eq!(datagrams.len(), 3);
@@ -1485,7 +1485,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_contradict_or_come_too_late_are_given_up() {
+    fn fmv3_contradicting_or_late_parts_are_dropped() {
         let datagrams = parts_of(&fifty_two());
         let now = Instant::now();
         let mut parts = Reassembler::new();
@@ -1510,7 +1510,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn fmv3_kept_parts_are_bounded() {
         let now = Instant::now();
         let mut parts = Reassembler::new();
         let piece = vec![0; 60_000];
@@ -1536,7 +1536,7 @@ mod tests {
     }
 
     #[test]
-    fn the_count_goes_on_over_its_end() {
+    fn fmv3_frame_count_wraps() {
         let mut count = Count::default();
         let (first, newer) = count.take(u32::MAX - 1);
         assert!(newer);
@@ -1557,14 +1557,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        fn fmv3_random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             let _ = inspect(&bytes);
             let _ = Schema::read(1, &bytes);
             let _ = Hello::read(&bytes);
         }
 
         #[test]
-        fn a_broken_message_never_panics(kind in 1_u8..10, at in 0_usize..700, value in any::<u8>()) {
+        fn fmv3_broken_message_never_panics(kind in 1_u8..10, at in 0_usize..700, value in any::<u8>()) {
             let schema = three();
             let mut bytes = match kind {
                 2 => written(Message::new(Kind::Schema, SESSION).with_schema(1).with_body(&schema.body().unwrap())),
@@ -1585,7 +1585,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_encoded_decodes(
+        fn fmv3_round_trips(
             seed in any::<u64>(),
             second in 0.0_f32..60.0,
             wide in any::<bool>(),

@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn arkit_data() {
+    fn json_arkit_data_is_read() {
         let face = face(
             r#"{"blendshapes":{"jawOpen":0.5,"eyeBlink_L":1,"tail":0.25},"subject":"Ann","frame":7,
                "head":{"rotation":[0,0,0,1],"position":[0,0,0.4]},"timestamp":1700000000,"type":"arkit_data"}"#,
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps() {
+    fn json_timestamps_are_read() {
         for (text, ms) in [
             ("1700000000.5", 1_700_000_000_500.0),
             ("1700000000500", 1_700_000_000_500.0),
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_systems_untyped_objects() {
+    fn json_untyped_objects_of_old_system_are_read() {
         let both = face(r#"{"blendshapes":{"jawOpen":0.3},"viseme":"AA","weight":0.8}"#);
         assert!(both.has_face);
         assert_eq!(both.viseme, Some(VisemeMessage { viseme: Viseme::Aa, weight: 0.8, duration: None }));
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn clamps_and_refuses() {
+    fn json_values_are_clamped_or_refused() {
         assert_eq!(face(r#"{"blendshapes":{"jawOpen":7,"jawLeft":-3}}"#).frame.get(Blendshape::JawOpen), Some(2.0));
         for (text, field) in [
             (r#"{"type":"arkit_data","blendshapes":{"jawOpen":"wide"}}"#, "blendshapes.jawOpen"),
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_types_and_fields_are_counted() {
+    fn json_unknown_types_and_fields_are_counted() {
         let mut decoder = Decoder::default();
         assert_eq!(decoder.client(r#"{"type":"dance","data":5}"#), Ok(None));
         assert_eq!(decoder.client(r#"{"type":"get_stats","why":[1,{"a":2}]}"#), Ok(Some(ClientMessage::GetStats)));
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_message_takes_no_room_for_names() {
+    fn json_refused_message_learns_no_names() {
         let mut decoder = Decoder::default();
         assert!(decoder.client(r#"{"blendshapes":{"tail":1}}"#).is_ok());
         let names: Vec<String> = (0..MAX_NAMES).map(|i| format!(r#""name{i}":1"#)).collect();
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn field_errors_name_the_path() {
+    fn json_field_error_names_path() {
         for (text, message) in [
             (r#"{"type":"hello","subject":7}"#, "hello: field `subject`: invalid type: integer `7`, expected a string"),
             (r#"{"type":"offer","to":"b"}"#, "offer: field `sdp` is missing"),
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn one_connection_has_a_bounded_number_of_names() {
+    fn json_names_of_a_connection_are_bounded() {
         let mut decoder = Decoder::default();
         for i in 0..MAX_NAMES {
             assert!(decoder.client(&format!(r#"{{"blendshapes":{{"name{i}":1}}}}"#)).is_ok());
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_write_we_read() {
+    fn json_messages_round_trip() {
         let mut frame = FaceFrame::neutral();
         frame.set(Blendshape::JawOpen, 0.123_456);
         frame.sequence = Some(9);
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_old_senders_write() {
+    fn json_messages_of_old_senders_are_read() {
         let mut frame = FaceFrame::default();
         frame.set(Blendshape::JawOpen, 0.5);
         let written = |frame: Option<&FaceFrame>, viseme| {
@@ -529,7 +529,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+        fn json_random_text_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
             if let Ok(text) = std::str::from_utf8(&bytes) {
                 let _ = Decoder::default().client(text);
                 let _ = Decoder::default().server(text);
@@ -537,7 +537,7 @@ mod tests {
         }
 
         #[test]
-        fn never_panics_on_broken_messages(
+        fn json_broken_message_never_panics(
             cut in 0_usize..400,
             at in 0_usize..400,
             byte in any::<u8>(),

@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_full_packet() {
+    fn llf_full_packet_is_read() {
         let bytes = full();
         assert_eq!(bytes.len(), 306 + "TestPhone".len());
         let packet = decode(&bytes, &PROFILE).unwrap();
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_the_bytes_of_the_app() {
+    fn llf_written_bytes_match_app() {
         let mut frame = decode(&full(), &PLAIN_PROFILE).unwrap().frame;
         let mut packet = LlfPacket::new("00000000-0000-0000-0000-000000000001", "TestPhone", 1_095_835, frame.clone());
         packet.sub_frame = 0.25;
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_packet_is_a_lost_face() {
+    fn llf_short_packet_is_lost_face() {
         let bytes = hex(NO_FACE);
         assert_eq!(bytes.len(), 61 + "TestPhone".len());
         let packet = decode(&bytes, &PROFILE).unwrap();
@@ -510,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn head_axes_are_those_of_the_face() {
+    fn llf_head_axes_match_face() {
         let turned = |curve: usize, value: f32, axis: [f32; 3]| {
             let mut curves = [0.0; CURVE_COUNT];
             curves[curve] = value;
@@ -529,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn flips_turn_the_angles_round() {
+    fn llf_flips_invert_angles() {
         let mut curves = [0.0; CURVE_COUNT];
         curves[52] = 0.3;
         curves[56] = 0.2;
@@ -544,14 +544,14 @@ mod tests {
     }
 
     #[test]
-    fn a_head_or_gaze_of_exact_zeros_is_none() {
+    fn llf_head_or_gaze_of_exact_zeros_is_none() {
         let frame = frame_from_curves(&[0.0; CURVE_COUNT], &PROFILE);
         assert_eq!((frame.head, frame.gaze), (None, None));
         assert!(frame.is_complete());
     }
 
     #[test]
-    fn every_cut_is_refused_by_name_or_a_lost_face() {
+    fn llf_truncated_packet_is_refused_or_lost_face() {
         let bytes = full();
         let header = hex(FULL).len() - 1;
         for len in 0..bytes.len() {
@@ -565,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_the_field() {
+    fn llf_error_names_field() {
         let refused = |bytes: &[u8]| decode(bytes, &PROFILE).unwrap_err().to_string();
         assert_eq!(refused(&[5, 0, 0]), "packet version is 5, only 6 is understood");
         assert_eq!(
@@ -586,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_clamped_and_trailing_bytes_ignored() {
+    fn llf_weights_are_clamped_and_trailing_bytes_ignored() {
         let mut bytes = with_curve(17, 3.5);
         bytes.extend_from_slice(b"trailing");
         let packet = decode(&bytes, &PROFILE).unwrap();
@@ -596,7 +596,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_without_angles_may_stop_after_the_shapes() {
+    fn llf_packet_without_angles_is_accepted() {
         let mut bytes = full();
         bytes[hex(FULL).len() - 1] = 52;
         bytes.truncate(hex(FULL).len() + 4 * 52);
@@ -606,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn time_survives_odd_rates() {
+    fn llf_time_at_odd_frame_rates() {
         let time = |number, rate| {
             let packet = LlfPacket { rate, ..LlfPacket::new("id", "name", number, FaceFrame::default()) };
             packet.time_of_day().map(|time| time.as_secs_f64())
@@ -623,7 +623,7 @@ mod tests {
     }
 
     #[test]
-    fn encode_refuses_what_does_not_fit() {
+    fn llf_encode_out_of_range_is_refused() {
         let long = "x".repeat(MAX_TEXT_LEN + 1);
         let mut out = vec![1, 2, 3];
         let packet = LlfPacket::new("id", &long, 0, FaceFrame::neutral());
@@ -642,7 +642,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_in_names_are_refused() {
+    fn llf_control_characters_in_names_are_refused() {
         let packet = |subject: &str| {
             let (mut out, letters) = (Vec::new(), "x".repeat(subject.len()));
             encode(&LlfPacket::new("device", &letters, 1, FaceFrame::neutral()), &PROFILE, &mut out).unwrap();
@@ -662,12 +662,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        fn llf_random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             let _ = decode(&bytes, &PROFILE);
         }
 
         #[test]
-        fn a_broken_packet_never_panics(at in 0usize..315, value in any::<u8>()) {
+        fn llf_broken_packet_never_panics(at in 0usize..315, value in any::<u8>()) {
             let mut bytes = full();
             bytes[at] = value;
             if let Ok(packet) = decode(&bytes, &PROFILE) {
@@ -680,7 +680,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_encoded_decodes(
+        fn llf_round_trips(
             weights in proptest::array::uniform32(-1.0f32..=2.0),
             angles in proptest::array::uniform3(-1.5f32..1.5),
             eyes in proptest::array::uniform4(-1.0f32..1.0),

@@ -645,7 +645,7 @@ mod tests {
     }
 
     #[test]
-    fn client_messages_are_written_byte_for_byte_and_read_back() {
+    fn message_client_bytes_match_and_round_trip() {
         use ClientMessage as C;
         let (ann, sdp) = (Some("Ann".into()), "v=0\r\n");
         let updates = [r#"{"viseme":"aa"}"#, r#"{"viseme":"PP"}"#].map(|text| serde_json::from_str(text).unwrap());
@@ -740,7 +740,7 @@ mod tests {
     }
 
     #[test]
-    fn server_messages_are_written_byte_for_byte_and_read_back() {
+    fn message_server_bytes_match_and_round_trip() {
         use ServerMessage as S;
         let (ann, sdp) = (Some("Ann".into()), "v=0\r\n");
         let stats = serde_json::from_str(r#"{"connection_id":"a","message_count":5}"#).unwrap();
@@ -804,7 +804,7 @@ mod tests {
     }
 
     #[test]
-    fn blendshape_update_to_subscribers_has_every_shape() {
+    fn message_blendshape_update_has_every_shape() {
         let mut text = String::new();
         let frame = face(FaceKind::BlendshapeUpdate).frame;
         write_blendshape_update(&mut text, "Ann", &frame, 1_700_000_000_123.5);
@@ -823,7 +823,7 @@ mod tests {
     }
 
     #[test]
-    fn clock_is_echoed_as_it_was_written() {
+    fn message_clock_is_echoed_verbatim() {
         for (t, echoed) in [
             ("12345678901234567890.125", "12345678901234567890.125"),
             (r#""mine""#, r#""mine""#),
@@ -840,7 +840,7 @@ mod tests {
     }
 
     #[test]
-    fn browser_fields_and_one_way_types() {
+    fn message_browser_fields_and_unidirectional_types() {
         let mut decoder = Decoder::default();
         // What browsers add, and a single URL.
         let trickle = r#"{"type":"ice_candidate","candidate":{"candidate":"c","sdpMid":null,"usernameFragment":"u"}}"#;

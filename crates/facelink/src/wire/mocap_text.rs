@@ -433,13 +433,13 @@ mod tests {
     }
 
     #[test]
-    fn handshakes_are_those_of_the_apps() {
+    fn mocap_text_handshakes_match_apps() {
         assert_eq!(START_V1.len(), 51);
         assert_eq!(START_V2, format!("{START_V1}|sendDataVersion=v2"));
     }
 
     #[test]
-    fn reads_v1() {
+    fn mocap_text_v1_is_read() {
         let frame = face(
             "mouthSmile_R-0|eyeLookOut_L-4|jawOpen-100|jawLeft-7|eyeBlink_L-12|browDown_L--3|hapihapi-0|=head#-1.5,\
              20.25,-3.75,0.01,-0.02,-0.45|rightEye#6.03,-3.5,0.13|leftEye#6.04,-2.5,-0.13|",
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_v2_and_tells_facemotion3d_apart() {
+    fn mocap_text_v2_is_read_and_facemotion3d_detected() {
         let frame = decode(b"trackingStatus&1|browDown_L&-5|cheekPuff&150|=|head#1,2,3|").unwrap();
         assert_eq!((frame.app, frame.tracking_status), (Some(MocapApp::IFacialMocap), Some(true)));
         assert_eq!(frame.face.frame.get(Blendshape::BrowDownLeft), Some(-0.05));
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_face_is_said() {
+    fn mocap_text_lost_face_is_reported() {
         let frame = decode(b"trackingStatus-0|jawOpen-5|").unwrap();
         assert_eq!((frame.tracking_status, frame.face.frame.tracked), (Some(false), false));
         assert!(!decode(b"trackingStatus&0").unwrap().face.frame.tracked);
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn head_axes_are_those_of_the_face() {
+    fn mocap_text_head_axes_match_face() {
         let turned = |numbers: &str| {
             let [x, y, z, w] = face(&format!("=head#{numbers}|")).head.unwrap().rotation;
             // Where the face points, and the height of its own left side.
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_is_left_out_and_counted() {
+    fn mocap_text_unreadable_fields_are_skipped_and_counted() {
         let mut decoder = Decoder::new();
         let frame = decoder
             .decode(b"jawOpen-40|=head#1,2,3,4,5,6|rightEye#1,2,3|leftEye#4,5,6|-0.67254096|||||3|jawOpen-10|Open-40|")
@@ -531,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_face_is_refused() {
+    fn mocap_text_without_face_is_refused() {
         let refused = |bytes: &[u8]| decode(bytes).unwrap_err().to_string();
         assert_eq!(refused(b""), "no shape, `head`, eye or `trackingStatus` in 0 fields");
         assert_eq!(refused(b"some&1|thing-2|"), "no shape, `head`, eye or `trackingStatus` in 2 fields");
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_learnt_up_to_a_bound() {
+    fn mocap_text_learnt_names_are_bounded() {
         let mut decoder = Decoder::new();
         for start in 0..40 {
             let mut text = "jawOpen&1|".to_owned();
@@ -559,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_costs_no_allocation_once_its_names_are_known() {
+    fn mocap_text_frame_of_known_names_allocates_nothing() {
         let frame = Performance::new(3).frame_at(Duration::from_secs(2));
         for dialect in [Dialect::V1, Dialect::V2, Dialect::Facemotion3d] {
             let mut text = Vec::new();
@@ -573,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_the_text_of_the_apps() {
+    fn mocap_text_written_text_matches_apps() {
         let mut frame = FaceFrame::neutral();
         frame.set(Blendshape::EyeBlinkLeft, 0.25);
         frame.set(Blendshape::BrowDownRight, -0.05);
@@ -607,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn every_start_has_an_order_of_its_own() {
+    fn mocap_text_field_order_changes_with_app_start() {
         let order = |seed| Writer::new(Dialect::V2).shuffled(seed).order;
         assert_ne!(order(1), order(2));
         let mut sorted = order(1);
@@ -617,12 +617,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        fn mocap_text_random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
             let _ = decode(&bytes);
         }
 
         #[test]
-        fn random_fields_never_panic(text in "[a-z_LRFM&|#=,.0-9-]{0,400}") {
+        fn mocap_text_random_fields_never_panic(text in "[a-z_LRFM&|#=,.0-9-]{0,400}") {
             if let Ok(frame) = decode(text.as_bytes()) {
                 let frame = PROFILE.apply(frame.face);
                 prop_assert!(frame.weights.iter().all(|weight| (-1.0..=2.0).contains(weight)));
@@ -631,7 +631,7 @@ mod tests {
         }
 
         #[test]
-        fn a_broken_frame_never_panics(at in 0_usize..2000, value in any::<u8>()) {
+        fn mocap_text_broken_frame_never_panics(at in 0_usize..2000, value in any::<u8>()) {
             let mut text = Vec::new();
             let frame = Performance::new(3).frame_at(Duration::from_secs(2));
             Writer::new(Dialect::V2).write(&frame, &PROFILE, &mut text).unwrap();
@@ -642,7 +642,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read(
+        fn mocap_text_round_trips(
             seed in any::<u64>(),
             second in 0.0_f32..60.0,
             tracked in any::<bool>(),

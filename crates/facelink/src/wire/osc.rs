@@ -264,7 +264,7 @@ mod tests {
     const WEIGHT: &[u8] = b"/W\0\0,if\0\0\0\0\x18\x3f\0\0\0";
 
     #[test]
-    fn message_and_bundles_are_read_in_order() {
+    fn osc_messages_of_bundles_are_read_in_order() {
         let (seen, reading) = read_all(WEIGHT);
         assert_eq!(reading, Reading { messages: 1, ..Reading::default() });
         assert_eq!(seen[0], OscMessage { addr: "/W".to_owned(), args: vec![OscType::Int(24), OscType::Float(0.5)] });
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn message_limits_are_checked_before_rosc() {
+    fn osc_message_limits_are_checked_before_rosc() {
         let tags = |tags: &str| filled(&[b"/W", format!(",{tags}").as_bytes()]);
         assert_eq!(read_all(&tags(&"N".repeat(MAX_ARGS))).0[0].args.len(), MAX_ARGS);
         assert_eq!(refused(&tags(&"N".repeat(MAX_ARGS + 1))), Some(OscError::TooLong("type tags")));
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_message_is_counted_and_the_rest_of_the_bundle_is_read() {
+    fn osc_bundle_with_unreadable_message_is_counted_and_rest_read() {
         let no_tags = filled(&[b"/VMC/Ext/Blend/Apply"]);
         let unknown = filled(&[b"/a", b",x"]);
         let latin_1 = filled(&[b"/VMC/Ext/Blend/Val", b",sf", b"Fr\xf6hlich", b"\x3f\0\0"]);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_frame_keeps_what_was_read_before_it() {
+    fn osc_bundle_broken_frame_keeps_messages_before_it() {
         let mut broken = bundle([WEIGHT, WEIGHT]);
         broken.extend_from_slice(b"\xff\xff\xff\xff");
         broken.extend_from_slice(WEIGHT);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn element_sizes_off_the_alignment_do_not_hide_arrays() {
+    fn osc_bundle_unaligned_size_does_not_hide_arrays() {
         on_a_small_stack(|| {
             for arrays in ["[".repeat(50_000), "[".repeat(20_000) + &"]".repeat(20_000)] {
                 let tags = format!(",{arrays}");
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_bundles_are_walked_to_a_bounded_depth() {
+    fn osc_bundle_nesting_is_bounded() {
         on_a_small_stack(|| {
             assert_eq!(read_all(&nested(MAX_DEPTH)).1, Reading { messages: 1, ..Reading::default() });
             assert_eq!(refused(&nested(MAX_DEPTH + 1)), Some(OscError::TooDeep));

@@ -448,7 +448,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn angles_and_rotations_are_inverse_in_every_order(
+        fn profile_angles_and_rotations_are_inverse_in_every_order(
             x in -1.4_f32..1.4, y in -1.4_f32..1.4, z in -1.4_f32..1.4
         ) {
             for order in EulerOrder::ALL {
@@ -461,7 +461,7 @@ mod tests {
         }
 
         #[test]
-        fn every_profile_has_an_inverse(
+        fn profile_has_an_inverse(
             flips in 0_u32..64, order in 0_usize..6, degrees: bool, gain in 0.5_f32..2.0,
             x in -0.5_f32..0.5, y in -0.5_f32..0.5, z in -0.5_f32..0.5, mirror: bool, landscape: bool, swap: bool,
         ) {
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn signs_mean_what_they_say() {
+    fn profile_signs_match_axes() {
         let plain = RotationProfile::DEFAULT;
         let turn = |angles| plain.rotation(SourceRotation::Angles(angles)).unwrap();
         assert!(nose(turn([0.3, 0.0, 0.0]))[1] > 0.2, "pitch is up");
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_exchanges_sides_and_nothing_else() {
+    fn profile_mirror_exchanges_sides_alone() {
         let mut frame = FaceFrame::default();
         frame.set(Blendshape::MouthSmileLeft, 0.8);
         frame.set(Blendshape::JawLeft, 0.4);
@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rotation_is_left_out() {
+    fn profile_invalid_rotation_is_left_out() {
         let profile = SourceProfile::PLAIN;
         for head in [SourceRotation::Quaternion([0.0; 4]), SourceRotation::Angles([f32::NAN, 0.0, 0.0])] {
             let source = SourceFace { head: Some(head), ..SourceFace::default() };

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_are_told_apart() {
+    fn sniff_formats_are_distinguished() {
         for (datagram, format) in [
             (&b"\x06\x00\x00\x00\x24ABC"[..], Some(Format::LiveLinkFace)),
             (b"FMV3\x04", Some(Format::Fmv3)),

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_families_of_names() {
+    fn viseme_names_of_three_families_are_accepted() {
         for (name, viseme) in [
             ("sil", Some(Viseme::Sil)),
             ("PP", Some(Viseme::Pp)),
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mouth_keeps_its_range() {
+    fn viseme_shapes_stay_in_range() {
         for viseme in Viseme::ALL {
             assert!(viseme.shapes().iter().all(|(_, share)| (0.0..=1.0).contains(share)));
             assert_eq!(viseme == Viseme::Sil, viseme.shapes().is_empty());

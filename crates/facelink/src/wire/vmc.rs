@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_other_implementations() {
+    fn vmc_messages_of_other_implementations_are_read() {
         let mut decoder = Decoder::new();
         let ok = "2f564d432f4578742f4f4b002c69000000000001";
         let jaw = "2f564d432f4578742f426c656e642f56616c00002c7366004a61774f70656e003f000000";
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn senders_that_never_commit_are_flushed_by_their_next_frame() {
+    fn vmc_sender_without_commit_is_flushed_by_next_frame() {
         let mut decoder = Decoder::new();
         let begin = plain("/VMC/Ext/T", vec![OscType::Float(1.0)]);
         assert_eq!(decoder.take(&begin), Ok(None));
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn presets_move_what_is_closest_unless_the_sender_has_perfect_sync() {
+    fn vmc_presets_move_closest_shapes_without_perfect_sync() {
         let mut decoder = Decoder::new();
         for (name, weight) in [("Blink_L", 0.5), ("A", 1.0), ("Joy", 1.0), ("Custom", 0.3)] {
             decoder.take(&val(name, weight)).unwrap();
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_face_is_told_and_comes_back() {
+    fn vmc_lost_face_is_reported_and_returns() {
         let ok = |tracked| plain("/VMC/Ext/OK", [1, 3, 0, tracked].map(OscType::Int).to_vec());
         let apply = plain("/VMC/Ext/Blend/Apply", Vec::new());
         let mut decoder = Decoder::new();
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_to_look_at_is_a_gaze() {
+    fn vmc_look_at_point_is_a_gaze() {
         let mut decoder = Decoder::new();
         // A metre ahead, to the right of the head and above it.
         let args = [0.5, 0.3, 1.0].map(OscType::Float);
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_message() {
+    fn vmc_error_names_message() {
         let mut decoder = Decoder::new();
         let nan = plain(
             "/VMC/Ext/Bone/Pos",
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_decodes() {
+    fn vmc_round_trips() {
         let mut frame = FaceFrame::neutral();
         for (index, shape) in Blendshape::ALL.into_iter().enumerate() {
             frame.set(shape, index as f32 / 64.0);

@@ -525,7 +525,7 @@ mod tests {
     const LEFT: [f32; 3] = [1.0, 0.0, 0.0];
 
     #[test]
-    fn a_frame_of_an_iphone() {
+    fn vtube_studio_iphone_frame_is_read() {
         let text = r#"{"Timestamp":1700000000123,"Hotkey":-1,"FaceFound":true,
             "Rotation":{"x":-11.0,"y":9.5,"z":3.25},"Position":{"x":0.5,"y":1.25,"z":4.75},
             "EyeLeft":{"x":3.5,"y":9.0,"z":0.5},"EyeRight":{"x":3.5,"y":13.0,"z":0.75},
@@ -556,7 +556,7 @@ mod tests {
     /// What the maker's example shows, worked out by hand: the face of its head is at -Z of left-handed axes, with its
     /// left at +X, and is turned about y, then about x, then about z of the result, by (-y, -x, z) of the wire.
     #[test]
-    fn the_head_turns_as_in_the_makers_example() {
+    fn vtube_studio_head_turns_as_in_vendor_example() {
         fn unity(x: f32, y: f32, z: f32, [a, b, c]: [f32; 3]) -> [f32; 3] {
             let (rx, ry, rz) = ((-y).to_radians(), (-x).to_radians(), z.to_radians());
             // The same formulas as in right-handed axes: only the picture of them is mirrored.
@@ -581,7 +581,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_the_apps() {
+    fn vtube_studio_spellings_of_apps_are_accepted() {
         for name in ["EyeBlinkLeft", "eyeBlinkLeft", "eyeBlink_L", "EyeBlink_L"] {
             let frame = read(&format!(r#"{{"FaceFound":true,"BlendShapes":[{{"v":0.75,"k":"{name}"}}]}}"#));
             assert_eq!(frame.face.frame.get(Blendshape::EyeBlinkLeft), Some(0.75), "{name}");
@@ -590,7 +590,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_face_is_told_and_what_comes_with_it_is_old() {
+    fn vtube_studio_lost_face_is_reported_and_its_values_are_stale() {
         for text in [
             r#"{"FaceFound":false,"Rotation":{"x":1,"y":2,"z":3},"BlendShapes":[{"k":"JawOpen","v":0.5}]}"#,
             r#"{"Rotation":{"x":1,"y":2,"z":3},"BlendShapes":[{"k":"JawOpen","v":0.5}],"FaceFound":false}"#,
@@ -604,7 +604,7 @@ mod tests {
     }
 
     #[test]
-    fn buttons_are_channels_once_they_were_pressed() {
+    fn vtube_studio_buttons_are_channels_once_pressed() {
         let mut decoder = Decoder::default();
         let mut channels = |hotkey: i64| {
             let text = format!(r#"{{"FaceFound":true,"Hotkey":{hotkey},"BlendShapes":[]}}"#);
@@ -621,7 +621,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_the_field() {
+    fn vtube_studio_error_names_field() {
         for (text, field) in [
             (r#"{"FaceFound":"yes"}"#, "`FaceFound`"),
             (r#"{"FaceFound":null}"#, "`FaceFound`"),
@@ -657,7 +657,7 @@ mod tests {
     }
 
     #[test]
-    fn ever_new_names_do_not_fill_it_up_for_good() {
+    fn vtube_studio_name_table_recovers_when_full() {
         let mut decoder = Decoder::default();
         for number in 0..3 * MAX_NAMES {
             let text = format!(r#"{{"FaceFound":true,"BlendShapes":[{{"k":"name {number}","v":1}}]}}"#);
@@ -666,7 +666,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_write_we_read() {
+    fn vtube_studio_frame_round_trips() {
         let mut frame = Performance::new(5).frame_at(Duration::from_secs(7));
         frame.head = frame.head.map(|head| HeadPose { position: Some([0.05, -0.02, -0.45]), ..head });
         frame.channels.push(Channel { name: "hotkey_5".into(), value: 1.0 });
@@ -706,7 +706,7 @@ mod tests {
     }
 
     #[test]
-    fn requests() {
+    fn vtube_studio_requests_are_read() {
         let request = Request { lease: Duration::from_secs(5), sent_by: "FaceLink".to_owned(), ports: vec![11125] };
         let mut bytes = Vec::new();
         request.encode(&mut bytes);
@@ -728,7 +728,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_costs_no_allocation() {
+    fn vtube_studio_frame_allocates_nothing() {
         let frame = Performance::new(5).frame_at(Duration::from_secs(7));
         let mut bytes = Vec::new();
         encode(&frame, 1_700_000_000_123.0, &PROFILE, &mut bytes).unwrap();
@@ -742,7 +742,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_by_the_datagram() {
+    fn vtube_studio_memory_is_bounded_by_datagram() {
         let entries: Vec<_> = (0..MAX_NAMES).map(|i| format!(r#"{{"k":"{i:0>100}","v":1}}"#)).collect();
         let text = format!(r#"{{"FaceFound":true,"BlendShapes":[{}]}}"#, entries.join(","));
         let mut decoder = Decoder::default();
@@ -756,13 +756,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        fn vtube_studio_random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             let _ = Decoder::default().decode(&bytes);
             let _ = Request::decode(&bytes);
         }
 
         #[test]
-        fn a_broken_frame_never_panics(cut in 0_usize..4000, at in 0_usize..4000, byte in any::<u8>()) {
+        fn vtube_studio_broken_frame_never_panics(cut in 0_usize..4000, at in 0_usize..4000, byte in any::<u8>()) {
             let frame = Performance::new(5).frame_at(Duration::from_secs(2));
             let mut bytes = Vec::new();
             encode(&frame, 1.0, &PROFILE, &mut bytes).unwrap();

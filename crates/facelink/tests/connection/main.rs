@@ -141,7 +141,7 @@ fn judge(row: &Row, result: &Result) -> Vec<String> {
 }
 
 #[test]
-fn connection_pair_meets_every_outcome_of_the_fault_table() {
+fn connection_fault_table_outcomes_are_met() {
     let only = std::env::var("FACELINK_ROW").ok();
     let mut failures = Vec::new();
     for row in table().rows.into_iter().filter(|row| only.as_ref().is_none_or(|only| *only == row.name)) {
@@ -174,7 +174,7 @@ fn connection_pair_meets_every_outcome_of_the_fault_table() {
 }
 
 #[test]
-fn fault_table_rows_are_named_once_and_cover_every_kind() {
+fn connection_fault_table_rows_are_unique_and_cover_every_kind() {
     let rows = table().rows;
     let names: std::collections::HashSet<_> = rows.iter().map(|row| &row.name).collect();
     assert_eq!(names.len(), rows.len(), "a name occurs twice");

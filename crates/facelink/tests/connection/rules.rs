@@ -47,7 +47,7 @@ fn connected() -> (Connection, SocketId, PeerId, Instant) {
 }
 
 #[test]
-fn route_allocates_nothing() {
+fn connection_route_allocates_nothing() {
     let (mut client, _, _, now) = connected();
     let allocations = allocation_counter::measure(|| {
         for i in 0..60 {
@@ -58,7 +58,7 @@ fn route_allocates_nothing() {
 }
 
 #[test]
-fn route_repeats_numbered_frames_only_while_the_channel_is_suspect() {
+fn connection_route_repeats_numbered_frames_only_while_channel_is_suspect() {
     let (mut client, _, _, now) = connected();
     let trusted = Route { channel: true, websocket: false, fallback: true };
     assert_eq!(client.route(true, now), trusted);
@@ -71,7 +71,7 @@ fn route_repeats_numbered_frames_only_while_the_channel_is_suspect() {
 }
 
 #[test]
-fn pong_with_a_clock_that_was_never_sent_changes_nothing() {
+fn connection_pong_with_unknown_clock_changes_nothing() {
     let (mut client, _, _, now) = connected();
     let rtt = client.rtt_ms(Lane::DataChannel);
     for clock in [u64::MAX, u64::MAX / 1000, 3_600_000_000] {
@@ -81,7 +81,7 @@ fn pong_with_a_clock_that_was_never_sent_changes_nothing() {
 }
 
 #[test]
-fn reports_of_a_replaced_transport_change_nothing() {
+fn connection_reports_of_replaced_transport_change_nothing() {
     let (mut client, socket, peer, now) = connected();
     client.on_socket_closed(socket, Cause::Broken, now);
     assert_eq!(client.lane(), Some(Lane::DataChannel), "the channel carries on");
@@ -107,7 +107,7 @@ fn reports_of_a_replaced_transport_change_nothing() {
 }
 
 #[test]
-fn goodbye_ends_within_half_a_second_without_an_answer() {
+fn connection_goodbye_without_answer_ends_within_half_a_second() {
     let (mut client, socket, peer, now) = connected();
     client.close(now);
     assert_eq!(actions(&mut client), [Action::CloseSocket(socket, Close::Frame(1000, "")), Action::ClosePeer(peer)]);
@@ -122,7 +122,7 @@ fn goodbye_ends_within_half_a_second_without_an_answer() {
 }
 
 #[test]
-fn goodbye_ends_at_once_when_both_transports_have_ended() {
+fn connection_goodbye_ends_once_both_transports_have_ended() {
     let (mut client, socket, peer, now) = connected();
     client.close(now);
     client.on_socket_closed(socket, Cause::Closed(Some(1000)), now);
@@ -162,19 +162,19 @@ fn after_goodbye(answers_before: bool, answers_after: bool) -> Option<(bool, Dur
 }
 
 #[test]
-fn goodbye_by_the_websocket_ends_a_channel_that_falls_silent() {
+fn connection_goodbye_by_websocket_ends_silent_channel() {
     // Together with the time that it took to be sure, a second.
     assert_eq!(after_goodbye(true, false), Some((true, MS * 700)));
 }
 
 #[test]
-fn goodbye_by_the_websocket_keeps_a_channel_that_answers_or_never_did() {
+fn connection_goodbye_by_websocket_keeps_answering_or_unproven_channel() {
     assert_eq!(after_goodbye(true, true), None);
     assert_eq!(after_goodbye(false, false), None);
 }
 
 #[test]
-fn token_that_never_comes_ends_the_connection_after_five_seconds() {
+fn connection_missing_token_ends_after_five_seconds() {
     let start = Instant::now();
     let mut config = Config::default();
     config.authorised = false;
@@ -189,7 +189,7 @@ fn token_that_never_comes_ends_the_connection_after_five_seconds() {
 }
 
 #[test]
-fn rate_that_is_none_changes_nothing() {
+fn connection_invalid_rate_changes_nothing() {
     let (mut client, _, _, _) = connected();
     for fps in [f32::NAN, f32::INFINITY, 0.0, -1.0] {
         client.on_rate(fps);

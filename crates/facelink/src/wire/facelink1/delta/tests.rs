@@ -36,7 +36,7 @@ fn assert_same(received: &FaceFrame, sent: &FaceFrame) {
 }
 
 #[test]
-fn a_stream_with_acknowledgements_is_small_and_comes_out_as_it_went_in() {
+fn delta_acknowledged_stream_is_small_and_round_trips() {
     let (mut encoder, mut plain, mut deltas) = (DeltaEncoder::new(), Decoder::new(), DeltaDecoder::new());
     let (mut bytes, mut written) = (0, 0);
     for i in 0..600 {
@@ -58,7 +58,7 @@ fn a_stream_with_acknowledgements_is_small_and_comes_out_as_it_went_in() {
 }
 
 #[test]
-fn what_it_does_not_hold_goes_out_plain() {
+fn delta_unsupported_face_is_sent_plain() {
     let mut encoder = DeltaEncoder::new();
     let mut encode = |frame: &FaceFrame| {
         let mut packet = Vec::new();
@@ -83,7 +83,7 @@ fn what_it_does_not_hold_goes_out_plain() {
 }
 
 #[test]
-fn a_frame_that_is_not_here_is_named_and_nothing_is_kept() {
+fn delta_missing_reference_is_named_and_nothing_kept() {
     let (mut encoder, mut plain, mut deltas) = (DeltaEncoder::new(), Decoder::new(), DeltaDecoder::new());
     let mut packets = Vec::new();
     for i in 0..3 {
@@ -108,7 +108,7 @@ fn a_frame_that_is_not_here_is_named_and_nothing_is_kept() {
 }
 
 #[test]
-fn the_bytes_of_a_face_that_does_not_move() {
+fn delta_bytes_of_unchanged_face() {
     let mut encoder = DeltaEncoder::new();
     let frame = FaceFrame { sequence: Some(41), ..FaceFrame::neutral() };
     let mut packet = Vec::new();
@@ -124,7 +124,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn whatever_is_lost_or_late_the_rest_is_read(seed in any::<u64>(), loss in 0.0..0.4_f64, lag in 1..30_usize) {
+    fn delta_lost_or_late_packets_leave_rest_readable(seed in any::<u64>(), loss in 0.0..0.4_f64, lag in 1..30_usize) {
         let mut chance = seed | 1;
         let mut random = move || {
             chance ^= chance << 13;
@@ -166,7 +166,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_face_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..60), cut in 0..60_usize) {
+    fn delta_any_bytes_are_a_face_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..60), cut in 0..60_usize) {
         let (mut encoder, mut plain, mut deltas) = (DeltaEncoder::new(), Decoder::new(), DeltaDecoder::new());
         let mut packet = Vec::new();
         for i in 0..2 {
@@ -185,7 +185,7 @@ proptest! {
 }
 
 #[test]
-fn nothing_is_allocated_once_it_runs() {
+fn delta_steady_stream_allocates_nothing() {
     let (mut encoder, mut plain, mut deltas) = (DeltaEncoder::new(), Decoder::new(), DeltaDecoder::new());
     let mut packet = Vec::with_capacity(256);
     let frames: Vec<_> = (0..200).map(face).collect();
