@@ -47,7 +47,7 @@ pub const EYE_POINTS: usize = 28;
 pub const EYE_MARGIN: usize = 5;
 /// Rings of the lids, the lattice's border being ring 0.
 pub const EYE_RINGS: usize = 8;
-/// Share of the way from lattice border (0) to lid margin (1) at each ring.
+/// Position of each ring between lattice border (0) and lid margin (1).
 const EYE_RING_SHARE: [f64; EYE_RINGS] = [0.0, 0.30, 0.56, 0.76, 0.90, 1.0, 1.02, 1.10];
 
 /// Points along half the mouth, from the middle of the upper lip to that of the lower.
@@ -334,7 +334,7 @@ fn build_eye(b: &mut Builder, grid: &[Vec<usize>]) -> Vec<Vec<usize>> {
             let direction = eye_direction(az, el);
             let p = match ring {
                 1..=4 => {
-                    // Straight across and onto the sculpt: rays from the eye would fold over beside the nose.
+                    // Straight across and onto the sculpt: rays from the eye would fold over next to the nose.
                     let margin = EYE + eye_direction(azimuth, elevation) * (EYE_RADIUS + 1.9);
                     let hit = sculpt::project(sculpt::head, outer.lerp(margin, share));
                     let direction = (hit - EYE).normalized();

@@ -57,7 +57,7 @@ fn mirror_of(cage: &Cage, stencils: &[Stencil]) -> Vec<usize> {
     stencils.iter().enumerate().map(|(v, stencil)| index.get(&key(stencil, true)).copied().unwrap_or(v)).collect()
 }
 
-/// Copies the left half of a vector field onto the right, so that rounding cannot tell the halves apart.
+/// Copies the left half of a vector field onto the right, so that rounding cannot make the halves differ.
 fn symmetrise(points: &mut [Vec3], mirror: &[usize], rest: &[Vec3]) {
     for v in 0..points.len() {
         let m = mirror[v];
@@ -92,7 +92,7 @@ fn colour(cage_labels: &Labels, v: usize, p: Vec3, n: Vec3) -> [f32; 4] {
     c = mix(c, palette::BLUSH, 0.14 * spot(36.0, 14.0, 18.0, 7.0));
     c = mix(c, palette::BLUSH, 0.46 * cage_labels.ear[v]);
     c = mix(c, palette::EAR_DEEP, 0.55 * cage_labels.ear_deep[v]);
-    // Soft shadow: sockets, beside the bridge, under the nose, around its wings, under the lip and the jaw, the neck.
+    // Soft shadow: sockets, next to the bridge, under the nose, around its wings, under the lip and the jaw, the neck.
     c = mix(c, palette::SHADE, 0.30 * spot(14.5, 8.0, 6.0, 13.0));
     c = mix(c, palette::SHADE, 0.26 * spot(35.0, 17.0, 20.0, 6.0));
     c = mix(c, palette::SHADE, 0.34 * spot(6.0, -48.0, 8.0, 3.0));

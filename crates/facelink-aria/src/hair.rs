@@ -88,9 +88,9 @@ fn swing(seed: u64) -> f64 {
     2.0 * chance(seed) - 1.0
 }
 
-/// One clump of hair along three places (azimuth, elevation), lifted off the head along its way.
+/// One clump of hair along three places (azimuth, elevation), lifted off the head along its length.
 struct Lock {
-    way: [(f64, f64); 3],
+    path: [(f64, f64); 3],
     lift: [f64; 3],
     width: f64,
     thick: f64,
@@ -109,12 +109,12 @@ struct Station {
     out: Vec3,
 }
 
-/// Places along a clump at which its way is worked out.
+/// Places along a clump at which its path is evaluated.
 const STATIONS: usize = 25;
 
 impl Lock {
     fn stations(&self) -> Vec<Station> {
-        let ends = self.way.map(|(a, e)| on_hair(direction(a, e), 0.0) - CENTRE);
+        let ends = self.path.map(|(a, e)| on_hair(direction(a, e), 0.0) - CENTRE);
         // Middle handle such that the curve passes through the middle place.
         let handle = ends[1] * 2.0 - (ends[0] + ends[2]) * 0.5;
         let centre_line = |t: f64| {
@@ -145,7 +145,7 @@ impl Lock {
         (shape, shape.powf(0.7) * curve(&[(0.0, 0.12), (0.12, 0.55), (0.32, 1.0), (1.0, 1.0)], t))
     }
 
-    /// Hair colour at a share of the way; `tone` lightens or darkens.
+    /// Hair colour at `t` along a clump, 0 at the root; `tone` lightens or darkens.
     fn colour(t: f64, tone: f64, shine: f64) -> palette::Colour {
         let base = mix(palette::HAIR_ROOT, palette::HAIR, smoothstep(-0.12, 0.3, t));
         let c = mix(base, palette::HAIR_TIP, 0.7 * smoothstep(0.4, 1.05, t));
@@ -230,10 +230,10 @@ const SHINGLE: f64 = 0.24;
 struct Strand {
     /// Where it lies across the clump: the angle in its section.
     angle: f64,
-    /// How far it strays from there, and where along its way.
+    /// How far it strays from there, and where along its length.
     wander: f64,
     phase: f64,
-    /// Where on the clump's way it begins and ends.
+    /// Where along the clump it begins and ends.
     from: f64,
     to: f64,
     lift: f64,
@@ -295,8 +295,8 @@ impl Strand {
     }
 }
 
-fn lock(way: [(f64, f64); 3], lift: [f64; 3], width: f64, thick: f64, flick: f64, tone: f64) -> Lock {
-    Lock { way, lift, width, thick, flick, tone, blunt: false }
+fn lock(path: [(f64, f64); 3], lift: [f64; 3], width: f64, thick: f64, flick: f64, tone: f64) -> Lock {
+    Lock { path, lift, width, thick, flick, tone, blunt: false }
 }
 
 /// The clumps in front, by hand: the fringe falls from a parting on the character's left.
@@ -318,7 +318,7 @@ fn front_locks() -> Vec<Lock> {
         // At the front end of the parting, down to the hairline.
         lock([(20.6, 33.5), (7.0, 24.5), (-17.0, 9.0)], [0.5, 7.0, 4.0], 9.0, 4.5, 2.0, -0.02),
         lock([(21.4, 33.5), (31.0, 22.0), (44.0, 6.0)], [0.5, 7.0, 4.0], 8.5, 4.5, 2.0, 0.02),
-        // Loose ones: out of the fringe, beside the cheek, off the crown.
+        // Loose ones: out of the fringe, next to the cheek, off the crown.
         lock([(-14.0, 36.0), (-37.0, 22.0), (-49.0, -7.0)], [9.0, 13.5, 6.0], 2.6, 2.2, 4.0, 0.10),
         lock([(4.0, 40.0), (-22.0, 22.0), (-38.0, 2.0)], [9.0, 12.5, 6.0], 2.2, 2.0, 3.0, 0.06),
         lock([(36.0, 42.0), (58.0, 18.0), (63.0, -26.0)], [8.0, 11.0, 3.0], 2.4, 2.0, 4.0, 0.08),

@@ -31,7 +31,7 @@ impl Part {
     /// Turns the faces of a closed part around if they look inwards.
     pub fn face_outwards(&mut self) {
         let Some(&origin) = self.points.first() else { return };
-        // The signed volume tells.
+        // Their signed volume is negative then.
         let mut volume = 0.0;
         for face in &self.faces {
             for k in 1..face.len() - 1 {

@@ -466,7 +466,7 @@ impl Point<'_> {
             }
             "noseSneer" => {
                 let mut d = v3(1.4, 7.6, 1.2) * spot(p, 11.5, -42.0, 8.0, 8.5);
-                // Skin bunches beside the bridge; the fold beside the wing deepens.
+                // Skin bunches next to the bridge; the fold next to the wing deepens.
                 d += v3(0.6, 5.2, 3.8) * spot(p, 14.5, -25.0, 8.0, 10.0);
                 d += v3(0.0, 1.0, -1.6) * spot(p, 10.0, -10.0, 7.0, 4.0);
                 d += v3(0.6, 2.4, -1.8) * (spot(p, 22.0, -46.0, 4.5, 9.0) * self.inside_fade());
@@ -576,7 +576,7 @@ pub fn build(cage: &Cage) -> Vec<Vec<Vec3>> {
         .collect()
 }
 
-/// Pushes a lid point's delta outwards until the straight way from `p` to `p + delta` clears the eyeball.
+/// Pushes a lid point's delta outwards until the straight path from `p` to `p + delta` clears the eyeball.
 pub fn clear_eyeball(p: Vec3, delta: Vec3) -> Vec3 {
     const STEPS: usize = 20;
     let eye = if p.x < 0.0 { EYE.mirrored() } else { EYE };

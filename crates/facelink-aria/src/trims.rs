@@ -123,7 +123,7 @@ fn brow_hairs(face: &Face) -> Part {
                 - (22.0 * (across + 0.2)) * smoothstep(0.1, 0.5, t)
                 + 7.0 * wild(1);
             let (sin, cos) = lean.to_radians().sin_cos();
-            let way = place.ahead * cos + place.up * sin;
+            let direction = place.ahead * cos + place.up * sin;
             let long = curve(&[(0.0, 3.2), (0.2, 6.2), (0.6, 7.4), (1.0, 4.6)], t) * (1.0 + 0.2 * wild(2));
             let root = place.on + place.up * (place.half * across);
             let girth = 0.62 + 0.12 * wild(3);
@@ -131,12 +131,12 @@ fn brow_hairs(face: &Face) -> Part {
             let base = part.points.len();
             for row in 0..ROWS {
                 let u = row as f64 / (ROWS - 1) as f64;
-                let centre = root + way * (long * u) + place.up * (-0.5 * u * u * sin);
+                let centre = root + direction * (long * u) + place.up * (-0.5 * u * u * sin);
                 // Kept on the skin, a little proud of it.
                 let centre =
                     centre + place.out * (0.55 + 0.25 * across + 0.6 * u * (1.0 - u) - 0.3 * u - sculpt::head(centre));
                 let girth = girth * curve(&[(0.0, 0.7), (0.3, 1.0), (1.0, 0.1)], u);
-                let side = way.cross(place.out).normalized();
+                let side = direction.cross(place.out).normalized();
                 for k in 0..SIDES {
                     let (s, c) = (TAU * (k as f64 / SIDES as f64 + 0.25)).sin_cos();
                     part.points.push(centre + side * (girth * c) + place.out * (girth * 0.8 * s));
@@ -144,7 +144,7 @@ fn brow_hairs(face: &Face) -> Part {
                 }
             }
             let mut faces = mesh::lattice(base, ROWS, SIDES, true);
-            // Whichever way the corners run, the top corner's normal points out of the skin.
+            // In whichever order the corners run, the top corner's normal points out of the skin.
             let quad = &faces[0];
             let n = (part.points[quad[1]] - part.points[quad[0]]).cross(part.points[quad[3]] - part.points[quad[0]]);
             let outwards = (part.points[quad[0]] + part.points[quad[3]]) * 0.5
@@ -248,10 +248,10 @@ fn lash_hairs(margin: &[Vec3], upper: bool) -> Vec<Vec3> {
         for row in 0..HAIR_ROWS {
             let t = row as f64 / (HAIR_ROWS - 1) as f64;
             // Out from the ball first, then curling back.
-            let way = away * (0.15 + 0.72 * t - 0.2 * t * t)
+            let direction = away * (0.15 + 0.72 * t - 0.2 * t * t)
                 + up * (0.12 * t + 0.62 * t * t)
                 + side * (lean * t * (0.5 + 0.5 * t));
-            let centre = root + way * long;
+            let centre = root + direction * long;
             let girth = thick * (1.0 - t).powf(0.8) + 0.02;
             for k in 0..HAIR_SIDES {
                 let (sin, cos) = (TAU * k as f64 / HAIR_SIDES as f64).sin_cos();

@@ -23,7 +23,7 @@ pub fn resolve(to: Option<&str>, port: u16) -> Result<SocketAddr, Error> {
         (bare, port).to_socket_addrs()
     };
     let mut found: Vec<SocketAddr> = found.map_err(|error| bad(&error))?.collect();
-    // Receivers listen on IPv4 unless told otherwise.
+    // Receivers listen on IPv4 by default.
     found.sort_by_key(SocketAddr::is_ipv6);
     found.first().copied().ok_or_else(|| bad(&"no such host"))
 }

@@ -156,11 +156,11 @@ impl Source {
             Self::Own { endpoint, taken } => {
                 let report = endpoint.diagnose();
                 let mut report = report.ok_or_else(|| Error::Plain("the endpoint has stopped".to_owned()))?;
-                if let (Some((address, holder)), Some(http)) = (taken, report.listening.first()) {
+                if let (Some((address, owner)), Some(http)) = (taken, report.listening.first()) {
                     let mut wanted = http.clone();
                     wanted.address = *address;
-                    wanted.problem = Some(format!("held by {holder}: a game cannot listen there; set its `port`"));
-                    let text = format!("port {} of HTTP is held by {holder}: a game cannot have it", address.port());
+                    wanted.problem = Some(format!("held by {owner}: a game cannot listen there; set its `port`"));
+                    let text = format!("port {} of HTTP is held by {owner}: a game cannot have it", address.port());
                     report.listening.insert(0, wanted);
                     report.advice.insert(0, Advice { severity: Severity::Error, text });
                 }

@@ -26,7 +26,7 @@ impl IceArgs {
         let check = config.check();
         for error in check.errors {
             match error {
-                // There is the WebSocket still, and a client may hear of a relay from its endpoint.
+                // The WebSocket remains, and the endpoint may announce a relay to its clients.
                 IceError::NoRelay => eprintln!("facelink: {error}: without one, WebRTC will not open"),
                 _ => return Err(Error::Plain(error.to_string())),
             }

@@ -97,7 +97,7 @@ impl fmt::Display for UdpPort {
 
 fn token(text: &str) -> Result<String, String> {
     if text.is_empty() {
-        return Err("an empty token would let everybody in".to_owned());
+        return Err("an empty token would admit every client".to_owned());
     }
     Ok(text.to_owned())
 }

@@ -1,4 +1,4 @@
-//! Phone apps on the command line: their names, their ports, and whom to call.
+//! Phone apps on the command line: their names, their ports, and the phones to call.
 
 use std::{
     fs, io,

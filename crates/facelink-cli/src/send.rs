@@ -29,7 +29,7 @@ use crate::{
     stop::stop_signal,
 };
 
-/// Time that a connection gets to stand.
+/// Time within which a connection has to be established.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Time for the last frame to leave.
 const LINGER: Duration = Duration::from_millis(100);

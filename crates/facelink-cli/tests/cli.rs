@@ -248,7 +248,7 @@ fn listen_udp_json_accepts_old_datagrams() {
     assert_eq!(frame["blendshapes"]["grin"], 0.25);
 }
 
-/// What the table of apps below needs to know of each.
+/// A row of the table of apps below.
 struct App {
     kind: SourceKind,
     /// Its name for `--as`.

@@ -109,7 +109,7 @@ fn doctor_reports_running_endpoint() {
     assert_says(&report, &["\"Phone\" (Live Link Face)", "no face"]);
     assert_says(&report, &["this machine alone", "--lan"]);
 
-    // It is found without being told where, and shown in words.
+    // It is found by its port alone, and shown as text.
     let text = doctor(&["--port", &listen.http().port().to_string()]);
     let text = String::from_utf8(text.stdout).expect("text");
     for part in ["Listening", "Arriving now", "Live Link Face", "Clock", "Advice", &url] {

@@ -15,7 +15,7 @@ const MAX_REST: f32 = 0.8;
 /// A shape that reaches less than this was not made at all, and what it does is noise.
 const MOVED: f32 = 0.15;
 /// Most that a range of motion amplifies is 1 by this.
-const LEAST_RANGE: f32 = 0.25;
+const MIN_RANGE: f32 = 0.25;
 /// Frames that a value has to last to count as reached: one is a glitch of the tracker.
 const LASTING: usize = 3;
 
@@ -74,7 +74,7 @@ impl Calibration {
         if let Some(range) = &self.range {
             for (index, (weight, most)) in frame.weights.iter_mut().zip(range).enumerate() {
                 if frame.present & (1 << index) != 0 && *weight > 0.0 {
-                    *weight = (*weight / most.clamp(LEAST_RANGE, 1.0)).min(MAX_WEIGHT);
+                    *weight = (*weight / most.clamp(MIN_RANGE, 1.0)).min(MAX_WEIGHT);
                 }
             }
         }
@@ -172,7 +172,7 @@ impl RangeCapture {
         for (shape, reached) in self.reached() {
             let other = self.reached[shape.mirrored().index()];
             let alike = shape.is_paired() && (reached - other).abs() < 0.15;
-            range[shape.index()] = if alike { reached.max(other) } else { reached }.clamp(LEAST_RANGE, 1.0);
+            range[shape.index()] = if alike { reached.max(other) } else { reached }.clamp(MIN_RANGE, 1.0);
         }
         range
     }
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn calibration_recentred_head_looks_ahead_and_turns_as_before() {
-        // The phone stands low and to one side.
+        // The phone is low and to one side.
         let stand = rotation_from_euler(0.3, 0.4, 0.1);
         let seen = |turn| FaceFrame {
             head: Some(HeadPose { rotation: product(stand, turn), position: Some([0.1, 0.2, -0.4]) }),

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{frame::FaceFrame, names::BLENDSHAPE_COUNT, source::SourceKind, timing::Stamp, wire::viseme::Viseme};
 
-/// One subject for as long as it lives; never used twice by one endpoint.
+/// Identifies one subject for its lifetime; never used twice by one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct SubjectId(pub u64);
 
@@ -26,7 +26,7 @@ pub struct SubjectFrame {
     pub source: SourceKind,
     /// The face, with the viseme that holds on it.
     pub frame: FaceFrame,
-    /// What it says, for an engine that would rather move the mouth there than set it.
+    /// The viseme, for an engine that moves the mouth towards it instead of setting it.
     pub speech: Option<Speech>,
     /// When it arrived here.
     pub received: Instant,

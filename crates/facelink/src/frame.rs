@@ -22,7 +22,7 @@ const ALL_PRESENT: u64 = (1 << BLENDSHAPE_COUNT) - 1;
 pub struct HeadPose {
     /// Unit quaternion `[x, y, z, w]`; identity looks straight at the camera.
     pub rotation: [f32; 4],
-    /// Metres, where the source knows it.
+    /// Metres, where the source gives it.
     pub position: Option<[f32; 3]>,
 }
 
@@ -69,7 +69,7 @@ pub struct FaceFrame {
     pub head: Option<HeadPose>,
     /// Gaze, if the source tracks it apart from the `eyeLook*` shapes.
     pub gaze: Option<Gaze>,
-    /// `false` when the source says that it has lost the face.
+    /// `false` when the source reports that it has lost the face.
     pub tracked: bool,
     /// When the face was captured, on the source's own clock (zero point as the source has it: Unix time, midnight,
     /// start of the session).

@@ -68,7 +68,7 @@ impl fmt::Display for ChannelGroup {
 const GROUP_OF: [ChannelGroup; BLENDSHAPE_COUNT] = {
     use Blendshape as B;
     use ChannelGroup::{Brows, Cheeks, Eyelids, Gaze, Jaw, Mouth, Tongue};
-    // The canonical order keeps groups together, so ranges of it say all.
+    // The canonical order keeps groups together, so ranges of it are enough.
     let mut groups = [Mouth; BLENDSHAPE_COUNT];
     let mut i = 0;
     while i < BLENDSHAPE_COUNT {

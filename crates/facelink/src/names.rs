@@ -39,13 +39,13 @@ macro_rules! blendshapes {
 blendshapes! {
     /// Lids shut, left side.
     EyeBlinkLeft = "eyeBlinkLeft",
-    /// Gaze down, and the lid motion that goes with it, left side.
+    /// Gaze down, and the lid motion that accompanies it, left side.
     EyeLookDownLeft = "eyeLookDownLeft",
     /// Gaze towards the nose, left side.
     EyeLookInLeft = "eyeLookInLeft",
     /// Gaze away from the nose, left side.
     EyeLookOutLeft = "eyeLookOutLeft",
-    /// Gaze up, and the lid motion that goes with it, left side.
+    /// Gaze up, and the lid motion that accompanies it, left side.
     EyeLookUpLeft = "eyeLookUpLeft",
     /// Lower lid and cheek push up, left side.
     EyeSquintLeft = "eyeSquintLeft",
@@ -53,13 +53,13 @@ blendshapes! {
     EyeWideLeft = "eyeWideLeft",
     /// Lids shut, right side.
     EyeBlinkRight = "eyeBlinkRight",
-    /// Gaze down, and the lid motion that goes with it, right side.
+    /// Gaze down, and the lid motion that accompanies it, right side.
     EyeLookDownRight = "eyeLookDownRight",
     /// Gaze towards the nose, right side.
     EyeLookInRight = "eyeLookInRight",
     /// Gaze away from the nose, right side.
     EyeLookOutRight = "eyeLookOutRight",
-    /// Gaze up, and the lid motion that goes with it, right side.
+    /// Gaze up, and the lid motion that accompanies it, right side.
     EyeLookUpRight = "eyeLookUpRight",
     /// Lower lid and cheek push up, right side.
     EyeSquintRight = "eyeSquintRight",
@@ -111,13 +111,13 @@ blendshapes! {
     MouthPressLeft = "mouthPressLeft",
     /// Corner region of the lips presses together, right side.
     MouthPressRight = "mouthPressRight",
-    /// Lower lip goes down, left side.
+    /// Lower lip moves down, left side.
     MouthLowerDownLeft = "mouthLowerDownLeft",
-    /// Lower lip goes down, right side.
+    /// Lower lip moves down, right side.
     MouthLowerDownRight = "mouthLowerDownRight",
-    /// Upper lip goes up, left side.
+    /// Upper lip moves up, left side.
     MouthUpperUpLeft = "mouthUpperUpLeft",
-    /// Upper lip goes up, right side.
+    /// Upper lip moves up, right side.
     MouthUpperUpRight = "mouthUpperUpRight",
     /// Brow down, left side.
     BrowDownLeft = "browDownLeft",
@@ -173,7 +173,7 @@ impl Blendshape {
 
     /// The shape under any of the spellings that trackers and rigs commonly use for the ARKit set.
     ///
-    /// Besides the ARKit name this knows Pascal case (`EyeBlinkLeft`), the constants' raw values (`eyeBlink_L`), other
+    /// Besides the ARKit name this accepts Pascal case (`EyeBlinkLeft`), the constants' raw values (`eyeBlink_L`), other
     /// cases and separators (`eye_blink_left`, `Eye Blink L`) and a mesh or deformer prefix that ends in a dot
     /// (`blendShape1.eyeBlink_L`). It never allocates.
     pub fn from_any_name(name: &str) -> Option<Self> {

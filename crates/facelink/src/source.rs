@@ -20,11 +20,11 @@ pub struct App {
     pub summary: &'static str,
     /// What its numbers mean: signs, order, units, sides.
     pub profile: SourceProfile,
-    /// The port that it sends to unless it is told otherwise.
+    /// The port that it sends to by default.
     pub port: PhonePort,
-    /// The port that calls to the app go out from; `None` for apps that cannot be called.
+    /// The local port from which the app is called; `None` for apps that cannot be called.
     pub called_from: Option<PhonePort>,
-    /// It sends when it is called; others are told where to by their user, or by remote control.
+    /// It sends when it is called; for others the user or remote control sets the address.
     pub waits_for_call: bool,
     /// It can send over TCP.
     pub streams: bool,
@@ -276,7 +276,8 @@ ports! {
         };
     }
     phones {
-        /// iFacialMocap v1, v2 and v3, and what Facemotion3d sends by default; usually 49983, and the apps know no other.
+        /// iFacialMocap v1, v2 and v3, and what Facemotion3d sends by default; usually 49983, and the apps support no
+        /// other.
         IFacialMocap, ifacialmocap = "ifacialmocap", Port {
             number: mocap_text::IFACIALMOCAP_PORT,
             title: "iFacialMocap",
@@ -285,7 +286,7 @@ ports! {
             tcp: false,
             format: Format::Mocap,
         };
-        /// iFacialMocap v1 and v2 over TCP: the phone connects to us; usually 49986, and the app knows no other.
+        /// iFacialMocap v1 and v2 over TCP: the phone connects to us; usually 49986, and the app supports no other.
         IFacialMocapTcp, ifacialmocap_tcp = "ifacialmocap_tcp", Port {
             number: mocap_text::TCP_PORT,
             title: "iFacialMocap over TCP",
@@ -407,7 +408,7 @@ impl PhonePort {
         self.row().tcp
     }
 
-    /// The format that bytes of no known format are taken for: its decoder says what is wrong with them.
+    /// The format that bytes of no known format are taken for: its decoder returns the error.
     pub const fn format(self) -> Format {
         self.row().format
     }

@@ -206,7 +206,7 @@ impl SubjectState {
         &self.merged
     }
 
-    /// Whether the sender says that it sees a face.
+    /// Whether the sender reports that it tracks a face.
     pub fn tracked(&self) -> bool {
         self.merged.tracked
     }

@@ -407,7 +407,7 @@ fn facelink1_channels_by_name_or_schema_index() {
     assert_eq!(names(&faces[0]), ["tailWag", "Ω unknown", "grin"]);
     assert_close(&frame, &faces[0].frame);
 
-    // A name that is in the schema twice over, as a shape and as a spelling of it, goes to the shape.
+    // A name that is in the schema twice over, as a shape and as a spelling of it, is taken for the shape.
     let shape = FaceFrame {
         channels: [channel("jawOpen", 1.0), channel("grin", 0.0)].into_iter().collect(),
         ..FaceFrame::default()
@@ -542,7 +542,7 @@ fn facelink1_refused_packet_names_field() {
     assert_eq!(refused(&varint), "faces[0].channels.count is not written in the shortest way, in at most two bytes");
 }
 
-/// Packets with every field somewhere.
+/// Packets that hold every field between them.
 fn packets() -> Vec<Vec<u8>> {
     let mut encoder = Encoder::new();
     encoder.set_redundancy(3);
@@ -646,7 +646,7 @@ fn facelink1_million_random_inputs_never_panic() {
         assert_eq!(result.is_ok(), called, "{bytes:02x?}");
         good += u32::from(called);
     }
-    assert!((50_000..950_000).contains(&good), "{good} were good: both ways were tried");
+    assert!((50_000..950_000).contains(&good), "{good} were good: both outcomes were tried");
 }
 
 // ---- no allocation -------------------------------------------------------------------
@@ -813,7 +813,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Gives each line of `input` to `each` in `node` beside the module; `None` where there is no node.
+/// Gives each line of `input` to `each` in `node` with the module; `None` where there is no node.
 fn node(each: &str, input: &[Value]) -> Option<Vec<Value>> {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../facelink-net/web/facelink.js");
     // By a data URL: an older node takes a `.js` file outside a package for no ES module.

@@ -20,7 +20,7 @@ use std::{
 
 use targets::{Source, Target};
 
-/// What one input may allocate at a time, beside so many times its own length: room that a decoder keeps.
+/// What one input may allocate at a time, in addition to a multiple of its own length: buffers that a decoder keeps.
 const BOUND: u64 = 512 * 1024;
 /// A decoder's state is thrown away after this many inputs, so that some of them meet it fresh.
 const FRESH: u64 = 4096;

@@ -126,7 +126,7 @@ const UPPER: (f64, f64) = (28.5, 30.4);
 const LID_COLUMNS: usize = 22;
 /// Half the longitude that a lid spans, in degrees.
 const SPAN: f64 = 104.0;
-/// The lid's section: share of the way from the margin to the pole, share of the thickness (0 inside), and how far
+/// The lid's section: position between the margin (0) and the pole (1), share of the thickness (0 inside), and how far
 /// beyond the margin in degrees.
 const SECTION: [(f64, f64, f64); 13] = [
     (1.0, 1.0, 0.0),
@@ -143,9 +143,9 @@ const SECTION: [(f64, f64, f64); 13] = [
     (0.13, 0.0, 0.0),
     (0.27, 0.0, 0.0),
 ];
-/// What a lid keeps free around the ball on its way under one shape.
+/// Clearance between a lid and the ball while one shape moves it.
 const CLEARANCE: f64 = 0.7;
-/// The same for a closing lid, which other shapes may push back on its way.
+/// The same for a closing lid, which other shapes may push back.
 const CLOSING: f64 = 2.1;
 
 /// Latitude of a lid's margin under a stem, in degrees; `around` is the longitude, positive to the outside.
@@ -198,7 +198,7 @@ fn lid_point(upper: bool, column: usize, section: usize, stem: &str) -> Vec3 {
     EYE + v3(cl * sa, sl, cl * ca) * r
 }
 
-/// Pushes a delta outwards until the straight way clears the ball.
+/// Pushes a delta outwards until the straight path clears the ball.
 fn clear(p: Vec3, delta: Vec3, room: f64) -> Vec3 {
     const STEPS: usize = 16;
     let mut delta = delta;

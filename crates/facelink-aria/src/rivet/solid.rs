@@ -7,7 +7,7 @@ use crate::palette::{Colour, opaque};
 use crate::part::Part;
 use crate::vec3::{Vec3, v3};
 
-/// A frame to turn things in: `axis` is the way along the axle.
+/// A frame to turn things in: `axis` is the direction of the axle.
 pub struct Frame {
     /// Origin.
     pub at: Vec3,
@@ -48,15 +48,15 @@ pub fn turned(frame: &Frame, profile: &[Knot], around: usize) -> Part {
     // (r, h, normal r, normal h, colour) of every ring.
     let mut rings: Vec<(f64, f64, f64, f64, Colour)> = Vec::new();
     let n = profile.len();
-    let way = |a: Knot, b: Knot| {
+    let direction = |a: Knot, b: Knot| {
         let (dr, dh) = (b.r - a.r, b.h - a.h);
         let l = (dr * dr + dh * dh).sqrt().max(1e-9);
         (dr / l, dh / l)
     };
     for i in 0..n {
         let k = profile[i];
-        let into = if i > 0 { way(profile[i - 1], k) } else { way(k, profile[1]) };
-        let out = if i + 1 < n { way(k, profile[i + 1]) } else { into };
+        let into = if i > 0 { direction(profile[i - 1], k) } else { direction(k, profile[1]) };
+        let out = if i + 1 < n { direction(k, profile[i + 1]) } else { into };
         let back = if i > 0 { profile[i - 1].colour } else { k.colour };
         if k.round == 0.0 || i == 0 || i + 1 == n {
             // A sharp corner needs both normals; a smooth one the mean.

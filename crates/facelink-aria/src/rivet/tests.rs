@@ -158,7 +158,7 @@ fn rivet_numbers_are_finite_and_indices_in_range() {
 
 #[test]
 fn rivet_plates_have_no_holes() -> Outcome {
-    // Every edge belongs to two triangles, save at the feet of walls and the like, which nobody sees from outside: a
+    // Every edge belongs to two triangles, save at the feet of walls and the like, which are not visible from outside: a
     // triangle lost inside a plate would leave open edges between points that are not dark.
     let model = rivet(Dialect::Unified);
     for name in ["Shell", "Jaw", "Cheeks", "Mouth", "Lids", "Brows"] {
@@ -176,9 +176,9 @@ fn rivet_plates_have_no_holes() -> Outcome {
                     continue;
                 }
                 let light = [a, b].iter().all(|&i| mesh.colours[i as usize][..3].iter().sum::<f32>() > 0.2);
-                let way = if ka < kb { 1 } else { -1 };
+                let sense = if ka < kb { 1 } else { -1 };
                 let entry = edges.entry((ka.min(kb), ka.max(kb))).or_default();
-                entry.0 += way;
+                entry.0 += sense;
                 entry.1 = light;
             }
         }

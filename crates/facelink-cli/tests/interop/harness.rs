@@ -54,7 +54,7 @@ pub fn file(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
-/// A program that ends with the test. What it says is kept, for the message of a failure.
+/// A program that ends with the test. Its output is kept, for the message of a failure.
 pub struct Process {
     child: Child,
     name: String,
@@ -141,7 +141,7 @@ impl Drop for Process {
     }
 }
 
-/// A frame as `facelink listen --json` told of it.
+/// A frame as `facelink listen --json` printed it.
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub at: Instant,

@@ -33,7 +33,7 @@ const JAW: f64 = 0.375;
 const SUBJECT: &str = "Ann";
 
 impl Row {
-    /// `announced`: the sender hears of the TURN server from the listener.
+    /// `announced`: the listener announces the TURN server to the sender.
     fn new(name: &str, route: Route, announced: bool) -> Option<Self> {
         let noisy = noisy();
         let coturn = match route {
@@ -52,7 +52,7 @@ impl Row {
         Some(Self { name: format!("{name}, {route:?}"), route, announced, listener, coturn, _noisy: noisy })
     }
 
-    /// Where the sender itself has to know the TURN server: its transport.
+    /// Where the sender itself is given the TURN server: its transport.
     fn relay(&self) -> Option<(&Coturn, &'static str)> {
         match (self.route, &self.coturn) {
             (Route::TheirRelay(transport), Some(coturn)) => Some((coturn, transport)),
@@ -60,13 +60,13 @@ impl Row {
         }
     }
 
-    /// What a page needs to know.
+    /// The settings of a page.
     fn settings(&self) -> Value {
         let servers = match (self.route, &self.coturn) {
             (Route::TheirRelay(transport), Some(coturn)) => {
                 vec![json!({"urls": coturn.url(transport), "username": USER, "credential": PASSWORD})]
             }
-            // Without it a page names no address of its own, and our relay admits no peer that it does not know.
+            // Without it a page names no address of its own, and our relay admits no unknown peer.
             (Route::OurRelay, Some(coturn)) => vec![json!({"urls": coturn.stun()})],
             _ => Vec::new(),
         };
@@ -92,7 +92,7 @@ impl Row {
             Route::Direct => &["udp host-host", "udp host-prflx", "udp prflx-host"],
             // Its connectivity check may arrive before its candidate.
             Route::TheirRelay(_) if !self.announced => &["udp host-relay", "udp host-prflx"],
-            // Our side knows the relay too then, and it is the sender who chooses among the routes that work.
+            // Our side has the relay too then, and the sender chooses among the candidate pairs that work.
             Route::TheirRelay(_) => &["udp host-relay", "udp host-prflx", "udp relay-relay", "udp relay-prflx"],
             Route::OurRelay => &["udp relay-host", "udp relay-prflx", "udp relay-srflx"],
         };
@@ -110,7 +110,7 @@ impl Row {
         self.check(started, |frame| (frame.jaw() - JAW).abs() < 0.001);
     }
 
-    /// What the sender says of its own end.
+    /// What the sender reports of its own end.
     fn check_theirs(&self, local: &Value, protocol: Option<&Value>) {
         match self.route {
             Route::TheirRelay(transport) => {
@@ -307,7 +307,7 @@ fn facelink_send_our_turn() {
     ours(Route::OurRelay);
 }
 
-/// Our side speaks TURN over UDP alone. It says so, and the WebSocket carries the face.
+/// Our side supports TURN over UDP alone. It logs that, and the WebSocket carries the face.
 #[test]
 fn facelink_send_turn_tcp_falls_back_to_websocket() {
     let Some(row) = Row::new("facelink send", Route::TheirRelay("tcp"), false) else { return };

@@ -1,4 +1,4 @@
-//! The side that a client comes to: takes its sockets and peer connections, and knows when it has gone.
+//! The accepting side: takes a client's sockets and peer connections, and detects that it has gone.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::{
     },
 };
 
-/// Pings of a WebSocket that carries frames, and of one that stands by.
+/// Pings of a WebSocket that carries frames, and of one on standby.
 const SOCKET_BUSY: Duration = Duration::from_millis(250);
 /// The same of a data channel.
 const CHANNEL_BUSY: Duration = Duration::from_millis(100);
@@ -64,7 +64,7 @@ impl Accepting {
     fn lose_socket(&mut self, core: &mut Core, cause: Cause, now: Instant) {
         let Some(socket) = core.socket.take() else { return };
         core.act(Action::CloseSocket(socket.id, Close::Drop));
-        core.tell(Event::Lost(Lane::WebSocket, cause.clone()));
+        core.emit(Event::Lost(Lane::WebSocket, cause.clone()));
         let goodbye =
             matches!(cause, Cause::Closed(code) if code != Some(CLOSE_RECONNECTING)) || cause == Cause::NoToken;
         if core.channel.as_ref().is_some_and(|channel| channel.open) {
@@ -78,7 +78,7 @@ impl Accepting {
     pub fn lose_channel(&mut self, core: &mut Core, cause: Cause, now: Instant) {
         let Some(channel) = core.channel.take() else { return };
         core.act(Action::ClosePeer(channel.id));
-        core.tell(Event::Lost(Lane::DataChannel, cause.clone()));
+        core.emit(Event::Lost(Lane::DataChannel, cause.clone()));
         if core.socket.is_none() {
             let goodbye = self.goodbye.is_some() || matches!(cause, Cause::Closed(_) | Cause::Local(_));
             self.end(core, cause, goodbye, now);
@@ -96,7 +96,7 @@ impl Accepting {
             core.config.reconnect_grace.max(GOODBYE_GRACE)
         };
         core.end();
-        core.tell(Event::Disconnected { cause, goodbye, keep_faces });
+        core.emit(Event::Disconnected { cause, goodbye, keep_faces });
     }
 
     pub fn on_peer_opened(&mut self, core: &mut Core, peer: PeerId, now: Instant) {
@@ -105,7 +105,7 @@ impl Accepting {
         }
     }
 
-    /// ICE hears nothing any more. A client with a WebSocket may restart it.
+    /// ICE receives nothing any more. A client with a WebSocket may restart it.
     pub fn on_path_lost(&mut self, core: &mut Core, failed: bool, now: Instant) {
         let open = core.channel.as_ref().is_some_and(|channel| channel.open);
         if failed && !(open && core.socket.is_some()) {
@@ -163,7 +163,7 @@ impl Accepting {
         Some(channel.link.last_heard().map_or(said, |heard| heard.max(said)) + GOODBYE_SILENCE)
     }
 
-    /// Pings only a client that knows this version of the wire; others may take them for something else.
+    /// Pings only a client of this version of the wire; others may take pings for something else.
     fn channel_ping(&self, channel: &Channel, now: Instant) -> Option<Instant> {
         let hears = self.introduced && channel.open && channel.writable;
         let interval = if channel.link.is_busy(now) || self.goodbye.is_some() { CHANNEL_BUSY } else { PING_IDLE };

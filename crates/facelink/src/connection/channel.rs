@@ -10,16 +10,16 @@ pub(super) struct Channel {
     pub id: PeerId,
     pub started: Instant,
     pub open: bool,
-    /// This side knows a channel by which the peer hears it.
+    /// A channel from this side to the peer is known.
     pub writable: bool,
     pub link: Link,
     /// ICE itself reports that the path is broken, since then.
     pub broken: Option<Instant>,
-    /// Since when an ICE restart is under way.
+    /// When the ICE restart in progress began.
     pub restarting: Option<Instant>,
     /// The network that its sockets are on.
     pub network: u32,
-    /// The application was told that it is silent.
+    /// The application has got the event that it is silent.
     pub suspected: bool,
 }
 

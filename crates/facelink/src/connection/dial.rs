@@ -13,7 +13,7 @@ use super::{
 };
 use crate::timing::Backoff;
 
-/// Pings of a lane that carries frames, and of one that stands by.
+/// Pings of a lane that carries frames, and of one on standby.
 const PING_BUSY: Duration = Duration::from_millis(100);
 const PING_IDLE: Duration = Duration::from_millis(500);
 /// An attempt to open a WebSocket takes no longer.
@@ -82,7 +82,7 @@ impl Dialling {
         if refused {
             self.refuse(core);
         } else {
-            core.tell(Event::Lost(Lane::WebSocket, Cause::Broken));
+            core.emit(Event::Lost(Lane::WebSocket, Cause::Broken));
             self.redial.failed(now);
         }
     }
@@ -107,7 +107,7 @@ impl Dialling {
             core.act(Action::ClosePeer(channel.id));
         }
         core.end();
-        core.tell(Event::Refused);
+        core.emit(Event::Refused);
     }
 
     /// Stops an attempt to open a WebSocket.
@@ -120,7 +120,7 @@ impl Dialling {
     fn lose_socket(&mut self, core: &mut Core, cause: Cause, now: Instant) {
         let Some(socket) = core.socket.take() else { return };
         core.act(Action::CloseSocket(socket.id, Close::Drop));
-        core.tell(Event::Lost(Lane::WebSocket, cause.clone()));
+        core.emit(Event::Lost(Lane::WebSocket, cause.clone()));
         if now.saturating_duration_since(socket.opened) > STABLE {
             self.redial.stable();
         }
@@ -134,7 +134,7 @@ impl Dialling {
     pub fn lose_channel(&mut self, core: &mut Core, cause: Cause, now: Instant) {
         let Some(channel) = core.channel.take() else { return };
         core.act(Action::ClosePeer(channel.id));
-        core.tell(Event::Lost(Lane::DataChannel, cause.clone()));
+        core.emit(Event::Lost(Lane::DataChannel, cause.clone()));
         if channel.link.beat.has_answered() && now.saturating_duration_since(channel.started) > STABLE {
             self.reoffer.stable();
         }
@@ -145,7 +145,7 @@ impl Dialling {
     fn disconnect_if_alone(&mut self, core: &mut Core, cause: Cause) {
         if core.socket.is_none() && core.channel.is_none() && std::mem::take(&mut self.connected) {
             let keep_faces = core.config.reconnect_grace;
-            core.tell(Event::Disconnected { cause, goodbye: false, keep_faces });
+            core.emit(Event::Disconnected { cause, goodbye: false, keep_faces });
         }
     }
 
@@ -155,7 +155,7 @@ impl Dialling {
         self.offered = false;
         self.connected = true;
         let returned = std::mem::replace(&mut self.id, id).is_some();
-        core.tell(Event::Welcomed { resumed, returned });
+        core.emit(Event::Welcomed { resumed, returned });
         if !resumed {
             self.lose_channel(core, Cause::Forgotten, now);
         }
@@ -235,7 +235,7 @@ impl Dialling {
     pub fn on_timeout(&mut self, core: &mut Core, now: Instant) {
         if self.attempt.is_some_and(|(_, since)| now >= since + DIAL_LIMIT) {
             self.abandon(core);
-            core.tell(Event::Lost(Lane::WebSocket, Cause::Silent));
+            core.emit(Event::Lost(Lane::WebSocket, Cause::Silent));
             self.redial.failed(now);
         }
         self.watch_socket(core, now);

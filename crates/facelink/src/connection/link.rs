@@ -6,7 +6,7 @@ use crate::timing::Heartbeat;
 
 /// A lane carries frames if one left by it within this time.
 const BUSY: Duration = Duration::from_secs(1);
-/// An answer to an older ping says nothing.
+/// An answer to an older ping is ignored.
 const MAX_RTT: Duration = Duration::from_secs(60);
 
 /// Pings and frames of one lane.

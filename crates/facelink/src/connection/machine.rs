@@ -1,4 +1,4 @@
-//! The state machine: the way into what both sides share, and into what they do not.
+//! The state machine: dispatches to what both sides share, and to the dialling or the accepting side.
 
 use std::{
     sync::Arc,
@@ -52,7 +52,7 @@ impl Connection {
         let gap = now.saturating_duration_since(self.core.seen);
         self.core.seen = self.core.seen.max(now);
         if gap > SLEPT {
-            // What was sent before the sleep says nothing: the answers may be waiting, or were never given.
+            // Pings from before the sleep prove nothing: their answers may be queued, or were never sent.
             let Core { socket, channel, .. } = &mut self.core;
             let links = [socket.as_mut().map(|s| &mut s.link), channel.as_mut().map(|c| &mut c.link)];
             links.into_iter().flatten().for_each(|link| link.forgive(now));
@@ -109,7 +109,7 @@ impl Connection {
         }
     }
 
-    /// A peer connection could not be made, restarted or described, or has ended by itself.
+    /// A peer connection could not be made, restarted or described, or has ended on its own.
     pub fn on_peer_failed(&mut self, peer: PeerId, now: Instant) {
         self.on_peer_ended(peer, Cause::Failed, now);
     }
@@ -238,7 +238,7 @@ impl Connection {
                 let rtt = channel.link.pong(sent, now)?;
                 channel.broken = None;
                 if channel.restarting.take().is_some() {
-                    self.core.tell(Event::Restarted);
+                    self.core.emit(Event::Restarted);
                 }
                 Some(rtt)
             }
@@ -250,14 +250,14 @@ impl Connection {
     /// The peer asks for a rate (`set_rate`, `report`). What is no rate has no effect.
     pub fn on_rate(&mut self, fps: f32) {
         if fps.is_finite() && fps > 0.0 && self.core.rate.replace(fps) != Some(fps) {
-            self.core.tell(Event::Rate(fps));
+            self.core.emit(Event::Rate(fps));
         }
     }
 
     /// The peer asks for packets that repeat earlier frames (`report`).
     pub fn on_redundancy(&mut self, redundancy: u8) {
         if std::mem::replace(&mut self.core.redundancy, redundancy) != redundancy {
-            self.core.tell(Event::Redundancy(redundancy));
+            self.core.emit(Event::Redundancy(redundancy));
         }
     }
 
@@ -312,7 +312,7 @@ impl Connection {
             }
             self.core.channel = None;
             self.core.end();
-            self.core.tell(Event::Closed);
+            self.core.emit(Event::Closed);
         }
     }
 
@@ -349,12 +349,12 @@ impl Connection {
         self.core.actions.pop_front()
     }
 
-    /// The next thing to know.
+    /// The next event for the application.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.core.events.pop_front()
     }
 
-    /// By which lanes a frame leaves. `numbered` if the receiver can tell it from its double. Allocates nothing.
+    /// The lanes that carry a frame. `numbered` if the receiver can detect duplicates. Allocates nothing.
     pub fn route(&mut self, numbered: bool, now: Instant) -> Route {
         if self.core.life != Life::Running {
             return Route::default();

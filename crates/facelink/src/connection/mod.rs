@@ -6,7 +6,7 @@
 //!
 //! 1. reports what happened on its transports by the `on_*` methods, each with the time `now`,
 //! 2. drains [`poll_action`](Connection::poll_action) (what to do) and [`poll_event`](Connection::poll_event) (what the
-//!    application should know),
+//!    application has to handle),
 //! 3. calls [`on_timeout`](Connection::on_timeout) at the time that [`poll_timeout`](Connection::poll_timeout) gives,
 //! 4. asks [`route`](Connection::route) for each frame.
 //!

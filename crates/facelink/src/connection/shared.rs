@@ -13,11 +13,11 @@ use super::{
 
 /// A data channel that answers nothing for this long carries nothing.
 pub(super) const DEAD_AFTER: Duration = Duration::from_secs(2);
-/// How long a connection lives.
+/// The lifecycle of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     Running,
-    /// The goodbye is on its way, until then at most.
+    /// The goodbye was sent; closed at this time at the latest.
     Closing(Instant),
     Over,
 }
@@ -67,7 +67,7 @@ impl Core {
         self.actions.push_back(action);
     }
 
-    pub fn tell(&mut self, event: Event) {
+    pub fn emit(&mut self, event: Event) {
         self.events.push_back(event);
     }
 
@@ -143,7 +143,7 @@ impl Core {
             && self.last_lane != Some(lane)
         {
             let from = self.last_lane.replace(lane);
-            self.tell(Event::Moved { from, to: lane });
+            self.emit(Event::Moved { from, to: lane });
         }
     }
 

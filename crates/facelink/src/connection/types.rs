@@ -37,7 +37,7 @@ pub struct PeerId(pub u64);
 pub enum PeerState {
     /// ICE has a working path.
     Connected,
-    /// ICE has heard nothing for a while; the path may return by itself.
+    /// ICE has received nothing for a while; the path may recover without a restart.
     Disconnected,
     /// ICE has given up; only a restart helps.
     Failed,
@@ -45,7 +45,7 @@ pub enum PeerState {
     Closed,
 }
 
-/// What a connection has to know beforehand.
+/// The settings of a connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
@@ -94,7 +94,7 @@ pub enum Action {
     Ping(Lane, u64),
 }
 
-/// What the application should know.
+/// An event for the application.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
@@ -119,10 +119,10 @@ pub enum Event {
     Trusted,
     /// An ICE restart brought the data channel back.
     Restarted,
-    /// A transport was given up. Another one follows by itself on the dialling side.
+    /// A transport was given up. The dialling side opens another one.
     Lost(Lane, Cause),
-    /// Both transports are gone. The dialling side goes on trying; on the accepting side the connection is over, and its
-    /// faces wait for `keep_faces`.
+    /// Both transports are gone. The dialling side keeps reconnecting; on the accepting side the connection is over,
+    /// and its faces wait for `keep_faces`.
     Disconnected {
         /// Why the last one went.
         cause: Cause,
@@ -165,7 +165,7 @@ pub enum Cause {
     RestartFailed,
     /// This machine is on another network.
     NetworkChanged,
-    /// The endpoint no longer knows the connection that the channel belonged to.
+    /// The endpoint no longer has the connection that the channel belonged to.
     Forgotten,
     /// The WebSocket that carried the channel's signalling was lost.
     SignallingLost,

@@ -195,7 +195,7 @@ const BUILT_IN: [(&str, &[(Blendshape, f32)]); 8] = {
     ]
 };
 
-/// Other words for them, as VRM, chat programs and text-to-speech say it.
+/// Aliases of them, as used by VRM, chat programs and text-to-speech.
 const ALIASES: [(&str, &str); 20] = [
     ("joy", "happy"),
     ("happiness", "happy"),
@@ -306,7 +306,7 @@ pub struct ExpressionMix {
     running: Vec<Running>,
 }
 
-/// How long a fade takes that says nothing else.
+/// How long a fade takes by default.
 pub const USUAL_FADE: Duration = Duration::from_millis(250);
 
 impl ExpressionMix {
@@ -345,7 +345,7 @@ impl ExpressionMix {
         Ok(())
     }
 
-    /// This expression in and all others out, within `fade`. With `hold` it goes again by itself after that time.
+    /// This expression in and all others out, within `fade`. With `hold` it fades out after that time.
     ///
     /// # Errors
     /// When the intensity is no number.

@@ -20,7 +20,7 @@ const BLINK: [f32; 3] = [0.08, 0.03, 0.16];
 /// Share of blinks that are followed by another at once.
 const DOUBLE: f32 = 0.12;
 
-/// How lively a face is by itself.
+/// How lively the idle animation is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct IdleSettings {
@@ -107,7 +107,7 @@ impl Saccade {
     }
 }
 
-/// A face that lives by itself. The same seed and the same steps give the same life.
+/// The generator of the idle animation. The same seed and the same steps give the same motion.
 #[derive(Clone, Debug)]
 pub struct IdleLife {
     /// How lively; may change at any time.

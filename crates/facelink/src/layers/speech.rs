@@ -1,4 +1,4 @@
-//! A mouth that speaks from visemes as they come.
+//! Mouth motion from visemes as they arrive.
 
 use super::BlendRules;
 use crate::{
@@ -38,7 +38,7 @@ pub(super) const fn articulator(shape: Blendshape) -> Articulator {
     }
 }
 
-/// Seconds: the time constant of each articulator, chosen so that at ten visemes a second the mouth never stands still
+/// Seconds: the time constant of each articulator, chosen so that at ten visemes a second the mouth never rests
 /// and lips still reach their closure.
 const TIME: [f32; ARTICULATORS] = [0.036, 0.024, 0.045, 0.038, 0.028];
 /// The same for a sound that is made by closing the mouth: all other articulators yield.
@@ -75,9 +75,9 @@ impl Damped {
     }
 }
 
-/// A mouth that goes from viseme to viseme as they come, one at a time, each holding until the next. Jaw, lips, rounding,
-/// corners and tongue go each at their own pace, so that a sound colours its neighbours (co-articulation), and the lips
-/// meet for p, b and m however wide the jaw still is.
+/// A mouth that moves from viseme to viseme as they arrive, one at a time, each holding until the next. Jaw, lips,
+/// rounding, corners and tongue go each at their own pace, so that a sound colours its neighbours (co-articulation),
+/// and the lips meet for p, b and m however wide the jaw still is.
 #[derive(Clone, Debug)]
 pub struct LiveSpeech {
     goal: [f32; BLENDSHAPE_COUNT],

@@ -143,12 +143,12 @@ impl Default for JawBone {
 }
 
 impl BoneMap {
-    /// Whether it says nothing.
+    /// Whether no field is set.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// This, where it says something, over `base`.
+    /// The fields of `base`, overridden by those set here.
     pub(super) fn over(self, base: Self) -> Self {
         Self {
             facing: self.facing.or(base.facing),

@@ -22,9 +22,9 @@ pub struct MatchReport {
     pub shown: Vec<Blendshape>,
     /// Shapes that move nothing.
     pub missing: Vec<Blendshape>,
-    /// Targets that no rule writes and the mapping does not know, once each.
+    /// Targets that no rule writes and the mapping does not list, once each.
     pub unused: Vec<String>,
-    /// Targets that the mapping knows and leaves alone.
+    /// Targets that the mapping lists as left alone.
     pub aside: Vec<String>,
     /// Targets that the mapping writes and the rig does not have.
     pub absent: Vec<String>,
@@ -236,7 +236,7 @@ impl Building {
 }
 
 impl Compiled {
-    /// Where a channel's value stands among the inputs.
+    /// Index of a channel's value among the inputs.
     fn input(&self, name: &str) -> usize {
         if let Some(shape) = shape_of_channel(name) {
             return shape.index();

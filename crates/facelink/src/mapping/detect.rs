@@ -1,4 +1,4 @@
-//! Which dialect a rig speaks.
+//! Detects the dialect of a rig by the names of its targets.
 
 use super::{Compiled, MatchReport, Resolved};
 

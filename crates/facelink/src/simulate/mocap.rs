@@ -66,7 +66,7 @@ impl Mocap {
         self.target = Target::Nowhere;
     }
 
-    /// Where the app would go by itself.
+    /// Where the app sends by default.
     fn start(&mut self, now: Instant, out: &mut Outbox) {
         match self.to {
             Some((to, PhoneTransport::Udp)) => self.target = Target::Udp(to),
@@ -86,7 +86,7 @@ impl Phone for Mocap {
     }
 
     fn on_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant, out: &mut Outbox) {
-        // The address that was typed in stands.
+        // The address that was typed in stays valid.
         let (Ok(text), None) = (std::str::from_utf8(datagram), self.to) else { return };
         // Not to where the call came from, but to a port of the app's choice there.
         let at = |usual| SocketAddr::new(from.ip(), self.data_port.unwrap_or(usual));

@@ -24,7 +24,7 @@ pub struct NetworkSettings {
     pub duplicates: f64,
     /// Rate of the bottleneck, bits a second.
     pub rate_bps: Option<f64>,
-    /// What waits there at most, as time; what comes when it is full is dropped.
+    /// Capacity of its queue, as time; what arrives when it is full is dropped.
     pub queue_us: i64,
     /// How often the link stalls, a second, as Wi-Fi does while it retries or sleeps.
     pub stalls_per_s: f64,

@@ -19,7 +19,7 @@ pub struct SimulatorConfig {
     pub to: Option<SocketAddr>,
     /// Name of the subject, where the app has one.
     pub subject: String,
-    /// How to send to `to`; over TCP the app connects to it. Where the app is called, the caller says how.
+    /// How to send to `to`; over TCP the app connects to it. Where the app is called, the caller chooses.
     pub transport: PhoneTransport,
     /// The caller's port that an app sends or connects to which does not answer where it is called from; `None` for its
     /// usual one.
@@ -127,7 +127,7 @@ impl Outbox {
         id
     }
 
-    /// Bytes to add to what goes out over a stream.
+    /// Bytes to append to a stream's output.
     pub fn stream(&mut self, id: StreamId) -> &mut Vec<u8> {
         let place = self.bytes.iter().position(|(stream, _)| *stream == id).unwrap_or_else(|| {
             self.bytes.push((id, Vec::new()));
@@ -206,6 +206,6 @@ pub trait Phone: Send {
     /// Whether frames go anywhere just now.
     fn is_streaming(&self, now: Instant) -> bool;
 
-    /// The app is closed: what it says then, if anything.
+    /// The app is closed: the message that it sends then, if any.
     fn on_stop(&mut self, _now: Instant, _out: &mut Outbox) {}
 }

@@ -1,9 +1,9 @@
 //! The source's clock on ours, and how long a frame was delayed.
 //!
 //! A frame's one-way delay cannot be known without comparing clocks, and need not be: what matters is how much longer than
-//! the quickest one it took. That least delay is looked for in a window of half a minute, corrected for the drift of the
-//! two clocks against each other (skew). The idea is that of LEDBAT's base delay (RFC 6817) and of Moon, Skelly & Towsley
-//! (INFOCOM 1999).
+//! the quickest one it took. That minimum delay is looked for in a window of half a minute, corrected for the drift of
+//! the two clocks against each other (skew). The idea is that of LEDBAT's base delay (RFC 6817) and of Moon, Skelly &
+//! Towsley (INFOCOM 1999).
 
 use std::time::{Duration, Instant};
 
@@ -474,7 +474,7 @@ mod tests {
             queued += usize::from(stamp.queue_us > 50_000);
         }
         assert!((100..140).contains(&queued), "{queued}");
-        // A queue that builds up is none, however long it stands.
+        // A queue that builds up is not a step of the clock, however long it stands.
         let mut run = Run::new();
         for i in 0..1200_i64 {
             let queue = (i - 120).clamp(0, 30) * 5000;

@@ -10,7 +10,7 @@ const PEAK: f32 = 0.05;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Thins a stream of frames to a rate, keeping its peaks: a shape that went up or down between two frames that are sent, and
-/// came back, goes out with the value where it turned, so that a blink between them is not lost.
+/// came back, is sent with the value where it turned, so that a blink between them is not lost.
 #[derive(Clone, Debug)]
 pub struct Decimator {
     due: Option<Instant>,
@@ -52,7 +52,7 @@ impl Decimator {
             }
         }
         self.last = Some(now);
-        // A lost face has no peaks to keep, and must not wait.
+        // A lost face has no peaks to keep, and must not be delayed.
         if !frame.tracked {
             self.waiting = false;
             self.due = Some(now + period);

@@ -37,7 +37,7 @@ impl Default for DelayMeter {
 }
 
 impl DelayMeter {
-    /// Notes a frame that came by itself; one that was repeated by a later packet says nothing of the network delay.
+    /// Notes a frame that arrived in its own packet; a repeat in a later packet does not measure the network delay.
     pub fn record(&mut self, stamp: &Stamp) {
         let arrival_us = stamp.arrival_us();
         if let Some(last) = self.last_us {
@@ -95,7 +95,7 @@ impl DelayMeter {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct DelayReport {
-    /// Least delay of a frame above the least of all, milliseconds: the queue that stands.
+    /// The smallest delay of a frame above the smallest of all, milliseconds: the standing queue.
     pub standing_ms: f32,
     /// Median of it, milliseconds.
     pub median_ms: f32,

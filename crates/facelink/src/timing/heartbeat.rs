@@ -59,7 +59,7 @@ impl Heartbeat {
         }
     }
 
-    /// Forgets what waits, such as after a sleep in which no answer could come.
+    /// Forgets pending probes, such as after a sleep in which no answer could come.
     pub fn forgive(&mut self) {
         self.waiting.clear();
     }

@@ -94,7 +94,7 @@ pub struct LossMeter {
     stale: u32,
 }
 
-/// What a frame number says about a frame.
+/// What a frame number means for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Newer than all before, or the first of a new count.
@@ -152,7 +152,7 @@ impl LossMeter {
         self.newest.is_some_and(|newest| number <= newest)
     }
 
-    /// `0..=1`; `None` before there is anything to say.
+    /// `0..=1`; `None` before the first sample.
     pub fn loss(&self) -> Option<f32> {
         (self.expected > 0.0).then(|| (1.0 - self.received / self.expected).clamp(0.0, 1.0))
     }

@@ -138,10 +138,10 @@ const DIVISORS: [f32; 5] = [1.0, 2.0, 3.0, 4.0, 6.0];
 
 /// By the standing queue, and not by the latency of the path.
 ///
-/// What a network feels is packets, for the header of one is larger than the face in it: so the rate is what changes. It
-/// goes down a step of the ladder when frames queue and the queue does not shrink; up again when it has been empty for a
-/// while, and more hesitantly after a step that had to be taken back. Loss without a queue is no congestion: then packets
-/// repeat earlier frames, at the same rate.
+/// The load on a network is in packets, for the header of one is larger than the face in it: so the frame rate is what
+/// changes. It steps down the ladder when frames queue and the queue does not shrink; up again when the queue has been
+/// empty for a while, and more hesitantly after a step that had to be taken back. Loss without a queue is no
+/// congestion: then packets repeat earlier frames, at the same rate.
 #[derive(Clone, Debug)]
 pub struct NetworkLaw {
     rungs: [f32; DIVISORS.len()],
@@ -218,7 +218,7 @@ impl NetworkLaw {
         // What came through while the queue grew is all that fits: the rate above will not do until something changes.
         let full = report.fps > 1.0 && report.fps < self.rungs[before] * 0.95;
         let mut rung = self.rung + if heavy && !full { 2 } else { 1 };
-        // And a step that the source would not notice is none. A climb goes back to where it came from.
+        // And a step that the source would not notice is none. A climb returns to where it came from.
         let probation = self.on_probation(now);
         while !probation && rung + 1 < self.count && report.fps > 1.0 && self.rungs[rung] > report.fps * 0.97 {
             rung += 1;
@@ -234,7 +234,7 @@ impl NetworkLaw {
         }
         self.climbed = None;
         self.changed = Some(now);
-        // What stands in the queue has to come out before the step shows.
+        // The standing queue has to drain before the step shows.
         self.settle = Self::SETTLE + Duration::from_secs_f32((report.standing_ms * 1.5).clamp(0.0, 1500.0) / 1000.0);
         self.high = None;
         self.calm = None;
@@ -286,7 +286,7 @@ impl RateController for NetworkLaw {
         let delay = &report.delay;
         self.repeat(delay, now);
         let since = |at: Option<Instant>| at.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
-        // A rate on probation goes at the first sign.
+        // A rate on probation is left at the first sign of a queue.
         let growing =
             delay.median_ms > 1.2 * Self::LOW_MS && delay.slope > 4.0 * Self::GROWING && self.on_probation(now);
         let high = delay.standing_ms > Self::HIGH_MS && delay.slope >= -Self::GROWING || growing;

@@ -1,4 +1,4 @@
-//! Face Cap by Bannaflak: OSC over UDP, one way, in single messages or in bundles.
+//! Face Cap by Bannaflak: OSC over UDP, unidirectional, in single messages or in bundles.
 //!
 //! | address | arguments | what |
 //! |---|---|---|
@@ -8,7 +8,7 @@
 //! | `/ELR`, `/ERR` | 2 floats | rotation of the left and of the right eye about x and y, degrees |
 //! | `/W` | integer, float | number of a shape (see [`shape`]) and its weight, `0..=1` |
 //!
-//! The app tells neither time nor tracking. A frame ends with its bundle, with the last shape, or where a shape or the
+//! The app sends neither time nor tracking. A frame ends with its bundle, with the last shape, or where a shape or the
 //! head comes for the second time.
 //!
 //! That the rotations are ARKit's own (right-handed, positive x looks down, positive y turns to the performer's left) and
@@ -210,7 +210,7 @@ fn index(arg: &OscType) -> Option<usize> {
     }
 }
 
-/// The messages of one frame, as the app sends them. The app says nothing while it has lost the face.
+/// The messages of one frame, as the app sends them. The app sends nothing while it has lost the face.
 pub fn messages(frame: &FaceFrame, profile: &SourceProfile) -> Vec<OscPacket> {
     if !frame.tracked {
         return Vec::new();

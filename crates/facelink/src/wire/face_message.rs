@@ -23,7 +23,7 @@ use crate::{
 /// Longest time that a viseme holds, milliseconds.
 const MAX_VISEME_MS: f64 = 60_000.0;
 
-/// Which message a face came in, or goes out in.
+/// The message that carries a face.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FaceKind {
@@ -75,7 +75,7 @@ impl FaceKind {
 pub struct FaceMessage<'a> {
     /// Which message it is.
     pub kind: FaceKind,
-    /// Whose face, where the message says so.
+    /// The subject, where the message names it.
     pub subject: Option<Cow<'a, str>>,
     /// The face; [empty](FaceFrame::is_empty) when only a viseme came.
     pub frame: FaceFrame,
@@ -289,8 +289,8 @@ pub fn write_untyped(
     write(out, &FaceFields { kind: FaceKind::Untyped, frame, viseme, subject, unix_ms });
 }
 
-/// Writes `blendshape_update` as it goes out to subscribers into `out`, which is cleared first: all 52 shapes, 0 where the
-/// frame gives none, with five decimals.
+/// Writes `blendshape_update` as it is sent to subscribers into `out`, which is cleared first: all 52 shapes, 0 where
+/// the frame gives none, with five decimals.
 pub fn write_blendshape_update(out: &mut String, subject: &str, frame: &FaceFrame, unix_ms: f64) {
     write(out, &Update { subject, frame, unix_ms });
 }

@@ -1,4 +1,4 @@
-//! `facelink1` frames: small, made for loss. One packet a datagram, and every packet stands alone.
+//! `facelink1` frames: small, and resilient to loss. One packet a datagram, and every packet decodes on its own.
 //!
 //! A packet holds 1 to [`MAX_FACES`] faces; each has a sequence number, may have a capture time, and may repeat up to
 //! [`MAX_REDUNDANCY`] frames that went before it, so that a lost packet costs nothing. `docs/wire-facelink1.md`
@@ -7,7 +7,7 @@
 //! The integers are written by `bincode` with fixed widths, little-endian: where a field lies depends on the flags
 //! alone, every value has one spelling only, and a reader in another language needs no varint beyond the one for
 //! channels. With bincode's own varints a quantised value above 250 would take three bytes instead of two, and times
-//! nine instead of eight. Nothing outside this module knows of `bincode`.
+//! nine instead of eight. Nothing outside this module uses `bincode`.
 
 pub mod delta;
 
@@ -32,19 +32,20 @@ use crate::{
 
 /// First byte of every packet: kind and version. No JSON text begins with it.
 pub const MAGIC: u8 = 0xF1;
-/// Largest packet, bytes. What is to stay one datagram on the way should keep below about 1150.
+/// Largest packet, bytes. What is to stay one datagram on the network should stay below about 1150.
 pub const MAX_PACKET: usize = 64 * 1024;
 /// Most faces in a packet, not counting repeated frames.
 pub const MAX_FACES: usize = 32;
 /// Most earlier frames that a face repeats.
 pub const MAX_REDUNDANCY: u8 = 3;
-/// Most channels beside the 52 shapes in a frame.
+/// Most channels besides the 52 shapes in a frame.
 pub const MAX_CHANNELS: usize = 256;
 /// Longest name of a subject or channel, bytes.
 pub const MAX_NAME: usize = 128;
 /// Most different channel names that one [`Decoder`] takes inline, from one connection.
 pub const MAX_NAMES: usize = 512;
-/// Most subjects whose sequence and last frames an [`Encoder`] remembers; beyond, the one that was silent longest goes.
+/// Most subjects whose sequence and last frames an [`Encoder`] remembers; beyond, the one that was silent longest is
+/// dropped.
 pub const MAX_SUBJECTS: usize = 256;
 
 /// What a [`FaceFrame::capture_time`] counts from.
@@ -140,7 +141,7 @@ pub enum Facelink1Error {
     /// The packet goes on after the last face.
     #[error("the packet goes on after the last face")]
     Trailing,
-    /// A value that the format does not know.
+    /// A value that the format does not define.
     #[error("{place} {reason}")]
     Field {
         /// Which field.
@@ -228,7 +229,7 @@ impl<C> Decode<C> for Varint {
     }
 }
 
-/// Tells one schema from another: 32-bit FNV-1a over the names, each with a zero byte after it, folded to 16 bits.
+/// The checksum of a schema: 32-bit FNV-1a over the names, each with a zero byte after it, folded to 16 bits.
 fn schema_sum<'a>(names: impl Iterator<Item = &'a str>) -> u16 {
     let mut hash = 0x811c_9dc5_u32;
     for name in names {
@@ -365,7 +366,7 @@ impl Encoder {
         Self::default()
     }
 
-    /// How many earlier frames of its subject each face repeats, `0..=3`; more is taken as 3. Channels beside the 52
+    /// How many earlier frames of its subject each face repeats, `0..=3`; more is taken as 3. Channels besides the 52
     /// shapes are not repeated.
     pub fn set_redundancy(&mut self, frames: u8) {
         self.redundancy = frames.min(MAX_REDUNDANCY);

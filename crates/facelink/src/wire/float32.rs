@@ -1,4 +1,4 @@
-//! `float32` frames: little-endian 32-bit floats without a header, in an order that both sides know.
+//! `float32` frames: little-endian 32-bit floats without a header, in an order agreed beforehand.
 //!
 //! - 52 values: the weights of the ARKit shapes in [`Blendshape`] order.
 //! - 61 values: the same, then head yaw, pitch and roll and yaw, pitch and roll of the left and of the right eye in
@@ -76,7 +76,7 @@ pub enum Float32Error {
         /// Length in bytes.
         len: usize,
     },
-    /// Neither 52 nor 61 values, and no schema that says what they are.
+    /// Neither 52 nor 61 values, and no schema that names them.
     #[error(
         "{found} values, expected {BLENDSHAPE_COUNT} or {CURVE_COUNT}; send a `schema` message first for any other order"
     )]
@@ -102,7 +102,7 @@ pub enum Float32Error {
     },
 }
 
-/// Where a value of a frame goes.
+/// The destination of a value of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Slot {
     Shape(Blendshape),
@@ -116,7 +116,7 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Resolves names: any spelling that [`Blendshape::from_any_name`] knows is a shape, every other name a channel of
+    /// Resolves names: any spelling that [`Blendshape::from_any_name`] accepts is a shape, every other name a channel of
     /// its own.
     ///
     /// # Errors

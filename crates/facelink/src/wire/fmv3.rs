@@ -8,7 +8,7 @@
 //! | 4 | message type, [`Kind`] | `u8` |
 //! | 5 | flags, of a frame alone: bit 0 tracked, bit 1 played back | `u8` |
 //! | 6 | header size, always 40 | `u16` |
-//! | 8 | session; in HELLO the nonce of who calls | `u64` |
+//! | 8 | session; in HELLO the nonce of the caller | `u64` |
 //! | 16 | schema | `u32` |
 //! | 20 | sequence of a frame, PING or PONG | `u32` |
 //! | 24 | source token, of a frame alone | `u32` |
@@ -73,9 +73,9 @@ pub const MAX_PARTS: u16 = 512;
 pub const MAX_SETS: usize = 8;
 /// Most bytes of incomplete messages that are kept.
 pub const MAX_HELD: usize = 512 * 1024;
-/// Parts of a frame that came this long ago wait no longer for the rest.
+/// Parts of a frame are dropped after this time if the rest has not arrived.
 pub const FRAME_EXPIRES: Duration = Duration::from_millis(250);
-/// Parts of a schema that came this long ago wait no longer for the rest.
+/// Parts of a schema are dropped after this time if the rest has not arrived.
 pub const SCHEMA_EXPIRES: Duration = Duration::from_secs(3);
 
 /// What the numbers mean: the same as in the apps' text.
@@ -242,7 +242,7 @@ pub enum Fmv3Error {
         /// Why not.
         reason: &'static str,
     },
-    /// A number is not finite, or too large to be what its field says.
+    /// A number is not finite, or out of the range of its field.
     #[error("{field} is {value}, which is out of range")]
     Value {
         /// The field.
@@ -491,7 +491,7 @@ pub struct Hello {
     pub fps: u16,
     /// Largest datagram of a frame, `576..=1200` bytes.
     pub max_datagram: u16,
-    /// The contract that the caller speaks; see [`REVISION`].
+    /// The protocol revision of the caller; see [`REVISION`].
     pub revision: u32,
 }
 
@@ -579,13 +579,13 @@ impl Encoding {
 /// The terms of a session, as the phone sets them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// The nonce of the HELLO that this answers; 0 when the phone began by itself.
+    /// The nonce of the HELLO that this answers; 0 when the phone began without one.
     pub nonce: u64,
     /// Most frames a second.
     pub fps: u16,
     /// Largest datagram of a frame, in bytes.
     pub max_datagram: u16,
-    /// The phone ends the session when it hears nothing for this long.
+    /// The phone ends the session when it receives nothing for this long.
     pub lease: Duration,
 }
 
@@ -605,7 +605,7 @@ enum Slot {
 /// Names and encoding of the frames of a session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schema {
-    /// Its number, from 1; frames say which they are of.
+    /// Its number, from 1; frames refer to it.
     pub id: u32,
     /// The terms of the session.
     pub terms: Terms,
@@ -935,7 +935,7 @@ impl<'de> Deserialize<'de> for ReadJson<'de> {
     }
 }
 
-/// Text, borrowed where it stands as it is.
+/// Text, borrowed where it has no escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -1171,7 +1171,7 @@ impl Count {
         (number, is_newer)
     }
 
-    /// A new session begins: whatever its first frame says, it follows those of the last one.
+    /// A new session begins: whatever the number of its first frame, it follows those of the last one.
     pub fn restart(&mut self) {
         self.sent = None;
     }

@@ -238,7 +238,7 @@ impl Decoder {
     }
 }
 
-/// Of a message whose `type` is all there is to know.
+/// For a message that consists of its `type` alone.
 #[derive(Deserialize)]
 struct Nothing {}
 

@@ -14,7 +14,7 @@
 //! | curve count | `u8`, 61; *only while the app sees a face* |
 //! | curves | `f32` each, in the order of [`curve_name`]; *only while the app sees a face* |
 //!
-//! A datagram that ends after the frame rate is how the app says that it has lost the face.
+//! A datagram that ends after the frame rate means that the app has lost the face.
 //!
 //! # Values
 //! The 52 shapes are weights, nominally `0..=1`. The nine head and eye curves are radians. For the head, positive yaw
@@ -119,7 +119,7 @@ pub enum LlfError {
         /// The count that was there.
         found: u8,
     },
-    /// A number is not finite, or too large to be what its field says.
+    /// A number is not finite, or out of the range of its field.
     #[error("{field} is {value}, which is out of range")]
     Value {
         /// The field; for curves as in [`curve_name`].
@@ -130,7 +130,7 @@ pub enum LlfError {
 }
 
 /// What the app means by its numbers, on a phone held upright. In landscape it is known to have yaw and pitch of the head
-/// the other way round: see [`SourceProfile::landscape`].
+/// inverted: see [`SourceProfile::landscape`].
 pub const PROFILE: SourceProfile = SourceProfile { swap_mouth_left_right: true, ..PLAIN_PROFILE };
 
 /// The same, where `mouthLeft` and `mouthRight` mean what their names say.
@@ -153,7 +153,7 @@ pub struct LlfPacket<'a, F = FaceFrame> {
     pub subject: &'a str,
     /// Frames since midnight at [`rate`](Self::rate); it advances by 60 a second even when the app sends 30.
     pub frame_number: i32,
-    /// Part of a frame beside [`frame_number`](Self::frame_number), `0.0..1.0`.
+    /// Part of a frame in addition to [`frame_number`](Self::frame_number), `0.0..1.0`.
     pub sub_frame: f32,
     /// Frames a second as numerator and denominator, as sent. Either may be 0: see [`time_of_day`](Self::time_of_day).
     pub rate: (i32, i32),
@@ -235,7 +235,7 @@ pub fn decode_source(datagram: &[u8]) -> Result<LlfPacket<'_, SourceFace>, LlfEr
 /// frame with it.
 ///
 /// A frame that is not tracked is written as the app does when it has lost the face, whatever else it holds. Shapes that
-/// are not given are written as 0; channels beside the 52 shapes, the head's position and the frame's own sequence and
+/// are not given are written as 0; channels besides the 52 shapes, the head's position and the frame's own sequence and
 /// capture time have no place in the format.
 ///
 /// # Errors
@@ -357,7 +357,7 @@ pub(crate) fn check_curves(curves: &[f32; CURVE_COUNT]) -> Result<(), LlfError> 
     Ok(())
 }
 
-/// What 61 finite curves mean: the one place that knows where the angles are, shared with [`float32`](super::float32).
+/// What 61 finite curves mean: the one place that defines where the angles are, shared with [`float32`](super::float32).
 pub(crate) fn frame_from_curves(curves: &[f32; CURVE_COUNT], profile: &SourceProfile) -> FaceFrame {
     profile.apply(source_from_curves(curves))
 }

@@ -1,4 +1,4 @@
-//! The JSON messages of the wire, version 1, one enum each way: [`ClientMessage`] from a client to an endpoint and
+//! The JSON messages of the wire, version 1, one enum a direction: [`ClientMessage`] from a client to an endpoint and
 //! [`ServerMessage`] back. Both sides use the same types; they are written here and read by [`json::Decoder`].
 //!
 //! Room peers send each other both, over direct connections: [`PeerMessage`].
@@ -31,9 +31,9 @@ const MAX_EMOTION_MS: f64 = 3_600_000.0;
 #[serde(tag = "type", rename_all = "snake_case")]
 #[expect(clippy::large_enum_variant, reason = "faces are nearly all messages, and a box would cost an allocation each")]
 pub enum ClientMessage<'a> {
-    /// The first message: who it is, and what it sends.
+    /// The first message: the client's identity, and what it sends.
     Hello(Hello<'a>),
-    /// Messages with faces, oldest first, each to be decoded by itself.
+    /// Messages with faces, oldest first, each to be decoded on its own.
     BatchUpdate(Batch<'a>),
     /// The channel order of the `float32` frames that follow.
     Schema(Schema<'a>),
@@ -73,7 +73,7 @@ pub enum ClientMessage<'a> {
 pub enum ServerMessage<'a> {
     /// Answers `hello`.
     Welcome(Welcome),
-    /// Messages with faces, oldest first, each to be decoded by itself.
+    /// Messages with faces, oldest first, each to be decoded on its own.
     BatchUpdate(Batch<'a>),
     /// A session description to be answered.
     Offer(Description<'a>),
@@ -106,7 +106,7 @@ pub enum ServerMessage<'a> {
     Face(FaceMessage<'a>),
 }
 
-/// A message between room peers. Those that go both ways are [`Client`](Self::Client)'s.
+/// A message between room peers. Those of both directions are [`Client`](Self::Client)'s.
 #[derive(Debug, PartialEq)]
 pub enum PeerMessage<'a> {
     /// One that a client would send.
@@ -339,7 +339,7 @@ pub struct Peers<'a> {
     /// Name of the room.
     #[serde(borrow, default, deserialize_with = "optional_name", skip_serializing_if = "Option::is_none")]
     pub room: Option<Cow<'a, str>>,
-    /// Connection ids of those who were there before.
+    /// Connection ids of the peers that joined before.
     #[serde(borrow, deserialize_with = "names")]
     pub peers: Vec<Cow<'a, str>>,
 }

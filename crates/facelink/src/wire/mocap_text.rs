@@ -1,7 +1,7 @@
 //! iFacialMocap (v1 and v2) and Facemotion3d: one frame as one line of text, over UDP or TCP.
 //!
 //! # Text
-//! Fields stand between bars, in an order that changes with every start of the app:
+//! Fields are separated by bars, in an order that changes with every start of the app:
 //!
 //! ```text
 //! trackingStatus&1|eyeBlink_L&12|jawOpen&40|…|=head#rx,ry,rz,px,py,pz|rightEye#rx,ry,rz|leftEye#rx,ry,rz|
@@ -33,11 +33,11 @@ use crate::{
     names::{BLENDSHAPE_COUNT, Blendshape},
 };
 
-/// Asks iFacialMocap to send v1 to port 49983 of whoever asks; goes to [`IFACIALMOCAP_PORT`] of the phone.
+/// Asks iFacialMocap to send v1 to port 49983 of the caller; goes to [`IFACIALMOCAP_PORT`] of the phone.
 pub const START_V1: &str = "iFacialMocap_sahuasouryya9218sauhuiayeta91555dy3719";
 /// The same for v2, which apps before 1.1.8 answer with v1.
 pub const START_V2: &str = "iFacialMocap_sahuasouryya9218sauhuiayeta91555dy3719|sendDataVersion=v2";
-/// Asks iFacialMocap to connect to TCP port 49986 of whoever asks.
+/// Asks iFacialMocap to connect to TCP port 49986 of the caller.
 pub const START_TCP: &str = "iFacialMocap_UDPTCP_sahuasouryya9218sauhuiayeta91555dy3719";
 /// Ends what [`START_TCP`] began.
 pub const STOP_TCP: &str = "iFacialMocap_UDPTCPSTOP_sahuasouryya9218sauhuiayeta91555dy3719";
@@ -121,12 +121,12 @@ pub struct MocapFrame {
     pub app: Option<MocapApp>,
     /// The face; not tracked when `trackingStatus` says so. Shapes that were left out are not given.
     pub face: SourceFace,
-    /// Whether the app says that it sees the face; older apps do not say.
+    /// Whether the app reports that it sees the face; older apps do not report it.
     pub tracking_status: Option<bool>,
 }
 
 /// Reads the frames of one sender. It remembers names, so that a frame costs no allocation once they are known, unless
-/// it has more than eight channels beside the 52 shapes.
+/// it has more than eight channels besides the 52 shapes.
 #[derive(Debug, Default)]
 pub struct Decoder {
     names: NameTable,
@@ -200,7 +200,7 @@ impl Decoder {
         let (name, value) = field.split_once('&').or_else(|| field.split_once('-'))?;
         let percent = percent(value)?;
         if name == "trackingStatus" {
-            // Nobody has seen another value than 0 and 1.
+            // No value but 0 and 1 has been seen.
             read.frame.tracking_status.get_or_insert(percent != 0.0);
             return Some(());
         }

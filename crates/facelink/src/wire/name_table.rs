@@ -1,4 +1,4 @@
-//! Names on the wire, and what they stand for.
+//! Names on the wire, and what they denote.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -25,7 +25,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// What a name stands for.
+/// What a name denotes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Resolved {
     Shape(Blendshape),
@@ -56,7 +56,7 @@ pub(super) struct NameTable {
 }
 
 impl NameTable {
-    /// What a name stands for; an error, in words, when it is no name or one too many.
+    /// What a name denotes; an error message when it is no name or one too many.
     pub fn resolve(&mut self, name: &str) -> Result<&Resolved, String> {
         let place = match self.names.get(self.expected) {
             Some((expected, _)) if **expected == *name => self.expected,
@@ -69,7 +69,7 @@ impl NameTable {
         self.names.get(place).map(|(_, resolved)| resolved).ok_or_else(String::new)
     }
 
-    /// What a name stands for; one that was not used before, and is a name, is learnt when `learn`, and there is room.
+    /// What a name denotes; one that was not used before, and is a name, is learnt when `learn`, and there is room.
     /// Costs nothing when it is not.
     pub fn find(&mut self, name: &str, learn: bool) -> Option<&Resolved> {
         let is_known = self.names.get(self.expected).is_some_and(|(expected, _)| **expected == *name)

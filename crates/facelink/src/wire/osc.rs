@@ -5,9 +5,9 @@
 //! the elements before it. A message is a slice that begins with its address, so that `rosc` and the check here find its
 //! type tags at the same place. Arrays never reach `rosc`.
 //!
-//! Each message counts by itself: one that cannot be read is counted and skipped. Where the frame of a datagram is broken
-//! (a size beyond its end, bundles nested too deep, too many elements), what was read before that place counts, the rest of
-//! the datagram is one more refusal.
+//! Each message is read on its own: one that cannot be read is counted and skipped. Where the frame of a datagram is
+//! broken (a size beyond its end, bundles nested too deep, too many elements), what was read before that place counts,
+//! the rest of the datagram is one more refusal.
 
 use rosc::{OscMessage, OscPacket, OscType};
 
@@ -32,7 +32,7 @@ pub enum OscError {
     /// More elements than any app sends.
     #[error("more than {MAX_ELEMENTS} elements in one datagram")]
     TooMany,
-    /// A part ends too early, or says that it is longer than the datagram.
+    /// A part ends too early, or gives a length beyond the datagram.
     #[error("{0}: the datagram ends before it")]
     Truncated(&'static str),
     /// A part is longer, or has more of something, than any app sends.

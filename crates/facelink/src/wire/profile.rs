@@ -1,9 +1,9 @@
 //! What differs from one source to another in what it means: axis signs, Euler order, units, sides.
 //!
 //! A decoder gives a [`SourceFace`]: numbers as they were sent. A [`SourceProfile`] turns it into a
-//! [`FaceFrame`], in the axes of [`HeadPose`]. Decoders know a format's bytes and nothing else; every convention that may
-//! be doubted, or that differs between versions of an app, is a field of the profile, so that a user can put it right
-//! while the face runs.
+//! [`FaceFrame`], in the axes of [`HeadPose`]. Decoders read a format's bytes and nothing else; every convention that
+//! may be doubted, or that differs between versions of an app, is a field of the profile, so that a user can put it
+//! right while the face runs.
 
 use std::f32::consts::PI;
 
@@ -110,7 +110,7 @@ impl EulerOrder {
     }
 }
 
-/// Which of the three angles of a rotation a source has the other way round.
+/// Which of the three angles of a rotation a source has inverted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AxisFlip {
@@ -240,7 +240,7 @@ pub struct SourceProfile {
     pub flip_position: [bool; 3],
     /// Exchange `mouthLeft` and `mouthRight`.
     pub swap_mouth_left_right: bool,
-    /// The phone lies on its side: the head's yaw and pitch come the other way round.
+    /// The phone lies on its side: the head's yaw and pitch are inverted.
     pub landscape: bool,
     /// Show the face as in a mirror: left and right exchanged throughout.
     pub mirror: bool,
@@ -264,7 +264,7 @@ impl SourceProfile {
         mirror: false,
     };
 
-    /// The frame that a source's numbers stand for.
+    /// The frame that a source's numbers denote.
     pub fn apply(&self, source: SourceFace) -> FaceFrame {
         let mut frame = source.frame;
         if self.swap_mouth_left_right {
@@ -386,7 +386,7 @@ pub(crate) fn turned(rotation: [f32; 4], [x, y, z]: [f32; 3]) -> [f32; 3] {
 
 /// The same turn, `gain` times as far.
 fn powered(q: [f32; 4], gain: f32) -> [f32; 4] {
-    // The shorter way round.
+    // The shorter arc.
     let q = if q[3] < 0.0 { q.map(|part| -part) } else { q };
     let [x, y, z, w] = q;
     let sine = (x * x + y * y + z * z).sqrt();
@@ -501,7 +501,7 @@ mod tests {
         }
     }
 
-    /// Where the tip of the nose goes.
+    /// Where the tip of the nose moves.
     fn nose(rotation: [f32; 4]) -> [f32; 3] {
         turned(rotation, [0.0, 0.0, 1.0])
     }

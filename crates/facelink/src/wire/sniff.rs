@@ -1,6 +1,6 @@
-//! What a datagram looks like: every port for phones takes every format, and says what it was.
+//! Format detection: every port for phones accepts every format, and reports which it was.
 
-/// A format, told by the first bytes of a datagram. That it decodes is another matter.
+/// A format, detected by the first bytes of a datagram; the datagram may still fail to decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Live Link Face, packet version 6.

@@ -150,7 +150,7 @@ impl Decoder {
         Self::default()
     }
 
-    /// Whether something waits for a commit. Where none comes for 50 ms, [`flush`](Self::flush) it.
+    /// Whether values are pending until a commit. Where none comes for 50 ms, [`flush`](Self::flush) it.
     pub fn is_pending(&self) -> bool {
         self.pending || self.moved
     }
@@ -174,7 +174,7 @@ impl Decoder {
                 let tracked = number(args.get(3)).is_none_or(|status| status != 0.0);
                 let before = if self.pending && !self.commits { self.flush() } else { None };
                 let was_lost = std::mem::replace(&mut self.lost, loaded == 0.0 || !tracked);
-                // Without blendshapes to commit this is all there is to tell.
+                // Without blendshapes to commit, only the lost face is reported.
                 Ok(before.or_else(|| (self.lost && !was_lost).then(|| self.face())))
             }
             "T" => Ok(if self.pending && !self.commits { self.flush() } else { None }),

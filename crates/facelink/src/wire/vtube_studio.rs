@@ -1,4 +1,4 @@
-//! VTube Studio on a phone, and MeowFace and others that speak as it does: JSON over UDP, on request.
+//! VTube Studio on a phone, and MeowFace and others with the same protocol: JSON over UDP, on request.
 //!
 //! # Bytes
 //! The receiver asks, to port [`PORT`] of the phone, and again before the time is over:
@@ -30,10 +30,10 @@
 //! angles, under exchanged names. Positive x turns to the performer's left, positive y nods *down*, positive z lifts the
 //! performer's left side; a position is `(-x, y, -z)`.
 //!
-//! A frame of a real phone agrees: the face is seen 1.3 units above the camera at a distance of 4.7, so that whoever looks
-//! at the phone looks 15° down; the head has y = 9.4, and the eyes look 3.5° down. The unit, about a decimetre, is inferred
-//! from that distance. For the eyes, +x is down and +y to the performer's left: 9.1° at `EyeLookOutLeft` 0.26, and 12.9° at
-//! `EyeLookInRight` 0.37, are the 35° at 1 of every ARKit source.
+//! A frame of a real phone agrees: the face is seen 1.3 units above the camera at a distance of 4.7, so that a look at
+//! the phone is a look 15° down; the head has y = 9.4, and the eyes look 3.5° down. The unit, about a decimetre, is
+//! inferred from that distance. For the eyes, +x is down and +y to the performer's left: 9.1° at `EyeLookOutLeft` 0.26,
+//! and 12.9° at `EyeLookInRight` 0.37, are the 35° at 1 of every ARKit source.
 //!
 //! Sources are listed in `docs/sources/vtube-studio.md`.
 
@@ -142,7 +142,7 @@ impl Decoder {
         if datagram.len() > MAX_MESSAGE {
             return Err(VtsError::TooLarge(datagram.len()));
         }
-        // Anybody may send here, under ever new names: the table must not fill up for good.
+        // Any sender may send here, under ever new names: the table must not stay full.
         if self.names.is_full() {
             self.names = NameTable::default();
         }
@@ -195,7 +195,7 @@ fn hotkey_channel(key: usize) -> String {
     format!("hotkey_{key}")
 }
 
-/// The button that a frame's channels say is pressed.
+/// The button that is pressed by a frame's channels.
 fn hotkey_of(frame: &FaceFrame) -> Option<usize> {
     let pressed = frame.channels.iter().filter(|channel| channel.value >= 0.5);
     let key = |name: &str| name.strip_prefix("hotkey_")?.parse().ok().filter(|key| (1..=HOTKEYS).contains(key));
@@ -453,7 +453,7 @@ impl Request {
 
 /// Appends a frame to `out` as the app writes it: what is written with a profile decodes to the same frame with it.
 ///
-/// Shapes that are not given are written as 0. A frame that is not tracked says so, and its numbers stand there
+/// Shapes that are not given are written as 0. A frame that is not tracked is marked, and its numbers are written
 /// nevertheless, as they do in the app. Channels have no place in the format, but for `hotkey_1` to `hotkey_8`.
 ///
 /// # Errors
@@ -559,7 +559,7 @@ mod tests {
     fn vtube_studio_head_turns_as_in_vendor_example() {
         fn unity(x: f32, y: f32, z: f32, [a, b, c]: [f32; 3]) -> [f32; 3] {
             let (rx, ry, rz) = ((-y).to_radians(), (-x).to_radians(), z.to_radians());
-            // The same formulas as in right-handed axes: only the picture of them is mirrored.
+            // The same formulas as in right-handed axes: only their image is mirrored.
             let (a, b) = (a * rz.cos() - b * rz.sin(), a * rz.sin() + b * rz.cos());
             let (b, c) = (b * rx.cos() - c * rx.sin(), b * rx.sin() + c * rx.cos());
             let (a, c) = (a * ry.cos() + c * ry.sin(), -a * ry.sin() + c * ry.cos());

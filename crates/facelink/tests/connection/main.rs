@@ -9,9 +9,9 @@
 //! |---|---|---|
 //! | `name` | | subject and condition |
 //! | `run_ms` | 20000 | length of the run |
-//! | `link` | 10 ms each way | `delay_ms`, `jitter_ms`, `loss` (0 to 1), `burst` (packets lost in a row); for every packet of both transports. TCP repeats what is lost and keeps its order |
+//! | `link` | 10 ms in each direction | `delay_ms`, `jitter_ms`, `loss` (0 to 1), `burst` (packets lost in a row); for every packet of both transports. TCP repeats what is lost and keeps its order |
 //! | `webrtc` | `true` | whether the client tries it |
-//! | `numbered` | `true` | whether frames carry numbers by which a receiver tells doubles |
+//! | `numbered` | `true` | whether frames carry numbers by which a receiver detects duplicates |
 //! | `token` | `"right"` | `"wrong"`: the upgrade is refused; `"wrong_in_hello"`: closed with 4401 |
 //! | `answer_delay_ms` | 0 | by which the endpoint's answer to an offer is late |
 //! | `faults` | none | `at_ms`, `kind`, `for_ms` (without: to the end, or an instant), `by_ms` |
@@ -89,7 +89,7 @@ impl Judge<'_> {
     fn frames(&mut self, what: &str, seen: &Seen, wanted: Stream) {
         self.equal(&format!("{what} shown wrongly"), seen.wrong, 0);
         let end = self.row.run_ms * 1000;
-        // What is still on its way at the end is not lost.
+        // What is still in flight at the end is not lost.
         let lost = seen.lost(end - 1_000_000);
         self.most(&format!("{what} lost"), lost as i64, wanted.lost_max.map(|most| most as i64));
         self.most(&format!("{what} gap ms"), seen.gap_ms(end), wanted.gap_ms_max);

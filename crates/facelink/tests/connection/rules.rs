@@ -1,4 +1,4 @@
-//! What holds of one [`Connection`] by itself.
+//! Rules that hold for a single [`Connection`].
 
 use std::time::{Duration, Instant};
 

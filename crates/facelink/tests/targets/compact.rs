@@ -128,7 +128,8 @@ impl Target for Deltas {
     }
 
     fn check_state(&mut self) {
-        // A frame and a delta upon it, of a subject that nobody else names, are read as by a decoder that saw nothing.
+        // A frame and a delta upon it, of a subject that no other frame names, are read as by a decoder that saw
+        // nothing.
         let (mut encoder, mut first, mut second) = (DeltaEncoder::new(), Vec::new(), Vec::new());
         let mut frame = FaceFrame { sequence: Some(1), ..FaceFrame::neutral() };
         let plain = encoder.encode("good", &frame, Clock::Own, &mut first);

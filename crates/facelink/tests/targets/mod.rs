@@ -122,7 +122,7 @@ fn mutate(source: &mut Source<'_>, input: &mut Vec<u8>) {
                 input[at..at + 4].copy_from_slice(&bytes);
             }
             6 => {
-                // A part again, somewhere else.
+                // A part again, at another offset.
                 let end = (at + source.below(64)).min(input.len());
                 let part = input[at..end].to_vec();
                 let to = source.below(input.len());

@@ -1,4 +1,4 @@
-//! Phones' formats: Live Link Face, the mocap apps as text and in binary, VTube Studio, and what tells them apart.
+//! Phones' formats: Live Link Face, the mocap apps as text and in binary, VTube Studio, and their detection.
 
 use std::time::{Duration, Instant};
 
@@ -230,7 +230,7 @@ pub struct Fmv3 {
     count: u64,
     parts: Reassembler,
     schema: Option<Schema>,
-    /// As the phone has it, beside what came through.
+    /// The phone's own, to compare with what arrived.
     phone: Schema,
     number: u32,
     /// Datagrams that are still to come.

@@ -7,7 +7,7 @@ use crate::{
     names::BLENDSHAPE_COUNT,
 };
 
-/// Time constant with which a motion that goes on by itself comes to rest, seconds.
+/// Time constant with which an extrapolated motion comes to rest, seconds.
 const DAMPING: f32 = 0.03;
 /// Time constant with which a difference is blended away, seconds, and how fast at most, units a second: about as quick as
 /// a face itself moves.
@@ -136,8 +136,8 @@ pub(super) fn between(out: &mut FaceFrame, span: &Span<'_>, t: f32) {
     }
 }
 
-/// The face `over` seconds after the last frame: it goes on as from the frame before, `step` seconds earlier, slower and
-/// slower. Of that, the share `back` is left.
+/// The face `over` seconds after the last frame: it continues as from the frame before, `step` seconds earlier, slower
+/// and slower. Of that, the share `back` is left.
 pub(super) fn beyond(out: &mut FaceFrame, earlier: &FaceFrame, last: &FaceFrame, over: f32, step: f32, back: f32) {
     copy(out, last);
     let share = DAMPING * (1.0 - (-over.max(0.0) / DAMPING).exp()) / step * back;

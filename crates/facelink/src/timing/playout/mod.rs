@@ -35,7 +35,7 @@ const JUMP_US: i64 = 250_000;
 /// Between frames this far apart the face holds, and moves only just before the later one.
 const BRIDGE_US: i64 = 300_000;
 const BRIDGE_END_US: i64 = 100_000;
-/// A motion that went on by itself is taken back over this time.
+/// An extrapolated motion is blended back over this time.
 const BACK_US: i64 = 120_000;
 /// After so much silence nothing is left to blend with.
 const FORGOTTEN_US: i64 = 1_000_000;
@@ -77,7 +77,7 @@ pub struct PlayoutSettings {
     pub least: Duration,
     /// See [`least`](Self::least).
     pub most: Duration,
-    /// How long a face goes on when nothing comes, slower and slower.
+    /// How long a face is extrapolated when no frame arrives, slower and slower.
     pub extrapolate: Duration,
     /// Whether a blink that would fall between two rendered frames, or arrives too late, is shown all the same.
     pub keep_blinks: bool,
@@ -117,7 +117,7 @@ pub enum Concealed {
 pub struct Shown<'a> {
     /// The face.
     pub frame: &'a FaceFrame,
-    /// What it says.
+    /// Its viseme.
     pub saying: Option<(Viseme, f32)>,
     /// What it is made of.
     pub concealed: Concealed,
@@ -363,7 +363,7 @@ impl Playout {
         }
     }
 
-    /// What it says from now on, where that does not come with a frame: it does not wait.
+    /// Its viseme from now on, where that does not arrive with a frame: it is not delayed.
     pub fn say(&mut self, saying: Option<(Viseme, f32)>) {
         self.saying = saying;
         self.frames.iter_mut().for_each(|entry| entry.saying = saying);
@@ -507,7 +507,7 @@ impl Playout {
         match earlier {
             Some(earlier) if most_us > 0 => {
                 let step_us = (last.capture_us - earlier.capture_us).max(1);
-                // After that it goes back to the last frame: what is held is what was there.
+                // After that it blends back to the last frame: what is held is a received pose.
                 let back = 1.0 - ((over_us - most_us) as f32 / BACK_US as f32).clamp(0.0, 1.0);
                 let over = over_us.min(most_us) as f32 / 1e6;
                 blend::beyond(out, &earlier.frame, &last.frame, over, step_us as f32 / 1e6, back);

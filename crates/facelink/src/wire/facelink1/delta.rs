@@ -2,8 +2,8 @@
 //!
 //! Packets get lost, so nothing here learns from packet to packet: the probabilities are a table in this crate, and the
 //! frame that a packet builds upon is one that the receiver has acknowledged. Without such a frame, and for faces that this
-//! form does not hold (partial ones, weights outside 0..1, channels beside the shapes), a plain `facelink1` packet goes out,
-//! which stands alone. `docs/wire-facelink1.md` describes the bytes.
+//! form does not hold (partial ones, weights outside 0..1, channels besides the shapes), a plain `facelink1` packet is
+//! sent, which decodes on its own. `docs/wire-facelink1.md` describes the bytes.
 
 mod coder;
 mod model;
@@ -25,13 +25,13 @@ pub use model::Trainer;
 pub const MAGIC: u8 = 0xF2;
 /// Frames that an encoder remembers, and a decoder twice as many.
 const REMEMBERED: usize = 64;
-/// Subjects of one connection whose frames are kept; beyond, the one that was silent longest goes.
+/// Subjects of one connection whose frames are kept; beyond, the one that was silent longest is dropped.
 const MAX_RECEIVED: usize = 32;
 
 #[derive(Debug)]
 struct Sender {
     name: Box<str>,
-    /// A ring; the next one goes to `next`.
+    /// A ring; the next one is written at `next`.
     sent: [Quantised; REMEMBERED],
     next: usize,
     count: usize,
@@ -57,7 +57,7 @@ impl DeltaEncoder {
         &mut self.plain
     }
 
-    /// The other side has the frame of this number (low 32 bits), as its `report` says in `ack`. Numbers that were not
+    /// The other side has the frame of this number (low 32 bits), as its `report` gives in `ack`. Numbers that were not
     /// sent, or too long ago, are passed over.
     pub fn acknowledge(&mut self, subject: &str, sequence: u32) {
         let Some(sender) = self.senders.iter_mut().find(|sender| *sender.name == *subject) else { return };
@@ -156,7 +156,7 @@ fn put_varint(mut value: u64, out: &mut Vec<u8>) {
 #[derive(Debug)]
 struct Receiver {
     name: Box<str>,
-    /// A ring; the next one goes to `next`.
+    /// A ring; the next one is written at `next`.
     known: [Quantised; 2 * REMEMBERED],
     next: usize,
     count: usize,
@@ -172,7 +172,7 @@ pub struct DeltaDecoder {
 }
 
 impl DeltaDecoder {
-    /// A decoder that knows nothing yet.
+    /// A decoder that holds no frame yet.
     pub fn new() -> Self {
         Self::default()
     }

@@ -52,7 +52,7 @@ impl RangeEncoder {
         }
     }
 
-    /// Appends as few bytes as tell the range apart.
+    /// Appends as few bytes as identify the range.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         for kept in 0..=4_u32 {
             let rest = u64::from(u32::MAX) >> (8 * kept);

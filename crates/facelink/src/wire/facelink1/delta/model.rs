@@ -175,11 +175,11 @@ fn walk<C: Coder>(reference: &Quantised, new: &mut Quantised, distance: u8, code
 
 fn shapes<C: Coder>(reference: &Quantised, new: &mut Quantised, lag: usize, active: usize, coder: &mut C) {
     // 0 still, 1 up, 2 down.
-    let mut ways = [0_usize; BLENDSHAPE_COUNT];
+    let mut directions = [0_usize; BLENDSHAPE_COUNT];
     let mut before = 0;
     for i in 0..BLENDSHAPE_COUNT {
         let group = ChannelGroup::of(Blendshape::ALL[i]) as usize;
-        let partner = PARTNERS[i].map_or(before, |partner| ways[usize::from(partner)]);
+        let partner = PARTNERS[i].map_or(before, |partner| directions[usize::from(partner)]);
         let near = usize::from(before != 0) + usize::from(partner != 0);
         let from = reference.weights[i];
         let rest = usize::from(from == 0);
@@ -198,8 +198,8 @@ fn shapes<C: Coder>(reference: &Quantised, new: &mut Quantised, lag: usize, acti
         // Of a packet that was made to harm, it may be more than there is.
         let by = by.min(255) as u8;
         new.weights[i] = if down { from.saturating_sub(by) } else { from.saturating_add(by) };
-        ways[i] = if down { 2 } else { 1 };
-        before = ways[i];
+        directions[i] = if down { 2 } else { 1 };
+        before = directions[i];
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) const TIME: u8 = 1 << 4;
 pub(super) const OWN_CLOCK: u8 = 1 << 5;
 pub(super) const SUBJECT: u8 = 1 << 6;
 pub(super) const RESERVED: u8 = 1 << 7;
-/// What has to be the same in both frames.
+/// The fields that have to be the same in both frames.
 pub(super) const SHAPE: u8 = WITH_HEAD | WITH_POSITION | WITH_GAZE;
 
 /// A frame in the steps of the wire.
@@ -40,7 +40,7 @@ impl Quantised {
     pub const NONE: Self =
         Self { sequence: 0, flags: 0, largest: 0, time: None, weights: [0; BLENDSHAPE_COUNT], others: [0; 10] };
 
-    /// `None` for what this form does not hold.
+    /// `None` for a face that this form does not hold.
     pub fn of(frame: &FaceFrame, clock: Clock, sequence: u32) -> Option<Self> {
         let whole = frame.present & ALL_PRESENT == ALL_PRESENT && frame.channels.is_empty();
         if !whole || frame.weights.iter().any(|weight| !(0.0..=1.0).contains(weight)) {
@@ -120,7 +120,7 @@ impl Quantised {
     }
 }
 
-/// Whether the one can be told by what changed since the other.
+/// Whether `new` can be encoded as a delta to `reference`.
 pub(super) fn can_follow(reference: &Quantised, new: &Quantised) -> bool {
     let same = (reference.flags ^ new.flags) & SHAPE == 0 && reference.largest == new.largest;
     let times = match (reference.time, new.time) {

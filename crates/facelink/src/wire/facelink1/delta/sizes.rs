@@ -1,4 +1,4 @@
-//! Sizes of the tables: how many cases of each kind the model tells apart.
+//! Sizes of the tables: how many cases of each kind the model distinguishes.
 
 use crate::layers::ChannelGroup;
 

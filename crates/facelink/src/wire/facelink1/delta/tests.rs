@@ -24,7 +24,7 @@ fn receive(plain: &mut Decoder, deltas: &mut DeltaDecoder, packet: &[u8]) -> Res
     Ok(frame.expect("a packet holds a face"))
 }
 
-/// As close as the wire says: shapes exactly as in a plain packet.
+/// As close as the wire defines: shapes exactly as in a plain packet.
 fn assert_same(received: &FaceFrame, sent: &FaceFrame) {
     let steps = |frame: &FaceFrame| frame.weights.map(|weight| (f64::from(weight) * 255.0 + 0.5) as u8);
     assert_eq!(steps(received), steps(sent));
