@@ -116,7 +116,7 @@ impl Running {
     }
 }
 
-/// Where the report comes from.
+/// The source of the report.
 enum Source {
     Running(Running),
     Own {
@@ -236,7 +236,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     writeln!(io::stdout(), "{text}").map_err(Error::Output)
 }
 
-/// Draws over what was there, without a flash of nothing in between.
+/// Draws over the last report, without flicker.
 fn redraw(term: &Term, lines: &[String]) -> io::Result<()> {
     const TO_END_OF_LINE: &str = "\u{1b}[K";
     term.move_cursor_to(0, 0)?;
@@ -249,7 +249,7 @@ fn redraw(term: &Term, lines: &[String]) -> io::Result<()> {
 /// A part of the report.
 struct Section {
     title: &'static str,
-    /// What is left out first where there is no room for all: the highest.
+    /// Rank: where there is no room for all sections, those of the highest are left out first.
     dispensable: u8,
     body: Vec<String>,
 }
@@ -274,7 +274,7 @@ fn fit(title: &str, sections: &[Section], rows: usize) -> Vec<String> {
     by_importance.sort_by_key(|section| section.dispensable);
     let mut left_out: Vec<&str> = Vec::new();
     for section in by_importance {
-        // The first of all is shown as far as it goes.
+        // The first of all is shown as far as it fits.
         if height(section) <= room || section.dispensable == 0 {
             room = room.saturating_sub(height(section));
         } else {
@@ -340,7 +340,7 @@ fn aligned(rows: &[Vec<String>], width: usize) -> Vec<String> {
     lines
 }
 
-/// The report as it is printed. What comes from the network moves no cursor.
+/// The report as it is printed. Text from the network cannot move the cursor.
 fn sections(report: &Report, width: usize) -> Vec<Section> {
     let mut sections = Vec::new();
     let mut add = |title, dispensable, body: Vec<String>| {

@@ -16,7 +16,7 @@ pub struct IceArgs {
 }
 
 impl IceArgs {
-    /// The configuration, unless it cannot work. What this side cannot use of it is said aloud.
+    /// The configuration, unless it cannot work. What this side cannot use of it is printed as a warning.
     pub fn config(&self) -> Result<IceConfig, Error> {
         let config = IceConfig {
             servers: self.ice_servers.clone(),

@@ -258,7 +258,7 @@ fn watch(endpoint: &Endpoint, stop: &Receiver<()>, period: Duration, show: &mut 
                     for event in endpoint.events().try_iter() {
                         show.event(&event)?;
                     }
-                    // What is listed is the newest face, not what fills a gap in the past.
+                    // The list shows the newest face, not a late frame that fills a gap.
                     if !frame.late {
                         show.frame(&frame)?;
                     }
@@ -365,7 +365,7 @@ impl Show for Live {
     }
 }
 
-/// What goes to a pipe or a file without `--json`: events, and a line a second for each subject.
+/// The output to a pipe or a file without `--json`: events, and a line a second for each subject.
 struct Plain<W> {
     out: W,
 }

@@ -190,7 +190,7 @@ pub fn run(args: Args) -> Result<(), Error> {
             sender.send(frame)?;
             count += 1;
         }
-        // After a stall (a laptop's lid), goes on from now instead of catching up.
+        // After a stall (a laptop's lid), continues from now instead of catching up.
         let late = start.elapsed().saturating_sub(time);
         if late > Duration::from_millis(250) {
             start += late;
@@ -201,7 +201,7 @@ pub fn run(args: Args) -> Result<(), Error> {
     writeln!(io::stdout(), "Sent {count} frames in {took:.1} s.").map_err(Error::Output)
 }
 
-/// What is sent, and when.
+/// The frames to send, and their times.
 struct Play {
     source: Source,
     fps: Option<f64>,
@@ -215,7 +215,7 @@ enum Source {
     Take(Take),
 }
 
-/// Where it stands.
+/// The position in it.
 #[derive(Clone, Copy, Default)]
 struct Next {
     /// When the next frame is due.

@@ -235,7 +235,7 @@ fn send_uses_data_channel() {
     assert_whole_face(&listener.frame_of("rtc", "webrtc"));
 }
 
-/// What the old senders write, with the face lost in between, and rubbish.
+/// What the old senders write, with the face lost in between, and invalid datagrams.
 #[test]
 fn listen_udp_json_accepts_old_datagrams() {
     let listener = Listener::start(&[]);

@@ -1,4 +1,5 @@
-//! What one frame costs from bytes to [`facelink::FaceFrame`] and back, by format, compared with `serde_json` with the same JSON.
+//! The cost of one frame from bytes to [`facelink::FaceFrame`] and back, by format, compared with `serde_json` with the
+//! same JSON.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use facelink::{

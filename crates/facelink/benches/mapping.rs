@@ -1,4 +1,4 @@
-//! What it costs to bring a face onto a rig: mappings of several dialects, and the layers over a face.
+//! The cost of applying a face to a rig: mappings of several dialects, and the layers over a face.
 
 use std::{fs, hint::black_box, path::Path, sync::Arc, time::Duration};
 

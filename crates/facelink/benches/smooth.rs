@@ -1,5 +1,5 @@
-//! What is seen of a face over bad networks, in virtual time: ours compared with holding the last frame, and with that with the
-//! migration guide's law.
+//! The error of a shown face over bad networks, in virtual time: ours compared with holding the last frame, and with
+//! that with the migration guide's law.
 //!
 //! `cargo bench -p facelink --bench smooth`; `FACELINK_CAPTURES` names the folder of the recordings.
 

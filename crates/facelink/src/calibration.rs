@@ -12,21 +12,22 @@ use crate::{
 /// A shape that rests higher than this has no room left to move; more is not taken off.
 const MAX_REST: f32 = 0.8;
 
-/// A shape that reaches less than this was not made at all, and what it does is noise.
+/// A shape that reaches less than this was not made at all; its values are noise.
 const MOVED: f32 = 0.15;
 /// Most that a range of motion amplifies is 1 by this.
 const MIN_RANGE: f32 = 0.25;
 /// Frames that a value has to last to count as reached: one is a glitch of the tracker.
 const LASTING: usize = 3;
 
-/// What is taken off every frame of one subject.
+/// The offsets that are subtracted from every frame of one subject.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Calibration {
     /// Weights of the face at rest, by [`Blendshape::index`]; each shape then runs from there (0) to full (1).
     #[serde(with = "weights", skip_serializing_if = "Option::is_none")]
     pub neutral: Option<[f32; BLENDSHAPE_COUNT]>,
-    /// What this performer reaches of each shape, by [`Blendshape::index`], beyond the neutral face: it counts as 1.
+    /// The largest value that this performer reaches of each shape, by [`Blendshape::index`], beyond the neutral face:
+    /// it counts as 1.
     #[serde(with = "weights", skip_serializing_if = "Option::is_none")]
     pub range: Option<[f32; BLENDSHAPE_COUNT]>,
     /// Where the eyes look at rest, radians: left yaw and pitch, right yaw and pitch.
@@ -84,7 +85,7 @@ impl Calibration {
                 Gaze { left: less(gaze.left, left_yaw, left_pitch), right: less(gaze.right, right_yaw, right_pitch) };
         }
         if let Some(HeadPose { rotation, position }) = &mut frame.head {
-            // Where the tracker stands is the same for every frame: it comes off from the left.
+            // The pose of the tracker is the same for every frame: it is removed from the left.
             let back = self.rotation.and_then(normalized).map_or(IDENTITY, inverse);
             if self.rotation.is_some() {
                 *rotation = normalized(product(back, *rotation)).unwrap_or(IDENTITY);

@@ -1,4 +1,4 @@
-//! What a source hands to the engine: frames of subjects, and events.
+//! The output of a source for the engine: frames of subjects, and events.
 
 use std::{
     net::SocketAddr,
@@ -30,7 +30,7 @@ pub struct SubjectFrame {
     pub speech: Option<Speech>,
     /// When it arrived here.
     pub received: Instant,
-    /// Its time stamp; `None` for what is not a frame of the source, such as a viseme alone.
+    /// Its time stamp; `None` for a face that is not a frame of the source, such as a viseme alone.
     pub stamp: Option<Stamp>,
     /// A newer frame was there before: this one only fills a gap in the past.
     pub late: bool,

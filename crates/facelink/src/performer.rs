@@ -182,7 +182,7 @@ impl Performance {
             let stress = self.stress(syllable.index);
             let middle = 0.5 * (syllable.start + syllable.end);
             brow += stress * bump((t - middle) / 0.34);
-            // The nod comes a little after the stress.
+            // The nod follows a little after the stress.
             nod += stress * bump((t - middle - 0.07) / 0.4);
         }
         (speech * brow.min(1.0), speech * nod.min(1.0))
@@ -446,7 +446,7 @@ struct Cell {
     end: f64,
 }
 
-/// What the face feels, `0..=1` each.
+/// The emotions of the face, `0..=1` each.
 struct Mood {
     smile: f32,
     thought: f32,

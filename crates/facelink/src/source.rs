@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::{face_cap, fmv3, llf, mocap_text, profile::SourceProfile, sniff::Format, vmc, vtube_studio};
 
-/// What is known of an app.
+/// The properties of an app.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct App {
@@ -16,7 +16,7 @@ pub struct App {
     pub title: &'static str,
     /// The name in commands, such as `live-link-face`: that of the wire, with dashes.
     pub slug: &'static str,
-    /// What it is and how it begins to send, in one line.
+    /// The app and how it begins to send, in one line.
     pub summary: &'static str,
     /// What its numbers mean: signs, order, units, sides.
     pub profile: SourceProfile,
@@ -63,7 +63,7 @@ macro_rules! apps {
                 }
             }
 
-            /// What is known of the app; `None` for kinds that are no app.
+            /// The properties of the app; `None` for kinds that are no app.
             pub const fn app(self) -> Option<App> {
                 match self {
                     $( Self::$app => { const ROW: App = $row; Some(ROW) } )+
@@ -181,7 +181,7 @@ impl fmt::Display for SourceKind {
     }
 }
 
-/// What a port is for.
+/// The purpose of a port.
 #[derive(Clone, Copy, Debug)]
 struct Port {
     number: u16,
@@ -199,7 +199,7 @@ macro_rules! ports {
         settings { $( $(#[doc = $doc:literal])+ $port:ident = $name:literal, $row:expr; )+ }
         phones { $( $(#[doc = $phone_doc:literal])+ $phone:ident, $field:ident = $phone_name:literal, $phone_row:expr; )+ }
     ) => {
-        /// What a port for phone apps is for.
+        /// The purpose of a port for phone apps.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum PhonePort {
@@ -383,7 +383,7 @@ impl PhonePort {
         self.row().number
     }
 
-    /// What it is for, in words.
+    /// Its purpose, for people to read.
     pub const fn title(self) -> &'static str {
         self.row().title
     }

@@ -1,4 +1,4 @@
-//! One face over time: what a sender's partial, late or interrupted messages add up to.
+//! One face over time, from a sender's partial, late or interrupted messages.
 
 use std::{
     sync::Arc,
@@ -83,7 +83,7 @@ impl SubjectState {
         Taken::Newer
     }
 
-    /// A late frame as a whole face, where it is one: what it leaves out cannot be known any more.
+    /// A late frame as a whole face, where it is one: its missing shapes cannot be known any more.
     pub fn late_face(&self, frame: &FaceFrame) -> Option<FaceFrame> {
         let whole = frame.tracked && frame.present & self.merged.present == self.merged.present;
         whole.then(|| {

@@ -441,7 +441,7 @@ fn facelink1_names_of_a_connection_are_bounded() {
     assert!(decoded(&mut decoder, &packet(600..601)).is_err());
 }
 
-// ---- what is refused ---------------------------------------------------------------
+// ---- refused packets ---------------------------------------------------------------
 
 #[test]
 fn facelink1_failed_encode_changes_nothing() {

@@ -1,4 +1,4 @@
-//! What is seen of a face over bad networks, in virtual time: the bars that the README states.
+//! The error of a shown face over bad networks, in virtual time: the limits that the README states.
 
 #![expect(clippy::expect_used, reason = "helpers of tests")]
 

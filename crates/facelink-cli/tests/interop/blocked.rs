@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::harness::{Browser, Listener, Process, file, missing, python, quiet};
 
-/// What the issue asks for: the time from the start of a sender to its first frame.
+/// The limit: the time from the start of a sender to its first frame.
 const WITHIN: Duration = Duration::from_secs(2);
 const TOKEN: &str = "let-me-in";
 
@@ -156,7 +156,7 @@ fn udp_blocked_facelink_send_connects_within_two_seconds() {
     measure("facelink send", &listener, |subject| {
         (facelink(&network, &["--to", &to, "--token", TOKEN, "--subject", subject]), None)
     });
-    // Frames go on by WebSocket until WebRTC has connected over TCP.
+    // Frames continue by WebSocket until WebRTC has connected over TCP.
     let _sender = facelink(&network, &["--to", &to, "--token", TOKEN, "--subject", "patient"]);
     let started = Instant::now();
     loop {

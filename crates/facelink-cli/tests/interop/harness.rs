@@ -121,7 +121,7 @@ impl Process {
         self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 
-    /// Waits for it to end by itself.
+    /// Waits for its exit.
     pub fn end(mut self) {
         let end = Instant::now() + LIMIT;
         loop {

@@ -1,4 +1,4 @@
-//! A face over an emulated network, in virtual time: what is shown, compared with what was true.
+//! A face over an emulated network, in virtual time: the shown face, compared with the true one.
 //!
 //! Used by the bench that prints the table and by the tests that hold us to it.
 
@@ -88,7 +88,7 @@ pub enum Method {
     Guide,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     pub age_ms: (f32, f32),
@@ -318,7 +318,7 @@ fn judge(
         worst.push(most);
         if let Some((before, _, last)) = i.checked_sub(1).map(|i| &shown[i]) {
             let dt = now - before;
-            // What the true face does in as much time at most, around this moment.
+            // The largest change of the true face in as much time, around this moment.
             let mut allowed = [0.0_f32; BLENDSHAPE_COUNT];
             let mut from = signal.weights(now - lag - 100_000 - dt);
             for k in -6..=6 {

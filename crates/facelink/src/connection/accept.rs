@@ -68,7 +68,7 @@ impl Accepting {
         let goodbye =
             matches!(cause, Cause::Closed(code) if code != Some(CLOSE_RECONNECTING)) || cause == Cause::NoToken;
         if core.channel.as_ref().is_some_and(|channel| channel.open) {
-            // It lives on, unless its client has left altogether.
+            // It stays open, unless its client has left altogether.
             self.goodbye = goodbye.then_some(now);
             return;
         }
@@ -157,7 +157,7 @@ impl Accepting {
         ])
     }
 
-    /// A client that never answers pings may have closed its WebSocket to go on by the channel alone.
+    /// A client that never answers pings may have closed its WebSocket to continue by the channel alone.
     fn goodbye_at(&self, channel: &Channel) -> Option<Instant> {
         let said = self.goodbye.filter(|_| channel.link.beat.has_answered())?;
         Some(channel.link.last_heard().map_or(said, |heard| heard.max(said)) + GOODBYE_SILENCE)

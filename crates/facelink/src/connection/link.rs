@@ -1,4 +1,4 @@
-//! What is known of one lane, whichever it is.
+//! The state of one lane.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ impl Link {
         self.heard = Some(now);
     }
 
-    /// Forgets what was sent and heard before a sleep.
+    /// Forgets pings and answers from before a sleep.
     pub fn forgive(&mut self, now: Instant) {
         self.beat.forgive();
         self.heard = Some(now);

@@ -42,7 +42,7 @@ impl Connection {
         connection
     }
 
-    /// The side that a client has come to, by a WebSocket or a peer connection that is reported next.
+    /// A connection of the accepting side, for a client whose WebSocket or peer connection is reported next.
     pub fn accept(config: Config, now: Instant) -> Self {
         let side = Accepting::new(config.authorised, now);
         Self { core: Core::new(config, false, now), side: Side::Accepting(side) }
@@ -247,7 +247,7 @@ impl Connection {
         Some(rtt)
     }
 
-    /// The peer asks for a rate (`set_rate`, `report`). What is no rate has no effect.
+    /// The peer asks for a rate (`set_rate`, `report`). An invalid rate has no effect.
     pub fn on_rate(&mut self, fps: f32) {
         if fps.is_finite() && fps > 0.0 && self.core.rate.replace(fps) != Some(fps) {
             self.core.emit(Event::Rate(fps));
@@ -271,7 +271,7 @@ impl Connection {
         }
     }
 
-    /// Dialling side: this machine has an address again. The next attempt does not wait.
+    /// Dialling side: this machine has an address again. The next attempt starts at once.
     pub fn on_network_returned(&mut self, now: Instant) {
         if self.enter(now)
             && let Side::Dialling(side) = &mut self.side
@@ -316,7 +316,7 @@ impl Connection {
         }
     }
 
-    /// The time that [`poll_timeout`](Self::poll_timeout) gave has come. Earlier calls do no harm.
+    /// The time that [`poll_timeout`](Self::poll_timeout) gave has come. Earlier calls have no effect.
     pub fn on_timeout(&mut self, now: Instant) {
         if !self.enter(now) {
             self.finish(now);

@@ -10,7 +10,7 @@
 //! 3. calls [`on_timeout`](Connection::on_timeout) at the time that [`poll_timeout`](Connection::poll_timeout) gives,
 //! 4. asks [`route`](Connection::route) for each frame.
 //!
-//! Sockets and peer connections are numbered. What is reported of one that was replaced has no effect, so a driver need
+//! Sockets and peer connections are numbered. Reports of one that was replaced have no effect, so a driver need
 //! not wait for a transport to end before the next one begins.
 //!
 //! # Transports

@@ -1,4 +1,4 @@
-//! What both sides of a connection have: two transports, and what comes out.
+//! The state that both sides of a connection share: two transports, and the queues of actions and events.
 
 use std::{
     collections::VecDeque,

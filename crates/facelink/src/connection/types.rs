@@ -1,4 +1,4 @@
-//! What goes into a [`Connection`](super::Connection) and comes out of it.
+//! Inputs and outputs of a [`Connection`](super::Connection).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -74,7 +74,7 @@ pub enum Close {
     Drop,
 }
 
-/// What the driver has to do.
+/// An action for the driver.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Action {
@@ -151,7 +151,7 @@ pub enum Cause {
     Broken,
     /// The peer answers nothing.
     Silent,
-    /// The peer does not take what is sent.
+    /// The peer does not read what is sent.
     Stalled,
     /// No `welcome` arrived in time.
     NoWelcome,

@@ -7,16 +7,16 @@ use crate::{
     names::{BLENDSHAPE_COUNT, Blendshape},
 };
 
-/// How a layer meets what is there.
+/// How a layer is combined with the face below it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BlendRule {
-    /// On top, into the room that is left up to 1: the live movement stays visible and nothing passes 1.
+    /// Added, into the range that is left up to 1: the live movement stays visible and nothing passes 1.
     #[default]
     Add,
     /// The larger of the two.
     Max,
-    /// The layer takes the place of what is there.
+    /// The layer replaces the face below it.
     Replace,
     /// The layer does nothing here.
     Off,
@@ -28,7 +28,7 @@ impl BlendRule {
         match self {
             Self::Add => {
                 let layer = layer * intensity;
-                // What is beyond 1 already is the sender's own doing, and stays.
+                // Values beyond 1 are the sender's own, and stay.
                 base + layer * (1.0 - base).clamp(0.0, 1.0)
             }
             Self::Max => base.max(layer * intensity),

@@ -1,4 +1,4 @@
-//! Expressions over a face, and how they come and go.
+//! Expressions over a face, and their fades.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,12 +21,12 @@ pub struct Expression {
 /// An expression cannot be shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpressionError {
-    /// It is unknown.
+    /// There is no expression of this name.
     #[error("field `emotion`: there is no expression \"{name}\"; there are {known}")]
     Unknown {
-        /// What was asked for.
+        /// The name that was requested.
         name: String,
-        /// What there is.
+        /// The known names.
         known: String,
     },
     /// The intensity is no number.
@@ -220,7 +220,7 @@ const ALIASES: [(&str, &str); 20] = [
 ];
 
 impl Expression {
-    /// An expression of these shapes, that meets a live face by [`BlendRules::EXPRESSION`].
+    /// An expression of these shapes, combined with a live face by [`BlendRules::EXPRESSION`].
     pub fn new(name: impl Into<Arc<str>>, shapes: impl IntoIterator<Item = (Blendshape, f32)>) -> Self {
         let mut weights = [0.0; BLENDSHAPE_COUNT];
         for (shape, weight) in shapes {
@@ -254,7 +254,7 @@ impl Expression {
         BUILT_IN.iter().map(|(name, shapes)| Self::new(*name, shapes.iter().copied())).collect()
     }
 
-    /// The usual word for an emotion: `joy` is `happy`. Other words come back as they are, in lower case.
+    /// The usual word for an emotion: `joy` is `happy`. Other words are returned in lower case.
     pub fn usual_name(name: &str) -> String {
         let name = name.trim().to_ascii_lowercase();
         ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, usual)| (*usual).to_owned())
@@ -282,7 +282,7 @@ struct Running {
     /// Seconds since the fade began, and its length.
     at: f32,
     fade: f32,
-    /// Seconds that it stays once it is there; then it goes by the fade it came with.
+    /// Seconds for which it is held after the fade in; then it fades out over the same time.
     hold: Option<f32>,
 }
 
@@ -310,8 +310,8 @@ pub struct ExpressionMix {
 pub const USUAL_FADE: Duration = Duration::from_millis(250);
 
 impl ExpressionMix {
-    /// Brings an expression to an intensity, `0..=1`, within `fade`; the others stay. One that is there already goes on
-    /// from where it is.
+    /// Brings an expression to an intensity, `0..=1`, within `fade`; the others stay. One that is active already fades
+    /// from its present intensity.
     ///
     /// # Errors
     /// When the intensity is no number.

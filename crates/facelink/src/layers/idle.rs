@@ -32,7 +32,7 @@ pub struct IdleSettings {
     pub breathing: f32,
     /// How much head, brows and mouth stir, 1 being natural, 0 not at all.
     pub micro: f32,
-    /// Faces of different seeds live differently; of the same seed alike.
+    /// Different seeds give different motion; the same seed gives the same.
     pub seed: u64,
 }
 
@@ -120,7 +120,7 @@ pub struct IdleLife {
     until_blink: f32,
     gaze: Saccade,
     until_saccade: f32,
-    /// Where the head follows the eyes to, and where it is.
+    /// The head's target, which follows the eyes, and its present angle.
     head: [f32; 2],
     /// Seconds lived.
     time: f32,
@@ -241,7 +241,7 @@ impl IdleLife {
                 self.begin_blink(0.0);
             }
         }
-        // The head comes after the eyes, by a part of the turn.
+        // The head follows the eyes, by a part of the turn.
         let follow = 1.0 - (-dt / 0.35).exp();
         for axis in 0..2 {
             self.head[axis] += (0.25 * self.gaze.to[axis] - self.head[axis]) * follow;

@@ -1,6 +1,6 @@
-//! What is put over a live face: expressions, idle life, speech. Pure: time is passed in, and a frame allocates nothing.
+//! Layers over a live face: expressions, idle animation, speech. Pure: time is passed in, and a frame allocates nothing.
 //!
-//! A layer moves some of the 52 shapes. How it meets what the face does already is a [`BlendRule`], one for each
+//! A layer moves some of the 52 shapes. How it is combined with the face below is a [`BlendRule`], one for each
 //! [`ChannelGroup`].
 
 mod blend;

@@ -13,7 +13,7 @@ pub(super) enum Articulator {
     Jaw,
     /// Lips that press, roll or lift: they meet and part fast.
     Lips,
-    /// Lips that come forward and round: slow, and heard before they are needed.
+    /// Lips that move forward and round: slow, and begun before the sound.
     Rounding,
     /// Corners that pull to the sides.
     Spreading,
@@ -104,7 +104,7 @@ impl Default for LiveSpeech {
 }
 
 impl LiveSpeech {
-    /// Goes to a viseme of this weight, `0..=1`, and holds it. Saying what is said already changes nothing.
+    /// Moves to a viseme of this weight, `0..=1`, and holds it. The viseme that is held already changes nothing.
     pub fn say(&mut self, viseme: Viseme, weight: f32) {
         let weight = if weight.is_finite() { weight.clamp(0.0, 1.0) } else { 0.0 };
         if self.saying == Some((viseme, weight)) {
@@ -127,7 +127,7 @@ impl LiveSpeech {
         }
     }
 
-    /// What is said now.
+    /// The viseme that is held now.
     pub fn saying(&self) -> Option<(Viseme, f32)> {
         self.saying
     }

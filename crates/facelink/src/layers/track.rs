@@ -21,7 +21,7 @@ pub struct TrackError {
     pub line: usize,
     /// Which field.
     pub field: &'static str,
-    /// What is wrong with it.
+    /// The reason.
     pub message: String,
 }
 
@@ -169,7 +169,7 @@ impl VisemeTrack {
         self.segments.last().map_or(0.0, |silence| silence.start)
     }
 
-    /// What is said at a moment, seconds from the start.
+    /// The viseme at a time, seconds from the start.
     pub fn viseme_at(&self, t: f64) -> Option<(Viseme, f32)> {
         let after = self.segments.partition_point(|segment| segment.start <= t);
         let segment = self.segments.get(after.checked_sub(1)?).filter(|segment| t < segment.end)?;

@@ -1,10 +1,10 @@
-//! What the bones of a head do.
+//! The motion of a head's bones.
 
 use serde::{Deserialize, Serialize};
 
 use super::read;
 
-/// Head, neck, eyes and jaw, where they are bones. What is left out is as the avatar has it.
+/// Head, neck, eyes and jaw, where they are bones. Fields that are left out stay as the avatar has them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoneMap {
@@ -131,7 +131,7 @@ pub struct JawBone {
     /// Degrees that it turns at full `jawLeft` or `jawRight`.
     #[serde(deserialize_with = "read::finite")]
     pub side: f32,
-    /// Metres that it comes forward at full `jawForward`.
+    /// Metres that it moves forward at full `jawForward`.
     #[serde(deserialize_with = "read::finite")]
     pub forward: f32,
 }

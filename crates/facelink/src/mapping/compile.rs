@@ -12,7 +12,7 @@ use super::{
     key::{fits, key, keys, shape_of_channel, shared_prefix},
 };
 
-/// Names of the channels that the head's turn comes by.
+/// Names of the channels of the head's rotation.
 const HEAD: [&str; 3] = ["headYaw", "headPitch", "headRoll"];
 
 /// What of a face a rig can show.

@@ -5,8 +5,8 @@ use crate::names::Blendshape;
 /// A side's suffix is taken for one only behind these and other stems that are not a direction: `jaw_L` may be either.
 const DIRECTIONS: [&str; 2] = ["jaw", "mouth"];
 
-/// What a name is compared by: without the mesh or deformer before the last dot, without separators and case, and with
-/// the side spelled out.
+/// The key by which names are compared: without the mesh or deformer before the last dot, without separators and case,
+/// and with the side spelled out.
 pub(super) fn key(name: &str) -> String {
     plain(without_owner(name))
 }
@@ -62,7 +62,7 @@ fn is_side(name: &str) -> bool {
     ["left", "right"].iter().any(|side| name.eq_ignore_ascii_case(side))
 }
 
-/// `AK_09_EyeBlinkLeft`, `A14_Eye_Blink_Left`, `12_jawOpen` without what comes before the name.
+/// `AK_09_EyeBlinkLeft`, `A14_Eye_Blink_Left`, `12_jawOpen` without the prefix.
 fn without_number(name: &str) -> Option<&str> {
     let letters = name.bytes().take_while(u8::is_ascii_alphabetic).count();
     let rest = name.get(letters..)?.trim_start_matches('_');

@@ -57,7 +57,7 @@ pub struct Mapping {
     /// What people call it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Where the names come from, and what cannot be shown.
+    /// The origin of the names, and the shapes that cannot be shown.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub about: String,
     /// Mappings to start from, by preset id or by path; `"auto"` is the preset that was found for the rig. A rule of this
@@ -68,7 +68,7 @@ pub struct Mapping {
     /// Exchanges left and right, as in a looking-glass.
     #[serde(skip_serializing_if = "is_false")]
     pub mirror: bool,
-    /// What is done to a channel before any rule sees it, by its name. The place to tune one shape.
+    /// Changes to a channel before any rule reads it, by its name. The place to tune one shape.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub channels: BTreeMap<String, Tuning>,
     /// Channels to targets.
@@ -97,7 +97,7 @@ impl Mapping {
         Self { include: ids.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
-    /// Whether it is made on top of what was found for the rig.
+    /// Whether it is based on the preset found for the rig.
     pub fn wants_auto(&self) -> bool {
         (self.rules.is_empty() && self.include.is_empty()) || self.include.iter().any(|id| id == AUTO)
     }

@@ -37,7 +37,7 @@ pub struct MappingError {
     pub column: usize,
     /// Which field, such as `rules[3].gain`; `.` is the whole file.
     pub field: String,
-    /// What is wrong with it.
+    /// The reason.
     pub message: String,
 }
 
@@ -128,7 +128,7 @@ impl Mapping {
         read(text, format)
     }
 
-    /// Writes it as [`read`](Self::read) takes it, without what is left at its default.
+    /// Writes it as [`read`](Self::read) takes it, without fields at their defaults.
     pub fn write(&self, format: Format) -> String {
         write(self, format)
     }

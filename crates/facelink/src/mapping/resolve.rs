@@ -1,4 +1,4 @@
-//! Taking in what a mapping includes.
+//! Resolves the includes of a mapping.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub struct Resolved {
     pub name: String,
     /// Exchanges left and right.
     pub mirror: bool,
-    /// What is done to channels before the rules.
+    /// Changes to channels before the rules.
     pub channels: BTreeMap<String, Tuning>,
     /// The rules, without sides in braces.
     pub rules: Vec<Rule>,
@@ -54,7 +54,7 @@ pub struct Resolved {
 }
 
 impl Mapping {
-    /// Takes in what it includes; `lookup` finds it by id or path.
+    /// Resolves its includes; `lookup` finds a mapping by id or path.
     ///
     /// # Errors
     /// When `lookup` has no such mapping, or when they include each other.

@@ -48,23 +48,23 @@ pub struct Output {
     pub gain: f32,
 }
 
-/// What is done to a value.
+/// The change of a value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tuning {
     /// Applied first.
     #[serde(skip_serializing_if = "Curve::is_linear")]
     pub curve: Curve,
-    /// Factor on what the curve gives.
+    /// Factor on the curve's output.
     #[serde(deserialize_with = "read::finite", skip_serializing_if = "is_one")]
     pub gain: f32,
     /// Added to that.
     #[serde(deserialize_with = "read::finite", skip_serializing_if = "is_zero")]
     pub offset: f32,
-    /// Least that comes out.
+    /// Lower limit of the output.
     #[serde(deserialize_with = "read::maybe_finite", skip_serializing_if = "Option::is_none")]
     pub min: Option<f32>,
-    /// Most that comes out.
+    /// Upper limit of the output.
     #[serde(deserialize_with = "read::maybe_finite", skip_serializing_if = "Option::is_none")]
     pub max: Option<f32>,
 }
@@ -111,16 +111,16 @@ pub struct Rule {
     /// Applied to that value first.
     #[serde(skip_serializing_if = "Curve::is_linear")]
     pub curve: Curve,
-    /// Factor on what the curve gives.
+    /// Factor on the curve's output.
     #[serde(deserialize_with = "read::finite", skip_serializing_if = "is_one")]
     pub gain: f32,
     /// Added to that.
     #[serde(deserialize_with = "read::finite", skip_serializing_if = "is_zero")]
     pub offset: f32,
-    /// Least that comes out.
+    /// Lower limit of the output.
     #[serde(deserialize_with = "read::maybe_finite", skip_serializing_if = "Option::is_none")]
     pub min: Option<f32>,
-    /// Most that comes out.
+    /// Upper limit of the output.
     #[serde(deserialize_with = "read::maybe_finite", skip_serializing_if = "Option::is_none")]
     pub max: Option<f32>,
     /// The targets.
@@ -148,7 +148,7 @@ impl Rule {
         }
     }
 
-    /// What is done to the value.
+    /// The change of the value.
     pub fn tuning(&self) -> Tuning {
         let Self { curve, gain, offset, min, max, .. } = self;
         Tuning { curve: curve.clone(), gain: *gain, offset: *offset, min: *min, max: *max }

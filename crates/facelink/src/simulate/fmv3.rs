@@ -51,12 +51,12 @@ pub(super) struct Fmv3 {
     fps: u16,
     names: Vec<&'static str>,
     session: Option<Session>,
-    /// What came over streams and is not whole yet.
+    /// Incomplete messages from streams.
     read: Vec<(StreamId, Vec<u8>)>,
     /// The stream to the address that was typed in.
     dialled: Option<StreamId>,
     started: Option<Instant>,
-    /// What it shows while it sees no face: the last one.
+    /// The face that it sends while it tracks none: the last one.
     last: FaceFrame,
     body: Vec<u8>,
     /// Of the next session.
@@ -326,7 +326,7 @@ mod tests {
         Fmv3::new(&SimulatorConfig::new(crate::source::SourceKind::IFacialMocapV3, to), start)
     }
 
-    /// What has gone out since the last time, by kind.
+    /// Messages sent since the last call, by kind.
     fn sent(out: &mut Outbox) -> Vec<(Kind, u64, Vec<u8>)> {
         let read = out.take_datagrams().map(|(_, bytes)| Part::read(bytes).unwrap());
         read.map(|part| (part.header.kind, part.header.session, part.chunk.to_vec())).collect()

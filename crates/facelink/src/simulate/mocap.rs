@@ -33,7 +33,7 @@ pub(super) struct Mocap {
     seed: u64,
     target: Target,
     connected: Option<Instant>,
-    /// What it shows while it sees no face: the last one.
+    /// The face that it sends while it tracks none: the last one.
     last: FaceFrame,
 }
 
@@ -135,7 +135,7 @@ impl Phone for Mocap {
         if frame.tracked {
             self.last.clone_from(frame);
         } else {
-            // The numbers of the last face go on.
+            // The numbers of the last face are repeated.
             self.last.tracked = false;
         }
         let (to, end) = match self.target {

@@ -5,7 +5,7 @@
 
 use smallvec::SmallVec;
 
-/// What a network does to packets. Times in microseconds.
+/// The properties of an emulated network. Times in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NetworkSettings {
     /// Time that every packet takes.
@@ -20,7 +20,7 @@ pub struct NetworkSettings {
     pub reorder: f64,
     /// By so much.
     pub reorder_us: i64,
-    /// Share of packets that come twice.
+    /// Share of packets that are duplicated.
     pub duplicates: f64,
     /// Rate of the bottleneck, bits a second.
     pub rate_bps: Option<f64>,

@@ -1,4 +1,4 @@
-//! The phone side of one app, without sockets or clocks: what it is given, and what it sends.
+//! The phone side of one app, without sockets or clocks: its inputs and outputs.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -15,7 +15,7 @@ use crate::{
 pub struct SimulatorConfig {
     /// The app.
     pub app: SourceKind,
-    /// Where to send to, as if typed into the app; `None` waits to be called, where the app can be.
+    /// The address to send to, as if typed into the app; `None` waits to be called, where the app can be.
     pub to: Option<SocketAddr>,
     /// Name of the subject, where the app has one.
     pub subject: String,
@@ -136,7 +136,7 @@ impl Outbox {
         &mut self.bytes[place].1
     }
 
-    /// Closes a stream, once what was written has gone out.
+    /// Closes a stream, once its output is sent.
     pub fn hang_up(&mut self, id: StreamId) {
         self.hang_up.push(id);
     }
@@ -167,7 +167,7 @@ impl Outbox {
         });
     }
 
-    /// Streams to close, after what was written to them has gone out.
+    /// Streams to close, after their output is sent.
     pub fn take_closed(&mut self) -> std::vec::Drain<'_, StreamId> {
         self.hang_up.drain(..)
     }

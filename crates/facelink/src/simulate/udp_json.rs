@@ -47,7 +47,7 @@ impl Phone for UdpJson {
         let mut face = frame.clone();
         face.channels.retain(|channel| !is_viseme(&channel.name));
         if !face.tracked {
-            // What was last seen would be taken for the face of now.
+            // The last face would be taken for the present one.
             face = FaceFrame { tracked: false, sequence: face.sequence, ..FaceFrame::default() };
         }
         let face = (viseme.is_none() || !face.is_empty() || !face.tracked).then_some(&face);

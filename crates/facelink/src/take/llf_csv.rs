@@ -70,7 +70,7 @@ pub enum LlfCsvError {
     Csv {
         /// Where.
         line: u64,
-        /// What is wrong.
+        /// The reason.
         message: String,
     },
     /// There is no column of this name.
@@ -90,7 +90,7 @@ pub enum LlfCsvError {
     Name {
         /// Its place, from 1.
         column: usize,
-        /// What is wrong.
+        /// The reason.
         message: String,
     },
     /// A cell holds something else than it should.
@@ -100,7 +100,7 @@ pub enum LlfCsvError {
         line: u64,
         /// Name of the column.
         column: String,
-        /// What is wrong.
+        /// The reason.
         message: String,
     },
     /// A line has too few or too many cells.
@@ -132,7 +132,7 @@ pub fn read(path: &Path) -> Result<Take, LlfCsvError> {
     decode(BufReader::new(file.take(MAX_BYTES)))
 }
 
-/// Reads a take from its bytes, such as a `&[u8]`. What is kept of a file of the app takes about as much memory as the file,
+/// Reads a take from its bytes, such as a `&[u8]`. A take of the app needs about as much memory as its file,
 /// and of no text more than 25 times as much.
 ///
 /// # Errors
@@ -158,7 +158,7 @@ fn unread(error: &csv::Error) -> LlfCsvError {
     LlfCsvError::Csv { line: error.position().map_or(1, csv::Position::line), message: error.to_string() }
 }
 
-/// What a column means.
+/// The meaning of a column.
 #[derive(Clone, Debug)]
 enum Column {
     Timecode,
@@ -314,7 +314,7 @@ impl Timecode {
     }
 }
 
-/// Rows so far. What a frame number means is known at the end.
+/// Rows so far. The meaning of a frame number is known at the end.
 #[derive(Default)]
 struct Rows {
     /// Their times are set at the end.

@@ -7,7 +7,7 @@ const PATIENT: u32 = 25;
 
 /// Exponential backoff with jitter.
 ///
-/// The first retry comes after a quarter of the first delay. After that the delay doubles, to a fifth of the longest
+/// The first retry follows after a quarter of the first delay. After that the delay doubles, to a fifth of the longest
 /// one for the first 25 failures and to the longest one from there on. Each is multiplied by a random factor from 0.5
 /// to 1.5, so that the clients of an endpoint that restarts do not return in step.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ impl Backoff {
         self.at = Some(now);
     }
 
-    /// What was connected had been stable: the next delay is the first one again. Leaves the schedule as it is.
+    /// The connection had been stable: the next delay is the first one again. Leaves the schedule as it is.
     pub fn stable(&mut self) {
         self.failures = 0;
     }

@@ -19,7 +19,7 @@ const MAX_SKEW: f64 = 300e-6;
 const WRAPS_US: [i64; 4] = [86_400_000_000, 1 << 32, (1 << 32) * 1000, (1 << 32) * 10];
 /// A frame that is this far from where it was expected may have wrapped, or its clock was set.
 const FAR_US: i64 = 1_000_000;
-/// So much earlier than ever before is believed only when it comes again.
+/// So much earlier than ever before is accepted only when it is repeated.
 const EARLY_US: i64 = 25_000;
 const EARLY_TIMES: usize = 5;
 /// Frames in a row that have to agree on a clock that was set, and for how long.

@@ -103,8 +103,8 @@ pub struct DelayReport {
     pub high_ms: f32,
     /// How fast it grows, milliseconds a second.
     pub slope: f32,
-    /// Share of frames of the last few seconds that did not come by themselves, `0..=1`; `None` when they are not
-    /// numbered.
+    /// Share of frames of the last few seconds that did not arrive in their own packets, `0..=1`; `None` when they are
+    /// not numbered.
     pub loss: Option<f32>,
     /// Share of frames that came after their moment, `0..=1`.
     pub late: f32,

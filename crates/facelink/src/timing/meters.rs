@@ -163,7 +163,8 @@ impl LossMeter {
 pub struct Average(Option<f32>);
 
 impl Average {
-    /// Adds a sample with a weight of 1/16, for what comes with every frame; anything that is not finite is ignored.
+    /// Adds a sample with a weight of 1/16, for samples that arrive with every frame; anything that is not finite is
+    /// ignored.
     pub fn record(&mut self, sample: f32) {
         self.record_weighted(sample, 1.0 / 16.0);
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::DelayReport;
 
-/// What is known of a link when its rate is decided.
+/// The state of a link for a rate decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct LinkReport {
@@ -30,7 +30,7 @@ impl LinkReport {
     }
 }
 
-/// What a sender is asked for.
+/// The rate decision: what a sender is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateDecision {
     /// Frames a second.
@@ -44,7 +44,7 @@ pub trait RateController: Send + std::fmt::Debug {
     /// Takes the newest report, every tenth to quarter of a second, and gives what to ask for from now on.
     fn update(&mut self, report: &LinkReport, now: Instant) -> RateDecision;
 
-    /// What is asked for now.
+    /// The present decision.
     fn decision(&self) -> RateDecision;
 }
 
@@ -112,7 +112,7 @@ impl Default for GuideLaw {
 
 impl RateController for GuideLaw {
     fn update(&mut self, report: &LinkReport, now: Instant) -> RateDecision {
-        // A hair less, for reports do not come to the microsecond.
+        // Slightly less, for reports are not on time to the microsecond.
         let early = Self::INTERVAL.mul_f32(0.95);
         if self.last.is_some_and(|last| now.saturating_duration_since(last) < early) {
             return self.decision();

@@ -9,7 +9,7 @@
 //! | `/W` | integer, float | number of a shape (see [`shape`]) and its weight, `0..=1` |
 //!
 //! The app sends neither time nor tracking. A frame ends with its bundle, with the last shape, or where a shape or the
-//! head comes for the second time.
+//! head is repeated.
 //!
 //! That the rotations are ARKit's own (right-handed, positive x looks down, positive y turns to the performer's left) and
 //! that the first angle of an eye is about x is inferred: see `docs/sources/face-cap.md`.
@@ -36,7 +36,7 @@ const ROTATION: RotationProfile = RotationProfile {
     gain: 1.0,
 };
 
-/// What the app means by its numbers.
+/// The conventions of the app.
 pub const PROFILE: SourceProfile = SourceProfile { head: ROTATION, eyes: ROTATION, ..SourceProfile::PLAIN };
 
 use Blendshape as B;
@@ -110,7 +110,7 @@ pub enum FaceCapError {
     Arguments {
         /// The message.
         address: &'static str,
-        /// What it should have.
+        /// The expected arguments.
         expected: &'static str,
     },
 }
@@ -182,7 +182,7 @@ impl Decoder {
                 let Some(shape) = shape(index).filter(|_| weight.abs() <= LIMIT) else { return Err(expected) };
                 let before = if self.frame.has(shape) { self.flush() } else { None };
                 self.frame.set(shape, weight);
-                // The last one ends the frame; what is still missing of it will come with the next.
+                // The last one ends the frame; what is still missing of it arrives with the next.
                 let last = index == BLENDSHAPE_COUNT - 1 && before.is_none();
                 Ok(if last { self.flush() } else { before })
             }

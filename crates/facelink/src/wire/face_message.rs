@@ -111,7 +111,7 @@ impl Serialize for FaceMessage<'_> {
     }
 }
 
-/// What a face message is written from.
+/// The contents of a face message to write.
 struct FaceFields<'a> {
     kind: FaceKind,
     frame: Option<&'a FaceFrame>,

@@ -48,7 +48,7 @@ pub const MAX_NAMES: usize = 512;
 /// dropped.
 pub const MAX_SUBJECTS: usize = 256;
 
-/// What a [`FaceFrame::capture_time`] counts from.
+/// The epoch of a [`FaceFrame::capture_time`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
     /// The Unix epoch.
@@ -75,7 +75,7 @@ const SUBJECT: u16 = 1 << 12;
 const CHANNELS: u16 = 1 << 13;
 const SCHEMA: u16 = 1 << 14;
 const RESERVED: u16 = 1 << 15;
-/// What a repeated frame may have.
+/// The fields that a repeated frame may have.
 const FRAME_FLAGS: u16 = TRACKED | HEAD | POSITION | GAZE | WIDE | PARTIAL | TIME | LARGEST;
 
 const ALL_PRESENT: u64 = (1 << BLENDSHAPE_COUNT) - 1;
@@ -102,9 +102,9 @@ const WIRE: Wire = config::standard().with_fixed_int_encoding();
 /// Where in a packet something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Which face, where it is one.
+    /// The index of the face, where it is in one.
     pub face: Option<u8>,
-    /// Which of its repeated frames, where it is one.
+    /// The index of the repeated frame, where it is in one.
     pub repeated: Option<u8>,
     /// Name of the field, as `docs/wire-facelink1.md` has it.
     pub field: &'static str,
@@ -138,7 +138,7 @@ pub enum Facelink1Error {
     /// The packet ends within a field.
     #[error("the packet ends within {0}")]
     Truncated(Place),
-    /// The packet goes on after the last face.
+    /// There are bytes after the last face.
     #[error("the packet goes on after the last face")]
     Trailing,
     /// A value that the format does not define.
@@ -146,7 +146,7 @@ pub enum Facelink1Error {
     Field {
         /// Which field.
         place: Place,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
     /// A channel by a place in a schema that this connection has not sent, or not yet.
@@ -172,7 +172,7 @@ pub enum EncodeError {
     Name {
         /// `subject` or `channel`.
         field: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
     /// NaN or infinity.
@@ -344,7 +344,7 @@ struct Subject {
     last_used: u64,
 }
 
-/// What the names of a schema are called in packets.
+/// The indices by which packets name the entries of a schema.
 #[derive(Debug)]
 struct Keys {
     sum: u16,
@@ -695,11 +695,11 @@ fn put_channels(frame: &FaceFrame, keys: Option<&Keys>, out: &mut Vec<u8>) -> Re
 /// A face out of a packet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Face<'a> {
-    /// Whose face; empty for the connection's own subject.
+    /// The subject; empty for the connection's own.
     pub subject: &'a str,
     /// The face, with its sequence number and, where it was sent, its capture time.
     pub frame: FaceFrame,
-    /// What the capture time counts from, where there is one.
+    /// The epoch of the capture time, where there is one.
     pub clock: Option<Clock>,
     /// Whether this is an earlier frame that came again, and may be here already. It has no channels.
     pub repeated: bool,
@@ -725,8 +725,8 @@ impl Decoder {
         Self::default()
     }
 
-    /// The names of the connection's `schema` message, in order, for channels that come by their place in it. An empty
-    /// list takes the schema away.
+    /// The names of the connection's `schema` message, in order, for channels that are sent by their index in it. An
+    /// empty list takes the schema away.
     ///
     /// # Errors
     /// [`SchemaError`], as for `float32` frames; the schema that was there before stays.

@@ -97,7 +97,7 @@ pub enum Float32Error {
     NotFinite {
         /// Name of the channel.
         channel: Arc<str>,
-        /// What was there.
+        /// The value received.
         value: f32,
     },
 }
@@ -228,7 +228,7 @@ pub fn encode_52(frame: &FaceFrame, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the 52 weights of a frame and the nine angles of head and eyes; what is not given is 0.
+/// Appends the 52 weights of a frame and the nine angles of head and eyes; those that are not given are 0.
 pub fn encode_61(frame: &FaceFrame, out: &mut Vec<u8>) {
     for curve in llf::curves_from_frame(frame, &llf::PLAIN_PROFILE) {
         out.extend_from_slice(&curve.to_le_bytes());

@@ -78,7 +78,7 @@ pub const FRAME_EXPIRES: Duration = Duration::from_millis(250);
 /// Parts of a schema are dropped after this time if the rest has not arrived.
 pub const SCHEMA_EXPIRES: Duration = Duration::from_secs(3);
 
-/// What the numbers mean: the same as in the apps' text.
+/// The conventions: the same as in the apps' text.
 pub const PROFILE: SourceProfile = super::mocap_text::PROFILE;
 
 const START_LEN: usize = 20;
@@ -111,7 +111,7 @@ pub const FLAG_TRACKED: u8 = 1;
 /// Bit 1 of the flags: a recording is played back.
 pub const FLAG_PLAYBACK: u8 = 2;
 
-/// What a message is for.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
@@ -193,45 +193,45 @@ pub enum Fmv3Error {
     /// The first four bytes are not `FMV3`.
     #[error("the message does not begin with FMV3")]
     Magic,
-    /// A field of the header or of the terms has a value that it must not have.
+    /// A field of the header or of the terms has an invalid value.
     #[error("{field} is {found}, {wanted}")]
     Field {
         /// The field.
         field: &'static str,
-        /// What was there.
+        /// The value received.
         found: u64,
-        /// What it should have been.
+        /// The value expected.
         wanted: &'static str,
     },
     /// A body is too short or too long for its kind.
     #[error("the body of {kind} is {found} bytes long, expected {least} to {most}")]
     Length {
-        /// Whose body.
+        /// The kind of message that has the body.
         kind: &'static str,
         /// Its length.
         found: usize,
-        /// Shortest that is let in.
+        /// Shortest that is accepted.
         least: usize,
-        /// Longest that is let in.
+        /// Longest that is accepted.
         most: usize,
     },
     /// Parts of one message contradict each other.
     #[error("parts of one {kind} contradict each other: {field}")]
     Contradiction {
-        /// Of which kind.
+        /// The kind of the message.
         kind: &'static str,
-        /// In what.
+        /// The field.
         field: &'static str,
     },
     /// The JSON of a schema cannot be read.
     #[error("schema JSON: {0}")]
     Json(String),
-    /// A key of a schema is not what it must be.
+    /// A key of a schema has a wrong type or value.
     #[error("schema `{key}` must be {wanted}")]
     Setting {
         /// The key.
         key: &'static str,
-        /// What it must be.
+        /// The type or value expected.
         wanted: &'static str,
     },
     /// A name of a schema is none.
@@ -247,7 +247,7 @@ pub enum Fmv3Error {
     Value {
         /// The field.
         field: &'static str,
-        /// What was there.
+        /// The value received.
         value: f32,
     },
     /// A frame is of another schema.
@@ -266,7 +266,7 @@ pub enum Fmv3Error {
 /// What every message begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What the message is for.
+    /// The kind of the message.
     pub kind: Kind,
     /// See [`FLAG_TRACKED`] and [`FLAG_PLAYBACK`].
     pub flags: u8,
@@ -361,7 +361,7 @@ impl Header {
     }
 }
 
-/// Reads fixed fields from the front of bytes that are long enough; what is not there is 0.
+/// Reads fixed fields from the front of bytes that are long enough; those that are missing are 0.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
@@ -410,7 +410,7 @@ impl<'a> Part<'a> {
 /// One message to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    /// What it is for.
+    /// Its kind.
     pub kind: Kind,
     /// See [`FLAG_TRACKED`] and [`FLAG_PLAYBACK`].
     pub flags: u8,
@@ -484,7 +484,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What a caller asks for.
+/// The request of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// Frames a second, `1..=60`.
@@ -609,16 +609,16 @@ pub struct Schema {
     pub id: u32,
     /// The terms of the session.
     pub terms: Terms,
-    /// What the app calls itself, shortened if need be.
+    /// The app's name, shortened if need be.
     pub app: String,
-    /// What the app calls this output, shortened if need be.
+    /// The app's name for this output, shortened if need be.
     pub profile: String,
     /// How values are written.
     pub encoding: Encoding,
     slots: Vec<Slot>,
 }
 
-/// What the JSON of a schema holds, in the order in which the apps write it.
+/// The keys of a schema's JSON, in the order in which the apps write it.
 #[derive(Serialize)]
 struct SchemaJson<'a> {
     schema_version: u32,
@@ -877,7 +877,7 @@ fn slots<'n>(names: &'n [Cow<'_, str>]) -> Result<Vec<Slot>, Fmv3Error> {
     names.iter().enumerate().map(slot).collect()
 }
 
-/// The keys of a schema that are understood. No key may come twice, not even one that is not understood.
+/// The known keys of a schema. No key may come twice, not even one that is not understood.
 #[derive(Default)]
 struct ReadJson<'a> {
     schema_version: Option<u64>,
@@ -1047,7 +1047,7 @@ impl Set {
         key(&self.header) == key(header)
     }
 
-    /// In what a part differs from the others.
+    /// The field in which a part differs from the others.
     fn differs(&self, part: &Part<'_>) -> Option<&'static str> {
         let (a, b) = (&self.header, &part.header);
         if a.flags != b.flags {

@@ -49,7 +49,7 @@ pub enum JsonError {
     Field {
         /// The message's `type`, or `message` when it has none.
         kind: String,
-        /// What was wrong with which field.
+        /// The field and the reason.
         message: String,
     },
 }
@@ -197,7 +197,7 @@ impl Decoder {
                 Ok(face)
             }
             Err(error) => {
-                // What was refused takes no room for names.
+                // A refused message learns no names.
                 self.names.truncate(known);
                 let kind = kind.name().unwrap_or("message");
                 Err(if error.is_data() { field_error(kind, error.to_string()) } else { syntax_error(&error) })

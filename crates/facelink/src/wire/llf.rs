@@ -124,12 +124,12 @@ pub enum LlfError {
     Value {
         /// The field; for curves as in [`curve_name`].
         field: &'static str,
-        /// What was there.
+        /// The value received.
         value: f32,
     },
 }
 
-/// What the app means by its numbers, on a phone held upright. In landscape it is known to have yaw and pitch of the head
+/// The conventions of the app, on a phone held upright. In landscape it is known to have yaw and pitch of the head
 /// inverted: see [`SourceProfile::landscape`].
 pub const PROFILE: SourceProfile = SourceProfile { swap_mouth_left_right: true, ..PLAIN_PROFILE };
 
@@ -203,7 +203,7 @@ pub fn decode<'a>(datagram: &'a [u8], profile: &SourceProfile) -> Result<LlfPack
     Ok(LlfPacket { device_id, subject, frame_number, sub_frame, rate, frame: profile.apply(frame) })
 }
 
-/// Decodes one datagram to numbers as they were sent, for a profile that depends on whose they are.
+/// Decodes one datagram to numbers as they were sent, for a profile that depends on the sender.
 ///
 /// # Errors
 /// As [`decode`].

@@ -37,7 +37,7 @@ pub enum ClientMessage<'a> {
     BatchUpdate(Batch<'a>),
     /// The channel order of the `float32` frames that follow.
     Schema(Schema<'a>),
-    /// What a subject is to show over its face.
+    /// The expression or speech of a subject over its face.
     SetEmotion(SetEmotion<'a>),
     /// A session description to be answered.
     Offer(Description<'a>),
@@ -89,7 +89,7 @@ pub enum ServerMessage<'a> {
     Stats(Map<String, Value>),
     /// The rate to send at from now on.
     SetRate(SetRate),
-    /// The rate and redundancy to send at from now on, and what the frames went through.
+    /// The rate and redundancy to send at from now on, and statistics of the link.
     Report(Report<'a>),
     /// Who is in the room already; answers `join`.
     Peers(Peers<'a>),
@@ -154,7 +154,7 @@ pub struct Hello<'a> {
     /// Format of the binary frames that it sends: `float32` without one, or `facelink1`.
     #[serde(borrow, deserialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
     pub binary: Option<Cow<'a, str>>,
-    /// What the client calls itself.
+    /// The client's name.
     #[serde(borrow, deserialize_with = "optional_name", skip_serializing_if = "Option::is_none")]
     pub client: Option<Cow<'a, str>>,
     /// What names the session that this client had before its WebSocket was lost.
@@ -235,7 +235,7 @@ pub struct Schema<'a> {
 /// `set_emotion`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetEmotion<'a> {
-    /// Whose face; the connection's own without one.
+    /// The subject; the connection's own without one.
     #[serde(borrow, default, deserialize_with = "optional_name", skip_serializing_if = "Option::is_none")]
     pub subject: Option<Cow<'a, str>>,
     /// Which emotion.
@@ -363,7 +363,7 @@ impl Clock<'_> {
         serde_json::value::to_raw_value(&ms).ok().filter(|_| ms.is_finite()).map(|raw| Self(Cow::Owned(raw)))
     }
 
-    /// What was written, as JSON.
+    /// The value as written, as JSON.
     pub fn as_json(&self) -> &str {
         self.0.get()
     }
@@ -432,7 +432,7 @@ impl<'a> Pong<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Subscribe<'a> {
-    /// Whose frames; all without one.
+    /// The subject whose frames are meant; all without one.
     #[serde(borrow, deserialize_with = "optional_name", skip_serializing_if = "Option::is_none")]
     pub subject: Option<Cow<'a, str>>,
     /// Highest rate wanted, frames a second, above 0.
@@ -441,7 +441,7 @@ pub struct Subscribe<'a> {
     /// Format of the frames: JSON without one, or `facelink1`.
     #[serde(borrow, deserialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
     pub binary: Option<Cow<'a, str>>,
-    /// Whether the connection's own faces come back to it; they do by default.
+    /// Whether the connection receives its own faces; it does by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own: Option<bool>,
     /// Whether only faces of room peers are wanted.
@@ -453,7 +453,7 @@ pub struct Subscribe<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Unsubscribe<'a> {
-    /// Whose frames; ends all subscriptions without one.
+    /// The subject whose subscription ends; all without one.
     #[serde(borrow, deserialize_with = "optional_name", skip_serializing_if = "Option::is_none")]
     pub subject: Option<Cow<'a, str>>,
 }
@@ -466,7 +466,7 @@ pub struct SetRate {
     pub fps: f32,
 }
 
-/// `report`: what to send from now on. What the frames went through comes with it, for people to read.
+/// `report`: the rate and redundancy from now on, with statistics of the link for people to read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report<'a> {
     /// The face that it is about, where that is not the connection's own.
@@ -513,7 +513,7 @@ pub struct ErrorMessage<'a> {
     /// Short machine-readable code.
     #[serde(borrow, deserialize_with = "text")]
     pub code: Cow<'a, str>,
-    /// What was wrong with which field.
+    /// The field and the reason.
     #[serde(borrow, deserialize_with = "text")]
     pub message: Cow<'a, str>,
 }

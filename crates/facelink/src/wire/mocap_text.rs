@@ -106,7 +106,7 @@ pub enum MocapError {
     Value {
         /// The field.
         field: String,
-        /// What was there.
+        /// The value received.
         value: f32,
     },
     /// A channel's name would be read as something else.

@@ -104,7 +104,7 @@ impl NameTable {
         self.names.len() >= MAX_NAMES
     }
 
-    /// Forgets what was learnt since there were `len` names.
+    /// Forgets the names learnt since there were `len` names.
     pub fn truncate(&mut self, len: usize) {
         for (name, _) in self.names.drain(len.min(self.names.len())..) {
             self.places.remove(&name);

@@ -1,4 +1,4 @@
-//! What differs from one source to another in what it means: axis signs, Euler order, units, sides.
+//! The conventions that differ between sources: axis signs, Euler order, units, sides.
 //!
 //! A decoder gives a [`SourceFace`]: numbers as they were sent. A [`SourceProfile`] turns it into a
 //! [`FaceFrame`], in the axes of [`HeadPose`]. Decoders read a format's bytes and nothing else; every convention that
@@ -26,7 +26,7 @@ pub enum SourceRotation {
     Quaternion([f32; 4]),
 }
 
-/// One frame as a source sends it, before its conventions are put right.
+/// One frame as a source sends it, before its conventions are applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SourceFace {
     /// Weights, extra channels, tracking, capture time and sequence. Its head and gaze count for nothing.
@@ -164,7 +164,7 @@ impl RotationProfile {
         if self.swap_yaw_pitch { [y, x, z] } else { [x, y, z] }
     }
 
-    /// A unit quaternion `[x, y, z, w]` in face axes; `None` for what is no rotation.
+    /// A unit quaternion `[x, y, z, w]` in face axes; `None` if it is no rotation.
     pub fn rotation(&self, source: SourceRotation) -> Option<[f32; 4]> {
         let signs = self.signs();
         match source {
@@ -226,7 +226,7 @@ impl RotationProfile {
     }
 }
 
-/// What a source's numbers mean.
+/// The conventions of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SourceProfile {
@@ -357,7 +357,7 @@ pub fn mirror(frame: &mut FaceFrame) {
 /// No turn at all.
 pub(crate) const IDENTITY: [f32; 4] = [0.0, 0.0, 0.0, 1.0];
 
-/// The quaternion of length 1 in the same direction; `None` for what is no rotation.
+/// The quaternion of length 1 in the same direction; `None` if it is no rotation.
 pub(crate) fn normalized(q: [f32; 4]) -> Option<[f32; 4]> {
     let length = q.iter().map(|part| part * part).sum::<f32>().sqrt();
     length.is_normal().then(|| q.map(|part| part / length))

@@ -25,7 +25,7 @@ impl Format {
 /// How much of a datagram is searched for the names of JSON fields.
 const SEARCHED: usize = 512;
 
-/// What a datagram looks like; `None` for nothing that is known.
+/// The format of a datagram; `None` for an unknown one.
 pub fn sniff(datagram: &[u8]) -> Option<Format> {
     if datagram.starts_with(b"FMV3") {
         return Some(Format::Fmv3);

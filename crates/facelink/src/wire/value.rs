@@ -15,7 +15,7 @@ pub(super) const MAX_WEIGHT_READ: f64 = 1e6;
 /// Below this a number is seconds, from here on milliseconds.
 const MILLISECONDS_FROM: f64 = 1e11;
 
-/// Keeps what is echoed to a log or a peer short.
+/// Shortens text that is echoed to a log or a peer.
 pub(super) fn shorten(text: &str) -> String {
     text.chars().take(64).collect()
 }

@@ -1,4 +1,4 @@
-//! Visemes: the mouth shapes of speech, by the names of three families, and what they mean in ARKit shapes.
+//! Visemes: the mouth shapes of speech, by the names of three families, and their ARKit shapes.
 
 use crate::names::Blendshape;
 

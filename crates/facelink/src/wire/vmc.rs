@@ -47,7 +47,7 @@ const PERFECT_SYNC: u32 = 8;
 const ROTATION: RotationProfile =
     RotationProfile { flip: AxisFlip { yaw: true, pitch: true, roll: true }, ..RotationProfile::DEFAULT };
 
-/// What the protocol means by its numbers.
+/// The conventions of the protocol.
 pub const PROFILE: SourceProfile = SourceProfile { head: ROTATION, eyes: ROTATION, ..SourceProfile::PLAIN };
 
 /// Why a message was refused.
@@ -59,7 +59,7 @@ pub enum VmcError {
     Arguments {
         /// The message.
         address: &'static str,
-        /// What it should have.
+        /// The expected arguments.
         expected: &'static str,
     },
     /// A name that is none, or one too many.
@@ -69,7 +69,7 @@ pub enum VmcError {
 
 use Blendshape as B;
 
-/// What a preset of VRM comes closest to. Names in lower case without separators.
+/// The shapes closest to a preset of VRM. Names in lower case without separators.
 const PRESETS: [(&str, &[(Blendshape, f32)]); 18] = [
     ("blink", &[(B::EyeBlinkLeft, 1.0), (B::EyeBlinkRight, 1.0)]),
     ("blinkl", &[(B::EyeBlinkLeft, 1.0)]),

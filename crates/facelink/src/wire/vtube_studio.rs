@@ -69,7 +69,7 @@ pub const MAX_SENT_BY: usize = 64;
 /// `messageType` of a request.
 const REQUEST: &str = "iOSTrackingDataRequest";
 
-/// What the app means by its numbers; see the [module](self) for where each sign comes from.
+/// The conventions of the app; see the [module](self) for the origin of each sign.
 pub const PROFILE: SourceProfile = SourceProfile {
     head: RotationProfile {
         flip: AxisFlip { yaw: false, pitch: true, roll: false },
@@ -393,12 +393,12 @@ impl<'de> Visitor<'de> for Shape<'_> {
     }
 }
 
-/// What is asked of a phone.
+/// A request to a phone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// How long to send; within [`LEASE`].
     pub lease: Duration,
-    /// What the receiver calls itself.
+    /// The receiver's name.
     pub sent_by: String,
     /// Ports to send to, at the address that asks.
     pub ports: Vec<u16>,
@@ -553,7 +553,7 @@ mod tests {
         assert!((gaze.right.yaw - 13.0_f32.to_radians()).abs() < 1e-6);
     }
 
-    /// What the maker's example shows, worked out by hand: the face of its head is at -Z of left-handed axes, with its
+    /// The vendor's example, worked out by hand: the face of its head is at -Z of left-handed axes, with its
     /// left at +X, and is turned about y, then about x, then about z of the result, by (-y, -x, z) of the wire.
     #[test]
     fn vtube_studio_head_turns_as_in_vendor_example() {

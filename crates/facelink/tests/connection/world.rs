@@ -115,7 +115,7 @@ struct Server {
     over: bool,
 }
 
-/// What one side has seen of the other's frames.
+/// The frames that one side has received of the other's.
 #[derive(Debug, Default)]
 pub struct Seen {
     made: Vec<i64>,

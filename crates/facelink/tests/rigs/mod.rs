@@ -1,4 +1,4 @@
-//! Target names of real rigs, dialect by dialect, and what a mapping must make of them.
+//! Target names of real rigs, dialect by dialect, and the mapping's expected results.
 //!
 //! The lists are facts of the formats: what exports of each tool are documented or seen to hold. Where they come from
 //! stands in the `about` of each preset.

@@ -1,4 +1,4 @@
-//! What comes as a file or by HTTP: takes as CSV, mappings and performers as RON and JSON.
+//! Files and HTTP bodies: takes as CSV, mappings and performers as RON and JSON.
 
 use std::fmt::Write;
 

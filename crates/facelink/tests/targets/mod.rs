@@ -1,4 +1,4 @@
-//! Nearly valid inputs for every decoder, and what must hold of whatever comes out.
+//! Nearly valid inputs for every decoder, and the invariants of every output.
 //!
 //! One set of generators for two runners: the seeded tests of `tests/fuzz.rs` and the libFuzzer targets of `fuzz/`. A
 //! generator draws from a [`Source`], which is a random number generator in the one and the fuzzer's bytes in the other.

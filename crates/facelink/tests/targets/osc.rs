@@ -178,7 +178,7 @@ impl Target for Osc {
         });
         assert_eq!((reading.messages, reading.error), (2, None));
         let face = shown.unwrap_or_else(|| panic!("a commit shows a face"));
-        // While it says that the face is lost, that is what it shows.
+        // While it reports that the face is lost, the output is a lost face.
         if face.frame.tracked {
             assert_eq!(face.frame.get(facelink::Blendshape::JawOpen), Some(0.5));
         }

@@ -49,7 +49,7 @@ impl Target for LiveLinkFace {
         check_face(&packet.frame);
         assert!(packet.subject.len() <= llf::MAX_TEXT_LEN && packet.device_id.len() <= llf::MAX_TEXT_LEN);
         assert!(!packet.subject.chars().any(char::is_control), "a subject's name: {:?}", packet.subject);
-        // What it says can be written again, and says the same.
+        // Its contents can be written again, and read back the same.
         let mut again = Vec::new();
         if let Err(error) = llf::encode(&packet, &llf::PROFILE, &mut again) {
             panic!("{packet:?}: {error}");

@@ -163,7 +163,7 @@ pub(super) fn beyond(out: &mut FaceFrame, earlier: &FaceFrame, last: &FaceFrame,
     }
 }
 
-/// What is shown, less what should be; it fades.
+/// The shown pose minus the right one; it fades.
 #[derive(Clone, Debug)]
 pub(super) struct Residual {
     weights: [f32; BLENDSHAPE_COUNT],
@@ -203,7 +203,7 @@ impl Residual {
         *self = Self::default();
     }
 
-    /// Lets `dt` seconds pass and puts what is left on a face.
+    /// Lets `dt` seconds pass and adds the rest of it to a face.
     pub fn apply(&mut self, out: &mut FaceFrame, dt: f32) {
         if !self.any {
             return;

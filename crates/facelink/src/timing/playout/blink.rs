@@ -9,7 +9,7 @@ const PEAK: f32 = 0.1;
 const CLOSED: f32 = 0.5;
 /// And was not shown if it was open by so much more.
 const MISSED: f32 = 0.3;
-/// What was shown counts for this time, seconds.
+/// Shown poses are remembered for this time, seconds.
 const MEMORY: f32 = 0.3;
 /// Older blinks are not made up for, microseconds.
 const TOO_LATE_US: i64 = 400_000;

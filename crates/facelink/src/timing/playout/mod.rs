@@ -1,11 +1,11 @@
 //! The jitter buffer of a face: which pose is shown at a presentation time?
 //!
-//! Frames come unevenly, and some not at all. Shown as they come, a face trembles with the network and jumps after each loss.
-//! So it is shown a little behind: a *cursor* runs evenly along the source's own time, and the face between two frames is
-//! interpolated. How far behind follows from how late frames are (a quantile of their delay, as in WebRTC's audio), and
-//! changes by running a little faster or slower, never by a jump. What is missing is concealed: by interpolation when the
-//! next frame is there, else by going on for a moment, slower and slower, then by holding. What turns out differently when
-//! frames come again is blended away.
+//! Frames arrive unevenly, and some not at all. Shown on arrival, a face trembles with the network and jumps after each
+//! loss. So it is shown a little behind: a *cursor* runs evenly along the source's own time, and the face between two
+//! frames is interpolated. How far behind follows from how late frames are (a quantile of their delay, as in WebRTC's
+//! audio), and changes by running a little faster or slower, never by a jump. Missing frames are concealed: by
+//! interpolation when the next frame is there, else by going on for a moment, slower and slower, then by holding. What
+//! turns out differently when frames come again is blended away.
 
 mod blend;
 mod blink;
@@ -28,7 +28,7 @@ const MOST: usize = 64;
 const PAST_US: i64 = 250_000;
 /// The cursor runs at most this much faster or slower.
 const MAX_SPEED: f64 = 0.1;
-/// And comes near its target with this time constant, seconds.
+/// And approaches its target with this time constant, seconds.
 const APPROACH: f64 = 0.25;
 /// Further off than this it jumps, and the face blends.
 const JUMP_US: i64 = 250_000;
@@ -98,7 +98,7 @@ impl Default for PlayoutSettings {
     }
 }
 
-/// What a shown pose is made of.
+/// How a shown pose was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Concealed {
     /// Frames that came.
@@ -108,7 +108,7 @@ pub enum Concealed {
     Interpolated,
     /// The last frames: the next one is late.
     Extrapolated,
-    /// The last frame: nothing has come for longer.
+    /// The last frame: none has arrived for longer.
     Held,
 }
 
@@ -119,7 +119,7 @@ pub struct Shown<'a> {
     pub frame: &'a FaceFrame,
     /// Its viseme.
     pub saying: Option<(Viseme, f32)>,
-    /// What it is made of.
+    /// How it was made.
     pub concealed: Concealed,
     /// When it was captured, microseconds on the source's clock; `None` for a face without a time stamp.
     pub capture_us: Option<i64>,
@@ -133,7 +133,7 @@ pub struct PlayoutStats {
     pub delay_ms: f32,
     /// And how far it is meant to be.
     pub target_ms: f32,
-    /// What the filter adds, milliseconds.
+    /// Delay of the filter, milliseconds.
     pub filter_lag_ms: f32,
     /// Poses shown since the start.
     pub shown: u64,
@@ -173,7 +173,7 @@ pub struct Playout {
     /// How much earlier than believed the newest frame came.
     ahead_us: i64,
     meter: DelayMeter,
-    /// Share of frames that did not come by themselves lately.
+    /// Share of frames that did not arrive in their own packets lately.
     missing: f32,
     last_own_us: Option<i64>,
     reference_us: Option<i64>,
@@ -181,7 +181,7 @@ pub struct Playout {
     last_now_us: i64,
     /// The last pose went beyond the newest frame.
     beyond: bool,
-    /// What is shown would not follow from what was.
+    /// The shown pose would jump.
     broken: bool,
     /// A face without a time stamp is shown.
     put: bool,
@@ -298,7 +298,7 @@ impl Playout {
         let arrival = u64::try_from(stamp.arrival_us()).unwrap_or(0);
         self.origin = self.origin.or_else(|| received.checked_sub(Duration::from_micros(arrival)));
         if stamp.epoch != self.epoch {
-            // The source's clock was set: what is here moves along with it.
+            // The source's clock was set: the buffered frames move along with it.
             let shift = self.base_us - stamp.base_us;
             self.frames.iter_mut().for_each(|entry| entry.capture_us += shift);
             self.cursor_us = self.cursor_us.map(|cursor| cursor + shift);

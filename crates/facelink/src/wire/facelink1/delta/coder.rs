@@ -1,7 +1,7 @@
 //! A binary range coder with 32-bit arithmetic and given probabilities.
 //!
-//! After G. N. N. Martin, "Range encoding" (1979), with the binary split of LZMA; carries are put right in what was written,
-//! for packets are short. A number that ends in zero bytes is written without them.
+//! After G. N. N. Martin, "Range encoding" (1979), with the binary split of LZMA; carries are corrected in the bytes
+//! already written, for packets are short. A number that ends in zero bytes is written without them.
 
 /// Below this the range is made wider by a byte.
 const NARROW: u32 = 1 << 24;

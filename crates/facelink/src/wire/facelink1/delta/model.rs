@@ -1,4 +1,4 @@
-//! What is likely: how a face changes from one frame to another.
+//! The probability model: how a face changes from one frame to another.
 
 use super::{
     coder::{RangeDecoder, RangeEncoder},
@@ -96,7 +96,7 @@ fn zero(entry: Entry) -> u16 {
     }
 }
 
-/// Where decisions go to or come from.
+/// An encoder or a decoder of decisions.
 trait Coder {
     /// Codes one: when writing, `bit` is it.
     fn code(&mut self, bit: bool, entry: Entry) -> bool;
@@ -129,13 +129,13 @@ fn size<C: Coder>(coder: &mut C, value: u32, most: usize, mut entry: impl FnMut(
     read
 }
 
-/// Writes what is new; both have the same shape.
+/// Writes the changes; both have the same fields.
 pub(super) fn write(reference: &Quantised, new: &Quantised, coder: &mut RangeEncoder) {
     let distance = new.sequence.wrapping_sub(reference.sequence) as u8;
     walk(reference, &mut new.clone(), distance, coder);
 }
 
-/// Fills in what is new.
+/// Reads the changes.
 pub(super) fn read(reference: &Quantised, new: &mut Quantised, distance: u8, coder: &mut RangeDecoder<'_>) {
     walk(reference, new, distance, coder);
 }
@@ -195,7 +195,7 @@ fn shapes<C: Coder>(reference: &Quantised, new: &mut Quantised, lag: usize, acti
             _ => coder.code(by < 0, Entry::Sign(partner, before)),
         };
         let by = size(coder, by.unsigned_abs(), SIZES, |bits| Entry::Magnitude(lag, active, group, bits));
-        // Of a packet that was made to harm, it may be more than there is.
+        // A malicious packet may exceed the range.
         let by = by.min(255) as u8;
         new.weights[i] = if down { from.saturating_sub(by) } else { from.saturating_add(by) };
         directions[i] = if down { 2 } else { 1 };
@@ -235,7 +235,7 @@ impl Coder for Trainer {
     }
 }
 
-/// What a decision costs by the tables that a trainer would make.
+/// The cost of a decision by the tables that a trainer would make.
 struct Cost<'a>(&'a Trainer, f32);
 
 impl Coder for Cost<'_> {
@@ -282,7 +282,7 @@ impl Trainer {
             return EVEN;
         }
         let [zeros, ones] = self.counts.get(&key(entry)).copied().unwrap_or_default();
-        // A little of what is not known, so that nothing is impossible.
+        // A small prior, so that nothing is impossible.
         let share = (zeros as f64 + 0.4) / ((zeros + ones) as f64 + 0.8);
         (share * 65536.0).clamp(64.0, 65472.0) as u16
     }

@@ -11,7 +11,7 @@ fn face(i: u64) -> FaceFrame {
     FaceFrame { sequence: Some(i), ..frame }
 }
 
-/// What a receiver makes of a packet, plain or not.
+/// The result of a receiver for a packet, plain or not.
 fn receive(plain: &mut Decoder, deltas: &mut DeltaDecoder, packet: &[u8]) -> Result<FaceFrame, Facelink1Error> {
     if DeltaDecoder::is_delta(packet) {
         return deltas.decode(packet).map(|face| face.frame);
