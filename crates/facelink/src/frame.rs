@@ -6,9 +6,9 @@ use smallvec::SmallVec;
 
 use crate::names::{BLENDSHAPE_COUNT, Blendshape};
 
-/// Smallest weight that is let in; lower values are clamped.
+/// Smallest weight that is accepted; lower values are clamped.
 pub const MIN_WEIGHT: f32 = -1.0;
-/// Largest weight that is let in; higher values are clamped.
+/// Largest weight that is accepted; higher values are clamped.
 pub const MAX_WEIGHT: f32 = 2.0;
 /// Channels besides the 52 shapes that one face may have at most.
 pub const MAX_CHANNELS: usize = 256;
@@ -99,7 +99,7 @@ impl FaceFrame {
         Self { present: ALL_PRESENT, ..Self::default() }
     }
 
-    /// Sets a shape, clamped to the range that is let in, and marks it as given.
+    /// Sets a shape, clamped to the range that is accepted, and marks it as given.
     pub fn set(&mut self, shape: Blendshape, weight: f32) {
         self.weights[shape.index()] = clamp_weight(weight);
         self.present |= 1 << shape.index();
@@ -126,7 +126,7 @@ impl FaceFrame {
     }
 }
 
-/// Clamps a finite weight to the range that is let in.
+/// Clamps a finite weight to the range that is accepted.
 pub(crate) fn clamp_weight(weight: f32) -> f32 {
     weight.clamp(MIN_WEIGHT, MAX_WEIGHT)
 }

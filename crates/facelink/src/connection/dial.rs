@@ -20,7 +20,7 @@ const PING_IDLE: Duration = Duration::from_millis(500);
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
 /// A data channel that is not open by then is given up.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
-/// An ICE restart that has brought nothing by then is given up for a new peer connection.
+/// An ICE restart that has not restored the path by then is given up for a new peer connection.
 const RESTART_LIMIT: Duration = Duration::from_millis(700);
 /// A silent channel is given up after this time when there is no WebSocket to restart ICE by.
 const SILENT_ALONE: Duration = Duration::from_secs(10);

@@ -161,7 +161,7 @@ pub enum Cause {
     NotOpened,
     /// ICE gave up.
     Failed,
-    /// An ICE restart brought nothing.
+    /// An ICE restart did not restore the path.
     RestartFailed,
     /// This machine is on another network.
     NetworkChanged,
@@ -184,12 +184,12 @@ impl fmt::Display for Cause {
             Self::Closed(None) => "closed by the peer",
             Self::Broken => "the connection broke",
             Self::Silent => "the peer does not answer",
-            Self::Stalled => "the peer takes nothing",
+            Self::Stalled => "the peer does not read",
             Self::NoWelcome => "no welcome in time: is this a FaceLink endpoint?",
             Self::NoToken => "no token in time",
             Self::NotOpened => "the data channel did not open in time",
             Self::Failed => "the WebRTC connection failed",
-            Self::RestartFailed => "the ICE restart brought nothing",
+            Self::RestartFailed => "the ICE restart failed",
             Self::NetworkChanged => "this machine has changed networks",
             Self::Forgotten => "the endpoint has forgotten the connection",
             Self::SignallingLost => "the WebSocket was lost before the data channel opened",

@@ -25,7 +25,7 @@ pub enum ResolveError {
         reason: String,
     },
     /// A mapping includes itself through others.
-    #[error("mapping \"{by}\", field `include`: goes round in a circle: {}", circle.join(" > "))]
+    #[error("mapping \"{by}\", field `include` is circular: {}", circle.join(" > "))]
     Circle {
         /// The mapping that closes the circle.
         by: String,

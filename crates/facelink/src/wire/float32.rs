@@ -41,7 +41,7 @@ pub enum SchemaError {
         index: usize,
     },
     /// A name longer than [`MAX_NAME_LEN`].
-    #[error("names[{index}] is {len} bytes long, at most {MAX_NAME_LEN} are let in")]
+    #[error("names[{index}] is {len} bytes long, at most {MAX_NAME_LEN} are allowed")]
     NameTooLong {
         /// Place in the list.
         index: usize,
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(refused(&["jawOpen", "a", "jaw_open"]), "names[2] `jaw_open` names the same channel as names[0]");
         assert_eq!(refused(&["a", "a"]), "names[1] `a` names the same channel as names[0]");
         let long = "x".repeat(129);
-        assert_eq!(refused(&[&long]), "names[0] is 129 bytes long, at most 128 are let in");
+        assert_eq!(refused(&[&long]), "names[0] is 129 bytes long, at most 128 are allowed");
         assert!(Schema::new((0..512).map(|index| index.to_string())).is_ok());
         assert_eq!(
             Schema::new((0..).map(|index: u64| index.to_string())),

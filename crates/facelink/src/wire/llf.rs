@@ -94,7 +94,7 @@ pub enum LlfError {
         available: usize,
     },
     /// A text is longer than [`MAX_TEXT_LEN`].
-    #[error("{field} is {len} bytes long, at most {MAX_TEXT_LEN} are let in")]
+    #[error("{field} is {len} bytes long, at most {MAX_TEXT_LEN} are allowed")]
     TooLong {
         /// The field.
         field: &'static str,
@@ -570,7 +570,7 @@ mod tests {
         assert_eq!(refused(&[5, 0, 0]), "packet version is 5, only 6 is understood");
         assert_eq!(
             refused(&[6, 0xff, 0xff, 0xff, 0xff, 1]),
-            "device id is 4294967295 bytes long, at most 256 are let in"
+            "device id is 4294967295 bytes long, at most 256 are allowed"
         );
         assert_eq!(refused(&[6, 0, 0, 0, 2, 0xc3, 0x28]), "device id is no UTF-8");
         assert_eq!(refused(&with_curve(17, f32::NAN)), "jawOpen is NaN, which is out of range");
