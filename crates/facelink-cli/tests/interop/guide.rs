@@ -1,4 +1,4 @@
-//! The programs of docs/clients.md, as they stand there.
+//! The programs of docs/clients.md, run as printed there.
 
 #![expect(clippy::expect_used, reason = "helpers of tests")]
 

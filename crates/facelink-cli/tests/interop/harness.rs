@@ -31,7 +31,7 @@ pub fn have(program: &str, arguments: &[&str], package: &str) -> bool {
     found
 }
 
-/// Says why a test does not run here. CI does not put up with it.
+/// Prints why a test is skipped. In CI that is a failure.
 pub fn missing(reason: &str) {
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{reason}");
     eprintln!("skipped: {reason}");

@@ -43,7 +43,7 @@ impl Channel {
         self.open && if must_answer { self.link.beat.has_answered() } else { self.writable }
     }
 
-    /// Whether it may have stopped carrying what is sent. A peer that never answers is believed.
+    /// Whether it may have stopped carrying what is sent. A peer that never answers pings is assumed to receive.
     pub fn is_doubtful(&self, now: Instant) -> bool {
         self.broken.is_some() || self.link.beat.has_answered() && self.link.beat.is_suspect(now)
     }

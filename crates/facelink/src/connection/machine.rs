@@ -132,14 +132,14 @@ impl Connection {
                     Side::Accepting(side) => side.on_path_lost(&mut self.core, state == PeerState::Failed, now),
                 }
             }
-            // The dialling side believes an answer alone.
+            // For the dialling side only an answer is proof.
             PeerState::Connected if matches!(self.side, Side::Accepting(_)) => channel.broken = None,
             PeerState::Connected | PeerState::Closed => {}
         }
         self.core.settle(now);
     }
 
-    /// The data channel has opened. `writable` once a channel is known by which the peer hears this side; may be
+    /// The data channel has opened. `writable` once a channel from this side to the peer is known; may be
     /// reported again with it.
     pub fn on_channel_opened(&mut self, peer: PeerId, writable: bool, now: Instant) {
         if !self.enter(now) {
@@ -344,7 +344,7 @@ impl Connection {
         }
     }
 
-    /// The next thing to do.
+    /// The next action for the driver.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.core.actions.pop_front()
     }

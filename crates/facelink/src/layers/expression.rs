@@ -300,7 +300,7 @@ impl Running {
     }
 }
 
-/// The expressions that a face wears, each at its own intensity, fading in and out.
+/// The active expressions of a face, each at its own intensity, fading in and out.
 #[derive(Clone, Debug, Default)]
 pub struct ExpressionMix {
     running: Vec<Running>,

@@ -119,7 +119,7 @@ pub(super) fn fits(pattern: &str, name: &str) -> bool {
     true
 }
 
-/// The ARKit shape that a channel's name stands for.
+/// The ARKit shape that a channel's name denotes.
 pub(super) fn shape_of_channel(name: &str) -> Option<Blendshape> {
     Blendshape::from_any_name(name)
 }

@@ -11,7 +11,7 @@ use super::{
 /// Includes within includes.
 const DEEPEST: usize = 16;
 
-/// A mapping cannot be put together.
+/// A mapping cannot be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
     /// An include is not there, or is broken itself.

@@ -214,7 +214,7 @@ fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What stands at one end of a rule.
+/// One end of a rule.
 enum Item {
     End(End),
     Number(f32),

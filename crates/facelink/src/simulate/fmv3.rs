@@ -21,7 +21,7 @@ use crate::{
 
 /// A schema that is not acknowledged is sent again this often, and one that is asked for no more often.
 const SCHEMA_EVERY: Duration = Duration::from_secs(1);
-/// A schema that was not acknowledged for this long is given up, with the session.
+/// A schema that was not acknowledged for this long is dropped, with the session.
 const ACK_WITHIN: Duration = Duration::from_secs(10);
 /// Between two attempts to reach an address that was typed in.
 const START_EVERY: Duration = Duration::from_secs(1);

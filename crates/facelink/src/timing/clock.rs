@@ -41,7 +41,7 @@ pub struct Stamp {
     /// The least that has to be added to `capture_us` to come to an arrival on our clock, microseconds: clock offset and
     /// least delay.
     pub base_us: i64,
-    /// How much longer than that this frame took, microseconds. Below 0 for one that came earlier than is believed yet: its
+    /// How much longer than that this frame took, microseconds. Below 0 for one that arrived earlier than estimated so far: its
     /// stamp may be wrong.
     pub queue_us: i64,
     /// Counts how often the source's clock was set: `capture_us` of different epochs cannot be compared.

@@ -161,7 +161,7 @@ impl Serialize for FaceFields<'_> {
 const WEIGHT_DECIMALS: i32 = 4;
 /// Decimals of a head that is sent: far below a ten-thousandth of a degree, and of a millimetre.
 const HEAD_DECIMALS: i32 = 7;
-/// Decimals of what an endpoint hands on.
+/// Decimals of the weights that an endpoint forwards.
 const OUT_DECIMALS: i32 = 5;
 
 /// The weights of a frame by name, as an object.

@@ -51,7 +51,7 @@ use crate::{
 pub const MAGIC: [u8; 4] = *b"FMV3";
 /// Bytes of a header.
 pub const HEADER_LEN: usize = 40;
-/// The revision of the contract that is spoken here.
+/// The protocol revision of this implementation.
 pub const REVISION: u32 = 5;
 /// The UDP port on both sides.
 pub const PORT: u16 = 49983;
@@ -513,7 +513,7 @@ impl Hello {
         body
     }
 
-    /// Reads the body of HELLO. The revision is for the reader to judge: a phone answers another one in words.
+    /// Reads the body of HELLO. The reader checks the revision: a phone answers another one with an error text.
     ///
     /// # Errors
     /// [`Fmv3Error`] names the field.
@@ -1177,7 +1177,7 @@ impl Count {
     }
 }
 
-/// Reads whatever a datagram holds, as far as it can be read without knowing what came before it.
+/// Reads the contents of a datagram, as far as it can be read without knowing what came before it.
 ///
 /// # Errors
 /// [`Fmv3Error`] names the field.

@@ -57,7 +57,7 @@ pub enum OscError {
 #[must_use]
 #[non_exhaustive]
 pub struct Reading {
-    /// Messages that were handed on.
+    /// Messages that were passed to the caller.
     pub messages: usize,
     /// Messages that could not be read, and one more where the frame of the datagram is broken.
     pub refused: usize,
@@ -72,7 +72,7 @@ impl Reading {
     }
 }
 
-/// Reads a datagram and hands its messages on, in order. One that cannot be read is counted and skipped.
+/// Reads a datagram and passes its messages to the caller, in order. One that cannot be read is counted and skipped.
 pub fn read(datagram: &[u8], mut each: impl FnMut(&OscMessage)) -> Reading {
     let mut reading = Reading::default();
     let mut elements = 0;
@@ -255,7 +255,7 @@ mod tests {
         (0..depth).fold(b"/W\0\0,\0\0\0".to_vec(), |inner, _| bundle([&inner[..]]))
     }
 
-    /// Whatever recurses without bound ends the process here.
+    /// Unbounded recursion ends the process here.
     fn on_a_small_stack(test: impl FnOnce() + Send + 'static) {
         let thread = std::thread::Builder::new().stack_size(64 * 1024).spawn(test).unwrap();
         thread.join().unwrap();

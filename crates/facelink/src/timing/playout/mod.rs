@@ -170,7 +170,7 @@ pub struct Playout {
     epoch: u32,
     base_us: i64,
     interval_us: i64,
-    /// How much earlier than believed the newest frame came.
+    /// How much earlier than estimated the newest frame arrived.
     ahead_us: i64,
     meter: DelayMeter,
     /// Share of frames that did not arrive in their own packets lately.
