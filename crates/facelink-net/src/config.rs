@@ -65,6 +65,7 @@ pub struct EndpointConfig {
     pub token: Option<String>,
     /// Pages of these origins may connect, beside our own and those of this machine, such as `https://show.example`.
     pub allowed_origins: Vec<String>,
+    #[cfg(feature = "webrtc")]
     /// How WebRTC connections are made: STUN and TURN servers, ports, interfaces.
     pub ice: IceConfig,
     #[cfg(feature = "tls")]
@@ -131,6 +132,14 @@ impl EndpointConfig {
         }
     }
 
+    /// How WebRTC connections are made, in a build that has them.
+    pub(crate) fn ice_config(&self) -> IceConfig {
+        #[cfg(feature = "webrtc")]
+        return self.ice.clone();
+        #[cfg(not(feature = "webrtc"))]
+        return IceConfig::default();
+    }
+
     /// The same, with a token where it is bound to a network.
     pub(crate) fn guarded(mut self) -> Self {
         if !self.bind.is_loopback() {
@@ -164,6 +173,7 @@ impl Default for EndpointConfig {
             profiles: SourceProfiles::default(),
             token: None,
             allowed_origins: Vec::new(),
+            #[cfg(feature = "webrtc")]
             ice: IceConfig::default(),
             #[cfg(feature = "tls")]
             tls: TlsConfig::Off,

@@ -13,7 +13,6 @@ use facelink::{
     event::{LinkEvent, SubjectFrame, SubjectId},
     frame::FaceFrame,
     timing::RateLaw,
-    wire::message::IceServer,
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -22,6 +21,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "webrtc")]
+use crate::ice::{IceConfig, IceError};
 use crate::{
     address::{outward_address, page_url},
     auth::check_token,
@@ -30,7 +31,6 @@ use crate::{
     error::{LinkError, PublishError, TokenError},
     http,
     hub::{Adaptive, Hub},
-    ice::{IceConfig, IceError},
     stats::{ConnectionStats, EndpointStats},
     token::new_token,
 };
@@ -94,10 +94,11 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`LinkError::Bind`] when the HTTP port is taken or the address is not this machine's, `LinkError::Tls` when the
-    /// user's certificate or key cannot be used, [`LinkError::Ice`] when a STUN or TURN server or another ICE setting makes
+    /// user's certificate or key cannot be used, `LinkError::Ice` when a STUN or TURN server or another ICE setting makes
     /// no sense, [`LinkError::Token`] when the token is empty, [`LinkError::Runtime`] when the system gives no threads.
     pub fn start(config: EndpointConfig) -> Result<Self, LinkError> {
         let config = config.guarded();
+        #[cfg(feature = "webrtc")]
         check_ice(&config.ice)?;
         config.token.as_deref().map_or(Ok(()), check_token)?;
         let runtime = Builder::new_multi_thread()
@@ -287,11 +288,12 @@ impl Endpoint {
         self.hub.subjects().set_demand(subject, fps);
     }
 
+    #[cfg(feature = "webrtc")]
     /// Changes the STUN and TURN servers, such as their credentials, for connections to come and open ones.
     ///
     /// # Errors
     /// The first [`IceError`] that is found; the servers before stay then.
-    pub fn set_ice_servers(&self, servers: Vec<IceServer>) -> Result<(), IceError> {
+    pub fn set_ice_servers(&self, servers: Vec<facelink::wire::message::IceServer>) -> Result<(), IceError> {
         check_ice(&IceConfig { servers: servers.clone(), ..self.hub.config.ice.clone() })?;
         self.hub.set_ice_servers(servers);
         Ok(())
@@ -461,6 +463,7 @@ fn secured(_: &EndpointConfig) -> Result<(Option<http::Acceptor>, Option<String>
     Ok((None, None))
 }
 
+#[cfg(feature = "webrtc")]
 /// Refuses what cannot work, and logs what this side does not use.
 fn check_ice(ice: &IceConfig) -> Result<(), IceError> {
     let check = ice.check();
@@ -500,8 +503,11 @@ mod tests {
     use super::*;
     use crate::client::ClientState;
 
+    #[cfg(feature = "webrtc")]
     #[test]
     fn start_refuses_ice_servers_without_credentials() {
+        use facelink::wire::message::IceServer;
+
         let servers = vec![IceServer { urls: vec!["turn:turn.example".to_owned()], ..IceServer::default() }];
         let config =
             EndpointConfig { port: 0, ice: IceConfig { servers, ..IceConfig::default() }, ..EndpointConfig::default() };
@@ -510,8 +516,11 @@ mod tests {
         assert_eq!(error.as_deref(), Some(wanted));
     }
 
+    #[cfg(feature = "webrtc")]
     #[test]
     fn ice_servers_and_token_are_checked_when_they_change() {
+        use facelink::wire::message::IceServer;
+
         let endpoint = Endpoint::start(EndpointConfig { port: 0, ..EndpointConfig::default() }).expect("an endpoint");
         let stun = IceServer { urls: vec!["stun:stun.example".to_owned()], ..IceServer::default() };
         assert_eq!(endpoint.set_ice_servers(vec![stun.clone()]), Ok(()));

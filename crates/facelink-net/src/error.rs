@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+#[cfg(feature = "webrtc")]
 use crate::ice::IceError;
 #[cfg(feature = "tls")]
 use crate::tls::TlsError;
@@ -26,6 +27,7 @@ pub enum LinkError {
     #[cfg(feature = "tls")]
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[cfg(feature = "webrtc")]
     /// Something in [`EndpointConfig::ice`](crate::EndpointConfig::ice) cannot work for anybody.
     #[error("ICE settings: {0}")]
     Ice(#[from] IceError),

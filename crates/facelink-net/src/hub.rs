@@ -91,7 +91,7 @@ impl Hub {
         };
         let subjects = Subjects::new(limits, adaptive, now);
         Self {
-            ice_servers: Mutex::new(config.ice.servers.clone()),
+            ice_servers: Mutex::new(config.ice_config().servers),
             auth: Authentication::new(&config),
             config,
             started: now,
@@ -162,7 +162,7 @@ impl Hub {
 
     /// How WebRTC connections are made now.
     pub fn peer_config(&self) -> PeerConfig {
-        let ice = IceConfig { servers: self.ice_servers.lock().clone(), ..self.config.ice.clone() };
+        let ice = IceConfig { servers: self.ice_servers.lock().clone(), ..self.config.ice_config() };
         PeerConfig { bind: self.config.bind, ice }
     }
 

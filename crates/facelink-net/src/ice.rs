@@ -1,14 +1,12 @@
 //! How WebRTC finds its way: STUN and TURN servers, and which addresses and ports are used.
 
-use std::{
-    fmt,
-    net::IpAddr,
-    ops::RangeInclusive,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+#[cfg(feature = "webrtc")]
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{fmt, net::IpAddr, ops::RangeInclusive, sync::Arc};
 
+#[cfg(feature = "webrtc")]
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+#[cfg(feature = "webrtc")]
 use ring::hmac;
 
 use facelink::wire::json::IceServer;
@@ -44,6 +42,7 @@ impl fmt::Debug for IceServerProvider {
     }
 }
 
+#[cfg(feature = "webrtc")]
 /// Time-limited TURN credentials from a secret shared with the TURN server (`use-auth-secret` and
 /// `static-auth-secret` of coturn; draft-uberti-behave-turn-rest): the user name is the time at which it expires, the
 /// password its HMAC-SHA1.
@@ -60,6 +59,7 @@ pub struct TurnSecret {
     pub user: Option<String>,
 }
 
+#[cfg(feature = "webrtc")]
 impl TurnSecret {
     /// Credentials for one TURN server that last 12 hours.
     pub fn new(url: impl Into<String>, secret: impl Into<String>) -> Self {
@@ -85,6 +85,7 @@ impl TurnSecret {
     }
 }
 
+#[cfg(feature = "webrtc")]
 impl fmt::Debug for TurnSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TurnSecret")
@@ -388,7 +389,7 @@ fn check_place(place: &str) -> Result<(), &'static str> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "webrtc"))]
 mod tests {
     use super::*;
 

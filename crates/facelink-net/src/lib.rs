@@ -121,6 +121,10 @@
 //! every port, within a second. No lock is held across I/O, and readers of the channels hold none.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(all(feature = "http", feature = "webrtc")),
+    allow(dead_code, reason = "what only peer connections or offers by HTTP use")
+)]
 
 mod address;
 mod auth;
@@ -135,6 +139,10 @@ mod http;
 mod hub;
 mod ice;
 mod outbox;
+#[cfg(feature = "webrtc")]
+mod peer;
+#[cfg(not(feature = "webrtc"))]
+#[path = "peer_absent.rs"]
 mod peer;
 mod peer_handle;
 mod pending;
@@ -143,6 +151,10 @@ mod phone_config;
 #[cfg(feature = "phones")]
 mod phones;
 mod rate_limit;
+#[cfg(feature = "webrtc")]
+mod rtc;
+#[cfg(not(feature = "webrtc"))]
+#[path = "rtc_absent.rs"]
 mod rtc;
 mod session;
 #[cfg(feature = "phones")]
@@ -162,6 +174,7 @@ pub use config::MODELS_FOLDER;
 pub use config::{DEFAULT_PORT, EndpointConfig};
 pub use endpoint::{Addresses, Endpoint};
 pub use error::{LinkError, PublishError, TokenError};
+#[cfg(feature = "webrtc")]
 pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IceError, IcePolicy, IceServerProvider, IceWarning, TurnSecret};
 #[cfg(feature = "phones")]
 pub use phone_config::{PhoneCall, SourceProfiles, VmcOut, remembered_phones};

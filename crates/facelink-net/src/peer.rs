@@ -38,7 +38,6 @@ const ROUTE_INTERVAL: Duration = Duration::from_secs(1);
 /// How a peer's descriptions and candidates reach the other side.
 pub(crate) enum Signal {
     /// Not at all: everything was in the answer.
-    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "offers by HTTP need no signalling"))]
     None,
     /// By the session's WebSocket.
     Session,

@@ -1,5 +1,6 @@
 //! The doctor's view of an endpoint: what arrives by real sockets, in words.
 
+#![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{

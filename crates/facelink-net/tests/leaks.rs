@@ -3,6 +3,7 @@
 //! One test alone, for it counts what the whole process holds. `facelink-lab cycles` does the same with processes, over
 //! more cycles.
 
+#![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{

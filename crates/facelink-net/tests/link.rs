@@ -1,5 +1,6 @@
 //! An endpoint over real sockets on loopback: WebSocket, WebRTC, UDP, all at once, and against a hostile peer.
 
+#![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{

@@ -1,5 +1,6 @@
 //! Live Link Face, whole takes: one that is made here, and a real one where it is at hand.
 
+#![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![allow(clippy::unwrap_used)]
 
 use std::{io::Read, path::Path, time::Duration};

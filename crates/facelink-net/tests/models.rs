@@ -1,5 +1,6 @@
 //! The face tracker's files at `/models/`: what is served, to whom, and that nothing beside the folder is.
 
+#![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{

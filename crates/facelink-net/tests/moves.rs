@@ -1,5 +1,6 @@
 //! Connections that break and come back, games that dial out, and room mates: over real sockets on loopback.
 
+#![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{

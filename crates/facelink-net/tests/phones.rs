@@ -1,5 +1,6 @@
 //! Ports for phones: taken ones, shared ones, and formats on ports that are not theirs.
 
+#![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{

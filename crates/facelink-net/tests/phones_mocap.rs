@@ -1,5 +1,6 @@
 //! iFacialMocap, Facemotion3d and `FMV3` over real sockets on loopback: an endpoint and a phone that is played.
 
+#![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{

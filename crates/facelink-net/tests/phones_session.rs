@@ -1,6 +1,7 @@
 //! A phone's whole session, app by app, by the app's own simulator: it starts, streams, loses the face, finds it again,
 //! changes its address, and stops.
 
+#![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{

@@ -1,5 +1,6 @@
 //! Remote control by HTTP: who may, what is refused, and what it says.
 
+#![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;

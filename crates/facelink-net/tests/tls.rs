@@ -1,5 +1,6 @@
 //! HTTPS and `wss://` on the port of HTTP, certificates, and addresses that knock too often.
 
+#![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{

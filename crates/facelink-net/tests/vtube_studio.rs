@@ -1,5 +1,6 @@
 //! An endpoint and a phone that speaks as VTube Studio and MeowFace do, over real sockets.
 
+#![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{

@@ -1,9 +1,11 @@
 //! The data channel to the endpoint.
 
+#[cfg(feature = "webrtc")]
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+#[cfg(feature = "webrtc")]
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 
 use crate::{
@@ -29,6 +31,7 @@ pub(super) struct Rtc {
 
 impl Rtc {
     /// A new one, and its offer.
+    #[cfg(feature = "webrtc")]
     pub async fn open(config: &PeerConfig) -> Result<(Self, String), RtcError> {
         let (peer, events) = RtcPeer::roaming(config.bind, &config.ice).await?;
         let offer = peer.offer().await?;
@@ -36,8 +39,14 @@ impl Rtc {
         tokio::spawn(read(peer.channel.clone(), sender));
         Ok((Self { frames: FrameSender::new(peer.channel.clone()), peer, events, heard }, offer))
     }
+
+    #[cfg(not(feature = "webrtc"))]
+    pub async fn open(_: &PeerConfig) -> Result<(Self, String), RtcError> {
+        Err(RtcError)
+    }
 }
 
+#[cfg(feature = "webrtc")]
 async fn read(channel: Arc<dyn DataChannel>, heard: mpsc::Sender<Heard>) {
     loop {
         let event = tokio::select! {

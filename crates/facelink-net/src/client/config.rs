@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use facelink::source::SourceKind;
 
+#[cfg(feature = "webrtc")]
 use crate::ice::IceConfig;
+use crate::ice::PeerConfig;
 #[cfg(feature = "tls")]
 use crate::trust::ServerTrust;
 
@@ -17,6 +19,7 @@ pub struct ClientConfig {
     pub subject: Option<String>,
     /// Pairing token.
     pub token: Option<String>,
+    #[cfg(feature = "webrtc")]
     /// Whether to move to a WebRTC data channel once it opens.
     pub webrtc: bool,
     /// What the client calls itself.
@@ -30,11 +33,13 @@ pub struct ClientConfig {
     /// Room in which to meet others: faces then go to them directly where that is possible, and by the endpoint where it
     /// is not. Needs [`Endpoint::connect`](crate::Endpoint::connect) too.
     pub room: Option<String>,
+    #[cfg(feature = "webrtc")]
     /// How WebRTC connections are made; the endpoint's own STUN and TURN servers are added.
     pub ice: IceConfig,
     /// Whom to take for the endpoint of a `wss://` address.
     #[cfg(feature = "tls")]
     pub trust: ServerTrust,
+    #[cfg(feature = "webrtc")]
     /// Address that WebRTC binds; by default loopback for an endpoint on this machine, else every address.
     pub bind: Option<IpAddr>,
 }
@@ -46,16 +51,34 @@ impl ClientConfig {
             url: url.into(),
             subject: None,
             token: None,
+            #[cfg(feature = "webrtc")]
             webrtc: true,
             delta: false,
             client: concat!("facelink-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
             receive: false,
             room: None,
+            #[cfg(feature = "webrtc")]
             ice: IceConfig::default(),
             #[cfg(feature = "tls")]
             trust: ServerTrust::default(),
+            #[cfg(feature = "webrtc")]
             bind: None,
         }
+    }
+
+    /// Whether it moves to a data channel, in a build that has them.
+    pub(crate) fn uses_webrtc(&self) -> bool {
+        #[cfg(feature = "webrtc")]
+        return self.webrtc;
+        #[cfg(not(feature = "webrtc"))]
+        return false;
+    }
+
+    pub(crate) fn peer_config(&self, default_bind: IpAddr) -> PeerConfig {
+        #[cfg(feature = "webrtc")]
+        return PeerConfig { bind: self.bind.unwrap_or(default_bind), ice: self.ice.clone() };
+        #[cfg(not(feature = "webrtc"))]
+        return PeerConfig { bind: default_bind, ice: crate::ice::IceConfig::default() };
     }
 
     /// Sends as this subject.

@@ -73,7 +73,7 @@ impl Driver {
         let now = Instant::now();
         let mut settings = Config::default();
         // In a room, frames go to the peers directly; the endpoint only stands in.
-        settings.webrtc = config.webrtc && config.room.is_none();
+        settings.webrtc = config.uses_webrtc() && config.room.is_none();
         settings.seed = uuid::Uuid::new_v4().as_u64_pair().0;
         Self {
             connection: Connection::dial(settings, now),
@@ -344,7 +344,7 @@ impl Driver {
         if self.room.len() > 0 {
             let ready = self.connection.is_socket_ready();
             let out = self.transports.out().filter(|_| ready);
-            self.room.watch(out.as_ref(), || self.transports.peer_config(), now).await;
+            self.room.watch(out.as_ref(), &self.transports.peer_config, now).await;
         }
     }
 
@@ -445,7 +445,7 @@ impl Driver {
                     self.connection.on_offered(now);
                 }
                 if let Some(out) = self.transports.out() {
-                    let config = self.transports.peer_config();
+                    let config = self.transports.peer_config.clone();
                     self.room.on_offer(&peer, offer.sdp.into_owned(), &out, &config, now).await;
                 }
             }
@@ -466,8 +466,9 @@ impl Driver {
         let (out, remote) = (ws.out.clone(), ws.remote);
         self.room.answering = false;
         self.sender.writer.renew(welcome.binary.as_deref() == Some("facelink1"), welcome.delta);
-        let own = self.config.ice.servers.iter().cloned();
-        self.transports.ice.servers = own.chain(welcome.ice_servers).collect();
+        let config = &mut self.transports.peer_config;
+        config.ice.servers = self.config.peer_config(config.bind).ice.servers;
+        config.ice.servers.extend(welcome.ice_servers);
         let id = (!welcome.connection_id.is_empty()).then(|| welcome.connection_id.into());
         self.connection.on_welcome(id, welcome.resumed, now);
         if let Some(hub) = &self.hub {

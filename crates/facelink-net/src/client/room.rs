@@ -59,7 +59,7 @@ pub(super) struct Room {
 
 impl Room {
     pub fn new(config: &ClientConfig, hub: Option<Arc<Hub>>, cancel: CancellationToken) -> Self {
-        let (joined, webrtc) = (config.room.is_some(), config.webrtc);
+        let (joined, webrtc) = (config.room.is_some(), config.uses_webrtc());
         Self { hub, cancel, joined, webrtc, peers: HashMap::new(), answering: false }
     }
 
@@ -178,7 +178,7 @@ impl Room {
     }
 
     /// Offers to those whose connection has ended or is due.
-    pub async fn watch(&mut self, out: Option<&Outbox>, config: impl Fn() -> PeerConfig, now: Instant) {
+    pub async fn watch(&mut self, out: Option<&Outbox>, config: &PeerConfig, now: Instant) {
         let mut due = Vec::new();
         for (id, peer) in &mut self.peers {
             if peer.session.as_ref().is_some_and(|session| session.ended.is_cancelled()) {
@@ -194,7 +194,7 @@ impl Room {
         for id in due {
             let Some((session, hub)) = self.session(now) else { return };
             let signal = Signal::Relay(out.clone(), Some(id.clone()));
-            let offered = peer::offer(&session, signal, self.cancel.child_token(), &config()).await;
+            let offered = peer::offer(&session, signal, self.cancel.child_token(), config).await;
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             match offered {
                 Ok(offer) => {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::unix_ms,
-    ice::{IceConfig, PeerConfig},
+    ice::PeerConfig,
     outbox::{Outbox, Outgoing},
     rtc::{FrameData, PeerEvent, RtcError},
 };
@@ -44,8 +44,8 @@ pub(super) struct Transports {
     closed_peers: (mpsc::UnboundedSender<PeerId>, mpsc::UnboundedReceiver<PeerId>),
     /// Unix milliseconds at which the connection's clock began.
     epoch_ms: f64,
-    /// The client's own STUN and TURN servers, and those of the endpoint.
-    pub ice: IceConfig,
+    /// How WebRTC connections are made now: by the client's own STUN and TURN servers, and those of the endpoint.
+    pub peer_config: PeerConfig,
 }
 
 type Dialled = Result<Ws, ClientError>;
@@ -78,7 +78,11 @@ async fn rtc_event(rtc: &mut Option<(PeerId, Rtc)>) -> Happening {
 impl Transports {
     pub fn new(config: ClientConfig, dial: Dial) -> Self {
         Self {
-            ice: config.ice.clone(),
+            peer_config: config.peer_config(IpAddr::V4(if dial.local {
+                Ipv4Addr::LOCALHOST
+            } else {
+                Ipv4Addr::UNSPECIFIED
+            })),
             config,
             dial,
             attempt: None,
@@ -138,15 +142,9 @@ impl Transports {
         }
     }
 
-    /// How WebRTC connections are made now.
-    pub fn peer_config(&self) -> PeerConfig {
-        let any = if self.dial.local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
-        PeerConfig { bind: self.config.bind.unwrap_or(IpAddr::V4(any)), ice: self.ice.clone() }
-    }
-
     /// Makes a peer connection and sends its offer.
     pub async fn offer(&mut self, id: PeerId) -> Result<(), RtcError> {
-        let (rtc, offer) = Rtc::open(&self.peer_config()).await?;
+        let (rtc, offer) = Rtc::open(&self.peer_config).await?;
         self.rtc = Some((id, rtc));
         self.signal(&ClientMessage::Offer(Description::new(offer)));
         Ok(())

@@ -1,0 +1,33 @@
+//! What the endpoint answers to offers in a build without the feature `webrtc`.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{ice::PeerConfig, outbox::Outbox, rtc::RtcError, session::Session};
+
+/// How a peer's descriptions and candidates would reach the other side.
+pub(crate) enum Signal {
+    None,
+    Session,
+    Relay(Outbox, Option<Arc<str>>),
+}
+
+pub(crate) async fn accept(
+    _: &Arc<Session>,
+    _: String,
+    _: Signal,
+    _: CancellationToken,
+    _: &PeerConfig,
+) -> Result<String, RtcError> {
+    Err(RtcError)
+}
+
+pub(crate) async fn offer(
+    _: &Arc<Session>,
+    _: Signal,
+    _: CancellationToken,
+    _: &PeerConfig,
+) -> Result<String, RtcError> {
+    Err(RtcError)
+}
