@@ -107,13 +107,14 @@
 //!
 //! # Features
 //!
-//! | Feature | Default | Adds | Crates |
+//! | Feature | Default | Adds | Crates alone |
 //! |---|---|---|---|
-//! | `http` | yes | the web page, the HTTP API and the metrics | 3 |
-//! | `phones` | yes | the phone apps over UDP and TCP, VMC protocol, simulated phones, the doctor | 1 |
-//! | `tls` | yes | HTTPS and `wss://`, as an endpoint and as a client | 7 |
+//! | `http` | yes | the web page, the HTTP API and the metrics | 4 |
+//! | `phones` | yes | the phone apps over UDP and TCP, VMC protocol, simulated phones, the doctor | 2 |
+//! | `tls` | yes | HTTPS and `wss://`, as an endpoint and as a client | 20 |
+//! | `webrtc` | yes | data channels, STUN and TURN | 121 |
 //!
-//! WebSocket and WebRTC are always there.
+//! The WebSocket is always there, with 102 crates.
 //!
 //! # Threads
 //!
