@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn the_migration_guides_entries_are_taken() {
+    fn ice_server_entries_of_the_migration_guide() {
         let turn = server(&["turn:turn.yourdomain.com:3478"], Some(("username", "password")));
         let stun = ["stun.yourdomain.com:3478", GOOGLE_STUN, "STUN:10.0.0.1", "stun:[2001:db8::1]:3479"];
         let check = check(vec![server(&stun, None), turn.clone()]);
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_side_does_not_speak_is_named_and_left_to_the_clients() {
+    fn ice_unsupported_server_is_named_and_sent_to_clients() {
         let urls = ["turn:a.example?transport=tcp", "turns:a.example:5349", "turn:a.example?transport=udp"];
         let check = check(vec![server(&urls, Some(("u", "p"))), server(&["stuns:b.example"], None)]);
         let lines: Vec<_> = check.warnings.iter().map(ToString::to_string).collect();
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_without_credentials_is_an_error_that_names_the_field() {
+    fn ice_relay_without_credentials_names_the_field() {
         let check =
             check(vec![server(&["turn:a.example", "turns:a.example"], None), server(&["turn:b"], Some(("u", "")))]);
         let lines: Vec<_> = check.errors.iter().map(ToString::to_string).collect();
@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_addresses_are_named_and_left_out() {
+    fn ice_bad_addresses_are_named_and_left_out() {
         for (url, reason) in [
             ("turn://a.example", "`//` has no place after the scheme"),
             ("stun:", "the host is missing"),
@@ -488,7 +488,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::reversed_empty_ranges, reason = "the mistake that is looked for")]
-    fn settings_that_cannot_work_are_named() {
+    fn ice_invalid_settings_are_named() {
         let relay = IceConfig { policy: IcePolicy::Relay, ..IceConfig::default() };
         assert_eq!(relay.check().errors, [IceError::NoRelay]);
         let provided = IceConfig { provider: Some(TurnSecret::new("turn:a", "s").provider()), ..relay };
@@ -503,7 +503,7 @@ mod tests {
     /// The expected values are Python's:
     /// `base64.b64encode(hmac.new(b"north", b"1700003600:alice", hashlib.sha1).digest())`.
     #[test]
-    fn turn_credentials_are_those_of_another_implementation() {
+    fn turn_credentials_match_reference_values() {
         let mut secret = TurnSecret { ttl: Duration::from_secs(3600), ..TurnSecret::new("turn:t.example", "north") };
         let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         assert_eq!(
@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_is_asked_for_each_connection() {
+    fn ice_provider_is_called_per_connection() {
         let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counted = count.clone();
         let provider = IceServerProvider::new(move || {

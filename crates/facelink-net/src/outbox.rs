@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn control_goes_first_and_only_the_newest_frame_of_a_face_waits() {
+    async fn outbox_control_precedes_newest_frames() {
         let (out, mut queue) = outbox();
         assert!(out.frame(1, Outgoing::Text("a1".into())));
         assert!(out.frame(2, Outgoing::Text("b1".into())));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_does_not_read_costs_bounded_memory() {
+    async fn outbox_memory_is_bounded_when_the_peer_does_not_read() {
         let (out, mut queue) = outbox();
         for face in 0..10_000 {
             out.frame(face, Outgoing::Text(String::new()));

@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_kept_and_made_anew_when_it_is_of_no_use() {
+    fn certificate_is_kept_and_replaced_when_unusable() {
         let folder = folder();
         let config = TlsConfig::SelfSigned(folder.path().join("deep/er"));
         let first = of(&config);
@@ -398,7 +398,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn the_key_is_for_its_owner_alone() {
+    fn certificate_key_is_readable_by_its_owner_only() {
         use std::os::unix::fs::PermissionsExt;
         let folder = folder();
         let config = TlsConfig::SelfSigned(folder.path().join("new"));
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_ends_soon_is_made_anew() {
+    fn certificate_near_expiry_is_replaced() {
         let folder = folder();
         let (home, now) = ([[192, 0, 2, 7]], SystemTime::now());
         let (first, pair) = kept_at(folder.path(), &home, now);
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_goes_to_and_fro_between_two_networks_keeps_one_certificate() {
+    fn certificate_is_kept_across_networks() {
         let folder = folder();
         let (home, work, now) = ([[192, 0, 2, 7]], [[198, 51, 100, 7]], SystemTime::now());
         let (at_home, _) = kept_at(folder.path(), &home, now);
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_is_no_obstacle() {
+    fn certificate_folder_read_only() {
         let folder = folder();
         let taken = folder.path().join("a file");
         fs::write(&taken, "").expect("written");
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_the_users_own_are_named_when_they_are_wrong() {
+    fn certificate_user_files_invalid_are_named() {
         let folder = folder();
         let made = TlsConfig::SelfSigned(folder.path().to_owned());
         let fingerprint = of(&made);

@@ -13,7 +13,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn token_is_random_and_easily_typed() {
+    fn token_is_random_and_typeable() {
         let tokens: std::collections::HashSet<String> = (0..100).map(|_| new_token()).collect();
         assert_eq!(tokens.len(), 100);
         assert!(tokens.iter().all(|token| token.len() == 10 && token.bytes().all(|b| b.is_ascii_alphanumeric())));

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fingerprints_are_read_as_people_copy_them() {
+    fn fingerprint_common_spellings_are_parsed() {
         let plain = "ab".repeat(32);
         let colons = ["AB"; 32].join(":");
         assert_eq!(parse(&plain), Some([0xab; 32]));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_that_is_none_is_named() {
+    fn trust_invalid_authority_is_named() {
         let error = ServerTrust::Authority("/nowhere/ca.pem".into()).config().expect_err("refused").to_string();
         assert!(error.contains("/nowhere/ca.pem"), "{error}");
         assert!(ServerTrust::Public.config().is_ok());

@@ -54,7 +54,7 @@ fn packet(device: &str, number: i32, frame: FaceFrame) -> Vec<u8> {
 }
 
 #[test]
-fn a_face_without_a_head_and_one_that_is_lost_are_told() {
+fn doctor_face_without_head_and_lost_face() {
     let endpoint = start(|_| {});
     let to = endpoint.phone_port(PhonePort::LiveLinkFace).expect("listens");
     let (ann, bob) =
@@ -79,7 +79,7 @@ fn a_face_without_a_head_and_one_that_is_lost_are_told() {
 }
 
 #[test]
-fn a_senders_clock_that_differs_is_told() {
+fn doctor_sender_clock_differs() {
     let endpoint = start(|_| {});
     let to = endpoint.phone_port(PhonePort::UdpJson).expect("listens");
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
@@ -100,7 +100,7 @@ fn a_senders_clock_that_differs_is_told() {
 }
 
 #[test]
-fn a_call_that_cannot_be_answered_is_told() {
+fn doctor_unanswered_call() {
     let phone = [127, 0, 0, 9].into();
     let endpoint = start(|config| {
         config.phones.vtube_studio = None;
@@ -113,7 +113,7 @@ fn a_call_that_cannot_be_answered_is_told() {
 }
 
 #[test]
-fn what_to_type_is_told_when_phones_can_reach_it() {
+fn doctor_shows_the_address_to_type() {
     let endpoint = start(|config| {
         config.bind = [0, 0, 0, 0].into();
         config.token = Some("open sesame".to_owned());

@@ -280,7 +280,7 @@ fn outward(endpoint: &Endpoint, end: End, name: &str) {
 }
 
 #[test]
-fn connections_of_every_kind_leave_nothing_behind() {
+fn leak_check_every_transport_and_ending() {
     let endpoint = start();
     let mut silent = Silent::new();
     let tasks = held(&endpoint).0;

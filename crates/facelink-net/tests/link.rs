@@ -105,7 +105,7 @@ async fn hear(socket: &mut Socket, kind: &str) -> Value {
 }
 
 #[test]
-fn websocket_messages_and_the_http_answers() {
+fn websocket_and_http_messages() {
     let endpoint = start();
     block_on(&endpoint, async {
         let mut socket = open(endpoint.addresses().http, "/ws").await;
@@ -186,7 +186,7 @@ fn websocket_messages_and_the_http_answers() {
 }
 
 #[test]
-fn our_own_client_moves_to_webrtc_and_keeps_its_subject() {
+fn client_upgrade_to_webrtc_keeps_subject() {
     let endpoint = start();
     let url = format!("ws://{}", endpoint.addresses().http);
     let client = Client::start(ClientConfig::new(url).subject("Ann"), endpoint.runtime().expect("runs"));
@@ -216,7 +216,7 @@ fn our_own_client_moves_to_webrtc_and_keeps_its_subject() {
 }
 
 #[test]
-fn datagrams_of_phones_and_of_the_old_system() {
+fn datagrams_of_phones_and_legacy_senders() {
     let endpoint = start();
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let phone = endpoint.addresses().live_link_face.expect("listens");
@@ -249,7 +249,7 @@ fn datagrams_of_phones_and_of_the_old_system() {
 }
 
 #[test]
-fn a_silent_phone_is_lost_and_may_come_back() {
+fn phone_silence_is_lost_and_recovers() {
     let endpoint = Endpoint::start(EndpointConfig { subject_timeout: Duration::from_millis(200), ..config() })
         .expect("an endpoint");
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
@@ -262,7 +262,7 @@ fn a_silent_phone_is_lost_and_may_come_back() {
 }
 
 #[test]
-fn viewers_see_what_others_send() {
+fn subscription_receives_other_subjects() {
     let endpoint = start();
     block_on(&endpoint, async {
         let mut viewer = open(endpoint.addresses().http, "/").await;
@@ -284,7 +284,7 @@ fn viewers_see_what_others_send() {
 }
 
 #[test]
-fn a_slow_link_is_asked_for_fewer_frames_by_the_guides_law() {
+fn rate_advice_on_a_slow_link() {
     let endpoint = Endpoint::start(EndpointConfig { rate_law: facelink::timing::RateLaw::Guide, ..config() })
         .expect("an endpoint");
     block_on(&endpoint, async {
@@ -361,7 +361,7 @@ fn hears(mut delay_ms: impl FnMut(f64) -> Option<f64>, mut done: impl FnMut(&Val
 }
 
 #[test]
-fn a_queue_that_grows_is_answered_by_a_lower_rate_and_a_long_way_is_not() {
+fn rate_advice_on_standing_queue_and_long_path() {
     let heard = hears(
         |at| Some(20.0 + (at * 0.1).min(400.0)),
         |message| message["type"] == "set_rate" && message["fps"].as_f64().is_some_and(|fps| fps <= 30.0),
@@ -387,7 +387,7 @@ fn a_queue_that_grows_is_answered_by_a_lower_rate_and_a_long_way_is_not() {
 }
 
 #[test]
-fn lost_frames_are_answered_by_a_wish_for_repeated_ones() {
+fn rate_advice_on_loss_requests_redundancy() {
     let mut frame = 0;
     let heard = hears(
         move |_| {
@@ -401,7 +401,7 @@ fn lost_frames_are_answered_by_a_wish_for_repeated_ones() {
 }
 
 #[test]
-fn the_token_is_for_strangers_and_pages_are_judged_by_origin() {
+fn admission_token_and_origin() {
     let endpoint =
         Endpoint::start(EndpointConfig { token: Some("secret".to_owned()), ..config() }).expect("an endpoint");
     // Loopback needs no token.
@@ -424,7 +424,7 @@ fn the_token_is_for_strangers_and_pages_are_judged_by_origin() {
 }
 
 #[test]
-fn ports_are_free_again_and_a_taken_one_is_named() {
+fn port_release_and_conflict() {
     let first = start();
     let http = first.addresses().http;
     let taken = Endpoint::start(EndpointConfig { port: http.port(), ..config() });
@@ -445,7 +445,7 @@ fn ports_are_free_again_and_a_taken_one_is_named() {
 }
 
 #[test]
-fn a_hostile_client_changes_nothing_for_a_good_one() {
+fn hostile_client_leaves_others() {
     let endpoint = start();
     let address = endpoint.addresses().http;
     let phone = endpoint.addresses().live_link_face.expect("listens");
@@ -514,7 +514,7 @@ fn a_hostile_client_changes_nothing_for_a_good_one() {
 }
 
 #[test]
-fn a_client_says_visemes_and_shows_emotions() {
+fn client_sends_visemes_and_emotions() {
     let endpoint = start();
     let url = format!("ws://{}", endpoint.addresses().http);
     let client = Client::start(ClientConfig::new(url).subject("Ann"), endpoint.runtime().expect("runs"));

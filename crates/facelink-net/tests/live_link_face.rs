@@ -57,7 +57,7 @@ fn tape() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_take_of_our_own_is_read_exactly() {
+fn live_link_face_take_is_read_exactly() {
     let tape = tape();
     assert_eq!(tape.len(), 596);
     let mut datagrams = tape.iter();
@@ -91,7 +91,7 @@ fn a_take_of_our_own_is_read_exactly() {
 
 /// The mouth pair, and nothing else, is exchanged on the wire.
 #[test]
-fn the_profile_exchanges_the_mouth_pair() {
+fn live_link_face_profile_swaps_the_mouth_pair() {
     let mut frame = FaceFrame::neutral();
     frame.set(Blendshape::MouthLeft, 0.75);
     frame.set(Blendshape::JawLeft, 0.5);
@@ -107,7 +107,7 @@ fn the_profile_exchanges_the_mouth_pair() {
 
 /// The same face over both wires is the same face.
 #[test]
-fn float32_and_live_link_face_agree() {
+fn live_link_face_agrees_with_float32() {
     for frame in 0..60 {
         let face = face(frame);
         let mut datagram = Vec::new();
@@ -122,7 +122,7 @@ fn float32_and_live_link_face_agree() {
 
 /// Reads a recording that is not part of the repository, where `FACELINK_CAPTURES` names the folder that holds it.
 #[test]
-fn recorded_datagrams_are_read_to_the_last_packet() {
+fn live_link_face_recorded_datagrams() {
     let Some(captures) = std::env::var_os("FACELINK_CAPTURES") else {
         eprintln!("skipped: FACELINK_CAPTURES names no folder of recordings");
         return;

@@ -72,7 +72,7 @@ fn ask(address: SocketAddr, method: &str, path: &str, extra: &str) -> Answer {
 }
 
 #[test]
-fn files_come_whole_and_by_their_kinds() {
+fn models_files_have_content_type_and_length() {
     let folder = folder();
     let models = folder.path().join("models");
     let endpoint = start(Some(&models));
@@ -105,7 +105,7 @@ fn files_come_whole_and_by_their_kinds() {
 }
 
 #[test]
-fn nothing_beside_the_folder_and_nothing_hidden() {
+fn models_outside_the_folder_and_hidden_are_refused() {
     let folder = folder();
     let endpoint = start(Some(&folder.path().join("models")));
     let address = endpoint.addresses().http;
@@ -140,7 +140,7 @@ fn nothing_beside_the_folder_and_nothing_hidden() {
 }
 
 #[test]
-fn without_a_folder_there_is_nothing() {
+fn models_without_a_folder() {
     let nowhere = Path::new("/nowhere/that/is/there");
     for models in [None, Some(nowhere)] {
         let endpoint = start(models);
@@ -159,7 +159,7 @@ fn without_a_folder_there_is_nothing() {
 }
 
 #[test]
-fn strangers_show_the_token() {
+fn models_require_token_of_remote_peers() {
     let Some(outward) = outward_address() else {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "this machine has no address of its own");
         eprintln!("skipped: this machine has no address of its own");
@@ -188,7 +188,7 @@ fn strangers_show_the_token() {
 }
 
 #[test]
-fn a_page_elsewhere_cannot_read_them() {
+fn models_foreign_page_is_refused() {
     let folder = folder();
     let endpoint = start(Some(&folder.path().join("models")));
     let address = endpoint.addresses().http;
@@ -205,7 +205,7 @@ fn a_page_elsewhere_cannot_read_them() {
 }
 
 #[test]
-fn the_page_may_load_the_tracker_and_no_other_script() {
+fn models_content_security_policy_of_the_page() {
     let endpoint = start(None);
     let page = ask(endpoint.addresses().http, "GET", "/", "");
     let policy = page.header("content-security-policy").expect("a policy");

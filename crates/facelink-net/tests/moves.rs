@@ -201,7 +201,7 @@ fn identities(endpoint: &Endpoint) -> (HashSet<SubjectId>, Vec<LostReason>) {
 }
 
 #[test]
-fn frames_flow_at_once_and_move_up_without_loss_or_double() {
+fn upgrade_to_webrtc_without_loss_or_duplicates() {
     let endpoint = start_on(0);
     let client = connect(&endpoint, url(&endpoint), true);
     let stream = Stream::start(client.clone());
@@ -222,7 +222,7 @@ fn frames_flow_at_once_and_move_up_without_loss_or_double() {
 }
 
 #[test]
-fn the_channel_lives_on_without_its_websocket_which_resumes() {
+fn channel_survives_websocket_loss_and_resume() {
     let endpoint = start_on(0);
     let proxy = Proxy::start(&endpoint);
     let client = connect(&endpoint, proxy.url(), true);
@@ -255,7 +255,7 @@ fn the_channel_lives_on_without_its_websocket_which_resumes() {
 }
 
 #[test]
-fn a_frozen_websocket_is_noticed_and_replaced() {
+fn reconnect_after_frozen_websocket() {
     let endpoint = start_on(0);
     let proxy = Proxy::start(&endpoint);
     let client = connect(&endpoint, proxy.url(), false);
@@ -275,7 +275,7 @@ fn a_frozen_websocket_is_noticed_and_replaced() {
 }
 
 #[test]
-fn a_restarted_endpoint_is_found_again() {
+fn reconnect_after_endpoint_restart() {
     let endpoint = start_on(0);
     let port = endpoint.addresses().http.port();
     let runtime =
@@ -321,7 +321,7 @@ fn goodbye_of(webrtc: bool, end: impl FnOnce(Endpoint, Client)) {
 }
 
 #[test]
-fn client_that_is_dropped_says_goodbye() {
+fn client_drop_sends_goodbye() {
     for webrtc in [true, false] {
         goodbye_of(webrtc, |near, client| {
             drop(client);
@@ -331,7 +331,7 @@ fn client_that_is_dropped_says_goodbye() {
 }
 
 #[test]
-fn endpoint_that_is_dropped_says_goodbye_for_its_clients() {
+fn endpoint_drop_sends_goodbye_for_its_clients() {
     for webrtc in [true, false] {
         goodbye_of(webrtc, |near, client| {
             drop(near);
@@ -341,7 +341,7 @@ fn endpoint_that_is_dropped_says_goodbye_for_its_clients() {
 }
 
 #[test]
-fn hello_resumes_and_takes_the_place_of_the_old_socket() {
+fn session_resume_replaces_the_old_socket() {
     let endpoint = start_on(0);
     let url = url(&endpoint);
     block_on(&endpoint, async {
@@ -404,7 +404,7 @@ async fn hear(socket: &mut Socket, kind: &str) -> Value {
 }
 
 #[test]
-fn a_game_that_dials_out_hears_and_is_heard() {
+fn dial_out_endpoint_sends_and_receives() {
     let (theirs, ours) = (start_on(0), start_on(0));
     let config = ClientConfig { receive: true, ..ClientConfig::new(url(&theirs)) }.subject("Guest");
     let client = ours.connect(config).expect("runs");
@@ -449,7 +449,7 @@ fn a_game_that_dials_out_hears_and_is_heard() {
 }
 
 #[test]
-fn room_mates_reach_each_other_directly_and_by_the_endpoint_when_they_cannot() {
+fn room_peers_connect_directly_or_by_the_endpoint() {
     let (meeting, ann, bob) = (start_on(0), start_on(0), start_on(0));
     let join = |endpoint: &Endpoint, name: &str, webrtc: bool| {
         let config =
@@ -490,7 +490,7 @@ fn room_mates_reach_each_other_directly_and_by_the_endpoint_when_they_cannot() {
 }
 
 #[test]
-fn a_room_without_webrtc_is_served_by_the_endpoint() {
+fn room_without_webrtc_is_relayed_by_the_endpoint() {
     let (meeting, ann, bob) = (start_on(0), start_on(0), start_on(0));
     let join = |endpoint: &Endpoint, name: &str| {
         let config = ClientConfig {
@@ -542,7 +542,7 @@ async fn offering_server(listener: TcpListener, endpoint: String) {
 }
 
 #[test]
-fn a_signalling_server_that_offers_is_answered() {
+fn signalling_server_offer_is_answered() {
     let (theirs, ours) = (start_on(0), start_on(0));
     let listener = block_on(&theirs, TcpListener::bind("127.0.0.1:0")).expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -563,7 +563,7 @@ fn a_signalling_server_that_offers_is_answered() {
 }
 
 #[test]
-fn a_client_that_sends_deltas_is_read_and_takes_less() {
+fn deltas_are_decoded_and_smaller() {
     let endpoint = start_on(0);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");

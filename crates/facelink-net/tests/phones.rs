@@ -55,7 +55,7 @@ fn frame(endpoint: &Endpoint, mut again: impl FnMut(), wanted: impl Fn(&SubjectF
 }
 
 #[test]
-fn a_port_that_is_taken_is_one_line_and_the_rest_works() {
+fn phone_port_taken_is_one_line_and_others_work() {
     let held = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let held_tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
     let (udp, tcp) = (held.local_addr().expect("bound").port(), held_tcp.local_addr().expect("bound").port());
@@ -80,7 +80,7 @@ fn a_port_that_is_taken_is_one_line_and_the_rest_works() {
 }
 
 #[test]
-fn two_phones_of_one_name_on_one_port_are_two_faces() {
+fn phones_of_one_name_on_one_port_are_two_subjects() {
     let endpoint = Endpoint::start(config()).expect("starts");
     let to = endpoint.phone_port(PhonePort::LiveLinkFace).expect("listens");
     let phones = [(UdpSocket::bind("127.0.0.1:0"), "A", 0.25), (UdpSocket::bind("127.0.0.1:0"), "B", 0.75)];
@@ -100,7 +100,7 @@ fn two_phones_of_one_name_on_one_port_are_two_faces() {
 }
 
 #[test]
-fn a_phone_keeps_its_face_when_it_changes_the_network() {
+fn phone_keeps_subject_when_network_changes() {
     // A busy machine may keep the phone waiting.
     let endpoint = Endpoint::start(EndpointConfig { subject_timeout: LIMIT, ..config() }).expect("starts");
     let to = endpoint.phone_port(PhonePort::LiveLinkFace);
@@ -128,7 +128,7 @@ fn a_phone_keeps_its_face_when_it_changes_the_network() {
 }
 
 #[test]
-fn a_format_on_the_wrong_port_is_taken_and_named() {
+fn phone_format_on_the_wrong_port_is_read_and_named() {
     let endpoint = Endpoint::start(config()).expect("starts");
     let to = endpoint.phone_port(PhonePort::Vmc).expect("listens");
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
@@ -161,7 +161,7 @@ fn a_format_on_the_wrong_port_is_taken_and_named() {
 }
 
 #[test]
-fn a_phone_that_stops_leaves() {
+fn phone_that_stops_leaves() {
     let config = EndpointConfig { subject_timeout: Duration::from_millis(500), ..config() };
     let endpoint = Endpoint::start(config).expect("starts");
     let to = endpoint.phone_port(PhonePort::LiveLinkFace);
@@ -181,7 +181,7 @@ fn a_phone_that_stops_leaves() {
 }
 
 #[test]
-fn vtube_studio_sends_when_it_is_called_and_stops_when_nobody_asks() {
+fn vtube_studio_streams_only_while_requested() {
     let bind = Some([127, 0, 0, 1].into());
     let config_of_phone =
         SimulatorConfig { bind, port: Some(0), ..SimulatorConfig::new(SourceKind::VTubeStudio, None) };
@@ -236,7 +236,7 @@ fn is_turned_face(face: &FaceFrame) -> bool {
 }
 
 #[test]
-fn osc_apps_are_heard_at_their_ports_and_at_the_shared_one() {
+fn osc_apps_on_own_and_shared_ports() {
     let endpoint = Endpoint::start(config()).expect("starts");
     for (app, port) in [
         (SourceKind::FaceCap, PhonePort::FaceCap),
@@ -259,7 +259,7 @@ fn osc_apps_are_heard_at_their_ports_and_at_the_shared_one() {
 }
 
 #[test]
-fn osc_unreadable_message_is_counted_and_the_rest_of_its_bundle_is_shown() {
+fn osc_unreadable_message_in_a_bundle_is_counted() {
     let endpoint = Endpoint::start(config()).expect("starts");
     let to = endpoint.phone_port(PhonePort::Vmc).expect("listens");
     let socket = UdpSocket::bind("127.0.0.1:0").expect("binds");
@@ -289,7 +289,7 @@ fn osc_unreadable_message_is_counted_and_the_rest_of_its_bundle_is_shown() {
 }
 
 #[test]
-fn a_face_goes_on_by_vmc_protocol_as_it_came() {
+fn vmc_forward_keeps_the_face() {
     let second = Endpoint::start(config()).expect("starts");
     let to = second.phone_port(PhonePort::Vmc).expect("listens");
     let vmc_out = vec![VmcOut { to, subject: None }];
@@ -304,7 +304,7 @@ fn a_face_goes_on_by_vmc_protocol_as_it_came() {
 }
 
 #[test]
-fn live_link_face_is_aimed_started_and_recorded_by_remote_control() {
+fn live_link_face_remote_control() {
     let bind = Some([127, 0, 0, 1].into());
     let app = SourceKind::LiveLinkFace;
     let phone = Simulator::start(&SimulatorConfig { bind, port: Some(0), ..SimulatorConfig::new(app, None) });
@@ -356,7 +356,7 @@ fn live_link_face_is_aimed_started_and_recorded_by_remote_control() {
 }
 
 #[test]
-fn phones_profiles_and_calibration_are_controlled_by_http() {
+fn phone_profile_and_calibration_by_http() {
     let endpoint = Endpoint::start(config()).expect("starts");
     let url = |path: &str| format!("http://{}/api/v1/{path}", endpoint.addresses().http);
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();

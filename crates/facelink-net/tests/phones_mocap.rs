@@ -160,7 +160,7 @@ fn performs(endpoint: &Endpoint, phone: &Simulator, kind: SourceKind) -> Subject
 }
 
 #[test]
-fn ifacialmocap_is_called_and_speaks_v2() {
+fn ifacialmocap_v2_after_a_call() {
     let endpoint = start();
     let phone = phone(&endpoint, SourceKind::IFacialMocap, PhonePort::IFacialMocap);
     assert!(!phone.is_streaming());
@@ -177,7 +177,7 @@ fn ifacialmocap_is_called_and_speaks_v2() {
 }
 
 #[test]
-fn v1_is_understood_whoever_asked_for_it() {
+fn ifacialmocap_v1_without_a_call() {
     let endpoint = start();
     let phone = phone(&endpoint, SourceKind::IFacialMocap, PhonePort::IFacialMocap);
     let other = UdpSocket::bind((HERE, 0)).expect("a socket");
@@ -187,7 +187,7 @@ fn v1_is_understood_whoever_asked_for_it() {
 }
 
 #[test]
-fn two_phones_with_a_typed_address_are_two_faces() {
+fn mocap_two_phones_are_two_subjects() {
     let endpoint = start();
     let to = |app| phone_to(&endpoint, app, PhonePort::IFacialMocap, PhoneTransport::Udp);
     let (one, other) = (to(SourceKind::IFacialMocap), to(SourceKind::IFacialMocap));
@@ -197,7 +197,7 @@ fn two_phones_with_a_typed_address_are_two_faces() {
 }
 
 #[test]
-fn facemotion3d_freezes_when_it_loses_the_face_and_can_be_told_to_stop() {
+fn facemotion3d_frozen_face_and_stop_command() {
     let endpoint = start();
     // Its builds differ in which of the two ports they send to.
     for data in [PhonePort::IFacialMocap, PhonePort::Facemotion3d] {
@@ -223,7 +223,7 @@ fn facemotion3d_freezes_when_it_loses_the_face_and_can_be_told_to_stop() {
 }
 
 #[test]
-fn ifacialmocap_connects_to_us_when_it_is_asked_to() {
+fn ifacialmocap_connects_over_tcp() {
     let endpoint = start();
     let phone = phone(&endpoint, SourceKind::IFacialMocap, PhonePort::IFacialMocapTcp);
     let by_tcp = PhoneCall { transport: PhoneTransport::Tcp, ..call(&phone, Some(SourceKind::IFacialMocap)) };
@@ -235,7 +235,7 @@ fn ifacialmocap_connects_to_us_when_it_is_asked_to() {
 }
 
 #[test]
-fn a_stream_may_be_cut_anywhere_and_come_back() {
+fn mocap_tcp_stream_split_and_reconnected() {
     let endpoint = start();
     let address = port(&endpoint, PhonePort::IFacialMocapTcp);
     let text = |jaw: f32| {
@@ -294,7 +294,7 @@ fn a_stream_may_be_cut_anywhere_and_come_back() {
 }
 
 #[test]
-fn fmv3_is_called_kept_and_stopped() {
+fn fmv3_call_lease_and_stop() {
     let endpoint = start();
     let phone = phone(&endpoint, SourceKind::IFacialMocapV3, PhonePort::IFacialMocap);
     endpoint.call_phone(call(&phone, Some(SourceKind::IFacialMocapV3)));
@@ -314,7 +314,7 @@ fn fmv3_is_called_kept_and_stopped() {
 }
 
 #[test]
-fn any_app_is_asked_for_fmv3_first() {
+fn fmv3_is_requested_first_of_any_app() {
     let endpoint = start();
     let phone = phone(&endpoint, SourceKind::IFacialMocapV3, PhonePort::IFacialMocap);
     endpoint.call_phone(call(&phone, None));
@@ -339,7 +339,7 @@ fn fmv3_over_tcp() {
 }
 
 #[test]
-fn fmv3_that_is_begun_on_the_phone() {
+fn fmv3_started_on_the_phone() {
     for (data, transport) in [
         (PhonePort::IFacialMocap, PhoneTransport::Udp),
         (PhonePort::IFacialMocapV3Tcp, PhoneTransport::Tcp),
@@ -420,7 +420,7 @@ impl Hand {
 }
 
 #[test]
-fn a_schema_that_lost_a_part_is_asked_for_again_and_the_lease_is_kept() {
+fn fmv3_lost_schema_part_is_requested_again() {
     let endpoint = start();
     let hand = Hand::new();
     endpoint.call_phone(hand.call(SourceKind::IFacialMocapV3));
@@ -458,7 +458,7 @@ fn a_schema_that_lost_a_part_is_asked_for_again_and_the_lease_is_kept() {
 }
 
 #[test]
-fn a_phone_that_is_busy_is_left_alone_until_it_is_not() {
+fn fmv3_busy_phone_is_called_later() {
     let endpoint = start();
     let phone = phone(&endpoint, SourceKind::IFacialMocapV3, PhonePort::IFacialMocap);
     let at = phone.address().expect("bound");
@@ -478,7 +478,7 @@ fn a_phone_that_is_busy_is_left_alone_until_it_is_not() {
 }
 
 #[test]
-fn a_phone_that_changes_its_tongue_keeps_its_face() {
+fn mocap_protocol_change_keeps_subject() {
     let endpoint = start();
     let to = port(&endpoint, PhonePort::IFacialMocap);
     let hand = Hand::new();
@@ -496,7 +496,7 @@ fn a_phone_that_changes_its_tongue_keeps_its_face() {
 }
 
 #[test]
-fn rubbish_is_refused_by_name_and_harms_nobody() {
+fn mocap_invalid_data_is_named_and_affects_no_other() {
     let endpoint = start();
     let to = port(&endpoint, PhonePort::IFacialMocap);
     let phone = phone_to(&endpoint, SourceKind::IFacialMocap, PhonePort::IFacialMocap, PhoneTransport::Udp);

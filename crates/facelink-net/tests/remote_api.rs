@@ -20,7 +20,7 @@ fn config() -> EndpointConfig {
 }
 
 /// An endpoint on every address, and its address for a stranger; `None` on a machine that has none but loopback.
-fn open_to_strangers() -> Option<(Endpoint, String)> {
+fn open_to_remote_peers() -> Option<(Endpoint, String)> {
     let Some(own) = outward_address() else {
         assert!(std::env::var_os("CI").is_none(), "this machine has no network");
         eprintln!("skipped: this machine has no network");
@@ -84,8 +84,8 @@ fn requests() -> [(&'static str, &'static str, Value); 9] {
 }
 
 #[test]
-fn strangers_need_the_token() {
-    let Some((endpoint, url)) = open_to_strangers() else { return };
+fn remote_api_requires_token_of_remote_peers() {
+    let Some((endpoint, url)) = open_to_remote_peers() else { return };
     let api = Api::new(url);
     for (method, path, body) in requests() {
         let answer = api.send(method, path, &body);
@@ -108,7 +108,7 @@ fn strangers_need_the_token() {
 }
 
 #[test]
-fn pages_of_strangers_change_nothing() {
+fn remote_api_refuses_foreign_pages() {
     let endpoint = Endpoint::start(config()).expect("an endpoint");
     let api = Api::of(&endpoint);
     let evil = ("origin", "https://evil.example");
@@ -134,7 +134,7 @@ fn pages_of_strangers_change_nothing() {
 }
 
 #[test]
-fn what_is_refused_names_the_field() {
+fn remote_api_refusal_names_the_field() {
     let endpoint = Endpoint::start(config()).expect("an endpoint");
     let api = Api::of(&endpoint);
     assert_eq!(api.send("POST", "phones", &json!({"address": "127.0.0.9", "app": "live_link_face"})).0, 200);
@@ -188,7 +188,7 @@ fn what_is_refused_names_the_field() {
 }
 
 #[test]
-fn the_doctors_view_is_the_same_by_http() {
+fn remote_api_doctor_matches_endpoint() {
     let endpoint = Endpoint::start(config()).expect("an endpoint");
     let (status, answer) = Api::of(&endpoint).ask("GET", "doctor", &[], "");
     assert_eq!(status, 200, "{answer}");
@@ -201,7 +201,7 @@ fn the_doctors_view_is_the_same_by_http() {
 }
 
 #[test]
-fn a_range_of_motion_by_http() {
+fn remote_api_range_of_motion() {
     let endpoint = Endpoint::start(config()).expect("an endpoint");
     let api = Api::of(&endpoint);
     let ask = |what: &str| api.send("POST", "subjects/Ann/calibrate", &json!({ "what": what }));

@@ -43,7 +43,7 @@ fn wait(endpoint: &Endpoint, client: &Client, wanted: impl Fn(&ClientState) -> b
 }
 
 #[test]
-fn one_port_speaks_both() {
+fn tls_and_http_on_one_port() {
     let folder = tempfile::tempdir().expect("a folder");
     let endpoint = start(folder.path());
     let address = endpoint.addresses().http;
@@ -88,7 +88,7 @@ fn one_port_speaks_both() {
 }
 
 #[test]
-fn the_certificate_is_kept_across_runs() {
+fn tls_certificate_is_kept_across_runs() {
     let folder = tempfile::tempdir().expect("a folder");
     let first = start(folder.path()).certificate_fingerprint().map(str::to_owned);
     let second = start(folder.path()).certificate_fingerprint().map(str::to_owned);
@@ -103,7 +103,7 @@ fn the_certificate_is_kept_across_runs() {
 }
 
 #[test]
-fn half_a_handshake_disturbs_nobody() {
+fn tls_half_handshake_leaves_others() {
     let folder = tempfile::tempdir().expect("a folder");
     let endpoint = start(folder.path());
     let address = endpoint.addresses().http;
@@ -125,8 +125,8 @@ fn half_a_handshake_disturbs_nobody() {
 }
 
 #[test]
-fn wrong_tokens_slow_a_stranger_down() {
-    let Some((_endpoint, address)) = open_to_strangers(EndpointConfig::default()) else { return };
+fn rate_limit_wrong_tokens_by_http() {
+    let Some((_endpoint, address)) = open_to_remote_peers(EndpointConfig::default()) else { return };
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let ask = |token: &str| {
         let response = agent.get(format!("http://{address}/api/v1/stats?token={token}")).call().expect("answers");
@@ -152,10 +152,10 @@ fn wrong_tokens_slow_a_stranger_down() {
 }
 
 #[test]
-fn one_stranger_may_not_take_all_connections() {
+fn rate_limit_connections_per_address() {
     let config =
         EndpointConfig { max_connections_per_address: 2, max_requests_per_second: 10.0, ..EndpointConfig::default() };
-    let Some((endpoint, address)) = open_to_strangers(config) else { return };
+    let Some((endpoint, address)) = open_to_remote_peers(config) else { return };
     let port = address.port();
     let runtime = endpoint.runtime().expect("runs");
     runtime.block_on(async {
@@ -270,7 +270,7 @@ fn parse_metrics(text: &str, open_metrics: bool) -> Result<Vec<Sample>, String> 
 }
 
 #[test]
-fn the_parser_of_metrics_is_strict() {
+fn metrics_test_parser_is_strict() {
     let good = "# HELP a_total Of a.\n# TYPE a_total counter\na_total{x=\"1\\n\\\"\\\\\",y=\"\"} 2\na_total 1.5\n";
     let samples = parse_metrics(good, false).expect("good");
     assert_eq!((samples.len(), samples[0].labels["x"].as_str(), samples[1].value), (2, "1\n\"\\", 1.5));
@@ -358,7 +358,7 @@ fn to_the_end(mut stream: TcpStream) -> String {
 }
 
 #[test]
-fn who_never_comes_to_the_point_is_let_go() {
+fn pending_idle_connections_are_closed() {
     let folder = tempfile::tempdir().expect("a folder");
     let endpoint = start(folder.path());
     let address = endpoint.addresses().http;
@@ -407,7 +407,7 @@ fn connector(folder: &std::path::Path) -> tokio_tungstenite::Connector {
 }
 
 #[test]
-fn wss_greets_and_is_closed_to_other_origins() {
+fn wss_refuses_foreign_origins() {
     let folder = tempfile::tempdir().expect("a folder");
     let endpoint = start(folder.path());
     let address = endpoint.addresses().http;
@@ -448,7 +448,7 @@ fn wss_greets_and_is_closed_to_other_origins() {
 }
 
 #[test]
-fn a_flood_of_handshakes_disturbs_nobody() {
+fn tls_handshake_flood_leaves_others() {
     let folder = tempfile::tempdir().expect("a folder");
     let endpoint = start(folder.path());
     let address = endpoint.addresses().http;
@@ -495,7 +495,7 @@ fn a_flood_of_handshakes_disturbs_nobody() {
 }
 
 #[test]
-fn files_of_the_users_own() {
+fn tls_certificate_files_of_the_user() {
     let folder = tempfile::tempdir().expect("a folder");
     let other = tempfile::tempdir().expect("a folder");
     let fingerprint = start(folder.path()).certificate_fingerprint().map(str::to_owned);
@@ -531,7 +531,7 @@ fn files_of_the_users_own() {
 }
 
 #[test]
-fn curl_reads_both() {
+fn tls_and_http_read_by_curl() {
     if std::process::Command::new("curl").arg("--version").output().is_err() {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "curl is missing");
         eprintln!("skipped: curl is missing");
@@ -555,7 +555,7 @@ fn curl_reads_both() {
 }
 
 /// An endpoint that a stranger can reach, and by which address; `None` on a machine without one.
-fn open_to_strangers(config: EndpointConfig) -> Option<(Endpoint, SocketAddr)> {
+fn open_to_remote_peers(config: EndpointConfig) -> Option<(Endpoint, SocketAddr)> {
     let Some(outward) = outward_address() else {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "this machine has no address of its own");
         eprintln!("skipped: this machine has no address of its own");
@@ -568,8 +568,8 @@ fn open_to_strangers(config: EndpointConfig) -> Option<(Endpoint, SocketAddr)> {
 }
 
 #[test]
-fn wrong_tokens_in_hello_slow_a_stranger_down() {
-    let Some((endpoint, address)) = open_to_strangers(EndpointConfig::default()) else { return };
+fn rate_limit_wrong_tokens_in_hello() {
+    let Some((endpoint, address)) = open_to_remote_peers(EndpointConfig::default()) else { return };
     let runtime = endpoint.runtime().expect("runs");
     // What the endpoint answers to a token: the type or code of its message.
     let greet = async |token: &str| {
@@ -604,9 +604,9 @@ fn wrong_tokens_in_hello_slow_a_stranger_down() {
 }
 
 #[test]
-fn one_stranger_may_not_hold_all_sockets() {
+fn rate_limit_sockets_per_address() {
     let config = EndpointConfig { max_connections_per_address: 8, ..EndpointConfig::default() };
-    let Some((endpoint, address)) = open_to_strangers(config) else { return };
+    let Some((endpoint, address)) = open_to_remote_peers(config) else { return };
     let held: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(address).expect("accepted")).collect();
     let ended = held
         .iter()
@@ -631,10 +631,10 @@ fn one_stranger_may_not_hold_all_sockets() {
 }
 
 #[test]
-fn a_page_elsewhere_can_ask_and_can_read_why_not() {
+fn cors_foreign_page_reads_the_refusal() {
     let config =
         EndpointConfig { allowed_origins: vec!["https://show.example".to_owned()], ..EndpointConfig::default() };
-    let Some((_endpoint, address)) = open_to_strangers(config) else { return };
+    let Some((_endpoint, address)) = open_to_remote_peers(config) else { return };
     let ask = |method: &str, path: &str, extra: &str| {
         let mut stream = TcpStream::connect(address).expect("accepted");
         let head = format!(
@@ -665,7 +665,7 @@ fn a_page_elsewhere_can_ask_and_can_read_why_not() {
 }
 
 #[test]
-fn a_strangers_name_for_this_machine_opens_nothing() {
+fn dns_rebinding_is_refused() {
     let endpoint = Endpoint::start(EndpointConfig { port: 0, ..EndpointConfig::default() }).expect("an endpoint");
     let address = endpoint.addresses().http;
     for (host, code) in [("evil.example", "403"), ("localhost", "200"), ("127.0.0.1", "200")] {
@@ -679,7 +679,7 @@ fn a_strangers_name_for_this_machine_opens_nothing() {
 }
 
 #[test]
-fn an_offer_whose_client_hangs_up_leaves_nothing_behind() {
+fn offer_client_hangup_frees_the_peer() {
     let endpoint = Endpoint::start(EndpointConfig { port: 0, ..EndpointConfig::default() }).expect("an endpoint");
     let sdp = format!(
         "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\

@@ -50,7 +50,7 @@ fn wait_frame(endpoint: &Endpoint, wanted: impl Fn(&SubjectFrame) -> bool) -> Su
 }
 
 #[test]
-fn a_phone_is_asked_again_and_again_while_it_sends_too() {
+fn vtube_studio_request_is_repeated_while_streaming() {
     let (socket, call) = phone();
     let endpoint = start(vec![call]);
     let to = own_port(&endpoint);
@@ -69,7 +69,7 @@ fn a_phone_is_asked_again_and_again_while_it_sends_too() {
 }
 
 #[test]
-fn a_phone_that_is_added_later_is_asked_by_every_spelling_of_its_call() {
+fn vtube_studio_phone_added_later_by_any_spelling() {
     let endpoint = start(Vec::new());
     let (socket, call) = phone();
     endpoint.call_phone(PhoneCall { app: None, ..call });
@@ -77,7 +77,7 @@ fn a_phone_that_is_added_later_is_asked_by_every_spelling_of_its_call() {
 }
 
 #[test]
-fn a_face_a_lost_face_and_rubbish() {
+fn vtube_studio_face_lost_face_and_invalid_data() {
     let endpoint = start(Vec::new());
     let to = own_port(&endpoint);
     let (socket, _) = phone();
@@ -118,7 +118,7 @@ fn a_face_a_lost_face_and_rubbish() {
 
 /// On one address of this machine, as simulators are, or on two, as phones are.
 #[test]
-fn two_phones_are_two_faces() {
+fn vtube_studio_two_phones_are_two_subjects() {
     for second in [1, 2] {
         if second == 2 && !cfg!(target_os = "linux") {
             return;

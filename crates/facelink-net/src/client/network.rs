@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn address_change_is_told_from_a_pause() {
+    fn address_change_is_distinguished_from_a_pause() {
         let mut watch = AddressWatch { now: None, before: None, looked: Instant::now() };
         let address = |last| Some(IpAddr::from([192, 0, 2, last]));
         assert_eq!(watch.note(address(1)), Some(Change::Returned), "the first one there is");

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_ranked_by_what_a_phone_can_reach() {
+    fn address_rank_by_reachability_from_a_phone() {
         let v4 = [
             "192.168.1.20",
             "192.168.7.5",
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn interfaces_are_known_by_their_names() {
+    fn address_interface_kind_by_name() {
         for (name, wanted) in [
             ("wlan0", Some(Medium::WiFi)),
             ("Wi-Fi 2", Some(Medium::WiFi)),
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_for_a_phone_says_why() {
+    fn address_unreachable_says_why() {
         let addresses = ranked([0, 0, 0, 0].into(), machine(), &[]);
         for own in &addresses {
             assert_eq!(
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_of_any_length() {
+    fn address_network_of_any_prefix_length() {
         let of = |address: &str, prefix| network(address.parse().unwrap(), prefix);
         assert_eq!(of("192.168.1.20", 22), "192.168.0.0/22");
         assert_eq!((of("192.168.1.20", 0).as_str(), of("192.168.1.20", 32).as_str()), ("0.0.0.0/0", "192.168.1.20/32"));

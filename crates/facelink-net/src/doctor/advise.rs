@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn an_app_on_the_wrong_port_is_recognised() {
+    fn advice_app_on_the_wrong_port() {
         let mut scene = scene();
         scene.ports[1].senders = vec![sender(30, Some(SourceKind::LiveLinkFace), None)];
         scene.faces = vec![face("Ann", SourceKind::LiveLinkFace)];
@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_says_by_whom_and_why() {
+    fn advice_refusal_names_sender_and_reason() {
         let mut scene = scene();
         scene.ports[0].senders = vec![sender(30, None, Some("version 104"))];
         let (severity, text) = found(&scene, "192.168.1.30");
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_has_its_usual_reasons() {
+    fn advice_silent_port_lists_reasons() {
         let mut scene = scene();
         for part in ["MetaHuman Animator", "client isolation", "Local Network", "firewall"] {
             assert_eq!(found(&scene, part).0, Severity::Hint);
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn the_network_of_this_machine_is_looked_at() {
+    fn advice_network_of_this_machine() {
         let mut scene = scene();
         scene.addresses.clear();
         assert_eq!(found(&scene, "on no network").0, Severity::Error);
@@ -544,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_not_open_comes_first() {
+    fn advice_closed_port_comes_first() {
         let mut scene = scene();
         scene.listening[1] = listening(PhonePort::IFacialMocap, Some("held by `game` (process 7)"));
         scene.ports.remove(1);
@@ -557,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn faces_are_watched() {
+    fn advice_lost_or_unsteady_faces() {
         let mut scene = scene();
         scene.faces = vec![face("Ann", SourceKind::LiveLinkFace)];
         assert_eq!(
@@ -581,7 +581,7 @@ mod tests {
     }
 
     #[test]
-    fn one_phone_with_two_apps_is_two_faces() {
+    fn advice_two_apps_on_one_phone() {
         let mut scene = scene();
         scene.ports[0].senders = vec![sender(30, Some(SourceKind::LiveLinkFace), None)];
         scene.ports[1].senders = vec![sender(30, Some(SourceKind::IFacialMocap), None)];
@@ -591,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn phones_that_are_called_are_watched() {
+    fn advice_called_phones() {
         let calls = [PhoneCall::app([192, 168, 1, 30].into(), SourceKind::VTubeStudio)];
         let roster = crate::phones::Roster::new(&calls, None);
         let mut scene = scene();
@@ -611,7 +611,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_are_compared() {
+    fn advice_clock_difference() {
         let mut scene = scene();
         scene.clock.senders = vec![
             SenderClock::new("Ann".into(), SourceKind::VTubeStudio, -3200.0),
@@ -626,7 +626,7 @@ mod tests {
     }
 
     #[test]
-    fn every_open_port_has_its_app_told() {
+    fn advice_every_open_port_names_its_app() {
         let address = [192, 168, 1, 20].into();
         let ports: Vec<_> = PhonePort::ALL.map(|port| stats(port, vec![])).into();
         let all = settings(address, &ports, true);

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_jumps_or_shows_nonsense_is_noticed() {
+    fn clock_jump_or_nonsense_is_noticed() {
         let at = Instant::now();
         let day = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let start = Start { time_of_day: day(1_800_000_000), at };
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_senders_clock_in_words() {
+    fn clock_of_a_sender_in_words() {
         let clock = |ms| SenderClock::new("Ann".into(), SourceKind::VTubeStudio, ms);
         assert!(!clock(12.0).differs && clock(12.0).note.contains("12 ms on the way"));
         assert!(!clock(-5.0).differs, "clocks that are kept differ by a little");
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn who_keeps_the_clock() {
+    fn clock_synchronisation_service() {
         let of =
             |set, running: &[&str]| Keeper::of(set, &running.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         assert_eq!(of(true, &["systemd-timesyn"]).synchronised, Some(true));

@@ -261,7 +261,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_port_that_is_held_is_named_with_its_holder() {
+    fn port_taken_is_named_with_its_owner() {
         let held = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = held.local_addr().unwrap().port();
         let phones = PhonePorts { vmc: Some(port), osc: Some(0), ..PhonePorts::NONE };
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_listed_in_one_order() {
+    fn port_list_order_is_stable() {
         let phones = PhonePorts::free();
         let config =
             EndpointConfig { port: 0, phones, live_link_face: Some(0), udp_json: Some(0), ..EndpointConfig::default() };

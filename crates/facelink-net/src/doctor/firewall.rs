@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn linux_is_told_our_ports_in_its_own_words() {
+    fn firewall_commands_on_linux() {
         let of = |found| linux(found, &ports(), Some("192.168.1.0/24")).join("\n");
         let none = Found::default();
         let ufw = of(Found { ufw: true, nftables: true, ..none });
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_and_macos_are_told_too() {
+    fn firewall_commands_on_windows_and_macos() {
         let lines = windows(&ports()).join("\n");
         assert!(lines.contains("-Profile Private -Protocol UDP -LocalPort 11111,49983"), "{lines}");
         assert!(lines.contains("protocol=TCP localport=8765"), "{lines}");
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn firewalls_are_recognised() {
+    fn firewall_is_recognised() {
         assert!(ufw_is_on("# comment\nENABLED=yes\nLOGLEVEL=low\n") && !ufw_is_on("ENABLED=no\n") && !ufw_is_on(""));
         let modules = "nf_tables 372736 511 nft_compat,nft_chain_nat, Live 0x0\niptable_filter 12288 0 - Live 0x0\n";
         assert!(has_module(modules, "nf_tables") && !has_module(modules, "iptable_filter"));

@@ -149,7 +149,7 @@ broken
 
     #[cfg(target_endian = "little")]
     #[test]
-    fn the_sockets_in_the_way_are_found_in_the_tables() {
+    fn port_owner_conflicting_sockets_in_the_tables() {
         let inodes = |table, tcp, wanted: &str| -> Vec<u64> {
             in_the_way(table, tcp, wanted.parse().unwrap()).iter().map(|row| row.inode).collect()
         };
@@ -167,7 +167,7 @@ broken
     }
 
     #[test]
-    fn a_broken_table_names_nobody() {
+    fn port_owner_broken_table_names_no_process() {
         for table in
             ["", "\n", "head\n1: zz:zz\n", "head\n 1: 0100007F:2B67 x 07", "head\n 1: é:2B67 é é é é é é é é é"]
         {
@@ -177,7 +177,7 @@ broken
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_port_of_this_process_is_its_own() {
+    fn port_owner_this_process() {
         let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         for (is_tcp, address) in [(false, udp.local_addr().unwrap()), (true, tcp.local_addr().unwrap())] {

@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_in_the_query() {
+    fn admission_token_in_the_query() {
         assert_eq!(query_token(Some("a=1&token=x%20y")), Some("x y".to_owned()));
         assert_eq!(query_token(Some("a=1")), None);
         assert_eq!(query_token(None), None);

@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_escaped_by_the_rules_of_the_format() {
+    fn metrics_labels_are_escaped() {
         assert_eq!(label("plain"), "plain");
         assert_eq!(label("a\\b\"c\nd"), r#"a\\b\"c\nd"#);
         assert_eq!(label("\\n"), r"\\n", "a backslash and an n are no line break");

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_that_cannot_be_are_refused() {
+    fn phone_call_invalid_is_refused() {
         let call = |text: Value| check_call(&serde_json::from_value(text).unwrap()).err().map(|error| error.field);
         assert_eq!(call(json!({"address": "192.168.1.30"})), None);
         assert_eq!(call(json!({"address": "192.168.1.30", "app": "ifacialmocap", "transport": "tcp"})), None);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn profiles_and_commands_that_cannot_be_are_refused() {
+    fn phone_profile_and_command_invalid_are_refused() {
         let profile =
             |text: Value| check_profile(&serde_json::from_value(text).unwrap()).err().map(|error| error.field);
         assert_eq!(profile(json!({})), None);

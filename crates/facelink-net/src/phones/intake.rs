@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn several_phones_on_one_port_are_several_subjects() {
+    fn intake_phones_on_one_port_are_separate_subjects() {
         for lasting in [false, true] {
             let mut intake = intake();
             let start = Instant::now();
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phone_keeps_its_subject_when_its_address_changes() {
+    fn intake_address_change_keeps_subject() {
         // At once, and after it had been away for a while.
         for (lasting, pause) in [(false, 16), (true, 16), (false, 400), (true, 400)] {
             let mut intake = intake();
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_sends_too_much_is_slowed_down() {
+    fn intake_rate_limit_per_sender() {
         let mut intake = intake();
         let now = Instant::now();
         let results: Vec<_> = (0..3000).map(|_| intake.take(&sender(1, "", false), face(), now)).collect();
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_from_one_address_does_not_shut_the_others_out() {
+    fn intake_flood_from_one_address_leaves_others() {
         let now = Instant::now();
         let mut gate = FloodGate::new(10_000.0, now);
         let (flood, phone) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_looks_like_nothing_is_shown_as_it_begins() {
+    fn port_stats_unknown_datagram_shows_its_first_bytes() {
         let counters = PortCounters::new(PhonePort::LiveLinkFace, SocketAddr::from(([127, 0, 0, 1], 11111)));
         let from = |last| SocketAddr::from(([192, 0, 2, last], 9));
         let now = Instant::now();

@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_five_times_then_seldom() {
+    fn fmv3_call_retries_then_slows() {
         let mut receiver = Receiver::new(false);
         let start = Instant::now();
         let mut hellos = Vec::new();
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_lives_on_pings_and_ends_after_twelve_seconds() {
+    fn fmv3_session_times_out_without_pings() {
         let start = Instant::now();
         let mut receiver = started(start);
         let mut sent = Vec::new();
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_acknowledgement_is_repeated_and_a_pause_ends() {
+    fn fmv3_lost_acknowledgement_is_repeated() {
         let start = Instant::now();
         let mut receiver = started(start);
         let mut out = Out::new();
@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_lost_is_made_up_for() {
+    fn fmv3_lost_schema_part_is_recovered() {
         let start = Instant::now();
         let mut receiver = Receiver::new(false);
         let mut out = Out::new();
@@ -512,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phone_may_begin_and_change_its_schema_by_itself() {
+    fn fmv3_phone_starts_and_changes_schema() {
         let start = Instant::now();
         let mut receiver = Receiver::new(false);
         let mut out = Out::new();
@@ -557,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn terms_have_to_be_those_that_were_asked_for() {
+    fn fmv3_terms_must_match_the_request() {
         let start = Instant::now();
         let mut receiver = Receiver::new(false);
         let mut out = Out::new();
@@ -582,7 +582,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_and_the_next_call_is_a_new_one() {
+    fn fmv3_refusal_is_reported_and_next_call_is_new() {
         let start = Instant::now();
         let mut receiver = Receiver::new(false);
         let mut out = Out::new();
@@ -613,7 +613,7 @@ mod tests {
     }
 
     #[test]
-    fn over_tcp_nothing_is_acknowledged() {
+    fn fmv3_tcp_sends_no_acknowledgements() {
         let start = Instant::now();
         let mut receiver = Receiver::new(true);
         let mut out = Out::new();

@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn phones_are_remembered() {
+    fn roster_remembers_phones() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("new").join("phones.json");
         let roster = Roster::new(&[], Some(file.clone()));
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phone_streams_until_it_is_silent() {
+    fn roster_phone_streams_until_silent() {
         let roster = Roster::new(&[PhoneCall::any(ip(1))], None);
         let now = Instant::now();
         let state = |at| roster.status(at).remove(0).state;
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn several_apps_may_run_on_this_machine() {
+    fn roster_several_apps_on_this_machine() {
         let here = IpAddr::from([127, 0, 0, 1]);
         let roster = Roster::new(&[PhoneCall::any(here)], None);
         let now = Instant::now();
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_go_to_phones_that_know_them() {
+    fn roster_commands_go_to_apps_that_support_them() {
         let calls = [PhoneCall::app(ip(1), SourceKind::LiveLinkFace), PhoneCall::any(ip(2))];
         let roster = Roster::new(&calls, None);
         assert_eq!(roster.command(ip(9), PhoneCommand::Start), Err(PhoneCommandError::Unknown(ip(9))));

@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frozen_face_is_lost_where_the_app_does_not_say() {
+    fn text_frozen_face_is_lost() {
         let start = Instant::now();
         let at = |frame: u32| start + Duration::from_secs(1) * frame / 60;
         let tracked = |dialect, lively: u32, frame: u32| {
@@ -554,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn fmv3_is_asked_for_first() {
+    fn text_fmv3_is_requested_first() {
         let start = Instant::now();
         let at = |seconds: f32| start + Duration::from_secs_f32(seconds);
         let called = |call, app| Called { call, app, silent: None, called: None, speaks_text: false };
@@ -586,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn broadcasts_reach_every_network_of_the_socket() {
+    fn text_broadcast_reaches_every_network() {
         let interfaces = [
             (Ipv4Addr::LOCALHOST, Some(Ipv4Addr::new(127, 255, 255, 255))),
             (Ipv4Addr::new(192, 0, 2, 7), Some(Ipv4Addr::new(192, 0, 2, 255))),
@@ -601,7 +601,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_without_an_end_is_given_up() {
+    fn text_frame_without_end_is_dropped() {
         let mut frames = Frames { buffer: vec![b'a'; MAX_FRAME_LEN], ..Frames::default() };
         assert_eq!(frames.next(), None);
         assert_eq!(frames.keep(), Ok(()));
@@ -612,7 +612,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_stream_may_be_cut_anywhere(
+        fn text_stream_split_at_any_byte(
             texts in proptest::collection::vec("[a-z_|&0-9]{0,40}", 0..8),
             cuts in proptest::collection::vec(1_usize..30, 1..20),
         ) {

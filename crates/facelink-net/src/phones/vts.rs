@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_a_second_keeps_a_phone_sending_whatever_is_lost() {
+    fn vts_request_every_second_survives_loss() {
         let mut vts = VTubeStudio::new();
         let start = Instant::now();
         let asked = (0..100).filter(|tick| vts.is_due(start + Duration::from_millis(100) * *tick)).count();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn phones_of_another_app_are_left_alone() {
+    fn vts_phones_of_other_apps_are_ignored() {
         let any = PhoneCall::any([192, 0, 2, 1].into());
         let at = |port| Some(SocketAddr::from(([192, 0, 2, 1], port)));
         assert_eq!(whom_to_ask(&(any, None)), at(PORT));

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn every_useful_address_is_bound_where_the_endpoint_is_bound_to_all() {
+    fn wildcard_bind_uses_every_useful_address() {
         let all = ["127.0.0.1", "::1", "192.168.1.5", "2001:db8::5", "10.0.0.5"];
         assert_eq!(chosen("0.0.0.0", IceConfig::default()), all);
         assert_eq!(chosen("::", IceConfig::default()), all);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn interfaces_are_chosen_by_name_and_by_address() {
+    fn interface_filter_by_name_and_address() {
         let only = |name: &str| IceConfig { interfaces: vec![name.to_owned()], ..IceConfig::default() };
         assert_eq!(chosen("0.0.0.0", only("wlan0")), ["127.0.0.1", "::1", "10.0.0.5"]);
         assert_eq!(chosen("0.0.0.0", only("2001:db8::5")), ["127.0.0.1", "::1", "2001:db8::5"]);
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn tcp_listens_on_loopback_only_when_asked() {
+    fn tcp_listens_on_loopback_only_on_request() {
         let tcp = |bind: [u8; 4], ice: IceConfig| Addresses::new(Protocol::Tcp, bind.into(), &Arc::new(ice)).choose();
         assert_eq!(tcp([127, 0, 0, 1], IceConfig::default()), Ok(vec![]));
         let asked = IceConfig { tcp_loopback: true, ..IceConfig::default() };
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_handed_out_port_by_port_and_taken_back() {
+    fn port_range_is_allocated_and_returned() {
         // A range of two: one that another program holds, and its neighbour, which must be free.
         let (taken, port) = std::iter::repeat_with(|| UdpSocket::bind(("127.0.0.1", 0)).unwrap())
             .map(|taken| (taken.local_addr().unwrap().port(), taken))

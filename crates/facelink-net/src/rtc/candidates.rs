@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn private_host_addresses_give_way_to_the_advertised_one_of_their_family() {
+    fn candidates_private_host_is_replaced_by_advertised() {
         let both = outgoing(&["203.0.113.7", "2001:db8::7"]);
         for (own, wanted) in [
             ("192.168.1.5", "203.0.113.7"),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptions_are_rewritten_without_doubles() {
+    fn description_rewrite_has_no_duplicates() {
         let sdp = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=candidate:1 1 udp 9 192.168.1.5 5000 typ \
                    host\r\na=candidate:2 1 udp 9 10.0.0.5 5000 typ host\r\na=candidate:3 1 udp 9 10.0.0.5 5001 typ \
                    host\r\na=end-of-candidates\r\n";
@@ -281,14 +281,14 @@ mod tests {
     }
 
     #[test]
-    fn relay_candidates_hide_what_is_behind_them_where_relays_alone_are_used() {
+    fn candidates_relay_only_hides_related_address() {
         let outgoing = Outgoing { hide: true, ..Outgoing::default() };
         let (text, _) = outgoing.candidate("candidate:7 1 udp 9 192.0.2.1 5000 typ relay raddr 10.0.0.1 rport 51234");
         assert_eq!(text, "candidate:7 1 udp 9 192.0.2.1 5000 typ relay raddr 0.0.0.0 rport 0");
     }
 
     #[test]
-    fn tcp_comes_after_every_way_over_udp() {
+    fn candidates_tcp_priority_below_udp() {
         let tcp = "candidate:7 1 tcp 2128609279 192.168.1.5 5000 typ host tcptype passive";
         let relay_over_udp = 65535 << 8 | 255;
         for text in [outgoing(&[]).candidate(tcp).0, incoming_text(tcp, true).unwrap().0] {
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn candidates_that_lead_nowhere_are_dropped() {
+    fn candidates_unusable_are_dropped() {
         let local = "candidate:7 1 udp 1 5c1b0f4e-1b1a-4b3e-8f43-4c5e8a2e9a11.local 5000 typ host";
         for text in [
             local,
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn old_data_sections_are_put_in_new_words() {
+    fn description_old_data_section_is_rewritten() {
         let old =
             "m=application 51880 DTLS/SCTP 5000\r\na=sctpmap:5000 webrtc-datachannel 65535\r\na=setup:actpass\r\n";
         let new = "m=application 51880 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000\r\na=setup:active\r\n";
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptions_are_split_from_their_candidates() {
+    fn description_is_split_from_its_candidates() {
         let sdp = "v=0\r\nm=audio 9 x\r\na=mid:audio\r\nm=application 9 x\r\na=mid:1\r\na=candidate:1 1 udp 9 192.0.2.1 \
                    5000 typ host\r\na=x\r\n";
         let (rest, candidates) = split(sdp);

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_path_is_no_queue() {
+    fn gate_long_path_stays_open() {
         for (fps, rtt) in [(60, 1), (60, 200), (60, 600), (120, 300), (5, 1), (15, 150)] {
             let mut path = Path::new();
             for i in 0..600 {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_closes_the_gate_within_its_limit_and_bounds_the_bytes() {
+    fn gate_stall_closes_and_bounds_the_bytes() {
         let mut path = Path::new();
         let mut last = 0;
         for i in 0..600 {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gate_opens_again_as_soon_as_the_path_drains() {
+    fn gate_reopens_when_the_path_drains() {
         let mut path = Path::new();
         for ms in (0..5000).step_by(16) {
             path.frame(ms, u64::MAX / 2, Some(20.0));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_bounded_however_young() {
+    fn gate_bytes_are_bounded_at_any_age() {
         let mut gate = FrameGate::default();
         let now = Instant::now();
         gate.handed(MAX_BYTES as usize, now);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_round_trips_do_no_harm() {
+    fn gate_odd_round_trips() {
         let mut gate = FrameGate::default();
         let now = Instant::now();
         gate.handed(FRAME, now);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn one_stuck_frame_among_many_that_arrive_closes_nothing() {
+    fn gate_single_stuck_frame_stays_open() {
         let mut gate = FrameGate::default();
         let start = Instant::now();
         for i in 0..600_u64 {

@@ -100,7 +100,7 @@ mod tests {
 
     /// One test for both levels: the finest level of all subscribers counts, and tests run next to each other.
     #[tokio::test]
-    async fn webrtc_log_is_left_out_unless_debug_is_logged() {
+    async fn webrtc_log_needs_debug_level() {
         for (level, quieted) in [(LevelFilter::INFO, 0), (LevelFilter::DEBUG, 2)] {
             let count = Arc::new(AtomicUsize::new(0));
             let subscriber = Count(level, count.clone());

@@ -388,7 +388,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn literal_addresses_need_no_name_server() {
+    async fn resolve_literal_address_without_dns() {
         assert_eq!(resolve("127.0.0.1:3478").await.unwrap(), [SocketAddr::from(([127, 0, 0, 1], 3478))]);
         let v6: SocketAddr = "[2001:db8::2]:3478".parse().unwrap();
         assert_eq!(resolve("[2001:db8::2]:3478").await.unwrap(), [v6]);
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn dtls_is_told_from_stun_with_and_without_a_relay() {
+    fn dtls_is_distinguished_from_stun() {
         for (datagram, dtls) in [
             (&[22, 254, 253][..], true),
             (&[23], true),
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_are_resolved_and_remembered() {
+    async fn resolve_name_is_cached() {
         let addresses = resolve("localhost:3478").await.unwrap();
         assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() == 3478), "{addresses:?}");
         assert!(RESOLVED.lock().contains_key("localhost:3478"));
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn streams_are_limited() {
+    async fn tcp_streams_are_limited() {
         let runtime = PeerRuntime::new(true);
         let listener = runtime.wrap_tcp_listener(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
@@ -451,7 +451,7 @@ mod tests {
 
     /// A peer that takes nothing more stalls the driver once, and not for long.
     #[tokio::test]
-    async fn a_stream_that_takes_nothing_is_given_up() {
+    async fn tcp_stream_that_reads_nothing_is_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = PeerRuntime::new(true).connect_tcp(listener.local_addr().unwrap()).await.unwrap();
         let (_silent, _) = listener.accept().unwrap();

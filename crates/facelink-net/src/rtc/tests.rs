@@ -184,7 +184,7 @@ fn percentile(values: &mut [f32], percent: usize) -> f32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_peers_connect_over_ipv4() {
+async fn peers_connect_over_ipv4() {
     let (mut a, mut b) =
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
     assert_eq!(a.peer.figures().await, Figures::default());
@@ -197,7 +197,7 @@ async fn two_peers_connect_over_ipv4() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_peers_connect_over_ipv6() {
+async fn peers_connect_over_ipv6() {
     let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
     if UdpSocket::bind((v6, 0)).is_err() {
         eprintln!("this machine has no IPv6");
@@ -211,7 +211,7 @@ async fn two_peers_connect_over_ipv6() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_bound_to_everything_is_reached_by_loopback() {
+async fn wildcard_bind_is_reached_by_loopback() {
     let (mut a, mut b) =
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(Ipv4Addr::UNSPECIFIED, &IceConfig::default()).await);
     establish(&mut a, &mut b, &all).await;
@@ -227,7 +227,7 @@ async fn an_endpoint_bound_to_everything_is_reached_by_loopback() {
 /// A NAT with port forwarding: 127.0.0.3 passes on to 127.0.0.2, which nobody is told of.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_advertised_address_is_where_others_come_in() {
+async fn advertised_address_is_the_host_candidate() {
     let (inside, outside) = (Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3));
     let ice = IceConfig { advertised: vec![outside.into()], ..IceConfig::default() };
     let mut a = End::new(LOOPBACK, &IceConfig::default()).await;
@@ -250,7 +250,7 @@ async fn an_advertised_address_is_where_others_come_in() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_complete_description_carries_the_advertised_address() {
+async fn advertised_address_in_complete_description() {
     let ice = IceConfig { advertised: vec![[203, 0, 113, 9].into()], ..IceConfig::default() };
     let a = End::new(LOOPBACK, &IceConfig::default()).await;
     let mut b = End::new(LOOPBACK, &ice).await;
@@ -262,7 +262,7 @@ async fn a_complete_description_carries_the_advertised_address() {
 
 /// A complete description is enough for the other side too.
 #[tokio::test(flavor = "multi_thread")]
-async fn peers_connect_without_trickling() {
+async fn peers_connect_without_trickle() {
     let (mut a, mut b) =
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
     a.peer.offer().await.expect("an offer");
@@ -276,7 +276,7 @@ async fn peers_connect_without_trickling() {
 
 /// A browser that was not allowed the camera names no address of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn candidates_with_mdns_names_do_no_harm() {
+async fn candidates_with_mdns_names_are_ignored() {
     let (mut browser, mut b) =
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
     let hide = |first: bool, candidate: IceCandidate| {
@@ -307,7 +307,7 @@ fn only_tcp(_: bool, candidate: IceCandidate) -> Option<IceCandidate> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tcp_does_where_udp_is_blocked() {
+async fn tcp_connects_where_udp_is_blocked() {
     let (mut a, mut b) = (End::new(LOOPBACK, &tcp()).await, End::new(LOOPBACK, &tcp()).await);
     establish(&mut a, &mut b, &only_tcp).await;
     for _ in 0..20 {
@@ -318,7 +318,7 @@ async fn tcp_does_where_udp_is_blocked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tcp_is_the_second_choice() {
+async fn tcp_is_used_after_udp() {
     for _ in 0..3 {
         let (mut a, mut b) = (End::new(LOOPBACK, &tcp()).await, End::new(LOOPBACK, &tcp()).await);
         // Candidates for TCP come first.
@@ -347,7 +347,7 @@ async fn tcp_is_the_second_choice() {
 
 /// A peer may name any address for TCP; without TCP of our own nobody is connected to.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_connected_to_over_tcp_that_is_off() {
+async fn tcp_off_connects_no_peer() {
     let listener = std::net::TcpListener::bind((LOOPBACK, 0)).expect("a port");
     listener.set_nonblocking(true).expect("a setting");
     let port = listener.local_addr().expect("an address").port();
@@ -364,7 +364,7 @@ async fn nobody_is_connected_to_over_tcp_that_is_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_used_up_range_of_ports_says_so_and_is_given_back() {
+async fn port_range_exhausted_is_an_error_and_ports_return() {
     // One free port, so that a range of it serves one peer.
     let port = UdpSocket::bind((LOOPBACK, 0)).and_then(|socket| socket.local_addr()).expect("a port").port();
     let ice = IceConfig { udp_ports: Some(port..=port), ..IceConfig::default() };
@@ -384,7 +384,7 @@ async fn a_used_up_range_of_ports_says_so_and_is_given_back() {
 
 /// A connection that is dropped and not closed frees its sockets too.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_peer_frees_its_port_and_says_goodbye() {
+async fn peer_drop_frees_its_port_and_closes_the_other() {
     let port = UdpSocket::bind((LOOPBACK, 0)).and_then(|socket| socket.local_addr()).expect("a port").port();
     let ice = IceConfig { udp_ports: Some(port..=port), ..IceConfig::default() };
     let (mut a, mut b) = (End::new(LOOPBACK, &ice).await, End::new(LOOPBACK, &IceConfig::default()).await);
@@ -401,7 +401,7 @@ async fn a_dropped_peer_frees_its_port_and_says_goodbye() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_dies_without_a_word_is_noticed() {
+async fn peer_death_without_goodbye_is_noticed() {
     let relay = UdpRelay::start(0.0, Duration::ZERO).await;
     let (mut a, mut b) =
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
@@ -419,7 +419,7 @@ async fn a_peer_that_dies_without_a_word_is_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_path_costs_bounded_memory() {
+async fn dead_path_memory_is_bounded() {
     let relay = UdpRelay::start(0.0, Duration::ZERO).await;
     let (mut a, mut b) =
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
@@ -508,7 +508,7 @@ async fn stream(from: Arc<dyn DataChannel>, to: &mut Reader, frames: u32, rtt_ms
 
 /// Frames that are lost are given up and acknowledged as such in time: what is lost on the way drops nothing here.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lossy_path_drops_no_frames_at_the_sender() {
+async fn lossy_path_drops_no_frames_at_the_sender() {
     let relay = UdpRelay::start(0.05, Duration::from_millis(20)).await;
     let (mut a, mut b) =
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
@@ -529,7 +529,7 @@ async fn a_lossy_path_drops_no_frames_at_the_sender() {
 
 /// The bytes in flight on a long path are no reason to drop frames.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_path_drops_no_frames_at_the_sender() {
+async fn long_path_drops_no_frames_at_the_sender() {
     let relay = UdpRelay::start(0.0, Duration::from_millis(100)).await;
     let (mut a, mut b) =
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
@@ -542,7 +542,7 @@ async fn a_long_path_drops_no_frames_at_the_sender() {
 
 /// A page that opens its channel in-band: on that one the crate would answer in order and with repetitions.
 #[tokio::test(flavor = "multi_thread")]
-async fn frames_to_a_peer_that_opened_its_channel_in_band_stay_fresh() {
+async fn in_band_channel_frames_stay_fresh() {
     let run = |own_channel: bool| async move {
         let relay = UdpRelay::start(0.0, Duration::from_millis(20)).await;
         let ice = Arc::new(IceConfig::default());
@@ -619,7 +619,7 @@ async fn frames_to_a_peer_that_opened_its_channel_in_band_stay_fresh() {
 
 /// Such a message may come before the crate has made our end of the channel, and spoil it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_speaks_at_once_is_heard() {
+async fn peer_first_message_is_not_lost() {
     for _ in 0..20 {
         let (mut a, mut b) =
             (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
@@ -638,7 +638,7 @@ async fn a_peer_that_speaks_at_once_is_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_closed_peer_is_heard_of_at_once() {
+async fn peer_close_is_reported_at_once() {
     let (mut a, mut b) =
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
     establish(&mut a, &mut b, &all).await;
@@ -662,7 +662,7 @@ async fn restart(a: &mut End, b: &mut End) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_roaming_peer_takes_new_sockets_when_it_restarts() {
+async fn ice_restart_takes_new_sockets_when_roaming() {
     let (mut a, mut b) = (End::roaming(LOOPBACK).await, End::new(LOOPBACK, &IceConfig::default()).await);
     establish(&mut a, &mut b, &all).await;
     let before = a.told.clone();
@@ -697,7 +697,7 @@ async fn delivered(a: &mut End, b: &mut End) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_are_exchanged_in_place() {
+async fn ice_servers_are_replaced_in_place() {
     let (mut a, mut b) =
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
     establish(&mut a, &mut b, &all).await;
@@ -709,7 +709,7 @@ async fn servers_are_exchanged_in_place() {
 }
 
 #[tokio::test]
-async fn relays_alone_without_a_relay_is_refused() {
+async fn relay_only_without_a_relay_is_refused() {
     let server = IceServer { urls: vec!["turns:a.example".to_owned()], ..turn::credentials("u", "p") };
     let ice = IceConfig { policy: IcePolicy::Relay, servers: vec![server], ..IceConfig::default() };
     let error = RtcPeer::new(LOOPBACK, &ice).await.err();
@@ -717,7 +717,7 @@ async fn relays_alone_without_a_relay_is_refused() {
 }
 
 #[tokio::test]
-async fn a_hostile_peers_candidates_are_bounded() {
+async fn candidates_of_a_hostile_peer_are_bounded() {
     let (a, mut b) = (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
     let named = |port: u32| IceCandidate {
         candidate: format!("candidate:{port} 1 udp 1 127.0.0.9 {port} typ host"),
@@ -738,10 +738,10 @@ async fn a_hostile_peers_candidates_are_bounded() {
     assert!(candidates::incoming(&named(70_000), true).is_none());
 }
 
-/// `cargo test -p facelink --lib rtc::tests::figures -- --ignored --nocapture`
+/// `cargo test -p facelink-net --lib rtc::tests::measure -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
-async fn figures_of_opening() {
+async fn measure_connection_setup() {
     for (name, ice) in [("loopback", IceConfig::default()), ("loopback, TCP beside UDP", tcp())] {
         let mut times = Vec::new();
         for _ in 0..20 {
@@ -765,7 +765,7 @@ async fn figures_of_opening() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
-async fn figures_of_tcp() {
+async fn measure_tcp_fallback() {
     for no_delay in [true, false] {
         let open = || async { End::with(RtcPeer::open(LOOPBACK, &tcp(), false, no_delay).await.expect("a peer")) };
         let (mut a, mut b) = (open().await, open().await);

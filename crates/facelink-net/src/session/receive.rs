@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_costs_no_allocation_from_bytes_to_the_engine() {
+    fn receive_frame_allocates_nothing() {
         let performance = Performance::new(7);
         let start = Instant::now();
         let at = |i: u64| start + Duration::from_micros(16_667 * i);

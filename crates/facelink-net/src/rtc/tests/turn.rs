@@ -113,7 +113,7 @@ impl Coturn {
 const USERS: [&str; 3] = ["--lt-cred-mech", "--user", "u:p"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn our_side_goes_through_a_relay_alone() {
+async fn relay_only_on_one_side() {
     let Some(coturn) = Coturn::start(&USERS).await else { return };
     let ice = coturn.relayed(credentials("u", "p"));
     for ours_offers in [false, true] {
@@ -135,7 +135,7 @@ async fn our_side_goes_through_a_relay_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_sides_go_through_a_relay_alone() {
+async fn relay_only_on_both_sides() {
     let Some(coturn) = Coturn::start(&USERS).await else { return };
     let ice = coturn.relayed(credentials("u", "p"));
     let (mut a, mut b) = (End::new(LOOPBACK, &ice).await, End::new(LOOPBACK, &ice).await);
@@ -147,7 +147,7 @@ async fn both_sides_go_through_a_relay_alone() {
 
 /// A relay is the last resort over UDP.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_is_left_alone_where_a_direct_way_leads_there() {
+async fn relay_is_unused_when_a_direct_path_exists() {
     let Some(coturn) = Coturn::start(&USERS).await else { return };
     let ice = IceConfig { policy: IcePolicy::All, ..coturn.relayed(credentials("u", "p")) };
     let (mut ours, mut theirs) = (End::new(LOOPBACK, &ice).await, End::new(LOOPBACK, &ice).await);
@@ -175,7 +175,7 @@ async fn a_relay_is_left_alone_where_a_direct_way_leads_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_from_a_shared_secret_open_a_relay() {
+async fn turn_credentials_from_a_shared_secret() {
     let Some(coturn) = Coturn::start(&["--use-auth-secret", "--static-auth-secret", SECRET]).await else { return };
     for user in [None, Some("alice".to_owned())] {
         let secret = TurnSecret { user, ..TurnSecret::new(coturn.url(), SECRET) };
@@ -188,7 +188,7 @@ async fn credentials_from_a_shared_secret_open_a_relay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_credentials_end_the_search_and_hang_nothing() {
+async fn turn_wrong_credentials_end_gathering() {
     let Some(coturn) = Coturn::start(&USERS).await else { return };
     let mut ours = End::new(LOOPBACK, &coturn.relayed(credentials("u", "wrong"))).await;
     let theirs = End::new(LOOPBACK, &IceConfig::default()).await;
@@ -207,7 +207,7 @@ async fn wrong_credentials_end_the_search_and_hang_nothing() {
 /// Fresh credentials for the same server, of another user as time-limited ones always are: a restart takes a relay of
 /// that user, and nothing signs for the old relay with the new name.
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_rotate_in_place() {
+async fn turn_credentials_rotate_in_place() {
     let Some(coturn) = Coturn::start(&["--lt-cred-mech", "--user", "u:p", "--user", "v:q"]).await else { return };
     let mut ours = End::new(LOOPBACK, &coturn.relayed(credentials("u", "p"))).await;
     let mut theirs = End::new(LOOPBACK, &IceConfig::default()).await;
