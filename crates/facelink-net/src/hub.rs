@@ -298,7 +298,7 @@ impl Hub {
         self.ingest(&update, now).map(drop)
     }
 
-    /// Housekeeping: visemes that end, subjects that leave, rates that change. Called about ten times a second.
+    /// Periodic work: visemes that end, subjects that leave, rates that change. Called about ten times a second.
     pub fn tick(&self, now: Instant) {
         let requests = {
             let mut guard = self.table.lock();

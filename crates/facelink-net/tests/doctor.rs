@@ -108,7 +108,7 @@ fn doctor_unanswered_call() {
     });
     let report = endpoint.diagnose().expect("it runs");
     assert_eq!(report.phones, ["127.0.0.9 (VTube Studio): called, no answer"]);
-    let (severity, text) = advice(&report, "in vain").expect("told");
+    let (severity, text) = advice(&report, "in vain").expect("advice");
     assert!(severity == Severity::Warning && text.contains("`phones.vtube_studio`"), "{text}");
 }
 

@@ -33,7 +33,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const FRAME: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Transport {
     WebSocket,
     WebRtc,
     Offer,
@@ -51,7 +51,8 @@ enum End {
     Silent,
 }
 
-const WAYS: [Way; 6] = [Way::WebSocket, Way::WebRtc, Way::Offer, Way::Udp, Way::Room, Way::Outward];
+const TRANSPORTS: [Transport; 6] =
+    [Transport::WebSocket, Transport::WebRtc, Transport::Offer, Transport::Udp, Transport::Room, Transport::Outward];
 const ENDS: [End; 3] = [End::Polite, End::Cut, End::Silent];
 
 fn start() -> Endpoint {
@@ -110,12 +111,12 @@ fn held(endpoint: &Endpoint) -> (usize, usize, usize, usize) {
 /// What stays until the end of the round, with its sockets open.
 type Silent = Vec<(Option<Runtime>, Box<dyn std::any::Any>)>;
 
-fn cycle(endpoint: &Endpoint, way: Way, end: End, number: usize, silent: &mut Silent) {
-    let name = format!("{way:?} {end:?} {number}");
-    match way {
-        Way::WebSocket | Way::WebRtc => client(endpoint, way, end, &name, silent),
-        Way::Offer => offer(endpoint, end, &name, silent),
-        Way::Udp => {
+fn cycle(endpoint: &Endpoint, transport: Transport, end: End, number: usize, silent: &mut Silent) {
+    let name = format!("{transport:?} {end:?} {number}");
+    match transport {
+        Transport::WebSocket | Transport::WebRtc => client(endpoint, transport, end, &name, silent),
+        Transport::Offer => offer(endpoint, end, &name, silent),
+        Transport::Udp => {
             let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
             let to = endpoint.addresses().udp_json.expect("listens");
             let mut text = String::new();
@@ -126,16 +127,17 @@ fn cycle(endpoint: &Endpoint, way: Way, end: End, number: usize, silent: &mut Si
                 has_arrived(endpoint, |frame| *frame.name == *name)
             });
         }
-        Way::Room => room(endpoint, end, &name),
-        Way::Outward => outward(endpoint, end, &name),
+        Transport::Room => room(endpoint, end, &name),
+        Transport::Outward => outward(endpoint, end, &name),
     }
 }
 
-fn client(endpoint: &Endpoint, way: Way, end: End, name: &str, silent: &mut Silent) {
+fn client(endpoint: &Endpoint, transport: Transport, end: End, name: &str, silent: &mut Silent) {
     let runtime = slow_runtime();
-    let config = ClientConfig { webrtc: way == Way::WebRtc, ..ClientConfig::new(url(endpoint)) }.subject(name);
+    let config =
+        ClientConfig { webrtc: transport == Transport::WebRtc, ..ClientConfig::new(url(endpoint)) }.subject(name);
     let client = Client::start(config, runtime.handle());
-    let wanted = if way == Way::WebRtc { SourceKind::WebRtc } else { SourceKind::WebSocket };
+    let wanted = if transport == Transport::WebRtc { SourceKind::WebRtc } else { SourceKind::WebSocket };
     until(&name, |number| {
         client.send(face(number));
         pause(&runtime);
@@ -301,13 +303,13 @@ fn leak_check_every_transport_and_ending() {
         }
     };
     // What is made once and kept, such as a resolver's socket, is no leak.
-    for (number, way) in WAYS.into_iter().enumerate() {
-        cycle(&endpoint, way, End::Polite, number, &mut silent);
+    for (number, transport) in TRANSPORTS.into_iter().enumerate() {
+        cycle(&endpoint, transport, End::Polite, number, &mut silent);
     }
     let before = quiet(&mut silent, None);
     for number in 0..30 {
-        let (way, end) = (WAYS[number % WAYS.len()], ENDS[(number / WAYS.len()) % ENDS.len()]);
-        cycle(&endpoint, way, end, number + 100, &mut silent);
+        let (transport, end) = (TRANSPORTS[number % TRANSPORTS.len()], ENDS[(number / TRANSPORTS.len()) % ENDS.len()]);
+        cycle(&endpoint, transport, end, number + 100, &mut silent);
     }
     let after = quiet(&mut silent, Some(before));
     assert_eq!((after, after.0), (before, tasks));

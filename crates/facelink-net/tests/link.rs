@@ -296,7 +296,7 @@ fn rate_advice_on_a_slow_link() {
             loop {
                 tokio::select! {
                     _ = ticks.tick() => {
-                        // Its clock says that every frame was 200 ms on its way.
+                        // Its clock says that every frame took 200 ms.
                         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("now");
                         write_arkit_data(&mut text, &jaw(0.5), Some("slow"), Some(now.as_secs_f64() * 1000.0 - 200.0));
                         out.send(Message::text(text.as_str())).await.expect("sent");
@@ -383,7 +383,7 @@ fn rate_advice_on_standing_queue_and_long_path() {
         let asked = |message: &Value| message["type"] == "set_rate" || message["fps"].as_f64() < Some(60.0);
         !heard.iter().any(|message| matches!(message["type"].as_str(), Some("report" | "set_rate")) && asked(message))
     });
-    assert!(steady, "a way of 400 ms without a queue is no reason to send less");
+    assert!(steady, "a latency of 400 ms without a queue is no reason to send less");
 }
 
 #[test]
@@ -534,7 +534,10 @@ fn client_sends_visemes_and_emotions() {
     let speech = frame.speech.expect("it speaks");
     assert_eq!((&*frame.name, speech.viseme, speech.weight), ("Ann", Viseme::Aa, 0.5));
     let jaw = Blendshape::JawOpen.index();
-    assert!((frame.frame.weights[jaw] - 0.3).abs() < 1e-3 && speech.weights[jaw] == 0.0, "the face is told apart");
+    assert!(
+        (frame.frame.weights[jaw] - 0.3).abs() < 1e-3 && speech.weights[jaw] == 0.0,
+        "the face is separate from the viseme"
+    );
     client.say(None, Viseme::Sil, 0.0, Some(Duration::from_millis(20)));
     wait_frame(&endpoint, |frame| frame.speech.is_none());
 }

@@ -1,4 +1,4 @@
-//! The face tracker's files at `/models/`: what is served, to whom, and that nothing beside the folder is.
+//! The face tracker's files at `/models/`: what is served, to whom, and that nothing outside the folder is.
 
 #![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
@@ -21,7 +21,7 @@ fn start(models: Option<&Path>) -> Endpoint {
     Endpoint::start(EndpointConfig { port: 0, models, ..EndpointConfig::default() }).expect("an endpoint")
 }
 
-/// The files as a developer would place them, and one beside the folder that is nobody's business.
+/// The files as a developer would place them, and one next to the folder that must not be served.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let models = folder.path().join("models");
@@ -181,7 +181,7 @@ fn models_require_token_of_remote_peers() {
     assert_eq!(status("/models/absent", ""), 401, "nor do they learn what is there");
     assert_eq!(status("/models/face_landmarker.task?token=right", ""), 200);
     assert_eq!(status("/models/face_landmarker.task", "Authorization: Bearer right\r\n"), 200);
-    // The page and its own modules are everybody's, as they always were.
+    // The page and its own modules need no token.
     for path in ["/", "/app.js", "/camera.js", "/camera-panel.js", "/facelink.js", "/style.css"] {
         assert_eq!(status(path, ""), 200, "{path}");
     }

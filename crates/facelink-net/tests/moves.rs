@@ -1,4 +1,4 @@
-//! Connections that break and come back, games that dial out, and room mates: over real sockets on loopback.
+//! Connections that break and come back, endpoints that dial out, and room peers: over real sockets on loopback.
 
 #![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
@@ -116,7 +116,7 @@ impl Drop for Stream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
     Through,
-    /// Nothing passes, and nobody is told.
+    /// Nothing passes, and neither side is notified.
     Frozen,
     /// Every connection is cut, and new ones too.
     Cut,
@@ -216,7 +216,7 @@ fn upgrade_to_webrtc_without_loss_or_duplicates() {
     assert!(sources.contains(&SourceKind::WebSocket), "the first frames did not wait for WebRTC");
     assert!(seen.windows(2).all(|pair| pair[1] > pair[0]), "a double or a step back: {seen:?}");
     let missing = seen[seen.len() - 1] - seen[0] + 1 - seen.len() as u64;
-    assert!(missing <= client.dropped(), "lost on the way, {missing} of {}: {seen:?}", seen.len());
+    assert!(missing <= client.dropped(), "lost in transit, {missing} of {}: {seen:?}", seen.len());
     let (ids, lost) = identities(&endpoint);
     assert_eq!((ids.len(), lost.len()), (1, 0));
 }
@@ -262,7 +262,7 @@ fn reconnect_after_frozen_websocket() {
     let stream = Stream::start(client.clone());
     wait_frame(&endpoint, |frame| frame.frame.sequence > Some(30));
     proxy.set(Line::Frozen);
-    // Nothing says goodbye: only the silence tells.
+    // No goodbye is sent: the idle timeout reports the loss.
     block_on(&endpoint, client.wait_for(|state| !matches!(state, ClientState::Connected(_))));
     let at_most = client.sent();
     proxy.set(Line::Through);

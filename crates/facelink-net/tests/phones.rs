@@ -188,7 +188,7 @@ fn vtube_studio_streams_only_while_requested() {
     let phone = Simulator::start(&config_of_phone).expect("starts");
     let at = phone.address().expect("bound");
     assert!(!phone.is_streaming());
-    phone.send(&jaw(0.1)).expect("nobody asked, so nothing goes anywhere");
+    phone.send(&jaw(0.1)).expect("without a request nothing is sent");
     assert_eq!(phone.sent(), 0);
 
     let endpoint = Endpoint::start(config()).expect("starts");

@@ -183,7 +183,7 @@ fn ifacialmocap_v1_without_a_call() {
     let other = UdpSocket::bind((HERE, 0)).expect("a socket");
     other.send_to(START_V1.as_bytes(), phone.address().expect("bound")).expect("sends");
     performs(&endpoint, &phone, SourceKind::IFacialMocap);
-    assert!(endpoint.phones().is_empty(), "nobody was called");
+    assert!(endpoint.phones().is_empty(), "no phone was called");
 }
 
 #[test]
@@ -305,12 +305,12 @@ fn fmv3_call_lease_and_stop() {
     assert_eq!(later.id, first.id);
     assert_eq!(state(&endpoint), PhoneState::Streaming);
     assert!(endpoint.forget_phone(HERE));
-    wait("the phone was told to stop", || !phone.is_streaming());
+    wait("the phone received the stop command", || !phone.is_streaming());
     // And again, whatever the phone counts from.
     endpoint.call_phone(call(&phone, Some(SourceKind::IFacialMocapV3)));
     performs(&endpoint, &phone, SourceKind::IFacialMocapV3);
     drop(endpoint);
-    wait("the phone was told to stop", || !phone.is_streaming());
+    wait("the phone received the stop command", || !phone.is_streaming());
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn fmv3_over_tcp() {
     endpoint.call_phone(by_tcp);
     performs(&endpoint, &phone, SourceKind::IFacialMocapV3);
     assert!(endpoint.forget_phone(HERE));
-    wait("the phone was told to stop", || !phone.is_streaming());
+    wait("the phone received the stop command", || !phone.is_streaming());
 }
 
 #[test]
@@ -442,7 +442,7 @@ fn fmv3_lost_schema_part_is_requested_again() {
     let number = |frame: &SubjectFrame| frame.frame.sequence;
     assert_eq!(number(&second), number(&first).map(|number| number + 1), "over the end of the count");
 
-    // For longer than the lease, it is told that somebody is there; and without frames for three seconds, it is asked.
+    // The lease is renewed past its length; and without frames for three seconds, the schema is requested.
     let (mut pings, mut asked) = (Vec::new(), 0);
     while pings.len() < 4 || asked < 3 {
         match hand.any() {

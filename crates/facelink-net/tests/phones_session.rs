@@ -36,7 +36,7 @@ const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 /// The port that is typed into an app, and whether it waits to be called instead.
-fn way(app: SourceKind) -> (PhonePort, bool) {
+fn port_of(app: SourceKind) -> (PhonePort, bool) {
     match app {
         SourceKind::IFacialMocap | SourceKind::IFacialMocapV3 | SourceKind::Facemotion3d => {
             (PhonePort::IFacialMocap, true)
@@ -77,8 +77,8 @@ impl Session {
         self.performance.frame_at(self.started.elapsed())
     }
 
-    /// Plays frames until one arrives, or the figures say, as wanted.
-    fn play(&self, tracked: bool, wanted: impl Fn(&SubjectFrame) -> bool, figures: impl Fn(&Endpoint) -> bool) {
+    /// Plays frames until one arrives, or the stats are reached.
+    fn play(&self, tracked: bool, wanted: impl Fn(&SubjectFrame) -> bool, reached: impl Fn(&Endpoint) -> bool) {
         let end = Instant::now() + LIMIT;
         loop {
             assert!(Instant::now() < end, "{}: it did not come to that: {:?}", self.app, self.endpoint.stats());
@@ -91,7 +91,7 @@ impl Session {
                     return;
                 }
             }
-            if figures(&self.endpoint) {
+            if reached(&self.endpoint) {
                 return;
             }
         }
@@ -127,14 +127,14 @@ impl Session {
 
 /// A phone at an address, which is called if it has to be.
 fn phone(endpoint: &Endpoint, app: SourceKind, address: IpAddr) -> Simulator {
-    let (port, waits) = way(app);
+    let (port, waits) = port_of(app);
     let to = endpoint.phone_port(port).filter(|_| !waits);
     let mut config = SimulatorConfig::new(app, to);
     config.subject = "Ann".to_owned();
     config.bind = Some(address);
     config.port = Some(0);
     config.stream_port = Some(0);
-    // Where the endpoint is told to listen for an app that knows but one port.
+    // Where the endpoint listens for an app that has a fixed port.
     config.data_port = endpoint.phone_port(port).map(|address| address.port());
     let phone = Simulator::start(&config).expect("a phone");
     if waits {
@@ -146,7 +146,7 @@ fn phone(endpoint: &Endpoint, app: SourceKind, address: IpAddr) -> Simulator {
 
 fn session(app: SourceKind) {
     let mut session = Session::start(app);
-    let (_, waits) = way(app);
+    let (_, waits) = port_of(app);
 
     // It streams, all of a face.
     session.play_until(|frame| frame.source == app && frame.frame.is_complete() && frame.frame.head.is_some());

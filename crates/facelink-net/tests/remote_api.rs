@@ -19,7 +19,7 @@ fn config() -> EndpointConfig {
     EndpointConfig { port: 0, live_link_face: Some(0), phones: PhonePorts::free(), ..EndpointConfig::default() }
 }
 
-/// An endpoint on every address, and its address for a stranger; `None` on a machine that has none but loopback.
+/// An endpoint on every address, and its address for a remote peer; `None` on a machine that has none but loopback.
 fn open_to_remote_peers() -> Option<(Endpoint, String)> {
     let Some(own) = outward_address() else {
         assert!(std::env::var_os("CI").is_none(), "this machine has no network");
@@ -122,7 +122,7 @@ fn remote_api_refuses_foreign_pages() {
         }
     }
     assert!(endpoint.phones().is_empty() && !endpoint.profile(SourceKind::Vmc).mirror);
-    // By a name that a stranger points here.
+    // By a foreign name that resolves to this machine.
     let answer = api.ask("GET", "doctor", &[("host", "evil.example")], "");
     assert_eq!(refusal(&answer).1, "forbidden_host", "{answer:?}");
     // A page that may, may use every method.

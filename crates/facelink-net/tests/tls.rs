@@ -1,4 +1,4 @@
-//! HTTPS and `wss://` on the port of HTTP, certificates, and addresses that knock too often.
+//! HTTPS and `wss://` on the port of HTTP, certificates, and the rate limit per address.
 
 #![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
@@ -75,7 +75,7 @@ fn tls_and_http_on_one_port() {
         let client = Client::start(config, endpoint.runtime().expect("runs"));
         wait(&endpoint, &client, |state| *state == ClientState::Connected(SourceKind::WebRtc));
     }
-    // And not a stranger's certificate.
+    // And not another server's certificate.
     for trust in [ServerTrust::Public, ServerTrust::Fingerprint("00".repeat(32))] {
         let config = ClientConfig { trust, ..ClientConfig::new(format!("wss://{address}")) };
         let client = Client::start(config, endpoint.runtime().expect("runs"));
@@ -554,7 +554,7 @@ fn tls_and_http_read_by_curl() {
     }
 }
 
-/// An endpoint that a stranger can reach, and by which address; `None` on a machine without one.
+/// An endpoint that remote peers can reach, and its address; `None` on a machine without one.
 fn open_to_remote_peers(config: EndpointConfig) -> Option<(Endpoint, SocketAddr)> {
     let Some(outward) = outward_address() else {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "this machine has no address of its own");
@@ -592,7 +592,7 @@ fn rate_limit_wrong_tokens_in_hello() {
             }
             assert_eq!(greet("right").await, "rate_limited", "even the right one waits now");
             let refused = tokio_tungstenite::connect_async(format!("ws://{address}/ws?token=right")).await;
-            let refused = refused.expect_err("the same guard, by whatever way").to_string();
+            let refused = refused.expect_err("one rate limit for every transport").to_string();
             assert!(refused.contains("429"), "{refused}");
             while greet("right").await != "welcome" {
                 tokio::time::sleep(Duration::from_millis(50)).await;

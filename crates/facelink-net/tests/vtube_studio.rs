@@ -56,7 +56,7 @@ fn vtube_studio_request_is_repeated_while_streaming() {
     let to = own_port(&endpoint);
     let (request, from) = hear(&socket);
     assert_eq!(request.ports, [to.port()]);
-    assert_eq!(from, to, "asked from the port that is listened on, which opens firewalls on the way");
+    assert_eq!(from, to, "asked from the port that is listened on, which opens stateful firewalls in between");
     assert!((1..=32).contains(&request.sent_by.len()), "as many as the app's first versions take");
     for jaw in [0.25, 0.5, 0.75] {
         let frame = format!(r#"{{"FaceFound":true,"BlendShapes":[{{"k":"jawOpen","v":{jaw}}}]}}"#);

@@ -46,11 +46,11 @@ pub struct OwnAddress {
     pub address: IpAddr,
     /// The interface that has it.
     pub interface: String,
-    /// What the interface is, where its name or the system tells.
+    /// What the interface is, where its name or the system reports it.
     pub medium: Option<Medium>,
     /// The network that it is in, such as `192.168.1.0/24`.
     pub network: String,
-    /// The way to everywhere else leads over it.
+    /// The default route leads over it.
     pub default_route: bool,
     /// Whether a phone in the same room is likely to reach it.
     pub likely: bool,
@@ -139,7 +139,7 @@ fn is_shared(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(ip) if ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]))
 }
 
-/// Whether everybody may know the way there. Of IPv6, that is for the router's firewall to say.
+/// Whether it is routed on the Internet. For IPv6 the router's firewall decides whether it is reachable.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => {

@@ -1,4 +1,4 @@
-//! From figures to advice. Nothing is looked up here.
+//! From stats to advice. Nothing is looked up here.
 
 use std::{
     collections::BTreeMap,
@@ -26,9 +26,9 @@ const HOT: i32 = 2;
 /// A clock that was set by more than this, milliseconds, spoils latencies for a while.
 const MOVED_MS: f64 = 1000.0;
 
-/// All that advice is made of.
+/// All inputs of the advice.
 #[derive(Debug)]
-pub(super) struct Picture<'a> {
+pub(super) struct Inputs<'a> {
     pub bind: IpAddr,
     pub https: bool,
     pub token: bool,
@@ -41,16 +41,16 @@ pub(super) struct Picture<'a> {
 }
 
 /// Advice, the worst first; what is equally bad, in the order of the report.
-pub(super) fn advise(picture: &Picture<'_>) -> Vec<Advice> {
+pub(super) fn advise(inputs: &Inputs<'_>) -> Vec<Advice> {
     let mut advice = Advices::default();
-    advice.on_ports(picture);
-    advice.on_addresses(picture);
-    advice.on_arrivals(picture);
-    advice.on_faces(picture);
-    advice.on_phones(picture);
-    advice.on_clock(picture);
-    if picture.faces.is_empty() {
-        advice.on_silence(picture);
+    advice.on_ports(inputs);
+    advice.on_addresses(inputs);
+    advice.on_arrivals(inputs);
+    advice.on_faces(inputs);
+    advice.on_phones(inputs);
+    advice.on_clock(inputs);
+    if inputs.faces.is_empty() {
+        advice.on_silence(inputs);
     }
     let mut advice = advice.0;
     advice.sort_by_key(|advice| std::cmp::Reverse(advice.severity));
@@ -65,30 +65,30 @@ impl Advices {
         self.0.push(Advice { severity, text });
     }
 
-    fn on_ports(&mut self, picture: &Picture<'_>) {
-        for port in picture.listening {
+    fn on_ports(&mut self, inputs: &Inputs<'_>) {
+        for port in inputs.listening {
             if let Some(problem) = &port.problem {
                 let (purpose, address) = (&port.purpose, port.address);
                 self.say(Severity::Error, format!("{purpose} cannot arrive: port {} is {problem}", address.port()));
             }
         }
         let open = |listening: &&Listening| listening.port.is_some() && listening.problem.is_none();
-        if !picture.listening.iter().any(|port| open(&port)) {
+        if !inputs.listening.iter().any(|port| open(&port)) {
             let text = "no port for a phone app is open: only pages and programs that connect can send a face \
                         (in a game: .with_phones())";
             self.say(Severity::Hint, text.to_owned());
         }
     }
 
-    fn on_addresses(&mut self, picture: &Picture<'_>) {
-        if picture.bind.is_loopback() {
+    fn on_addresses(&mut self, inputs: &Inputs<'_>) {
+        if inputs.bind.is_loopback() {
             let text = "it listens on this machine alone: a phone cannot reach it. Start it with --lan (in a game: \
                         .lan(token))";
             return self.say(Severity::Warning, text.to_owned());
         }
-        let Some(first) = picture.addresses.first() else {
-            let text = format!("{} is no address of this machine any more: start anew", picture.bind);
-            let text = if picture.bind.is_unspecified() { "this machine is on no network".to_owned() } else { text };
+        let Some(first) = inputs.addresses.first() else {
+            let text = format!("{} is no address of this machine any more: start anew", inputs.bind);
+            let text = if inputs.bind.is_unspecified() { "this machine is on no network".to_owned() } else { text };
             return self.say(Severity::Error, text);
         };
         if !first.likely {
@@ -98,7 +98,7 @@ impl Advices {
             );
             self.say(Severity::Error, text);
         }
-        if let Some(vpn) = picture.addresses.iter().find(|own| own.default_route && own.medium == Some(Medium::Vpn)) {
+        if let Some(vpn) = inputs.addresses.iter().find(|own| own.default_route && own.medium == Some(Medium::Vpn)) {
             let text = format!(
                 "a VPN ({}) takes this machine's traffic; some keep the local network out: allow local access in it, or \
                  switch it off",
@@ -106,28 +106,28 @@ impl Advices {
             );
             self.say(Severity::Hint, text);
         }
-        if let Some(public) = picture.addresses.iter().find(|own| own.likely && is_public(own.address)) {
+        if let Some(public) = inputs.addresses.iter().find(|own| own.likely && is_public(own.address)) {
             let text = format!(
-                "{} is a public address, and the phone apps' ports know no token: anybody on the Internet can send a face, \
+                "{} is a public address, and the phone apps' ports know no token: any host on the Internet can send a face, \
                  unless a firewall keeps them out",
                 public.address
             );
             self.say(Severity::Warning, text);
         }
-        if !picture.https {
+        if !inputs.https {
             let text = "no HTTPS: browsers on phones let no page use their camera";
             self.say(Severity::Hint, text.to_owned());
         }
-        if picture.token {
+        if inputs.token {
             let text = "pages and programs of other machines need the pairing token; phone apps do not";
             self.say(Severity::Ok, text.to_owned());
         }
     }
 
-    fn on_arrivals(&mut self, picture: &Picture<'_>) {
+    fn on_arrivals(&mut self, inputs: &Inputs<'_>) {
         // Apps by the phone that they come from.
         let mut apps: BTreeMap<IpAddr, Vec<SourceKind>> = BTreeMap::new();
-        for port in picture.ports {
+        for port in inputs.ports {
             let number = port.address.port();
             for sender in &port.senders {
                 let from = sender.address.ip();
@@ -141,12 +141,12 @@ impl Advices {
                         self.say(Severity::Warning, text);
                     }
                     (Some(app), Some(error)) => {
-                        let (app, place) = (app.title(), place_of(app, port.port, number, picture.ports));
+                        let (app, place) = (app.title(), place_of(app, port.port, number, inputs.ports));
                         self.say(Severity::Warning, format!("{app} from {from} is refused at {place}: {error}"));
                     }
                     (Some(app), None) => {
                         if !port.port.expects(app) {
-                            let (title, place) = (app.title(), place_of(app, port.port, number, picture.ports));
+                            let (title, place) = (app.title(), place_of(app, port.port, number, inputs.ports));
                             self.say(Severity::Hint, format!("{title} arrives from {from} at {place}; that works"));
                         }
                         let known = apps.entry(from).or_default();
@@ -158,7 +158,7 @@ impl Advices {
             }
             if port.flooded > 0 {
                 let text = format!(
-                    "{} datagrams to port {number} were dropped unread: somebody sends far too many",
+                    "{} datagrams to port {number} were dropped unread: a sender exceeds the rate limit",
                     port.flooded
                 );
                 self.say(Severity::Warning, text);
@@ -173,8 +173,8 @@ impl Advices {
         }
     }
 
-    fn on_faces(&mut self, picture: &Picture<'_>) {
-        for face in picture.faces {
+    fn on_faces(&mut self, inputs: &Inputs<'_>) {
+        for face in inputs.faces {
             let (name, app) = (&face.name, face.app.title());
             if !face.tracked && face.age_ms > 1000.0 {
                 self.say(Severity::Warning, format!("\"{name}\" ({app}) has fallen silent"));
@@ -196,7 +196,7 @@ impl Advices {
             }
             if let Some(loss) = face.loss.filter(|loss| *loss > LOSSY) {
                 let text = format!(
-                    "{:.0} % of the frames of \"{name}\" are lost on the way: come closer to the access point, or use 5 GHz",
+                    "{:.0} % of the frames of \"{name}\" are lost in the network: come closer to the access point, or use 5 GHz",
                     100.0 * loss
                 );
                 self.say(Severity::Warning, text);
@@ -208,15 +208,15 @@ impl Advices {
                 self.say(Severity::Hint, text);
             }
         }
-        let phones = picture.faces.iter().filter(|face| SourceKind::PHONES.contains(&face.app)).count();
+        let phones = inputs.faces.iter().filter(|face| SourceKind::PHONES.contains(&face.app)).count();
         if phones > 1 {
             self.say(Severity::Ok, format!("{phones} phones send, each is a face of its own"));
         }
     }
 
-    fn on_phones(&mut self, picture: &Picture<'_>) {
-        let open = |wanted: PhonePort| picture.ports.iter().any(|port| port.port == wanted);
-        for phone in picture.phones {
+    fn on_phones(&mut self, inputs: &Inputs<'_>) {
+        let open = |wanted: PhonePort| inputs.ports.iter().any(|port| port.port == wanted);
+        for phone in inputs.phones {
             let address = phone.call.address;
             let app = phone.call.app.map_or("the phone", SourceKind::title);
             match &phone.state {
@@ -254,8 +254,8 @@ impl Advices {
         }
     }
 
-    fn on_clock(&mut self, picture: &Picture<'_>) {
-        let clock = picture.clock;
+    fn on_clock(&mut self, inputs: &Inputs<'_>) {
+        let clock = inputs.clock;
         if clock.wrong {
             let text = format!("this machine's clock shows {}: certificates do not hold, nor do latencies", clock.time);
             self.say(Severity::Error, text);
@@ -269,18 +269,19 @@ impl Advices {
             self.say(Severity::Hint, format!("this machine's clock is not set: {}", clock.note));
         }
         for sender in clock.senders.iter().filter(|sender| sender.differs) {
-            let text = format!("\"{}\": {}; its latency cannot be told, its face is as good", sender.face, sender.note);
+            let text =
+                format!("\"{}\": {}; its latency is unknown, its face is not affected", sender.face, sender.note);
             self.say(Severity::Hint, text);
         }
     }
 
     /// No face is there: why not?
-    fn on_silence(&mut self, picture: &Picture<'_>) {
-        if picture.bind.is_loopback() {
+    fn on_silence(&mut self, inputs: &Inputs<'_>) {
+        if inputs.bind.is_loopback() {
             return;
         }
         let arrives = |port: &PortStats| !port.senders.is_empty();
-        if picture.ports.iter().any(arrives) {
+        if inputs.ports.iter().any(arrives) {
             return;
         }
         for text in [
@@ -366,7 +367,7 @@ mod tests {
             address: SocketAddr::from(([0, 0, 0, 0], port.usual())),
             problem: problem.map(str::to_owned),
             port: Some(port),
-            holder: None,
+            owner: None,
         }
     }
 
@@ -414,7 +415,7 @@ mod tests {
         }
     }
 
-    /// All of a picture that a test may change.
+    /// All inputs that a test may change.
     struct Scene {
         bind: IpAddr,
         https: bool,
@@ -427,7 +428,7 @@ mod tests {
         clock: Clock,
     }
 
-    /// Nothing is wrong, and nobody sends.
+    /// Nothing is wrong, and no sender is active.
     fn scene() -> Scene {
         let ports = [PhonePort::LiveLinkFace, PhonePort::IFacialMocap, PhonePort::VTubeStudio];
         Scene {
@@ -445,9 +446,9 @@ mod tests {
 
     fn advice(scene: &Scene) -> Vec<(Severity, String)> {
         let Scene { bind, https, token, listening, ports, faces, phones, addresses, clock } = scene;
-        let picture =
-            Picture { bind: *bind, https: *https, token: *token, listening, ports, faces, phones, addresses, clock };
-        advise(&picture).into_iter().map(|advice| (advice.severity, advice.text)).collect()
+        let inputs =
+            Inputs { bind: *bind, https: *https, token: *token, listening, ports, faces, phones, addresses, clock };
+        advise(&inputs).into_iter().map(|advice| (advice.severity, advice.text)).collect()
     }
 
     /// The one piece of advice with this in it.

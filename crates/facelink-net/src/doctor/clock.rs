@@ -1,4 +1,4 @@
-//! This machine's clock, and those of the senders beside it.
+//! This machine's clock, and those of the senders.
 
 use std::{
     path::Path,
@@ -17,13 +17,13 @@ use facelink::source::SourceKind;
 pub struct Clock {
     /// The time of day that it shows, UTC.
     pub time: String,
-    /// Whether a time service has set it; `None` where that cannot be told.
+    /// Whether a time service has set it; `None` where that is unknown.
     pub synchronised: Option<bool>,
     /// In words: who keeps it, and what is wrong with it.
     pub note: String,
     /// The year makes no sense.
     pub wrong: bool,
-    /// How far it was moved since the start, milliseconds, beside the time that went by; time asleep counts as well.
+    /// How far it was moved since the start, milliseconds, apart from the time that passed; time asleep counts as well.
     pub moved_ms: f64,
     /// Senders that stamp their frames with the time of day.
     pub senders: Vec<SenderClock>,
@@ -37,26 +37,26 @@ pub struct SenderClock {
     pub face: Arc<str>,
     /// What sends it.
     pub app: SourceKind,
-    /// Our clock at arrival less the sender's at sending, milliseconds: the time on the way if both are right.
+    /// Our clock at arrival less the sender's at sending, milliseconds: the network latency if both are right.
     pub difference_ms: f32,
     /// In words.
     pub note: String,
-    /// The clocks differ by more than a way through a network explains.
+    /// The clocks differ by more than network latency explains.
     pub differs: bool,
 }
 
-/// No way through a local network takes this long; nor does one end before it began, but for two clocks that are kept.
-const LONGEST_WAY_MS: f32 = 1000.0;
+/// A latency above this, or a negative one beyond the accuracy of synchronised clocks, shows that the clocks differ.
+const MAX_LATENCY_MS: f32 = 1000.0;
 const KEPT_CLOCKS_MS: f32 = 30.0;
 
 impl SenderClock {
     pub(super) fn new(face: Arc<str>, app: SourceKind, difference_ms: f32) -> Self {
         let (differs, note) = if difference_ms < -KEPT_CLOCKS_MS {
             (true, format!("its clock is {} ahead of ours", span(-difference_ms)))
-        } else if difference_ms > LONGEST_WAY_MS {
+        } else if difference_ms > MAX_LATENCY_MS {
             (true, format!("its clock is {} behind ours", span(difference_ms)))
         } else {
-            (false, format!("its clock agrees with ours; {difference_ms:.0} ms on the way"))
+            (false, format!("its clock agrees with ours; {difference_ms:.0} ms latency"))
         };
         Self { face, app, difference_ms, note, differs }
     }
@@ -86,7 +86,7 @@ impl Default for Start {
     }
 }
 
-/// Who keeps the clock, as far as that can be told without asking anybody.
+/// Which service keeps the clock, as far as local files show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Keeper {
     synchronised: Option<bool>,
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn clock_of_a_sender_in_words() {
         let clock = |ms| SenderClock::new("Ann".into(), SourceKind::VTubeStudio, ms);
-        assert!(!clock(12.0).differs && clock(12.0).note.contains("12 ms on the way"));
+        assert!(!clock(12.0).differs && clock(12.0).note.contains("12 ms latency"));
         assert!(!clock(-5.0).differs, "clocks that are kept differ by a little");
         assert_eq!(
             (clock(-3200.0).differs, clock(-3200.0).note),

@@ -137,7 +137,7 @@ impl Doctor {
             .collect();
         let clock = Clock::read(&survey.keeper, self.start, senders, now);
         let phones = self.phones.roster.status(now);
-        let advice = advise::advise(&advise::Picture {
+        let advice = advise::advise(&advise::Inputs {
             bind: hub.config.bind,
             https: facts.https,
             token: hub.auth.token().is_some() && !hub.config.bind.is_loopback(),
@@ -185,7 +185,7 @@ fn listening(facts: &Facts, ports: &[PortStats], owners: &[Option<PortOwner>]) -
             address: port.address,
             problem: None,
             port: Some(port.port),
-            holder: None,
+            owner: None,
         })
         .collect();
     listening.extend(facts.unavailable.iter().zip(owners).map(|(port, owner)| {
@@ -200,13 +200,13 @@ fn listening(facts: &Facts, ports: &[PortStats], owners: &[Option<PortOwner>]) -
             address: port.address,
             problem: Some(problem),
             port: Some(port.port),
-            holder: owner.clone(),
+            owner: owner.clone(),
         }
     }));
     listening.sort_by_key(|listening| listening.port);
     if let Some(address) = facts.http {
         let (purpose, protocol) = (http.to_owned(), "TCP".to_owned());
-        listening.insert(0, Listening { purpose, protocol, address, problem: None, port: None, holder: None });
+        listening.insert(0, Listening { purpose, protocol, address, problem: None, port: None, owner: None });
     }
     listening
 }
@@ -269,7 +269,7 @@ mod tests {
         let report = endpoint.diagnose().unwrap();
         let line = report.listening.iter().find(|line| line.address.port() == port).unwrap();
         let problem = line.problem.as_deref().unwrap();
-        assert_eq!(line.holder.as_ref().and_then(|holder| holder.pid), Some(std::process::id()));
+        assert_eq!(line.owner.as_ref().and_then(|owner| owner.pid), Some(std::process::id()));
         assert!(problem.contains("this very program") && problem.contains("`phones.vmc`"), "{problem}");
         assert_eq!(report.advice[0].severity, Severity::Error);
         let text = serde_json::to_string(&report).unwrap();

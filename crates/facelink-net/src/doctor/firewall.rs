@@ -1,4 +1,4 @@
-//! What a firewall may need to be told, for the ports that are open here.
+//! Firewall rules that the open ports here may need.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ fn list(ports: &[u16], between: &str) -> String {
     ports.into_iter().map(u16::to_string).collect::<Vec<_>>().join(between)
 }
 
-/// Firewalls of Linux that can be told of without being root. The rules themselves cannot.
+/// Firewalls of Linux that can be recognised without being root. Their rules cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Found {
     ufw: bool,
@@ -88,7 +88,8 @@ fn linux(found: Found, ports: &Ports, network: Option<&str>) -> Vec<String> {
     }
     if lines.is_empty() && found.nftables {
         lines.push(
-            "nftables is in use, be it by containers alone; `sudo nft list ruleset` tells. If it drops:".to_owned(),
+            "nftables is in use, be it by containers alone; `sudo nft list ruleset` lists its rules. If it drops:"
+                .to_owned(),
         );
         for (protocol, ports) in ports.each() {
             let ports = list(ports, ", ");
@@ -96,7 +97,7 @@ fn linux(found: Found, ports: &Ports, network: Option<&str>) -> Vec<String> {
         }
     }
     if lines.is_empty() && found.iptables {
-        lines.push("iptables is in use; `sudo iptables -L INPUT` tells. If it drops:".to_owned());
+        lines.push("iptables is in use; `sudo iptables -L INPUT` lists its rules. If it drops:".to_owned());
         for (protocol, ports) in ports.each() {
             let ports = list(ports, ",");
             lines.push(format!("    sudo iptables -I INPUT -p {protocol} -m multiport --dports {ports} -j ACCEPT"));

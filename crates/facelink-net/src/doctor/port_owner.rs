@@ -1,4 +1,4 @@
-//! Which program holds a port, where the system tells: Linux, from `/proc`.
+//! Which program owns a port, where the system reports it: Linux, from `/proc`.
 
 use std::{
     fmt, fs,
@@ -70,8 +70,8 @@ fn row(line: &str, tcp: bool) -> Option<Row> {
     })
 }
 
-/// Sockets of a table that stand in the way of binding `wanted`.
-fn in_the_way(table: &str, tcp: bool, wanted: SocketAddr) -> Vec<Row> {
+/// Sockets of a table that conflict with binding `wanted`.
+fn conflicting(table: &str, tcp: bool, wanted: SocketAddr) -> Vec<Row> {
     let same = |ip: IpAddr| ip.is_unspecified() || wanted.ip().is_unspecified() || ip == wanted.ip().to_canonical();
     let rows = table.lines().skip(1).filter_map(|line| row(line, tcp));
     rows.filter(|row| row.listens && row.local.port() == wanted.port() && same(row.local.ip())).collect()
@@ -101,7 +101,7 @@ fn owner_in(proc: &Path, tcp: bool, wanted: SocketAddr) -> Option<PortOwner> {
     let rows: Vec<Row> = tables
         .iter()
         .filter_map(|table| fs::read_to_string(proc.join("net").join(table)).ok())
-        .flat_map(|table| in_the_way(&table, tcp, wanted))
+        .flat_map(|table| conflicting(&table, tcp, wanted))
         .collect();
     let first = rows.first()?;
     for pid in processes(proc) {
@@ -117,8 +117,8 @@ fn owner_in(proc: &Path, tcp: bool, wanted: SocketAddr) -> Option<PortOwner> {
     Some(PortOwner { user: Some(first.user), ..PortOwner::default() })
 }
 
-/// The program that stands in the way of listening there. `None` when nobody does, or the system does not tell: only Linux
-/// does, and of other users' programs no more than whose they are.
+/// The program whose socket conflicts with listening there. `None` without a conflict, or where the system does not report
+/// it: only Linux does, and for programs of other users it reports the user alone.
 pub fn port_owner(tcp: bool, address: SocketAddr) -> Option<PortOwner> {
     owner_in(Path::new("/proc"), tcp, address)
 }
@@ -151,7 +151,7 @@ broken
     #[test]
     fn port_owner_conflicting_sockets_in_the_tables() {
         let inodes = |table, tcp, wanted: &str| -> Vec<u64> {
-            in_the_way(table, tcp, wanted.parse().unwrap()).iter().map(|row| row.inode).collect()
+            conflicting(table, tcp, wanted.parse().unwrap()).iter().map(|row| row.inode).collect()
         };
         assert_eq!(inodes(UDP, false, "127.0.0.1:11111"), [1602452]);
         assert_eq!(inodes(UDP, false, "192.168.1.5:11111"), [1602407]);
@@ -163,7 +163,7 @@ broken
         assert!(inodes(UDP6, false, "127.0.0.1:8081").is_empty());
         assert_eq!(inodes(UDP6, false, "127.0.0.1:8082"), [79], "IPv4 in the clothes of IPv6");
         assert_eq!(inodes(TCP, true, "127.0.0.1:8765"), [11]);
-        assert!(inodes(TCP, true, "127.0.0.1:8766").is_empty(), "a connection is not in the way");
+        assert!(inodes(TCP, true, "127.0.0.1:8766").is_empty(), "a connection does not conflict");
     }
 
     #[test]
@@ -171,7 +171,7 @@ broken
         for table in
             ["", "\n", "head\n1: zz:zz\n", "head\n 1: 0100007F:2B67 x 07", "head\n 1: é:2B67 é é é é é é é é é"]
         {
-            assert!(in_the_way(table, false, "0.0.0.0:11111".parse().unwrap()).is_empty(), "{table:?}");
+            assert!(conflicting(table, false, "0.0.0.0:11111".parse().unwrap()).is_empty(), "{table:?}");
         }
     }
 

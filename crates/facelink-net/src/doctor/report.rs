@@ -45,7 +45,8 @@ pub struct Listening {
     /// Which of the ports for phones; `None` for the one of HTTP.
     pub port: Option<PhonePort>,
     /// The process that owns it, when it is not open and the system reports that.
-    pub holder: Option<PortOwner>,
+    #[serde(rename = "holder")]
+    pub owner: Option<PortOwner>,
 }
 
 /// What to type into an app.
@@ -81,7 +82,7 @@ pub struct Arriving {
     pub first_bytes: Option<String>,
 }
 
-/// A face that is there, by whatever way.
+/// A face that is there, by any transport.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Face {
@@ -93,7 +94,7 @@ pub struct Face {
     pub address: Option<SocketAddr>,
     /// Whether the sender sees a face.
     pub tracked: bool,
-    /// Whether it tells how the head is turned.
+    /// Whether it reports the head's rotation.
     pub head: bool,
     /// Frames a second that arrive.
     pub fps: f32,
@@ -109,7 +110,7 @@ pub struct Face {
     pub loss: Option<f32>,
 }
 
-/// The whole picture. Every list has an order that does not jump about.
+/// The whole report. Every list has a stable order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
@@ -130,7 +131,7 @@ pub struct Report {
     pub faces: Vec<Face>,
     /// Phones that are called, a line each.
     pub phones: Vec<String>,
-    /// What the firewall may need to be told; commands are indented.
+    /// What may have to be changed in the firewall; commands are indented.
     pub firewall: Vec<String>,
     /// The clock.
     pub clock: Clock,

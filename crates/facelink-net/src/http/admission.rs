@@ -56,12 +56,12 @@ fn origin_allowed(hub: &Hub, headers: &HeaderMap, peer: SocketAddr) -> bool {
     if is_loopback_host(host) {
         return peer.ip().is_loopback();
     }
-    // Our own page by the address that it was fetched from. A name that a stranger's DNS could point here does not count.
+    // Our own page by the address that it was fetched from. A name that a foreign DNS server could point here does not count.
     let own = headers.get(header::HOST).and_then(|host| host.to_str().ok()) == Some(authority);
     own && (host.parse::<IpAddr>().is_ok() || host.ends_with(".local"))
 }
 
-/// Whether a request to this machine itself was meant for it. A stranger's page may have its own name point to 127.0.0.1,
+/// Whether a request to this machine itself was meant for it. A foreign page may have its own name point to 127.0.0.1
 /// and then asks without an `Origin`, as a page asks its own server.
 fn host_allowed(hub: &Hub, headers: &HeaderMap) -> bool {
     let Some(authority) = headers.get(header::HOST) else { return true };
@@ -72,7 +72,7 @@ fn host_allowed(hub: &Hub, headers: &HeaderMap) -> bool {
     is_loopback_host(host)
         || host.parse::<IpAddr>().is_ok()
         || host.ends_with(".local")
-        // A name without a dot is nobody's on the Internet.
+        // A name without a dot cannot be registered on the Internet.
         || !host.contains('.')
         || hub.config.allowed_origins.iter().any(|origin| of_origin(origin) == Some(true))
 }

@@ -53,7 +53,7 @@ fn unknown_field(given: &Value, understood: &Value) -> Option<String> {
     }
 }
 
-/// Reads a body. A field that is not known is refused too: whoever misspells one wants to hear of it.
+/// Reads a body. An unknown field is refused too: it is most likely a misspelt one.
 pub(super) fn read<T: Serialize + DeserializeOwned>(
     hub: &Hub,
     headers: &HeaderMap,
@@ -64,7 +64,7 @@ pub(super) fn read<T: Serialize + DeserializeOwned>(
         let code = if too_large { "too_large" } else { "bad_body" };
         Box::new(bad(hub, error.status(), code, &error.body_text()))
     })?;
-    // A page of a stranger may send other types without asking first.
+    // A foreign page may send other types without a preflight request.
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         let message = "`Content-Type` must be application/json";

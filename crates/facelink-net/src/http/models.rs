@@ -13,7 +13,7 @@ use tower_http::services::ServeDir;
 
 use super::state::refuse;
 
-/// Serves the folder's files, and tells browsers to keep them but to ask whether they are still the same: a WebAssembly
+/// Serves the folder's files, and lets browsers cache them with revalidation: a WebAssembly
 /// module has 11 MB.
 pub(super) fn service(folder: &Path) -> Router {
     // No path leads out of the folder; links inside it are the owner's own.
@@ -22,7 +22,7 @@ pub(super) fn service(folder: &Path) -> Router {
 }
 
 async fn serve(request: Request, next: Next) -> Response {
-    // What a folder hides, such as `.git`, is for nobody else.
+    // Hidden files, such as `.git`, are not served.
     if request.uri().path().to_ascii_lowercase().replace("%2e", ".").contains("/.") {
         return absent();
     }

@@ -24,8 +24,8 @@ static FILES: [File; 5] = [
     File { path: "/style.css", kind: "text/css", text: include_str!("../../web/style.css") },
 ];
 
-/// What the page may load and ask. Beside our own files: the face tracker of one version, by which `camera.js` turns a
-/// camera's picture into a face, and its model. The tracker is WebAssembly.
+/// What the page may load and request. Besides our own files: one version of the face tracker, by which `camera.js` turns a
+/// camera frame into a face, and its model. The tracker is WebAssembly.
 const POLICY: &str = "default-src 'self'; \
     script-src 'self' 'wasm-unsafe-eval' https://cdn.jsdelivr.net/npm/@mediapipe/tasks-vision@0.10.35/; \
     connect-src 'self' ws: wss: https://cdn.jsdelivr.net/npm/@mediapipe/tasks-vision@0.10.35/ \

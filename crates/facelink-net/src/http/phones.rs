@@ -90,7 +90,7 @@ pub(super) async fn forget_phone(State(server): State<Server>, Path(text): Path<
     }
 }
 
-/// Whether a phone can be told so.
+/// Whether a command can be sent to a phone.
 fn check_command(command: &PhoneCommand) -> Result<(), BadField> {
     let (field, name) = match command {
         PhoneCommand::Subject(name) => ("subject", name),

@@ -24,8 +24,8 @@ use crate::stats::SubjectStats;
 
 /// A newer connection takes a subject over at once; an older one only when the newer has been silent for this long.
 const TAKE_BACK: Duration = Duration::from_secs(1);
-/// Counts over all endpoints of the process: an engine that exchanges its endpoint for another one tells a subject by its
-/// id from an earlier one of the same name.
+/// Counts over all endpoints of the process: an engine that replaces its endpoint distinguishes a subject by its id from an
+/// earlier one of the same name.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// Calibrations kept for subjects that come back; more than anyone makes.
 const MAX_CALIBRATIONS: usize = 1024;

@@ -40,7 +40,7 @@ const CONNECT_EVERY: Duration = Duration::from_secs(1);
 const CONNECT_THEN: Duration = Duration::from_secs(5);
 /// Attempts in quick succession.
 const FIRST_ATTEMPTS: u32 = 5;
-/// A phone that does not read what it is told for this long is gone.
+/// A phone that reads nothing for this long is gone.
 const WRITE_WITHIN: Duration = Duration::from_secs(2);
 /// Between two looks at a stream's session.
 const TICK: Duration = Duration::from_millis(100);
@@ -49,7 +49,7 @@ struct Phone {
     address: SocketAddr,
     receiver: Receiver,
     heard: Instant,
-    /// It was called, so that it has to be told when it is not wanted any more.
+    /// It was called, so that a STOP is sent when the call ends.
     is_called: bool,
 }
 
@@ -85,7 +85,7 @@ impl Fmv3 {
         }
         let uncalled = || self.phones.iter().enumerate().filter(|(_, phone)| !phone.is_called);
         if !is_called && uncalled().count() >= MAX_PHONES {
-            // One in a session is worth more than whoever knocked last.
+            // A phone in a session has precedence over the newest address.
             let least = uncalled().min_by_key(|(_, phone)| (phone.receiver.is_running(), phone.heard));
             if let Some((place, _)) = least {
                 self.phones.swap_remove(place);
@@ -179,7 +179,7 @@ impl Protocol for Fmv3 {
             }
             let place = self.phone(to, true, now);
             let rhythm = match (call.app, heard) {
-                // It sends, whichever way.
+                // It sends, by whichever protocol.
                 (_, Some(_)) => None,
                 (Some(KIND), None) => Some(Rhythm::SURE),
                 (_, None) if self.speak_text.contains(&call.address) => Some(Rhythm::HARDLY),
@@ -225,8 +225,8 @@ impl Protocol for Fmv3 {
 }
 
 fn sender(from: SocketAddr, app: Option<&str>) -> Sender<'_> {
-    let wish = app.unwrap_or("iFacialMocap");
-    Sender { kind: KIND, from: steady(from), identity: "", lasting: false, wish: Some(wish) }
+    let name = app.unwrap_or("iFacialMocap");
+    Sender { kind: KIND, from: steady(from), identity: "", lasting: false, preferred_name: Some(name) }
 }
 
 /// What the phone said is shown to those who call it.

@@ -1,4 +1,4 @@
-//! Senders of datagrams, and the way of their faces into the hub.
+//! Senders of datagrams, and how their faces enter the hub.
 
 use std::{
     fmt,
@@ -30,12 +30,12 @@ pub(super) struct Sender<'a> {
     pub kind: SourceKind,
     /// Where from. Port 0 for apps that change their port between two datagrams of one stream.
     pub from: SocketAddr,
-    /// Tells two senders of one app on one address apart.
+    /// Distinguishes two senders of one app on one address.
     pub identity: &'a str,
     /// The identity is the same wherever the device is.
     pub lasting: bool,
-    /// The name that it would like to have; without one, a free one is given.
-    pub wish: Option<&'a str>,
+    /// The preferred name; without one, a free one is given.
+    pub preferred_name: Option<&'a str>,
 }
 
 /// Who sends from there. A phone runs one app at a time, and its port may change with every start; on this machine several
@@ -94,7 +94,7 @@ pub(super) struct Intake {
 pub(super) enum NotTaken {
     #[error("too many connections")]
     TooManyConnections,
-    #[error("this may be a phone that has moved; a moment will tell")]
+    #[error("this may be a phone that has moved; not decided yet")]
     Unclear,
     #[error("too many frames a second; see `max_messages_per_second`")]
     TooFast,
@@ -131,8 +131,8 @@ impl Intake {
         let id: Arc<str> = format!("{}-{}", sender.kind, sender.from).into();
         let key = self.phones.hub.connect(sender.kind, id, Some(sender.from), counters.clone(), now);
         let key = key.ok_or(NotTaken::TooManyConnections)?;
-        let subject = match sender.wish {
-            Some(wish) => self.phones.hub.subjects().unique_name(wish, key),
+        let subject = match sender.preferred_name {
+            Some(name) => self.phones.hub.subjects().unique_name(name, key),
             None => self.phones.hub.free_name(),
         };
         self.senders.push(Known {
@@ -149,8 +149,8 @@ impl Intake {
         Ok(self.senders.len() - 1)
     }
 
-    /// Whether an address that was not heard of is that of a phone which has changed the network, or of another one. Until
-    /// that can be told, which takes a quarter of a second, its faces are left out.
+    /// Whether an unknown address is that of a phone which has changed the network, or of another one. The decision takes a
+    /// quarter of a second; faces that arrive before it are dropped.
     fn newcomer(&mut self, sender: &Sender<'_>, now: Instant) -> Newcomer {
         let timeout = self.phones.hub.config.subject_timeout;
         let place = self.unclear.iter().position(|(kind, address, identity, _)| {
@@ -171,7 +171,7 @@ impl Intake {
             if silence >= MOVED_AFTER {
                 silent.push(place);
             } else {
-                // It goes on beside the newcomer: then there are two.
+                // It keeps sending next to the newcomer: then there are two.
                 undecided |= known.last.saturating_duration_since(since) < BOTH_FOR;
             }
         }
@@ -289,7 +289,7 @@ impl Allowance {
     }
 }
 
-/// Addresses told apart by a gate.
+/// Addresses that a gate distinguishes.
 const MAX_ADDRESSES: usize = 64;
 
 impl FloodGate {
@@ -344,7 +344,7 @@ mod tests {
     }
 
     fn sender(last: u8, identity: &str, lasting: bool) -> Sender<'_> {
-        Sender { kind: SourceKind::IFacialMocap, from: from(last), identity, lasting, wish: Some("phone") }
+        Sender { kind: SourceKind::IFacialMocap, from: from(last), identity, lasting, preferred_name: Some("phone") }
     }
 
     fn names(intake: &Intake, now: Instant) -> Vec<String> {

@@ -50,7 +50,8 @@ fn on_message(
         ClientMessage::Face(face) => {
             let latency_ms = face.unix_ms.map(|sent| unix_ms() - sent).filter(|ms| (0.0..5000.0).contains(ms));
             let named = face.subject.as_deref();
-            let sender = Sender { kind: SourceKind::UdpJson, from, identity: "", lasting: false, wish: named };
+            let sender =
+                Sender { kind: SourceKind::UdpJson, from, identity: "", lasting: false, preferred_name: named };
             let source = SourceFace::from(face.frame);
             let arrived = Arrived {
                 face: face.has_face.then_some(source),

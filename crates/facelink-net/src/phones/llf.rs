@@ -21,7 +21,7 @@ impl Protocol for LiveLinkFace {
                     from: SocketAddr::new(from.ip(), 0),
                     identity: identity.as_str(),
                     lasting: true,
-                    wish: (!packet.subject.is_empty()).then_some(packet.subject),
+                    preferred_name: (!packet.subject.is_empty()).then_some(packet.subject),
                 };
                 let arrived = Arrived { face: Some(packet.frame), bytes: datagram.len(), ..Arrived::default() };
                 io.take(&sender, from, arrived, now);

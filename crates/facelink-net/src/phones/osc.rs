@@ -58,7 +58,7 @@ impl Osc {
 }
 
 fn take(io: &mut Io<'_>, kind: SourceKind, from: SocketAddr, face: SourceFace, bytes: usize, now: Instant) {
-    let sender = Sender { kind, from, identity: "", lasting: false, wish: Some(kind.title()) };
+    let sender = Sender { kind, from, identity: "", lasting: false, preferred_name: Some(kind.title()) };
     io.take(&sender, from, Arrived { face: Some(face), bytes, ..Arrived::default() }, now);
 }
 
@@ -69,14 +69,14 @@ impl Protocol for Osc {
         let mut faces: SmallVec<[(SourceKind, SourceFace); 2]> = SmallVec::new();
         let mut kind = None;
         let (mut refused, mut error) = (0_u64, None);
-        let mut told: SmallVec<[OscMessage; 1]> = SmallVec::new();
+        let mut other: SmallVec<[OscMessage; 1]> = SmallVec::new();
         let read = osc::read(datagram, |message| {
             let (app, taken) = if message.addr.starts_with("/VMC/") {
                 (SourceKind::Vmc, speaker.vmc.take(message).map_err(|error| error.to_string()))
             } else if face_cap::is_one(&message.addr) {
                 (SourceKind::FaceCap, speaker.face_cap.take(message).map_err(|error| error.to_string()))
             } else {
-                told.push(message.clone());
+                other.push(message.clone());
                 return;
             };
             kind = Some(app);
@@ -108,7 +108,7 @@ impl Protocol for Osc {
         for (kind, face) in faces {
             take(io, kind, from, face, std::mem::take(&mut bytes), now);
         }
-        for message in told {
+        for message in other {
             if !self.remote.as_mut().is_some_and(|remote| remote.on_message(io, from, &message, now)) {
                 Counters::add(&io.hub().ignored, 1);
             }

@@ -41,7 +41,7 @@ pub struct SenderStats {
     pub first_bytes: Option<String>,
 }
 
-/// Figures of one port.
+/// Stats of one port.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct PortStats {
@@ -83,7 +83,7 @@ fn in_words(bytes: &[u8]) -> String {
     text
 }
 
-/// Figures of one port, written by its task.
+/// Stats of one port, written by its task.
 #[derive(Debug)]
 pub(crate) struct PortCounters {
     pub port: PhonePort,

@@ -1,6 +1,6 @@
 //! The receiving side of `FMV3`, without sockets or clocks: one phone.
 //!
-//! HELLO, five times a second apart, then seldom, for as long as somebody wants this phone; SCHEMA, acknowledged over UDP;
+//! HELLO, five times a second apart, then seldom, for as long as this phone is called; SCHEMA, acknowledged over UDP;
 //! frames, with a PING every three seconds. Without a frame for three seconds the schema is asked for, three times; without
 //! one for twelve the session is taken to be over. A phone that begins by itself, with the nonce 0, is listened to likewise.
 
@@ -54,7 +54,7 @@ impl Rhythm {
     reason = "most are faces, sixty times a second, and a box would cost an allocation"
 )]
 pub(super) enum Event {
-    /// Nothing to tell.
+    /// Nothing to report.
     Nothing,
     /// A session began: the phone will send.
     Began,
@@ -208,7 +208,7 @@ impl Receiver {
             if self.gone.contains(&header.session) {
                 return Ok(Event::Nothing);
             }
-            // Nobody takes a stream over that runs.
+            // A running stream is not taken over.
             let runs = |session: &Session| now.saturating_duration_since(session.frame_at) < REPAIR_AFTER;
             if self.session.as_ref().is_some_and(runs) {
                 return Ok(Event::Nothing);
@@ -283,7 +283,7 @@ impl Receiver {
         self.count.restart();
     }
 
-    /// Keeps a session going, or calls the phone if somebody wants it. `true` when a session has just ended.
+    /// Keeps a session going, or calls the phone if it is wanted. `true` when a session has just ended.
     pub fn on_tick(&mut self, calling: Option<Rhythm>, now: Instant, out: &mut Out) -> bool {
         let Some(session) = &mut self.session else {
             if let Some(rhythm) = calling {
@@ -344,7 +344,7 @@ impl Receiver {
         send(out, Message::new(Kind::Hello, self.nonce).with_body(&body));
     }
 
-    /// Nobody wants this phone any more.
+    /// This phone is not wanted any more.
     pub fn on_stop(&mut self, out: &mut Out) {
         if let Some(session) = &self.session {
             send(out, Message::new(Kind::Stop, session.id));
@@ -435,7 +435,7 @@ mod tests {
 
         let mut out = Out::new();
         Receiver::new(false).on_tick(None, start, &mut out);
-        assert!(out.is_empty(), "nobody wants this phone");
+        assert!(out.is_empty(), "this phone is not wanted");
         let mut receiver = Receiver::new(false);
         receiver.on_tick(Some(Rhythm::HARDLY), start, &mut out);
         assert!(out.is_empty());
@@ -540,7 +540,7 @@ mod tests {
         }
         assert!(matches!(take(&mut receiver, &frame(9, 2, 15), later, &mut out), Ok(Event::Face(_))));
 
-        // Nobody takes over a stream that runs, and its successor goes on counting.
+        // A running stream is not taken over, and its successor continues the count.
         for datagram in schema(10, 1, Terms::default()) {
             assert!(matches!(take(&mut receiver, &datagram, later, &mut out), Ok(Event::Nothing)));
         }
@@ -594,7 +594,7 @@ mod tests {
             bytes
         };
         let event = take(&mut receiver, &error(nonce ^ 1, "BUSY"), start, &mut out).unwrap();
-        assert!(matches!(event, Event::Nothing), "for somebody else");
+        assert!(matches!(event, Event::Nothing), "for another receiver");
         let event = take(&mut receiver, &error(nonce, "BUSY"), start, &mut out).unwrap();
         assert!(matches!(event, Event::Refused(text) if text == "BUSY"));
         out.clear();

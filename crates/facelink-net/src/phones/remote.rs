@@ -1,6 +1,6 @@
 //! Remote control of Live Link Face, by the app's OSC messages
 //! ([Epic's list](https://dev.epicgames.com/documentation/en-us/unreal-engine/live-link-face-osc-remote-control)): the phone is
-//! aimed at us, told to start, and asked for its battery.
+//! given this endpoint as its target, started, and asked for its battery.
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -51,7 +51,7 @@ pub(super) struct Remote {
     phones: Vec<Phone>,
 }
 
-/// This machine's address as the phone sees it. Nothing is sent: the system is asked which way it would go.
+/// This machine's address as the phone sees it. Nothing is sent: the system is asked for the route.
 fn own_address(towards: SocketAddr, bound: Option<IpAddr>) -> Option<IpAddr> {
     if let Some(bound) = bound.filter(|bound| !bound.is_unspecified()) {
         return Some(bound);
@@ -83,7 +83,7 @@ impl Phone {
         send(io, self.to, "/LiveLinkStreamStart", Vec::new());
     }
 
-    fn tell(&mut self, io: &Io<'_>, command: PhoneCommand, now: Instant) {
+    fn command(&mut self, io: &Io<'_>, command: PhoneCommand, now: Instant) {
         let string = |text: &String| vec![OscType::String(text.clone())];
         let ip = self.to.ip();
         match &command {
@@ -147,7 +147,7 @@ impl Remote {
             let due =
                 |last: Option<Instant>, every| last.is_none_or(|last| now.saturating_duration_since(last) >= every);
             for command in io.phones().roster.take_commands(call.address) {
-                phone.tell(io, command, now);
+                phone.command(io, command, now);
             }
             if heard.is_none() && !phone.held && due(phone.aimed, AIM_EVERY) {
                 phone.aim(io, now);
@@ -174,7 +174,7 @@ impl Remote {
             let due: Vec<_> =
                 phone.waiting.iter().filter(|w| due(Some(w.last), AGAIN)).map(|w| w.command.clone()).collect();
             for command in due {
-                phone.tell(io, command, now);
+                phone.command(io, command, now);
             }
         }
     }

@@ -50,17 +50,17 @@ pub struct PhoneStatus {
     pub state: PhoneState,
     /// Since it was last heard of, milliseconds.
     pub heard_ms: Option<f32>,
-    /// Charge of its battery, `0..=1`, where the app tells.
+    /// Charge of its battery, `0..=1`, where the app reports it.
     pub battery: Option<f32>,
-    /// Heat: 0 nominal, 1 fair, 2 serious, 3 critical, where the app tells.
+    /// Heat: 0 nominal, 1 fair, 2 serious, 3 critical, where the app reports it.
     pub thermal: Option<i32>,
-    /// Name of the take to come, where the app has been told.
+    /// Name of the next take, where it was set in the app.
     pub slate: Option<String>,
-    /// Number of the take to come.
+    /// Number of the next take.
     pub take: Option<i32>,
     /// Whether the app records.
     pub recording: Option<bool>,
-    /// Timecode and files of the last recording, as the app told.
+    /// Timecode and files of the last recording, as the app reported them.
     pub last_recording: Option<String>,
 }
 
@@ -80,7 +80,7 @@ impl PhoneStatus {
     }
 }
 
-/// What Live Link Face can be told by remote control.
+/// Commands of Live Link Face's remote control.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -104,7 +104,7 @@ pub enum PhoneCommand {
     },
     /// End the recording.
     RecordStop,
-    /// Show the camera's picture on the phone, or not.
+    /// Show the camera image on the phone, or not.
     VideoDisplay(bool),
     /// Run the phone's tracking session, or not.
     Session(bool),
@@ -114,7 +114,7 @@ pub enum PhoneCommand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PhoneCommandError {
-    /// Nobody of this address is called.
+    /// No phone at this address is called.
     #[error("no phone at {0} is called")]
     Unknown(IpAddr),
     /// Its app has no remote control.
@@ -153,7 +153,7 @@ impl Roster {
         Self { entries: Mutex::new(entries), file }
     }
 
-    /// Calls a phone from now on; one of the same address is called this way instead.
+    /// Calls a phone from now on; replaces the call of the same address.
     pub fn add(&self, call: PhoneCall) {
         let mut entries = self.entries.lock();
         entries.retain(|entry| entry.status.call.address != call.address);
@@ -208,7 +208,7 @@ impl Roster {
         }
     }
 
-    /// Notes what a phone said, beside faces.
+    /// Records what a phone reported apart from faces.
     pub fn note(&self, address: IpAddr, note: impl FnOnce(&mut PhoneStatus)) {
         if let Some(entry) = self.entries.lock().iter_mut().find(|entry| entry.status.call.address == address) {
             note(&mut entry.status);
@@ -272,7 +272,7 @@ impl Roster {
     }
 }
 
-/// Whether two apps are called from one port, and so are one app that speaks in different ways.
+/// Whether two apps are called from one port, and so are one app with several protocols.
 fn is_kin(app: SourceKind, other: SourceKind) -> bool {
     let called_from = |app: SourceKind| app.app().and_then(|row| row.called_from);
     app == other || (called_from(app).is_some() && called_from(app) == called_from(other))
@@ -298,7 +298,7 @@ fn write(file: &Path, calls: &[PhoneCall]) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
-    // Whole or not at all, whatever happens half way.
+    // Atomic: the file is replaced as a whole.
     let partial = file.with_extension("json.new");
     fs::write(&partial, serde_json::to_vec_pretty(calls)?)?;
     fs::rename(&partial, file)

@@ -1,4 +1,4 @@
-//! One task a UDP port: tells formats apart, hands them on, and keeps calls and leases going.
+//! One task per UDP port: recognises formats, dispatches them, and renews calls and leases.
 
 use std::{
     net::{SocketAddr, UdpSocket as StdUdpSocket},

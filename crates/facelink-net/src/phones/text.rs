@@ -1,7 +1,7 @@
 //! iFacialMocap's and Facemotion3d's text: calls over UDP, faces over UDP and TCP.
 //!
 //! The apps send to a port of their own choice, 49983, at the address that the call came from, so that a call has to go
-//! out from a socket there. Neither app says goodbye, and in v1 and v2 over UDP neither can be told to stop.
+//! out from a socket there. Neither app says goodbye, and in v1 and v2 over UDP neither has a stop command.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -53,7 +53,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const MAX_STREAMS: usize = 32;
 const MAX_STREAMS_EACH: usize = 4;
 
-/// Tells a lost face from one that keeps still, in apps that do not say: the phone's numbers tremble for as long as it sees
+/// Distinguishes a lost face from a still one, in apps that do not report it: the phone's numbers tremble for as long as it sees
 /// a face, and are sent unchanged when it does not.
 ///
 /// Only a sender that was lively is believed to have frozen. One that says itself whether it sees a face, by
@@ -97,7 +97,7 @@ impl Voice {
         Self { decoder: Decoder::new(), frozen: Frozen::default(), app: None, says: false }
     }
 
-    /// Reads a frame; `usual` is the app where the names do not tell.
+    /// Reads a frame; `usual` is the app where the names do not identify it.
     fn read(&mut self, frame: &[u8], usual: MocapApp, now: Instant) -> Result<(SourceKind, SourceFace), MocapError> {
         let read = self.decoder.decode(frame)?;
         self.app = read.app.or(self.app);
@@ -134,7 +134,8 @@ impl Reader<'_> {
         Counters::add(&self.intake.phones.hub.ignored, voice.decoder.ignored() - ignored);
         match read {
             Ok((kind, face)) => {
-                let sender = Sender { kind, from: sender, identity: "", lasting: false, wish: Some(kind.title()) };
+                let sender =
+                    Sender { kind, from: sender, identity: "", lasting: false, preferred_name: Some(kind.title()) };
                 let arrived = Arrived { face: Some(face), bytes: frame.len(), ..Arrived::default() };
                 protocol::take(self.intake, self.counters, &sender, from, arrived, now);
                 true
@@ -174,12 +175,12 @@ impl Called {
             return false;
         }
         let silent = now.saturating_duration_since(*self.silent.get_or_insert(now));
-        // Whoever wants one app by name has said that it is the text of it, but for iFacialMocap, whose versions share a
-        // name; over TCP what is called for is text.
+        // A call that names the app asks for its text protocol, except for iFacialMocap, whose versions share a name; a
+        // call over TCP asks for text.
         let by_name = self.call.app == Some(SourceKind::Facemotion3d) || self.call.transport == PhoneTransport::Tcp;
         let patient = !by_name && !self.speaks_text;
         let recently = self.called.is_some_and(|called| now.saturating_duration_since(called) < CALL_EVERY);
-        // A handshake would take the phone from whoever it is busy with.
+        // A handshake would take the phone from the receiver that it streams to.
         if recently || (patient && (silent < FMV3_FIRST || is_busy)) {
             return false;
         }
@@ -195,7 +196,7 @@ impl Called {
         }
     }
 
-    /// What ends it, where the app can be told; nobody else may be listening any more.
+    /// What ends the stream, where the app has a stop command; there may be no listener any more.
     fn goodbye(&self) -> Option<(SocketAddr, &'static str)> {
         self.called?;
         match (self.app, self.call.transport) {
@@ -263,7 +264,7 @@ impl Text {
         }
     }
 
-    /// Calls whoever is there, for as long as nobody is heard.
+    /// Calls every phone on the network, for as long as no phone is heard.
     fn search(&mut self, io: &Io<'_>, now: Instant) {
         let config = &io.hub().config;
         let recently = self.searched.is_some_and(|searched| now.saturating_duration_since(searched) < SEARCH_EVERY);
@@ -288,7 +289,7 @@ impl Text {
     }
 }
 
-/// Where everybody on the networks of a socket hears what it sends. It is text that they are called by, for a HELLO would
+/// Broadcast addresses of the networks of a socket. Calls there are text, for a HELLO would
 /// take phones away from others that they send to by `FMV3`.
 fn broadcasts(bind: IpAddr, interfaces: impl Iterator<Item = (Ipv4Addr, Option<Ipv4Addr>)>) -> Vec<Ipv4Addr> {
     let IpAddr::V4(bind) = bind else { return Vec::new() };
@@ -457,7 +458,7 @@ async fn serve_stream(
     tracing::debug!(%from, reason, "a stream has ended");
 }
 
-/// Frames of a stream, whichever way it was cut.
+/// Frames of a stream, however it was split.
 #[derive(Debug, Default)]
 struct Frames {
     buffer: Vec<u8>,
@@ -564,9 +565,9 @@ mod tests {
         assert_eq!(due, [30, 45, 60]);
         assert!(!any.is_due(Some(SourceKind::VTubeStudio), false, at(8.0)), "another app runs there");
         assert!(!any.is_due(None, false, at(8.1)));
-        assert!(!any.is_due(None, true, at(20.0)), "busy with somebody else");
+        assert!(!any.is_due(None, true, at(20.0)), "busy with another receiver");
         assert!(any.is_due(None, false, at(20.0)));
-        assert!(any.goodbye().is_none(), "v2 over UDP cannot be told to stop");
+        assert!(any.goodbye().is_none(), "v2 over UDP has no stop command");
         // Once it was heard to speak text, it is asked for text.
         assert!(!any.is_due(Some(SourceKind::IFacialMocap), false, at(21.0)));
         assert!(any.is_due(None, false, at(23.0)));
@@ -631,7 +632,7 @@ mod tests {
                 frames.keep().unwrap();
             }
             prop_assert!(frames.buffer.is_empty());
-            // Whoever ends a name in underscores has them taken for a part of the end.
+            // Underscores at the end of a name are read as a part of the frame end.
             prop_assert_eq!(read.concat().len(), texts.concat().len());
             prop_assert_eq!(read.len(), texts.len());
         }

@@ -51,7 +51,7 @@ impl Protocol for VTubeStudio {
                     from: steady(from),
                     identity: "",
                     lasting: false,
-                    wish: Some(SourceKind::VTubeStudio.title()),
+                    preferred_name: Some(SourceKind::VTubeStudio.title()),
                 };
                 let arrived = Arrived {
                     face: Some(frame.face),

@@ -738,7 +738,7 @@ async fn candidates_of_a_hostile_peer_are_bounded() {
     assert!(candidates::incoming(&named(70_000), true).is_none());
 }
 
-/// `cargo test -p facelink-net --lib rtc::tests::measure -- --ignored --nocapture`
+/// `cargo test -p facelink --lib rtc::tests::measure -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn measure_connection_setup() {

@@ -350,7 +350,7 @@ impl Lanes {
         let (ws, channel) = {
             let mut state = self.state.lock();
             let State { connection, ws, channel, .. } = &mut *state;
-            // Text says nothing by which a receiver could tell doubles.
+            // Text has no sequence number by which a receiver could recognise duplicates.
             let numbered = matches!(frame, Outgoing::Binary(_));
             match connection {
                 Some(connection) => {

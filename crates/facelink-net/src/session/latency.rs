@@ -25,7 +25,7 @@ impl Latency {
     pub fn compare(&self, theirs: f64, rtt: Duration) {
         let rtt = rtt.as_secs_f64() * 1000.0;
         let mut state = self.0.lock();
-        // The shortest trip tells the clock best; an old one is forgotten slowly, for clocks drift.
+        // The shortest round trip gives the best clock offset. Old samples age slowly, because clocks drift.
         let best = state.clock.map_or(f64::INFINITY, |(_, best)| best * 1.02 + 0.05);
         if rtt <= best {
             state.clock = Some((theirs - (unix_ms() - rtt / 2.0), rtt));
@@ -34,7 +34,7 @@ impl Latency {
         }
     }
 
-    /// Frames come by another transport, of which the figures so far say nothing.
+    /// Frames arrive by another transport. The samples so far do not apply to it.
     pub fn reset(&self) {
         self.0.lock().average = Average::default();
     }

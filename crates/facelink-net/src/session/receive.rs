@@ -95,7 +95,7 @@ impl Session {
     ) {
         let default = if subject.is_none() { Some(self.default_subject()) } else { None };
         let Some(subject) = subject.or(default.as_deref()) else { return };
-        // One that came again says nothing of the way.
+        // A repeated frame does not measure the path.
         let latency_ms = if repeated { None } else { self.latency_ms(lane, sent_unix_ms, now) };
         let update = Update {
             key: self.key,
@@ -115,7 +115,7 @@ impl Session {
         }
     }
 
-    /// How long a frame took. The other transport's figures say nothing of this one.
+    /// Latency of a frame. Samples of another transport do not apply to this one.
     fn latency_ms(&self, lane: Lane, sent_unix_ms: Option<f64>, now: Instant) -> Option<f32> {
         if self.lanes.frame(lane, now) {
             self.latency.reset();
@@ -167,7 +167,7 @@ mod tests {
         },
     };
 
-    /// Feeds 400 frames, then measures another 400: allocations of the whole way from bytes to the engine's channel.
+    /// Feeds 400 frames, then measures another 400: allocations of the whole path from bytes to the engine's channel.
     fn allocations(mut feed: impl FnMut(u64), hub: &Hub) -> u64 {
         let mut run = |frames: std::ops::Range<u64>| {
             for i in frames {
