@@ -21,7 +21,7 @@ pub(crate) fn page_url(address: SocketAddr, https: bool, token: Option<&str>) ->
     format!("{scheme}://{address}/{token}")
 }
 
-/// This machine's address as others on its network see it. Nothing is sent: the system is asked which way it would go.
+/// This machine's address as others on its network see it. Nothing is sent: the system is asked for the route.
 pub fn outward_address() -> Option<IpAddr> {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;

@@ -36,13 +36,13 @@ use facelink::{
     },
 };
 
-/// Figures of a client.
+/// Stats of a client.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ClientStats {
     /// The endpoint's id of this connection; the same after a reconnection that resumed it.
     pub connection_id: Option<Arc<str>>,
-    /// Id of this connection in the figures of our own endpoint, for a client that
+    /// Id of this connection in the stats of our own endpoint, for a client that
     /// [`Endpoint::connect`](crate::Endpoint::connect) made.
     pub link_id: Option<Arc<str>>,
     /// What carries frames now; `None` while nothing does.
@@ -64,7 +64,7 @@ pub struct ClientStats {
     /// How often frames moved to another transport.
     pub moves: u64,
     /// Others in the room.
-    pub room_mates: usize,
+    pub room_peers: usize,
     /// Those of them with a direct connection.
     pub direct: usize,
 }
@@ -177,26 +177,26 @@ impl Client {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// Figures of now.
+    /// Current stats.
     pub fn stats(&self) -> ClientStats {
-        let figures = self.shared.figures.lock().clone();
+        let stats = self.shared.stats.lock().clone();
         ClientStats {
-            connection_id: figures.connection_id,
-            link_id: figures.link_id,
+            connection_id: stats.connection_id,
+            link_id: stats.link_id,
             transport: match self.state() {
                 ClientState::Connected(kind) => Some(kind),
                 _ => None,
             },
-            rtt_ms: figures.rtt_ms,
+            rtt_ms: stats.rtt_ms,
             target_fps: self.target_fps(),
             sent: self.sent(),
             dropped: self.dropped(),
             thinned: self.shared.thinned.load(Ordering::Relaxed),
             hedged: self.shared.hedged.load(Ordering::Relaxed),
-            reconnects: figures.reconnects,
-            moves: figures.moves,
-            room_mates: figures.room_mates,
-            direct: figures.direct,
+            reconnects: stats.reconnects,
+            moves: stats.moves,
+            room_peers: stats.room_peers,
+            direct: stats.direct,
         }
     }
 }

@@ -63,13 +63,13 @@ pub struct EndpointConfig {
     /// Pairing token that peers beyond loopback must show. Without one, an endpoint that is open to a network makes one
     /// up; see [`Endpoint::token`](crate::Endpoint::token).
     pub token: Option<String>,
-    /// Pages of these origins may connect, beside our own and those of this machine, such as `https://show.example`.
+    /// Pages of these origins may connect, in addition to our own and those of this machine, such as `https://show.example`.
     pub allowed_origins: Vec<String>,
     #[cfg(feature = "webrtc")]
     /// How WebRTC connections are made: STUN and TURN servers, ports, interfaces.
     pub ice: IceConfig,
     #[cfg(feature = "tls")]
-    /// HTTPS and `wss://` on the same port, beside plain HTTP; off by default. Phones open cameras and sensors on secure
+    /// HTTPS and `wss://` on the same port, next to plain HTTP; off by default. Phones open cameras and sensors on secure
     /// pages alone.
     pub tls: TlsConfig,
     #[cfg(feature = "http")]

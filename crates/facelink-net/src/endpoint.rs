@@ -223,13 +223,13 @@ impl Endpoint {
         Ok(())
     }
 
-    /// SHA-256 of the certificate that it shows over TLS, in hexadecimal with colons; `None` without TLS. A client can be
-    /// told to take this one and no other, see `ServerTrust::Fingerprint`.
+    /// SHA-256 of the certificate that it shows over TLS, in hexadecimal with colons; `None` without TLS. A client can
+    /// pin this one, see `ServerTrust::Fingerprint`.
     pub fn certificate_fingerprint(&self) -> Option<&str> {
         self.fingerprint.as_deref()
     }
 
-    /// The page's address for somebody on the same network, with the token in it, as a QR code carries it.
+    /// The page's address for peers on the same network, with the token in it, as a QR code carries it.
     pub fn invitation(&self) -> String {
         let bound = self.addresses.http;
         let host = match bound.ip() {
@@ -244,9 +244,9 @@ impl Endpoint {
         &self.hub.config
     }
 
-    /// Frames in the order in which they came; bounded: when the reader is slow, the oldest are dropped. Whoever wants the
-    /// newest face alone leaves out those that are [`late`](SubjectFrame::late); a
-    /// [`Playout`](facelink::timing::Playout) makes use of them.
+    /// Frames in the order in which they came; bounded: when the reader is slow, the oldest are dropped. To show the
+    /// newest face alone, skip frames that are [`late`](SubjectFrame::late); a [`Playout`](facelink::timing::Playout)
+    /// makes use of them.
     pub fn frames(&self) -> &Receiver<SubjectFrame> {
         self.hub.queues.frames()
     }
@@ -256,12 +256,12 @@ impl Endpoint {
         self.hub.queues.events()
     }
 
-    /// Figures of now.
+    /// Current stats.
     pub fn stats(&self) -> EndpointStats {
         self.hub.stats(Instant::now())
     }
 
-    /// Figures of every connection, oldest first.
+    /// Stats of every connection, oldest first.
     pub fn connections(&self) -> Vec<ConnectionStats> {
         self.hub.connection_stats(Instant::now())
     }
@@ -282,7 +282,7 @@ impl Endpoint {
         self.hub.subjects().set_adaptive_of(subject, adaptive);
     }
 
-    /// How many frames a second of a subject this side can make use of, such as few of one that nobody looks at: its
+    /// How many frames a second of a subject this side can make use of, such as few of one that is not visible: its
     /// sender is asked for no more. `None`: as many as there are.
     pub fn set_demand(&self, subject: SubjectId, fps: Option<f32>) {
         self.hub.subjects().set_demand(subject, fps);
@@ -422,10 +422,10 @@ impl Endpoint {
         self.phones.roster.status(Instant::now())
     }
 
-    /// Tells a phone that runs Live Link Face what to do, by the app's OSC remote control.
+    /// Sends a command to a phone that runs Live Link Face, by the app's OSC remote control.
     ///
     /// # Errors
-    /// [`PhoneCommandError`] when nobody there is called, its app has no remote control, or it does not answer.
+    /// [`PhoneCommandError`] when no phone there is called, its app has no remote control, or it does not answer.
     pub fn command_phone(&self, address: std::net::IpAddr, command: PhoneCommand) -> Result<(), PhoneCommandError> {
         self.phones.roster.command(address, command)
     }

@@ -1,4 +1,4 @@
-//! How WebRTC finds its way: STUN and TURN servers, and which addresses and ports are used.
+//! How WebRTC connects: STUN and TURN servers, and which addresses and ports are used.
 
 #[cfg(feature = "webrtc")]
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ use facelink::wire::json::IceServer;
 /// Google's public STUN server, to opt into: no server is asked unless it is configured.
 pub const GOOGLE_STUN: &str = "stun:stun.l.google.com:19302";
 
-/// Which ways WebRTC may take.
+/// Which routes WebRTC may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IcePolicy {
     /// Directly where possible, else through a relay.
@@ -25,7 +25,7 @@ pub enum IcePolicy {
 }
 
 /// Gives the STUN and TURN servers of the next connection, such as ones with time-limited credentials. Called once a
-/// connection for our own side, and once for each client that is told of the servers; it must not block.
+/// connection for our own side, and once for each client that receives the servers; it must not block.
 #[derive(Clone)]
 pub struct IceServerProvider(pub Arc<dyn Fn() -> Vec<IceServer> + Send + Sync>);
 
@@ -123,11 +123,11 @@ pub struct IceConfig {
     /// Names (`wlan0`) or addresses of the network interfaces to use; all by default. Link-local addresses are never
     /// used. Counts where the endpoint is bound to `0.0.0.0` or `::`, and loopback is always used then.
     pub interfaces: Vec<String>,
-    /// Whether IPv6 addresses are used beside IPv4 where the endpoint is bound to `0.0.0.0` or `::`.
+    /// Whether IPv6 addresses are used in addition to IPv4 where the endpoint is bound to `0.0.0.0` or `::`.
     pub ipv6: bool,
-    /// Whether TCP is tried where UDP is blocked (RFC 6544). It is the second choice: a way over UDP gets 1.5 s first.
+    /// Whether TCP is tried where UDP is blocked (RFC 6544). It is the second choice: candidates over UDP get 1.5 s first.
     pub tcp: bool,
-    /// Whether TCP is tried on loopback addresses too, where UDP is blocked by nobody but a browser's policy; off by
+    /// Whether TCP is tried on loopback addresses too, where only a browser's policy blocks UDP; off by
     /// default.
     pub tcp_loopback: bool,
 }
@@ -214,7 +214,7 @@ pub enum IceWarning {
 pub struct IceCheck {
     /// The servers that our own side uses.
     pub own: Vec<IceServer>,
-    /// The servers that clients are told of: what browsers accept, `turns:` and TCP among it.
+    /// The servers that clients receive: what browsers accept, `turns:` and TCP among it.
     pub clients: Vec<IceServer>,
     /// What cannot work.
     pub errors: Vec<IceError>,
@@ -223,7 +223,7 @@ pub struct IceCheck {
 }
 
 impl IceConfig {
-    /// Takes the configuration apart: what our side uses, what clients are told of, and what is wrong with it. An
+    /// Takes the configuration apart: what our side uses, what clients receive, and what is wrong with it. An
     /// endpoint calls it when it starts; servers of a [`provider`](Self::provider) are checked as they come.
     pub fn check(&self) -> IceCheck {
         let mut check = check_servers(&self.servers);
@@ -260,7 +260,7 @@ impl IceConfig {
         check
     }
 
-    /// The servers that a client is told of now, in `welcome`.
+    /// The servers that a client receives now, in `welcome`.
     pub fn for_clients(&self) -> Vec<IceServer> {
         self.current().clients
     }

@@ -60,7 +60,7 @@ pub(crate) fn outbox() -> (Outbox, OutQueue) {
 }
 
 impl Outbox {
-    /// Queues a control message; `false` when the queue is full or nobody writes any more.
+    /// Queues a control message; `false` when the queue is full or the writer has ended.
     pub fn control(&self, message: Outgoing) -> bool {
         self.control.try_send(message).is_ok()
     }
@@ -69,7 +69,7 @@ impl Outbox {
         self.control(Outgoing::Text(text))
     }
 
-    /// Queues a control message when there is room; `false` when nobody writes any more.
+    /// Queues a control message when there is room; `false` when the writer has ended.
     pub async fn control_when_room(&self, message: Outgoing) -> bool {
         self.control.send(message).await.is_ok()
     }

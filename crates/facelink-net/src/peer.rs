@@ -85,7 +85,7 @@ pub(crate) async fn accept(
     }
 }
 
-/// Makes an offer to a room mate and serves the peer from then on.
+/// Makes an offer to a room peer and serves the peer from then on.
 pub(crate) async fn offer(
     session: &Arc<Session>,
     signal: Signal,
@@ -261,9 +261,9 @@ impl PeerTask {
                     session.on_timeout(now);
                     if self.open && now.saturating_duration_since(routed) >= ROUTE_INTERVAL {
                         routed = now;
-                        let figures = self.peer.figures().await;
-                        session.buffered.store(figures.waiting_bytes, Ordering::Relaxed);
-                        *self.route.lock() = figures.route();
+                        let stats = self.peer.stats().await;
+                        session.buffered.store(stats.waiting_bytes, Ordering::Relaxed);
+                        *self.route.lock() = stats.route();
                     }
                 }
             }

@@ -4,8 +4,8 @@
 //!   in-band the crate would answer ordered and reliable.
 //! - The crate's driver does not flush some writes before its next timer: it is nudged until the channel is open.
 //! - A dropped connection lives on: [`RtcPeer`] closes it.
-//! - The crate binds what it is told to, knows neither port ranges nor addresses behind a NAT, prefers TCP to some ways over
-//!   UDP, and lets a slow TCP peer or name server stop everything: see [`addresses`], [`candidates`] and [`runtime`].
+//! - The crate binds the given addresses, knows neither port ranges nor addresses behind a NAT, prefers TCP to some pairs
+//!   over UDP, and lets a slow TCP peer or name server stop everything: see [`addresses`], [`candidates`] and [`runtime`].
 
 mod addresses;
 mod candidates;
@@ -54,17 +54,17 @@ const PROTOCOL: &str = "animation-data";
 const SEND_LIMIT: usize = 64 * 1024;
 const NUDGE: Duration = Duration::from_millis(10);
 const NUDGES: u32 = 1000;
-/// How long ways without a relay are looked for first.
+/// How long pairs without a relay are tried first.
 const RELAY_WAIT: Duration = Duration::from_secs(1);
-/// How long ways over UDP are looked for first, relays among them.
+/// How long pairs over UDP are tried first, relays among them.
 const TCP_WAIT: Duration = Duration::from_millis(1500);
 /// Without a packet of the peer for this long it counts as disconnected.
 const DISCONNECTED: Duration = Duration::from_secs(2);
 /// Disconnected for this long, it has failed.
 const FAILED: Duration = Duration::from_secs(7);
-/// How often a way in use is checked, which measures the round trip.
+/// How often the pair in use is checked, which measures the round trip.
 const KEEPALIVE: Duration = Duration::from_millis(500);
-/// How often a port that somebody else took in between is exchanged for another one.
+/// How often a port that another process took in between is replaced.
 const BIND_ATTEMPTS: u32 = 4;
 /// Candidates of the peer that one description may bring: a hostile peer may send them for ever.
 const MAX_CANDIDATES: usize = 64;
@@ -105,13 +105,13 @@ pub(crate) enum PeerEvent {
     Channel(Arc<dyn DataChannel>),
 }
 
-/// Candidates of ours that were told of since our last description.
-type Told = Arc<Mutex<HashSet<String>>>;
+/// Candidates of ours that were sent since our last description.
+type SentCandidates = Arc<Mutex<HashSet<String>>>;
 
 struct Handler {
     events: mpsc::UnboundedSender<PeerEvent>,
     outgoing: Arc<Outgoing>,
-    told: Told,
+    sent_candidates: SentCandidates,
 }
 
 #[async_trait]
@@ -119,7 +119,7 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         if let Ok(candidate) = event.candidate.to_json() {
             let (text, place) = self.outgoing.candidate(&candidate.candidate);
-            if self.told.lock().insert(place) {
+            if self.sent_candidates.lock().insert(place) {
                 let _ = self.events.send(PeerEvent::Candidate(IceCandidate {
                     candidate: text,
                     sdp_mid: Some("0".to_owned()),
@@ -144,25 +144,25 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
-/// The way that a connection has found, and how it fares.
+/// The selected candidate pair of a connection, and its stats.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Figures {
+pub(crate) struct PeerStats {
     /// Round trip of the last check, milliseconds.
     pub rtt_ms: Option<f32>,
-    /// Whether the way leads through a TURN server on either side.
+    /// Whether the pair goes through a TURN server on either side.
     pub relayed: bool,
-    /// `host`, `srflx`, `prflx` or `relay`; `None` before a way is found.
+    /// `host`, `srflx`, `prflx` or `relay`; `None` before a pair is selected.
     pub local: Option<&'static str>,
     /// The same of the peer.
     pub remote: Option<&'static str>,
     /// `udp` or `tcp`.
     pub protocol: Option<&'static str>,
-    /// Bytes of our channel that are under way or waiting.
+    /// Bytes of our channel that are in flight or waiting.
     pub waiting_bytes: u64,
 }
 
-impl Figures {
-    /// In words, such as `udp host-prflx`; `None` before a way is found.
+impl PeerStats {
+    /// In words, such as `udp host-prflx`; `None` before a pair is selected.
     pub fn route(&self) -> Option<String> {
         Some(format!("{} {}-{}", self.protocol.unwrap_or("udp"), self.local?, self.remote?))
     }
@@ -176,7 +176,7 @@ pub(crate) struct RtcPeer {
     outgoing: Arc<Outgoing>,
     /// The peer opens DTLS, and with it SCTP.
     passive: bool,
-    told: Told,
+    sent_candidates: SentCandidates,
     policy: IcePolicy,
     tcp: bool,
     pending: Vec<IceCandidate>,
@@ -235,7 +235,7 @@ async fn add(connection: &Arc<dyn PeerConnection>, candidate: IceCandidate) {
 }
 
 /// The pair of candidates in use.
-async fn way(connection: &Arc<dyn PeerConnection>) -> Option<RTCIceCandidatePair> {
+async fn selected_pair(connection: &Arc<dyn PeerConnection>) -> Option<RTCIceCandidatePair> {
     connection.sctp().await?.transport().ice_transport().get_selected_candidate_pair().await.ok()?
 }
 
@@ -271,8 +271,8 @@ impl RtcPeer {
         let ice = Arc::new(ice.clone());
         let outgoing = Arc::new(Outgoing::new(bind, &ice));
         let (events, receiver) = mpsc::unbounded_channel();
-        let told = Told::default();
-        let handler = Handler { events, outgoing: outgoing.clone(), told: told.clone() };
+        let sent_candidates = SentCandidates::default();
+        let handler = Handler { events, outgoing: outgoing.clone(), sent_candidates: sent_candidates.clone() };
         let (connection, tcp) = connect(bind, &ice, &servers, roaming, no_delay, Arc::new(handler)).await?;
         let channel = connection.create_data_channel("animation", Some(channel_init(Some(0)))).await;
         let channel = match channel {
@@ -287,7 +287,7 @@ impl RtcPeer {
             channel,
             outgoing,
             passive: false,
-            told,
+            sent_candidates,
             policy: ice.policy,
             tcp,
             pending: Vec::new(),
@@ -313,7 +313,7 @@ impl RtcPeer {
         self.described(candidates).await;
         let answer = self.connection.create_answer(None).await.map_err(RtcError::Description)?;
         let sdp = self.description(&answer.sdp);
-        self.told.lock().clear();
+        self.sent_candidates.lock().clear();
         quiet(self.connection.set_local_description(answer)).await.map_err(RtcError::Description)?;
         self.nudge_until_open();
         Ok(sdp)
@@ -323,7 +323,7 @@ impl RtcPeer {
     pub async fn offer(&self) -> Result<String, RtcError> {
         let offer = self.connection.create_offer(None).await.map_err(RtcError::Open)?;
         let sdp = self.outgoing.description(&offer.sdp);
-        self.told.lock().clear();
+        self.sent_candidates.lock().clear();
         quiet(self.connection.set_local_description(offer)).await.map_err(RtcError::Open)?;
         Ok(sdp)
     }
@@ -372,12 +372,12 @@ impl RtcPeer {
             let _ = self.channel.set_buffered_amount_high_threshold(u32::MAX).await;
             return;
         }
-        // The crate keeps to the first way that works, so TCP comes later.
+        // The crate keeps to the first pair that works, so TCP comes later.
         let connection = Arc::downgrade(&self.connection);
         tokio::spawn(async move {
             tokio::time::sleep_until(described + TCP_WAIT).await;
             if let Some(connection) = Weak::upgrade(&connection)
-                && way(&connection).await.is_none()
+                && selected_pair(&connection).await.is_none()
             {
                 add(&connection, candidate).await;
             }
@@ -395,16 +395,16 @@ impl RtcPeer {
     }
 
     /// How the connection fares now. Costs some ten microseconds; meant for once a second.
-    pub async fn figures(&self) -> Figures {
-        let mut figures = Figures {
+    pub async fn stats(&self) -> PeerStats {
+        let mut stats = PeerStats {
             waiting_bytes: self.channel.outstanding_bytes().await.unwrap_or_default() as u64,
-            ..Figures::default()
+            ..PeerStats::default()
         };
-        let Some(way) = way(&self.connection).await else { return figures };
-        figures.local = kind(way.local().typ);
-        figures.remote = kind(way.remote().typ);
-        figures.relayed = [figures.local, figures.remote].contains(&Some("relay"));
-        figures.protocol = match way.local().protocol {
+        let Some(pair) = selected_pair(&self.connection).await else { return stats };
+        stats.local = kind(pair.local().typ);
+        stats.remote = kind(pair.remote().typ);
+        stats.relayed = [stats.local, stats.remote].contains(&Some("relay"));
+        stats.protocol = match pair.local().protocol {
             RTCIceProtocol::Udp => Some("udp"),
             RTCIceProtocol::Tcp => Some("tcp"),
             _ => None,
@@ -415,9 +415,9 @@ impl RtcPeer {
             && let Some(RTCStatsReportEntry::IceCandidatePair(pair)) = report.get(&transport.selected_candidate_pair_id)
             && pair.responses_received > 0
         {
-            figures.rtt_ms = Some((pair.current_round_trip_time * 1000.0) as f32);
+            stats.rtt_ms = Some((pair.current_round_trip_time * 1000.0) as f32);
         }
-        figures
+        stats
     }
 
     /// Our description with every candidate in it, once they are gathered.
@@ -479,7 +479,7 @@ impl Drop for RtcPeer {
     }
 }
 
-/// Builds the connection, and whether it has TCP sockets. With a range of ports it takes others when somebody was faster.
+/// Builds the connection; returns whether it has TCP sockets. With a port range it takes other ports when another process was faster.
 async fn connect(
     bind: IpAddr,
     ice: &Arc<IceConfig>,
@@ -547,9 +547,9 @@ pub(crate) enum FrameData<'a> {
 pub(crate) struct Sent {
     /// `false` when it was dropped.
     pub sent: bool,
-    /// Bytes of the channel that were under way or waiting before it.
+    /// Bytes of the channel that were in flight or waiting before it.
     pub waiting_bytes: u64,
-    /// Age of the oldest message under way, milliseconds.
+    /// Age of the oldest message in flight, milliseconds.
     pub oldest_ms: f32,
 }
 

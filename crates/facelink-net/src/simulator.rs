@@ -111,7 +111,7 @@ fn flush(out: &mut Outbox, shared: &Arc<Shared>) -> Result<u64, io::Error> {
     result
 }
 
-/// Runs something beside the listening, and waits for it when the app is closed.
+/// Runs something parallel to the listening, and joins it when the app is closed.
 fn spawn(shared: &Arc<Shared>, run: impl FnOnce() + Send + 'static) {
     let mut threads = shared.threads.lock();
     threads.retain(|thread| !thread.is_finished());
@@ -199,8 +199,7 @@ impl Simulator {
         self.stream_address
     }
 
-    /// Sends a frame, if anybody is there to send it to. One that is not tracked is told as the app does when it loses
-    /// the face.
+    /// Sends a frame, if there is a receiver. A frame that is not tracked is sent as the app does when it loses the face.
     ///
     /// # Errors
     /// [`SimulateError::Frame`] when the frame has no place in the app's format, or the network is gone.
@@ -218,7 +217,7 @@ impl Simulator {
         self.shared.sent.load(Ordering::Relaxed)
     }
 
-    /// Whether frames go anywhere just now: it was given an address, or somebody has called.
+    /// Whether frames go anywhere just now: it was given an address, or a receiver has called.
     pub fn is_streaming(&self) -> bool {
         self.shared.phone.lock().0.is_streaming(Instant::now())
     }

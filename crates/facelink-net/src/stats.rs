@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use facelink::{event::SubjectId, source::SourceKind};
 
-/// Figures of one subject. Times are averages over about the last second.
+/// Stats of one subject. Times are averages over about the last second.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct SubjectStats {
@@ -35,7 +35,7 @@ pub struct SubjectStats {
     pub jitter_ms: f32,
     /// Share of frames lost, `0..=1`, where the source numbers its frames.
     pub loss: Option<f32>,
-    /// Queue that stands on the way: how much longer the quickest frame of the last moments took than the quickest of the
+    /// Standing queue: how much longer the quickest frame of the last moments took than the quickest of the
     /// last half minute, milliseconds.
     pub queue_ms: f32,
     /// How much longer all but the slowest twentieth of frames took than the quickest, milliseconds: what a playout delay
@@ -78,7 +78,7 @@ impl ConnectionState {
     }
 }
 
-/// Figures of one connection, by the names of the migration guide. Times are averages over about the last second.
+/// Stats of one connection, by the names of the migration guide. Times are averages over about the last second.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ConnectionStats {
@@ -88,7 +88,7 @@ pub struct ConnectionStats {
     pub state: ConnectionState,
     /// What carries its frames now.
     pub transport: SourceKind,
-    /// `in` for a client or a phone, `out` for an endpoint that we dialled, `peer` for a room mate.
+    /// `in` for a client or a phone, `out` for an endpoint that we dialled, `peer` for a room peer.
     pub direction: &'static str,
     /// Capture (or send) to arrival, milliseconds, where it can be known.
     pub average_latency_ms: Option<f32>,
@@ -114,7 +114,7 @@ pub struct ConnectionStats {
     pub client: Option<Arc<str>>,
     /// Where it comes from.
     pub address: Option<SocketAddr>,
-    /// The way of its WebRTC packets, such as `udp host-prflx` or `udp relay-host`.
+    /// The route of its WebRTC packets, such as `udp host-prflx` or `udp relay-host`.
     pub route: Option<String>,
     /// Bytes received.
     pub bytes_received: u64,
@@ -126,7 +126,7 @@ pub struct ConnectionStats {
     pub dropped: u64,
 }
 
-/// Figures of a whole endpoint.
+/// Stats of a whole endpoint.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct EndpointStats {

@@ -71,7 +71,7 @@ struct Publisher {
 /// A subject of which fewer frames are wanted than there are.
 struct Paced {
     last: Instant,
-    /// Frames that nobody asked for. What goes out is counted without them, or they would look lost.
+    /// Frames that no subscriber asked for. What goes out is counted without them, or they would look lost.
     left_out: u64,
 }
 
@@ -139,7 +139,7 @@ impl Publisher {
     }
 }
 
-/// The frame as of the time of day here, `age` ago, by which the receiver measures the way: the source's own clock may count
+/// The frame as of the time of day here, `age` ago, by which the receiver measures the latency: the source's own clock may count
 /// from anywhere.
 pub(crate) fn stamped(frame: &FaceFrame, age: Duration) -> FaceFrame {
     let now = Duration::try_from_secs_f64(unix_ms() / 1000.0).ok();

@@ -1,4 +1,4 @@
-//! HTTPS beside HTTP: a self-signed certificate that is kept, or the user's own.
+//! HTTPS next to HTTP: a self-signed certificate that is kept, or the user's own.
 
 use std::{
     fs, io,
@@ -30,8 +30,8 @@ const RENEW: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Addresses of earlier networks that a certificate still names.
 const MAX_ADDRESSES: usize = 32;
 
-/// Whether the HTTP port speaks TLS too. Plain HTTP and HTTPS then share it: the first byte of a connection tells them
-/// apart.
+/// Whether the HTTP port speaks TLS too. Plain HTTP and HTTPS then share it: the first byte of a connection
+/// distinguishes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsConfig {
@@ -270,7 +270,7 @@ fn usable(
     valid(&pair, now, provider)?;
     valid(&pair, now + RENEW, provider)?;
     let parsed = ParsedCertificate::try_from(&pair.chain[0])?;
-    // The IPv6 addresses of a machine change daily; nobody types them.
+    // The IPv6 addresses of a machine change daily and are not typed by hand.
     for address in addresses.iter().filter(|address| address.is_ipv4()) {
         verify_server_name(&parsed, &ServerName::IpAddress((*address).into())).map_err(|_| Stale::Moved(*address))?;
     }

@@ -18,9 +18,9 @@ pub enum ServerTrust {
     Public,
     /// The certificate with this SHA-256 fingerprint and no other, in hexadecimal with or without colons: for an endpoint
     /// that made its own, as `--lan` does. [`Endpoint::certificate_fingerprint`](crate::Endpoint::certificate_fingerprint)
-    /// tells it.
+    /// returns it.
     Fingerprint(String),
-    /// Certificates that one of these in a PEM file stands for, beside the public ones.
+    /// Certificates that one of these in a PEM file vouches for, in addition to the public ones.
     Authority(PathBuf),
 }
 

@@ -121,7 +121,7 @@ pub enum ClientError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientState {
-    /// On the way to the endpoint, for the first time or again.
+    /// Connecting to the endpoint, for the first time or again.
     Connecting,
     /// Frames flow, by this transport.
     Connected(SourceKind),

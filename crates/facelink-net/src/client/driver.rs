@@ -200,13 +200,13 @@ impl Driver {
         match event {
             Event::Welcomed { returned, .. } => {
                 self.error = None;
-                let mut figures = self.shared.figures.lock();
-                figures.connection_id = self.connection.id().cloned();
-                figures.reconnects += u64::from(returned);
+                let mut stats = self.shared.stats.lock();
+                stats.connection_id = self.connection.id().cloned();
+                stats.reconnects += u64::from(returned);
             }
             Event::Moved { from, to } => {
                 tracing::info!(url, transport = %kind_of(to), "frames move");
-                self.shared.figures.lock().moves += u64::from(from.is_some());
+                self.shared.stats.lock().moves += u64::from(from.is_some());
             }
             Event::Suspected => tracing::debug!(url, "the data channel is silent"),
             Event::Trusted => tracing::debug!(url, "the data channel answers"),
@@ -260,13 +260,13 @@ impl Driver {
             });
         }
         let lane = self.connection.lane();
-        let mut figures = self.shared.figures.lock();
-        if figures.link_id.as_deref() != self.session.as_ref().map(|session| &*session.id) {
-            figures.link_id = self.session.as_ref().map(|session| session.id.clone());
+        let mut stats = self.shared.stats.lock();
+        if stats.link_id.as_deref() != self.session.as_ref().map(|session| &*session.id) {
+            stats.link_id = self.session.as_ref().map(|session| session.id.clone());
         }
-        figures.rtt_ms = self.connection.rtt_ms(lane.unwrap_or(Lane::WebSocket));
-        (figures.room_mates, figures.direct) = (self.room.len(), self.room.directs());
-        drop(figures);
+        stats.rtt_ms = self.connection.rtt_ms(lane.unwrap_or(Lane::WebSocket));
+        (stats.room_peers, stats.direct) = (self.room.len(), self.room.directs());
+        drop(stats);
         if let Some(fps) = self.room.asked_fps() {
             self.shared.obey_peers(fps);
         }

@@ -41,7 +41,7 @@ impl FrameWriter {
         self.deltas = (compact && deltas).then(Box::default);
     }
 
-    /// Whether frames carry numbers, by which a receiver tells doubles.
+    /// Whether frames carry numbers, by which a receiver recognises duplicates.
     pub const fn is_numbered(&self) -> bool {
         self.compact
     }
@@ -112,7 +112,7 @@ impl FrameWriter {
     }
 }
 
-/// Tells the faces of one connection apart in its outbox.
+/// Distinguishes the faces of one connection in its outbox.
 pub(super) fn face_key(name: &str) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     name.hash(&mut hasher);

@@ -44,7 +44,7 @@ impl RoomPeer {
     }
 }
 
-/// Everybody that frames go to directly. An endpoint that offers by itself is a peer without a name.
+/// All peers that frames go to directly. An endpoint that offers by itself is a peer without a name.
 #[derive(Debug)]
 pub(super) struct Room {
     hub: Option<Arc<Hub>>,

@@ -1,4 +1,4 @@
-//! Frames on their way out: to the endpoint by the lanes of the connection, to room peers directly.
+//! Outbound frames: to the endpoint by the lanes of the connection, to room peers directly.
 
 use std::{sync::atomic::Ordering, time::Instant};
 

@@ -37,7 +37,7 @@ pub(super) struct Shared {
     target_fps: Mutex<f32>,
     /// The endpoint has asked for a rate.
     asked: AtomicBool,
-    pub figures: Mutex<Figures>,
+    pub stats: Mutex<LinkStats>,
     pub thinned: AtomicU64,
     pub sent: AtomicU64,
     pub dropped: AtomicU64,
@@ -45,13 +45,13 @@ pub(super) struct Shared {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Figures {
+pub(super) struct LinkStats {
     pub connection_id: Option<Arc<str>>,
     pub link_id: Option<Arc<str>>,
     pub rtt_ms: Option<f32>,
     pub reconnects: u64,
     pub moves: u64,
-    pub room_mates: usize,
+    pub room_peers: usize,
     pub direct: usize,
 }
 
@@ -71,7 +71,7 @@ impl Default for Shared {
             changed: Notify::new(),
             target_fps: Mutex::new(60.0),
             asked: AtomicBool::new(false),
-            figures: Mutex::default(),
+            stats: Mutex::default(),
             thinned: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             dropped: AtomicU64::new(0),

@@ -107,7 +107,7 @@ impl Transports {
         }
     }
 
-    /// Whether a WebSocket is open or on its way.
+    /// Whether a WebSocket is open or being opened.
     pub const fn has_socket(&self) -> bool {
         self.attempt.is_some() || self.ws.is_some()
     }

@@ -72,7 +72,7 @@ fn choose(bind: IpAddr, ice: &IceConfig, interfaces: &[Interface]) -> Result<Vec
     let outward = interfaces.iter().filter(|interface| wanted(interface)).map(|interface| interface.address);
     let outward =
         outward.filter(|address| !address.is_loopback() && !address.is_unspecified() && !is_link_local(*address));
-    // Pages on this machine come by loopback, whichever interfaces are used beside it.
+    // Pages on this machine come by loopback, whichever other interfaces are used.
     let loopback_v6 = v6 && interfaces.iter().any(|interface| interface.address == Ipv6Addr::LOCALHOST);
     let loopback = [Some(IpAddr::from(Ipv4Addr::LOCALHOST)), loopback_v6.then(|| Ipv6Addr::LOCALHOST.into())];
     for address in loopback.into_iter().flatten().chain(outward) {

@@ -1,4 +1,4 @@
-//! What candidates say: rewritten on their way out, sifted on their way in.
+//! Candidates: rewritten when sent, filtered when received.
 
 use std::{
     borrow::Cow,
@@ -40,7 +40,7 @@ impl<'a> Candidate<'a> {
         self.words.get_mut(Self::KIND + 1 + place + 1)
     }
 
-    /// Below every way over UDP: with the usual priorities a TCP host candidate beats a UDP one behind a NAT.
+    /// Below every pair over UDP: with the usual priorities a TCP host candidate beats a UDP one behind a NAT.
     fn put_tcp_last(&mut self) {
         if self.is_tcp()
             && let Ok(priority) = self.words[Self::PRIORITY].parse::<u32>()
@@ -81,9 +81,9 @@ fn is_private(address: IpAddr) -> bool {
 pub(super) struct Outgoing {
     v4: Option<Ipv4Addr>,
     v6: Option<Ipv6Addr>,
-    /// Loopback stays as it is beside other addresses, for pages on this machine.
+    /// Loopback stays as it is next to other addresses, for pages on this machine.
     keep_loopback: bool,
-    /// Relay candidates do not tell what stands behind them.
+    /// Relay candidates do not reveal the address behind them.
     hide: bool,
 }
 
@@ -163,7 +163,7 @@ impl Outgoing {
 
 /// A peer's candidate as our side takes it, and whether it is for TCP. `None` for one that leads nowhere.
 ///
-/// Nobody here resolves the `.local` names that browsers put in place of their addresses: the browser finds us, and is then
+/// No resolver here handles the `.local` names that browsers put in place of their addresses: the browser finds us, and is then
 /// known by its packets.
 pub(super) fn incoming(candidate: &IceCandidate, tcp: bool) -> Option<(IceCandidate, bool)> {
     let mut parsed = Candidate::parse(&candidate.candidate)?;
@@ -209,7 +209,7 @@ pub(super) fn split(sdp: &str) -> (String, Vec<IceCandidate>) {
         }
     }
     if old {
-        // Whoever writes so opens SCTP when it offers and does not listen, as aiortc to 1.4. Nor does the crate listen
+        // A peer that writes so opens SCTP when it offers and does not listen, as aiortc to 1.4. Nor does the crate listen
         // where it opens DTLS, so that is theirs to open.
         rest = rest.replace("a=setup:actpass", "a=setup:active");
     }

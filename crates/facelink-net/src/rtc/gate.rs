@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bytes of a channel that may be under way or waiting, whatever their age.
+/// Bytes of a channel that may be in flight or waiting, whatever their age.
 const MAX_BYTES: u64 = 32 * 1024;
 /// A frame that is this much older than one and a half round trips and still not acknowledged waits somewhere. A receiver
 /// may hold its acknowledgement back by 200 ms (RFC 9260, 6.2), which slow senders see.
@@ -15,7 +15,7 @@ const UNKNOWN_RTT: Duration = Duration::from_millis(100);
 /// Longest round trip that is believed.
 const LONGEST_RTT: Duration = Duration::from_secs(2);
 
-/// Holds frames back while the oldest one on its way has waited for longer than the path explains. What is merely in
+/// Holds frames back while the oldest one in flight has waited for longer than the path explains. What is merely in
 /// flight on a long path does not count.
 ///
 /// What the transport has let go of (acknowledged or given up) is known as a sum alone, so frames count as let go of in
@@ -33,7 +33,7 @@ pub(crate) struct FrameGate {
 pub(crate) struct Passage {
     /// Whether a frame may go.
     pub open: bool,
-    /// Age of the oldest message that is still on its way.
+    /// Age of the oldest message that is still in flight.
     pub oldest: Duration,
 }
 

@@ -119,7 +119,7 @@ impl AsyncUdpSocket for Socket {
 
     fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         match self.socket.poll_send(context, transmit) {
-            // ICE pairs each of our addresses with each of theirs, and there is no way between most of them, such as
+            // ICE pairs each of our addresses with each of theirs, and there is no route between most of them, such as
             // from loopback to another machine. The crate would log an error for every attempt; to ICE it is a datagram
             // that was lost.
             Poll::Ready(Err(error)) if no_way(&error) => Poll::Ready(Ok(transmit.contents.len())),

@@ -20,7 +20,7 @@ use webrtc::{
 };
 
 use super::{
-    Figures, FrameData, FrameSender, Handler, PeerEvent, RtcError, RtcPeer, candidates, channel_init, connect,
+    FrameData, FrameSender, Handler, PeerEvent, PeerStats, RtcError, RtcPeer, candidates, channel_init, connect,
 };
 use crate::ice::{IceConfig, IcePolicy};
 use facelink::wire::json::{IceCandidate, IceServer};
@@ -74,7 +74,7 @@ struct End {
     state: Option<RTCPeerConnectionState>,
     /// Channels that the other side opened in-band.
     channels: Vec<Arc<dyn DataChannel>>,
-    told: Vec<String>,
+    sent: Vec<String>,
 }
 
 impl End {
@@ -88,14 +88,14 @@ impl End {
 
     fn with((peer, events): (RtcPeer, mpsc::UnboundedReceiver<PeerEvent>)) -> Self {
         let reader = Reader::new(peer.channel.clone());
-        Self { peer, events, reader, state: None, channels: Vec::new(), told: Vec::new() }
+        Self { peer, events, reader, state: None, channels: Vec::new(), sent: Vec::new() }
     }
 
     /// Takes an event, and passes a candidate on.
     async fn on_event(&mut self, event: Option<PeerEvent>, to: Option<&mut Self>, route: Route<'_>, first: bool) {
         match event.expect("a living driver") {
             PeerEvent::Candidate(candidate) => {
-                self.told.push(candidate.candidate.clone());
+                self.sent.push(candidate.candidate.clone());
                 if let (Some(to), Some(candidate)) = (to, route(first, candidate)) {
                     to.peer.add_candidate(candidate).await;
                 }
@@ -124,22 +124,22 @@ impl End {
         self.peer.channel.try_send_text(text).await.expect("sent");
     }
 
-    /// Figures once a way is found and measured.
-    async fn figures(&self) -> Figures {
+    /// Stats once a pair is selected and measured.
+    async fn stats(&self) -> PeerStats {
         let measured = async {
             loop {
-                let figures = self.peer.figures().await;
-                if figures.rtt_ms.is_some() && figures.local.is_some() {
-                    return figures;
+                let stats = self.peer.stats().await;
+                if stats.rtt_ms.is_some() && stats.local.is_some() {
+                    return stats;
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(LIMIT, measured).await.expect("figures in time")
+        timeout(LIMIT, measured).await.expect("stats in time")
     }
 }
 
-/// What becomes of a candidate of the first or of the second side on its way to the other.
+/// What becomes of a candidate of the first or of the second side in transit to the other.
 type Route<'a> = &'a (dyn Fn(bool, IceCandidate) -> Option<IceCandidate> + Sync);
 
 fn all(_: bool, candidate: IceCandidate) -> Option<IceCandidate> {
@@ -187,13 +187,13 @@ fn percentile(values: &mut [f32], percent: usize) -> f32 {
 async fn peers_connect_over_ipv4() {
     let (mut a, mut b) =
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
-    assert_eq!(a.peer.figures().await, Figures::default());
+    assert_eq!(a.peer.stats().await, PeerStats::default());
     establish(&mut a, &mut b, &all).await;
     echo(&mut a, &mut b).await;
-    let figures = a.figures().await;
-    assert_eq!((figures.local, figures.protocol, figures.relayed), (Some("host"), Some("udp"), false));
-    assert!(figures.rtt_ms.is_some_and(|rtt| rtt > 0.0 && rtt < 5000.0), "{figures:?}");
-    assert!(a.told.iter().all(|candidate| candidate.contains(" udp ")), "{:?}", a.told);
+    let stats = a.stats().await;
+    assert_eq!((stats.local, stats.protocol, stats.relayed), (Some("host"), Some("udp"), false));
+    assert!(stats.rtt_ms.is_some_and(|rtt| rtt > 0.0 && rtt < 5000.0), "{stats:?}");
+    assert!(a.sent.iter().all(|candidate| candidate.contains(" udp ")), "{:?}", a.sent);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,7 +207,7 @@ async fn peers_connect_over_ipv6() {
     let (mut a, mut b) = (End::new(v6, &IceConfig::default()).await, End::new(v6, &IceConfig::default()).await);
     establish(&mut a, &mut b, &all).await;
     echo(&mut a, &mut b).await;
-    assert!(a.told.iter().all(|candidate| candidate.contains(" ::1 ")), "{:?}", a.told);
+    assert!(a.sent.iter().all(|candidate| candidate.contains(" ::1 ")), "{:?}", a.sent);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,15 +216,15 @@ async fn wildcard_bind_is_reached_by_loopback() {
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(Ipv4Addr::UNSPECIFIED, &IceConfig::default()).await);
     establish(&mut a, &mut b, &all).await;
     echo(&mut a, &mut b).await;
-    assert!(b.told.iter().any(|candidate| candidate.contains(" 127.0.0.1 ")), "{:?}", b.told);
+    assert!(b.sent.iter().any(|candidate| candidate.contains(" 127.0.0.1 ")), "{:?}", b.sent);
     assert!(
-        !b.told.iter().any(|candidate| candidate.contains(" 0.0.0.0 ") || candidate.contains(" fe80")),
+        !b.sent.iter().any(|candidate| candidate.contains(" 0.0.0.0 ") || candidate.contains(" fe80")),
         "{:?}",
-        b.told
+        b.sent
     );
 }
 
-/// A NAT with port forwarding: 127.0.0.3 passes on to 127.0.0.2, which nobody is told of.
+/// A NAT with port forwarding: 127.0.0.3 passes on to 127.0.0.2, which no peer is sent.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn advertised_address_is_the_host_candidate() {
@@ -245,7 +245,7 @@ async fn advertised_address_is_the_host_candidate() {
     };
     establish(&mut a, &mut b, &route).await;
     echo(&mut a, &mut b).await;
-    assert!(!b.told.iter().any(|candidate| candidate.contains("127.0.0.2")), "{:?}", b.told);
+    assert!(!b.sent.iter().any(|candidate| candidate.contains("127.0.0.2")), "{:?}", b.sent);
 }
 
 #[cfg(target_os = "linux")]
@@ -295,7 +295,7 @@ async fn candidates_with_mdns_names_are_ignored() {
     browser.peer.set_answer(answer).await.expect("an answer that fits");
     pump(&mut browser, &mut b, &hide, |a, b| a.is_open() && b.is_open()).await;
     echo(&mut browser, &mut b).await;
-    assert_eq!(b.figures().await.remote, Some("prflx"));
+    assert_eq!(b.stats().await.remote, Some("prflx"));
 }
 
 fn tcp() -> IceConfig {
@@ -313,8 +313,8 @@ async fn tcp_connects_where_udp_is_blocked() {
     for _ in 0..20 {
         echo(&mut a, &mut b).await;
     }
-    assert_eq!(a.figures().await.protocol, Some("tcp"));
-    assert_eq!(b.figures().await.protocol, Some("tcp"));
+    assert_eq!(a.stats().await.protocol, Some("tcp"));
+    assert_eq!(b.stats().await.protocol, Some("tcp"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,12 +340,12 @@ async fn tcp_is_used_after_udp() {
         }
         pump(&mut a, &mut b, &all, |a, b| a.is_open() && b.is_open()).await;
         echo(&mut a, &mut b).await;
-        assert_eq!(a.figures().await.protocol, Some("udp"));
-        assert_eq!(b.figures().await.protocol, Some("udp"));
+        assert_eq!(a.stats().await.protocol, Some("udp"));
+        assert_eq!(b.stats().await.protocol, Some("udp"));
     }
 }
 
-/// A peer may name any address for TCP; without TCP of our own nobody is connected to.
+/// A peer may name any address for TCP; without TCP of our own no connection is made.
 #[tokio::test(flavor = "multi_thread")]
 async fn tcp_off_connects_no_peer() {
     let listener = std::net::TcpListener::bind((LOOPBACK, 0)).expect("a port");
@@ -377,7 +377,7 @@ async fn port_range_exhausted_is_an_error_and_ports_return() {
     assert_eq!(error, Some(wanted));
     let mut b = End::new(LOOPBACK, &IceConfig::default()).await;
     establish(&mut a, &mut b, &all).await;
-    assert!(a.told.iter().all(|candidate| candidate.contains(&format!(" {port} "))), "{:?}", a.told);
+    assert!(a.sent.iter().all(|candidate| candidate.contains(&format!(" {port} "))), "{:?}", a.sent);
     a.peer.close().await;
     assert!(RtcPeer::new(LOOPBACK, &ice).await.is_ok());
 }
@@ -430,7 +430,7 @@ async fn dead_path_memory_is_bounded() {
     for _ in 0..500 {
         refused += usize::from(a.peer.channel.try_send_text(&text).await.is_err());
     }
-    let waiting = a.peer.figures().await.waiting_bytes;
+    let waiting = a.peer.stats().await.waiting_bytes;
     assert!(refused > 400 && waiting <= 64 * 1024, "{refused} refused, {waiting} bytes wait");
     // Frames stop earlier.
     let relay = UdpRelay::start(0.0, Duration::ZERO).await;
@@ -461,7 +461,7 @@ struct Fared {
     dropped: f32,
     arrived: f32,
     ages: Vec<f32>,
-    most_waiting: u64,
+    max_waiting: u64,
     oldest_ms: f32,
 }
 
@@ -470,7 +470,7 @@ async fn stream(from: Arc<dyn DataChannel>, to: &mut Reader, frames: u32, rtt_ms
     let sending = async {
         let mut sender = FrameSender::new(from.clone());
         let mut ticks = tokio::time::interval(Duration::from_micros(16_667));
-        let (mut dropped, mut most_waiting, mut oldest_ms) = (0, 0, 0.0_f32);
+        let (mut dropped, mut max_waiting, mut oldest_ms) = (0, 0, 0.0_f32);
         for _ in 0..frames {
             ticks.tick().await;
             let mut frame = [0; 250];
@@ -478,17 +478,17 @@ async fn stream(from: Arc<dyn DataChannel>, to: &mut Reader, frames: u32, rtt_ms
             if gated {
                 let sent = sender.send(FrameData::Binary(&frame), Some(rtt_ms), Instant::now()).await;
                 dropped += u32::from(!sent.sent);
-                most_waiting = most_waiting.max(sent.waiting_bytes);
+                max_waiting = max_waiting.max(sent.waiting_bytes);
                 oldest_ms = oldest_ms.max(sent.oldest_ms);
             } else {
                 dropped += u32::from(from.try_send(bytes::BytesMut::from(&frame[..])).await.is_err());
             }
         }
-        (dropped, most_waiting, oldest_ms)
+        (dropped, max_waiting, oldest_ms)
     };
     let mut ages = Vec::new();
     tokio::pin!(sending);
-    let (dropped, most_waiting, oldest_ms) = loop {
+    let (dropped, max_waiting, oldest_ms) = loop {
         tokio::select! {
             done = &mut sending => break done,
             Some(message) = to.messages.recv() => {
@@ -501,12 +501,12 @@ async fn stream(from: Arc<dyn DataChannel>, to: &mut Reader, frames: u32, rtt_ms
         dropped: dropped as f32 / frames as f32,
         arrived: ages.len() as f32 / frames as f32,
         ages,
-        most_waiting,
+        max_waiting,
         oldest_ms,
     }
 }
 
-/// Frames that are lost are given up and acknowledged as such in time: what is lost on the way drops nothing here.
+/// Frames that are lost are given up and acknowledged as such in time: what is lost in transit drops nothing here.
 #[tokio::test(flavor = "multi_thread")]
 async fn lossy_path_drops_no_frames_at_the_sender() {
     let relay = UdpRelay::start(0.05, Duration::from_millis(20)).await;
@@ -519,7 +519,7 @@ async fn lossy_path_drops_no_frames_at_the_sender() {
         "5 % loss, 40 ms: {:.1} % dropped, {:.1} % arrived, ages {p50:.1}/{p99:.1} ms, at most {} bytes, oldest {:.0} ms",
         fared.dropped * 100.0,
         fared.arrived * 100.0,
-        fared.most_waiting,
+        fared.max_waiting,
         fared.oldest_ms
     );
     // A busy machine stalls too.
@@ -535,8 +535,8 @@ async fn long_path_drops_no_frames_at_the_sender() {
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
     establish(&mut a, &mut b, &relay.route()).await;
     let fared = stream(a.peer.channel.clone(), &mut b.reader, 180, 200.0, true).await;
-    eprintln!("200 ms: at most {} bytes under way, oldest {:.0} ms", fared.most_waiting, fared.oldest_ms);
-    assert!(fared.most_waiting > 2048, "{}", fared.most_waiting);
+    eprintln!("200 ms: at most {} bytes in flight, oldest {:.0} ms", fared.max_waiting, fared.oldest_ms);
+    assert!(fared.max_waiting > 2048, "{}", fared.max_waiting);
     assert!(fared.dropped < 0.25, "{}", fared.dropped);
 }
 
@@ -547,7 +547,7 @@ async fn in_band_channel_frames_stay_fresh() {
         let relay = UdpRelay::start(0.0, Duration::from_millis(20)).await;
         let ice = Arc::new(IceConfig::default());
         let (events, mut page_events) = mpsc::unbounded_channel();
-        let handler = Handler { events, outgoing: Arc::default(), told: Arc::default() };
+        let handler = Handler { events, outgoing: Arc::default(), sent_candidates: Arc::default() };
         let (page, _) = connect(LOOPBACK, &ice, &[], false, true, Arc::new(handler)).await.expect("a page");
         let channel = page.create_data_channel("animation-data", Some(channel_init(None))).await.expect("a channel");
         let page_reader = Reader::new(channel.clone());
@@ -576,8 +576,8 @@ async fn in_band_channel_frames_stay_fresh() {
                     },
                     _ = ticks.tick() => {
                         let _ = channel.set_buffered_amount_high_threshold(u32::MAX).await;
-                        if own_channel && b.reader.messages.is_empty() && !b.channels.is_empty() && b.told.is_empty() {
-                            b.told.push("opened".to_owned());
+                        if own_channel && b.reader.messages.is_empty() && !b.channels.is_empty() && b.sent.is_empty() {
+                            b.sent.push("opened".to_owned());
                             b.channels.push(b.peer.open_out_channel().await.expect("a channel"));
                         }
                     }
@@ -655,7 +655,7 @@ async fn restart(a: &mut End, b: &mut End) {
     let before = a.peer.connection.local_description().await.expect("a description").sdp;
     let offer = a.peer.restart().await.expect("an offer");
     assert_ne!(ufrag(&before), ufrag(&offer));
-    a.told.clear();
+    a.sent.clear();
     // What is known already comes in the descriptions.
     let answer = b.peer.answer(offer).await.expect("an answer");
     a.peer.set_answer(answer).await.expect("an answer that fits");
@@ -665,17 +665,17 @@ async fn restart(a: &mut End, b: &mut End) {
 async fn ice_restart_takes_new_sockets_when_roaming() {
     let (mut a, mut b) = (End::roaming(LOOPBACK).await, End::new(LOOPBACK, &IceConfig::default()).await);
     establish(&mut a, &mut b, &all).await;
-    let before = a.told.clone();
+    let before = a.sent.clone();
     restart(&mut a, &mut b).await;
-    pump(&mut a, &mut b, &all, |a, _| !a.told.is_empty()).await;
+    pump(&mut a, &mut b, &all, |a, _| !a.sent.is_empty()).await;
     delivered(&mut a, &mut b).await;
-    // The crate may tell of one twice, when it has gathered and when it has restarted.
-    a.told.dedup();
-    assert_eq!(a.told.len(), 1, "{:?}", a.told);
-    let told = &a.told[0];
-    assert!(!before.contains(told), "{before:?} {told}");
-    let way = super::way(&b.peer.connection).await.expect("a way");
-    assert!(told.contains(&format!(" {} ", way.remote().port)), "{told} {way}");
+    // The crate may report one twice, when it has gathered and when it has restarted.
+    a.sent.dedup();
+    assert_eq!(a.sent.len(), 1, "{:?}", a.sent);
+    let sent = &a.sent[0];
+    assert!(!before.contains(sent), "{before:?} {sent}");
+    let pair = super::selected_pair(&b.peer.connection).await.expect("a pair");
+    assert!(sent.contains(&format!(" {} ", pair.remote().port)), "{sent} {pair}");
 }
 
 /// Sends until something arrives: right after a restart the first may be lost.
@@ -742,7 +742,7 @@ async fn candidates_of_a_hostile_peer_are_bounded() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn measure_connection_setup() {
-    for (name, ice) in [("loopback", IceConfig::default()), ("loopback, TCP beside UDP", tcp())] {
+    for (name, ice) in [("loopback", IceConfig::default()), ("loopback, TCP next to UDP", tcp())] {
         let mut times = Vec::new();
         for _ in 0..20 {
             let (mut a, mut b) = (End::new(LOOPBACK, &ice).await, End::new(LOOPBACK, &ice).await);
@@ -758,9 +758,9 @@ async fn measure_connection_setup() {
     establish(&mut a, &mut b, &all).await;
     let start = Instant::now();
     for _ in 0..100 {
-        a.peer.figures().await;
+        a.peer.stats().await;
     }
-    eprintln!("figures(): {:?} each", start.elapsed() / 100);
+    eprintln!("stats(): {:?} each", start.elapsed() / 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]

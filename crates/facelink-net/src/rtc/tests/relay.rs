@@ -56,7 +56,7 @@ pub(super) fn forward(outside: SocketAddr, inside: SocketAddr) -> Stop {
 }
 
 struct Path {
-    /// Share of the packets that are lost, each way, in millionths.
+    /// Share of the packets that are lost, in each direction, in millionths.
     loss: AtomicU32,
     cut: AtomicBool,
     delay: Duration,
@@ -75,7 +75,7 @@ impl Path {
     }
 }
 
-/// The only way between two peers.
+/// The only path between two peers.
 pub(super) struct UdpRelay {
     path: Arc<Path>,
     /// What the first peer takes for the second.
@@ -84,7 +84,7 @@ pub(super) struct UdpRelay {
 }
 
 impl UdpRelay {
-    /// Loses this share of the packets and delays the others, each way.
+    /// Loses this share of the packets and delays the others, in each direction.
     pub async fn start(loss: f32, delay: Duration) -> Self {
         let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
         let (to_first, to_second) = (Arc::new(bind().await.expect("a port")), Arc::new(bind().await.expect("a port")));

@@ -35,7 +35,7 @@ impl Drop for Coturn {
 impl Coturn {
     /// `None` where there is no coturn, which CI does not put up with.
     async fn start(arguments: &[&str]) -> Option<Self> {
-        // Between our giving the port back and coturn's taking it, somebody else may: then another one.
+        // Between our giving the port back and coturn's taking it, another process may: then another port is tried.
         for _ in 0..10 {
             let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
             let address = socket.local_addr().expect("an address");
@@ -126,11 +126,11 @@ async fn relay_only_on_one_side() {
         };
         eprintln!("through a relay, ours offers {ours_offers}: open in {took:?}");
         echo(&mut ours, &mut theirs).await;
-        let figures = ours.figures().await;
-        assert_eq!((figures.local, figures.relayed, figures.protocol), (Some("relay"), true, Some("udp")));
-        // Nothing tells what stands behind the relay.
-        assert!(!ours.told.is_empty());
-        assert!(ours.told.iter().all(|told| told.contains(" typ relay raddr 0.0.0.0 rport 0")), "{:?}", ours.told);
+        let stats = ours.stats().await;
+        assert_eq!((stats.local, stats.relayed, stats.protocol), (Some("relay"), true, Some("udp")));
+        // Nothing reveals the address behind the relay.
+        assert!(!ours.sent.is_empty());
+        assert!(ours.sent.iter().all(|sent| sent.contains(" typ relay raddr 0.0.0.0 rport 0")), "{:?}", ours.sent);
     }
 }
 
@@ -141,8 +141,8 @@ async fn relay_only_on_both_sides() {
     let (mut a, mut b) = (End::new(LOOPBACK, &ice).await, End::new(LOOPBACK, &ice).await);
     establish(&mut a, &mut b, &all).await;
     echo(&mut a, &mut b).await;
-    assert_eq!(a.figures().await.local, Some("relay"));
-    assert_eq!(b.figures().await.local, Some("relay"));
+    assert_eq!(a.stats().await.local, Some("relay"));
+    assert_eq!(b.stats().await.local, Some("relay"));
 }
 
 /// A relay is the last resort over UDP.
@@ -163,7 +163,7 @@ async fn relay_is_unused_when_a_direct_path_exists() {
     let offer = ours.peer.offer().await.expect("an offer");
     let answer = theirs.peer.answer(offer).await.expect("an answer");
     ours.peer.set_answer(answer).await.expect("an answer that fits");
-    let relayed = |end: &End| end.told.iter().any(|told| told.contains("typ relay"));
+    let relayed = |end: &End| end.sent.iter().any(|sent| sent.contains("typ relay"));
     pump(&mut ours, &mut theirs, &route, |ours, theirs| relayed(ours) && relayed(theirs)).await;
     for (first, candidate) in std::mem::take(&mut held).into_inner() {
         let to = if first { &mut theirs } else { &mut ours };
@@ -171,7 +171,7 @@ async fn relay_is_unused_when_a_direct_path_exists() {
     }
     pump(&mut ours, &mut theirs, &all, |ours, theirs| ours.is_open() && theirs.is_open()).await;
     echo(&mut ours, &mut theirs).await;
-    assert!(!ours.figures().await.relayed && !theirs.figures().await.relayed);
+    assert!(!ours.stats().await.relayed && !theirs.stats().await.relayed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,7 +183,7 @@ async fn turn_credentials_from_a_shared_secret() {
         let (mut ours, mut theirs) = (End::new(LOOPBACK, &ice).await, End::new(LOOPBACK, &IceConfig::default()).await);
         establish(&mut theirs, &mut ours, &all).await;
         echo(&mut ours, &mut theirs).await;
-        assert_eq!(ours.figures().await.local, Some("relay"));
+        assert_eq!(ours.stats().await.local, Some("relay"));
     }
 }
 
@@ -195,7 +195,7 @@ async fn turn_wrong_credentials_end_gathering() {
     ours.peer.answer(theirs.peer.offer().await.expect("an offer")).await.expect("an answer");
     let sdp = ours.peer.complete_description(&mut ours.events, LIMIT).await.expect("a description");
     assert!(!sdp.contains("a=candidate:"), "{sdp}");
-    // With other ways allowed they are taken at once.
+    // With other routes allowed they are used at once.
     let ice = IceConfig { policy: IcePolicy::All, ..coturn.relayed(credentials("u", "wrong")) };
     let (mut ours, mut theirs) = (End::new(LOOPBACK, &ice).await, theirs);
     theirs.peer.close().await;
@@ -217,16 +217,16 @@ async fn turn_credentials_rotate_in_place() {
     echo(&mut ours, &mut theirs).await;
     assert!(coturn.log().contains("username=<u>") && !coturn.log().contains("username=<v>"));
     for offers in [true, false] {
-        ours.told.clear();
+        ours.sent.clear();
         if offers {
             super::restart(&mut ours, &mut theirs).await;
         } else {
             super::restart(&mut theirs, &mut ours).await;
         }
-        pump(&mut ours, &mut theirs, &all, |ours, _| !ours.told.is_empty()).await;
+        pump(&mut ours, &mut theirs, &all, |ours, _| !ours.sent.is_empty()).await;
         super::delivered(&mut ours, &mut theirs).await;
         while ours.reader.messages.try_recv().is_ok() || theirs.reader.messages.try_recv().is_ok() {}
-        assert_eq!(ours.figures().await.local, Some("relay"));
+        assert_eq!(ours.stats().await.local, Some("relay"));
     }
     assert!(coturn.log().contains("username=<v>"), "{}", coturn.log());
     assert!(!coturn.log().contains("error 441"), "{}", coturn.log());
