@@ -5,6 +5,7 @@
 use std::{net::IpAddr, time::Instant};
 
 use parking_lot::{Mutex, RwLock};
+use subtle::ConstantTimeEq;
 
 use crate::{
     config::EndpointConfig,
@@ -90,8 +91,7 @@ impl Authentication {
     fn accepts(&self, token: &str) -> bool {
         let wanted = self.token.read();
         let Some(wanted) = wanted.as_deref() else { return true };
-        let differing = wanted.bytes().zip(token.bytes()).fold(0, |differing, (a, b)| differing | (a ^ b));
-        wanted.len() == token.len() && differing == 0
+        wanted.as_bytes().ct_eq(token.as_bytes()).into()
     }
 }
 
