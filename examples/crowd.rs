@@ -1,4 +1,4 @@
-//! A hundred faces: instances of two scenes, some streamed, the others living by themselves.
+//! A hundred faces: instances of two scenes, some streamed, the others with idle motion.
 //!
 //! ```text
 //! cargo run --release --example crowd                     100 avatars, 12 streams
@@ -41,7 +41,7 @@ struct Args {
     /// How many characters.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=2000))]
     count: u32,
-    /// How many of them are streamed; the others live by themselves.
+    /// How many of them are streamed; the others play idle motion.
     #[arg(long, default_value_t = 12)]
     streams: u32,
     /// Port of HTTP, WebSocket and signalling; 0 picks a free one.
@@ -50,7 +50,7 @@ struct Args {
     /// Frames to draw before the screenshot, counted once all stand there.
     #[arg(long, default_value_t = 60)]
     frames: u32,
-    /// Save a picture as PNG, and end.
+    /// Save a screenshot as PNG, and end.
     #[arg(long, value_name = "PNG")]
     screenshot: Option<PathBuf>,
     /// Size of the window, pixels.
@@ -98,7 +98,7 @@ fn main() -> ExitCode {
     app.insert_resource(Crowd { count: args.count, streams, frames: args.frames, screenshot: args.screenshot })
         .insert_resource(ClearColor(Color::srgb(0.20, 0.23, 0.28)))
         .add_systems(Startup, set_up)
-        .add_systems(Update, (guard::started, tell, picture));
+        .add_systems(Update, (guard::started, print_stats, take_screenshot));
     match app.run() {
         AppExit::Success => ExitCode::SUCCESS,
         AppExit::Error(code) => ExitCode::from(code.get()),
@@ -118,7 +118,7 @@ fn set_up(mut commands: Commands, crowd: Res<Crowd>, assets: Res<AssetServer>) {
         let model = MODELS[((row + column) % 2) as usize];
         // Streams are spread over the crowd.
         let streamed = (i + 1) * crowd.streams / crowd.count > i * crowd.streams / crowd.count;
-        let subject = if streamed { format!("Face {}", i * crowd.streams / crowd.count) } else { "nobody".to_owned() };
+        let subject = if streamed { format!("Face {}", i * crowd.streams / crowd.count) } else { "none".to_owned() };
         let mut avatar = commands.spawn((
             WorldAssetRoot(assets.load(model)),
             FaceAvatar::of(subject),
@@ -151,8 +151,8 @@ fn set_up(mut commands: Commands, crowd: Res<Crowd>, assets: Res<AssetServer>) {
     commands.spawn(light(Vec3::new(1.3, 0.3, 1.0), Color::srgb(0.8, 0.88, 1.0), 2500.0));
 }
 
-/// Prints how it goes, every few seconds.
-fn tell(
+/// Prints frame rates every few seconds.
+fn print_stats(
     time: Res<Time<Real>>,
     mut next: Local<f32>,
     diagnostics: Res<DiagnosticsStore>,
@@ -173,7 +173,12 @@ fn tell(
     );
 }
 
-fn picture(mut commands: Commands, crowd: Res<Crowd>, avatars: Query<(), With<BindReport>>, mut drawn: Local<u32>) {
+fn take_screenshot(
+    mut commands: Commands,
+    crowd: Res<Crowd>,
+    avatars: Query<(), With<BindReport>>,
+    mut drawn: Local<u32>,
+) {
     let Some(path) = &crowd.screenshot else { return };
     if avatars.iter().count() < crowd.count as usize {
         return;

@@ -13,10 +13,10 @@ mod guard;
 #[allow(dead_code, reason = "not every example needs all of it")]
 #[path = "avatar/performer.rs"]
 mod performer;
-#[path = "avatar/picture.rs"]
-mod picture;
 #[path = "avatar/screen.rs"]
 mod screen;
+#[path = "avatar/screenshot.rs"]
+mod screenshot;
 #[path = "avatar/show.rs"]
 mod show;
 #[path = "avatar/stage.rs"]
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     if let Some(mut panel) = app.world_mut().get_resource_mut::<FaceLinkPanel>() {
         panel.tuning = true;
     }
-    // Whoever plays stays until the window closes.
+    // The performer streams until the window closes.
     let on_stage = app.world().get_resource::<FaceLinkEndpoint>().and_then(|at| performer::OnStage::start(at, 1));
     if let Some(on_stage) = on_stage {
         app.insert_resource(on_stage);

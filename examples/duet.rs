@@ -3,21 +3,21 @@
 //! ```text
 //! cargo run --example duet                                two built-in performers
 //! cargo run --example duet -- --take take.csv             both play a recording of Live Link Face
-//! cargo run --example duet -- --left Ann --right Bob      whoever sends a face under these names
+//! cargo run --example duet -- --left Ann --right Bob      any peers that send faces under these names
 //! cargo run --example duet -- --left-model my.glb         another character
 //! ```
 //!
-//! Aria's targets have ARKit's names, Rivet's those of VRChat's Unified Expressions: nobody has to tell the plugin.
+//! Aria's targets have ARKit's names, Rivet's those of VRChat's Unified Expressions: the plugin detects both.
 
 #[path = "avatar/guard.rs"]
 mod guard;
 #[allow(dead_code, reason = "not every example needs all of it")]
 #[path = "avatar/performer.rs"]
 mod performer;
-#[path = "avatar/picture.rs"]
-mod picture;
 #[path = "avatar/screen.rs"]
 mod screen;
+#[path = "avatar/screenshot.rs"]
+mod screenshot;
 #[path = "avatar/show.rs"]
 mod show;
 #[path = "avatar/stage.rs"]
@@ -60,7 +60,7 @@ struct Args {
     /// Seconds into the take at which to begin.
     #[arg(long, default_value_t = 0.0)]
     from: f64,
-    /// Nobody plays: wait for faces of these names.
+    /// Without performers: wait for faces of these names.
     #[arg(long, conflicts_with = "take")]
     no_performers: bool,
     #[command(flatten)]

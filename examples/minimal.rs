@@ -1,4 +1,4 @@
-//! The least that shows a live face: one plugin, one component.
+//! The minimal app with a live face: one plugin, one component.
 
 use bevy::{prelude::*, world_serialization::WorldAssetRoot};
 use bevy_facelink::prelude::*;

@@ -1,23 +1,24 @@
 //! Two games that see each other's faces, peer to peer.
 //!
 //! ```text
-//! cargo run --example peers -- --host --name Ann                            the meeting point, and one of the two
-//! cargo run --example peers -- --via ws://127.0.0.1:8765 --name Bob         the other one, on the same machine
+//! cargo run --example peers -- --host --name Ann                            the meeting point, and a peer
+//! cargo run --example peers -- --via ws://127.0.0.1:8765 --name Bob         the other peer, on the same machine
 //! ```
 //!
-//! On two machines the host says `--lan`, and prints what the other one has to say. Each shows its own face on the left and the other's on the right. The endpoint only introduces
-//! them: faces go directly from game to game over WebRTC, and by the endpoint where that is not possible. A built-in
-//! performer plays each face until a browser or a phone sends one to the address that is printed.
+//! On two machines the host takes `--lan`, and prints the command for the other one. Each shows its own face on the left
+//! and the other's on the right. The endpoint only introduces them: faces go directly from game to game over WebRTC, and
+//! by the endpoint where that is not possible. A built-in performer plays each face until a browser or a phone sends one to
+//! the address that is printed.
 
 #[path = "avatar/guard.rs"]
 mod guard;
 #[allow(dead_code, reason = "not every example needs all of it")]
 #[path = "avatar/performer.rs"]
 mod performer;
-#[path = "avatar/picture.rs"]
-mod picture;
 #[path = "avatar/screen.rs"]
 mod screen;
+#[path = "avatar/screenshot.rs"]
+mod screenshot;
 #[path = "avatar/stage.rs"]
 mod stage;
 
@@ -77,15 +78,15 @@ struct Args {
     /// Frames to draw before the screenshot, counted once the other one is seen.
     #[arg(long, default_value_t = 60)]
     frames: u32,
-    /// Save a picture as PNG, and end.
+    /// Save a screenshot as PNG, and end.
     #[arg(long, value_name = "PNG")]
     screenshot: Option<PathBuf>,
-    /// Size of the picture, pixels.
+    /// Size of the rendered frame, pixels.
     #[arg(long, value_name = "WxH", default_value = "960x600", value_parser = screen::size)]
     size: (u32, u32),
 }
 
-/// Who plays here.
+/// This peer.
 #[derive(Resource)]
 struct Me {
     name: String,
@@ -96,7 +97,7 @@ struct Me {
 const OWN: &str = "Own face";
 /// Shows the other's face.
 const OTHER: &str = "The other";
-/// How long a picture waits for somebody else.
+/// How long a screenshot waits for the other peer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
@@ -106,7 +107,7 @@ fn main() -> ExitCode {
         eprintln!("{missing}");
         return ExitCode::from(2);
     }
-    // An endpoint of its own, if it is here: our game comes to it like any other.
+    // A separate endpoint, if we host it: our game connects to it like any other.
     let (_meeting, dial) = match meet(&args) {
         Ok(found) => found,
         Err(error) => {
@@ -121,7 +122,7 @@ fn main() -> ExitCode {
     let size = args.size;
     let complete = args.screenshot.is_some();
     screen::Screen { title: &title, size, windowed, complete }.open(&mut app);
-    // All that it takes: `SendFace` on our avatar, and the way to the meeting point.
+    // All that it takes: `SendFace` on our avatar, and a connection to the meeting point.
     let role = |name, send, aside| stage::Role { name, avatar: FaceAvatar::of(""), send, aside, ..default() };
     app.world_mut().spawn(dial.room(&args.room).subject(&args.name));
     app.add_plugins(stage::StagePlugin {
@@ -131,7 +132,7 @@ fn main() -> ExitCode {
         panel: windowed && args.panel,
         close: false,
     });
-    // Any free port will do: nobody but a page on this machine comes to it.
+    // Any free port will do: only a page on this machine connects to it.
     app.add_plugins(FaceLinkPlugin::default().port(0).live_link_face(None).udp_json(None));
     if let Some(error) = app.world().get_resource::<EndpointState>().and_then(EndpointState::error) {
         eprintln!("{error}");
@@ -143,16 +144,21 @@ fn main() -> ExitCode {
     app.add_plugins(FaceLinkPanelPlugin { open: args.panel, ..default() });
 
     app.insert_resource(Me { name: args.name, room: args.room })
-        .insert_resource(picture::Hold)
-        .add_systems(Update, (cast, guard::started, tell))
+        .insert_resource(screenshot::Hold)
+        .add_systems(Update, (cast, guard::started, print_status))
         .add_systems(
             Update,
-            (|mut commands: Commands| commands.remove_resource::<picture::Hold>())
+            (|mut commands: Commands| commands.remove_resource::<screenshot::Hold>())
                 .run_if(once_after_real_delay(PATIENCE)),
         )
         .add_systems(EguiPrimaryContextPass, caption);
     if args.headless || args.screenshot.is_some() {
-        app.add_plugins(picture::PicturePlugin { frames: args.frames, path: args.screenshot, windowed, face: true });
+        app.add_plugins(screenshot::ScreenshotPlugin {
+            frames: args.frames,
+            path: args.screenshot,
+            windowed,
+            face: true,
+        });
     }
     match app.run() {
         AppExit::Success => ExitCode::SUCCESS,
@@ -160,7 +166,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The meeting point, if it is here, and the way to it.
+/// The meeting point, if we host it, and the connection to it.
 fn meet(args: &Args) -> Result<(Option<Endpoint>, FaceDial), String> {
     if !args.host {
         let mut dial = FaceSource::connect(&args.via);
@@ -185,35 +191,35 @@ fn meet(args: &Args) -> Result<(Option<Endpoint>, FaceDial), String> {
             println!("                 --{option} {value}");
         }
     }
-    // On this machine nobody asks for the token.
+    // Connections from this machine need no token.
     Ok((Some(meeting), FaceSource::connect(format!("ws://127.0.0.1:{port}"))))
 }
 
-/// The connection that brings the other's face: the direct one, if there is.
-fn mate(figures: &LinkFigures) -> Option<&ConnectionStats> {
-    let others = || figures.connections.iter().filter(|c| c.direction != "in" && c.subject.is_some());
+/// The connection that carries the other's face: the direct one, if there is.
+fn other_peer(stats: &LinkFigures) -> Option<&ConnectionStats> {
+    let others = || stats.connections.iter().filter(|c| c.direction != "in" && c.subject.is_some());
     others().find(|c| c.direction == "peer").or_else(|| others().next())
 }
 
-/// Says who plays whom.
+/// Chooses the subject of each avatar.
 fn cast(
     mut commands: Commands,
     endpoint: Option<Res<FaceLinkEndpoint>>,
     me: Res<Me>,
     performer: Option<Res<performer::OnStage>>,
-    figures: Res<LinkFigures>,
-    hold: Option<Res<picture::Hold>>,
+    stats: Res<LinkFigures>,
+    hold: Option<Res<screenshot::Hold>>,
     mut avatars: Query<(&mut FaceAvatar, &Name, Option<&DrivenBy>)>,
     poses: Query<&FacePose>,
 ) {
     let Some(endpoint) = endpoint else { return };
-    let age = |subject: &str| figures.endpoint.subjects.iter().find(|s| &*s.name == subject).map(|s| s.age_ms);
+    let age = |subject: &str| stats.endpoint.subjects.iter().find(|s| &*s.name == subject).map(|s| s.age_ms);
     // A browser or a phone that sends to this very game is us.
-    let ours = figures.others().filter(|c| c.direction == "in");
+    let ours = stats.others().filter(|c| c.direction == "in");
     let real = ours
         .filter_map(|c| c.subject.as_deref())
         .find(|subject| *subject != performer::NAME && age(subject).is_some_and(|age| age < performer::SILENT_MS));
-    let other = mate(&figures).and_then(|c| c.subject.as_deref());
+    let other = other_peer(&stats).and_then(|c| c.subject.as_deref());
     for (mut avatar, name, driven) in &mut avatars {
         let wanted = if name.as_str() == OWN { Some(real.unwrap_or(performer::NAME)) } else { other };
         if let Some(wanted) = wanted.filter(|wanted| avatar.subject.as_deref() != Some(wanted)) {
@@ -221,13 +227,13 @@ fn cast(
         }
         let seen = driven.and_then(|driven| poses.get(driven.0).ok()).is_some_and(|pose| pose.presence == 1.0);
         if hold.is_some() && name.as_str() == OTHER && seen {
-            commands.remove_resource::<picture::Hold>();
+            commands.remove_resource::<screenshot::Hold>();
         }
     }
     match (real, performer) {
         (Some(_), Some(_)) => commands.remove_resource::<performer::OnStage>(),
         (None, None) => {
-            // Not everybody acts alike.
+            // A different performance for each name.
             let mut hasher = DefaultHasher::new();
             me.name.hash(&mut hasher);
             if let Some(performer) = performer::OnStage::start(&endpoint, hasher.finish()) {
@@ -238,34 +244,39 @@ fn cast(
     }
 }
 
-/// One line on who is there, and how their face comes.
-fn status(me: &Me, figures: &LinkFigures, source: Option<&FaceSource>) -> String {
-    let Some(mate) = mate(figures) else {
+/// One line on the other peer, and on the transport of its face.
+fn status(me: &Me, stats: &LinkFigures, source: Option<&FaceSource>) -> String {
+    let Some(peer) = other_peer(stats) else {
         let place = source.and_then(|source| source.address.as_deref()).unwrap_or_default();
         return match source.map(|source| &source.state) {
             Some(SourceState::Waiting { reason } | SourceState::Refused { reason }) => reason.clone(),
-            Some(SourceState::Connected) => format!("waiting for somebody in room {} of {place}", me.room),
-            _ => format!("on the way to {place}"),
+            Some(SourceState::Connected) => format!("waiting for a peer in room {} of {place}", me.room),
+            _ => format!("connecting to {place}"),
         };
     };
-    let way = match (mate.direction, &mate.route) {
+    let route = match (peer.direction, &peer.route) {
         ("peer", Some(route)) if route.contains("relay") => format!("through a relay ({route})"),
         ("peer", Some(route)) => format!("directly ({route})"),
         ("peer", None) => "directly".to_owned(),
         _ => "by the endpoint".to_owned(),
     };
-    let transport = if mate.transport == SourceKind::WebRtc { "WebRTC" } else { "WebSocket" };
-    let latency = mate.average_latency_ms.map_or(String::new(), |ms| format!(", {ms:.0} ms"));
-    format!("{transport}, {way}{latency}")
+    let transport = if peer.transport == SourceKind::WebRtc { "WebRTC" } else { "WebSocket" };
+    let latency = peer.average_latency_ms.map_or(String::new(), |ms| format!(", {ms:.0} ms"));
+    format!("{transport}, {route}{latency}")
 }
 
 /// Prints the line whenever its words change.
-fn tell(me: Res<Me>, figures: Res<LinkFigures>, sources: Query<&FaceSource, With<FaceDial>>, mut told: Local<String>) {
-    let status = status(&me, &figures, sources.iter().next());
+fn print_status(
+    me: Res<Me>,
+    stats: Res<LinkFigures>,
+    sources: Query<&FaceSource, With<FaceDial>>,
+    mut printed: Local<String>,
+) {
+    let status = status(&me, &stats, sources.iter().next());
     let words = status.rsplit_once(", ").filter(|(_, last)| last.ends_with(" ms")).map_or(&*status, |(words, _)| words);
-    if *told != words {
+    if *printed != words {
         println!("{status}");
-        words.clone_into(&mut told);
+        words.clone_into(&mut printed);
     }
 }
 
@@ -273,7 +284,7 @@ fn tell(me: Res<Me>, figures: Res<LinkFigures>, sources: Query<&FaceSource, With
 fn caption(
     mut contexts: EguiContexts,
     me: Res<Me>,
-    figures: Res<LinkFigures>,
+    stats: Res<LinkFigures>,
     panel: Res<FaceLinkPanel>,
     sources: Query<&FaceSource, With<FaceDial>>,
 ) {
@@ -290,9 +301,9 @@ fn caption(
         painter.text(at, egui::Align2::CENTER_CENTER, words, egui::FontId::proportional(size), color);
     };
     let bright = egui::Color32::from_rgb(232, 236, 242);
-    let other = mate(&figures).and_then(|mate| mate.subject.as_deref());
+    let other = other_peer(&stats).and_then(|peer| peer.subject.as_deref());
     text(0.24, 14.0, &format!("{} (here)", me.name), 15.0, bright);
-    text(0.76, 14.0, other.unwrap_or("nobody yet"), 15.0, bright);
-    let status = status(&me, &figures, sources.iter().next());
+    text(0.76, 14.0, other.unwrap_or("no peer yet"), 15.0, bright);
+    let status = status(&me, &stats, sources.iter().next());
     text(0.5, 33.0, &status, 11.5, egui::Color32::from_rgb(150, 215, 205));
 }

@@ -5,14 +5,14 @@
 //! cargo run --example send_face                          this one, in another
 //! ```
 //!
-//! Nobody performs here: the character lives by itself and changes its mood. Keys 1 to 7 choose one, 0 none.
+//! No performer here: the character plays idle motion and changes its mood. Keys 1 to 7 choose one, 0 none.
 
 #[path = "avatar/guard.rs"]
 mod guard;
-#[path = "avatar/picture.rs"]
-mod picture;
 #[path = "avatar/screen.rs"]
 mod screen;
+#[path = "avatar/screenshot.rs"]
+mod screenshot;
 #[path = "avatar/show.rs"]
 mod show;
 #[path = "avatar/stage.rs"]
@@ -34,7 +34,7 @@ const MOODS: [(KeyCode, &str); 7] = [
     (KeyCode::Digit6, "disgusted"),
     (KeyCode::Digit7, "contempt"),
 ];
-/// How a mood comes and goes.
+/// Fade time of a mood.
 const FADE: Duration = Duration::from_millis(400);
 
 /// The face of this game's character, sent to another game.
@@ -59,10 +59,10 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    // All that it takes: `SendFace` on the character, and the way to the other game.
+    // All that it takes: `SendFace` on the character, and a connection to the other game.
     let role = stage::Role {
         name: "Guest",
-        avatar: FaceAvatar::of("nobody"),
+        avatar: FaceAvatar::of("none"),
         send: Some(SendFace::new(&args.name)),
         ..default()
     };
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
     let mut dial = FaceSource::connect(&args.to);
     (dial.token, dial.fingerprint) = (args.token, args.fingerprint);
     app.world_mut().spawn(dial.subject(&args.name));
-    app.add_systems(Update, (live, choose_mood, tell));
+    app.add_systems(Update, (live, choose_mood, print_state));
     show::run(app)
 }
 
@@ -106,12 +106,15 @@ fn choose_mood(
     }
 }
 
-/// Prints how the way to the other game stands, whenever that changes.
-fn tell(sources: Query<&FaceSource, (With<FaceDial>, Changed<FaceSource>)>, mut told: Local<Option<SourceState>>) {
+/// Prints the state of the connection to the other game whenever it changes.
+fn print_state(
+    sources: Query<&FaceSource, (With<FaceDial>, Changed<FaceSource>)>,
+    mut printed: Local<Option<SourceState>>,
+) {
     for source in &sources {
-        if told.as_ref() != Some(&source.state) {
+        if printed.as_ref() != Some(&source.state) {
             println!("{}: {:?}", source.address.as_deref().unwrap_or_default(), source.state);
-            *told = Some(source.state.clone());
+            *printed = Some(source.state.clone());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A character that speaks a line of dialogue, with a feeling, and lives by itself in between.
+//! A character that speaks a line of dialogue, with an emotion, and plays idle motion in between.
 //!
 //! ```text
 //! cargo run --example speech                              a line that is built in, again and again
@@ -11,10 +11,10 @@
 
 #[path = "avatar/guard.rs"]
 mod guard;
-#[path = "avatar/picture.rs"]
-mod picture;
 #[path = "avatar/screen.rs"]
 mod screen;
+#[path = "avatar/screenshot.rs"]
+mod screenshot;
 #[path = "avatar/show.rs"]
 mod show;
 #[path = "avatar/stage.rs"]

@@ -1,5 +1,5 @@
 //! An animation as numbered PNG files: the weights that arrive on the left, the avatar that follows them on the right.
-//! `docs/images/animate` makes the animated picture of the README from it.
+//! `docs/images/animate` makes the animated image of the README from it.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -160,26 +160,26 @@ fn show(
 
 fn write(captured: &Image, number: usize, recording: &Recording) -> Result<(), String> {
     let image = captured.clone().try_into_dynamic().map_err(|error| error.to_string())?;
-    let mut picture = RgbImage::from_pixel(CHART + FACE.0, FACE.1, BACKGROUND);
-    imageops::replace(&mut picture, &image.to_rgb8(), i64::from(CHART), 0);
+    let mut canvas = RgbImage::from_pixel(CHART + FACE.0, FACE.1, BACKGROUND);
+    imageops::replace(&mut canvas, &image.to_rgb8(), i64::from(CHART), 0);
     if let Some(frame) = recording.frames.get(number) {
-        chart(&mut picture, frame);
+        chart(&mut canvas, frame);
     }
     fs::create_dir_all(&recording.folder).map_err(|error| error.to_string())?;
-    picture.save(recording.folder.join(format!("{number:03}.png"))).map_err(|error| error.to_string())
+    canvas.save(recording.folder.join(format!("{number:03}.png"))).map_err(|error| error.to_string())
 }
 
 /// A bar for each of [`SHAPES`].
-fn chart(picture: &mut RgbImage, frame: &FaceFrame) {
+fn chart(canvas: &mut RgbImage, frame: &FaceFrame) {
     let (left, width, row) = (14, CHART - 30, FACE.1 / SHAPES.len() as u32);
     for (place, shape) in (0_u32..).zip(SHAPES) {
         let top = place * row + 8;
-        letters::write(picture, left, top, shape.name());
+        letters::write(canvas, left, top, shape.name());
         let weight = frame.get(shape).unwrap_or(0.0).clamp(0.0, 1.0);
         let filled = (weight * width as f32).round() as u32;
         for (x, y) in (0..width).flat_map(|x| (0..7).map(move |y| (x, y))) {
             let color = if x < filled { BAR } else { TRACK };
-            picture.put_pixel(left + x, top + 20 + y, color);
+            canvas.put_pixel(left + x, top + 20 + y, color);
         }
     }
 }

@@ -1,20 +1,20 @@
-//! Who plays the avatar: a real face, or the built-in performer while there is none.
+//! Which face drives the avatar: a real one, or the built-in performer while there is none.
 
 use bevy::prelude::*;
 use bevy_facelink::{FaceAvatar, FaceLinkEndpoint, FaceSubject, FaceSubjects, LinkQuality};
 
 use crate::performer::{NAME, OnStage, SILENT_MS};
 
-/// Has the built-in performer on stage while no other face is there.
+/// Runs the built-in performer while no other face is there.
 pub struct CastingPlugin;
 
 impl Plugin for CastingPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(Update, step_in_or_back);
+        app.add_systems(Update, start_or_stop_performer);
     }
 }
 
-fn step_in_or_back(
+fn start_or_stop_performer(
     mut commands: Commands,
     endpoint: Option<Res<FaceLinkEndpoint>>,
     on_stage: Option<Res<OnStage>>,
@@ -24,7 +24,7 @@ fn step_in_or_back(
     mut lead: Local<String>,
 ) {
     let Some(endpoint) = endpoint else { return };
-    // A connected face that has been silent for a while has left the stage, too.
+    // A connected face that has been silent for a while counts as gone, too.
     let is_real = |name: &str, entity: Entity| {
         name != NAME && faces.get(entity).is_ok_and(|(face, link)| !face.leaving && link.age_ms < SILENT_MS)
     };
@@ -36,7 +36,7 @@ fn step_in_or_back(
     // By name, so that a newcomer does not wait until the performer has said goodbye.
     let next = real.as_deref().unwrap_or(NAME);
     if *lead != next {
-        info!("on stage: {next}");
+        info!("live face: {next}");
         next.clone_into(&mut lead);
         for mut avatar in &mut avatars {
             avatar.subject = Some(next.to_owned());

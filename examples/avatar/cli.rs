@@ -1,4 +1,4 @@
-//! What the command line says.
+//! The command line.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -23,16 +23,16 @@ pub struct Args {
     /// Frames to draw before the screenshot, counted once a face is on the avatar.
     #[arg(long, default_value_t = 60)]
     pub frames: u32,
-    /// Save a picture as PNG, and end.
+    /// Save a screenshot as PNG, and end.
     #[arg(long, value_name = "PNG")]
     pub screenshot: Option<PathBuf>,
-    /// Save a picture of every shape as PNG, and end.
+    /// Save an image of every shape as PNG, and end.
     #[arg(long, value_name = "PNG")]
     pub contact_sheet: Option<PathBuf>,
     /// Save `--frames` images of the built-in performance as numbered PNG files, and end.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["contact_sheet", "screenshot"])]
     pub animation: Option<PathBuf>,
-    /// Size of the picture, pixels.
+    /// Size of the rendered frame, pixels.
     #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = crate::screen::size)]
     pub size: (u32, u32),
     /// Open it to the local network, and show a QR code for the phone.
@@ -53,7 +53,7 @@ pub struct Args {
     /// Listen for every phone app, on the ports that they send to by default; --lan does so too.
     #[arg(long)]
     phones: bool,
-    /// With --lan: no phone apps beside Live Link Face and UDP JSON.
+    /// With --lan: no phone apps other than Live Link Face and UDP JSON.
     #[arg(long, requires = "lan", conflicts_with = "phones")]
     no_phones: bool,
     /// Call the phone at this address, whatever app it runs. Repeatable.

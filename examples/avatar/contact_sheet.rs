@@ -22,10 +22,10 @@ const COLUMNS: u32 = 6;
 const ROWS: u32 = 4;
 /// Height of a label, pixels.
 const STRIP: u32 = 26;
-/// Frames before the first picture: shaders and textures come first.
+/// Frames before the first image, for shaders and textures to load.
 const WARM_UP: u32 = 8;
 
-/// Takes the pictures, writes the sheets, and ends.
+/// Takes the images, writes the sheets, and ends.
 pub struct ContactSheetPlugin {
     /// Where to save them: `name.png` becomes `name-1.png` and so on.
     pub path: PathBuf,
@@ -38,9 +38,9 @@ struct Sheet {
     pages: Vec<RgbImage>,
     /// Frames before the next pose.
     wait: u32,
-    /// Poses that were on stage.
+    /// Poses that were rendered.
     shown: usize,
-    /// Pictures that came back.
+    /// Images that were read back.
     taken: usize,
 }
 
@@ -146,7 +146,7 @@ fn poses() -> Vec<(String, FaceFrame)> {
     poses
 }
 
-/// Shows a pose in each frame, and asks for that frame's picture.
+/// Shows a pose in each frame, and asks for that frame's image.
 fn pose(
     mut commands: Commands,
     mut sheet: ResMut<Sheet>,
@@ -170,7 +170,7 @@ fn pose(
     );
 }
 
-/// Puts a picture in its place; the last one completes the sheet.
+/// Copies an image into its tile; the last one completes the sheet.
 fn keep(image: &Image, place: usize, sheet: &mut Sheet, mut exit: MessageWriter<AppExit>) {
     if let Ok(image) = image.clone().try_into_dynamic() {
         let tile = imageops::resize(&image.to_rgb8(), TILE.0, TILE.1, imageops::FilterType::Triangle);
@@ -178,23 +178,23 @@ fn keep(image: &Image, place: usize, sheet: &mut Sheet, mut exit: MessageWriter<
         let place = place as u32;
         let (page, place) = (place / (COLUMNS * ROWS), place % (COLUMNS * ROWS));
         let (x, y) = (place % COLUMNS * TILE.0, place / COLUMNS * TILE.1);
-        let Some(picture) = sheet.pages.get_mut(page as usize) else { return };
-        imageops::replace(picture, &tile, i64::from(x), i64::from(y));
+        let Some(page) = sheet.pages.get_mut(page as usize) else { return };
+        imageops::replace(page, &tile, i64::from(x), i64::from(y));
         // On a darker strip below the chin, where nothing of the face is lost.
         for (dx, dy) in (0..TILE.0 * STRIP).map(|dot| (dot % TILE.0, dot / TILE.0)) {
-            let pixel = picture.get_pixel_mut(x + dx, y + TILE.1 - STRIP + dy);
+            let pixel = page.get_pixel_mut(x + dx, y + TILE.1 - STRIP + dy);
             pixel.0 = pixel.0.map(|part| part / 3);
         }
-        letters::write(picture, x + 6, y + TILE.1 - STRIP + 5, &label);
+        letters::write(page, x + 6, y + TILE.1 - STRIP + 5, &label);
     }
     sheet.taken += 1;
     if sheet.taken < sheet.poses.len() {
         return;
     }
-    for (page, picture) in (1..).zip(&sheet.pages) {
+    for (number, page) in (1..).zip(&sheet.pages) {
         let name = sheet.path.file_stem().unwrap_or_default().to_string_lossy();
-        let path = sheet.path.with_file_name(format!("{name}-{page}.png"));
-        if let Err(error) = picture.save(&path) {
+        let path = sheet.path.with_file_name(format!("{name}-{number}.png"));
+        if let Err(error) = page.save(&path) {
             eprintln!("cannot write {}: {error}", path.display());
             exit.write(AppExit::error());
             return;
@@ -263,7 +263,7 @@ pub mod letters {
     }
 
     /// Writes a line, each dot a square of [`SIZE`] pixels.
-    pub fn write(picture: &mut RgbImage, x: u32, y: u32, text: &str) {
+    pub fn write(image: &mut RgbImage, x: u32, y: u32, text: &str) {
         for (place, letter) in (0_u32..).zip(text.chars()) {
             // These reach below the line.
             let drop = if matches!(letter, 'g' | 'p' | 'q' | 'y') { 2 } else { 0 };
@@ -271,7 +271,7 @@ pub mod letters {
                 for column in (0..5_u32).filter(|column| bits >> (4 - column) & 1 == 1) {
                     let (left, top) = (x + (place * 6 + column) * SIZE, y + row * SIZE);
                     for (dx, dy) in (0..SIZE * SIZE).map(|dot| (dot % SIZE, dot / SIZE)) {
-                        if let Some(pixel) = picture.get_pixel_mut_checked(left + dx, top + dy) {
+                        if let Some(pixel) = image.get_pixel_mut_checked(left + dx, top + dy) {
                             *pixel = INK;
                         }
                     }

@@ -1,4 +1,4 @@
-//! What is missing on this machine, in words, instead of a panic deep inside the engine.
+//! Reports what this machine lacks, instead of a panic deep inside the engine.
 
 use std::{
     env,

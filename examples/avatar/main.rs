@@ -6,14 +6,14 @@
 //! cargo run --example avatar -- --phones                  every phone app, on the ports that they send to
 //! cargo run --example avatar -- path/to/model.glb        another model
 //! cargo run --example avatar -- --headless --frames 300 --screenshot out.png
-//! cargo run --example avatar -- --contact-sheet out.png  every shape of the model on one picture
+//! cargo run --example avatar -- --contact-sheet out.png  every shape of the model on one image
 //! cargo run --example avatar -- --animation folder --frames 60     numbered images of the performance
 //! ```
 //!
 //! With a face on the avatar, N takes it for the neutral face, R takes the head for straight ahead, C clears both.
 //!
 //! The performer is no short cut: it streams over a WebRTC connection on loopback into the same server that a phone
-//! uses. It steps back when a real source connects, and in again when the last one has left.
+//! uses. It stops when a real source connects, and starts again when the last one has left.
 
 mod animation;
 mod casting;
@@ -24,8 +24,8 @@ mod keys;
 mod lan;
 #[allow(dead_code, reason = "not every example needs all of it")]
 mod performer;
-mod picture;
 mod screen;
+mod screenshot;
 mod stage;
 
 use std::process::ExitCode;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     guard::watch_start();
 
     let mut app = App::new();
-    // A picture is to be complete; a window rather opens at once.
+    // A screenshot waits for all assets; a window opens at once.
     let complete = !windowed || args.screenshot.is_some();
     screen::Screen { title: "FaceLink: avatar", size: args.size, windowed, complete }.open(&mut app);
     let size = match (&args.contact_sheet, &args.animation) {
@@ -97,7 +97,7 @@ fn main() -> ExitCode {
         app.add_plugins(casting::CastingPlugin);
     }
     if !windowed || args.screenshot.is_some() {
-        app.add_plugins(picture::PicturePlugin {
+        app.add_plugins(screenshot::ScreenshotPlugin {
             frames: args.frames,
             path: args.screenshot,
             windowed,

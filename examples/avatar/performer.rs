@@ -11,10 +11,10 @@ use facelink_net::{Client, ClientConfig};
 
 /// The performer's name among the subjects.
 pub const NAME: &str = "Performer";
-/// A face that has sent nothing for this long has left the stage, milliseconds.
+/// A face that has sent nothing for this long counts as gone, milliseconds.
 pub const SILENT_MS: f32 = 2000.0;
 
-/// A performer that is on stage.
+/// A performer that streams.
 #[derive(Resource)]
 pub struct OnStage {
     // Dropping it ends the stream and its connection.
@@ -33,7 +33,7 @@ impl OnStage {
     }
 }
 
-/// Streams a face into an endpoint until the endpoint ends, the way that a phone would.
+/// Streams a face into an endpoint until the endpoint ends, as a phone would.
 pub fn stream(
     endpoint: &FaceLinkEndpoint,
     name: impl Into<String>,

@@ -1,4 +1,4 @@
-//! Bevy with a window, or drawing to a picture without one.
+//! Bevy with a window, or rendering to an image without one.
 
 use std::time::Duration;
 

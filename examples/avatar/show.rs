@@ -1,4 +1,4 @@
-//! What the small examples have in common: their command line, a stage, and a picture of it.
+//! What the small examples have in common: their command line, a stage, and a screenshot of it.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -6,7 +6,7 @@ use bevy::prelude::*;
 use bevy_facelink::{EndpointState, panel::FaceLinkPanelPlugin, prelude::*};
 use clap::Args;
 
-use crate::{guard, picture, screen, stage};
+use crate::{guard, screen, screenshot, stage};
 
 /// Where to draw, and for how long.
 #[derive(Args, Debug)]
@@ -17,10 +17,10 @@ pub struct Show {
     /// Frames to draw before the screenshot.
     #[arg(long, default_value_t = 60)]
     frames: u32,
-    /// Save a picture as PNG, and end.
+    /// Save a screenshot as PNG, and end.
     #[arg(long, value_name = "PNG")]
     screenshot: Option<PathBuf>,
-    /// Size of the picture, pixels.
+    /// Size of the rendered frame, pixels.
     #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = screen::size)]
     size: (u32, u32),
     /// Open the window without the panel; F1 brings it.
@@ -32,7 +32,7 @@ pub struct Show {
 }
 
 impl Show {
-    /// A game with these characters, or why there is none. A picture waits for a face where one is on its way.
+    /// A game with these characters, or the exit code. With `face`, a screenshot waits for the first face.
     pub fn open(&self, title: &str, roles: Vec<stage::Role>, face: bool) -> Result<App, ExitCode> {
         let windowed = !self.headless;
         if windowed && let Err(missing) = guard::display() {
@@ -45,7 +45,7 @@ impl Show {
         screen::Screen { title, size: self.size, windowed, complete }.open(&mut app);
         let panel = windowed && !self.no_panel;
         app.add_plugins(stage::StagePlugin { roles, size: self.size, windowed, panel, close: false });
-        // Two of them may run beside each other, so the ports of the phones are whatever is free.
+        // Two of them may run at once, so the phone ports are any free ones.
         app.add_plugins(FaceLinkPlugin::default().port(self.port).live_link_face(Some(0)).udp_json(Some(0)));
         if let Some(error) = app.world().get_resource::<EndpointState>().and_then(EndpointState::error) {
             eprintln!("{error}");
@@ -57,7 +57,7 @@ impl Show {
         }
         if !windowed || self.screenshot.is_some() {
             let (frames, path) = (self.frames, self.screenshot.clone());
-            app.add_plugins(picture::PicturePlugin { frames, path, windowed, face });
+            app.add_plugins(screenshot::ScreenshotPlugin { frames, path, windowed, face });
         }
         Ok(app)
     }

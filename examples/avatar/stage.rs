@@ -57,7 +57,7 @@ pub const PANEL: f32 = 320.0;
 pub struct StagePlugin {
     /// Who stands there.
     pub roles: Vec<Role>,
-    /// Size of the picture, pixels.
+    /// Size of the rendered frame, pixels.
     pub size: (u32, u32),
     /// Whether there is a window to draw to.
     pub windowed: bool,
@@ -87,7 +87,7 @@ pub struct Orbit {
     distance: f32,
     yaw: f32,
     pitch: f32,
-    /// Share of the picture's width by which the face stands left of the middle, beside the panel.
+    /// Share of the frame's width by which the face stands left of the middle, next to the panel.
     shift: f32,
 }
 
@@ -127,7 +127,7 @@ fn set_up(
             Name::new(role.name),
             Transform::from_xyz(role.aside, 0.0, 0.0),
         ));
-        // Nobody stands there like a puppet while no face has come; on a sheet of shapes each has to be pure.
+        // Idle motion plays until a face arrives; on a sheet each shape has to be pure.
         if !setup.close {
             avatar.insert(FaceIdle::default());
         }
@@ -188,7 +188,7 @@ fn backdrop() -> Mesh {
     const RINGS: u32 = 32;
     const SPOKES: u32 = 64;
     let (glow, dark) = (LinearRgba::rgb(0.118, 0.150, 0.172), LinearRgba::rgb(0.0065, 0.0090, 0.0135));
-    // Reaches beyond the corners of a picture three times as wide as high.
+    // Reaches beyond the corners of a frame three times as wide as high.
     let radius = 3.5 * BACKDROP * (FIELD_OF_VIEW / 2.0).tan();
     // Behind the shadow side of the face, so that both its edges stand out.
     let middle = Vec2::new(0.045, 0.0) * radius;
@@ -294,18 +294,18 @@ fn frame_face(
     });
     // From the joint of the head, which is at the top of the neck, the rest is head; without one, a bust is two parts head.
     let head = bone.map_or((high.y - low.y) * 0.6, |at| (high.y - at.y).max(0.12));
-    // Half the height of the picture and the distance of its middle from the top of the head, in heads.
+    // Half the height of the frame and the distance of its middle from the top of the head, in heads.
     let (half, middle, yaw) = match (setup.close, setup.roles.len()) {
         (true, _) => (0.72, 0.64, 0.08),
         (false, 0 | 1) => (0.94, 0.62, 0.1),
         // Straight on, so that all are of one size.
         (false, _) => (0.94, 0.62, 0.0),
     };
-    // All of them fit beside each other.
+    // All of them fit next to each other.
     let places = setup.roles.iter().map(|role| role.aside);
     let width = places.clone().fold(f32::MIN, f32::max) - places.fold(f32::MAX, f32::min);
-    let (picture, panel) = (Vec2::new(setup.size.0 as f32, setup.size.1 as f32), if setup.panel { PANEL } else { 0.0 });
-    let aspect = (picture.x - panel).max(1.0) / picture.y;
+    let (frame, panel) = (Vec2::new(setup.size.0 as f32, setup.size.1 as f32), if setup.panel { PANEL } else { 0.0 });
+    let aspect = (frame.x - panel).max(1.0) / frame.y;
     let half = f32::max(half, (0.5 * width / head + 0.62) / aspect);
     let distance = head * half / (FIELD_OF_VIEW / 2.0).tan();
     *orbit = Orbit {
@@ -313,7 +313,7 @@ fn frame_face(
         distance,
         yaw,
         pitch: 0.03,
-        shift: 0.5 * panel / picture.x,
+        shift: 0.5 * panel / frame.x,
     };
     // One shadow map a light, all of it around the model.
     for mut shadows in &mut shadows {

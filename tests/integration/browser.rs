@@ -1,6 +1,6 @@
 //! A real Chromium drives avatars through its own `RTCPeerConnection`.
 //!
-//! Chromium is led by the WebDriver protocol (<https://www.w3.org/TR/webdriver2/>), of which four requests are enough.
+//! Chromium is controlled through the WebDriver protocol (<https://www.w3.org/TR/webdriver2/>); four requests are enough.
 
 use std::{
     io::{BufRead, BufReader},
@@ -18,7 +18,7 @@ use crate::{
     support::{near, update_until},
 };
 
-/// A Chromium and what leads it.
+/// A Chromium and the driver that controls it.
 struct Browser {
     driver: Child,
     base: String,
@@ -45,7 +45,7 @@ impl Browser {
         let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines().map_while(Result::ok);
         let port = lines
             .find_map(|line| line.split("successfully on port ").nth(1)?.trim_end_matches('.').parse::<u16>().ok())
-            .expect("chromedriver tells its port");
+            .expect("chromedriver prints its port");
         // Read on, so that it never blocks on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let profile = tempfile::tempdir().expect("a folder");
@@ -110,12 +110,12 @@ fn transport(app: &App, subject: &str) -> Option<String> {
 }
 
 #[test]
-fn two_streams_of_chromium_drive_two_avatars_over_webrtc() {
+fn chromium_with_two_streams_drives_two_avatars() {
     let (mut app, addresses) = live_app();
     let Some(browser) = Browser::open(&format!("http://{}/", addresses.http)) else { return };
     let ann = live_avatar(&mut app, "Ann", &["jawOpen", "eyeBlinkLeft", "tail"]);
     let bob = live_avatar(&mut app, "Bob", &["jawOpen"]);
-    // The guide's own words, twice, at 60 frames a second.
+    // The guide's own code, twice, at 60 frames a second.
     browser.run(&format!(
         "const {{ FacialAnimationWebRTCClient }} = await import('/facelink.js');
          window.clients = {{}};
@@ -152,17 +152,17 @@ fn two_streams_of_chromium_drive_two_avatars_over_webrtc() {
     assert_eq!(page["server"]["data_channel_state"], "open");
     assert_eq!(get(&addresses, "/api/v1/subjects")["subjects"].as_array().map(Vec::len), Some(2));
 
-    // What the engine asks for, the page obeys.
+    // The page follows the rate that the engine asks for.
     let subject = app.world().resource::<FaceSubjects>().get("Ann").expect("there");
     app.world_mut().entity_mut(subject).insert(RequestedFps(20.0));
     update_until(&mut app, "a slower stream", |app| {
-        let quality = app.world().get::<LinkQuality>(subject).expect("figures");
+        let quality = app.world().get::<LinkQuality>(subject).expect("link statistics");
         quality.target_fps == 20.0 && (10.0..24.0).contains(&quality.fps)
     });
 }
 
 #[test]
-fn a_page_of_the_old_guide_needs_neither_hello_nor_our_client() {
+fn browser_page_without_hello_is_accepted() {
     let (mut app, addresses) = live_app();
     let Some(browser) = Browser::open(&format!("http://{}/", addresses.http)) else { return };
     let node = live_avatar(&mut app, "Old", &["jawOpen"]);
@@ -204,7 +204,7 @@ fn a_page_of_the_old_guide_needs_neither_hello_nor_our_client() {
     assert_eq!((&heard["ordered"], &heard["retransmits"]), (&json!(false), &json!(0)), "ours is unreliable: {heard}");
     update_until(&mut app, "the face", |app| near(jaw(app, node), 0.5) && transport(app, "Old").is_some());
     let stats = get(&addresses, "/api/v1/stats");
-    // The page that we stand on has a connection of its own.
+    // The page itself has a connection of its own.
     let connections = stats["connections"].as_array().expect("a list");
     let ours = connections.iter().find(|connection| connection["connection_id"] == heard["session_id"]);
     let ours = ours.expect("the offer's session");
@@ -216,7 +216,7 @@ fn a_page_of_the_old_guide_needs_neither_hello_nor_our_client() {
 }
 
 #[test]
-fn the_page_performs_and_falls_back_without_webrtc() {
+fn browser_page_without_webrtc_falls_back_to_websocket() {
     let (mut app, addresses) = live_app();
     let url = format!("http://{}/?perform=1&subject=Page&webrtc=0", addresses.http);
     let Some(_browser) = Browser::open(&url) else { return };
@@ -230,7 +230,7 @@ fn the_page_performs_and_falls_back_without_webrtc() {
 }
 
 #[test]
-fn channels_open_whichever_side_offers() {
+fn webrtc_channels_open_for_either_offerer() {
     let (mut app, addresses) = live_app();
     let Some(browser) = Browser::open(&format!("http://{}/", addresses.http)) else { return };
     for role in ["offers", "answers"] {

@@ -34,7 +34,7 @@ fn avatar(app: &mut App, avatar: FaceAvatar, nodes: &[Entity]) -> Entity {
 }
 
 #[test]
-fn every_mesh_of_an_avatar_gets_its_weights_by_name() {
+fn avatar_meshes_get_weights_by_target_name() {
     let (mut app, faces) = fed_app();
     let head = spawn_node(app.world_mut(), "Head", &["noise", "jawOpen", "eyeBlinkLeft"]);
     let teeth = spawn_node(app.world_mut(), "Teeth", &["Jaw_Open", "browInnerUp_L", "browInnerUp_R", "tail"]);
@@ -60,7 +60,7 @@ fn every_mesh_of_an_avatar_gets_its_weights_by_name() {
 }
 
 #[test]
-fn invisible_weights_are_exact_zeros() {
+fn weights_below_threshold_are_zero() {
     let (mut app, faces) = fed_app();
     let node = spawn_node(app.world_mut(), "Head", &["jawOpen", "cheekPuff"]);
     avatar(&mut app, FaceAvatar::default(), &[node]);
@@ -70,7 +70,7 @@ fn invisible_weights_are_exact_zeros() {
 }
 
 #[test]
-fn two_subjects_drive_two_avatars_and_a_nameless_one_takes_the_first() {
+fn avatar_without_subject_takes_the_first() {
     let (mut app, faces) = fed_app();
     let nodes: Vec<_> = (0..3).map(|_| spawn_node(app.world_mut(), "Head", &["jawOpen"])).collect();
     let ann = avatar(&mut app, FaceAvatar::of("Ann"), &[nodes[0]]);
@@ -88,7 +88,7 @@ fn two_subjects_drive_two_avatars_and_a_nameless_one_takes_the_first() {
 }
 
 #[test]
-fn a_silent_face_holds_eases_and_comes_back_without_a_pop() {
+fn silent_face_holds_eases_and_returns_smoothly() {
     let (mut app, faces) = fed_app();
     let node = spawn_node(app.world_mut(), "Head", &["jawOpen"]);
     avatar(&mut app, FaceAvatar::default(), &[node]);
@@ -123,7 +123,7 @@ fn a_silent_face_holds_eases_and_comes_back_without_a_pop() {
 }
 
 #[test]
-fn a_lost_face_eases_and_says_so() {
+fn lost_face_eases_and_is_reported() {
     #[derive(Resource, Default)]
     struct Lost(u32);
     let (mut app, faces) = fed_app();
@@ -141,7 +141,7 @@ fn a_lost_face_eases_and_says_so() {
 }
 
 #[test]
-fn a_subject_that_leaves_is_eased_out_and_may_return() {
+fn subject_that_leaves_eases_out_and_returns() {
     #[derive(Resource, Default)]
     struct Log(Vec<String>);
     let (mut app, faces) = fed_app();
@@ -173,7 +173,7 @@ fn a_subject_that_leaves_is_eased_out_and_may_return() {
 }
 
 #[test]
-fn an_avatar_that_changes_its_subject_blends() {
+fn avatar_with_changed_subject_blends() {
     let (mut app, faces) = fed_app();
     let node = spawn_node(app.world_mut(), "Head", &["jawOpen"]);
     let root = avatar(&mut app, FaceAvatar::of("Ann"), &[node]);
@@ -195,7 +195,7 @@ fn an_avatar_that_changes_its_subject_blends() {
 }
 
 #[test]
-fn a_full_inbox_keeps_the_newest() {
+fn full_inbox_keeps_the_newest() {
     let (mut app, _) = fed_app();
     let (inbox, faces) = FaceInbox::bounded(4);
     app.insert_resource(inbox);
@@ -208,7 +208,7 @@ fn a_full_inbox_keeps_the_newest() {
 }
 
 #[test]
-fn weights_are_written_after_an_animation_and_left_alone_without_a_face() {
+fn weights_follow_animation_without_a_face() {
     let (mut app, faces) = fed_app();
     let node = spawn_node(app.world_mut(), "Head", &["jawOpen", "wag"]);
     avatar(&mut app, FaceAvatar::default(), &[node]);
@@ -228,7 +228,7 @@ fn weights_are_written_after_an_animation_and_left_alone_without_a_face() {
 }
 
 #[test]
-fn bones_turn_in_model_space_whatever_their_axes() {
+fn bones_with_any_local_axes_turn_in_model_space() {
     let (mut app, faces) = fed_app();
     let odd = Quat::from_rotation_z(1.3) * Quat::from_rotation_x(-0.4);
     let world = app.world_mut();
@@ -262,7 +262,7 @@ fn bones_turn_in_model_space_whatever_their_axes() {
 }
 
 #[test]
-fn a_corrupt_mesh_is_refused_and_the_others_are_driven() {
+fn avatar_with_corrupt_mesh_drives_the_others() {
     let (mut app, faces) = fed_app();
     let good = spawn_node(app.world_mut(), "Good", &["jawOpen"]);
     let short = morphed_mesh(&["jawOpen", "cheekPuff"]).with_morph_targets(vec![MorphAttributes::default(); 5]);
@@ -279,7 +279,7 @@ fn a_corrupt_mesh_is_refused_and_the_others_are_driven() {
 }
 
 #[test]
-fn an_avatar_is_bound_again_when_its_scene_is_replaced() {
+fn avatar_with_replaced_scene_is_bound_again() {
     #[derive(Resource, Default)]
     struct Bound(Vec<usize>);
     let (mut app, faces) = fed_app();
@@ -302,7 +302,7 @@ fn an_avatar_is_bound_again_when_its_scene_is_replaced() {
 }
 
 #[test]
-fn a_subject_whose_frames_and_end_come_together_does_not_stay_forever() {
+fn subject_that_ends_with_its_frames_is_removed() {
     let (mut app, faces) = fed_app();
     let node = spawn_node(app.world_mut(), "Head", &["jawOpen"]);
     avatar(&mut app, FaceAvatar::default(), &[node]);
@@ -324,7 +324,7 @@ fn a_subject_whose_frames_and_end_come_together_does_not_stay_forever() {
 }
 
 #[test]
-fn a_connection_that_comes_and_goes_within_a_frame_leaves_no_source() {
+fn connection_within_one_frame_leaves_no_source() {
     let (mut app, faces) = fed_app();
     faces.connect("stays", SourceKind::WebSocket);
     faces.connect("probe", SourceKind::WebSocket);
@@ -341,7 +341,7 @@ fn a_connection_that_comes_and_goes_within_a_frame_leaves_no_source() {
 }
 
 #[test]
-fn a_face_that_is_lost_with_zeros_and_returns_with_another_pose_does_not_pop() {
+fn lost_face_returns_smoothly_with_another_pose() {
     let (mut app, faces) = fed_app();
     let node = spawn_node(app.world_mut(), "Head", &["jawOpen"]);
     avatar(&mut app, FaceAvatar::default(), &[node]);
@@ -358,7 +358,7 @@ fn a_face_that_is_lost_with_zeros_and_returns_with_another_pose_does_not_pop() {
         app.update();
         steady(&app);
     }
-    assert!(weights(&app, node)[0] > 0.3, "on the way to neutral");
+    assert!(weights(&app, node)[0] > 0.3, "still easing to neutral");
     for _ in 0..20 {
         faces.send(1, "Ann", jaw(0.1));
         app.update();
@@ -386,7 +386,7 @@ fn a_face_that_is_lost_with_zeros_and_returns_with_another_pose_does_not_pop() {
 }
 
 #[test]
-fn a_channel_that_nobody_sends_any_more_goes_back_to_zero() {
+fn channel_without_sender_returns_to_zero() {
     let (mut app, faces) = fed_app();
     let node = spawn_node(app.world_mut(), "Head", &["jawOpen", "tail"]);
     let root = avatar(&mut app, FaceAvatar::of("Ann"), &[node]);
@@ -415,7 +415,7 @@ fn a_channel_that_nobody_sends_any_more_goes_back_to_zero() {
 }
 
 #[test]
-fn bound_again_while_the_head_is_turned_it_turns_as_before() {
+fn head_bound_again_while_turned_keeps_its_rest() {
     let (mut app, faces) = fed_app();
     let rest = Quat::from_rotation_x(0.3);
     let head = app.world_mut().spawn((Name::new("Head"), Transform::from_rotation(rest))).id();
@@ -441,7 +441,7 @@ fn bound_again_while_the_head_is_turned_it_turns_as_before() {
 }
 
 #[test]
-fn a_head_that_is_animated_too_keeps_its_animation() {
+fn animated_head_keeps_its_animation() {
     let (mut app, faces) = fed_app();
     let head = app.world_mut().spawn((Name::new("Head"), Transform::default())).id();
     let node = spawn_node(app.world_mut(), "Face", &["jawOpen"]);
@@ -472,7 +472,7 @@ fn a_head_that_is_animated_too_keeps_its_animation() {
 }
 
 #[test]
-fn game_code_that_turns_a_bone_little_by_little_is_not_amplified() {
+fn bone_turned_by_game_code_is_not_amplified() {
     let (mut app, faces) = fed_app();
     let head = app.world_mut().spawn((Name::new("Head"), Transform::default())).id();
     let node = spawn_node(app.world_mut(), "Face", &["jawOpen"]);
@@ -495,7 +495,7 @@ fn game_code_that_turns_a_bone_little_by_little_is_not_amplified() {
 }
 
 #[test]
-fn two_avatars_that_share_a_head_do_not_add_up() {
+fn head_shared_by_two_avatars_turns_once() {
     let (mut app, faces) = fed_app();
     let head = app.world_mut().spawn((Name::new("Head"), Transform::default())).id();
     let node = spawn_node(app.world_mut(), "Face", &["jawOpen"]);
@@ -510,7 +510,7 @@ fn two_avatars_that_share_a_head_do_not_add_up() {
 }
 
 #[test]
-fn a_subject_that_the_game_despawns_appears_anew() {
+fn subject_despawned_by_the_game_appears_again() {
     let (mut app, faces) = fed_app();
     let node = spawn_node(app.world_mut(), "Head", &["jawOpen"]);
     avatar(&mut app, FaceAvatar::default(), &[node]);
@@ -524,7 +524,7 @@ fn a_subject_that_the_game_despawns_appears_anew() {
 }
 
 #[test]
-fn a_mesh_that_is_on_the_gpu_alone_is_bound_by_the_names_in_its_extras() {
+fn mesh_on_gpu_only_is_bound_by_its_extras() {
     let (mut app, faces) = fed_app();
     let names = r#"{"targetNames": ["cheekPuff", "jawOpen"]}"#;
     let world = app.world_mut();
@@ -533,7 +533,7 @@ fn a_mesh_that_is_on_the_gpu_alone_is_bound_by_the_names_in_its_extras() {
     for node in [mesh_level, primitive_level, nameless] {
         let primitive = world.get::<Children>(node).expect("children")[0];
         let handle = world.get::<Mesh3d>(primitive).expect("a mesh").0.clone();
-        // As the renderer does with a mesh that nobody else asked to keep.
+        // As the renderer does with a mesh whose data no asset usage keeps on the CPU.
         let mut meshes = world.resource_mut::<Assets<Mesh>>();
         meshes.get_mut(&handle).expect("there").take_gpu_data().expect("not yet taken");
         if node == mesh_level {
@@ -552,7 +552,7 @@ fn a_mesh_that_is_on_the_gpu_alone_is_bound_by_the_names_in_its_extras() {
 }
 
 #[test]
-fn an_avatar_waits_for_meshes_that_are_still_loading() {
+fn avatar_with_loading_meshes_waits() {
     let (mut app, faces) = fed_app();
     let handle = app.world().resource::<Assets<Mesh>>().reserve_handle();
     let morph = MorphWeights::new(vec![0.0], Some(handle.clone())).expect("few enough");

@@ -60,7 +60,7 @@ fn show(app: &mut App, node: Entity, sender: &Sender, jaw: f32) {
 }
 
 #[test]
-fn endpoint_starts_moves_and_stops_in_a_running_app() {
+fn endpoint_in_running_app_starts_moves_and_stops() {
     let mut app = offline_app();
     app.update();
     assert!(matches!(state(&app), EndpointState::Stopped));
@@ -78,7 +78,7 @@ fn endpoint_starts_moves_and_stops_in_a_running_app() {
     assert_ne!(first.http, second.http);
     assert!(TcpListener::bind(first.http).is_ok(), "the port before is free");
     let faces = app.world().resource::<FaceSubjects>();
-    assert!(faces.get("Ann").is_none_or(|ann| !faces.is_live(ann)), "who sent there has gone");
+    assert!(faces.get("Ann").is_none_or(|ann| !faces.is_live(ann)), "a sender to the old port is gone");
     update_until(&mut app, "the end of its source", |app| {
         app.world_mut().query::<&FaceSource>().iter(app.world()).count() == 0
     });
@@ -97,7 +97,7 @@ fn endpoint_starts_moves_and_stops_in_a_running_app() {
 }
 
 #[test]
-fn taken_port_is_a_typed_error_and_is_tried_again() {
+fn taken_port_is_a_typed_error_and_is_retried() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound");
     let plugin = FaceLinkPlugin::default().port(address.port()).live_link_face(None).udp_json(None);
@@ -136,7 +136,7 @@ fn app_without_a_listener_dials_out() {
 }
 
 #[test]
-fn settings_that_cannot_work_are_typed_errors() {
+fn invalid_settings_are_typed_errors() {
     let mut app = offline_app();
     let mut wrong = config();
     wrong.ice.servers = vec![IceServer { urls: vec!["turn:turn.example".to_owned()], ..IceServer::default() }];
@@ -146,7 +146,7 @@ fn settings_that_cannot_work_are_typed_errors() {
 }
 
 #[test]
-fn last_of_several_requests_counts() {
+fn several_endpoint_requests_last_one_counts() {
     let mut app = offline_app();
     for _ in 0..3 {
         start(&mut app, config());
@@ -162,7 +162,7 @@ fn last_of_several_requests_counts() {
 }
 
 #[test]
-fn app_that_is_dropped_while_it_starts_frees_its_port() {
+fn app_dropped_while_starting_frees_its_port() {
     let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
     let certificates = tempfile::tempdir().expect("a folder");
     for exits in [false, true] {
@@ -188,9 +188,9 @@ fn removed_endpoint_counts_as_stopped() {
     assert!(matches!(state(&app), EndpointState::Stopped));
 }
 
-/// What a rendered frame pays, as a figure.
+/// Prints the longest frame meanwhile.
 #[test]
-fn frames_go_on_while_the_endpoint_starts_and_stops() {
+fn endpoint_restarts_while_frames_run() {
     let mut app = offline_app();
     let mut longest = std::time::Duration::ZERO;
     for _ in 0..3 {

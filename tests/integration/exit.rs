@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[test]
-fn an_exit_frees_the_ports_though_the_app_is_still_there() {
+fn app_exit_frees_the_ports_before_drop() {
     let (mut app, addresses) = live_app();
     app.update();
     app.world_mut().write_message(AppExit::Success);
@@ -53,7 +53,7 @@ fn time_of_leaving(host: &mut App, since: Instant) -> (Duration, Duration) {
 }
 
 #[test]
-fn app_that_dialled_says_goodbye_when_dropped() {
+fn dialling_app_sends_goodbye_when_dropped() {
     let (mut host, guest) = dialled_pair();
     let begun = Instant::now();
     drop(guest);
@@ -66,7 +66,7 @@ fn app_that_dialled_says_goodbye_when_dropped() {
 }
 
 #[test]
-fn app_that_dialled_says_goodbye_on_exit() {
+fn dialling_app_sends_goodbye_on_exit() {
     let (mut host, mut guest) = dialled_pair();
     guest.world_mut().write_message(AppExit::Success);
     let begun = Instant::now();

@@ -52,7 +52,7 @@ fn paused_game_pauses_layers_and_not_live_faces() {
         node
     };
     let live = avatar(&mut app, FaceAvatar::of("Ann"));
-    let actor = avatar(&mut app, FaceAvatar::of("Nobody"));
+    let actor = avatar(&mut app, FaceAvatar::of("Absent"));
     let mut speech = FaceSpeech::default();
     speech.play(Arc::new(VisemeTrack::from_phonemes("0.0 60.0 AA").expect("a track")));
     let mut expressions = FaceExpressions::default();
@@ -96,7 +96,7 @@ fn reports(app: &App) -> &[BindReport] {
 }
 
 #[test]
-fn avatar_takes_up_morphs_that_are_added_later() {
+fn avatar_with_morphs_added_later_is_bound() {
     let (mut app, faces) = counted_app();
     let first = spawn_node(app.world_mut(), "Face", &["jawOpen"]);
     let avatar = app.world_mut().spawn((Transform::default(), FaceAvatar::default())).add_child(first).id();
@@ -128,7 +128,7 @@ fn avatar_takes_up_morphs_that_are_added_later() {
 }
 
 #[test]
-fn avatar_without_anything_below_it_waits_for_morphs() {
+fn avatar_without_children_waits_for_morphs() {
     let (mut app, faces) = counted_app();
     let avatar = app.world_mut().spawn((Transform::default(), FaceAvatar::default())).id();
     feed(&mut app, &faces, 0.5);
@@ -141,7 +141,7 @@ fn avatar_without_anything_below_it_waits_for_morphs() {
 }
 
 #[test]
-fn avatar_without_morphs_is_reported_in_the_end() {
+fn avatar_without_morphs_is_reported() {
     let (mut app, _faces) = counted_app();
     app.world_mut().spawn((Transform::default(), FaceAvatar::default()));
     run(&mut app, 12 * SECOND, || {});
@@ -150,7 +150,7 @@ fn avatar_without_morphs_is_reported_in_the_end() {
 }
 
 #[test]
-fn mesh_made_by_code_is_driven_by_its_own_weights() {
+fn mesh_made_by_code_is_driven() {
     let (mut app, faces) = counted_app();
     let mesh = app.world_mut().resource_mut::<Assets<Mesh>>().add(morphed_mesh(&["tail", "jawOpen"]));
     let own = MeshMorphWeights::Value { weights: vec![0.0; 2] };
@@ -164,7 +164,7 @@ fn mesh_made_by_code_is_driven_by_its_own_weights() {
 }
 
 #[test]
-fn mesh_that_refers_to_weights_elsewhere_is_driven() {
+fn mesh_with_weights_on_another_entity_is_driven() {
     let (mut app, faces) = counted_app();
     let mesh = morphed_mesh(&["jawOpen"]);
     let elsewhere = spawn_node_with(app.world_mut(), "Weights", 1, mesh.clone());

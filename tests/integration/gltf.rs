@@ -69,7 +69,7 @@ fn shown(app: &mut App, target: &str) -> Vec<f32> {
 }
 
 #[test]
-fn aria_shows_all_52_shapes_and_turns_head_and_eyes() {
+fn aria_has_all_52_shapes_head_and_eyes() {
     let (mut app, faces) = app(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets"));
     let (_, report) = bind(&mut app, "avatars/aria.glb");
     assert_eq!(report.summary(), "ARKit, 52 of 52 matched");
@@ -95,7 +95,7 @@ fn aria_shows_all_52_shapes_and_turns_head_and_eyes() {
 }
 
 #[test]
-fn aria_loads_from_the_library_without_an_asset_folder() {
+fn aria_loads_without_an_asset_folder() {
     let empty = tempfile::tempdir().expect("a folder");
     let (mut app, _faces) = app(empty.path());
     let (_, report) = bind(&mut app, ARIA.strip_suffix("#Scene0").expect("a scene"));
@@ -103,7 +103,7 @@ fn aria_loads_from_the_library_without_an_asset_folder() {
 }
 
 #[test]
-fn a_model_that_is_loaded_again_is_driven_again() {
+fn reloaded_model_is_driven_again() {
     #[derive(Resource, Default)]
     struct Bound(Vec<String>);
     let folder = tempfile::tempdir().expect("a folder");
@@ -149,7 +149,7 @@ fn a_model_that_is_loaded_again_is_driven_again() {
 }
 
 #[test]
-fn rivet_speaks_another_dialect_and_shows_all_52_too() {
+fn rivet_has_all_52_shapes_in_another_dialect() {
     let (mut app, faces) = app(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets"));
     let (_, report) = bind(&mut app, "avatars/rivet.glb");
     assert_eq!(report.summary(), "Unified Expressions, 52 of 52 matched");
@@ -170,7 +170,7 @@ fn rivet_speaks_another_dialect_and_shows_all_52_too() {
 
 /// Two instances of one scene, each with a face of its own, and one that goes while its face streams.
 #[test]
-fn instances_of_one_scene_have_faces_of_their_own() {
+fn scene_instances_have_independent_faces() {
     let (mut app, faces) = app(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets"));
     let scene = app.world().resource::<AssetServer>().load("avatars/rivet.glb#Scene0");
     let avatars =
@@ -208,9 +208,9 @@ fn descendants(world: &World, root: Entity) -> Vec<Entity> {
     children.iter().flat_map(|child| std::iter::once(*child).chain(descendants(world, *child))).collect()
 }
 
-/// Bevy refuses such a file as a whole, in words about its own limit.
+/// Bevy refuses such a file as a whole; its error names its own limit.
 #[test]
-fn a_model_with_too_many_targets_is_told_what_to_do() {
+fn model_with_too_many_targets_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let names: Vec<String> = (0..300).map(|i| format!("target{i}")).collect();
     write_model(&folder.path().join("many.glb"), &names.iter().map(String::as_str).collect::<Vec<_>>());

@@ -49,7 +49,7 @@ fn largest_step(app: &mut App, node: Entity, time: Duration, mut feed: impl FnMu
 }
 
 #[test]
-fn visemes_ten_times_a_second_move_the_mouth_without_jumps_over_a_live_face() {
+fn visemes_at_10_hz_move_the_mouth_smoothly() {
     let (mut app, faces) = fed_app();
     let (_, node) = face(&mut app, FaceAvatar::default());
     let live = frame(&[(Blendshape::BrowInnerUp, 0.5), (Blendshape::MouthSmileLeft, 0.4)]);
@@ -72,7 +72,7 @@ fn visemes_ten_times_a_second_move_the_mouth_without_jumps_over_a_live_face() {
 }
 
 #[test]
-fn a_line_of_dialogue_plays_on_an_avatar_without_a_face() {
+fn dialogue_line_plays_on_avatar_without_face() {
     let (mut app, _faces) = fed_app();
     let (root, node) = face(&mut app, FaceAvatar::default());
     let track = Arc::new(VisemeTrack::from_phonemes("0.2 0.5 AA\n0.5 0.58 M\n0.58 0.9 UW").unwrap());
@@ -88,7 +88,7 @@ fn a_line_of_dialogue_plays_on_an_avatar_without_a_face() {
 }
 
 #[test]
-fn expressions_come_and_go_on_an_avatar_and_on_a_subject() {
+fn expressions_ease_in_and_out_on_avatar_and_subject() {
     let (mut app, faces) = fed_app();
     let (root, node) = face(&mut app, FaceAvatar::default());
     let live = frame(&[(Blendshape::JawOpen, 0.3)]);
@@ -118,7 +118,7 @@ fn expressions_come_and_go_on_an_avatar_and_on_a_subject() {
 }
 
 #[test]
-fn an_avatar_lives_by_itself_until_a_face_comes_and_again_when_it_has_gone() {
+fn idle_life_plays_while_avatar_has_no_face() {
     let (mut app, faces) = fed_app();
     let (root, node) = face(&mut app, FaceAvatar::default());
     app.world_mut().entity_mut(root).insert(FaceIdle::seeded(7));
@@ -139,7 +139,7 @@ fn an_avatar_lives_by_itself_until_a_face_comes_and_again_when_it_has_gone() {
 }
 
 #[test]
-fn a_subject_put_together_from_others_falls_back_without_a_pop() {
+fn virtual_subject_falls_back_smoothly() {
     let (mut app, faces) = fed_app();
     let mouth = [ChannelGroup::Jaw, ChannelGroup::Mouth, ChannelGroup::Tongue];
     app.world_mut().spawn(VirtualSubject::new("Hero").with("Audio", mouth, 10).with("Phone", GroupSet::ALL, 0).with(
@@ -171,13 +171,13 @@ fn a_subject_put_together_from_others_falls_back_without_a_pop() {
     assert!(near(yaw(&app), -0.4), "the head of the headset: {}", yaw(&app));
     assert!(steps < 0.25, "{steps}");
 
-    // The audio and the headset fall silent: the phone has all.
+    // The audio and the headset fall silent: the phone drives everything.
     let steps = largest_step(&mut app, node, 3 * SECOND, |_| faces.send(1, "Phone", phone.clone()));
     assert!(near(shown(&app, node, Blendshape::JawOpen), 0.2) && near(yaw(&app), 0.1), "{}", yaw(&app));
     assert!(steps < 0.1, "{steps}");
     assert_eq!(app.world().resource::<FaceSubjects>().first(), app.world().resource::<FaceSubjects>().get("Hero"));
 
-    // Nobody is there any more.
+    // No source is left.
     largest_step(&mut app, node, 3 * SECOND, |_| {});
     assert_eq!(weights(&app, node), [0.0; 52]);
     // A source that calls itself like it changes nothing.
@@ -186,7 +186,7 @@ fn a_subject_put_together_from_others_falls_back_without_a_pop() {
 }
 
 #[test]
-fn set_emotion_and_visemes_come_over_a_socket() {
+fn emotion_and_visemes_arrive_over_a_socket() {
     let folder = tempfile::tempdir().unwrap();
     let config = EndpointConfig { port: 0, phones: PhonePorts::default(), ..EndpointConfig::default() };
     let mut app = app_with(folder.path(), FaceLinkPlugin::with_endpoint(config));

@@ -64,7 +64,7 @@ fn phone_packets() -> (Vec<Vec<u8>>, String) {
 }
 
 #[test]
-fn a_phone_a_webrtc_client_and_a_websocket_at_once() {
+fn phone_webrtc_and_websocket_stream_at_once() {
     let (mut app, addresses) = live_app();
     let (packets, phone) = phone_packets();
     let nodes = [&*phone, "Rtc", "Ws"].map(|subject| live_avatar(&mut app, subject, &["jawOpen", "eyeBlinkLeft"]));
@@ -112,7 +112,7 @@ fn a_phone_a_webrtc_client_and_a_websocket_at_once() {
             && jaw_of(app, nodes[0]) != 0.0
             && rtc.state() == ClientState::Connected(SourceKind::WebRtc)
     });
-    update_until(&mut app, "the transports in the figures", |app| {
+    update_until(&mut app, "the transports in the statistics", |app| {
         let subjects = app.world().resource::<FaceSubjects>();
         let transport = |name: &str| {
             let subject = subjects.get(name)?;
@@ -133,7 +133,7 @@ fn a_phone_a_webrtc_client_and_a_websocket_at_once() {
 }
 
 #[test]
-fn a_dropped_app_frees_its_ports_and_another_may_start() {
+fn dropped_app_frees_its_ports_for_another() {
     let (mut app, addresses) = live_app();
     app.update();
     let _client = {

@@ -41,7 +41,7 @@ fn feed(app: &mut App) -> FaceInjector {
 }
 
 #[test]
-fn a_rig_of_another_dialect_is_known_and_driven() {
+fn rig_of_another_dialect_is_detected_and_driven() {
     let (mut app, faces) = fed_app();
     let names =
         ["Fcl_ALL_Joy", "Fcl_EYE_Close_L", "Fcl_EYE_Close_R", "Fcl_MTH_A", "Fcl_MTH_U", "Fcl_BRW_Surprised", "Ears"];
@@ -61,7 +61,7 @@ fn a_rig_of_another_dialect_is_known_and_driven() {
 }
 
 #[test]
-fn a_dialect_of_the_game_is_found_like_ours() {
+fn dialect_added_by_the_game_is_detected() {
     let (mut app, faces) = fed_app();
     let text = r#"(name: "Robots", about: "ours", rules: [(from: "eyeBlink{Left}", to: "shutter_{L}"), (from: "jawOpen", to: "visor")])"#;
     app.world_mut().resource_mut::<FacePresets>().add("robots", text.parse().unwrap()).unwrap();
@@ -73,7 +73,7 @@ fn a_dialect_of_the_game_is_found_like_ours() {
 }
 
 #[test]
-fn a_mapping_that_is_changed_is_on_the_face_in_the_next_frame() {
+fn changed_mapping_applies_in_the_next_frame() {
     let (mut app, faces) = fed_app();
     let node = spawn_node(app.world_mut(), "Face", &["jawOpen", "mouthClose", "gills"]);
     let root = avatar(&mut app, node);
@@ -105,7 +105,7 @@ fn a_mapping_that_is_changed_is_on_the_face_in_the_next_frame() {
 }
 
 #[test]
-fn a_file_on_disk_is_taken_up_with_what_it_includes_and_again_when_it_changes() {
+fn mapping_file_reloads_with_its_includes() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write("base.face.json", r#"{"name": "base", "rules": [{"from": "jawOpen", "to": "mouth_hole"}]}"#);
@@ -137,7 +137,7 @@ fn a_file_on_disk_is_taken_up_with_what_it_includes_and_again_when_it_changes() 
     write("base.face.json", r#"{"name": "base", "rules": [{"from": "jawOpen", "gain": 0.5, "to": "mouth_hole"}]}"#);
     shows(&mut app, "changed include", [0.4, 0.1]);
 
-    // A slip of the pen keeps the last good one; the loader says what is wrong.
+    // An invalid edit keeps the last valid mapping; the loader reports the error.
     write("mine.face.ron", "(name: \"mine\",\n rules: [(from: \"cheekPuff\", gain: lots, to: \"bag\")])");
     for _ in 0..50 {
         faces.send(1, "Ann", face());
@@ -150,7 +150,7 @@ fn a_file_on_disk_is_taken_up_with_what_it_includes_and_again_when_it_changes() 
 }
 
 #[test]
-fn a_file_that_is_broken_from_the_start_is_used_once_it_is_mended() {
+fn broken_mapping_file_is_used_once_repaired() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.face.ron");
     fs::write(&file, "(name: \"mine\",\n rules: [(from: \"jawOpen\", gain: lots, to: \"jawOpen\")])").unwrap();
@@ -175,7 +175,7 @@ fn a_file_that_is_broken_from_the_start_is_used_once_it_is_mended() {
 }
 
 #[test]
-fn a_mapping_that_cannot_be_used_is_told_and_the_dialect_is_taken() {
+fn unusable_mapping_is_reported_and_dialect_used() {
     let (mut app, faces) = fed_app();
     let node = spawn_node(app.world_mut(), "Face", &["jawOpen"]);
     let root = avatar(&mut app, node);
@@ -190,7 +190,7 @@ fn a_mapping_that_cannot_be_used_is_told_and_the_dialect_is_taken() {
 }
 
 #[test]
-fn bones_follow_the_mapping_jaw_mirror_and_facing() {
+fn mapping_sets_jaw_mirror_and_facing_of_bones() {
     for (text, wanted_head, wanted_jaw) in [
         ("(include: [\"auto\"], bones: (jaw: (open: 20, forward: 0.0)))", 0.3, 20.0_f32.to_radians()),
         ("(include: [\"auto\"], mirror: true, bones: (jaw: (open: 20)))", -0.3, 20.0_f32.to_radians()),
@@ -257,7 +257,7 @@ fn animated(masked: bool) -> (Vec<f32>, f32) {
 }
 
 #[test]
-fn an_animation_of_the_body_plays_on_while_the_face_is_live() {
+fn body_animation_plays_while_face_is_live() {
     // The face comes after the animation, so its shapes are its own; what is no shape is the animation's.
     let (shown, turned) = animated(false);
     assert_eq!(shown, [0.3, 1.0]);
@@ -269,7 +269,7 @@ fn an_animation_of_the_body_plays_on_while_the_face_is_live() {
 }
 
 #[test]
-fn a_performers_range_is_taken_kept_and_taken_up_again() {
+fn performer_range_is_calibrated_saved_and_loaded() {
     let folder = tempfile::tempdir().unwrap();
     let config = || EndpointConfig { port: 0, phones: PhonePorts::default(), ..EndpointConfig::default() };
     let smile = |weight: f32| {
@@ -310,14 +310,14 @@ fn a_performers_range_is_taken_kept_and_taken_up_again() {
     let node = spawn_node(app.world_mut(), "Face", &["mouthSmileLeft", "mouthSmileRight"]);
     avatar(&mut app, node);
     let sender = Sender::connect(&app);
-    update_until(&mut app, "full smile of a performer who is back", |app| {
+    update_until(&mut app, "full smile of a performer that returned", |app| {
         sender.send(&smile(full));
         near(weights(app, node)[0], 1.0)
     });
 }
 
 #[test]
-fn presets_are_written_as_they_are_read() {
+fn presets_round_trip_as_files() {
     let presets = FacePresets::default();
     for id in presets.ids() {
         let mapping = presets.mapping(id).expect("a preset");

@@ -45,7 +45,7 @@ fn url(addresses: &Addresses) -> String {
 }
 
 #[test]
-fn two_games_show_each_others_faces() {
+fn two_games_exchange_faces() {
     let ((mut host, host_addresses), (mut guest, guest_addresses)) = (live_app(), live_app());
     let host_node = live_avatar(&mut host, "Guest", &["jawOpen", "eyeBlinkLeft"]);
     let guest_node = live_avatar(&mut guest, "Host", &["jawOpen", "tail"]);
@@ -67,9 +67,9 @@ fn two_games_show_each_others_faces() {
             && source.state == SourceState::Connected
             && source.kind == "webrtc"
     });
-    update_until(&mut guest, "the figures", |guest| {
+    update_until(&mut guest, "the statistics", |guest| {
         host.update();
-        let quality = guest.world().get::<SourceQuality>(source).expect("figures");
+        let quality = guest.world().get::<SourceQuality>(source).expect("statistics");
         quality.message_count > 0 && quality.rtt_ms.is_some() && quality.data_channel_state == "open"
     });
     // The guest's own face does not come back to it, and the dialled endpoint is one source, not two.
@@ -90,7 +90,7 @@ fn two_games_show_each_others_faces() {
 }
 
 #[test]
-fn a_dialled_endpoint_may_come_later_and_go() {
+fn dialled_endpoint_that_starts_later_is_connected() {
     let (mut app, _) = live_app();
     let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port();
     let source = dial(&mut app, FaceSource::connect(format!("127.0.0.1:{port}")).subject("Early"));
@@ -121,7 +121,7 @@ fn a_dialled_endpoint_may_come_later_and_go() {
 }
 
 #[test]
-fn an_address_that_is_none_is_refused_in_words() {
+fn invalid_address_is_refused_with_a_reason() {
     let (mut app, _) = live_app();
     let source = dial(&mut app, FaceSource::connect("ws://no address"));
     update_until(
@@ -132,7 +132,7 @@ fn an_address_that_is_none_is_refused_in_words() {
 }
 
 #[test]
-fn room_mates_meet_by_a_third_and_talk_directly() {
+fn room_peers_connect_directly_through_a_meeting_point() {
     let (meeting, addresses) = live_app();
     let ((mut ann, ann_addresses), (mut bob, _)) = (live_app(), live_app());
     let ann_node = live_avatar(&mut ann, "Bob", &["jawOpen"]);
@@ -156,7 +156,7 @@ fn room_mates_meet_by_a_third_and_talk_directly() {
 }
 
 #[test]
-fn a_name_that_somebody_else_bears_is_refused() {
+fn taken_subject_name_is_refused() {
     let (mut host, addresses) = live_app();
     let (mut guest, _) = live_app();
     let node = live_avatar(&mut host, "Ann", &["jawOpen"]);
@@ -176,7 +176,7 @@ fn a_name_that_somebody_else_bears_is_refused() {
 }
 
 #[test]
-fn what_a_game_sends_follows_its_avatar_and_what_nobody_asked_for_is_no_loss() {
+fn sent_face_follows_avatar_and_thinning_is_no_loss() {
     let ((mut host, host_addresses), (mut guest, _)) = (live_app(), live_app());
     let guest_node = live_avatar(&mut guest, "Host", &["jawOpen", "tail"]);
     let host_node = live_avatar(&mut host, "Guest", &["jawOpen", "tail"]);
@@ -211,7 +211,7 @@ fn what_a_game_sends_follows_its_avatar_and_what_nobody_asked_for_is_no_loss() {
     let (at_guest, at_host) = (subject(&guest, "Host"), subject(&host, "Guest"));
     guest.world_mut().entity_mut(at_guest).insert(RequestedFps(12.0));
     host.world_mut().entity_mut(at_host).insert(RequestedFps(12.0));
-    let quality = |app: &App, subject| app.world().get::<LinkQuality>(subject).expect("figures").clone();
+    let quality = |app: &App, subject| app.world().get::<LinkQuality>(subject).expect("statistics").clone();
     let slow = |quality: &LinkQuality| quality.fps > 0.0 && quality.fps < 16.0;
     update_until(&mut guest, "the rates", |guest| {
         host.update();
@@ -225,7 +225,7 @@ fn what_a_game_sends_follows_its_avatar_and_what_nobody_asked_for_is_no_loss() {
     });
     assert!(losses.iter().all(|loss| *loss < 0.2), "{losses:?}");
 
-    // Who stops sending says so: nobody waits for the silence to be noticed.
+    // A sender that stops sends goodbye: the receiver does not wait for its timeout.
     host.world_mut().entity_mut(actors[0]).remove::<SendFace>();
     guest.world_mut().entity_mut(actors[1]).remove::<SendFace>();
     let tracked = |app: &App, subject| app.world().get::<FacePose>(subject).is_some_and(|pose| pose.tracked);
@@ -237,7 +237,7 @@ fn what_a_game_sends_follows_its_avatar_and_what_nobody_asked_for_is_no_loss() {
 }
 
 #[test]
-fn a_game_keeps_its_entity_when_it_hangs_up() {
+fn subject_entity_survives_disconnect_by_the_game() {
     let ((mut host, addresses), (mut guest, _)) = (live_app(), live_app());
     let source = dial(&mut guest, FaceSource::connect(url(&addresses)));
     guest.world_mut().entity_mut(source).insert(Name::new("ours"));
@@ -245,7 +245,7 @@ fn a_game_keeps_its_entity_when_it_hangs_up() {
         !guest.world().get::<FaceSource>(source).expect("a source").connection_id.is_empty()
     });
     guest.world_mut().entity_mut(source).remove::<FaceDial>();
-    assert!(guest.world().get::<FaceSource>(source).is_none(), "nothing is left that says connected");
+    assert!(guest.world().get::<FaceSource>(source).is_none(), "no source is left that is connected");
     update_until(&mut host, "the end of the connection", |host| {
         guest.update();
         host.world_mut().query::<&FaceSource>().iter(host.world()).count() == 0
@@ -258,10 +258,10 @@ fn a_game_keeps_its_entity_when_it_hangs_up() {
 }
 
 #[test]
-fn without_sockets_a_source_says_so() {
+fn source_without_sockets_reports_it() {
     let (mut app, _) = fed_app();
     let source = dial(&mut app, FaceSource::connect("ws://127.0.0.1:1"));
-    app.world_mut().spawn(SendFace::new("Nobody"));
+    app.world_mut().spawn(SendFace::new("Offline"));
     app.update();
     assert!(matches!(state(&app, source), SourceState::Waiting { reason } if reason.contains("no sockets")));
 }
@@ -297,7 +297,7 @@ fn pose<'a>(app: &'a App, name: &str) -> Option<&'a FacePose> {
 }
 
 #[test]
-fn a_face_is_passed_on_by_its_subject_and_by_its_avatar() {
+fn face_is_forwarded_by_subject_and_by_avatar() {
     let ((mut host, addresses), (mut guest, _)) = (live_app(), live_app());
     let _phone = phone(&host, &addresses, "Phone", turned_face());
     let node = live_avatar(&mut host, "Phone", &["jawOpen"]);
@@ -322,7 +322,7 @@ fn a_face_is_passed_on_by_its_subject_and_by_its_avatar() {
 }
 
 #[test]
-fn games_that_dial_each_other_do_not_echo() {
+fn games_dialling_each_other_do_not_echo() {
     let ((mut ann, ann_addresses), (mut bob, bob_addresses)) = (live_app(), live_app());
     let _phone = phone(&ann, &ann_addresses, "Phone", turned_face());
     actor(&mut ann, "Ann", &["jawOpen"], &[0.25]);
@@ -348,9 +348,9 @@ fn games_that_dial_each_other_do_not_echo() {
         }
         count(ann, "Phone") > before.0 + 240
     });
-    assert!(lost.is_empty(), "somebody was not seen for a while: {} times, such as {:?}", lost.len(), lost[0]);
+    assert!(lost.is_empty(), "a subject was missing for a while: {} times, such as {:?}", lost.len(), lost[0]);
     let (at_ann, at_bob) = (count(&ann, "Phone") - before.0, count(&bob, "Phone") - before.1);
     // 62 a second leave the phone: an echo would be counted, too.
-    let most = begun.elapsed().as_secs_f64() * 62.5 * 1.2 + 30.0;
-    assert!((at_ann as f64) < most && (at_bob as f64) < most, "{at_ann} and {at_bob} frames, of {most:.0} at most");
+    let limit = begun.elapsed().as_secs_f64() * 62.5 * 1.2 + 30.0;
+    assert!((at_ann as f64) < limit && (at_bob as f64) < limit, "{at_ann} and {at_bob} frames, limit {limit:.0}");
 }

@@ -406,9 +406,9 @@ impl Phone for Json {
 struct Row {
     kind: SourceKind,
     port: PhonePort,
-    /// Whether the app tells that it has lost the face.
+    /// Whether the app reports a lost face.
     tells_lost: bool,
-    /// Whether the format has a gaze of its own, beside the shapes.
+    /// Whether the format has a gaze in addition to the shapes.
     has_gaze: bool,
     make: fn(Wire) -> Box<dyn Phone>,
 }
@@ -488,7 +488,7 @@ impl Stage {
     fn new() -> Self {
         let mut app = app();
         let scene = app.world().resource::<AssetServer>().load("avatars/aria.glb#Scene0");
-        let avatar = app.world_mut().spawn((WorldAssetRoot(scene), FaceAvatar::of("nobody"))).id();
+        let avatar = app.world_mut().spawn((WorldAssetRoot(scene), FaceAvatar::of("absent"))).id();
         update_until(&mut app, "bound avatar", |app| app.world().get::<BindReport>(avatar).is_some());
         // Angles are to be seen as they were sent.
         let mut settings = app.world_mut().get_mut::<FaceAvatar>(avatar).expect("an avatar");
@@ -560,7 +560,7 @@ fn on_screen(head: Quat, point: Vec3) -> Vec2 {
 }
 
 #[test]
-fn every_app_ends_as_the_right_face_head_and_gaze_on_the_avatar() {
+fn phone_apps_drive_face_head_and_gaze_of_avatar() {
     let mut stage = Stage::new();
     for row in &ROWS {
         let kind = row.kind;
@@ -590,7 +590,7 @@ fn every_app_ends_as_the_right_face_head_and_gaze_on_the_avatar() {
             });
         }
 
-        // A nod, a turn and a tilt, one after the other, as somebody in front of the screen sees them.
+        // A nod, a turn and a tilt, one after the other, as a viewer in front of the screen sees them.
         let (nose, left_ear) = (Vec3::Z * 0.1, Vec3::X * 0.1);
         for (what, pose, seen) in [
             ("nod", Pose { nod_down: 20.0, ..Pose::default() }, Quat::from_rotation_x(20_f32.to_radians())),
@@ -627,7 +627,7 @@ fn every_app_ends_as_the_right_face_head_and_gaze_on_the_avatar() {
 }
 
 #[test]
-fn a_profile_and_a_calibration_change_the_face_while_it_runs() {
+fn profile_and_calibration_apply_to_live_face() {
     let mut stage = Stage::new();
     let row = &ROWS[0];
     let mut phone = stage.open(row);
@@ -654,7 +654,7 @@ fn a_profile_and_a_calibration_change_the_face_while_it_runs() {
     stage.app.world_mut().trigger(RecentreHead { entity });
     stage.until("recentred head", phone, Some(pose), turned_to(0.0));
     let further = Pose { turn_left: 45.0, ..Pose::default() };
-    stage.until("head beside its new rest", phone, Some(further), turned_to(15.0));
+    stage.until("head turned from its new rest", phone, Some(further), turned_to(15.0));
     stage.app.world_mut().trigger(CaptureNeutral { entity });
     stage.until("neutral face", phone, Some(further), |app| {
         Blendshape::ALL.into_iter().all(|shape| near(target(app, shape.name()), 0.0))

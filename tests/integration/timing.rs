@@ -19,7 +19,7 @@ fn unix() -> f64 {
 }
 
 /// A face that opens and closes its mouth each second, captured `ago` seconds before it is sent.
-fn say(sender: &Sender, subject: &str, ago: f64) {
+fn send(sender: &Sender, subject: &str, ago: f64) {
     let at = unix() - ago;
     let jaw = 0.5 - 0.5 * (at * std::f64::consts::TAU).cos();
     sender.send(&format!(
@@ -47,12 +47,12 @@ fn stream(app: &mut App, what: &str, mut send: impl FnMut(), mut done: impl FnMu
 }
 
 #[test]
-fn each_mode_shows_the_face_of_its_moment() {
+fn playout_modes_show_the_face_of_their_time() {
     let mut app = live();
     let sender = Sender::connect(&app);
-    stream(&mut app, "subject", || say(&sender, "Ann", 0.0), |app| subject(app, "Ann").is_some());
+    stream(&mut app, "subject", || send(&sender, "Ann", 0.0), |app| subject(app, "Ann").is_some());
     let ann = subject(&app, "Ann").expect("is there");
-    for (playout, least, most) in [
+    for (playout, min_ms, max_ms) in [
         (FacePlayout::fixed(0.3), 299.0, 301.0),
         (FacePlayout::fixed(0.1), 99.0, 101.0),
         // A core that does something else makes frames late, and then the delay grows.
@@ -62,12 +62,12 @@ fn each_mode_shows_the_face_of_its_moment() {
         let mut settled = 0;
         stream(
             &mut app,
-            &format!("delay of {least} to {most} ms"),
-            || say(&sender, "Ann", 0.0),
+            &format!("delay of {min_ms} to {max_ms} ms"),
+            || send(&sender, "Ann", 0.0),
             |app| {
-                let quality = *app.world().get::<PlayoutQuality>(ann).expect("figures");
-                let near =
-                    (quality.delay_ms - quality.target_ms).abs() < 5.0 && (least..=most).contains(&quality.target_ms);
+                let quality = *app.world().get::<PlayoutQuality>(ann).expect("playout statistics");
+                let near = (quality.delay_ms - quality.target_ms).abs() < 5.0
+                    && (min_ms..=max_ms).contains(&quality.target_ms);
                 settled = if near { settled + 1 } else { 0 };
                 settled > 30
             },
@@ -83,22 +83,22 @@ fn each_mode_shows_the_face_of_its_moment() {
     stream(
         &mut app,
         "newest frame",
-        || say(&sender, "Ann", 0.0),
-        |app| app.world().get::<PlayoutQuality>(ann).expect("figures").target_ms == 0.0,
+        || send(&sender, "Ann", 0.0),
+        |app| app.world().get::<PlayoutQuality>(ann).expect("playout statistics").target_ms == 0.0,
     );
     app.world_mut().entity_mut(ann).remove::<FacePlayout>();
-    let quality = app.world().get::<PlayoutQuality>(ann).expect("figures");
+    let quality = app.world().get::<PlayoutQuality>(ann).expect("playout statistics");
     assert!(quality.shown_fps > 5.0, "{quality:?}");
 }
 
 #[test]
-fn subjects_in_timecode_are_shown_at_one_moment() {
+fn timecoded_subjects_share_one_presentation_time() {
     let mut app = live();
     let sender = Sender::connect(&app);
-    // Bob's way is 120 ms longer; their clocks agree.
+    // Bob's network delay is 120 ms longer; their clocks agree.
     let both = || {
-        say(&sender, "Ann", 0.0);
-        say(&sender, "Bob", 0.12);
+        send(&sender, "Ann", 0.0);
+        send(&sender, "Bob", 0.12);
     };
     stream(&mut app, "subjects", both, |app| subject(app, "Ann").is_some() && subject(app, "Bob").is_some());
     let pair = ["Ann", "Bob"].map(|name| subject(&app, name).expect("is there"));
@@ -115,7 +115,7 @@ fn subjects_in_timecode_are_shown_at_one_moment() {
         together = if near { together + 1 } else { 0 };
         together > 30
     });
-    let on_stage = app.world().resource::<FaceTimecode>().on_stage.expect("they tell where they are").as_secs_f64();
+    let on_stage = app.world().resource::<FaceTimecode>().on_stage.expect("both send timecode").as_secs_f64();
     // Late enough for Bob.
     assert!((0.12..5.0).contains(&(unix() - on_stage)), "{}", unix() - on_stage);
 
@@ -149,7 +149,7 @@ fn avatar_at(app: &mut App, name: &str, place: Vec3) -> (Entity, Entity) {
 }
 
 #[test]
-fn small_faces_are_evaluated_less_often_and_move_evenly_all_the_same() {
+fn small_faces_are_evaluated_less_often_and_move_evenly() {
     let (mut app, faces) = fed_app();
     camera(&mut app);
     let (near, near_node) = avatar_at(&mut app, "Ann", Vec3::new(0.0, 0.0, -1.0));
@@ -177,7 +177,10 @@ fn small_faces_are_evaluated_less_often_and_move_evenly_all_the_same() {
         steps.push(now - last);
         last = now;
     }
-    assert!(steps.iter().all(|step| (0.02..0.08).contains(step)), "a face far away moves in every picture: {steps:?}");
+    assert!(
+        steps.iter().all(|step| (0.02..0.08).contains(step)),
+        "a face far away moves in every rendered frame: {steps:?}"
+    );
     run(&mut app, FRAME * 60, &mut feed);
     for node in [near_node, far_node, behind_node] {
         assert!((weights(&app, node)[0] - 1.0).abs() < 1e-3, "{:?}", weights(&app, node));
@@ -193,7 +196,7 @@ fn small_faces_are_evaluated_less_often_and_move_evenly_all_the_same() {
 }
 
 #[test]
-fn a_budget_that_is_exceeded_spares_the_nearest() {
+fn exceeded_budget_spares_the_nearest() {
     let (mut app, faces) = fed_app();
     camera(&mut app);
     // Nothing fits into this.
@@ -211,14 +214,14 @@ fn a_budget_that_is_exceeded_spares_the_nearest() {
 }
 
 #[test]
-fn senders_of_faces_that_nobody_sees_are_asked_for_less() {
+fn senders_of_unseen_faces_are_asked_for_less() {
     let mut app = live();
     camera(&mut app);
     let (avatar, _) = avatar_at(&mut app, "Ann", Vec3::new(0.0, 0.0, 5.0));
     let sender = Sender::connect(&app);
     let both = || {
-        say(&sender, "Ann", 0.0);
-        say(&sender, "Bob", 0.0);
+        send(&sender, "Ann", 0.0);
+        send(&sender, "Bob", 0.0);
     };
     let asked = |app: &App, name: &str| {
         let entity = subject(app, name)?;
@@ -235,5 +238,7 @@ fn senders_of_faces_that_nobody_sees_are_asked_for_less() {
     app.world_mut().resource_mut::<AdaptiveFps>().engine = false;
     stream(&mut app, "what the network gives", both, |app| asked(app, "Bob").is_some_and(|fps| fps > 10.0));
     let bob = subject(&app, "Bob").expect("is there");
-    update_until(&mut app, "figures", |app| app.world().get::<LinkQuality>(bob).is_some_and(|link| link.fps > 0.0));
+    update_until(&mut app, "link statistics", |app| {
+        app.world().get::<LinkQuality>(bob).is_some_and(|link| link.fps > 0.0)
+    });
 }

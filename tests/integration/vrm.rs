@@ -41,7 +41,7 @@ fn weights(app: &mut App) -> Vec<f32> {
 }
 
 #[test]
-fn a_face_is_written_after_the_expressions_that_clear_it() {
+fn vrm_face_is_written_after_clearing_expressions() {
     let (mut app, faces, avatar, _folder) = model(&["Fcl_MTH_A", "Fcl_EYE_Close_L", "Fcl_ALL_Joy", "Fcl_EYE_Close_R"]);
     let report = app.world().get::<BindReport>(avatar).expect("a report").clone();
     assert_eq!(report.preset, "vroid", "{report:?}");
@@ -60,7 +60,7 @@ fn a_face_is_written_after_the_expressions_that_clear_it() {
 }
 
 #[test]
-fn a_model_whose_targets_have_other_names_is_driven_by_its_expressions() {
+fn vrm_model_with_other_names_uses_its_expressions() {
     let (mut app, faces, avatar, _folder) = model(&["まばたき1", "まばたき2", "笑い"]);
     let report = app.world().get::<BindReport>(avatar).expect("a report").clone();
     assert_eq!(report.preset, "vrm1", "{report:?}");

@@ -1,4 +1,4 @@
-//! A number of frames, a picture, and the end.
+//! Draws a number of frames, saves a screenshot, and ends.
 
 use std::path::PathBuf;
 
@@ -10,19 +10,19 @@ use bevy_facelink::{BindReport, DrivenBy, FaceLinkEndpoint, FacePose, FaceSubjec
 
 use crate::stage::{Canvas, Ready};
 
-/// Counts frames from the moment that a face can be seen, then saves a picture.
-pub struct PicturePlugin {
+/// Counts frames from the moment that a face can be seen, then saves a screenshot.
+pub struct ScreenshotPlugin {
     /// Frames to wait.
     pub frames: u32,
     /// Where to save it.
     pub path: Option<PathBuf>,
-    /// Whether to take the window's picture.
+    /// Whether to capture the window rather than the canvas.
     pub windowed: bool,
     /// Whether the first frame is the first with a face.
     pub face: bool,
 }
 
-/// While it is there, no frame counts yet.
+/// While this resource exists, no frame counts.
 #[derive(Resource)]
 pub struct Hold;
 
@@ -34,11 +34,11 @@ struct Plan {
     face: bool,
     frames: u32,
     taken: bool,
-    /// How far the mouth was open at most.
+    /// Largest `jawOpen` so far.
     jaw: f32,
 }
 
-impl Plugin for PicturePlugin {
+impl Plugin for ScreenshotPlugin {
     fn build(&self, app: &mut App) {
         let (left, path, windowed) = (self.frames, self.path.clone(), self.windowed);
         app.insert_resource(Plan { left, path, windowed, face: self.face, frames: left, taken: false, jaw: 0.0 })
@@ -69,10 +69,10 @@ fn count(
     }
     plan.taken = true;
     let summary = avatars.iter().map(|(report, _)| report.summary()).collect::<Vec<_>>().join("; ");
-    let face = face.map_or("nobody", |(subject, _)| subject.name.as_str());
+    let face = face.map_or("none", |(subject, _)| subject.name.as_str());
     let received = endpoint.map_or(0, |endpoint| endpoint.stats().subjects.iter().map(|s| s.frames).sum());
     println!(
-        "{} frames drawn; {summary}; on stage: {face}; {received} frames received; jawOpen up to {:.2}",
+        "{} frames drawn; {summary}; live face: {face}; {received} frames received; jawOpen up to {:.2}",
         plan.frames, plan.jaw
     );
     let Some(path) = plan.path.clone() else {
@@ -85,7 +85,7 @@ fn count(
     };
     commands.spawn(screenshot).observe(move |captured: On<ScreenshotCaptured>, mut exit: MessageWriter<AppExit>| {
         let saved = captured.image.clone().try_into_dynamic().map_err(|error| error.to_string());
-        // Without alpha: what is behind the picture is nobody's business.
+        // Without alpha: the window is opaque.
         match saved.and_then(|image| image.to_rgb8().save(&path).map_err(|error| error.to_string())) {
             Ok(()) => {
                 println!("wrote {}", path.display());
