@@ -24,7 +24,7 @@ pub(crate) fn check_token(token: &str) -> Result<(), TokenError> {
     }
 }
 
-/// Why a peer is not let in.
+/// Why a peer is not authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
     /// Too many wrong tokens.
@@ -70,7 +70,7 @@ impl Authentication {
         self.rate_limit.lock().request(peer, now)
     }
 
-    /// Whether a peer at this address, which shows this token, is let in. A wrong token counts against the address; a
+    /// Whether a peer at this address, with this token, is authenticated. A wrong token counts against the address; a
     /// missing one does not.
     pub fn check(&self, peer: IpAddr, token: Option<&str>, now: Instant) -> Result<(), Denied> {
         if !self.is_required(peer) {

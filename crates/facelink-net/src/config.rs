@@ -24,7 +24,7 @@ pub const DEFAULT_PORT: u16 = 8765;
 /// Where the face tracker's files for the page are looked for; see [`EndpointConfig::models`].
 pub const MODELS_FOLDER: &str = "assets/web/models";
 
-/// What to listen on, and whom to let in.
+/// What to listen on, and which peers to authenticate.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
     /// Address to bind; loopback by default.
@@ -73,7 +73,7 @@ pub struct EndpointConfig {
     /// pages alone.
     pub tls: TlsConfig,
     #[cfg(feature = "http")]
-    /// Folder whose files are served at `/models/`, to those who are let in: the face tracker that the page loads for
+    /// Folder whose files are served at `/models/`, to authenticated peers: the face tracker that the page loads for
     /// "Use this camera", where phones cannot reach the Internet. `docs/sources/browser-camera.md` names the files. The
     /// default is `assets/web/models` under the current directory; a folder that is not there is no error.
     pub models: Option<PathBuf>,
@@ -87,7 +87,7 @@ pub struct EndpointConfig {
     pub min_fps: f32,
     /// Highest rate that a sender is asked for, frames a second.
     pub max_fps: f32,
-    /// A face whose connection broke off is kept this long, for its client to come back; it then goes on as the same
+    /// A face whose connection broke off is kept this long, for its client to reconnect; it then continues as the same
     /// subject. One whose client said goodbye leaves after a second.
     pub reconnect_grace: Duration,
     /// Whether clients may meet in rooms here, to connect to each other directly.

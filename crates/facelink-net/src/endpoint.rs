@@ -74,7 +74,7 @@ pub struct Endpoint {
     fingerprint: Option<String>,
     cancel: CancellationToken,
     #[cfg(feature = "phones")]
-    /// Tasks of the ports for phones, which say goodbye to those that would go on sending.
+    /// Tasks of the ports for phones, which send a goodbye to phones that would keep sending.
     ports: Vec<JoinHandle<()>>,
     /// Tasks of the clients, which say goodbye to their endpoints.
     clients: Mutex<Vec<JoinHandle<()>>>,
@@ -215,7 +215,7 @@ impl Endpoint {
     /// network makes one up, as it does at the start: see [`token`](Self::token).
     ///
     /// # Errors
-    /// [`TokenError`] when no client could show it, or every client would be let in; the token before stays.
+    /// [`TokenError`] when no client could show it, or every client would be authenticated; the previous token stays.
     pub fn set_token(&self, token: Option<String>) -> Result<(), TokenError> {
         token.as_deref().map_or(Ok(()), check_token)?;
         let open = !self.hub.config.bind.is_loopback();
@@ -266,7 +266,7 @@ impl Endpoint {
         self.hub.connection_stats(Instant::now())
     }
 
-    /// Asks a subject's sender for this frame rate from now on, whatever the adaptive rate says; `None` hands it back.
+    /// Asks a subject's sender for this frame rate from now on, in place of the adaptive rate; `None` returns to it.
     pub fn set_rate(&self, subject: SubjectId, fps: Option<f32>) {
         self.hub.subjects().set_rate(subject, fps);
     }
@@ -276,7 +276,7 @@ impl Endpoint {
         self.hub.subjects().set_adaptive(Adaptive { enabled, min_fps, max_fps, law });
     }
 
-    /// The same for one subject alone; `None` hands it back to the endpoint's settings.
+    /// The same for one subject alone; `None` returns to the endpoint's settings.
     pub fn set_adaptive_fps_of(&self, subject: SubjectId, settings: Option<(bool, f32, f32, RateLaw)>) {
         let adaptive = settings.map(|(enabled, min_fps, max_fps, law)| Adaptive { enabled, min_fps, max_fps, law });
         self.hub.subjects().set_adaptive_of(subject, adaptive);

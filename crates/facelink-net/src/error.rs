@@ -28,7 +28,7 @@ pub enum LinkError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[cfg(feature = "webrtc")]
-    /// Something in [`EndpointConfig::ice`](crate::EndpointConfig::ice) cannot work for anybody.
+    /// Something in [`EndpointConfig::ice`](crate::EndpointConfig::ice) cannot work.
     #[error("ICE settings: {0}")]
     Ice(#[from] IceError),
     /// [`EndpointConfig::token`](crate::EndpointConfig::token) is none that can be shown.

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc};
 
 /// Control messages that wait for a slow peer; beyond this they are dropped.
 const CONTROL_QUEUE: usize = 64;
-/// Faces of which a frame may wait; the newest frame of another one waits in vain.
+/// Faces of which a frame may wait; frames of further faces are dropped.
 const MAX_FACES: usize = 256;
 
 /// One message outwards.

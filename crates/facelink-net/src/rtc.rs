@@ -66,7 +66,7 @@ const FAILED: Duration = Duration::from_secs(7);
 const KEEPALIVE: Duration = Duration::from_millis(500);
 /// How often a port that another process took in between is replaced.
 const BIND_ATTEMPTS: u32 = 4;
-/// Candidates of the peer that one description may bring: a hostile peer may send them for ever.
+/// Candidates of the peer that one description may bring: a hostile peer may send them without end.
 const MAX_CANDIDATES: usize = 64;
 
 /// Why a WebRTC connection could not be made.
@@ -171,7 +171,7 @@ impl PeerStats {
 /// One peer connection with our channel on it.
 pub(crate) struct RtcPeer {
     connection: Arc<dyn PeerConnection>,
-    /// Negotiated by both sides with id 0; a peer that does not know it never hears of it.
+    /// Negotiated by both sides with id 0; a peer that does not know it never sees it.
     pub channel: Arc<dyn DataChannel>,
     outgoing: Arc<Outgoing>,
     /// The peer opens DTLS, and with it SCTP.
@@ -384,7 +384,7 @@ impl RtcPeer {
         });
     }
 
-    /// Exchanges the STUN and TURN servers, such as for fresh credentials, while everything goes on. They count
+    /// Exchanges the STUN and TURN servers, such as for fresh credentials, without an interruption. They count
     /// from the next restart by either side on; until then, relays that are open live on with what opened them.
     pub async fn set_ice_servers(&self, servers: &[IceServer]) -> Result<(), RtcError> {
         let servers = IceConfig { servers: servers.to_vec(), ..IceConfig::default() }.current().own;
@@ -564,7 +564,7 @@ impl FrameSender {
         Self { channel, gate: FrameGate::default() }
     }
 
-    /// Sends a frame unless older ones wait. `rtt_ms` is the last round trip that was measured, by whatever means.
+    /// Sends a frame unless older ones wait. `rtt_ms` is the last round trip that was measured, by any means.
     pub async fn send(&mut self, data: FrameData<'_>, rtt_ms: Option<f32>, now: Instant) -> Sent {
         let Ok(waiting) = self.channel.outstanding_bytes().await else {
             return Sent { sent: false, waiting_bytes: 0, oldest_ms: 0.0 };

@@ -63,7 +63,7 @@ pub enum ConnectionState {
     Connecting,
     /// It answers.
     Connected,
-    /// Nothing was heard of it for two seconds.
+    /// No packet arrived for two seconds.
     Stalled,
 }
 

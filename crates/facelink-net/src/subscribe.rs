@@ -109,7 +109,7 @@ impl Publisher {
         let frame = match (self.paced.get_mut(&frame.id.0), frame.frame.sequence) {
             (Some(paced), Some(number)) if paced.left_out > 0 => {
                 if number < paced.left_out {
-                    // Its sender counts anew.
+                    // Its sender restarts the count.
                     paced.left_out = 0;
                 }
                 let sequence = Some(number - paced.left_out);

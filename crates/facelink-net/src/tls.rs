@@ -25,7 +25,7 @@ use crate::{address::outward_address, trust::fingerprint};
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Validity of a certificate that we make, a day of which has passed already. Apple's systems refuse more than 398 days.
 const VALID: Duration = Duration::from_secs(396 * 24 * 3600);
-/// One that ends sooner than this is made anew.
+/// A certificate that ends sooner than this is replaced.
 const RENEW: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Addresses of earlier networks that a certificate still names.
 const MAX_ADDRESSES: usize = 32;
@@ -332,7 +332,7 @@ fn create(folder: &Path) -> Result<(), TlsError> {
     builder.create(folder).map_err(file(folder))
 }
 
-/// All of the file or nothing, for its owner's eyes alone.
+/// Writes the file atomically, readable by its owner only.
 fn write(path: &Path, text: &str) -> Result<(), TlsError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", uuid::Uuid::new_v4().simple()));

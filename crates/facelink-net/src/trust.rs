@@ -87,7 +87,7 @@ fn parse(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// Accepts one certificate, whatever name and dates it bears; that the other side has its key is verified as ever.
+/// Accepts one certificate, regardless of its name and dates; that the other side has its key is still verified.
 #[derive(Debug)]
 struct Pinned {
     wanted: [u8; 32],

@@ -270,7 +270,7 @@ fn outward(endpoint: &Endpoint, end: End, name: &str) {
     });
     match end {
         End::Polite => drop(client),
-        // Dialled in vain for a while before it is given up.
+        // Reconnects fail until the client stops.
         End::Cut | End::Silent => {
             drop(other);
             until(&name, |_| {
@@ -292,7 +292,7 @@ fn leak_check_every_transport_and_ending() {
             endpoint.frames().try_iter().for_each(drop);
             let now = held(&endpoint);
             if (now.2, now.3) == (0, 0) {
-                // All are given up, though their sockets are still there.
+                // All are closed, though their sockets are still there.
                 silent.clear();
             }
             if wanted.map_or((now.0, now.2, now.3) == (tasks, 0, 0), |wanted| now == wanted) {

@@ -506,7 +506,7 @@ fn hostile_client_leaves_others() {
     }
     assert!(hostile.join().expect("no panic") > 0);
     assert_eq!(good.state(), ClientState::Connected(SourceKind::WebRtc), "it never moved");
-    // A newcomer is let in, too.
+    // A new client is accepted, too.
     let newcomer = Client::start(ClientConfig::new(format!("ws://{address}")).subject("new"), &runtime);
     block_on(&endpoint, newcomer.wait_for(|state| matches!(state, ClientState::Connected(_))));
     flood.abort();

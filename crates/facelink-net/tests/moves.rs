@@ -432,7 +432,7 @@ fn dial_out_endpoint_sends_and_receives() {
     let connection = get(&ours, "/api/v1/stats")["connections"][0].clone();
     assert_eq!((&connection["direction"], &connection["data_channel_state"]), (&json!("out"), &json!("open")));
 
-    // The rate that our engine would like reaches the game that sends, and theirs reaches us.
+    // The rate that our engine demands reaches the sender, and theirs reaches us.
     theirs.set_rate(was_heard.id, Some(20.0));
     ours.set_rate(heard.id, Some(15.0));
     until("the rates", || {
@@ -515,7 +515,7 @@ fn room_without_webrtc_is_relayed_by_the_endpoint() {
     });
 }
 
-/// Stands between a client and an endpoint as a signalling server that offers by itself.
+/// Stands between a client and an endpoint as a signalling server that makes offers.
 async fn offering_server(listener: TcpListener, endpoint: String) {
     let (stream, _) = listener.accept().await.expect("a client");
     let mut near = tokio_tungstenite::accept_async(stream).await.expect("a WebSocket");

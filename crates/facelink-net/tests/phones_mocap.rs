@@ -306,7 +306,7 @@ fn fmv3_call_lease_and_stop() {
     assert_eq!(state(&endpoint), PhoneState::Streaming);
     assert!(endpoint.forget_phone(HERE));
     wait("the phone received the stop command", || !phone.is_streaming());
-    // And again, whatever the phone counts from.
+    // And again, whatever count the phone starts with.
     endpoint.call_phone(call(&phone, Some(SourceKind::IFacialMocapV3)));
     performs(&endpoint, &phone, SourceKind::IFacialMocapV3);
     drop(endpoint);
@@ -515,7 +515,7 @@ fn mocap_invalid_data_is_named_and_affects_no_other() {
     assert_eq!(frame.id, first.id);
     assert_eq!(endpoint.stats().subjects.len(), 1);
 
-    // A connection that begins like FMV3 and goes on otherwise is closed.
+    // A connection that begins like FMV3 and continues differently is closed.
     let mut stream = TcpStream::connect(port(&endpoint, PhonePort::IFacialMocapV3Tcp)).expect("connects");
     stream.write_all(&[b"FMV3".as_slice(), &[0xff; 100]].concat()).expect("writes");
     stream.set_read_timeout(Some(LIMIT)).expect("set");

@@ -139,7 +139,7 @@ fn rate_limit_wrong_tokens_by_http() {
     }
     let (status, wait) = ask("right");
     assert_eq!((status, wait.as_deref()), (429, Some("1")), "even the right one waits now");
-    // What needs no token goes on.
+    // What needs no token is still served.
     assert_eq!(agent.get(format!("http://{address}/api/v1/health")).call().expect("answers").status(), 200);
     // By and by it may try again, and is forgiven.
     let end = std::time::Instant::now() + LIMIT;
@@ -160,12 +160,12 @@ fn rate_limit_connections_per_address() {
     let runtime = endpoint.runtime().expect("runs");
     runtime.block_on(async {
         let url = format!("ws://{address}/?token=right");
-        let (_first, _) = tokio_tungstenite::connect_async(&url).await.expect("let in");
-        let (_second, _) = tokio_tungstenite::connect_async(&url).await.expect("let in");
+        let (_first, _) = tokio_tungstenite::connect_async(&url).await.expect("accepted");
+        let (_second, _) = tokio_tungstenite::connect_async(&url).await.expect("accepted");
         let third = tokio_tungstenite::connect_async(&url).await.expect_err("one too many");
         assert!(third.to_string().contains("503"), "{third}");
         // This machine's own are not counted.
-        tokio_tungstenite::connect_async(format!("ws://127.0.0.1:{port}/")).await.expect("let in");
+        tokio_tungstenite::connect_async(format!("ws://127.0.0.1:{port}/")).await.expect("accepted");
     });
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let url = format!("http://{address}/api/v1/health");
@@ -424,7 +424,7 @@ fn wss_refuses_foreign_origins() {
         tokio::time::timeout(LIMIT, async {
             let own = format!("https://{address}");
             for (scheme, origin) in [("wss", None), ("wss", Some(own.as_str())), ("ws", None)] {
-                let mut socket = open(scheme, origin).await.expect("let in");
+                let mut socket = open(scheme, origin).await.expect("accepted");
                 let hello = json!({"type": "hello", "subject": "Ann", "client": "test"});
                 socket.send(Message::text(hello.to_string())).await.expect("sent");
                 let welcome = loop {
@@ -459,7 +459,7 @@ fn tls_handshake_flood_leaves_others() {
             let (mut socket, _) =
                 tokio_tungstenite::connect_async_tls_with_config(&request, None, false, Some(connector(folder.path())))
                     .await
-                    .expect("let in");
+                    .expect("accepted");
             let mut held = Vec::new();
             for i in 0..600 {
                 let mut stream = tokio::net::TcpStream::connect(address).await.expect("accepted");
@@ -525,7 +525,7 @@ fn tls_certificate_files_of_the_user() {
     std::fs::write(&certificate, "nonsense").expect("written");
     assert!(matches!(with(&key), Err(LinkError::Tls(TlsError::Content { .. }))));
     assert_eq!(std::fs::read_to_string(&certificate).expect("there"), "nonsense");
-    // One that we keep is made anew.
+    // A generated certificate is replaced.
     let anew = start(folder.path()).certificate_fingerprint().map(str::to_owned);
     assert!(anew.is_some() && anew != fingerprint);
 }
@@ -573,7 +573,7 @@ fn rate_limit_wrong_tokens_in_hello() {
     let runtime = endpoint.runtime().expect("runs");
     // What the endpoint answers to a token: the type or code of its message.
     let greet = async |token: &str| {
-        let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.expect("let in");
+        let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.expect("accepted");
         let hello = json!({"type": "hello", "token": token, "client": "test"});
         socket.send(Message::text(hello.to_string())).await.expect("sent");
         loop {

@@ -125,8 +125,8 @@ pub enum ClientState {
     Connecting,
     /// Frames flow, by this transport.
     Connected(SourceKind),
-    /// Given up: the endpoint will not have us.
+    /// Stopped: the endpoint refuses this client.
     Refused(ClientError),
-    /// The last attempt failed; the next one follows by itself.
+    /// The last attempt failed; the next one follows automatically.
     Waiting(ClientError),
 }

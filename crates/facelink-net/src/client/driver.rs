@@ -104,7 +104,7 @@ impl Driver {
             self.publish_state();
             let can_send = !closing && (self.connection.takes_frames(Instant::now()) || self.room.directs() > 0);
             let deadline = self.connection.poll_timeout();
-            // Answers that have arrived are read before anyone is judged by their absence.
+            // Answers that have arrived are read before their absence counts as a timeout.
             tokio::select! {
                 biased;
                 () = self.cancel.cancelled(), if !closing => {

@@ -35,7 +35,7 @@ pub(super) struct FrameWriter {
 }
 
 impl FrameWriter {
-    /// The endpoint has said what it reads. It may have forgotten whatever it had.
+    /// The endpoint has said what it reads. It may have lost all state.
     pub fn renew(&mut self, compact: bool, deltas: bool) {
         self.compact = compact;
         self.deltas = (compact && deltas).then(Box::default);

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::{ClientConfig, ClientError};
 use crate::outbox::{Next, OutQueue, Outbox, Outgoing, outbox};
 
-/// A TCP connection that is not open by then is tried anew: the system's own next try would come seconds later.
+/// A TCP connection that is not open by then is retried: the system's own next try would come seconds later.
 const TCP_LIMIT: Duration = Duration::from_millis(1500);
 
 /// Where to dial.

@@ -132,7 +132,7 @@ impl Transports {
         self.attempt = Some((id, socket::dial(&self.config, &self.dial)));
     }
 
-    /// Closes a WebSocket or gives up an attempt. After a close frame its end is still reported.
+    /// Closes a WebSocket or cancels an attempt. After a close frame its end is still reported.
     pub fn close_socket(&mut self, id: SocketId, how: Close) {
         self.attempt.take_if(|(attempt, _)| *attempt == id);
         match (self.ws.as_ref().filter(|(open, _)| *open == id), how) {

@@ -1,4 +1,4 @@
-//! Admission: which requests are let in, by origin, host name, rate and pairing token.
+//! Admission: which requests are admitted, by origin, host name, rate and pairing token.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -22,7 +22,7 @@ use crate::{
     rate_limit::Wait,
 };
 
-/// A request that is not answered by then is given up. The slowest answer, to an offer, waits three seconds for its
+/// A request that is not answered by then is cancelled. The slowest answer, to an offer, waits three seconds for its
 /// candidates.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
@@ -90,7 +90,7 @@ fn query_token(query: Option<&str>) -> Option<String> {
     Query::<Token>::try_from_uri(&uri).ok()?.0.token
 }
 
-/// Why a request is turned away.
+/// Why a request is refused.
 enum Refusal {
     /// Pages of this origin have no business here.
     Origin(String),
@@ -125,7 +125,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Whether a peer is let in, by where it is or by its token. A WebSocket without a token may still show one in `hello`.
+/// Whether a peer is authenticated, by its address or its token. A WebSocket may also show a token in `hello`.
 fn judge(hub: &Hub, request: &Request, peer: IpAddr, allowed: bool, now: Instant) -> Result<Admitted, Refusal> {
     hub.auth.count_request(peer, now).map_err(|wait| Refusal::Later(wait, "too many requests"))?;
     let headers = request.headers();

@@ -16,7 +16,7 @@ use super::state::refuse;
 /// Serves the folder's files, and lets browsers cache them with revalidation: a WebAssembly
 /// module has 11 MB.
 pub(super) fn service(folder: &Path) -> Router {
-    // No path leads out of the folder; links inside it are the owner's own.
+    // No path leads out of the folder; links inside it are followed.
     let files = ServeDir::new(folder).append_index_html_on_directories(false);
     Router::new().fallback_service(files).layer(middleware::from_fn(serve))
 }

@@ -75,7 +75,7 @@ pub(super) async fn rtc_offer(
         Counters::add(&server.hub.refused, 1);
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections");
     };
-    // In a task of its own, which comes to its end whether or not the client waits for the answer: the request's own is
+    // In a task of its own, which completes whether or not the client waits for the answer: the request's own is
     // dropped when the client hangs up, and would leave the connection behind.
     let answered = tokio::spawn(async move {
         // The offer itself came with the token where one is needed.

@@ -49,7 +49,7 @@ pub(super) async fn phones(State(server): State<Server>) -> Response {
     Json(json!({"phones": server.phones.roster.status(Instant::now())})).into_response()
 }
 
-/// Whether a phone can be called like this.
+/// Whether a call is valid.
 fn check_call(call: &PhoneCall) -> Result<(), BadField> {
     let address = call.address;
     if address.is_unspecified() || address.is_multicast() || address == Ipv4Addr::BROADCAST {

@@ -166,6 +166,6 @@ async fn serve_http(
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT).max_headers(64);
-    // How it ended is of no use to anybody.
+    // The result of the connection is not used.
     let _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
 }

@@ -47,7 +47,7 @@ pub(crate) struct Server {
 #[derive(Clone, Copy)]
 pub(super) struct Secure(pub bool);
 
-/// Whether a peer was let in by its address or its token; otherwise it still has to show one.
+/// Whether a peer is authenticated by its address or its token; otherwise it still has to show one.
 #[derive(Clone, Copy)]
 pub(super) struct Admitted(pub bool);
 

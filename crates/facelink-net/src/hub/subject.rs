@@ -74,7 +74,7 @@ impl Measured {
         }
     }
 
-    /// The new sender counts and keeps time by itself.
+    /// The new sender has its own sequence numbers and clock.
     fn restart(&mut self) {
         self.clock = Average::default();
         self.jitter = JitterMeter::default();

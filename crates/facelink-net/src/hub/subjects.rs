@@ -27,7 +27,7 @@ const TAKE_BACK: Duration = Duration::from_secs(1);
 /// Counts over all endpoints of the process: an engine that replaces its endpoint distinguishes a subject by its id from an
 /// earlier one of the same name.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-/// Calibrations kept for subjects that come back; more than anyone makes.
+/// Calibrations kept for subjects that come back; more than any user makes.
 const MAX_CALIBRATIONS: usize = 1024;
 
 /// Why a frame was not taken.

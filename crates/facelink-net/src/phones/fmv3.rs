@@ -26,7 +26,7 @@ use facelink::source::{PhonePort, PhoneTransport, SourceKind};
 use facelink::wire::fmv3::{self, HEADER_LEN, Header, Part};
 
 const KIND: SourceKind = SourceKind::IFacialMocapV3;
-/// Phones on one port that began by themselves; more than anyone has.
+/// Phones on one port that started a session themselves; more than any user has.
 const MAX_PHONES: usize = 32;
 /// HELLOs without an answer after which a phone that refused counts as gone.
 const GONE_AFTER: u32 = 3;
@@ -144,7 +144,7 @@ impl Protocol for Fmv3 {
             Ok(event) => {
                 io.noted(KIND, from, now);
                 if matches!(event, Event::Began) {
-                    // The phone spoke text until now, and goes on as the same face.
+                    // The phone sent text until now, and continues as the same subject.
                     for kind in [SourceKind::IFacialMocap, SourceKind::Facemotion3d] {
                         io.intake.leave(kind, steady(from), "goes on as FMV3", false, now);
                     }

@@ -16,7 +16,7 @@ use facelink::{
 use super::context::Phones;
 use crate::hub::{ConnectionKey, Counters, Refused, Update};
 
-/// Senders remembered per port; more than anyone has phones.
+/// Senders remembered per port; more than any user has phones.
 const MAX_SENDERS: usize = 256;
 /// A phone that changes its address is silent for at least this long at the old one.
 const MOVED_AFTER: Duration = Duration::from_millis(250);
@@ -71,11 +71,11 @@ struct Known {
     allowance: f32,
 }
 
-/// What an address that was not heard of is.
+/// What an unknown address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Newcomer {
     New,
-    /// The sender at this place goes on from there.
+    /// The sender at this place continues from there.
     Moved(usize),
     Unclear,
 }
@@ -241,7 +241,7 @@ impl Intake {
         Err(NotTaken::TooManyConnections)
     }
 
-    /// A sender said goodbye, or its stream ended; `goodbye` if it will not come back by itself.
+    /// A sender said goodbye, or its stream ended; `goodbye` if it will not reconnect.
     pub fn leave(&mut self, kind: SourceKind, from: SocketAddr, reason: &str, goodbye: bool, now: Instant) {
         let hub = &self.phones.hub;
         self.senders.retain(|known| {
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn intake_address_change_keeps_subject() {
-        // At once, and after it had been away for a while.
+        // At once, and after a pause.
         for (lasting, pause) in [(false, 16), (true, 16), (false, 400), (true, 400)] {
             let mut intake = intake();
             let start = Instant::now();

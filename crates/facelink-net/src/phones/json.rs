@@ -31,7 +31,7 @@ impl Protocol for Json {
             Ok(None) => Counters::add(&io.hub().ignored, 1),
             Err(error) => io.refuse(Some(SourceKind::UdpJson), from, &error, now),
         }
-        // Anybody may send here, under ever new names: the table must not fill up for good.
+        // Any host may send here under new names: the table must stay bounded.
         if self.decoder.is_full() {
             self.decoder = Decoder::default();
         }

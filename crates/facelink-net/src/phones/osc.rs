@@ -23,7 +23,7 @@ use facelink::{
 const MAX_SENDERS: usize = 64;
 /// What was not ended by its sender is taken as it is after this long.
 const UNENDED: Duration = Duration::from_millis(50);
-/// A bundle of this size may go on in the next datagram.
+/// A bundle of this size may continue in the next datagram.
 const NEARLY_FULL: usize = 1000;
 
 #[derive(Debug)]

@@ -16,9 +16,9 @@ use facelink::{
     timing::RateMeter,
 };
 
-/// Senders shown for a port; more than anyone has phones.
+/// Senders shown for a port; more than any user has phones.
 const MAX_SENDERS: usize = 16;
-/// Bytes that are shown of what looks like nothing.
+/// Bytes that are shown of an unknown datagram.
 const SHOWN_BYTES: usize = 16;
 /// A sender that was silent for this long is not shown any more.
 const SHOWN_FOR: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ const SHOWN_FOR: Duration = Duration::from_secs(10);
 pub struct SenderStats {
     /// Where from.
     pub address: SocketAddr,
-    /// What it sends; `None` for bytes that look like nothing that is known.
+    /// What it sends; `None` for an unknown format.
     pub app: Option<SourceKind>,
     /// Datagrams a second.
     pub rate: f32,
@@ -37,7 +37,7 @@ pub struct SenderStats {
     pub age_ms: f32,
     /// Why the last one was refused; `None` when it was taken.
     pub error: Option<String>,
-    /// How the last one begins, when it looks like nothing that is known: `68 65 6c 6c 6f "hello"`.
+    /// How the last one begins, when its format is unknown: `68 65 6c 6c 6f "hello"`.
     pub first_bytes: Option<String>,
 }
 
@@ -150,7 +150,7 @@ impl PortCounters {
         }
     }
 
-    /// What was just refused of this sender looks like nothing that is known.
+    /// The datagram that was just refused is of an unknown format.
     pub fn strange(&self, address: SocketAddr, datagram: &[u8]) {
         let mut seen = self.seen.lock();
         let refused = seen.iter_mut().filter(|seen| seen.address == address && seen.error.is_some());

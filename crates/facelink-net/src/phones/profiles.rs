@@ -20,7 +20,7 @@ struct Inner {
     by_subject: BTreeMap<Arc<str>, SourceProfile>,
 }
 
-/// Subjects with a profile of their own; more than anyone tunes.
+/// Subjects with a profile of their own; more than any user tunes.
 const MAX_SUBJECTS: usize = 1024;
 
 impl LiveProfiles {

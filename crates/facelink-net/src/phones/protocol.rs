@@ -105,6 +105,6 @@ pub(super) trait Protocol: Send {
     /// About ten times a second: calls, leases, what has gone silent.
     fn on_tick(&mut self, _io: &mut Io<'_>, _now: Instant) {}
 
-    /// The port closes: says goodbye to phones that would go on sending.
+    /// The port closes: sends a goodbye to phones that would keep sending.
     fn on_stop(&mut self, _io: &mut Io<'_>, _now: Instant) {}
 }

@@ -2,7 +2,7 @@
 //!
 //! HELLO, five times a second apart, then seldom, for as long as this phone is called; SCHEMA, acknowledged over UDP;
 //! frames, with a PING every three seconds. Without a frame for three seconds the schema is asked for, three times; without
-//! one for twelve the session is taken to be over. A phone that begins by itself, with the nonce 0, is listened to likewise.
+//! one for twelve the session is taken to be over. A session that the phone starts, with the nonce 0, is accepted.
 
 use std::{
     collections::VecDeque,
@@ -94,7 +94,7 @@ pub(super) struct Receiver {
     /// Of the HELLO that is not answered yet; 0 for none.
     nonce: u64,
     hellos: u32,
-    /// Of them, those since the phone was last heard of.
+    /// Of them, those since the phone's last packet.
     unanswered: u32,
     hello_at: Option<Instant>,
     session: Option<Session>,
@@ -294,7 +294,7 @@ impl Receiver {
         let silence = now.saturating_duration_since(session.frame_at);
         if silence >= OVER_AFTER {
             self.end();
-            // The phone ends it by itself once its lease is over: it is not called before.
+            // The phone ends the session when its lease is over: it is not called before.
             self.hello_at = Some(now);
             return true;
         }

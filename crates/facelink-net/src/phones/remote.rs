@@ -154,7 +154,7 @@ impl Remote {
             }
             if phone.answered && due(phone.asked, ASK_EVERY) {
                 phone.asked = Some(now);
-                // Where to answer, too: an app that was started anew has forgotten.
+                // Where to answer, too: an app that was restarted has lost it.
                 if let (Some(address), Ok(own)) =
                     (own_address(to, io.socket.local_addr().ok().map(|a| a.ip())), io.socket.local_addr())
                 {

@@ -48,7 +48,7 @@ pub struct PhoneStatus {
     /// What it does.
     #[serde(flatten)]
     pub state: PhoneState,
-    /// Since it was last heard of, milliseconds.
+    /// Time since its last packet, milliseconds.
     pub heard_ms: Option<f32>,
     /// Charge of its battery, `0..=1`, where the app reports it.
     pub battery: Option<f32>,
@@ -176,7 +176,7 @@ impl Roster {
         forgotten
     }
 
-    /// Phones to call for an app, and the app that each was heard of by just now, which may be another one.
+    /// Phones to call for an app, and the app that each was heard by just now, which may be another one.
     pub fn calls(&self, app: SourceKind, now: Instant) -> Vec<(PhoneCall, Option<SourceKind>)> {
         let entries = self.entries.lock();
         let calls = entries.iter().filter(|entry| entry.status.call.is_for(app));
@@ -221,7 +221,7 @@ impl Roster {
         entries.iter().find(|entry| entry.status.call.address == address).map(|entry| entry.status.state.clone())
     }
 
-    /// Whether any phone was heard of just now.
+    /// Whether a packet of any phone arrived just now.
     pub fn hears(&self, now: Instant) -> bool {
         let just_now = |heard: Instant| now.saturating_duration_since(heard) < SILENT;
         self.entries.lock().iter().any(|entry| entry.heard.is_some_and(|(heard, _)| just_now(heard)))

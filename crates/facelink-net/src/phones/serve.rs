@@ -28,8 +28,8 @@ use facelink::{
 const DATAGRAM: usize = 64 * 1024;
 /// Datagrams that are taken from a socket before others have their turn.
 const IN_ONE_GO: usize = 64;
-/// A datagram that is refused counts as this many more of its sender's: bytes that are nothing do not come often from
-/// anybody who is welcome.
+/// A datagram that is refused counts as this many more of its sender's: a well-behaved sender rarely
+/// sends invalid data.
 const COST_OF_REFUSAL: f32 = 9.0;
 /// Between two looks at calls and leases.
 const TICK: Duration = Duration::from_millis(100);

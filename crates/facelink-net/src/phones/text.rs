@@ -35,7 +35,7 @@ use facelink::wire::{
     profile::SourceFace,
 };
 
-/// Senders whose names are remembered on one port; more than anyone has phones.
+/// Senders whose names are remembered on one port; more than any user has phones.
 const MAX_SENDERS: usize = 64;
 /// Between two calls to a phone that does not send.
 const CALL_EVERY: Duration = Duration::from_millis(1500);
@@ -162,7 +162,7 @@ struct Called {
     /// Since when it does not send.
     silent: Option<Instant>,
     called: Option<Instant>,
-    /// It was heard to speak text, and is asked for that at once.
+    /// It is known to send text, and is asked for that at once.
     speaks_text: bool,
 }
 
@@ -324,11 +324,11 @@ impl Protocol for Text {
             None => (fresh.insert(Voice::new()), Duration::MAX),
         };
         if pause >= PAUSE {
-            // The phone goes on as the same face.
+            // The phone continues as the same subject.
             io.intake.leave(SourceKind::IFacialMocapV3, sender, "goes on as text", false, now);
         }
         let is_face = io.reader().take(voice, from, sender, datagram, now);
-        // Rubbish teaches nothing.
+        // Invalid data is not learned from.
         if let Some(voice) = fresh.filter(|_| is_face) {
             if self.senders.len() >= MAX_SENDERS {
                 let oldest = self.senders.iter().enumerate().min_by_key(|(_, known)| known.last);
@@ -383,7 +383,7 @@ pub(crate) async fn serve_streams(
         let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file handles, most likely: that does not get better at once.
+                // Out of file handles, most likely: wait before the next attempt.
                 tracing::debug!(%error, "accept");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;

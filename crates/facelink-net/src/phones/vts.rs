@@ -13,7 +13,7 @@ use crate::{clock::unix_ms, phone_config::PhoneCall};
 use facelink::source::{PhoneTransport, SourceKind};
 use facelink::wire::vtube_studio::{Decoder, PORT, Request};
 
-/// For how long a phone is asked to send: it stops by itself soon after we have gone, and lost requests do no harm.
+/// For how long a phone is asked to send: it stops soon after this endpoint has ended, and lost requests do no harm.
 const LEASE: Duration = Duration::from_secs(5);
 /// Between two requests.
 const EVERY: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ impl Protocol for VTubeStudio {
 }
 
 /// Where a request goes, if one does: one that sends is asked again before its time is over, and one that runs another app
-/// is left alone.
+/// is not asked.
 fn whom_to_ask((call, heard): &(PhoneCall, Option<SourceKind>)) -> Option<SocketAddr> {
     let other_app = heard.is_some_and(|app| app != SourceKind::VTubeStudio);
     (!other_app && call.transport == PhoneTransport::Udp).then(|| call.to(PORT))

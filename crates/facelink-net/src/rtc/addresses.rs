@@ -161,7 +161,7 @@ struct Chosen {
     error: Option<AddressError>,
 }
 
-/// The addresses of one connection, chosen anew whenever the crate binds: at the start, and after a change of networks.
+/// The addresses of one connection, chosen again whenever the crate binds: at the start, and after a network change.
 /// Its ports are free again when the last clone is gone, the crate's among them.
 #[derive(Clone, Debug)]
 pub(super) struct Addresses {

@@ -76,7 +76,7 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// How our own candidates are changed before anybody sees them.
+/// How our own candidates are changed before they are sent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outgoing {
     v4: Option<Ipv4Addr>,

@@ -18,7 +18,7 @@ const LONGEST_RTT: Duration = Duration::from_secs(2);
 /// Holds frames back while the oldest one in flight has waited for longer than the path explains. What is merely in
 /// flight on a long path does not count.
 ///
-/// What the transport has let go of (acknowledged or given up) is known as a sum alone, so frames count as let go of in
+/// What the transport has released (acknowledged or abandoned) is known as a sum alone, so frames count as released in
 /// the order in which they were sent.
 #[derive(Debug, Default)]
 pub(crate) struct FrameGate {
@@ -44,8 +44,8 @@ impl FrameGate {
         self.under_way.push_back((self.handed, now));
     }
 
-    /// Whether a frame may follow, with so many bytes not yet let go of by the transport. Bytes that went past the gate
-    /// (control messages) make it cautious until they are let go of.
+    /// Whether a frame may follow, with so many bytes not yet released by the transport. Bytes that went past the gate
+    /// (control messages) make it cautious until they are released.
     pub fn passage(&mut self, outstanding: u64, rtt_ms: Option<f32>, now: Instant) -> Passage {
         let let_go = self.handed.saturating_sub(outstanding);
         while self.under_way.front().is_some_and(|(end, _)| *end <= let_go) {
@@ -66,7 +66,7 @@ mod tests {
 
     const FRAME: usize = 250;
 
-    /// A path in virtual time: what is sent is let go of after `delay`, unless it is stalled.
+    /// A path in virtual time: what is sent is released after `delay`, unless it is stalled.
     struct Path {
         gate: FrameGate,
         start: Instant,
@@ -78,7 +78,7 @@ mod tests {
             Self { gate: FrameGate::default(), start: Instant::now(), under_way: VecDeque::new() }
         }
 
-        /// One frame at this millisecond; what was sent before `ms - delay` has been let go of.
+        /// One frame at this millisecond; what was sent before `ms - delay` has been released.
         fn frame(&mut self, ms: u64, delay: u64, rtt: Option<f32>) -> Passage {
             self.under_way.retain(|(sent, _)| sent + delay > ms);
             let outstanding = self.under_way.iter().map(|(_, bytes)| *bytes as u64).sum();

@@ -28,9 +28,9 @@ const RESOLVE_LIMIT: Duration = Duration::from_secs(1);
 /// How long a resolved name is remembered.
 const RESOLVED_FOR: Duration = Duration::from_secs(300);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// The driver stands still while a TCP stream takes nothing: one that takes longer is given up.
+/// The driver stands still while a TCP stream takes nothing: one that takes longer is closed.
 const WRITE_LIMIT: Duration = Duration::from_millis(500);
-/// Streams that a connection holds open at a time. Anybody may connect to its TCP port; more are turned away.
+/// Streams that a connection holds open at a time. Any host may connect to its TCP port; further streams are refused.
 const MAX_STREAMS: usize = 16;
 /// DTLS datagrams after which a connection counts as open: the handshakes of DTLS and SCTP, and some repetitions.
 const OPENING_DATAGRAMS: u32 = 24;
@@ -43,7 +43,7 @@ static RESOLVED: LazyLock<Mutex<HashMap<String, (Instant, Vec<SocketAddr>)>>> = 
 
 /// Makes the crate's driver finish what a datagram has set off before it gets the next one, while a connection opens.
 ///
-/// Left alone it goes back to sleep with packets to send, until its next timer. Worse, when the peer's first message comes
+/// Without a wake-up it sleeps with packets to send, until its next timer. Worse, when the peer's first message comes
 /// before our end of the negotiated channel has its stream, that message is lost and the channel is ordered and reliable
 /// from then on.
 #[derive(Debug)]
@@ -258,7 +258,7 @@ async fn resolve(host: &str) -> io::Result<Vec<SocketAddr>> {
         return Ok(addresses.clone());
     }
     let name = host.to_owned();
-    // It goes on when the limit is over, so that the next connection finds what it needs.
+    // It continues after the limit, so that the next connection finds what it needs.
     let lookup = tokio::spawn(async move {
         let addresses: Vec<_> = tokio::net::lookup_host(&name).await?.collect();
         let mut resolved = RESOLVED.lock();
@@ -327,7 +327,7 @@ struct Stream {
 impl Stream {
     fn wrap(stream: tokio::net::TcpStream, no_delay: bool, slot: Slot) -> io::Result<Arc<dyn AsyncTcpStream>> {
         stream.set_nodelay(no_delay)?;
-        // A large buffer would keep old frames for a peer that has come to a standstill.
+        // A large buffer would keep old frames for a stalled peer.
         socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER)?;
         let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
         let (read, write) = stream.into_split();
