@@ -84,7 +84,7 @@ pub struct FaceAvatar {
     pub subject: Option<String>,
     /// Whether the head (and neck) bones follow the head.
     pub drive_head: bool,
-    /// Whether the eye bones follow the gaze. The `eyeLook*` targets move the lids either way; turn it off for a model
+    /// Whether the eye bones follow the gaze. The `eyeLook*` targets move the lids in both cases; turn it off for a model
     /// whose `eyeLook*` targets move the eyeballs too.
     pub drive_eyes: bool,
     /// Share of the head's rotation that the neck takes, `0..=1`, where both bones are there.
@@ -170,11 +170,11 @@ pub(crate) struct Shown {
     pub layered: bool,
     /// Nothing is shown and neutral has been written: the rig is left to others.
     pub idle: bool,
-    /// The face was not evaluated in this picture: what is written moves on to the last evaluation.
+    /// The face was not evaluated in this frame: the written weights move on towards the last evaluation.
     pub skipped: bool,
-    /// Share of the way that is left to the last evaluation that this picture goes.
+    /// Share of the remaining distance to the last evaluation that this frame covers.
     pub step: f32,
-    /// Pictures and seconds since the last evaluation.
+    /// Rendered frames and seconds since the last evaluation.
     pub since: u8,
     pub elapsed: f32,
     /// The same on the game's clock.
@@ -198,7 +198,7 @@ pub struct BindReport {
     pub missing: Vec<String>,
     /// Targets that the mapping does not know; a channel of exactly this name drives them.
     pub unused: Vec<String>,
-    /// Targets that the mapping knows and leaves alone, such as vowels beside the shapes that make them up; a channel of
+    /// Targets that the mapping knows and leaves alone, such as vowels next to the shapes that make them up; a channel of
     /// exactly this name drives them.
     pub aside: Vec<String>,
     /// Targets that the avatar's own mapping writes and the rig does not have.
@@ -245,14 +245,14 @@ pub(crate) struct BoundMesh {
     pub channels: Vec<BoundChannel>,
 }
 
-/// A target beside the 52 shapes.
+/// A target other than the 52 shapes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct BoundChannel {
     pub target: u16,
     pub name: Arc<str>,
     /// The mapping writes it too; the larger one is shown.
     pub mapped: bool,
-    /// A channel has driven it, so it goes back to 0 when nobody sends that channel any more.
+    /// A channel has driven it, so it goes back to 0 when no frame has that channel any more.
     pub driven: bool,
 }
 
@@ -444,7 +444,7 @@ fn report_failed_scenes(
         if text.contains("morph") {
             let _ = write!(
                 problem,
-                "; Bevy draws {MAX_MORPH_WEIGHTS} morph targets a mesh at most: split the mesh, or export only the targets \
+                "; Bevy draws at most {MAX_MORPH_WEIGHTS} morph targets a mesh: split the mesh, or export only the targets \
                  that a face needs"
             );
         } else if text.contains("draco") || text.contains("meshopt") || text.contains("quantization") {
@@ -540,7 +540,7 @@ fn map(names: &[Vec<String>], own: Option<Result<&FaceMapping, String>>, presets
             dialect: preset.mapping.name.clone(),
             preset: id,
             compiled: Arc::new(found.compiled),
-            // What a dialect has and this rig does not is nobody's mistake.
+            // A rig may lack targets of its dialect: that is no error.
             report: MatchReport { absent: Vec::new(), ..found.report },
             map: preset.mapping.bones.clone(),
             problem,
@@ -615,7 +615,7 @@ pub(crate) fn bind(
         }
         if nodes.is_empty() && !needs.ready {
             if within().any(|entity| scenes.contains(entity)) {
-                // Its scene is on its way, and there is an event when it is ready.
+                // Its scene is still loading, and there is an event when it is ready.
                 commands.entity(avatar).try_remove::<NeedsBinding>();
                 continue;
             }
@@ -907,7 +907,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_names_what_is_missing() {
+    fn bind_summary_names_missing_shapes() {
         let report = BindReport {
             matched: vec![String::new(); 51],
             missing: vec!["tongueOut".to_owned()],

@@ -5,8 +5,8 @@
 //! `P⁻¹ · R · P · r`.
 //!
 //! `r` is whatever the rig, an animation or the game has the bone at: the turn comes on top of it in `PostUpdate` and is
-//! taken off again in the next `PreUpdate`, so nobody else ever sees a bone that the face has turned already, and nothing
-//! adds up. Only a `GlobalTransform` shows the turn.
+//! taken off again in the next `PreUpdate`, so no other system ever sees a bone that the face has turned
+//! already, and nothing adds up. Only a `GlobalTransform` shows the turn.
 
 use bevy::{mesh::skinning::SkinnedMesh, platform::collections::HashSet, prelude::*};
 use facelink::mapping::{BoneMap, Facing};
@@ -144,7 +144,7 @@ impl Turned {
     }
 }
 
-/// Takes last frame's turns off, unless somebody has set the bone anew since.
+/// Takes last frame's turns off, unless another system has set the bone since.
 pub(crate) fn turn_back(mut bones: Query<(&mut Turned, &mut Transform)>) {
     for (mut turned, mut transform) in &mut bones {
         // Without a turn nothing counts as changed.
@@ -174,7 +174,7 @@ pub struct Bones {
     pub eyes: [Option<Bone>; 2],
     /// The jaw, where a mapping asks for it.
     pub jaw: Option<Bone>,
-    /// Which way the model looks, by where its eyes are on its head.
+    /// Direction that the model faces, by where its eyes are on its head.
     pub facing: Facing,
 }
 
@@ -326,7 +326,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_rigs() {
+    fn bone_names_of_known_rigs() {
         for (name, kind) in [
             ("Head", Some(BoneKind::Head)),
             ("mixamorig:Head", Some(BoneKind::Head)),
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_the_same_in_model_space_whatever_the_local_axes() {
+    fn bone_turn_is_independent_of_local_axes() {
         let turn = Quat::from_rotation_y(0.5) * Quat::from_rotation_x(0.2);
         for (parent, rest) in [
             (Quat::IDENTITY, Quat::IDENTITY),
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_looks_where_its_eyes_are() {
+    fn model_facing_follows_eye_positions() {
         for (eyes, wanted) in [
             (Vec3::new(0.0, 0.07, 0.05), Facing::PlusZ),
             (Vec3::new(0.0, 0.07, -0.05), Facing::MinusZ),
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn angles_have_their_signs_and_come_back() {
+    fn angles_round_trip_with_their_signs() {
         let turn = from_angles(Vec3::new(0.3, 0.2, 0.1));
         assert!((angles(turn) - Vec3::new(0.3, 0.2, 0.1)).length() < 1e-5);
         assert!((from_angles(Vec3::Y * 0.3) * Vec3::Z).y > 0.2, "pitch is up");
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_names_bones_of_its_own() {
+    fn mapping_overrides_bone_names() {
         let map = BoneMap::default();
         assert_eq!(wanted_kind("Jaw", &map), None, "the jaw turns where a mapping asks for it");
         let mut map = BoneMap { jaw: Some(default()), ..default() };
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn eyes_turn_the_way_they_say() {
+    fn eye_turn_has_the_sign_of_its_angles() {
         let ahead = Vec3::Z;
         assert!((eye_turn(Vec2::new(0.3, 0.0)) * ahead).x > 0.2, "yaw is to the character's left, +X");
         assert!((eye_turn(Vec2::new(0.0, 0.3)) * ahead).y > 0.2, "pitch is up");

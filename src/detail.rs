@@ -17,9 +17,9 @@ use crate::{
 const FACE_HEIGHT: f32 = 0.3;
 /// A head and what sways around it, metres.
 const RADIUS: f32 = 0.6;
-/// Most pictures between two evaluations of a face that is seen.
+/// Largest number of rendered frames from one evaluation of a visible face to the next.
 const COARSEST: u8 = 6;
-/// Pictures between two evaluations of a face off screen.
+/// Rendered frames from one evaluation of a face off screen to the next.
 const OFF_SCREEN: u8 = 15;
 /// Seconds between two looks at the budget.
 const PLAN_INTERVAL: f32 = 0.1;
@@ -28,13 +28,13 @@ const PLAN_INTERVAL: f32 = 0.1;
 #[derive(Resource, Reflect, Clone, Copy, Debug, PartialEq)]
 #[reflect(Resource, Default)]
 pub struct FaceBudget {
-    /// Off: every avatar is evaluated in every picture.
+    /// Off: every avatar is evaluated in every frame.
     pub enabled: bool,
-    /// Milliseconds a picture for evaluating and writing faces. Above it, all but the nearest get fewer evaluations.
+    /// Milliseconds per frame for evaluating and writing faces. Above it, all but the nearest get fewer evaluations.
     pub ms: f32,
-    /// So many of the nearest avatars are evaluated in every picture, whatever the budget.
+    /// So many of the nearest avatars are evaluated in every frame, whatever the budget.
     pub nearest: usize,
-    /// A face that takes at least this share of the picture's height is evaluated in every picture; one half as high in
+    /// A face that takes at least this share of the viewport's height is evaluated in every frame; one half as high in
     /// every second, and so on.
     pub full_size: f32,
 }
@@ -49,13 +49,13 @@ impl Default for FaceBudget {
 #[derive(Component, Reflect, Clone, Copy, Debug, PartialEq)]
 #[reflect(Component, Default)]
 pub struct FaceDetail {
-    /// Fixed by you: 1 in every picture, 2 in every second, and so on. `None` leaves it to the budget.
+    /// Fixed by you: 1 in every frame, 2 in every second, and so on. `None` leaves it to the budget.
     pub fixed: Option<u8>,
     /// In force.
     pub every: u8,
     /// Whether a camera sees it.
     pub on_screen: bool,
-    /// Its height as a share of the picture's, by the camera that shows it largest.
+    /// Its height as a share of the viewport's, by the camera that shows it largest.
     pub size: f32,
 }
 
@@ -69,15 +69,15 @@ impl Default for FaceDetail {
 #[derive(Resource, Reflect, Clone, Copy, Debug, Default, PartialEq)]
 #[reflect(Resource, Default)]
 pub struct FaceLoad {
-    /// Milliseconds a picture, of late.
+    /// Milliseconds per frame, smoothed.
     pub ms: f32,
     /// Avatars.
     pub avatars: usize,
-    /// Those that are evaluated in every picture.
+    /// Those that are evaluated in every frame.
     pub full: usize,
     /// Those off screen.
     pub off_screen: usize,
-    /// Those that were evaluated in the last picture.
+    /// Those that were evaluated in the last frame.
     pub evaluated: usize,
     /// How much coarser than their size asks for all but the nearest are: 0 not at all.
     pub pressure: u8,
@@ -111,7 +111,7 @@ impl Plugin for DetailPlugin {
 type Cameras<'w, 's> =
     Query<'w, 's, (&'static Camera, &'static GlobalTransform, &'static Frustum, &'static Projection)>;
 
-/// The pictures of this size that go by from one evaluation to the next.
+/// Rendered frames from one evaluation to the next for a face of this size.
 fn by_size(size: f32, full: f32) -> u8 {
     if size >= full || full <= 0.0 { 1 } else { (full / size.max(1e-6)).ceil().min(4.0) as u8 }
 }
@@ -152,7 +152,7 @@ pub(crate) fn plan(
                 }
                 on_screen = true;
                 let distance = eye.translation().distance(place.translation()).max(0.01);
-                // The height of a thing of 1 m in 1 m, as a share of half the picture.
+                // The height of a thing of 1 m in 1 m, as a share of half the viewport.
                 let zoom = projection.get_clip_from_view().y_axis.y;
                 let share = match projection {
                     Projection::Orthographic(_) => FACE_HEIGHT * scale * zoom / 2.0,
@@ -224,7 +224,7 @@ fn press(
     }
 }
 
-/// Notes what this picture's faces have cost.
+/// Records what the faces of this frame have cost.
 pub(crate) fn settle(mut work: ResMut<Work>) {
     let Some(begun) = work.begun.take() else { return };
     let ms = begun.elapsed().as_secs_f32() * 1000.0;
@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_face_half_as_high_is_evaluated_half_as_often() {
+    fn face_half_as_high_is_evaluated_half_as_often() {
         assert_eq!([0.2, 0.06, 0.05, 0.03, 0.02, 0.001].map(|size| by_size(size, 0.06)), [1, 1, 2, 2, 3, 4]);
         assert_eq!(by_size(0.0, 0.0), 1);
     }

@@ -1,4 +1,4 @@
-//! Figures for Bevy's `DiagnosticsStore`.
+//! Statistics for Bevy's `DiagnosticsStore`.
 
 use bevy::{
     diagnostic::{Diagnostic, DiagnosticPath, Diagnostics, RegisterDiagnostic},
@@ -12,7 +12,7 @@ use crate::{
     subjects::{FaceSubject, LinkQuality},
 };
 
-/// Seconds between two looks at the figures.
+/// Seconds between two reads of the statistics.
 const FIGURES_INTERVAL: f32 = 0.25;
 
 /// Frames a second that arrive, of all subjects together.
@@ -34,7 +34,7 @@ pub const MESSAGES_PER_SECOND: DiagnosticPath = DiagnosticPath::const_new("facel
 /// Bytes that wait in data channels, of all connections together.
 pub const BUFFERED: DiagnosticPath = DiagnosticPath::const_new("facelink/buffered");
 
-/// The endpoint's figures, a quarter of a second old at most.
+/// The endpoint's statistics, at most a quarter of a second old.
 #[derive(Resource, Debug, Default, Clone)]
 pub struct LinkFigures {
     /// Of the endpoint and its subjects.
@@ -69,7 +69,7 @@ impl Plugin for DiagnosticsPlugin {
     }
 }
 
-/// Copies the endpoint's figures to the subjects, four times a second.
+/// Copies the endpoint's statistics to the subjects, four times a second.
 pub(crate) fn read_figures(
     time: Res<Time<Real>>,
     mut since: Local<f32>,
@@ -137,7 +137,7 @@ fn measure(
     }
     diagnostics.add_measurement(&BUFFERED, || connections.iter().map(|c| c.buffered_amount as f64).sum());
     let (now, messages) = (time.elapsed_secs_f64(), connections.iter().map(|c| c.message_count).sum::<u64>());
-    // A connection that ended took its count along: then there is nothing to tell.
+    // A connection that ended took its count along: then there is nothing to report.
     if let Some((then, count)) = before.replace((now, messages))
         && now > then
         && messages >= count

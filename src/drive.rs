@@ -26,10 +26,10 @@ impl Plugin for DrivePlugin {
     }
 }
 
-/// The shader skips weights of exactly zero: what nobody can see is written as that.
+/// The shader skips weights of exactly zero: an invisible weight is written as zero.
 const INVISIBLE: f32 = 1e-4;
 
-/// What each avatar shows now: its subject's pose, or on the way to it.
+/// What each avatar shows now: its subject's pose, or a blend towards it.
 pub(crate) fn show(
     time: Res<Time<Real>>,
     game_time: Res<Time<Virtual>>,
@@ -78,7 +78,7 @@ pub(crate) fn show(
 }
 
 impl Shown {
-    /// Whether this picture goes by without an evaluation. Avatars of one rhythm take turns.
+    /// Whether this frame has no evaluation. Avatars of the same interval take turns.
     fn wait(&mut self, entity: Entity, detail: &FaceDetail, at_once: bool, dt: f32) -> bool {
         self.elapsed += dt;
         let every = if at_once { 1 } else { detail.every };
@@ -181,8 +181,8 @@ fn head_turn(pose: &FacePose, avatar: &FaceAvatar, map: &BoneMap, mirror: bool) 
     let Some(bone) = &map.head else { return limited(head, avatar.head_limit) };
     let mut turn = angles(head) * Vec3::new(bone.yaw, bone.pitch, bone.roll);
     if let Some((yaw, pitch, roll)) = bone.limits {
-        let most = Vec3::new(yaw, pitch, roll).abs() * std::f32::consts::PI / 180.0;
-        turn = turn.clamp(-most, most);
+        let limit = Vec3::new(yaw, pitch, roll).abs() * std::f32::consts::PI / 180.0;
+        turn = turn.clamp(-limit, limit);
     }
     limited(from_angles(turn), if bone.limits.is_some() { std::f32::consts::PI } else { avatar.head_limit })
 }
@@ -275,7 +275,7 @@ mod tests {
     };
 
     #[test]
-    fn a_frame_costs_no_allocation_from_the_channel_to_the_weights() {
+    fn frame_from_channel_to_weights_allocates_nothing() {
         let mut world = World::new();
         let (inbox, faces) = FaceInbox::bounded(16);
         world.insert_resource(inbox);

@@ -134,14 +134,14 @@ fn reload(watch: Res<FileWatch>, server: Option<Res<AssetServer>>) {
     }
 }
 
-/// Writes a file beside its place and moves it there, so that nobody reads half of it.
+/// Replaces a file atomically: writes a temporary one next to it and renames it, so that no reader sees half of it.
 pub(crate) fn write(file: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
     }
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(".new");
-    let beside = file.with_file_name(name);
-    std::fs::write(&beside, text)?;
-    std::fs::rename(&beside, file)
+    let temporary = file.with_file_name(name);
+    std::fs::write(&temporary, text)?;
+    std::fs::rename(&temporary, file)
 }

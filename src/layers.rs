@@ -330,7 +330,7 @@ pub enum IdleWhen {
     Always,
 }
 
-/// The small life of an avatar that nobody drives: blinks, glances, breath.
+/// Idle motion of an avatar without a live face: blinks, glances, breath.
 #[derive(Component, Reflect, Debug)]
 #[reflect(Component, Default)]
 pub struct FaceIdle {

@@ -208,7 +208,7 @@ impl AssetLoader for MappingLoader {
             .await
             .map_err(|error| MappingLoadError::Read { path: path.to_string(), error })?;
         let mut loaded = FaceMapping::from(parse(bytes, &path.to_string())?);
-        // Names are as the files write them; each is looked for beside the file that we are.
+        // Names are as the files write them; each is looked for next to the including file.
         let mut wanted = loaded.mapping.include.clone();
         while let Some(include) = wanted.pop() {
             if !is_file(&include) || loaded.included.iter().any(|(name, _)| *name == include) {
@@ -216,10 +216,10 @@ impl AssetLoader for MappingLoader {
             }
             let error =
                 |reason: String| MappingLoadError::Include { by: path.to_string(), include: include.clone(), reason };
-            let beside = path.resolve_embed_str(&include).map_err(|problem| error(problem.to_string()))?;
+            let included = path.resolve_embed_str(&include).map_err(|problem| error(problem.to_string()))?;
             let bytes =
-                load_context.read_asset_bytes(beside.clone()).await.map_err(|problem| error(problem.to_string()))?;
-            let mapping = parse(bytes, &beside.to_string())?;
+                load_context.read_asset_bytes(included.clone()).await.map_err(|problem| error(problem.to_string()))?;
+            let mapping = parse(bytes, &included.to_string())?;
             wanted.extend(mapping.include.iter().cloned());
             loaded.included.push((include, mapping));
         }
@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_preset_of_ours_can_be_read() {
+    fn built_in_presets_can_be_read() {
         let presets = FacePresets::default();
         assert_eq!(presets.ids().count(), facelink::mapping::PRESETS.len());
         for (id, text) in facelink::mapping::PRESETS {

@@ -348,7 +348,7 @@ fn subject_table(
         }
     }
     if !any {
-        ui.label(small("nobody yet: open the address in a browser, or point a phone at it", DIM));
+        ui.label(small("no face yet: open the address in a browser, or point a phone at it", DIM));
     }
     clicked
 }
@@ -681,7 +681,7 @@ fn values(ui: &mut egui::Ui, subject: &FaceSubject, pose: &FacePose) {
     };
     ui.horizontal(|ui| {
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            ui.label(small(format!("{:.0}% on stage", 100.0 * pose.presence), DIM));
+            ui.label(small(format!("{:.0}% shown", 100.0 * pose.presence), DIM));
             ui.label(small(state.0, state.1));
             ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
                 ui.add(egui::Label::new(small(&subject.name, ACCENT)).truncate());
@@ -757,7 +757,7 @@ fn bar_row(ui: &mut egui::Ui, name: &str) -> (egui::Rect, egui::Response) {
     (rect, response)
 }
 
-/// A weight: its bar and its number. Outside `0..=1` both change colour, and a mark at the end says which way.
+/// A weight: its bar and its number. Outside `0..=1` both change colour, and a mark at the end shows on which side.
 fn bar(ui: &egui::Ui, place: egui::Rect, value: f32) {
     if !ui.is_rect_visible(place) {
         return;
@@ -823,7 +823,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shape_has_one_bar() {
+    fn panel_has_one_bar_per_shape() {
         let mut shapes: Vec<_> = ROWS
             .iter()
             .flat_map(|(_, rows)| *rows)

@@ -82,7 +82,7 @@ pub struct FacePerformer(pub Performer);
 /// Where performers are kept, and which are in use.
 #[derive(Resource, Clone, Debug)]
 pub struct FacePerformers {
-    /// Folder below the assets; `None` keeps nobody and takes nobody up.
+    /// Folder below the assets; `None` saves and loads no performer.
     pub folder: Option<String>,
     /// Folder of the assets on disk.
     root: PathBuf,
@@ -248,7 +248,7 @@ fn on_end_range(event: On<EndRangeOfMotion>, endpoint: Option<Res<FaceLinkEndpoi
     };
     match endpoint.and_then(|endpoint| endpoint.end_range_of_motion(&subject.name, event.keep)) {
         Some(capture) if event.keep => {
-            let made: Vec<_> = capture.reached().map(|(shape, most)| format!("{shape} {most:.2}")).collect();
+            let made: Vec<_> = capture.reached().map(|(shape, max)| format!("{shape} {max:.2}")).collect();
             info!("range of motion: \"{}\": {}", subject.name, made.join(", "));
         }
         Some(_) => {}
@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_from_the_network_stays_in_its_folder() {
+    fn performer_name_from_network_stays_in_folder() {
         let performers = FacePerformers::new(PathBuf::from("assets"));
         for (name, path) in [
             ("Ann", "performers/Ann.performer.ron"),

@@ -38,7 +38,7 @@ pub struct CaptureNeutral {
     pub entity: Entity,
 }
 
-/// Takes the way a subject's head is turned now for looking straight ahead.
+/// Takes the current head rotation of a subject for looking straight ahead.
 #[derive(EntityEvent, Reflect, Clone, Copy, Debug)]
 pub struct RecentreHead {
     /// The subject.
@@ -76,9 +76,9 @@ pub struct SaveCalibration {
     pub entity: Entity,
 }
 
-/// Every phone that is called, and what is known of it; a quarter of a second old at most.
+/// Every phone that is called, and its status; at most a quarter of a second old.
 ///
-/// To call one, or to tell Live Link Face what to do, use [`FaceLinkEndpoint`]:
+/// To call one, or to send commands to Live Link Face, use [`FaceLinkEndpoint`]:
 /// [`call_phone`](facelink_net::Endpoint::call_phone), [`command_phone`](facelink_net::Endpoint::command_phone).
 #[derive(Resource, Clone, Debug, Default)]
 pub struct FacePhones {
@@ -98,7 +98,7 @@ fn read_phones(
     }
     *since = 0.0;
     let now = endpoint.map_or_else(Vec::new, |endpoint| endpoint.phones());
-    // Nobody to call is the usual case, and then nothing changes.
+    // No phone to call is the usual case, and then nothing changes.
     if !(now.is_empty() && phones.phones.is_empty()) {
         phones.phones = now;
     }

@@ -13,8 +13,8 @@ use crate::{
     subjects::{FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, Incoming, LinkQuality},
 };
 
-/// Seconds between two looks at the figures.
-const FIGURES_INTERVAL: f32 = 0.25;
+/// Seconds between two reads of the statistics.
+const STATS_INTERVAL: f32 = 0.25;
 
 pub(crate) struct PlayoutPlugin;
 
@@ -34,19 +34,19 @@ impl Plugin for PlayoutPlugin {
 /// The moment at which subjects in [`PlayoutMode::Timecode`] are.
 ///
 /// Their clocks have to agree: timecode of one generator, or clocks set by NTP. By default all of them are shown at the
-/// latest moment for which the slowest of them is there; [`on_stage`](Self::on_stage) tells it, for sound to be played to it.
-/// A game that plays sound sets [`reference`](Self::reference) each frame, before
+/// latest moment for which the slowest of them is there; [`on_stage`](Self::on_stage) is that moment, so that
+/// sound plays in step. A game that plays sound sets [`reference`](Self::reference) each frame, before
 /// [`FaceLinkSystems::Evaluate`](crate::FaceLinkSystems::Evaluate) in `PreUpdate`, and the faces follow.
 #[derive(Resource, Reflect, Clone, Copy, Debug, Default, PartialEq)]
 #[reflect(Resource, Default)]
 pub struct FaceTimecode {
     /// The moment to show, on the sources' clocks; `None` leaves it to the plugin.
     pub reference: Option<Duration>,
-    /// The moment on stage in this picture.
+    /// Presentation time of this frame, on the sources' clocks.
     pub on_stage: Option<Duration>,
 }
 
-/// How the frames of a subject become its face, in figures; a quarter of a second old at most.
+/// Statistics of a subject's playout; at most a quarter of a second old.
 #[derive(Component, Reflect, Clone, Copy, Debug, Default, PartialEq)]
 #[reflect(Component, Default)]
 pub struct PlayoutQuality {
@@ -56,12 +56,12 @@ pub struct PlayoutQuality {
     pub target_ms: f32,
     /// What the filter adds, milliseconds.
     pub filter_lag_ms: f32,
-    /// Pictures a second that show a face.
+    /// Rendered frames a second that show a face.
     pub shown_fps: f32,
-    /// Share of pictures of the last quarter of a second that were made up: interpolated over a lost frame, gone on by
-    /// itself, or held; `0..=1`.
+    /// Share of rendered frames of the last quarter of a second that were concealed: interpolated over a lost frame,
+    /// extrapolated, or held; `0..=1`.
     pub concealed: f32,
-    /// Frames since the start that came after their moment.
+    /// Frames since the start that arrived after their playout deadline.
     pub late: u64,
     /// Blinks since the start that were made up for.
     pub blinks: u64,
@@ -70,24 +70,24 @@ pub struct PlayoutQuality {
 }
 
 impl PlayoutQuality {
-    pub(crate) fn take(&mut self, figures: PlayoutStats, seconds: f32) {
-        let made_up = |figures: &PlayoutStats| figures.interpolated + figures.extrapolated + figures.held;
-        let shown = figures.shown.saturating_sub(self.last.shown);
-        let concealed = made_up(&figures).saturating_sub(made_up(&self.last));
+    pub(crate) fn take(&mut self, stats: PlayoutStats, seconds: f32) {
+        let made_up = |stats: &PlayoutStats| stats.interpolated + stats.extrapolated + stats.held;
+        let shown = stats.shown.saturating_sub(self.last.shown);
+        let concealed = made_up(&stats).saturating_sub(made_up(&self.last));
         *self = Self {
-            delay_ms: figures.delay_ms,
-            target_ms: figures.target_ms,
-            filter_lag_ms: figures.filter_lag_ms,
+            delay_ms: stats.delay_ms,
+            target_ms: stats.target_ms,
+            filter_lag_ms: stats.filter_lag_ms,
             shown_fps: if seconds > 0.0 { shown as f32 / seconds } else { 0.0 },
             concealed: if shown > 0 { concealed as f32 / shown as f32 } else { 0.0 },
-            late: figures.late,
-            blinks: figures.blinks,
-            last: figures,
+            late: stats.late,
+            blinks: stats.blinks,
+            last: stats,
         };
     }
 }
 
-/// The moment for which faces are evaluated: when the picture that is being made will be seen, up to a constant.
+/// The moment for which faces are evaluated: the presentation time of the next rendered frame, up to a constant.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Stage {
     clock: PresentClock,
@@ -162,7 +162,7 @@ pub(crate) fn set_stage(
 
 const DAY_US: i64 = 86_400_000_000;
 
-/// The pose on stage now.
+/// The pose at the presentation time.
 pub(crate) fn evaluate(
     mut commands: Commands,
     time: Res<Time<Real>>,
@@ -212,10 +212,10 @@ pub(crate) fn evaluate(
     }
 }
 
-/// Copies the figures of the jitter buffers, four times a second.
+/// Copies the statistics of the jitter buffers, four times a second.
 fn measure(time: Res<Time<Real>>, mut since: Local<f32>, mut faces: Query<(&mut PlayoutQuality, &mut Incoming)>) {
     *since += time.delta_secs();
-    if *since < FIGURES_INTERVAL {
+    if *since < STATS_INTERVAL {
         return;
     }
     let seconds = std::mem::take(&mut *since);

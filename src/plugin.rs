@@ -72,7 +72,7 @@ impl FaceLinkPlugin {
         self
     }
 
-    /// Opens it to the local network, with HTTPS beside HTTP. Peers beyond this machine must show `token`, which the
+    /// Opens it to the local network, with HTTPS and HTTP. Peers beyond this machine must show `token`, which the
     /// phone gets by QR code or is typed in.
     #[must_use]
     pub fn lan(self, token: impl Into<String>) -> Self {
@@ -125,7 +125,7 @@ impl FaceLinkPlugin {
         })
     }
 
-    /// Ports of the phone apps beside Live Link Face and UDP JSON.
+    /// Ports of the phone apps other than Live Link Face and UDP JSON.
     #[must_use]
     pub fn phones(self, ports: PhonePorts) -> Self {
         self.configure(|config| config.phones = ports)

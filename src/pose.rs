@@ -1,4 +1,4 @@
-//! The pose that is on stage now, and how it comes and goes.
+//! The pose of a face that is shown now, and how it eases in and out.
 
 use bevy::prelude::*;
 use facelink::{BLENDSHAPE_COUNT, Blendshape, Channel, Channels, FaceFrame};
@@ -14,7 +14,7 @@ pub const EYE_LOOK_RANGE: f32 = 35.0 * std::f32::consts::PI / 180.0;
 pub struct FacePose {
     /// Weights by [`Blendshape::index`]; 0 neutral, 1 full.
     pub weights: [f32; BLENDSHAPE_COUNT],
-    /// Channels beside the 52 shapes, by their own names.
+    /// Channels other than the 52 shapes, by their own names.
     #[reflect(ignore)]
     pub channels: Channels,
     /// Head rotation in model space: +X the face's own left, +Y up, +Z out of the face.
@@ -26,7 +26,7 @@ pub struct FacePose {
     pub gaze: [Vec2; 2],
     /// Whether the source sees the face now.
     pub tracked: bool,
-    /// How much of the face is on stage: 1 live, 0 eased to neutral.
+    /// Presence of the face: 1 live, 0 eased to neutral.
     pub presence: f32,
     /// When this face was captured, on the source's own clock: what sound or another take has to be at to be in step.
     pub captured: Option<std::time::Duration>,
@@ -92,7 +92,7 @@ impl FacePose {
         self.presence = presence;
     }
 
-    /// Moves every value the share `t` of the way to `target`.
+    /// Moves every value towards `target` by the share `t` of the distance.
     pub fn blend_to(&mut self, target: &Self, t: f32) {
         for (weight, target) in self.weights.iter_mut().zip(&target.weights) {
             *weight += (target - *weight) * t;
@@ -136,11 +136,11 @@ pub fn gaze_from_shapes(weights: &[f32; BLENDSHAPE_COUNT]) -> [Vec2; 2] {
     [left * EYE_LOOK_RANGE, right * EYE_LOOK_RANGE]
 }
 
-/// A face that was gone for less than this share of the way to neutral returns as if it had moved on meanwhile: a tracker
+/// A face that was gone for less than this share of the ease to neutral returns as if it had moved on meanwhile: a tracker
 /// that flickers must not freeze the face.
 const BARELY_GONE: f32 = 0.9;
 
-/// How much of a face is on stage, over time. Time is passed in.
+/// Presence of a face over time. Time is passed in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Presence {
     value: f32,
@@ -165,7 +165,7 @@ impl Presence {
         self.fresh = true;
     }
 
-    /// Lets `dt` seconds pass. `true` when a face returns that was on its way to neutral: what is shown at that moment is
+    /// Lets `dt` seconds pass. `true` when a face returns that was easing to neutral: what is shown at that moment is
     /// to blend into the live face by [`returned`](Self::returned), because the two may differ.
     pub fn step(&mut self, dt: f32, tracked: bool, settings: &FaceSettings) -> bool {
         // A frame that came during this step is new now, however long the engine took for the step.
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_face_holds_then_eases_and_returns_without_a_pop() {
+    fn silent_face_holds_eases_and_returns_smoothly() {
         let settings = FaceSettings::default();
         let mut presence = Presence::default();
         let dt = 1.0 / 60.0;
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_is_slower_than_the_hold_still_shows_the_face() {
+    fn engine_slower_than_hold_still_shows_the_face() {
         let settings = FaceSettings::default();
         let mut presence = Presence::default();
         for _ in 0..3 {
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_return_blends_unless_the_face_was_barely_gone() {
+    fn returning_face_blends_unless_barely_gone() {
         let settings = FaceSettings::default();
         let mut presence = Presence::default();
         let mut step = |tracked: bool, dt: f32| {
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pose_is_scaled_towards_neutral() {
+    fn pose_scales_towards_neutral() {
         let mut frame = FaceFrame::neutral();
         frame.set(Blendshape::JawOpen, 0.8);
         frame.head = Some(HeadPose { rotation: Quat::from_rotation_y(0.6).to_array(), position: None });

@@ -163,7 +163,7 @@ fn of_use(detail: &FaceDetail) -> Option<f32> {
     }
 }
 
-/// Asks senders for less whose faces are far away, off screen, or shown by nobody.
+/// Asks senders for less whose faces are far away, off screen, or on no avatar.
 pub(crate) fn ask(
     time: Res<Time<Real>>,
     mut since: Local<f32>,
@@ -194,8 +194,8 @@ pub(crate) fn ask(
         } else {
             let shown =
                 drives.iter().flat_map(|drives| drives.avatars()).filter_map(|avatar| avatars.get(*avatar).ok());
-            let most = |a: Option<f32>, b: Option<f32>| a.zip(b).map(|(a, b)| a.max(b));
-            shown.map(of_use).fold(Some(10.0), most)
+            let max = |a: Option<f32>, b: Option<f32>| a.zip(b).map(|(a, b)| a.max(b));
+            shown.map(of_use).fold(Some(10.0), max)
         };
         let wanted = wanted.map(|fps| fps.max(settings.min_fps));
         let Some(mut demand) = demand else {
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_of_use_falls_with_the_detail() {
+    fn useful_rate_falls_with_detail() {
         let of = |every, on_screen| of_use(&FaceDetail { every, on_screen, ..FaceDetail::default() });
         assert_eq!([of(1, true), of(2, true), of(3, true), of(4, true)], [None, Some(30.0), Some(20.0), Some(15.0)]);
         assert_eq!(of(1, false), Some(10.0));

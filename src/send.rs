@@ -45,7 +45,7 @@ fn on_sender_added(added: On<Add, SendFace>, mut commands: Commands, subjects: Q
 pub struct SendFace {
     /// Name of the face on the other side.
     pub name: String,
-    /// Frames a second, at most.
+    /// Maximum frames a second.
     pub fps: f32,
     /// Whether it goes to those who have subscribed to our endpoint.
     pub to_subscribers: bool,
@@ -59,7 +59,7 @@ impl SendFace {
         Self { name: name.into(), fps: 60.0, to_subscribers: true, to_connections: true }
     }
 
-    /// At most so many frames a second.
+    /// Maximum frames a second.
     #[must_use]
     pub fn fps(mut self, fps: f32) -> Self {
         self.fps = fps;
@@ -240,7 +240,7 @@ pub(crate) fn on_sender_removed(
     let sequence = outgoing.sequence + 1;
     let farewell = FaceFrame { tracked: false, sequence: Some(sequence), ..std::mem::take(&mut outgoing.frame) };
     if send.to_subscribers {
-        // Where it was refused, nobody has seen it.
+        // If publishing is refused, no subscriber ever had it.
         let _ = endpoint.publish(&send.name, &farewell);
     }
     if send.to_connections {
@@ -296,7 +296,7 @@ fn from_avatar(
             any = true;
             told[shape.index()] = true;
             let slot = &mut frame.weights[shape.index()];
-            // Several meshes may show one shape; the one that shows it most tells.
+            // Several meshes may show one shape; the largest weight counts.
             if weight.abs() > slot.abs() {
                 *slot = weight;
             }
@@ -319,7 +319,7 @@ fn from_avatar(
     all_present(frame);
     frame.tracked = true;
     let shown = shown.filter(|shown| !shown.idle);
-    // What no single target tells is known from the face that is shown, if there is one.
+    // Shapes without a target of their own are taken from the shown face, if there is one.
     if let Some(shown) = shown {
         for (shape, _) in told.iter().enumerate().filter(|(_, told)| !**told) {
             frame.weights[shape] = shown.pose.weights[shape];
@@ -348,7 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pace_is_kept_whatever_the_engine_runs_at() {
+    fn send_rate_is_kept_at_any_engine_rate() {
         for (engine, asked, expected) in
             [(60.0, 60.0, 600), (144.0, 60.0, 600), (60.0, 30.0, 300), (60.0, 45.0, 450), (30.0, 60.0, 300)]
         {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn the_head_is_told_in_the_axes_of_the_model() {
+    fn sent_head_is_in_model_axes() {
         let turn = Quat::from_rotation_y(0.4) * Quat::from_rotation_x(-0.2);
         for parent in [Quat::IDENTITY, Quat::from_rotation_z(1.1) * Quat::from_rotation_x(0.6)] {
             let bone = Bone { entity: Entity::PLACEHOLDER, parent };

@@ -48,7 +48,7 @@ pub struct FaceSource {
 #[derive(Reflect, Clone, Debug, Default, PartialEq, Eq)]
 #[reflect(Default)]
 pub enum SourceState {
-    /// On the way, for the first time or again.
+    /// Connecting, for the first time or again.
     #[default]
     Connecting,
     /// It answers.
@@ -67,11 +67,11 @@ pub enum SourceState {
     },
 }
 
-/// Live figures of a source, by the names of the migration guide; a quarter of a second old at most.
+/// Live statistics of a source, by the names of the migration guide; at most a quarter of a second old.
 #[derive(Component, Reflect, Clone, Debug, Default, PartialEq)]
 #[reflect(Component, Default)]
 pub struct SourceQuality {
-    /// `in` for a client or a phone, `out` for an endpoint that we dialled, `peer` for a room mate.
+    /// `in` for a client or a phone, `out` for an endpoint that we dialled, `peer` for a room peer.
     pub direction: String,
     /// Face that it sent last.
     pub subject: Option<String>,
@@ -91,7 +91,7 @@ pub struct SourceQuality {
     pub loss: Option<f32>,
     /// RFC 3550 interarrival jitter, milliseconds.
     pub jitter_ms: Option<f32>,
-    /// The way of its WebRTC packets, such as `udp host-prflx` or `udp relay-host`.
+    /// Route of its WebRTC packets, such as `udp host-prflx` or `udp relay-host`.
     pub route: Option<String>,
     /// Bytes received.
     pub bytes_received: u64,
@@ -338,7 +338,7 @@ fn watch_dials(mut dialled: Query<(&Dialled, &FaceDial, &mut FaceSource)>) {
     }
 }
 
-/// Copies the figures of every connection, with those of the endpoint.
+/// Copies the statistics of every connection, with those of the endpoint.
 fn read_sources(
     figures: Res<LinkFigures>,
     mut sources: Query<(&mut FaceSource, &mut SourceQuality, Option<&Dialled>)>,

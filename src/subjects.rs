@@ -105,7 +105,7 @@ impl Incoming {
     }
 }
 
-/// Live figures of a subject's link, a quarter of a second old at most.
+/// Live statistics of a subject's link, at most a quarter of a second old.
 #[derive(Component, Reflect, Clone, Debug, Default, PartialEq)]
 #[reflect(Component, Default)]
 pub struct LinkQuality {
@@ -125,7 +125,7 @@ pub struct LinkQuality {
     pub frames: u64,
     /// Age of the newest frame, milliseconds.
     pub age_ms: f32,
-    /// Queue that stands on the way, milliseconds.
+    /// Standing queue of the network path, milliseconds.
     pub queue_ms: f32,
     /// Drift of the source's clock against ours, parts per million.
     pub skew_ppm: f32,

@@ -2,7 +2,7 @@
 //! frame; its expressions are driven themselves where a model's morph targets have names that no preset knows; and its
 //! humanoid bones are the bones, whatever their names.
 //!
-//! Put [`FaceAvatar`](crate::FaceAvatar) beside `VrmHandle`. A model whose look-at is of type `expression` must not have
+//! Put [`FaceAvatar`](crate::FaceAvatar) next to `VrmHandle`. A model whose look-at is of type `expression` must not have
 //! `bevy_vrm1`'s `LookAt`.
 
 use bevy::{app::AnimationSystems, prelude::*};

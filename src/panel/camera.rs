@@ -8,7 +8,7 @@ use bevy::{
 };
 use bevy_egui::{EguiGlobalSettings, EguiPlugin, EguiPreUpdateSet, EguiStartupSet, PrimaryEguiContext};
 
-/// egui itself takes the camera that is spawned first, also one that draws into a texture that nobody looks at.
+/// egui itself takes the camera that is spawned first, also one that draws into a texture that is not shown.
 pub(super) fn build(app: &mut App) {
     if app.is_plugin_added::<EguiPlugin>() {
         // The game's own egui decides.

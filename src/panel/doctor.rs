@@ -1,4 +1,4 @@
-//! What `facelink doctor` tells, in the panel: what to type into a phone, what arrives, and what stands in the way.
+//! The report of `facelink doctor` in the panel: what to type into a phone, what arrives, and which sockets conflict.
 
 use std::time::{Duration, Instant};
 
@@ -26,13 +26,14 @@ impl Kept {
 }
 
 pub(super) fn doctor(ui: &mut egui::Ui, endpoint: &FaceLinkEndpoint, kept: &mut Kept) {
-    egui::CollapsingHeader::new(small("Doctor: phones, ports and what stands in the way", TEXT))
-        .id_salt("facelink_doctor")
-        .show(ui, |ui| {
+    egui::CollapsingHeader::new(small("Doctor: phones, ports and conflicts", TEXT)).id_salt("facelink_doctor").show(
+        ui,
+        |ui| {
             if let Some(report) = kept.report(endpoint) {
                 show(ui, report);
             }
-        });
+        },
+    );
 }
 
 fn show(ui: &mut egui::Ui, report: &Report) {

@@ -23,7 +23,7 @@ pub(super) fn moods(
     let title = if count == 0 { "expressions".to_owned() } else { format!("expressions: {count} on") };
     egui::CollapsingHeader::new(small(title, TEXT)).id_salt("facelink_moods").show(ui, |ui| {
         let Some(mut worn) = worn else {
-            // Only when somebody looks, so that no avatar gets what it does not need.
+            // Only while the section is open, so that no avatar gets what it does not need.
             commands.entity(avatar).try_insert_if_new(FaceExpressions::default());
             return;
         };

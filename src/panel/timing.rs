@@ -88,7 +88,7 @@ pub(super) struct Timing<'w, 's> {
 type Line = (&'static str, Color32, fn(&Point) -> f32);
 
 /// Curves over the last minute on one scale, each with its newest value.
-fn plot(ui: &mut egui::Ui, track: &Track, unit: &str, least: f32, lines: &[Line], about: &str) {
+fn plot(ui: &mut egui::Ui, track: &Track, unit: &str, min_top: f32, lines: &[Line], about: &str) {
     let width = ui.available_width();
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 4.0;
@@ -108,11 +108,11 @@ fn plot(ui: &mut egui::Ui, track: &Track, unit: &str, least: f32, lines: &[Line]
     let points = &track.points;
     let highest = lines.iter().flat_map(|(_, _, of)| points.iter().map(of)).fold(0.0, f32::max);
     // A scale that steps, so that it does not breathe with each point.
-    let decade = 10.0_f32.powf(highest.max(least).max(1e-3).log10().floor());
+    let decade = 10.0_f32.powf(highest.max(min_top).max(1e-3).log10().floor());
     let top = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0]
         .map(|step| step * decade)
         .into_iter()
-        .find(|top| *top >= highest.max(least) * 0.999);
+        .find(|top| *top >= highest.max(min_top) * 0.999);
     let top = top.unwrap_or(highest);
     for share in [0.5, 1.0] {
         let y = rect.bottom() - 2.0 - share * (rect.height() - 6.0);
@@ -213,8 +213,8 @@ pub(super) fn timing(ui: &mut egui::Ui, commands: &mut Commands, timing: &mut Ti
                 ("jitter", WARN, |point| point.jitter),
                 ("queue", BAD, |point| point.queue),
             ],
-            "How far behind the quickest frame the face is shown, and is meant to be; the jitter of arrivals; the queue that \
-             stands on the way",
+            "How far behind the quickest frame the face is shown, and is meant to be; the jitter of arrivals; the standing \
+             queue",
         );
         plot(
             ui,
@@ -222,7 +222,7 @@ pub(super) fn timing(ui: &mut egui::Ui, commands: &mut Commands, timing: &mut Ti
             "%",
             5.0,
             &[("lost", BAD, |point| point.loss), ("concealed", BELOW, |point| point.concealed)],
-            "Frames that did not come, and pictures that were made up for want of one",
+            "Frames that were lost, and rendered frames that were concealed: interpolated, extrapolated or held",
         );
         plot(
             ui,
@@ -234,7 +234,7 @@ pub(super) fn timing(ui: &mut egui::Ui, commands: &mut Commands, timing: &mut Ti
                 ("sent", ACCENT, |point| point.sent),
                 ("shown", GOOD, |point| point.shown),
             ],
-            "Frames a second that were asked for, that came, and pictures a second that show the face",
+            "Frames a second that were asked for, that arrived, and rendered frames a second that show the face",
         );
     }
     ui.horizontal_wrapped(|ui| {
@@ -269,7 +269,7 @@ pub(super) fn budget(ui: &mut egui::Ui, timing: &mut Timing) {
     });
     ui.horizontal_wrapped(|ui| {
         let coarser = load.avatars - load.full.min(load.avatars) - load.off_screen.min(load.avatars - load.full);
-        for (name, count) in [("every picture", load.full), ("less often", coarser), ("off screen", load.off_screen)] {
+        for (name, count) in [("every frame", load.full), ("less often", coarser), ("off screen", load.off_screen)] {
             ui.label(small(name, DIM));
             ui.label(small(count.to_string(), TEXT));
         }

@@ -21,7 +21,7 @@ use crate::{
     pose::FacePose,
 };
 
-/// What the card needs beside the avatar.
+/// What the card needs in addition to the avatar.
 #[derive(SystemParam)]
 pub(super) struct Tuner<'w, 's> {
     mappings: Option<ResMut<'w, Assets<FaceMapping>>>,
@@ -91,7 +91,7 @@ pub(super) fn tune(
             }
         });
         egui::Grid::new("facelink_tune_grid").num_columns(5).spacing([5.0, 2.0]).show(ui, |ui| {
-            for text in ["shape", "now", "gain", "offset", "most"] {
+            for text in ["shape", "now", "gain", "offset", "max"] {
                 ui.label(small(text, DIM));
             }
             ui.end_row();
@@ -162,9 +162,9 @@ fn row(ui: &mut egui::Ui, mapping: &mut Mapping, name: &str) {
     let mut tuning = before.clone();
     ui.add(egui::DragValue::new(&mut tuning.gain).speed(0.01).range(-4.0..=4.0).max_decimals(2));
     ui.add(egui::DragValue::new(&mut tuning.offset).speed(0.005).range(-1.0..=1.0).max_decimals(2));
-    let mut most = tuning.max.unwrap_or(2.0);
-    if ui.add(egui::DragValue::new(&mut most).speed(0.01).range(0.0..=2.0).max_decimals(2)).changed() {
-        tuning.max = (most < 2.0).then_some(most);
+    let mut max = tuning.max.unwrap_or(2.0);
+    if ui.add(egui::DragValue::new(&mut max).speed(0.01).range(0.0..=2.0).max_decimals(2)).changed() {
+        tuning.max = (max < 2.0).then_some(max);
     }
     if tuning != before {
         if tuning == Tuning::default() {
@@ -198,7 +198,7 @@ fn save(
     if mapping.name.is_empty() {
         mapping.name = label.to_owned();
     }
-    // The file says which dialect it stands on, rather than that it was found.
+    // The file names the dialect that it extends, rather than that it was detected.
     for include in &mut mapping.include {
         if include == AUTO && !report.preset.is_empty() {
             include.clone_from(&report.preset);
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_saved_is_read_again_and_stands_on_the_dialect() {
+    fn saved_mapping_round_trips_and_extends_its_dialect() {
         let folder = tempfile::tempdir().unwrap();
         let mut mapping = Mapping::including([AUTO]);
         mapping.channels.insert("jawOpen".to_owned(), Tuning::gain(1.5));
