@@ -128,7 +128,7 @@ impl Client {
             viseme: Some(VisemeMessage { viseme, weight, duration }),
             ..FaceMessage::default()
         });
-        self.shared.put_words(message.to_json());
+        self.shared.queue_message(message.to_json());
     }
 
     /// Has the connection's own face, or the face `subject`, show an emotion. Never blocks.
@@ -140,7 +140,7 @@ impl Client {
             fade: emotion.fade,
             duration: emotion.duration,
         });
-        self.shared.put_words(message.to_json());
+        self.shared.queue_message(message.to_json());
     }
 
     /// What the client is doing.

@@ -141,7 +141,7 @@ impl EndpointConfig {
     }
 
     /// The same, with a token where it is bound to a network.
-    pub(crate) fn guarded(mut self) -> Self {
+    pub(crate) fn with_default_token(mut self) -> Self {
         if !self.bind.is_loopback() {
             self.token.get_or_insert_with(new_token);
         }
@@ -206,8 +206,8 @@ mod tests {
 
     #[test]
     fn config_bound_to_a_network_has_a_token() {
-        assert_eq!(EndpointConfig::default().guarded().token, None);
+        assert_eq!(EndpointConfig::default().with_default_token().token, None);
         let open = EndpointConfig { bind: [0, 0, 0, 0].into(), ..EndpointConfig::default() };
-        assert_eq!(open.guarded().token.map(|token| token.len()), Some(10));
+        assert_eq!(open.with_default_token().token.map(|token| token.len()), Some(10));
     }
 }

@@ -97,7 +97,7 @@ impl Endpoint {
     /// user's certificate or key cannot be used, `LinkError::Ice` when a STUN or TURN server or another ICE setting makes
     /// no sense, [`LinkError::Token`] when the token is empty, [`LinkError::Runtime`] when the system gives no threads.
     pub fn start(config: EndpointConfig) -> Result<Self, LinkError> {
-        let config = config.guarded();
+        let config = config.with_default_token();
         #[cfg(feature = "webrtc")]
         check_ice(&config.ice)?;
         config.token.as_deref().map_or(Ok(()), check_token)?;

@@ -11,7 +11,7 @@ const FREE_TRIES: u32 = 3;
 /// Without a wrong token for this long, an address starts afresh.
 const FORGET: Duration = Duration::from_secs(60);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Addresses that are remembered; the one that was quiet for longest goes first.
 const MAX_ADDRESSES: usize = 1024;
 
@@ -75,7 +75,7 @@ impl RateLimit {
         let passed = now.saturating_duration_since(peer.seen).as_secs_f32();
         peer.requests = (peer.requests + passed * self.requests_per_second).min(burst);
         peer.seen = now;
-        if peer.last_wrong.is_some_and(|last| now.saturating_duration_since(last) > FORGET.max(LONGEST_WAIT)) {
+        if peer.last_wrong.is_some_and(|last| now.saturating_duration_since(last) > FORGET.max(MAX_WAIT)) {
             (peer.wrong, peer.last_wrong, peer.waits_until) = (0, None, None);
         }
         peer
@@ -116,7 +116,7 @@ impl RateLimit {
         peer.last_wrong = Some(now);
         if peer.wrong >= FREE_TRIES {
             let wait = FIRST_WAIT * 2_u32.saturating_pow((peer.wrong - FREE_TRIES).min(10));
-            peer.waits_until = Some(now + wait.min(LONGEST_WAIT));
+            peer.waits_until = Some(now + wait.min(MAX_WAIT));
         }
     }
 

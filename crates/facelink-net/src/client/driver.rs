@@ -23,7 +23,7 @@ use super::{
     send::FrameSender,
     shared::Shared,
     socket::{Dial, WsEvent},
-    transports::{Happening, Transports},
+    transports::{TransportEvent, Transports},
 };
 use crate::{
     clock::unix_ms,
@@ -112,8 +112,8 @@ impl Driver {
                     self.close(Instant::now()).await;
                 }
                 () = self.shared.wake.notified(), if can_send => self.flush(Instant::now()).await,
-                happening = self.transports.next() => {
-                    self.happen(happening, Instant::now()).await;
+                event = self.transports.next() => {
+                    self.on_transport_event(event, Instant::now()).await;
                     self.catch_up();
                 }
                 () = sleep_until(deadline) => self.connection.on_timeout(Instant::now()),
@@ -227,7 +227,7 @@ impl Driver {
             Event::Refused => {
                 self.shared.set_state(ClientState::Refused(ClientError::Unauthorised { url: url.clone() }));
             }
-            Event::Rate(fps) => self.shared.obey(fps),
+            Event::Rate(fps) => self.shared.set_endpoint_rate(fps),
             Event::Redundancy(_) | Event::Closed => {}
             event => tracing::debug!(?event, "not known"),
         }
@@ -268,7 +268,7 @@ impl Driver {
         (stats.room_peers, stats.direct) = (self.room.len(), self.room.directs());
         drop(stats);
         if let Some(fps) = self.room.asked_fps() {
-            self.shared.obey_peers(fps);
+            self.shared.set_peer_rate(fps);
         }
         self.shared.set_state(match (lane, &self.error) {
             (Some(lane), _) => ClientState::Connected(kind_of(lane)),
@@ -277,24 +277,24 @@ impl Driver {
         });
     }
 
-    // ---- what happens ---------------------------------------------------------------------------------------------
+    // ---- transport events ------------------------------------------------------------------------------------------
 
-    async fn happen(&mut self, happening: Happening, now: Instant) {
-        match happening {
-            Happening::Dialled(id, Ok(())) => self.connection.on_socket_opened(id, now),
-            Happening::Dialled(id, Err(error)) => {
+    async fn on_transport_event(&mut self, event: TransportEvent, now: Instant) {
+        match event {
+            TransportEvent::Dialled(id, Ok(())) => self.connection.on_socket_opened(id, now),
+            TransportEvent::Dialled(id, Err(error)) => {
                 tracing::debug!(%error, "not connected");
                 let refused = matches!(error, ClientError::Unauthorised { .. });
                 self.detail = Some(error);
                 self.connection.on_socket_failed(id, refused, now);
             }
-            Happening::Ws(id, event) => self.on_ws(id, event, now).await,
-            Happening::Rtc(id, event) => self.on_rtc(id, event, now),
-            Happening::Heard(id, Heard::Open) => self.connection.on_channel_opened(id, true, now),
-            Happening::Heard(_, Heard::Text(text)) => self.on_text(Lane::DataChannel, &text, now).await,
-            Happening::Heard(_, Heard::Binary(bytes)) => self.on_binary(Lane::DataChannel, &bytes, now),
-            Happening::Heard(id, Heard::Closed) => self.connection.on_channel_closed(id, now),
-            Happening::PeerClosed(id) => self.connection.on_peer_state(id, PeerState::Closed, now),
+            TransportEvent::Ws(id, event) => self.on_ws(id, event, now).await,
+            TransportEvent::Rtc(id, event) => self.on_rtc(id, event, now),
+            TransportEvent::Heard(id, Heard::Open) => self.connection.on_channel_opened(id, true, now),
+            TransportEvent::Heard(_, Heard::Text(text)) => self.on_text(Lane::DataChannel, &text, now).await,
+            TransportEvent::Heard(_, Heard::Binary(bytes)) => self.on_binary(Lane::DataChannel, &bytes, now),
+            TransportEvent::Heard(id, Heard::Closed) => self.connection.on_channel_closed(id, now),
+            TransportEvent::PeerClosed(id) => self.connection.on_peer_state(id, PeerState::Closed, now),
         }
     }
 

@@ -35,7 +35,7 @@ impl FrameSender {
     ) {
         // They come one at a time and must not be lost.
         let lane = connection.control_lane().unwrap_or(Lane::DataChannel);
-        for text in shared.take_words() {
+        for text in shared.take_messages() {
             transports.send(lane, text).await;
         }
         let faces = shared.take_faces();

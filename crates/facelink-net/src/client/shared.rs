@@ -18,7 +18,7 @@ use super::config::ClientState;
 use crate::clock::unix_ms;
 
 /// Visemes and emotions that wait for a connection; older ones are dropped.
-const MAX_WORDS: usize = 32;
+const MAX_MESSAGES: usize = 32;
 /// Faces of which a frame may wait for a transport.
 const MAX_FACES: usize = 64;
 
@@ -30,7 +30,7 @@ pub(super) type Waiting = (Option<Arc<str>>, FaceFrame);
 pub(super) struct Shared {
     slot: Mutex<Slot>,
     /// Visemes and emotions, oldest first.
-    words: Mutex<VecDeque<String>>,
+    messages: Mutex<VecDeque<String>>,
     pub wake: Notify,
     state: Mutex<ClientState>,
     pub changed: Notify,
@@ -65,7 +65,7 @@ impl Default for Shared {
     fn default() -> Self {
         Self {
             slot: Mutex::default(),
-            words: Mutex::default(),
+            messages: Mutex::default(),
             wake: Notify::new(),
             state: Mutex::new(ClientState::Connecting),
             changed: Notify::new(),
@@ -119,19 +119,19 @@ impl Shared {
     }
 
     /// Queues a message that must not be replaced.
-    pub fn put_words(&self, text: String) {
-        let mut words = self.words.lock();
-        if words.len() >= MAX_WORDS {
-            words.pop_front();
+    pub fn queue_message(&self, text: String) {
+        let mut messages = self.messages.lock();
+        if messages.len() >= MAX_MESSAGES {
+            messages.pop_front();
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        words.push_back(text);
-        drop(words);
+        messages.push_back(text);
+        drop(messages);
         self.wake.notify_one();
     }
 
-    pub fn take_words(&self) -> VecDeque<String> {
-        std::mem::take(&mut *self.words.lock())
+    pub fn take_messages(&self) -> VecDeque<String> {
+        std::mem::take(&mut *self.messages.lock())
     }
 
     pub fn target_fps(&self) -> f32 {
@@ -139,13 +139,13 @@ impl Shared {
     }
 
     /// The endpoint asks for a rate.
-    pub fn obey(&self, fps: f32) {
+    pub fn set_endpoint_rate(&self, fps: f32) {
         *self.target_fps.lock() = fps;
         self.asked.store(true, Ordering::Relaxed);
     }
 
     /// Room peers ask for a rate.
-    pub fn obey_peers(&self, fps: f32) {
+    pub fn set_peer_rate(&self, fps: f32) {
         *self.target_fps.lock() = fps;
     }
 

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// What happens on the transports.
-pub(super) enum Happening {
+pub(super) enum TransportEvent {
     /// The attempt to open a WebSocket has ended.
     Dialled(SocketId, Result<(), ClientError>),
     Ws(SocketId, WsEvent),
@@ -59,19 +59,19 @@ async fn dialled(attempt: &mut Option<(SocketId, mpsc::Receiver<Dialled>)>) -> (
     std::future::pending().await
 }
 
-async fn ws_event(ws: &mut Option<(SocketId, Ws)>) -> Happening {
+async fn ws_event(ws: &mut Option<(SocketId, Ws)>) -> TransportEvent {
     let Some((id, ws)) = ws else { return std::future::pending().await };
     let event = ws.events.recv().await;
     // A writer that fails ends the reader too, which then says nothing any more.
     let broke = || WsEvent::Closed { code: None, reason: "the connection broke".to_owned() };
-    Happening::Ws(*id, event.unwrap_or_else(broke))
+    TransportEvent::Ws(*id, event.unwrap_or_else(broke))
 }
 
-async fn rtc_event(rtc: &mut Option<(PeerId, Rtc)>) -> Happening {
+async fn rtc_event(rtc: &mut Option<(PeerId, Rtc)>) -> TransportEvent {
     let Some((id, Rtc { events, heard, .. })) = rtc else { return std::future::pending().await };
     tokio::select! {
-        event = events.recv() => Happening::Rtc(*id, event),
-        Some(heard) = heard.recv() => Happening::Heard(*id, heard),
+        event = events.recv() => TransportEvent::Rtc(*id, event),
+        Some(heard) = heard.recv() => TransportEvent::Heard(*id, heard),
     }
 }
 
@@ -94,16 +94,16 @@ impl Transports {
     }
 
     /// The next thing that happens. Cancel-safe.
-    pub async fn next(&mut self) -> Happening {
+    pub async fn next(&mut self) -> TransportEvent {
         let Self { attempt, ws, rtc, closed_peers, .. } = self;
         tokio::select! {
             (id, dialled) = dialled(attempt) => {
                 *attempt = None;
-                Happening::Dialled(id, dialled.map(|open| *ws = Some((id, open))))
+                TransportEvent::Dialled(id, dialled.map(|open| *ws = Some((id, open))))
             }
             event = ws_event(ws) => event,
             event = rtc_event(rtc) => event,
-            Some(peer) = closed_peers.1.recv() => Happening::PeerClosed(peer),
+            Some(peer) = closed_peers.1.recv() => TransportEvent::PeerClosed(peer),
         }
     }
 

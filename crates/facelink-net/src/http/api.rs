@@ -142,8 +142,8 @@ pub(super) async fn metrics(State(server): State<Server>, headers: HeaderMap) ->
             }
         }
     }
-    type ConnectionFigure = fn(&ConnectionStats) -> Option<f64>;
-    let per_connection: [(&str, &str, &str, ConnectionFigure); 12] = [
+    type ConnectionMetric = fn(&ConnectionStats) -> Option<f64>;
+    let per_connection: [(&str, &str, &str, ConnectionMetric); 12] = [
         ("up", "gauge", "1 while it answers.", |c| Some(f64::from(u8::from(c.state == ConnectionState::Connected)))),
         ("latency_seconds", "gauge", "Average of send to arrival.", |c| c.average_latency_ms.map(seconds)),
         ("rtt_seconds", "gauge", "Average round trip.", |c| c.rtt_ms.map(seconds)),

@@ -181,9 +181,9 @@ impl Protocol for Fmv3 {
             let rhythm = match (call.app, heard) {
                 // It sends, by whichever protocol.
                 (_, Some(_)) => None,
-                (Some(KIND), None) => Some(Rhythm::SURE),
-                (_, None) if self.speak_text.contains(&call.address) => Some(Rhythm::HARDLY),
-                (_, None) => Some(Rhythm::MAYBE),
+                (Some(KIND), None) => Some(Rhythm::KNOWN),
+                (_, None) if self.speak_text.contains(&call.address) => Some(Rhythm::UNLIKELY),
+                (_, None) => Some(Rhythm::POSSIBLE),
             };
             let Some(phone) = self.phones.get_mut(place) else { continue };
             phone.is_called = true;

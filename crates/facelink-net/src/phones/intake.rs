@@ -298,8 +298,8 @@ impl FloodGate {
         Self { each, all: Allowance { left: each / 5.0, last: now }, addresses: Vec::new() }
     }
 
-    /// Whether a datagram may come in.
-    pub fn lets_in(&mut self, from: IpAddr, now: Instant) -> bool {
+    /// Whether a datagram is admitted.
+    pub fn admits(&mut self, from: IpAddr, now: Instant) -> bool {
         let place = self.addresses.iter().position(|(address, _)| *address == from).unwrap_or_else(|| {
             if self.addresses.len() >= MAX_ADDRESSES {
                 let oldest = self.addresses.iter().enumerate().min_by_key(|(_, (_, allowance))| allowance.last);
@@ -414,8 +414,8 @@ mod tests {
         let mut taken = (0, 0);
         for tick in 0..1000_u32 {
             let at = now + Duration::from_millis(tick.into());
-            taken.0 += (0..100).filter(|_| gate.lets_in(flood, at)).count();
-            taken.1 += usize::from(tick % 16 == 0 && gate.lets_in(phone, at));
+            taken.0 += (0..100).filter(|_| gate.admits(flood, at)).count();
+            taken.1 += usize::from(tick % 16 == 0 && gate.admits(phone, at));
         }
         assert!((10_000..=11_001).contains(&taken.0), "{}", taken.0);
         assert_eq!(taken.1, 63);

@@ -151,7 +151,7 @@ impl PortCounters {
     }
 
     /// The datagram that was just refused is of an unknown format.
-    pub fn strange(&self, address: SocketAddr, datagram: &[u8]) {
+    pub fn record_unknown(&self, address: SocketAddr, datagram: &[u8]) {
         let mut seen = self.seen.lock();
         let refused = seen.iter_mut().filter(|seen| seen.address == address && seen.error.is_some());
         if let Some(sender) = refused.max_by_key(|seen| seen.last) {
@@ -201,12 +201,12 @@ mod tests {
         let now = Instant::now();
         let llf = Some(SourceKind::LiveLinkFace);
         counters.record(from(1), llf, Some(&"version 104"), now);
-        counters.strange(from(1), b"hello\x1b[2J, and more than is shown");
+        counters.record_unknown(from(1), b"hello\x1b[2J, and more than is shown");
         // One that was good before stays what it was.
         counters.record(from(2), llf, None, now);
         counters.record(from(2), llf, Some(&"too short"), now);
-        counters.strange(from(2), &[6, 0]);
-        counters.strange(from(3), b"never seen");
+        counters.record_unknown(from(2), &[6, 0]);
+        counters.record_unknown(from(3), b"never seen");
         let find = |last| counters.stats(now).senders.into_iter().find(|sender| sender.address == from(last));
         let (first, second) = (find(1).unwrap(), find(2).unwrap());
         assert_eq!((first.app, first.error.as_deref()), (None, Some("version 104")));

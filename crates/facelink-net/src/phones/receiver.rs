@@ -40,11 +40,11 @@ pub(super) struct Rhythm {
 
 impl Rhythm {
     /// For a phone that is known to speak `FMV3`.
-    pub const SURE: Self = Self { first: 5, then: Duration::from_secs(5) };
+    pub const KNOWN: Self = Self { first: 5, then: Duration::from_secs(5) };
     /// For one that may do so, and may speak text instead.
-    pub const MAYBE: Self = Self { first: 3, then: Duration::from_secs(10) };
+    pub const POSSIBLE: Self = Self { first: 3, then: Duration::from_secs(10) };
     /// For one that was heard to speak text.
-    pub const HARDLY: Self = Self { first: 0, then: Duration::from_secs(10) };
+    pub const UNLIKELY: Self = Self { first: 0, then: Duration::from_secs(10) };
 }
 
 /// What a message brought.
@@ -407,7 +407,7 @@ mod tests {
     fn started(now: Instant) -> Receiver {
         let mut receiver = Receiver::new(false);
         let mut out = Out::new();
-        receiver.on_tick(Some(Rhythm::SURE), now, &mut out);
+        receiver.on_tick(Some(Rhythm::KNOWN), now, &mut out);
         let hello = Part::read(&out[0]).unwrap();
         let terms = Terms { nonce: hello.header.session, ..Terms::default() };
         out.clear();
@@ -426,7 +426,7 @@ mod tests {
         let mut hellos = Vec::new();
         for tick in 0..200 {
             let mut out = Out::new();
-            receiver.on_tick(Some(Rhythm::SURE), start + seconds(tick as f32 / 10.0), &mut out);
+            receiver.on_tick(Some(Rhythm::KNOWN), start + seconds(tick as f32 / 10.0), &mut out);
             hellos.extend(out.into_iter().map(|bytes| (tick, bytes)));
         }
         let times: Vec<_> = hellos.iter().map(|(tick, _)| *tick).collect();
@@ -437,9 +437,9 @@ mod tests {
         Receiver::new(false).on_tick(None, start, &mut out);
         assert!(out.is_empty(), "this phone is not wanted");
         let mut receiver = Receiver::new(false);
-        receiver.on_tick(Some(Rhythm::HARDLY), start, &mut out);
+        receiver.on_tick(Some(Rhythm::UNLIKELY), start, &mut out);
         assert!(out.is_empty());
-        receiver.on_tick(Some(Rhythm::HARDLY), start + seconds(10.0), &mut out);
+        receiver.on_tick(Some(Rhythm::UNLIKELY), start + seconds(10.0), &mut out);
         assert_eq!(kinds(&out), [Kind::Hello]);
     }
 
@@ -457,7 +457,7 @@ mod tests {
                 let event = take(&mut receiver, &frame(7, 1, tick), now, &mut out).unwrap();
                 assert!(matches!(&event, Event::Face(face) if face.frame.sequence == Some(tick.into())));
             }
-            if receiver.on_tick(Some(Rhythm::SURE), now, &mut out) {
+            if receiver.on_tick(Some(Rhythm::KNOWN), now, &mut out) {
                 ended = Some(tick);
             }
             sent.extend(kinds(&out).into_iter().map(|kind| (tick, kind)));
@@ -586,7 +586,7 @@ mod tests {
         let start = Instant::now();
         let mut receiver = Receiver::new(false);
         let mut out = Out::new();
-        receiver.on_tick(Some(Rhythm::SURE), start, &mut out);
+        receiver.on_tick(Some(Rhythm::KNOWN), start, &mut out);
         let nonce = Part::read(&out[0]).unwrap().header.session;
         let error = |session, text: &'static str| {
             let mut bytes = Vec::new();
@@ -598,9 +598,9 @@ mod tests {
         let event = take(&mut receiver, &error(nonce, "BUSY"), start, &mut out).unwrap();
         assert!(matches!(event, Event::Refused(text) if text == "BUSY"));
         out.clear();
-        receiver.on_tick(Some(Rhythm::SURE), start + seconds(1.0), &mut out);
+        receiver.on_tick(Some(Rhythm::KNOWN), start + seconds(1.0), &mut out);
         assert_ne!(Part::read(&out[0]).unwrap().header.session, nonce);
-        receiver.on_tick(Some(Rhythm::SURE), start + seconds(2.0), &mut out);
+        receiver.on_tick(Some(Rhythm::KNOWN), start + seconds(2.0), &mut out);
         assert_eq!(receiver.unanswered(), 2, "since it said so");
 
         let mut receiver = started(start);

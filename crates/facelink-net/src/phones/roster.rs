@@ -185,7 +185,7 @@ impl Roster {
                 let fresh = |heard: Instant| now.saturating_duration_since(heard) < SILENT;
                 // A phone runs one app at a time; on this machine several may run.
                 let here = entry.status.call.address.is_loopback();
-                let heard = entry.heard.filter(|(at, other)| fresh(*at) && (!here || is_kin(app, *other)));
+                let heard = entry.heard.filter(|(at, other)| fresh(*at) && (!here || is_same_app(app, *other)));
                 (entry.status.call, heard.map(|(_, app)| app))
             })
             .collect()
@@ -273,7 +273,7 @@ impl Roster {
 }
 
 /// Whether two apps are called from one port, and so are one app with several protocols.
-fn is_kin(app: SourceKind, other: SourceKind) -> bool {
+fn is_same_app(app: SourceKind, other: SourceKind) -> bool {
     let called_from = |app: SourceKind| app.app().and_then(|row| row.called_from);
     app == other || (called_from(app).is_some() && called_from(app) == called_from(other))
 }

@@ -27,7 +27,7 @@ use facelink::{
 /// Largest datagram there is.
 const DATAGRAM: usize = 64 * 1024;
 /// Datagrams that are taken from a socket before others have their turn.
-const IN_ONE_GO: usize = 64;
+const MAX_BATCH: usize = 64;
 /// A datagram that is refused counts as this many more of its sender's: a well-behaved sender rarely
 /// sends invalid data.
 const COST_OF_REFUSAL: f32 = 9.0;
@@ -111,12 +111,12 @@ pub(crate) async fn serve(
             }
         }
         // What waits already is taken in one go, so that a flood costs few wake-ups; then the others have their turn.
-        for _ in 0..IN_ONE_GO {
+        for _ in 0..MAX_BATCH {
             match received.take() {
                 None => break,
                 Some(Ok((len, from))) => {
                     counters.datagrams.fetch_add(1, Ordering::Relaxed);
-                    if !gate.lets_in(from.ip(), now) {
+                    if !gate.admits(from.ip(), now) {
                         counters.flooded.fetch_add(1, Ordering::Relaxed);
                         Counters::add(&io.hub().refused, 1);
                     } else if let Some(datagram) = buffer.get(..len) {
@@ -129,7 +129,7 @@ pub(crate) async fn serve(
                         // This task alone writes it.
                         if counters.refused.load(Ordering::Relaxed) != refused {
                             if format.is_none() {
-                                counters.strange(from, datagram);
+                                counters.record_unknown(from, datagram);
                             }
                             gate.charge(from.ip(), COST_OF_REFUSAL);
                         }

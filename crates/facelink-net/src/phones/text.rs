@@ -439,7 +439,7 @@ async fn serve_stream(
         }
         while let Some(frame) = frames.next() {
             counters.datagrams.fetch_add(1, Ordering::Relaxed);
-            if gate.lets_in(from.ip(), now) {
+            if gate.admits(from.ip(), now) {
                 Reader { intake: &mut intake, counters }.take(&mut voice, from, sender, frame, now);
             } else {
                 counters.flooded.fetch_add(1, Ordering::Relaxed);

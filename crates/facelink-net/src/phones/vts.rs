@@ -79,7 +79,7 @@ impl Protocol for VTubeStudio {
             let request = Request { lease: LEASE, sent_by: "FaceLink".to_owned(), ports: vec![own.port()] };
             request.encode(&mut self.request);
         }
-        for to in calls.iter().filter_map(whom_to_ask) {
+        for to in calls.iter().filter_map(request_target) {
             io.send(to, &self.request);
         }
     }
@@ -87,7 +87,7 @@ impl Protocol for VTubeStudio {
 
 /// Where a request goes, if one does: one that sends is asked again before its time is over, and one that runs another app
 /// is not asked.
-fn whom_to_ask((call, heard): &(PhoneCall, Option<SourceKind>)) -> Option<SocketAddr> {
+fn request_target((call, heard): &(PhoneCall, Option<SourceKind>)) -> Option<SocketAddr> {
     let other_app = heard.is_some_and(|app| app != SourceKind::VTubeStudio);
     (!other_app && call.transport == PhoneTransport::Udp).then(|| call.to(PORT))
 }
@@ -109,10 +109,10 @@ mod tests {
     fn vts_phones_of_other_apps_are_ignored() {
         let any = PhoneCall::any([192, 0, 2, 1].into());
         let at = |port| Some(SocketAddr::from(([192, 0, 2, 1], port)));
-        assert_eq!(whom_to_ask(&(any, None)), at(PORT));
-        assert_eq!(whom_to_ask(&(any, Some(SourceKind::VTubeStudio))), at(PORT));
-        assert_eq!(whom_to_ask(&(any, Some(SourceKind::IFacialMocap))), None);
-        assert_eq!(whom_to_ask(&(PhoneCall { port: Some(7), ..any }, None)), at(7));
-        assert_eq!(whom_to_ask(&(PhoneCall { transport: PhoneTransport::Tcp, ..any }, None)), None);
+        assert_eq!(request_target(&(any, None)), at(PORT));
+        assert_eq!(request_target(&(any, Some(SourceKind::VTubeStudio))), at(PORT));
+        assert_eq!(request_target(&(any, Some(SourceKind::IFacialMocap))), None);
+        assert_eq!(request_target(&(PhoneCall { port: Some(7), ..any }, None)), at(7));
+        assert_eq!(request_target(&(PhoneCall { transport: PhoneTransport::Tcp, ..any }, None)), None);
     }
 }

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// The round trip that is assumed until one is measured.
 const UNKNOWN_RTT: Duration = Duration::from_millis(100);
 /// Longest round trip that is believed.
-const LONGEST_RTT: Duration = Duration::from_secs(2);
+const MAX_RTT: Duration = Duration::from_secs(2);
 
 /// Holds frames back while the oldest one in flight has waited for longer than the path explains. What is merely in
 /// flight on a long path does not count.
@@ -53,7 +53,7 @@ impl FrameGate {
         }
         let oldest = self.under_way.front().map_or(Duration::ZERO, |(_, at)| now.saturating_duration_since(*at));
         let rtt = rtt_ms.filter(|rtt| *rtt >= 0.0).map_or(UNKNOWN_RTT, |rtt| {
-            Duration::try_from_secs_f32(rtt / 1000.0).map_or(LONGEST_RTT, |rtt| rtt.min(LONGEST_RTT))
+            Duration::try_from_secs_f32(rtt / 1000.0).map_or(MAX_RTT, |rtt| rtt.min(MAX_RTT))
         });
         let open = oldest <= rtt.mul_f32(1.5) + PATIENCE && outstanding < MAX_BYTES;
         Passage { open, oldest }

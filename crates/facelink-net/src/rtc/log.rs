@@ -92,7 +92,7 @@ mod tests {
         fn exit(&self, _: &span::Id) {}
     }
 
-    async fn chatty() {
+    async fn log_events() {
         tracing::info!("connection state changed");
         tokio::task::yield_now().await;
         tracing::info!("connection state changed again");
@@ -105,9 +105,9 @@ mod tests {
             let count = Arc::new(AtomicUsize::new(0));
             let subscriber = Count(level, count.clone());
             async {
-                quiet(chatty()).await;
+                quiet(log_events()).await;
                 assert_eq!(count.load(Ordering::Relaxed), quieted, "{level}");
-                chatty().await;
+                log_events().await;
                 assert_eq!(count.load(Ordering::Relaxed), quieted + 2, "other logs are not touched at {level}");
             }
             .with_subscriber(subscriber)

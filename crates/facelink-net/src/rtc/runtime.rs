@@ -93,8 +93,8 @@ fn is_dtls(datagram: &[u8]) -> bool {
 }
 
 /// A UDP socket with [`Opening`] in front.
-/// Whether a datagram could not be sent because nothing leads to where it should go.
-fn no_way(error: &io::Error) -> bool {
+/// Whether a datagram could not be sent because its destination is unreachable.
+fn is_unreachable(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
         error.kind(),
@@ -122,7 +122,7 @@ impl AsyncUdpSocket for Socket {
             // ICE pairs each of our addresses with each of theirs, and there is no route between most of them, such as
             // from loopback to another machine. The crate would log an error for every attempt; to ICE it is a datagram
             // that was lost.
-            Poll::Ready(Err(error)) if no_way(&error) => Poll::Ready(Ok(transmit.contents.len())),
+            Poll::Ready(Err(error)) if is_unreachable(&error) => Poll::Ready(Ok(transmit.contents.len())),
             sent => sent,
         }
     }
