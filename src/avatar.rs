@@ -67,7 +67,7 @@ impl Plugin for AvatarPlugin {
 }
 
 /// Makes an entity an avatar: everything below it whose morph targets have names that a mapping knows is driven by a
-/// face. The naming dialect is found by itself; [`AvatarMapping`] gives it a mapping of yours.
+/// face. The naming dialect is detected; [`AvatarMapping`] sets a mapping of your own.
 ///
 /// Put it on the entity with the scene (`WorldAssetRoot`), on a parent of it, or on an entity that has morph weights
 /// itself: `MorphWeights`, or `MeshMorphWeights::Value` for a mesh made by code, whose targets have to be named
@@ -341,7 +341,7 @@ impl Morphs<'_, '_> {
     }
 }
 
-/// An avatar whose meshes are not there after this many seconds says so, once.
+/// An avatar without meshes after this many seconds is reported, once.
 const PATIENCE: f32 = 10.0;
 
 fn on_bindable_added(added: On<Add, Bindable>, mut commands: Commands) {
@@ -426,7 +426,7 @@ fn on_attached(
     look_again(inserted.entity, &mut commands, &avatars, &parents);
 }
 
-/// Says why an avatar whose scene cannot be loaded stays empty, and what to do.
+/// Reports why the scene of an avatar cannot be loaded, and what to do.
 fn report_failed_scenes(
     mut commands: Commands,
     server: Option<Res<AssetServer>>,

@@ -178,7 +178,7 @@ pub struct Bones {
     pub facing: Facing,
 }
 
-/// Bones that a model names by itself, whatever their nodes are called; on the model.
+/// Bones that the model file declares, whatever their nodes are called; on the model.
 #[derive(Component, Clone, Copy, Debug, Default)]
 pub(crate) struct KnownBones {
     pub head: Option<Entity>,

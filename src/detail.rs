@@ -15,13 +15,13 @@ use crate::{
 
 /// Height of a face with some neck, metres: what its size on screen is worked out from.
 const FACE_HEIGHT: f32 = 0.3;
-/// A head and what sways around it, metres.
+/// Bounding radius of a head with its hair, metres.
 const RADIUS: f32 = 0.6;
 /// Largest number of rendered frames from one evaluation of a visible face to the next.
 const COARSEST: u8 = 6;
 /// Rendered frames from one evaluation of a face off screen to the next.
 const OFF_SCREEN: u8 = 15;
-/// Seconds between two looks at the budget.
+/// Seconds between two updates of the plan.
 const PLAN_INTERVAL: f32 = 0.1;
 
 /// How much time the engine has for faces.

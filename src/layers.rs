@@ -135,7 +135,7 @@ impl FaceExpressions {
         self
     }
 
-    /// This emotion, and all others out. With `hold` it goes by itself after that time.
+    /// This emotion, and all others out. With `hold` it fades out after that time.
     pub fn set_emotion(
         &mut self,
         name: impl Into<String>,
@@ -320,7 +320,7 @@ impl FaceSpeech {
     }
 }
 
-/// When an avatar lives by itself.
+/// When an avatar plays idle motion.
 #[derive(Reflect, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IdleWhen {
     /// While it has no face; a live face takes over smoothly.

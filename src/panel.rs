@@ -1,4 +1,4 @@
-//! The egui panel: who sends, how well it arrives, which avatar shows it, and the 52 values.
+//! The egui panel: sources, link quality, the avatars that show them, and the 52 values.
 
 mod calibrate;
 mod camera;

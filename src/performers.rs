@@ -1,4 +1,4 @@
-//! Performers whose calibration is kept: an asset each, taken up again when they come back.
+//! Saved calibration of performers: an asset each, loaded again when they return.
 
 use std::{
     io,
@@ -159,7 +159,7 @@ impl AssetLoader for PerformerLoader {
     }
 }
 
-/// Takes a performer up who has been here before.
+/// Loads the saved calibration of a performer that returns.
 fn on_appeared(
     appeared: On<SubjectAppeared>,
     performers: Option<ResMut<FacePerformers>>,
@@ -194,7 +194,7 @@ fn apply(
         if let Some(performer) = known.get(*id)
             && endpoint.set_calibration(name, performer.0.calibration)
         {
-            info!("calibration of \"{name}\" taken up");
+            info!("calibration of \"{name}\" loaded");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Phone apps in the game: who is called, and a performer's rest.
+//! Phone apps in the game: calling phones, and calibrating performers.
 
 use bevy::prelude::*;
 use facelink_net::PhoneStatus;
@@ -17,7 +17,7 @@ impl Plugin for PhonesPlugin {
     }
 }
 
-/// Seconds between two looks at the phones.
+/// Seconds between two reads of the phones.
 const INTERVAL: f32 = 0.25;
 
 /// Takes the face that a subject shows now for its neutral one: every shape then runs from there to full. Triggered on a

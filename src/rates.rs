@@ -13,7 +13,7 @@ use crate::{
     virtual_subject::VirtualSubject,
 };
 
-/// Seconds between two looks at what of the faces is seen.
+/// Seconds between two updates of the requested rates.
 const ASK_INTERVAL: f32 = 0.1;
 /// A rate is lowered when less has been enough for this long, seconds; it is raised at once.
 const LESS_AFTER: f32 = 1.0;

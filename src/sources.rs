@@ -55,7 +55,7 @@ pub enum SourceState {
     Connected,
     /// Nothing was heard of it for two seconds.
     Stalled,
-    /// The last attempt failed, and the next one follows by itself.
+    /// The last attempt failed; the next one follows after the backoff.
     Waiting {
         /// Why, in words.
         reason: String,

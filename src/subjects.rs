@@ -89,7 +89,7 @@ impl Incoming {
             self.fresh = true;
         }
         if let Some(speech) = speech {
-            // The viseme is set on the frame for those who do not move a mouth themselves.
+            // The viseme is set on the frame for avatars that do not move a mouth themselves.
             frame.weights = speech.weights;
             if frame.channels.last().is_some_and(|channel| *channel.name == *speech.viseme.channel()) {
                 frame.channels.pop();

@@ -107,7 +107,7 @@ fn plot(ui: &mut egui::Ui, track: &Track, unit: &str, min_top: f32, lines: &[Lin
     painter.rect_filled(rect, 3, Color32::from_rgb(22, 25, 32));
     let points = &track.points;
     let highest = lines.iter().flat_map(|(_, _, of)| points.iter().map(of)).fold(0.0, f32::max);
-    // A scale that steps, so that it does not breathe with each point.
+    // The scale changes in steps, so that it does not move with each point.
     let decade = 10.0_f32.powf(highest.max(min_top).max(1e-3).log10().floor());
     let top = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0]
         .map(|step| step * decade)
@@ -181,7 +181,7 @@ pub(super) fn timing(ui: &mut egui::Ui, commands: &mut Commands, timing: &mut Ti
         }
     });
     ui.horizontal(|ui| {
-        ui.label(small("filter", DIM)).on_hover_text("1\u{20ac} filter against a trembling source, such as a webcam");
+        ui.label(small("filter", DIM)).on_hover_text("1\u{20ac} filter against the noise of a source such as a webcam");
         for (filter, name) in [(PlayoutFilter::Auto, "auto"), (PlayoutFilter::Off, "off"), (PlayoutFilter::On, "on")] {
             if ui.selectable_label(new.filter == filter, small(name, TEXT)).clicked() {
                 new.filter = filter;
