@@ -12,6 +12,7 @@ use crate::{frame::FaceFrame, names::BLENDSHAPE_COUNT, source::SourceKind, timin
 
 /// Identifies one subject for its lifetime; never used twice by one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "bevy_reflect", derive(bevy_reflect::Reflect))]
 pub struct SubjectId(pub u64);
 
 /// The newest state of a subject, merged by the rules of the wire: every weight counts, whether or not the last message
@@ -64,6 +65,7 @@ pub struct Emotion {
 
 /// Why a subject left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "bevy_reflect", derive(bevy_reflect::Reflect))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LostReason {
@@ -83,6 +85,12 @@ impl LostReason {
             Self::Silent => "silent",
             Self::Stopped => "stopped",
         }
+    }
+}
+
+impl std::fmt::Display for LostReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -13,6 +13,9 @@ pub const MAX_WEIGHT: f32 = 2.0;
 /// Channels besides the 52 shapes that one face may have at most.
 pub const MAX_CHANNELS: usize = 256;
 
+/// Radians that an eye turns at full `eyeLook*`: 35 degrees, about what ARKit reports.
+pub const EYE_LOOK_RANGE: f32 = 35.0 * std::f32::consts::PI / 180.0;
+
 /// All 52 shapes present.
 const ALL_PRESENT: u64 = (1 << BLENDSHAPE_COUNT) - 1;
 
@@ -78,6 +81,26 @@ pub struct FaceFrame {
     pub sequence: Option<u64>,
 }
 
+/// Why a frame is refused whole.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// A number is NaN or infinite.
+    #[error("field `{field}`: {value} is not a finite number")]
+    NotFinite {
+        /// Which, such as `weights.jawOpen` or `head.rotation`.
+        field: String,
+        /// Its value.
+        value: f32,
+    },
+    /// A quaternion near `[0, 0, 0, 0]` is no rotation.
+    #[error("field `head.rotation`: a quaternion of length {length} is no rotation")]
+    NoRotation {
+        /// Its length; [`FaceFrame::check`] normalises what is longer than 1e-3.
+        length: f32,
+    },
+}
+
 impl Default for FaceFrame {
     fn default() -> Self {
         Self {
@@ -120,6 +143,64 @@ impl FaceFrame {
         self.present == ALL_PRESENT
     }
 
+    /// Checks a frame where it enters, whoever made it: weights and channels are clamped to
+    /// [`MIN_WEIGHT`]`..=`[`MAX_WEIGHT`], and the head's rotation is normalised. Returns whether a weight or channel was
+    /// clamped. Allocates nothing unless it fails.
+    ///
+    /// ```
+    /// use facelink::{Blendshape, FaceFrame};
+    /// let mut frame = FaceFrame::neutral();
+    /// frame.weights[Blendshape::JawOpen.index()] = 50.0;
+    /// assert_eq!(frame.check(), Ok(true));
+    /// assert_eq!(frame.get(Blendshape::JawOpen), Some(facelink::MAX_WEIGHT));
+    /// frame.weights[0] = f32::NAN;
+    /// assert!(frame.check().is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`FrameError`], when a number is NaN or infinite, or the rotation is none. The frame is then left as it is, but for
+    /// weights that were clamped.
+    pub fn check(&mut self) -> Result<bool, FrameError> {
+        let finite = |value: f32, field: &dyn Fn() -> String| {
+            if value.is_finite() { Ok(()) } else { Err(FrameError::NotFinite { field: field(), value }) }
+        };
+        let mut clamped = false;
+        let mut clamp = |weight: &mut f32| {
+            let inside = clamp_weight(*weight);
+            clamped |= inside != *weight;
+            *weight = inside;
+        };
+        for (shape, weight) in Blendshape::ALL.iter().zip(&mut self.weights) {
+            finite(*weight, &|| format!("weights.{}", shape.name()))?;
+            clamp(weight);
+        }
+        for channel in &mut self.channels {
+            finite(channel.value, &|| format!("channels.{}", channel.name))?;
+            clamp(&mut channel.value);
+        }
+        if let Some(head) = &mut self.head {
+            for value in head.rotation {
+                finite(value, &|| "head.rotation".to_owned())?;
+            }
+            for value in head.position.into_iter().flatten() {
+                finite(value, &|| "head.position".to_owned())?;
+            }
+            let length = head.rotation.iter().map(|value| value * value).sum::<f32>().sqrt();
+            if !(1e-3..=1e15).contains(&length) {
+                return Err(FrameError::NoRotation { length });
+            }
+            if (length - 1.0).abs() > 1e-4 {
+                head.rotation = head.rotation.map(|value| value / length);
+            }
+        }
+        if let Some(gaze) = &self.gaze {
+            for value in [gaze.left.yaw, gaze.left.pitch, gaze.right.yaw, gaze.right.pitch] {
+                finite(value, &|| "gaze".to_owned())?;
+            }
+        }
+        Ok(clamped)
+    }
+
     /// Whether the frame gives any value at all.
     pub fn is_empty(&self) -> bool {
         self.present == 0 && self.channels.is_empty() && self.head.is_none() && self.gaze.is_none()
@@ -129,4 +210,47 @@ impl FaceFrame {
 /// Clamps a finite weight to the range that is accepted.
 pub(crate) fn clamp_weight(weight: f32) -> f32 {
     weight.clamp(MIN_WEIGHT, MAX_WEIGHT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frame_check_names_what_is_not_finite() {
+        let with = |change: &dyn Fn(&mut FaceFrame)| {
+            let mut frame = FaceFrame::neutral();
+            frame.head = Some(HeadPose { rotation: [0.0, 0.0, 0.0, 1.0], position: Some([0.0; 3]) });
+            frame.gaze = Some(Gaze::default());
+            frame.channels.push(Channel { name: "tail".into(), value: 0.0 });
+            change(&mut frame);
+            frame.check().map_err(|error| error.to_string())
+        };
+        let bad = |field: &str| Err(format!("field `{field}`: NaN is not a finite number"));
+        assert_eq!(with(&|_| {}), Ok(false));
+        assert_eq!(with(&|frame| frame.weights[Blendshape::JawOpen.index()] = f32::NAN), bad("weights.jawOpen"));
+        assert_eq!(with(&|frame| frame.channels[0].value = f32::NAN), bad("channels.tail"));
+        let head = |change: &dyn Fn(&mut HeadPose)| with(&|frame| frame.head.iter_mut().for_each(change));
+        assert_eq!(head(&|head| head.rotation[2] = f32::NAN), bad("head.rotation"));
+        assert_eq!(head(&|head| head.position = Some([0.0, f32::NAN, 0.0])), bad("head.position"));
+        assert_eq!(
+            with(&|frame| frame.gaze = Some(Gaze { left: EyeGaze { yaw: f32::NAN, pitch: 0.0 }, ..Gaze::default() })),
+            bad("gaze")
+        );
+        let none = "field `head.rotation`: a quaternion of length 0 is no rotation";
+        assert_eq!(head(&|head| head.rotation = [0.0; 4]), Err(none.to_owned()));
+    }
+
+    #[test]
+    fn frame_check_clamps_weights_and_normalises_the_head() {
+        let mut frame = FaceFrame::neutral();
+        (frame.weights[0], frame.weights[1]) = (50.0, -50.0);
+        frame.channels.push(Channel { name: "tail".into(), value: 9.0 });
+        frame.head = Some(HeadPose { rotation: [0.0, 0.0, 0.0, 2.0], position: None });
+        assert_eq!(frame.check(), Ok(true));
+        assert_eq!(frame.weights[..3], [MAX_WEIGHT, MIN_WEIGHT, 0.0]);
+        assert_eq!(frame.channels[0].value, MAX_WEIGHT);
+        assert_eq!(frame.head.map(|head| head.rotation), Some([0.0, 0.0, 0.0, 1.0]));
+        assert_eq!(frame.check(), Ok(false));
+    }
 }

@@ -101,6 +101,7 @@ const GROUP_OF: [ChannelGroup; BLENDSHAPE_COUNT] = {
 
 /// Some of the groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "bevy_reflect", derive(bevy_reflect::Reflect))]
 pub struct GroupSet(u8);
 
 impl GroupSet {

@@ -204,7 +204,9 @@ pub mod take;
 pub mod timing;
 pub mod wire;
 
-pub use frame::{Channel, Channels, EyeGaze, FaceFrame, Gaze, HeadPose, MAX_WEIGHT, MIN_WEIGHT};
+pub use frame::{
+    Channel, Channels, EYE_LOOK_RANGE, EyeGaze, FaceFrame, FrameError, Gaze, HeadPose, MAX_WEIGHT, MIN_WEIGHT,
+};
 pub use names::{BLENDSHAPE_COUNT, Blendshape};
 
 #[cfg(doctest)]

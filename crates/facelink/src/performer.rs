@@ -8,13 +8,11 @@
 use std::time::Duration;
 
 use crate::{
-    frame::{EyeGaze, FaceFrame, Gaze, HeadPose},
+    frame::{EYE_LOOK_RANGE, EyeGaze, FaceFrame, Gaze, HeadPose},
     names::Blendshape,
     wire::profile::rotation_from_euler,
 };
 
-/// Turn of an eye at which its `eyeLook*` shape reaches 1: 35°, which is what ARKit does.
-const FULL_LOOK: f32 = 35.0 * DEGREE;
 const DEGREE: f32 = std::f32::consts::PI / 180.0;
 
 /// Mean length of a syllable: about five a second.
@@ -289,7 +287,7 @@ impl Performance {
 
     fn put_eyes(&self, frame: &mut FaceFrame, t: f64, gaze: &Gaze, mood: &Mood) {
         use Blendshape::*;
-        let look = |angle: f32| (angle / FULL_LOOK).clamp(0.0, 1.0);
+        let look = |angle: f32| (angle / EYE_LOOK_RANGE).clamp(0.0, 1.0);
         frame.set(EyeLookOutLeft, look(gaze.left.yaw));
         frame.set(EyeLookInLeft, look(-gaze.left.yaw));
         frame.set(EyeLookInRight, look(gaze.right.yaw));
@@ -374,7 +372,7 @@ impl Performance {
         let yaw = at.yaw - 0.85 * head_yaw + drift * self.noise(Stream::DriftYaw, t, 0.31);
         let pitch = at.pitch - 0.85 * head_pitch + drift * self.noise(Stream::DriftPitch, t, 0.37);
         let vergence = 1.2 * DEGREE;
-        let limit = FULL_LOOK;
+        let limit = EYE_LOOK_RANGE;
         Gaze {
             left: EyeGaze { yaw: (yaw - vergence).clamp(-limit, limit), pitch: pitch.clamp(-limit, limit) },
             right: EyeGaze { yaw: (yaw + vergence).clamp(-limit, limit), pitch: pitch.clamp(-limit, limit) },
@@ -637,8 +635,8 @@ mod tests {
                     weight(Blendshape::EyeLookDownRight),
                 ),
             ] {
-                assert!((eye.yaw - FULL_LOOK * (out - inwards)).abs() < 1e-5);
-                assert!((eye.pitch - FULL_LOOK * (up - down)).abs() < 1e-5);
+                assert!((eye.yaw - EYE_LOOK_RANGE * (out - inwards)).abs() < 1e-5);
+                assert!((eye.pitch - EYE_LOOK_RANGE * (up - down)).abs() < 1e-5);
             }
             away += u32::from(gaze.left.yaw.abs() > 8.0 * DEGREE);
         }

@@ -37,6 +37,7 @@ macro_rules! apps {
     ) => {
         /// How a source reaches us.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "bevy_reflect", derive(bevy_reflect::Reflect))]
         #[non_exhaustive]
         pub enum SourceKind {
             $( $(#[doc = $doc])+ #[serde(rename = $name)] $app, )+
@@ -172,6 +173,8 @@ apps! {
         WebRtc = "webrtc", "WebRTC";
         /// This very game: a face that it sends to others.
         Game = "game", "this game";
+        /// A source of the game's own: a tracker, a file, a test that hands frames to the engine itself.
+        Custom = "custom", "own source";
     }
 }
 

@@ -12,8 +12,25 @@ use crate::{
     wire::{json::VisemeMessage, viseme::Viseme},
 };
 
+// What happens to a face that stops, by default, from its last frame on:
+//
+// after 100 ms  [`HOLD_MISSING`]: a value that messages leave out counts as 0
+// after 250 ms  [`FACE_HOLD`]: the engine eases the face to neutral, over 750 ms
+// after 1 s     [`SILENT_AFTER`]: stats count it as not tracked; [`GOODBYE_GRACE`]: it is lost if its sender said goodbye
+// after 5 s     [`SUBJECT_TIMEOUT`]: it is lost; [`RECONNECT_GRACE`]: its client can no longer take it up again
+
 /// A value that a message leaves out keeps its last one for this long.
 pub const HOLD_MISSING: Duration = Duration::from_millis(100);
+/// Without a frame for this long, an engine eases a face to neutral. A face that its tracker has lost eases at once.
+pub const FACE_HOLD: Duration = Duration::from_millis(250);
+/// Without a frame for this long, a face counts as not tracked in the stats.
+pub const SILENT_AFTER: Duration = Duration::from_secs(1);
+/// A face whose sender said goodbye is kept this long, for another sender to take it up.
+pub const GOODBYE_GRACE: Duration = Duration::from_secs(1);
+/// A face whose connection broke off is kept this long by default, for its client to come back.
+pub const RECONNECT_GRACE: Duration = Duration::from_secs(5);
+/// A source that is silent for this long is gone by default, and its faces with it.
+pub const SUBJECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

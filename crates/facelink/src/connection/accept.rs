@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::subject::GOODBYE_GRACE;
+
 use super::{
     channel::Channel,
     shared::{Core, earliest},
@@ -26,8 +28,6 @@ const OPEN_LIMIT: Duration = Duration::from_secs(20);
 const CHANNEL_DEAD: Duration = Duration::from_secs(8);
 /// After a goodbye by the WebSocket, a data channel by which nothing arrives for this long belongs to it.
 const GOODBYE_SILENCE: Duration = Duration::from_millis(300);
-/// How long the faces of a connection stay after a goodbye.
-const GOODBYE_GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Accepting {

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use crate::subject::RECONNECT_GRACE;
+
 /// WebSocket close code of an ordinary goodbye.
 pub const CLOSE_GOODBYE: u16 = 1000;
 /// WebSocket close code of an endpoint that stops.
@@ -61,7 +63,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { webrtc: true, authorised: true, reconnect_grace: Duration::from_secs(5), seed: 0 }
+        Self { webrtc: true, authorised: true, reconnect_grace: RECONNECT_GRACE, seed: 0 }
     }
 }
 

@@ -6,12 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::smooth;
 use crate::{
-    frame::EyeGaze,
+    frame::{EYE_LOOK_RANGE, EyeGaze},
     names::{BLENDSHAPE_COUNT, Blendshape},
 };
 
-/// Radians that an eye turns at full `eyeLook*`, 35 degrees: about what ARKit reports.
-const LOOK_RANGE: f32 = 35.0 * std::f32::consts::PI / 180.0;
 /// A step of more seconds than this was a stall, and is not lived through.
 const LONGEST_STEP: f32 = 0.25;
 /// Seconds that lids take to close, stay closed and open
@@ -268,13 +266,13 @@ impl IdleLife {
         let mut weights = [0.0; BLENDSHAPE_COUNT];
         let mut set = |shape: Blendshape, weight: f32| weights[shape.index()] = weight.clamp(0.0, 1.0);
         let [yaw, pitch] = self.gaze.now();
-        set(EyeLookOutLeft, yaw / LOOK_RANGE);
-        set(EyeLookInRight, yaw / LOOK_RANGE);
-        set(EyeLookInLeft, -yaw / LOOK_RANGE);
-        set(EyeLookOutRight, -yaw / LOOK_RANGE);
+        set(EyeLookOutLeft, yaw / EYE_LOOK_RANGE);
+        set(EyeLookInRight, yaw / EYE_LOOK_RANGE);
+        set(EyeLookInLeft, -yaw / EYE_LOOK_RANGE);
+        set(EyeLookOutRight, -yaw / EYE_LOOK_RANGE);
         for (up, down) in [(EyeLookUpLeft, EyeLookDownLeft), (EyeLookUpRight, EyeLookDownRight)] {
-            set(up, pitch / LOOK_RANGE);
-            set(down, -pitch / LOOK_RANGE);
+            set(up, pitch / EYE_LOOK_RANGE);
+            set(down, -pitch / EYE_LOOK_RANGE);
         }
         set(EyeBlinkLeft, self.lid(0.0));
         set(EyeBlinkRight, self.lid(self.lag));

@@ -1,6 +1,6 @@
 //! How far behind a stream has to be shown, and what its queue does.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use super::{LossMeter, Order, Stamp};
 
@@ -203,12 +203,6 @@ impl LoadMeter {
         let spread = count * sxx - sx * sx;
         if spread <= 1e-9 { 0.0 } else { ((count * sxy - sx * sy) / spread) as f32 }
     }
-}
-
-/// Playout delay that covers `quantile` of the frames and `margin` of the time between two, within bounds.
-pub(crate) fn target_us(meter: &DelayMeter, quantile: f32, margin_us: i64, least: Duration, most: Duration) -> i64 {
-    let us = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    (meter.quantile_us(quantile) + margin_us).clamp(us(least), us(most).max(us(least)))
 }
 
 #[cfg(test)]

@@ -50,12 +50,15 @@ pub trait RateController: Send + std::fmt::Debug {
 
 /// Which law decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "bevy_reflect", derive(bevy_reflect::Reflect))]
 #[serde(rename_all = "snake_case")]
 pub enum RateLaw {
-    /// By the standing queue: [`NetworkLaw`].
+    /// By the standing queue, the default: down the ladder 60, 30, 20, 15, 10 when frames queue, up again when they do not
+    /// ([`NetworkLaw`]). Loss alone is answered by repeating frames.
     #[default]
     Network,
-    /// By the latency, as the migration guide has it: [`GuideLaw`].
+    /// By the latency, as the migration guide has it: 5 fewer above 50 ms, 5 more below 10 ms, once a second, and never
+    /// below 15 ([`GuideLaw`]).
     Guide,
 }
 

@@ -19,7 +19,7 @@ use self::{
     blend::{Residual, Span},
     blink::Blinks,
 };
-use super::{DelayMeter, Stamp, clock::micros, delay::target_us, one_euro::FaceFilter};
+use super::{DelayMeter, Stamp, clock::micros, one_euro::FaceFilter};
 use crate::{frame::FaceFrame, wire::viseme::Viseme};
 
 /// Frames that are kept; more than half a second of the quickest source.
@@ -49,10 +49,11 @@ const SLOWEST_US: i64 = 120_000;
 
 /// How a stream of frames becomes a face.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "bevy_reflect", derive(bevy_reflect::Reflect))]
 pub enum PlayoutMode {
     /// The newest frame, as soon as it is there: no delay, and every unevenness of the network.
     Latest,
-    /// As little behind as the network allows.
+    /// As little behind as the network allows, the default: three quarters of a frame on a good one.
     #[default]
     Smooth,
     /// Behind the quickest frame by this time, whatever the network does.
@@ -63,30 +64,33 @@ pub enum PlayoutMode {
 
 /// Settings of a [`Playout`].
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "bevy_reflect", derive(bevy_reflect::Reflect))]
 pub struct PlayoutSettings {
-    /// How frames become a face.
+    /// How frames become a face; [`PlayoutMode::Smooth`] by default.
     pub mode: PlayoutMode,
-    /// In [`PlayoutMode::Smooth`], the share of frames that arrive before their playout deadline, `0..=1`.
+    /// In [`PlayoutMode::Smooth`] and [`PlayoutMode::Timecode`], the share of frames that arrive before their playout
+    /// deadline, `0..=1`; 0.95 by default.
     pub quantile: f32,
     /// And how much of the time between two frames to wait on top: at 1 the next frame is always there before it is
-    /// needed, at 0.75 three times of four.
+    /// needed, at 0.75, the default, three times of four.
     pub margin: f32,
-    /// The same where frames get lost: then the one after the next is needed.
+    /// The same where frames get lost: then the one after the next is needed; 1.35 by default.
     pub lossy_margin: f32,
-    /// Least and most delay of [`PlayoutMode::Smooth`].
+    /// Least delay of [`PlayoutMode::Smooth`] and [`PlayoutMode::Timecode`]; none by default.
     pub least: Duration,
-    /// See [`least`](Self::least).
+    /// And the most; 150 ms by default.
     pub most: Duration,
-    /// How long a face is extrapolated when no frame arrives, slower and slower.
+    /// How long a face is extrapolated when no frame arrives, slower and slower; 50 ms by default.
     pub extrapolate: Duration,
-    /// Whether a blink that would fall between two rendered frames, or arrives too late, is shown all the same.
+    /// Whether a blink that would fall between two rendered frames, or arrives too late, is shown all the same; it is by
+    /// default.
     pub keep_blinks: bool,
 }
 
 impl Default for PlayoutSettings {
     fn default() -> Self {
         Self {
-            mode: PlayoutMode::Smooth,
+            mode: PlayoutMode::default(),
             quantile: 0.95,
             margin: 0.75,
             lossy_margin: 1.35,
@@ -94,6 +98,25 @@ impl Default for PlayoutSettings {
             most: Duration::from_millis(150),
             extrapolate: Duration::from_millis(50),
             keep_blinks: true,
+        }
+    }
+}
+
+impl PlayoutSettings {
+    /// How far behind its quickest frame a face is to be shown, microseconds: by how late frames are, the time between two
+    /// of them, and the share of them that is missing, `0..=1`.
+    pub fn delay_us(&self, meter: &DelayMeter, interval_us: i64, missing: f32) -> i64 {
+        let us = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4);
+        match self.mode {
+            PlayoutMode::Latest => 0,
+            PlayoutMode::Fixed(delay) => us(delay),
+            PlayoutMode::Smooth | PlayoutMode::Timecode => {
+                // Where frames get lost, the one after the next has to be waited for.
+                let lossy = ((missing - CLEAN) / (LOSSY - CLEAN)).clamp(0.0, 1.0);
+                let margin = self.margin + (self.lossy_margin - self.margin).max(0.0) * lossy;
+                let margin_us = (interval_us.min(SLOWEST_US) as f32 * margin) as i64;
+                (meter.quantile_us(self.quantile) + margin_us).clamp(us(self.least), us(self.most).max(us(self.least)))
+            }
         }
     }
 }
@@ -272,18 +295,7 @@ impl Playout {
     }
 
     fn target_us(&self) -> i64 {
-        match self.settings.mode {
-            PlayoutMode::Latest => 0,
-            PlayoutMode::Fixed(delay) => i64::try_from(delay.as_micros()).unwrap_or(i64::MAX / 4),
-            PlayoutMode::Smooth | PlayoutMode::Timecode => {
-                // Where frames get lost, the one after the next has to be waited for.
-                let lossy = ((self.missing - CLEAN) / (LOSSY - CLEAN)).clamp(0.0, 1.0);
-                let margin =
-                    self.settings.margin + (self.settings.lossy_margin - self.settings.margin).max(0.0) * lossy;
-                let margin = (self.interval_us.min(SLOWEST_US) as f32 * margin) as i64;
-                target_us(&self.meter, self.settings.quantile, margin, self.settings.least, self.settings.most)
-            }
-        }
+        self.settings.delay_us(&self.meter, self.interval_us, self.missing)
     }
 
     /// Takes a frame that arrived at `received`, in any order. `repeated`: it came again in a later packet.
