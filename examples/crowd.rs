@@ -24,7 +24,8 @@ use bevy::{
     world_serialization::WorldAssetRoot,
 };
 use bevy_facelink::{
-    BindReport, EndpointState, FaceLinkEndpoint, core::performer::Performance, panel::FaceLinkPanelPlugin, prelude::*,
+    BindReport, EndpointState, FaceLinkEndpoint, facelink::performer::Performance, panel::FaceLinkPanelPlugin,
+    prelude::*,
 };
 use clap::Parser;
 

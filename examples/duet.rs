@@ -33,7 +33,7 @@ use std::{
 use bevy::prelude::*;
 use bevy_facelink::{
     FaceLinkEndpoint,
-    core::{performer::Performance, take::llf_csv},
+    facelink::{performer::Performance, take::llf_csv},
     prelude::*,
 };
 use clap::Parser;

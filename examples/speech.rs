@@ -23,7 +23,7 @@ mod stage;
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use bevy::prelude::*;
-use bevy_facelink::{core::layers::VisemeTrack, prelude::*};
+use bevy_facelink::{facelink::layers::VisemeTrack, prelude::*};
 use clap::Parser;
 
 /// "Hello, my name is Aria. I am happy to meet you."

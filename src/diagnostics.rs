@@ -93,7 +93,7 @@ pub(crate) fn read_figures(
     for (subject, mut quality) in &mut faces {
         let Some(stats) = stats.subjects.iter().find(|stats| Some(stats.id) == subject.id()) else { continue };
         *quality = LinkQuality {
-            transport: stats.source.as_str().to_owned(),
+            transport: Some(stats.source),
             fps: stats.fps,
             target_fps: stats.target_fps,
             latency_ms: stats.latency_ms,

@@ -6,7 +6,7 @@ use bevy::prelude::*;
 use facelink_net::{Addresses, Endpoint, EndpointConfig, LinkError};
 
 use crate::{
-    input::FaceInbox,
+    input::{FaceInbox, LinkInbox},
     sets::{FaceLinkSystems, Step},
 };
 
@@ -231,7 +231,8 @@ fn take_up(world: &mut World, started: Result<Endpoint, LinkError>) {
             if !ports.is_empty() {
                 info!("FaceLink listens for phones: {}", ports.join(", "));
             }
-            world.insert_resource(FaceInbox { frames: endpoint.frames().clone(), events: endpoint.events().clone() });
+            let (frames, events) = (endpoint.frames().clone(), endpoint.events().clone());
+            world.insert_resource(LinkInbox(FaceInbox { frames, events }));
             world.insert_resource(FaceLinkEndpoint(endpoint));
             world.insert_resource(EndpointState::Running(addresses));
         }

@@ -38,11 +38,11 @@
 //! # Reading a face
 //!
 //! [`FacePose`] on a subject is the face at the presentation time of the rendered frame. A game reads it like any component.
-//! The same code works in tests without sockets, where a [`FaceInjector`] takes the place of the network:
+//! The same code works in tests without sockets, where [`FaceInput`] takes the place of the network:
 //!
 //! ```
 //! use bevy::prelude::*;
-//! use bevy_facelink::{FaceInbox, core::{Blendshape, FaceFrame}, prelude::*};
+//! use bevy_facelink::prelude::*;
 //!
 //! #[derive(Resource, Default)]
 //! struct Mouth(f32);
@@ -53,10 +53,8 @@
 //!     }
 //! }
 //!
-//! let (inbox, injector) = FaceInbox::bounded(16);
 //! let mut app = App::new();
 //! app.add_plugins((MinimalPlugins, AssetPlugin::default(), FaceLinkPlugin::without_sockets()))
-//!     .insert_resource(inbox)
 //!     .init_resource::<Mouth>()
 //!     .add_systems(Update, watch_mouth);
 //!
@@ -65,7 +63,7 @@
 //! // A face that appears eases in from neutral.
 //! let start = std::time::Instant::now();
 //! while app.world().resource::<Mouth>().0 < 0.79 {
-//!     injector.send(1, "Ann", frame.clone());
+//!     app.world().resource::<FaceInput>().send("Ann", frame.clone()).expect("finite numbers");
 //!     app.update();
 //!     assert!(start.elapsed().as_secs() < 10, "the face arrives");
 //! }
@@ -123,6 +121,7 @@
 //!
 //! | Feature | Default | Adds |
 //! |---|---|---|
+//! | `net` | yes | the network: endpoint, connections, phones, sending; without it faces come by [`FaceInput`] alone |
 //! | `aria` | no | `ARIA`, an avatar inside the library, for a first face and for tests; 6.5 MB in the program |
 //! | `panel` | no | `FaceLinkPanelPlugin`: an egui panel with sources, statistics, the mapping and the 52 values |
 //! | `vrm` | no | VRM 1.0 avatars by `bevy_vrm1`: put [`FaceAvatar`] on the entity with its `VrmHandle` |
@@ -144,7 +143,7 @@
 //! **Several players on one machine.** Each phone is a subject with its name. `FaceAvatar::of("Ann")` binds an avatar to one of
 //! them.
 //!
-//! **Frames from my own tracker.** Without a network: a [`FaceInbox`], as above. From another process: JSON over UDP or a
+//! **Frames from my own tracker.** In this process: [`FaceInput`], with or without a network. From another process: JSON over UDP or a
 //! WebSocket, or the `Client` of `facelink-net`.
 //!
 //! **How much does it cost?** A thousand avatars take about 0.4 ms more than none; no frame allocates between the channel and
@@ -157,8 +156,10 @@ mod aria;
 pub mod avatar;
 pub mod bones;
 pub mod detail;
+#[cfg(feature = "net")]
 pub mod diagnostics;
 mod drive;
+#[cfg(feature = "net")]
 pub mod endpoint;
 mod files;
 pub mod input;
@@ -166,43 +167,57 @@ pub mod layers;
 pub mod mapping;
 #[cfg(feature = "panel")]
 pub mod panel;
+#[cfg(feature = "net")]
 pub mod performers;
+#[cfg(feature = "net")]
 pub mod phones;
 pub mod playout;
 pub mod plugin;
 pub mod pose;
+#[cfg(feature = "net")]
 pub mod rates;
+#[cfg(feature = "net")]
 pub mod send;
 pub mod sets;
 pub mod settings;
+#[cfg(feature = "net")]
 pub mod sources;
 pub mod subjects;
 pub mod virtual_subject;
 #[cfg(feature = "vrm")]
 mod vrm;
 
-pub use facelink as core;
+pub use facelink;
+#[cfg(feature = "net")]
 pub use facelink_net as net;
 
 #[cfg(feature = "aria")]
 pub use aria::ARIA;
 pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, ShapePreview};
 pub use detail::{FaceBudget, FaceDetail, FaceLoad};
+#[cfg(feature = "net")]
 pub use endpoint::{EndpointCommandsExt, EndpointSettings, EndpointState, FaceLinkEndpoint};
+#[doc(hidden)]
 pub use input::{FaceInbox, FaceInjector};
+pub use input::{FaceInput, InputStats};
 pub use layers::{FaceExpressionLibrary, FaceExpressions, FaceIdle, FaceSpeech, IdleWhen, RefusedExpressions};
 pub use mapping::{AvatarMapping, FaceMapping, FacePresets};
+#[cfg(feature = "net")]
 pub use performers::{FacePerformer, FacePerformers};
+#[cfg(feature = "net")]
 pub use phones::{
     BeginRangeOfMotion, CaptureNeutral, ClearCalibration, EndRangeOfMotion, FacePhones, RecentreHead, SaveCalibration,
 };
 pub use playout::{FaceTimecode, PlayoutQuality};
 pub use plugin::FaceLinkPlugin;
 pub use pose::FacePose;
+#[cfg(feature = "net")]
 pub use rates::{AdaptiveFps, FpsLaw, RequestedFps, SubjectAdaptiveFps};
+#[cfg(feature = "net")]
 pub use send::{SendFace, SendFaceState};
 pub use sets::FaceLinkSystems;
 pub use settings::{FacePlayout, FaceSettings, PlayoutFilter, PlayoutMode};
+#[cfg(feature = "net")]
 pub use sources::{FaceDial, FaceSource, SourceQuality, SourceState};
 pub use subjects::{FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, SubjectAppeared, SubjectLost};
 pub use virtual_subject::{FacePart, VirtualSubject};
@@ -214,9 +229,11 @@ pub mod prelude {
     #[cfg(feature = "panel")]
     pub use crate::panel::FaceLinkPanelPlugin;
     pub use crate::{
-        AvatarBound, AvatarMapping, BindReport, DrivenBy, EndpointCommandsExt, EndpointSettings, EndpointState,
-        FaceAvatar, FaceExpressions, FaceIdle, FaceInbox, FaceInjector, FaceLinkEndpoint, FaceLinkPlugin,
-        FaceLinkSystems, FaceMapping, FacePose, FaceSource, FaceSpeech, FaceSubject, FaceSubjects, FaceTracked,
-        FaceUntracked, LinkQuality, SendFace, SubjectAppeared, SubjectLost, VirtualSubject,
+        AvatarBound, AvatarMapping, BindReport, DrivenBy, FaceAvatar, FaceExpressions, FaceIdle, FaceInput,
+        FaceLinkPlugin, FaceLinkSystems, FaceMapping, FacePlayout, FacePose, FaceSettings, FaceSpeech, FaceSubject,
+        FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, SubjectAppeared, SubjectLost, VirtualSubject,
     };
+    #[cfg(feature = "net")]
+    pub use crate::{EndpointCommandsExt, EndpointSettings, EndpointState, FaceLinkEndpoint, FaceSource, SendFace};
+    pub use facelink::{Blendshape, FaceFrame};
 }

@@ -1,9 +1,13 @@
 //! The egui panel: sources, link quality, the avatars that show them, and the 52 values.
 
+#[cfg(feature = "net")]
 mod calibrate;
 mod camera;
+#[cfg(feature = "net")]
 mod doctor;
 mod moods;
+#[cfg(feature = "net")]
+mod network;
 mod theme;
 mod timing;
 mod tune;
@@ -15,15 +19,15 @@ use facelink::Blendshape;
 
 use crate::{
     avatar::{BindReport, DrivenBy, FaceAvatar},
-    diagnostics::LinkFigures,
-    endpoint::{EndpointState, FaceLinkEndpoint},
+    input::FaceInput,
     pose::FacePose,
-    rates::{AdaptiveFps, FpsLaw, RequestedFps},
     sets::FaceLinkSystems,
-    sources::{FaceDial, FaceSource, SourceQuality, SourceState},
     subjects::{FaceSubject, FaceSubjects, LinkQuality},
 };
-use theme::{ACCENT, BAD, BELOW, DIM, GOOD, GROUND, RAIL, SMALL, TEXT, TINY, WARN, card, dress, fitted, small, title};
+use theme::{
+    ACCENT, BAD, BELOW, DIM, GOOD, GROUND, RAIL, SMALL, TEXT, TINY, WARN, badge, card, dress, fitted, judged, percent,
+    small, title,
+};
 
 /// Shows the panel at the right-hand side of the window.
 ///
@@ -78,8 +82,7 @@ impl Plugin for FaceLinkPanelPlugin {
     }
 }
 
-type SubjectParts =
-    (Entity, &'static FaceSubject, &'static FacePose, &'static LinkQuality, Option<&'static RequestedFps>);
+type SubjectParts = (Entity, &'static FaceSubject, &'static FacePose, &'static LinkQuality);
 type AvatarParts = (
     Entity,
     &'static FaceAvatar,
@@ -89,25 +92,17 @@ type AvatarParts = (
     Option<&'static DrivenBy>,
 );
 
-type SourceParts = (Entity, &'static FaceSource, &'static SourceQuality, Has<FaceDial>);
-
 const WIDTH: f32 = 320.0;
-/// Ports that could not be had, a line each; more of them fold.
-const MAX_LINES: usize = 2;
 
 fn draw(
     mut contexts: EguiContexts,
     mut commands: Commands,
     mut panel: ResMut<FaceLinkPanel>,
-    endpoint: Option<Res<FaceLinkEndpoint>>,
-    state: Option<Res<EndpointState>>,
-    figures: Option<Res<LinkFigures>>,
-    adaptive: Option<ResMut<AdaptiveFps>>,
+    input: Option<Res<FaceInput>>,
+    #[cfg(feature = "net")] mut network: network::Network,
     order: Option<Res<FaceSubjects>>,
     subjects: Query<SubjectParts>,
     avatars: Query<AvatarParts>,
-    sources: Query<SourceParts>,
-    mut diagnosis: Local<doctor::Kept>,
     mut tuner: tune::Tuner,
     mut timed: timing::Timing,
 ) {
@@ -133,8 +128,20 @@ fn draw(
         .frame(frame)
         .show(&mut root, |ui| {
             egui::ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
-                if header(ui, endpoint.as_deref(), state.as_deref(), figures.as_deref()) {
-                    panel.open = false;
+                ui.horizontal(|ui| {
+                    ui.label(RichText::new("FaceLink").size(16.0).strong());
+                    #[cfg(feature = "net")]
+                    network.connections(ui);
+                    ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                        if ui.small_button("\u{d7}").on_hover_text("Close the panel").clicked() {
+                            panel.open = false;
+                        }
+                    });
+                });
+                #[cfg(feature = "net")]
+                network.link(ui);
+                if let Some(input) = &input {
+                    own_frames(ui, input);
                 }
                 card(ui, |ui| {
                     let entities = order.iter().flat_map(|order| order.iter()).map(|(_, entity)| entity);
@@ -142,9 +149,8 @@ fn draw(
                         panel.subject = Some(clicked);
                     }
                 });
-                if !sources.is_empty() {
-                    card(ui, |ui| source_list(ui, &sources));
-                }
+                #[cfg(feature = "net")]
+                network.sources(ui);
                 card(ui, |ui| avatar_list(ui, &avatars, &subjects));
                 let shown = selected.and_then(|entity| subjects.get(entity).ok());
                 // The avatar that shows the face that is looked at, or the only one there is.
@@ -159,22 +165,17 @@ fn draw(
                     });
                 }
                 card(ui, |ui| {
-                    if let Some((entity, _, _, quality, requested)) = shown {
-                        manual_rate(ui, &mut commands, entity, quality, requested);
-                    }
-                    if let Some(mut adaptive) = adaptive {
-                        adaptive_rate(ui, &mut adaptive);
-                    }
+                    #[cfg(feature = "net")]
+                    network.rates(ui, &mut commands, shown.map(|(entity, _, _, quality)| (entity, quality)));
                     timing::budget(ui, &mut timed);
                 });
                 if let Some((entity, ..)) = shown {
                     card(ui, |ui| timing::timing(ui, &mut commands, &mut timed, entity));
                 }
-                if let (Some((entity, subject, _, quality, _)), Some(endpoint)) = (shown, endpoint.as_deref()) {
-                    card(ui, |ui| calibrate::calibrate(ui, &mut commands, endpoint, entity, subject, quality));
-                }
-                if let Some(endpoint) = endpoint.as_deref() {
-                    card(ui, |ui| doctor::doctor(ui, endpoint, &mut diagnosis));
+                #[cfg(feature = "net")]
+                {
+                    let looked_at = shown.map(|(entity, subject, _, quality)| (entity, subject, quality));
+                    network.endpoint(ui, &mut commands, looked_at);
                 }
                 if let Some((_, subject, pose, ..)) = shown {
                     card(ui, |ui| values(ui, subject, pose));
@@ -183,100 +184,21 @@ fn draw(
         });
 }
 
-/// Says whether the panel shall close.
-fn header(
-    ui: &mut egui::Ui,
-    endpoint: Option<&FaceLinkEndpoint>,
-    state: Option<&EndpointState>,
-    figures: Option<&LinkFigures>,
-) -> bool {
-    let mut close = false;
-    ui.horizontal(|ui| {
-        ui.label(RichText::new("FaceLink").size(16.0).strong());
-        if let Some(figures) = figures {
-            let connections = figures.others().count();
-            ui.label(small(format!("{connections} connection{}", if connections == 1 { "" } else { "s" }), DIM));
+/// What was wrong with frames of the game's own sources, if anything was.
+fn own_frames(ui: &mut egui::Ui, input: &FaceInput) {
+    let stats = input.stats();
+    if stats.refused + stats.clamped == 0 {
+        return;
+    }
+    ui.horizontal_wrapped(|ui| {
+        for (name, count) in [("own frames refused", stats.refused), ("clamped", stats.clamped)] {
+            ui.label(small(name, DIM));
+            let count = ui.label(small(count.to_string(), if count > 0 { WARN } else { TEXT }));
+            if let Some(error) = &stats.last_error {
+                count.on_hover_text(error);
+            }
         }
-        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            close = ui.small_button("\u{d7}").on_hover_text("Close the panel").clicked();
-        });
     });
-    match endpoint {
-        Some(endpoint) => {
-            ui.horizontal_wrapped(|ui| match endpoint.http() {
-                Some(http) => {
-                    ui.label(small("listening on", DIM));
-                    ui.label(small(format!("http://{http}"), TEXT));
-                }
-                None => {
-                    ui.label(small("dials out and does not listen", DIM));
-                }
-            });
-            let ports = endpoint.phone_ports();
-            if !ports.is_empty() {
-                ui.horizontal_wrapped(|ui| {
-                    for (port, address) in ports {
-                        ui.label(small(port.title(), DIM));
-                        let kind = if port.is_tcp() { "TCP" } else { "UDP" };
-                        ui.label(small(address.port().to_string(), TEXT)).on_hover_text(format!("{address}, {kind}"));
-                    }
-                });
-            }
-            let missing = endpoint.unavailable();
-            let each = |ui: &mut egui::Ui| {
-                for unavailable in missing {
-                    ui.label(small(&unavailable.message, WARN));
-                }
-            };
-            if missing.len() > MAX_LINES {
-                let text = format!("{} ports are held by other programs", missing.len());
-                egui::CollapsingHeader::new(small(text, WARN)).id_salt("facelink_missing").show(ui, each);
-            } else {
-                each(ui);
-            }
-        }
-        None => match state {
-            None | Some(EndpointState::Stopped) => {
-                ui.label(small("no endpoint: the game brings the frames", DIM));
-            }
-            Some(EndpointState::Failed(error)) => {
-                ui.label(small(error.to_string(), BAD));
-            }
-            Some(state) => {
-                ui.label(small(format!("the endpoint is {state}"), DIM));
-            }
-        },
-    }
-    if let Some(figures) = figures {
-        let stats = &figures.endpoint;
-        ui.horizontal_wrapped(|ui| {
-            for (name, count, about) in [
-                ("refused", stats.refused, "Messages and datagrams refused since the start"),
-                ("ignored", stats.ignored, "Unknown message types and fields since the start"),
-                ("overrun", stats.overrun, "Frames that newer ones replaced before the game fetched them"),
-            ] {
-                ui.label(small(name, DIM)).on_hover_text(about);
-                ui.label(small(count.to_string(), if count > 0 { WARN } else { TEXT }));
-            }
-        });
-    }
-    close
-}
-
-fn badge(transport: &str) -> (&'static str, Color32) {
-    match transport {
-        "webrtc" => ("RTC", ACCENT),
-        "websocket" => ("WS", Color32::from_rgb(104, 162, 240)),
-        "live_link_face" => ("LLF", Color32::from_rgb(214, 150, 226)),
-        "udp_json" => ("UDP", Color32::from_rgb(214, 180, 110)),
-        "ifacialmocap" => ("iFM", Color32::from_rgb(228, 140, 160)),
-        "ifacialmocap_v3" => ("iF3", Color32::from_rgb(228, 140, 160)),
-        "facemotion3d" => ("FM3", Color32::from_rgb(228, 140, 160)),
-        "face_cap" => ("CAP", Color32::from_rgb(150, 200, 120)),
-        "vmc" => ("VMC", Color32::from_rgb(150, 170, 235)),
-        "vtube_studio" => ("VTS", Color32::from_rgb(240, 150, 110)),
-        _ => ("\u{2013}", DIM),
-    }
 }
 
 /// Right edges of the columns fps, latency, jitter and loss, counted from the right edge of the row.
@@ -300,7 +222,7 @@ fn subject_table(
     }
     let mut clicked = None;
     let mut any = false;
-    for (entity, subject, pose, quality, _) in entities.filter_map(|entity| subjects.get(entity).ok()) {
+    for (entity, subject, pose, quality) in entities.filter_map(|entity| subjects.get(entity).ok()) {
         any = true;
         let (rect, response) = ui.allocate_exact_size(vec2(width, 18.0), Sense::click());
         let back = rect.expand2(vec2(4.0, 0.0));
@@ -315,7 +237,7 @@ fn subject_table(
         let name = fitted(ui, &subject.name, 12.0, if subject.leaving { DIM } else { TEXT }, width - BADGE_LEFT - 18.0);
         let top = middle - 0.5 * name.size().y;
         ui.painter().galley(egui::pos2(rect.left() + 13.0, top), name, TEXT);
-        let (text, color) = badge(&quality.transport);
+        let (text, color) = badge(quality.transport);
         let place = egui::Rect::from_min_size(egui::pos2(rect.right() - BADGE_LEFT, middle - 7.0), vec2(28.0, 14.0));
         ui.painter().rect_filled(place, 3, color.gamma_multiply(0.25));
         ui.painter().text(place.center(), Align2::CENTER_CENTER, text, FontId::proportional(9.5), color);
@@ -338,8 +260,8 @@ fn subject_table(
             } else {
                 "not tracked"
             });
-            if !quality.transport.is_empty() {
-                ui.label(format!("{} {}", quality.transport, quality.address.as_deref().unwrap_or_default()));
+            if let Some(transport) = quality.transport {
+                ui.label(format!("{} {}", transport.title(), quality.address.as_deref().unwrap_or_default()));
             }
             ui.label(format!("{} frames, the newest {:.0} ms old", quality.frames, quality.age_ms));
         });
@@ -351,121 +273,6 @@ fn subject_table(
         ui.label(small("no face yet: open the address in a browser, or point a phone at it", DIM));
     }
     clicked
-}
-
-/// Right edges of the columns round trip, buffered bytes and messages, counted from the right edge of the row.
-const SOURCE_COLUMNS: [(&str, f32); 3] = [("rtt", 84.0), ("waiting", 46.0), ("messages", 0.0)];
-
-fn source_list(ui: &mut egui::Ui, sources: &Query<SourceParts>) {
-    let width = ui.available_width();
-    let (rect, response) = ui.allocate_exact_size(vec2(width, 14.0), Sense::hover());
-    response.on_hover_text(
-        "Round trip in milliseconds, bytes that wait in the data channel, messages received; below, latency and jitter",
-    );
-    let heading = fitted(ui, "Connections", SMALL, ACCENT, width);
-    ui.painter().galley(rect.left_top(), heading, ACCENT);
-    for (name, from_right) in SOURCE_COLUMNS {
-        let at = egui::pos2(rect.right() - from_right, rect.center().y);
-        ui.painter().text(at, Align2::RIGHT_CENTER, name, FontId::proportional(9.0), DIM);
-    }
-    let mut rows: Vec<_> = sources.iter().collect();
-    rows.sort_unstable_by_key(|(entity, ..)| *entity);
-    for (_, source, quality, ours) in rows {
-        let (rect, response) = ui.allocate_exact_size(vec2(width, 16.0), Sense::hover());
-        let middle = rect.center().y;
-        let (color, words, ink) = match &source.state {
-            SourceState::Connected => (GOOD, "connected", DIM),
-            SourceState::Connecting => (WARN, "connecting", DIM),
-            SourceState::Stalled => (WARN, "silent", WARN),
-            SourceState::Waiting { reason } => (WARN, reason.as_str(), WARN),
-            SourceState::Refused { reason } => (BAD, reason.as_str(), BAD),
-        };
-        ui.painter().circle_filled(egui::pos2(rect.left() + 4.0, middle), 3.0, color);
-        // Those that we dialled are told from those who came.
-        let nobody = if source.kind == "game" { "this game" } else { "somebody" };
-        let address = source.address.as_deref().or(quality.client.as_deref()).unwrap_or(nobody);
-        let text = if ours { format!("to {address}") } else { address.to_owned() };
-        let name = fitted(ui, &text, SMALL, TEXT, width - 13.0 - 150.0);
-        let top = middle - 0.5 * name.size().y;
-        ui.painter().galley(egui::pos2(rect.left() + 13.0, top), name, TEXT);
-        let (text, color) = badge(&source.kind);
-        let place = egui::Rect::from_min_size(egui::pos2(rect.right() - 146.0, middle - 7.0), vec2(28.0, 14.0));
-        ui.painter().rect_filled(place, 3, color.gamma_multiply(0.25));
-        ui.painter().text(place.center(), Align2::CENTER_CENTER, text, FontId::proportional(9.5), color);
-        let rtt =
-            quality.rtt_ms.map_or(("\u{2013}".to_owned(), DIM), |ms| (format!("{ms:.1}"), judged(ms, 160.0, 400.0)));
-        let waiting = quality.buffered_amount;
-        let cells = [
-            rtt,
-            (waiting.to_string(), judged(waiting as f32, 4096.0, 16384.0)),
-            (quality.message_count.to_string(), TEXT),
-        ];
-        for ((text, color), (_, from_right)) in cells.into_iter().zip(SOURCE_COLUMNS) {
-            let at = egui::pos2(rect.right() - from_right, middle);
-            ui.painter().text(at, Align2::RIGHT_CENTER, text, FontId::proportional(SMALL), color);
-        }
-        let (line, more) = ui.allocate_exact_size(vec2(width, 13.0), Sense::hover());
-        let text = fitted(ui, &source_line(words, quality), TINY, ink, width - 13.0);
-        ui.painter().galley(egui::pos2(line.left() + 13.0, line.top()), text, ink);
-        response.union(more).on_hover_ui(|ui| {
-            ui.label(words);
-            if let Some(client) = &quality.client {
-                ui.label(client);
-            }
-            ui.label(format!("{} {}", source.kind, source.connection_id));
-            ui.label(format!("data channel {}", quality.data_channel_state));
-            if let Some(route) = &quality.route {
-                ui.label(format!("way: {route}{}", if route.contains("relay") { " (relayed)" } else { "" }));
-            }
-            ui.label(format!("{} B received, {} B sent", quality.bytes_received, quality.bytes_sent));
-        });
-    }
-}
-
-/// What a connection does and how well, in one line.
-fn source_line(words: &str, quality: &SourceQuality) -> String {
-    let mut line = words.to_owned();
-    if words != "connected" {
-        return line;
-    }
-    let mut add = |text: String| {
-        line.push_str(" \u{b7} ");
-        line.push_str(&text);
-    };
-    if quality.direction == "peer" {
-        add("room mate".to_owned());
-    }
-    if let Some(route) = &quality.route {
-        add(if route.contains("relay") { "relayed" } else { "direct" }.to_owned());
-    }
-    if let Some(subject) = &quality.subject {
-        add(subject.clone());
-    }
-    match (quality.average_latency_ms, quality.jitter_ms) {
-        (Some(latency), Some(jitter)) => add(format!("{latency:.0} \u{b1} {jitter:.1} ms")),
-        (Some(latency), None) => add(format!("{latency:.0} ms")),
-        (None, Some(jitter)) => add(format!("\u{b1} {jitter:.1} ms")),
-        (None, None) => {}
-    }
-    if let Some(loss) = quality.loss {
-        add(format!("loss {}", percent(loss)));
-    }
-    line
-}
-
-fn percent(share: f32) -> String {
-    let percent = 100.0 * share;
-    if percent < 9.95 { format!("{percent:.1}%") } else { format!("{percent:.0}%") }
-}
-
-fn judged(value: f32, warn: f32, bad: f32) -> Color32 {
-    if value >= bad {
-        BAD
-    } else if value >= warn {
-        WARN
-    } else {
-        TEXT
-    }
 }
 
 fn avatar_list(ui: &mut egui::Ui, avatars: &Query<AvatarParts>, subjects: &Query<SubjectParts>) {
@@ -539,70 +346,6 @@ fn details(ui: &mut egui::Ui, report: &BindReport) {
     for refused in &report.refused {
         line(ui, "left alone", refused, BAD);
     }
-}
-
-fn manual_rate(
-    ui: &mut egui::Ui,
-    commands: &mut Commands,
-    entity: Entity,
-    quality: &LinkQuality,
-    requested: Option<&RequestedFps>,
-) {
-    ui.horizontal(|ui| {
-        ui.label(small("ask for fps", DIM));
-        let mut auto = requested.is_none();
-        let asked = if quality.target_fps >= 1.0 { quality.target_fps } else { 60.0 };
-        let mut fps = requested.map_or(asked, |requested| requested.0).round();
-        if ui.checkbox(&mut auto, "auto").on_hover_text("Leave the rate to the link").changed() {
-            if auto {
-                commands.entity(entity).try_remove::<RequestedFps>();
-            } else {
-                commands.entity(entity).try_insert(RequestedFps(fps));
-            }
-        }
-        ui.spacing_mut().slider_width = (ui.available_width() - 48.0).max(40.0);
-        let slider = egui::Slider::new(&mut fps, 1.0..=120.0).integer();
-        if ui.add_enabled(!auto, slider).changed() {
-            commands.entity(entity).try_insert(RequestedFps(fps));
-        }
-    });
-}
-
-fn adaptive_rate(ui: &mut egui::Ui, adaptive: &mut ResMut<AdaptiveFps>) {
-    let mut new = **adaptive;
-    ui.horizontal(|ui| {
-        ui.checkbox(&mut new.enabled, "adaptive rate")
-            .on_hover_text("Ask senders for fewer frames while their link is full, or nobody looks");
-        ui.add_enabled_ui(new.enabled, |ui| {
-            ui.label(small("from", DIM));
-            ui.add(egui::DragValue::new(&mut new.min_fps).range(1.0..=120.0).max_decimals(0));
-            ui.label(small("to", DIM));
-            ui.add(egui::DragValue::new(&mut new.max_fps).range(1.0..=120.0).max_decimals(0));
-            ui.label(small("fps", DIM));
-        });
-    });
-    ui.horizontal(|ui| {
-        ui.add_enabled_ui(new.enabled, |ui| {
-            ui.label(small("by", DIM));
-            for (law, name, about) in [
-                (FpsLaw::Network, "queue", "Down the ladder 60, 30, 20, 15, 10 when frames queue on the way"),
-                (FpsLaw::Guide, "latency", "The migration guide's law: 5 fewer above 50 ms, 5 more below 10 ms"),
-            ] {
-                if ui.selectable_label(new.law == law, small(name, TEXT)).on_hover_text(about).clicked() {
-                    new.law = law;
-                }
-            }
-            ui.checkbox(&mut new.engine, "and by what is seen")
-                .on_hover_text("Ask for less of faces that are far away, off screen or shown by nobody");
-        });
-    });
-    // The end that is dragged pushes the other.
-    if new.min_fps != adaptive.min_fps {
-        new.max_fps = new.max_fps.max(new.min_fps);
-    } else {
-        new.min_fps = new.min_fps.min(new.max_fps);
-    }
-    adaptive.set_if_neq(new);
 }
 
 /// One row of bars: a shape alone, or the performer's left and right beside each other.

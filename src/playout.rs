@@ -120,7 +120,7 @@ pub(crate) fn set_stage(
             PlayoutFilter::On => true,
         };
         let buffer = incoming.buffer();
-        let wanted = playout.settings();
+        let wanted = playout.settings;
         if *buffer.settings() != wanted {
             buffer.set(wanted);
         }

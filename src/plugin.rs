@@ -1,47 +1,49 @@
 //! The plugin: what it listens on, and the plugins that it is made of.
 
+#[cfg(feature = "net")]
 use std::net::IpAddr;
 
 use bevy::prelude::*;
+#[cfg(feature = "net")]
 use facelink_net::{
     DEFAULT_PORT, EndpointConfig, IceConfig, LIVE_LINK_FACE_PORT, PhoneCall, PhonePorts, SourceKind, SourceProfile,
     TlsConfig, UDP_JSON_PORT, VmcOut, remembered_phones,
 };
 
 use crate::{
-    avatar::AvatarPlugin,
-    detail::DetailPlugin,
+    avatar::AvatarPlugin, detail::DetailPlugin, drive::DrivePlugin, files::FilesPlugin, input::InputPlugin,
+    layers::LayersPlugin, mapping::MappingPlugin, playout::PlayoutPlugin, sets::SchedulePlugin, settings::FaceSettings,
+    subjects::SubjectsPlugin, virtual_subject::VirtualSubjectPlugin,
+};
+#[cfg(feature = "net")]
+use crate::{
     diagnostics::DiagnosticsPlugin,
-    drive::DrivePlugin,
     endpoint::EndpointPlugin,
-    files::FilesPlugin,
-    input::InputPlugin,
-    layers::LayersPlugin,
-    mapping::MappingPlugin,
     performers::PerformersPlugin,
     phones::PhonesPlugin,
-    playout::PlayoutPlugin,
     rates::{AdaptiveFps, RatesPlugin},
     send::SendPlugin,
-    sets::SchedulePlugin,
-    settings::FaceSettings,
     sources::SourcesPlugin,
-    subjects::SubjectsPlugin,
-    virtual_subject::VirtualSubjectPlugin,
 };
 
 /// Receives faces and drives avatars with them.
 ///
 /// By default it listens on this machine alone: HTTP, WebSocket and WebRTC signalling on port 8765, Live Link Face on
 /// 11111, the old system's UDP JSON on 5005. [`lan`](Self::lan) opens it to the network.
+///
+/// Resources that were inserted before it are kept: [`FaceSettings`], `AdaptiveFps`, [`FaceBudget`](crate::FaceBudget),
+/// [`FacePresets`](crate::FacePresets). It may be added before or after `AssetPlugin`, and without it.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "net"), derive(Default))]
 pub struct FaceLinkPlugin {
-    /// What to listen on; `None` opens no socket at all, and faces come from a [`FaceInbox`](crate::FaceInbox) of yours.
+    /// What to listen on; `None` opens no socket at all, and faces come by [`FaceInput`](crate::FaceInput).
+    #[cfg(feature = "net")]
     pub endpoint: Option<EndpointConfig>,
-    /// How faces come and go.
+    /// How faces come and go, unless the game has inserted [`FaceSettings`] itself.
     pub settings: FaceSettings,
 }
 
+#[cfg(feature = "net")]
 impl Default for FaceLinkPlugin {
     fn default() -> Self {
         Self {
@@ -57,11 +59,18 @@ impl Default for FaceLinkPlugin {
 }
 
 impl FaceLinkPlugin {
-    /// Opens no socket: for tests, and for games that bring frames by other ways. See [`FaceInbox`](crate::FaceInbox).
+    /// Opens no socket: for tests, and for games that bring frames by other means. See [`FaceInput`](crate::FaceInput).
     pub fn without_sockets() -> Self {
-        Self { endpoint: None, ..Self::default() }
+        Self {
+            #[cfg(feature = "net")]
+            endpoint: None,
+            settings: FaceSettings::default(),
+        }
     }
+}
 
+#[cfg(feature = "net")]
+impl FaceLinkPlugin {
     /// Listens as `config` says.
     pub fn with_endpoint(config: EndpointConfig) -> Self {
         Self { endpoint: Some(config), ..Self::default() }
@@ -158,19 +167,27 @@ impl Plugin for FaceLinkPlugin {
         }
         app.register_type::<FaceSettings>()
             .add_plugins((SchedulePlugin, FilesPlugin, InputPlugin, SubjectsPlugin, LayersPlugin, VirtualSubjectPlugin))
-            .add_plugins((PlayoutPlugin, MappingPlugin, AvatarPlugin, DetailPlugin, DrivePlugin))
-            .add_plugins((DiagnosticsPlugin, SourcesPlugin, SendPlugin, PhonesPlugin, PerformersPlugin));
+            .add_plugins((PlayoutPlugin, MappingPlugin, AvatarPlugin, DetailPlugin, DrivePlugin));
         #[cfg(feature = "aria")]
         app.add_plugins(crate::aria::AriaPlugin);
         #[cfg(feature = "vrm")]
         app.add_plugins(crate::vrm::VrmPlugin);
+        #[cfg(feature = "net")]
+        self.build_network(app);
+    }
+}
+
+#[cfg(feature = "net")]
+impl FaceLinkPlugin {
+    fn build_network(&self, app: &mut App) {
         let defaults = self.endpoint.as_ref().map_or_else(AdaptiveFps::default, |config| AdaptiveFps {
             enabled: config.adaptive_fps,
             min_fps: config.min_fps,
             max_fps: config.max_fps,
-            law: config.rate_law.into(),
+            law: config.rate_law,
             ..AdaptiveFps::default()
         });
-        app.add_plugins((RatesPlugin { defaults }, EndpointPlugin { config: self.endpoint.clone() }));
+        app.add_plugins((DiagnosticsPlugin, SourcesPlugin, SendPlugin, PhonesPlugin, PerformersPlugin))
+            .add_plugins((RatesPlugin { defaults }, EndpointPlugin { config: self.endpoint.clone() }));
     }
 }

@@ -5,8 +5,7 @@ use facelink::{BLENDSHAPE_COUNT, Blendshape, Channel, Channels, FaceFrame};
 
 use crate::settings::FaceSettings;
 
-/// Radians that an eye turns at full `eyeLook*`: about what ARKit reports.
-pub const EYE_LOOK_RANGE: f32 = 35.0 * std::f32::consts::PI / 180.0;
+pub use facelink::EYE_LOOK_RANGE;
 
 /// A face as it is shown: after holding and easing, before an avatar's own mapping.
 #[derive(Component, Reflect, Debug, PartialEq)]

@@ -1,7 +1,9 @@
 //! How many frames a second senders are asked for: by the network's state, by what of a face is seen, or by the game.
 
 use bevy::prelude::*;
-use facelink::timing::RateLaw;
+
+/// Which law decides what a sender is asked for.
+pub use facelink::timing::RateLaw as FpsLaw;
 
 use crate::{
     avatar::{Drives, FaceAvatar},
@@ -44,37 +46,6 @@ pub struct RequestedFps(
     pub f32,
 );
 
-/// Which law decides what a sender is asked for.
-#[derive(Reflect, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[reflect(Default)]
-pub enum FpsLaw {
-    /// By the queue on the way: down the ladder 60, 30, 20, 15, 10 when frames queue, up again when they do not; loss alone
-    /// is answered by repeating frames.
-    #[default]
-    Network,
-    /// The migration guide's: 5 fewer above 50 ms of latency, 5 more below 10 ms, once a second. Never below 15 unless
-    /// told so.
-    Guide,
-}
-
-impl From<RateLaw> for FpsLaw {
-    fn from(law: RateLaw) -> Self {
-        match law {
-            RateLaw::Network => Self::Network,
-            RateLaw::Guide => Self::Guide,
-        }
-    }
-}
-
-impl From<FpsLaw> for RateLaw {
-    fn from(law: FpsLaw) -> Self {
-        match law {
-            FpsLaw::Network => Self::Network,
-            FpsLaw::Guide => Self::Guide,
-        }
-    }
-}
-
 /// [`AdaptiveFps`] for one subject alone.
 #[derive(Component, Reflect, Clone, Copy, Debug, Default, PartialEq)]
 #[reflect(Component, Default)]
@@ -83,28 +54,30 @@ pub struct SubjectAdaptiveFps(
     pub AdaptiveFps,
 );
 
-/// The adaptive-FPS system, of all subjects; [`SubjectAdaptiveFps`] for one of them.
+/// The adaptive-FPS system, of all subjects; [`SubjectAdaptiveFps`] for one of them. Inserted before
+/// [`FaceLinkPlugin`](crate::FaceLinkPlugin) it is kept.
 ///
 /// Two loops meet in what a sender is asked for, and the lower of both counts: the *network*, by how frames arrive, and the
 /// *engine*, by what of a face is seen (see [`FaceBudget`](crate::FaceBudget)). [`RequestedFps`] goes before both.
 #[derive(Resource, Reflect, Clone, Copy, Debug, PartialEq)]
 #[reflect(Resource, Default)]
 pub struct AdaptiveFps {
-    /// Off: senders keep their rate.
+    /// Off: senders keep their rate. On by default.
     pub enabled: bool,
-    /// How the network's loop decides.
+    /// How the network's loop decides; [`FpsLaw::Network`] by default.
     pub law: FpsLaw,
-    /// Whether the engine's loop asks for less of subjects that are far away, off screen or shown by nobody.
+    /// Whether the engine's loop asks for less of subjects that are far away, off screen or without an avatar; it does by
+    /// default.
     pub engine: bool,
-    /// Lowest rate asked for, frames a second.
+    /// Lowest rate asked for, frames a second; 10 by default.
     pub min_fps: f32,
-    /// Highest rate asked for, frames a second.
+    /// Highest rate asked for, frames a second; 60 by default.
     pub max_fps: f32,
 }
 
 impl Default for AdaptiveFps {
     fn default() -> Self {
-        Self { enabled: true, law: FpsLaw::Network, engine: true, min_fps: 10.0, max_fps: 60.0 }
+        Self { enabled: true, law: FpsLaw::default(), engine: true, min_fps: 10.0, max_fps: 60.0 }
     }
 }
 
@@ -121,11 +94,11 @@ pub(crate) fn apply_rates(
 ) {
     let Some(endpoint) = endpoint else { return };
     if adaptive.is_changed() || endpoint.is_added() {
-        endpoint.set_adaptive_fps(adaptive.enabled, adaptive.min_fps, adaptive.max_fps, adaptive.law.into());
+        endpoint.set_adaptive_fps(adaptive.enabled, adaptive.min_fps, adaptive.max_fps, adaptive.law);
     }
     for (subject, SubjectAdaptiveFps(own)) in &own {
         if let Some(id) = subject.id() {
-            endpoint.set_adaptive_fps_of(id, Some((own.enabled, own.min_fps, own.max_fps, own.law.into())));
+            endpoint.set_adaptive_fps_of(id, Some((own.enabled, own.min_fps, own.max_fps, own.law)));
         }
     }
     for entity in handed_back.read() {

@@ -1,7 +1,9 @@
 //! Sources: where faces come from, and where ours go.
 
 use bevy::prelude::*;
-use facelink_net::{Client, ClientConfig, ClientState, ConnectionState, ConnectionStats, LinkEvent, ServerTrust};
+use facelink_net::{
+    Client, ClientConfig, ClientState, ConnectionState, ConnectionStats, LinkEvent, ServerTrust, SourceKind,
+};
 
 use crate::{
     diagnostics::{LinkFigures, read_figures},
@@ -36,8 +38,8 @@ impl Plugin for SourcesPlugin {
 pub struct FaceSource {
     /// Its id in the statistics; empty until it has one.
     pub connection_id: String,
-    /// What carries its frames now: `webrtc`, `websocket`, `live_link_face` or `udp_json`.
-    pub kind: String,
+    /// What carries its frames now.
+    pub kind: Option<SourceKind>,
     /// Where it comes from, or where we dialled.
     pub address: Option<String>,
     /// What it is doing.
@@ -259,7 +261,7 @@ fn come_and_go(
             LinkEvent::Connected { connection_id, source, address } => {
                 let source = FaceSource {
                     connection_id: connection_id.to_string(),
-                    kind: source.as_str().to_owned(),
+                    kind: Some(*source),
                     address: address.map(|address| address.to_string()),
                     state: SourceState::Connected,
                 };
@@ -301,7 +303,7 @@ fn dial(
             continue;
         }
         *source = FaceSource {
-            kind: "websocket".to_owned(),
+            kind: Some(SourceKind::WebSocket),
             address: Some(dial.url.clone()),
             connection_id: String::new(),
             state: SourceState::Connecting,
@@ -332,8 +334,8 @@ fn watch_dials(mut dialled: Query<(&Dialled, &FaceDial, &mut FaceSource)>) {
             }
             source.state = state;
         }
-        if let Some(kind) = kind.filter(|kind| kind.as_str() != source.kind) {
-            source.kind = kind.as_str().to_owned();
+        if kind.is_some() && kind != source.kind {
+            source.kind = kind;
         }
     }
 }
@@ -363,10 +365,9 @@ fn read_sources(
             ConnectionState::Stalled => SourceState::Stalled,
             _ => SourceState::Connecting,
         };
-        let (kind, address) = (stats.transport.as_str(), stats.address.map(|address| address.to_string()));
+        let (kind, address) = (Some(stats.transport), stats.address.map(|address| address.to_string()));
         if source.state != state || source.kind != kind || source.address != address {
-            kind.clone_into(&mut source.kind);
-            (source.state, source.address) = (state, address);
+            (source.state, source.kind, source.address) = (state, kind, address);
         }
     }
 }

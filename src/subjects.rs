@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bevy::prelude::*;
 use facelink::{
     FaceFrame,
-    event::{LinkEvent, SubjectFrame, SubjectId},
+    event::{LinkEvent, LostReason, SubjectFrame, SubjectId},
+    source::SourceKind,
     timing::Playout,
 };
 
 use crate::{
-    input::{FaceInbox, LinkMessage, MAX_PER_FRAME},
+    input::{Inboxes, LinkMessage, continues},
     pose::{FacePose, Presence},
     sets::Step,
 };
@@ -108,9 +109,10 @@ impl Incoming {
 /// Live statistics of a subject's link, at most a quarter of a second old.
 #[derive(Component, Reflect, Clone, Debug, Default, PartialEq)]
 #[reflect(Component, Default)]
+#[non_exhaustive]
 pub struct LinkQuality {
-    /// `webrtc`, `websocket`, `live_link_face` or `udp_json`.
-    pub transport: String,
+    /// What carries its frames.
+    pub transport: Option<SourceKind>,
     /// Frames a second that arrive.
     pub fps: f32,
     /// Frames a second that the sender was asked for.
@@ -216,8 +218,8 @@ pub struct SubjectLost {
     pub entity: Entity,
     /// Its name.
     pub name: String,
-    /// `disconnected`, `silent` or `stopped`.
-    pub reason: String,
+    /// Why.
+    pub reason: LostReason,
 }
 
 /// The source sees the face (again).
@@ -237,12 +239,11 @@ pub struct FaceUntracked {
 /// Drains the channel into subjects.
 pub(crate) fn receive(
     mut commands: Commands,
-    inbox: Option<Res<FaceInbox>>,
+    inboxes: Inboxes,
     mut subjects: ResMut<FaceSubjects>,
-    mut known: Query<(&mut FaceSubject, &mut Incoming)>,
+    mut known: Query<(&mut FaceSubject, &mut Incoming, &mut LinkQuality)>,
 ) {
-    let Some(inbox) = inbox else { return };
-    for frame in inbox.frames.try_iter().take(MAX_PER_FRAME) {
+    for frame in inboxes.frames() {
         take_frame(&mut commands, &mut subjects, &mut known, frame);
     }
 }
@@ -262,7 +263,6 @@ pub(crate) fn lose(
         if subject.id == Some(*id) && !subject.leaving {
             subject.leaving = true;
             entry.leaving = true;
-            let reason = reason.as_str();
             info!("face \"{name}\" left ({reason})");
             commands.trigger(SubjectLost { entity: entry.entity, name: name.to_string(), reason: reason.to_owned() });
         }
@@ -277,14 +277,15 @@ pub(crate) fn on_subject_removed(removed: On<Remove, FaceSubject>, mut subjects:
 fn take_frame(
     commands: &mut Commands,
     subjects: &mut FaceSubjects,
-    known: &mut Query<(&mut FaceSubject, &mut Incoming)>,
+    known: &mut Query<(&mut FaceSubject, &mut Incoming, &mut LinkQuality)>,
     new: SubjectFrame,
 ) {
     let Some(entry) = subjects.entries.iter_mut().find(|entry| entry.name == new.name) else {
         let name = new.name.to_string();
         let subject = FaceSubject { name: name.clone(), leaving: false, id: Some(new.id) };
         let (source, key) = (new.source, new.name.clone());
-        let entity = commands.spawn((Name::new(format!("face: {name}")), subject, Incoming::new(new))).id();
+        let quality = LinkQuality { transport: Some(source), ..LinkQuality::default() };
+        let entity = commands.spawn((Name::new(format!("face: {name}")), subject, quality, Incoming::new(new))).id();
         subjects.entries.push(Entry { name: key, entity, leaving: false, merged: false });
         info!("face \"{name}\" appeared ({source})");
         commands.trigger(SubjectAppeared { entity, name });
@@ -294,18 +295,19 @@ fn take_frame(
     if entry.merged {
         return;
     }
-    let Ok((mut subject, mut incoming)) = known.get_mut(entity) else {
+    let Ok((mut subject, mut incoming, mut quality)) = known.get_mut(entity) else {
         // Spawned by this very run: the newer frame replaces the first.
         commands.entity(entity).try_insert(Incoming::new(new));
         return;
     };
-    // A late frame of a subject that has ended, or of its predecessor, cannot bring it back: ids grow, and none is used
-    // twice.
-    if subject.id > Some(new.id) || (subject.leaving && subject.id == Some(new.id)) {
+    if !continues(subject.id, subject.leaving, new.id) {
         return;
     }
     if subject.id != Some(new.id) {
         subject.id = Some(new.id);
+    }
+    if quality.transport != Some(new.source) {
+        quality.transport = Some(new.source);
     }
     if subject.leaving {
         subject.leaving = false;

@@ -28,7 +28,6 @@ pub struct FacePart {
     /// Whose face.
     pub subject: String,
     /// Which of its channels.
-    #[reflect(ignore)]
     pub groups: GroupSet,
     /// Where several parts have a group, the higher one has it while it is live.
     pub priority: i32,
@@ -39,7 +38,7 @@ pub struct FacePart {
 ///
 /// ```
 /// # use bevy::prelude::*;
-/// use bevy_facelink::{VirtualSubject, core::layers::{ChannelGroup, GroupSet}};
+/// use bevy_facelink::{VirtualSubject, facelink::layers::{ChannelGroup, GroupSet}};
 /// # fn system(mut commands: Commands) {
 /// commands.spawn(
 ///     VirtualSubject::new("Hero")

@@ -9,7 +9,7 @@ use bevy::{
 };
 use bevy_facelink::{
     FaceInbox, FaceInjector, FaceLinkSystems, FaceSettings,
-    core::{Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose, performer::Performance},
+    facelink::{Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose, performer::Performance},
 };
 use image::{Rgb, RgbImage, imageops};
 

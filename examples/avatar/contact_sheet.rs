@@ -8,7 +8,7 @@ use bevy::{
 };
 use bevy_facelink::{
     FaceInbox, FaceInjector, FaceLinkSystems, FaceSettings,
-    core::{Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose, layers::Expression},
+    facelink::{Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose, layers::Expression},
 };
 use image::{Rgb, RgbImage, imageops};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bevy::prelude::*;
 use bevy_facelink::{
     FaceLinkEndpoint,
-    core::{FaceFrame, performer::Performance},
+    facelink::{FaceFrame, performer::Performance},
 };
 use facelink_net::{Client, ClientConfig};
 

@@ -6,7 +6,9 @@ use bevy::{
     prelude::*,
     render::view::screenshot::{Screenshot, ScreenshotCaptured},
 };
-use bevy_facelink::{BindReport, DrivenBy, FaceLinkEndpoint, FacePose, FaceSubject, FaceSubjects, core::Blendshape};
+use bevy_facelink::{
+    BindReport, DrivenBy, FaceLinkEndpoint, FacePose, FaceSubject, FaceSubjects, facelink::Blendshape,
+};
 
 use crate::stage::{Canvas, Ready};
 

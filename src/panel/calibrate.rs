@@ -55,7 +55,7 @@ pub(super) fn calibrate(
             }
         }
     });
-    if let Some(kind) = SourceKind::PHONES.into_iter().find(|kind| kind.as_str() == quality.transport) {
+    if let Some(kind) = quality.transport.filter(|kind| SourceKind::PHONES.contains(kind)) {
         profile(ui, endpoint, kind, &subject.name);
     }
 }

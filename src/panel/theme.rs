@@ -2,6 +2,7 @@
 
 use bevy_egui::egui;
 use egui::{Color32, FontId, RichText, Stroke, vec2};
+use facelink::source::SourceKind;
 
 pub(super) const GROUND: Color32 = Color32::from_rgb(19, 22, 28);
 pub(super) const CARD: Color32 = Color32::from_rgb(28, 32, 40);
@@ -59,4 +60,37 @@ pub(super) fn fitted(ui: &egui::Ui, text: &str, size: f32, color: Color32, width
     let mut job = egui::text::LayoutJob::simple_singleline(text.to_owned(), FontId::proportional(size), color);
     job.wrap = egui::text::TextWrapping::truncate_at_width(width.max(8.0));
     ui.painter().layout_job(job)
+}
+
+pub(super) fn badge(transport: Option<SourceKind>) -> (&'static str, Color32) {
+    let rgb = Color32::from_rgb;
+    match transport {
+        Some(SourceKind::WebRtc) => ("RTC", ACCENT),
+        Some(SourceKind::WebSocket) => ("WS", rgb(104, 162, 240)),
+        Some(SourceKind::LiveLinkFace) => ("LLF", rgb(214, 150, 226)),
+        Some(SourceKind::UdpJson) => ("UDP", rgb(214, 180, 110)),
+        Some(SourceKind::IFacialMocap) => ("iFM", rgb(228, 140, 160)),
+        Some(SourceKind::IFacialMocapV3) => ("iF3", rgb(228, 140, 160)),
+        Some(SourceKind::Facemotion3d) => ("FM3", rgb(228, 140, 160)),
+        Some(SourceKind::FaceCap) => ("CAP", rgb(150, 200, 120)),
+        Some(SourceKind::Vmc) => ("VMC", rgb(150, 170, 235)),
+        Some(SourceKind::VTubeStudio) => ("VTS", rgb(240, 150, 110)),
+        Some(SourceKind::Custom) => ("OWN", rgb(150, 200, 190)),
+        _ => ("\u{2013}", DIM),
+    }
+}
+
+pub(super) fn percent(share: f32) -> String {
+    let percent = 100.0 * share;
+    if percent < 9.95 { format!("{percent:.1}%") } else { format!("{percent:.0}%") }
+}
+
+pub(super) fn judged(value: f32, warn: f32, bad: f32) -> Color32 {
+    if value >= bad {
+        BAD
+    } else if value >= warn {
+        WARN
+    } else {
+        TEXT
+    }
 }

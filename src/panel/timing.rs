@@ -1,6 +1,6 @@
 //! Plots of a subject's link and playout, and how both are set.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use bevy::{ecs::system::SystemParam, platform::collections::HashMap, prelude::*};
 use bevy_egui::egui;
@@ -168,15 +168,15 @@ pub(super) fn timing(ui: &mut egui::Ui, commands: &mut Commands, timing: &mut Ti
                 new.mode = match i {
                     0 => PlayoutMode::Latest,
                     1 => PlayoutMode::Smooth,
-                    2 => PlayoutMode::Fixed((playout.delay_ms / 1000.0).clamp(0.02, 0.5)),
+                    2 => FacePlayout::fixed((playout.delay_ms / 1000.0).clamp(0.02, 0.5)).mode,
                     _ => PlayoutMode::Timecode,
                 };
             }
         }
         if let PlayoutMode::Fixed(delay) = &mut new.mode {
-            let mut ms = *delay * 1000.0;
+            let mut ms = delay.as_secs_f32() * 1000.0;
             if ui.add(egui::DragValue::new(&mut ms).range(0.0..=1000.0).max_decimals(0).suffix(" ms")).changed() {
-                *delay = ms / 1000.0;
+                *delay = Duration::try_from_secs_f32(ms / 1000.0).unwrap_or_default();
             }
         }
     });

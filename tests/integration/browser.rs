@@ -10,7 +10,10 @@ use std::{
 };
 
 use bevy::{mesh::morph::MorphWeights, prelude::*};
-use bevy_facelink::{FaceLinkEndpoint, FaceSubjects, LinkQuality, RequestedFps, net::Addresses};
+use bevy_facelink::{
+    FaceLinkEndpoint, FaceSubjects, LinkQuality, RequestedFps,
+    net::{Addresses, SourceKind},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -104,9 +107,9 @@ fn jaw(app: &App, node: Entity) -> f32 {
     app.world().get::<MorphWeights>(node).expect("weights").weights()[0]
 }
 
-fn transport(app: &App, subject: &str) -> Option<String> {
+fn transport(app: &App, subject: &str) -> Option<SourceKind> {
     let subject = app.world().resource::<FaceSubjects>().get(subject)?;
-    Some(app.world().get::<LinkQuality>(subject)?.transport.clone())
+    app.world().get::<LinkQuality>(subject)?.transport
 }
 
 #[test]
@@ -130,8 +133,8 @@ fn chromium_with_two_streams_drives_two_avatars() {
     update_until(&mut app, "both faces over WebRTC", |app| {
         near(jaw(app, ann), 0.25)
             && near(jaw(app, bob), 0.75)
-            && transport(app, "Ann").as_deref() == Some("webrtc")
-            && transport(app, "Bob").as_deref() == Some("webrtc")
+            && transport(app, "Ann") == Some(SourceKind::WebRtc)
+            && transport(app, "Bob") == Some(SourceKind::WebRtc)
     });
     let weights = app.world().get::<MorphWeights>(ann).expect("weights").weights();
     assert!(weights.iter().zip([0.25, 1.0, 0.5]).all(|(weight, sent)| near(*weight, sent)), "{weights:?}");
@@ -224,7 +227,7 @@ fn browser_page_without_webrtc_falls_back_to_websocket() {
     let mut widest = 0.0_f32;
     update_until(&mut app, "a talking face over WebSocket", |app| {
         widest = widest.max(jaw(app, node));
-        widest > 0.1 && transport(app, "Page").as_deref() == Some("websocket")
+        widest > 0.1 && transport(app, "Page") == Some(SourceKind::WebSocket)
     });
     assert!(app.world().resource::<FaceLinkEndpoint>().stats().refused == 0);
 }
@@ -238,7 +241,7 @@ fn webrtc_channels_open_for_either_offerer() {
         let times = open_channels(&browser, &addresses, role);
         println!("a channel opens in Chromium, which {role}, after {times} ms");
         update_until(&mut app, role, |app| {
-            near(jaw(app, node), 0.5) && transport(app, role).as_deref() == Some("webrtc")
+            near(jaw(app, node), 0.5) && transport(app, role) == Some(SourceKind::WebRtc)
         });
     }
 }

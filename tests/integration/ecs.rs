@@ -13,7 +13,7 @@ use bevy::{
 use bevy_facelink::{
     AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, FaceInbox, FacePose, FaceSource, FaceSubject, FaceSubjects,
     FaceUntracked, SubjectAppeared, SubjectLost,
-    core::{Blendshape, Channel, FaceFrame, HeadPose},
+    facelink::{Blendshape, Channel, FaceFrame, HeadPose},
 };
 use facelink_net::SourceKind;
 

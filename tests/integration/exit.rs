@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
-use bevy_facelink::{FaceLinkEndpoint, FaceSource, FaceSubjects, SendFace, SourceState};
+use bevy_facelink::{FaceLinkEndpoint, FaceSource, FaceSubjects, SendFace, SourceState, facelink::source::SourceKind};
 
 use crate::{
     live::live_app,
@@ -32,7 +32,7 @@ fn dialled_pair() -> (App, App) {
         guest.update();
         let source = guest.world().get::<FaceSource>(source).expect("a source");
         source.state == SourceState::Connected
-            && source.kind == "webrtc"
+            && source.kind == Some(SourceKind::WebRtc)
             && host.world().resource::<FaceSubjects>().get("Guest").is_some()
     });
     (host, guest)

@@ -9,7 +9,7 @@ use bevy::{
 use bevy_facelink::{
     AvatarBound, BindReport, FaceAvatar, FaceExpressions, FaceIdle, FaceInjector, FaceLinkSystems, FacePose,
     FaceSpeech, FaceSubjects,
-    core::{Blendshape, layers::VisemeTrack},
+    facelink::{Blendshape, layers::VisemeTrack},
 };
 
 use crate::support::{fed_app, frame, morphed_mesh, near, run, spawn_node, spawn_node_with, weights};

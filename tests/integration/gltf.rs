@@ -13,7 +13,7 @@ use bevy::{
 };
 use bevy_facelink::{
     ARIA, AvatarBound, BindReport, FaceAvatar, FaceInbox, FaceInjector, FaceLinkPlugin,
-    core::{Blendshape, HeadPose},
+    facelink::{Blendshape, HeadPose},
 };
 
 use crate::support::{frame, near, update_until, write_model};

@@ -6,7 +6,7 @@ use bevy::prelude::*;
 use bevy_facelink::{
     DrivenBy, FaceAvatar, FaceExpressionLibrary, FaceExpressions, FaceIdle, FaceLinkPlugin, FacePose, FaceSpeech,
     FaceSubjects, RefusedExpressions, VirtualSubject,
-    core::{
+    facelink::{
         Blendshape, FaceFrame, HeadPose,
         layers::{ChannelGroup, Expression, GroupSet, VisemeTrack},
         wire::viseme::Viseme,

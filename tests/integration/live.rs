@@ -12,7 +12,7 @@ use std::{
 use bevy::{mesh::morph::MorphWeights, prelude::*};
 use bevy_facelink::{
     EndpointState, FaceAvatar, FaceLinkEndpoint, FaceLinkPlugin, FaceSubjects, LinkQuality,
-    core::{Blendshape, FaceFrame, wire::llf},
+    facelink::{Blendshape, FaceFrame, wire::llf},
 };
 use facelink_net::{Addresses, Client, ClientConfig, ClientState, SourceKind};
 use futures_util::SinkExt;
@@ -116,11 +116,11 @@ fn phone_webrtc_and_websocket_stream_at_once() {
         let subjects = app.world().resource::<FaceSubjects>();
         let transport = |name: &str| {
             let subject = subjects.get(name)?;
-            Some(app.world().get::<LinkQuality>(subject)?.transport.clone())
+            app.world().get::<LinkQuality>(subject)?.transport
         };
-        transport(&phone).as_deref() == Some("live_link_face")
-            && transport("Rtc").as_deref() == Some("webrtc")
-            && transport("Ws").as_deref() == Some("websocket")
+        transport(&phone) == Some(SourceKind::LiveLinkFace)
+            && transport("Rtc") == Some(SourceKind::WebRtc)
+            && transport("Ws") == Some(SourceKind::WebSocket)
     });
     let subjects = get(&addresses, "/api/v1/subjects");
     let subjects = subjects["subjects"].as_array().expect("a list");

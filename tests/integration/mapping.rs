@@ -13,7 +13,7 @@ use bevy_facelink::{
     AvatarMapping, BeginRangeOfMotion, BindReport, CaptureNeutral, EndRangeOfMotion, FaceAvatar, FaceInbox,
     FaceInjector, FaceLinkEndpoint, FaceLinkPlugin, FaceMapping, FacePresets, FaceSubjects, SaveCalibration,
     ShapePreview,
-    core::{
+    facelink::{
         Blendshape, HeadPose,
         mapping::{Format, Mapping, Tuning},
     },

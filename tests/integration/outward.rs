@@ -9,9 +9,9 @@ use bevy::{mesh::morph::MorphWeights, prelude::*};
 use bevy_facelink::{
     FaceDial, FaceLinkEndpoint, FaceLinkPlugin, FacePose, FaceSource, FaceSubjects, LinkQuality, RequestedFps,
     SendFace, SendFaceState, SourceQuality, SourceState,
-    core::{Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose},
+    facelink::{Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose},
 };
-use facelink_net::{Addresses, Client, ClientConfig};
+use facelink_net::{Addresses, Client, ClientConfig, SourceKind};
 use serde_json::json;
 
 use crate::{
@@ -65,7 +65,7 @@ fn two_games_exchange_faces() {
             && near(jaw(guest, guest_node), 0.25)
             && near(tail, 0.5)
             && source.state == SourceState::Connected
-            && source.kind == "webrtc"
+            && source.kind == Some(SourceKind::WebRtc)
     });
     update_until(&mut guest, "the statistics", |guest| {
         host.update();
@@ -79,7 +79,11 @@ fn two_games_exchange_faces() {
     assert_eq!(guest.world().resource::<FaceSubjects>().len(), 1);
     assert_eq!(guest.world_mut().query::<&FaceSource>().iter(guest.world()).count(), 1);
     let at_host = host.world_mut().query::<&FaceSource>().iter(host.world()).next().expect("the guest").clone();
-    assert_eq!((at_host.state, at_host.kind.as_str()), (SourceState::Connected, "webrtc"), "it follows the move");
+    assert_eq!(
+        (at_host.state, at_host.kind),
+        (SourceState::Connected, Some(SourceKind::WebRtc)),
+        "it follows the move"
+    );
 
     guest.world_mut().despawn(source);
     update_until(&mut host, "the guest's farewell", |host| {

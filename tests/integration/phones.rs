@@ -19,7 +19,7 @@ use bevy::{
 };
 use bevy_facelink::{
     BindReport, CaptureNeutral, ClearCalibration, FaceAvatar, FaceLinkEndpoint, FaceLinkPlugin, FacePlayout, FacePose,
-    FaceSettings, FaceSubjects, RecentreHead, core::Blendshape,
+    FaceSettings, FaceSubjects, RecentreHead, facelink::Blendshape,
 };
 use facelink_net::{PhonePort, PhonePorts, SourceKind};
 use rosc::{OscBundle, OscMessage, OscPacket, OscTime, OscType};

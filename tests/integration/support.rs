@@ -17,7 +17,7 @@ use bevy::{
 };
 use bevy_facelink::{
     FaceInbox, FaceInjector, FaceLinkEndpoint, FaceLinkPlugin,
-    core::{Blendshape, FaceFrame},
+    facelink::{Blendshape, FaceFrame},
 };
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bevy::{camera::primitives::Frustum, math::primitives::ViewFrustum, prelude::*};
 use bevy_facelink::{
     AdaptiveFps, FaceAvatar, FaceBudget, FaceDetail, FaceLinkEndpoint, FaceLinkPlugin, FaceLoad, FacePlayout, FacePose,
-    FaceSubject, FaceSubjects, FaceTimecode, LinkQuality, PlayoutQuality, core::Blendshape,
+    FaceSubject, FaceSubjects, FaceTimecode, LinkQuality, PlayoutQuality, facelink::Blendshape,
 };
 
 use crate::support::{FRAME, LIMIT, Sender, app_with, fed_app, frame, run, spawn_node, update_until, weights};

@@ -3,7 +3,7 @@
 use bevy::{mesh::morph::MorphWeights, prelude::*};
 use bevy_facelink::{
     BindReport, FaceAvatar, FaceInjector,
-    core::{Blendshape, FaceFrame, HeadPose},
+    facelink::{Blendshape, FaceFrame, HeadPose},
 };
 use bevy_vrm1::prelude::{EffectiveExpressionWeight, ExpressionEntityMap, Vrm, VrmExpression, VrmHandle, VrmPlugin};
 

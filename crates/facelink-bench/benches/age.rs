@@ -24,7 +24,7 @@ use bevy::{
 };
 use bevy_facelink::{
     FaceAvatar, FaceLinkEndpoint, FaceLinkPlugin, FacePlayout, FaceSettings,
-    core::{
+    facelink::{
         Blendshape, FaceFrame,
         link::{Client, ClientConfig, ClientState, SourceKind},
         wire::llf,

@@ -14,7 +14,7 @@ use bevy::{
     time::TimeUpdateStrategy,
 };
 use bevy_facelink::{
-    FaceAvatar, FaceExpressions, FaceIdle, FaceInbox, FaceLinkPlugin, FacePresets, core::performer::Performance,
+    FaceAvatar, FaceExpressions, FaceIdle, FaceInbox, FaceLinkPlugin, FacePresets, facelink::performer::Performance,
 };
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 

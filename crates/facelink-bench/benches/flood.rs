@@ -22,7 +22,7 @@ use bevy::{
 };
 use bevy_facelink::{
     FaceAvatar, FaceLinkEndpoint, FaceLinkPlugin,
-    core::{
+    facelink::{
         Blendshape,
         link::PhonePorts,
         performer::Performance,
