@@ -55,9 +55,9 @@ fn main() -> ExitCode {
         panel.tuning = true;
     }
     // The performer streams until the window closes.
-    let on_stage = app.world().get_resource::<FaceLinkEndpoint>().and_then(|at| performer::OnStage::start(at, 1));
-    if let Some(on_stage) = on_stage {
-        app.insert_resource(on_stage);
+    let stream = app.world().get_resource::<FaceLinkEndpoint>().and_then(|at| performer::PerformerStream::start(at, 1));
+    if let Some(stream) = stream {
+        app.insert_resource(stream);
     }
     app.add_systems(
         Update,

@@ -34,7 +34,7 @@ use bevy::{prelude::*, time::common_conditions::once_after_real_delay};
 use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui};
 use bevy_facelink::{
     DrivenBy, EndpointState, FaceDial, FaceLinkEndpoint, SourceState,
-    diagnostics::LinkFigures,
+    diagnostics::LinkStats,
     net::{ConnectionStats, Endpoint, EndpointConfig, SourceKind, TlsConfig, outward_address},
     panel::{FaceLinkPanel, FaceLinkPanelPlugin},
     prelude::*,
@@ -196,7 +196,7 @@ fn meet(args: &Args) -> Result<(Option<Endpoint>, FaceDial), String> {
 }
 
 /// The connection that carries the other's face: the direct one, if there is.
-fn other_peer(stats: &LinkFigures) -> Option<&ConnectionStats> {
+fn other_peer(stats: &LinkStats) -> Option<&ConnectionStats> {
     let others = || stats.connections.iter().filter(|c| c.direction != "in" && c.subject.is_some());
     others().find(|c| c.direction == "peer").or_else(|| others().next())
 }
@@ -206,8 +206,8 @@ fn cast(
     mut commands: Commands,
     endpoint: Option<Res<FaceLinkEndpoint>>,
     me: Res<Me>,
-    performer: Option<Res<performer::OnStage>>,
-    stats: Res<LinkFigures>,
+    performer: Option<Res<performer::PerformerStream>>,
+    stats: Res<LinkStats>,
     hold: Option<Res<screenshot::Hold>>,
     mut avatars: Query<(&mut FaceAvatar, &Name, Option<&DrivenBy>)>,
     poses: Query<&FacePose>,
@@ -231,12 +231,12 @@ fn cast(
         }
     }
     match (real, performer) {
-        (Some(_), Some(_)) => commands.remove_resource::<performer::OnStage>(),
+        (Some(_), Some(_)) => commands.remove_resource::<performer::PerformerStream>(),
         (None, None) => {
             // A different performance for each name.
             let mut hasher = DefaultHasher::new();
             me.name.hash(&mut hasher);
-            if let Some(performer) = performer::OnStage::start(&endpoint, hasher.finish()) {
+            if let Some(performer) = performer::PerformerStream::start(&endpoint, hasher.finish()) {
                 commands.insert_resource(performer);
             }
         }
@@ -245,7 +245,7 @@ fn cast(
 }
 
 /// One line on the other peer, and on the transport of its face.
-fn status(me: &Me, stats: &LinkFigures, source: Option<&FaceSource>) -> String {
+fn status(me: &Me, stats: &LinkStats, source: Option<&FaceSource>) -> String {
     let Some(peer) = other_peer(stats) else {
         let place = source.and_then(|source| source.address.as_deref()).unwrap_or_default();
         return match source.map(|source| &source.state) {
@@ -268,7 +268,7 @@ fn status(me: &Me, stats: &LinkFigures, source: Option<&FaceSource>) -> String {
 /// Prints the line whenever its words change.
 fn print_status(
     me: Res<Me>,
-    stats: Res<LinkFigures>,
+    stats: Res<LinkStats>,
     sources: Query<&FaceSource, With<FaceDial>>,
     mut printed: Local<String>,
 ) {
@@ -284,7 +284,7 @@ fn print_status(
 fn caption(
     mut contexts: EguiContexts,
     me: Res<Me>,
-    stats: Res<LinkFigures>,
+    stats: Res<LinkStats>,
     panel: Res<FaceLinkPanel>,
     sources: Query<&FaceSource, With<FaceDial>>,
 ) {

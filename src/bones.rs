@@ -363,7 +363,7 @@ mod tests {
             (Vec3::new(0.0, 0.07, -0.05), Facing::MinusZ),
             (Vec3::new(0.05, 0.07, 0.0), Facing::PlusX),
             (Vec3::new(-0.05, 0.07, 0.01), Facing::MinusX),
-            // Straight above the joint nothing can be told.
+            // Straight above the joint the facing is undefined: +Z.
             (Vec3::new(0.0, 0.07, -0.002), Facing::PlusZ),
         ] {
             assert_eq!(facing(eyes), wanted, "{eyes}");

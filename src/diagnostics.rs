@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Seconds between two reads of the statistics.
-const FIGURES_INTERVAL: f32 = 0.25;
+const STATS_INTERVAL: f32 = 0.25;
 
 /// Frames a second that arrive, of all subjects together.
 pub const FRAMES_PER_SECOND: DiagnosticPath = DiagnosticPath::const_new("facelink/frames_per_second");
@@ -36,14 +36,14 @@ pub const BUFFERED: DiagnosticPath = DiagnosticPath::const_new("facelink/buffere
 
 /// The endpoint's statistics, at most a quarter of a second old.
 #[derive(Resource, Debug, Default, Clone)]
-pub struct LinkFigures {
+pub struct LinkStats {
     /// Of the endpoint and its subjects.
     pub endpoint: EndpointStats,
     /// Of every connection, oldest first.
     pub connections: Vec<ConnectionStats>,
 }
 
-impl LinkFigures {
+impl LinkStats {
     /// The connections to others: all but the faces that this very game sends.
     pub fn others(&self) -> impl Iterator<Item = &ConnectionStats> {
         self.connections.iter().filter(|connection| connection.transport != SourceKind::Game)
@@ -54,7 +54,7 @@ pub(crate) struct DiagnosticsPlugin;
 
 impl Plugin for DiagnosticsPlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<LinkFigures>()
+        app.init_resource::<LinkStats>()
             .register_diagnostic(Diagnostic::new(FRAMES_PER_SECOND).with_suffix(" fps"))
             .register_diagnostic(Diagnostic::new(LATENCY).with_suffix(" ms"))
             .register_diagnostic(Diagnostic::new(JITTER).with_suffix(" ms"))
@@ -64,28 +64,28 @@ impl Plugin for DiagnosticsPlugin {
             .register_diagnostic(Diagnostic::new(AVERAGE_LATENCY).with_suffix(" ms"))
             .register_diagnostic(Diagnostic::new(MESSAGES_PER_SECOND))
             .register_diagnostic(Diagnostic::new(BUFFERED).with_suffix(" B"))
-            .add_systems(PreUpdate, read_figures.after(FaceLinkSystems::Receive))
+            .add_systems(PreUpdate, read_stats.after(FaceLinkSystems::Receive))
             .add_systems(PostUpdate, measure);
     }
 }
 
 /// Copies the endpoint's statistics to the subjects, four times a second.
-pub(crate) fn read_figures(
+pub(crate) fn read_stats(
     time: Res<Time<Real>>,
     mut since: Local<f32>,
     endpoint: Option<Res<FaceLinkEndpoint>>,
     mut faces: Query<(&FaceSubject, &mut LinkQuality)>,
-    mut figures: ResMut<LinkFigures>,
+    mut link_stats: ResMut<LinkStats>,
 ) {
     *since += time.delta_secs();
-    if *since < FIGURES_INTERVAL {
+    if *since < STATS_INTERVAL {
         return;
     }
     *since = 0.0;
     let Some(endpoint) = endpoint else {
         // It was stopped.
-        if !(figures.connections.is_empty() && figures.endpoint.subjects.is_empty()) {
-            *figures = LinkFigures::default();
+        if !(link_stats.connections.is_empty() && link_stats.endpoint.subjects.is_empty()) {
+            *link_stats = LinkStats::default();
         }
         return;
     };
@@ -108,28 +108,28 @@ pub(crate) fn read_figures(
             address: stats.address.map(|address| address.to_string()),
         };
     }
-    figures.endpoint = stats;
-    figures.connections = endpoint.connections();
+    link_stats.endpoint = stats;
+    link_stats.connections = endpoint.connections();
 }
 
 fn measure(
     mut diagnostics: Diagnostics,
-    figures: Res<LinkFigures>,
+    link_stats: Res<LinkStats>,
     time: Res<Time<Real>>,
     mut before: Local<Option<(f64, u64)>>,
 ) {
-    if !figures.is_changed() {
+    if !link_stats.is_changed() {
         return;
     }
-    let subjects = &figures.endpoint.subjects;
+    let subjects = &link_stats.endpoint.subjects;
     let highest = |values: &mut dyn Iterator<Item = f32>| f64::from(values.fold(0.0, f32::max));
     diagnostics.add_measurement(&FRAMES_PER_SECOND, || subjects.iter().map(|s| f64::from(s.fps)).sum());
     diagnostics.add_measurement(&LATENCY, || highest(&mut subjects.iter().filter_map(|s| s.latency_ms)));
     diagnostics.add_measurement(&JITTER, || highest(&mut subjects.iter().map(|s| s.jitter_ms)));
     diagnostics.add_measurement(&LOSS, || 100.0 * highest(&mut subjects.iter().filter_map(|s| s.loss)));
-    diagnostics.add_measurement(&REFUSED, || figures.endpoint.refused as f64);
-    let connections = &figures.connections;
-    diagnostics.add_measurement(&CONNECTIONS, || figures.others().count() as f64);
+    diagnostics.add_measurement(&REFUSED, || link_stats.endpoint.refused as f64);
+    let connections = &link_stats.connections;
+    diagnostics.add_measurement(&CONNECTIONS, || link_stats.others().count() as f64);
     let latencies = || connections.iter().filter_map(|connection| connection.average_latency_ms);
     if latencies().next().is_some() {
         let mean = latencies().map(f64::from).sum::<f64>() / latencies().count() as f64;

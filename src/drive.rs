@@ -269,7 +269,7 @@ mod tests {
         input::{FaceInbox, LinkMessage, take_events},
         layers::{FaceExpressions, FaceIdle, FaceSpeech, add_layers, take_emotions},
         mapping::FacePresets,
-        playout::{FaceTimecode, Stage, evaluate, set_stage},
+        playout::{FaceTimecode, PresentationTime, evaluate, set_presentation_time},
         subjects::{FaceSubjects, lose, receive},
         virtual_subject::{VirtualSubject, merge},
     };
@@ -281,7 +281,7 @@ mod tests {
         world.insert_resource(inbox);
         world.init_resource::<FaceSubjects>();
         world.init_resource::<FaceSettings>();
-        world.init_resource::<Stage>();
+        world.init_resource::<PresentationTime>();
         world.init_resource::<Messages<LinkMessage>>();
         world.init_resource::<FaceLoad>();
         world.init_resource::<FaceTimecode>();
@@ -297,7 +297,7 @@ mod tests {
         schedule.set_executor(SingleThreadedExecutor::new());
         let received = (turn_back, receive, take_events, lose, take_emotions).chain();
         let driven = (
-            set_stage,
+            set_presentation_time,
             evaluate,
             merge,
             add_layers,

@@ -1,4 +1,4 @@
-//! Frames and events on their way into the engine: from the network, and from sources of the game's own.
+//! Frames and events into the engine: from the network, and from sources of the game's own.
 
 use std::{
     collections::HashMap,

@@ -348,7 +348,7 @@ fn details(ui: &mut egui::Ui, report: &BindReport) {
     }
 }
 
-/// One row of bars: a shape alone, or the performer's left and right beside each other.
+/// One row of bars: a shape alone, or the performer's left and right next to each other.
 enum Row {
     One(&'static str, Blendshape),
     Two(&'static str, Blendshape, Blendshape),

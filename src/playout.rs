@@ -25,17 +25,17 @@ impl Plugin for PlayoutPlugin {
             .register_type::<PlayoutQuality>()
             .register_required_components::<FaceSubject, PlayoutQuality>()
             .init_resource::<FaceTimecode>()
-            .init_resource::<Stage>()
+            .init_resource::<PresentationTime>()
             .add_systems(PreUpdate, measure.after(FaceLinkSystems::Receive))
-            .add_systems(PreUpdate, (set_stage, evaluate).chain().in_set(Step::Playout));
+            .add_systems(PreUpdate, (set_presentation_time, evaluate).chain().in_set(Step::Playout));
     }
 }
 
 /// The moment at which subjects in [`PlayoutMode::Timecode`] are.
 ///
 /// Their clocks have to agree: timecode of one generator, or clocks set by NTP. By default all of them are shown at the
-/// latest moment for which the slowest of them is there; [`on_stage`](Self::on_stage) is that moment, so that
-/// sound plays in step. A game that plays sound sets [`reference`](Self::reference) each frame, before
+/// latest moment for which the slowest of them is there; [`presentation_time`](Self::presentation_time) is that moment, so
+/// that sound plays in step. A game that plays sound sets [`reference`](Self::reference) each frame, before
 /// [`FaceLinkSystems::Evaluate`](crate::FaceLinkSystems::Evaluate) in `PreUpdate`, and the faces follow.
 #[derive(Resource, Reflect, Clone, Copy, Debug, Default, PartialEq)]
 #[reflect(Resource, Default)]
@@ -43,7 +43,7 @@ pub struct FaceTimecode {
     /// The moment to show, on the sources' clocks; `None` leaves it to the plugin.
     pub reference: Option<Duration>,
     /// Presentation time of this frame, on the sources' clocks.
-    pub on_stage: Option<Duration>,
+    pub presentation_time: Option<Duration>,
 }
 
 /// Statistics of a subject's playout; at most a quarter of a second old.
@@ -89,7 +89,7 @@ impl PlayoutQuality {
 
 /// The moment for which faces are evaluated: the presentation time of the next rendered frame, up to a constant.
 #[derive(Resource, Debug, Default)]
-pub(crate) struct Stage {
+pub(crate) struct PresentationTime {
     clock: PresentClock,
     pub now: Option<Instant>,
 }
@@ -98,9 +98,9 @@ pub(crate) struct Stage {
 const OTHER_CLOCK: Duration = Duration::from_millis(500);
 
 /// Sets the moment, and the subjects' settings.
-pub(crate) fn set_stage(
+pub(crate) fn set_presentation_time(
     time: Res<Time<Real>>,
-    mut stage: ResMut<Stage>,
+    mut presentation: ResMut<PresentationTime>,
     settings: Res<FaceSettings>,
     mut timecode: ResMut<FaceTimecode>,
     mut subjects: Query<(&FaceSubject, Option<&FacePlayout>, Option<&LinkQuality>, &mut Incoming)>,
@@ -108,8 +108,8 @@ pub(crate) fn set_stage(
     let now = Instant::now();
     let begun = time.last_update().unwrap_or(now);
     let far = now.saturating_duration_since(begun).max(begun.saturating_duration_since(now)) > OTHER_CLOCK;
-    let now = stage.clock.tick(if far { now } else { begun });
-    stage.now = Some(now);
+    let now = presentation.clock.tick(if far { now } else { begun });
+    presentation.now = Some(now);
 
     let mut lead: Option<i64> = None;
     for (subject, own, quality, mut incoming) in &mut subjects {
@@ -139,7 +139,7 @@ pub(crate) fn set_stage(
         }
     }
     let reference = timecode.reference.map(|reference| i64::try_from(reference.as_micros()).unwrap_or(i64::MAX));
-    let mut on_stage = None;
+    let mut presentation_time = None;
     if reference.is_some() || lead.is_some() {
         for (_, own, _, mut incoming) in &mut subjects {
             if own.unwrap_or(&settings.playout).mode != PlayoutMode::Timecode {
@@ -151,12 +151,12 @@ pub(crate) fn set_stage(
                 .zip(buffer.newest_us())
                 .map(|(moment, newest)| moment + (newest - moment + DAY_US / 2).div_euclid(DAY_US) * DAY_US);
             buffer.set_reference(near);
-            on_stage = on_stage.or(near);
+            presentation_time = presentation_time.or(near);
         }
     }
-    let on_stage = on_stage.and_then(|us| u64::try_from(us).ok()).map(Duration::from_micros);
-    if timecode.on_stage != on_stage {
-        timecode.on_stage = on_stage;
+    let presentation_time = presentation_time.and_then(|us| u64::try_from(us).ok()).map(Duration::from_micros);
+    if timecode.presentation_time != presentation_time {
+        timecode.presentation_time = presentation_time;
     }
 }
 
@@ -166,13 +166,13 @@ const DAY_US: i64 = 86_400_000_000;
 pub(crate) fn evaluate(
     mut commands: Commands,
     time: Res<Time<Real>>,
-    stage: Res<Stage>,
+    presentation: Res<PresentationTime>,
     settings: Res<FaceSettings>,
     mut subjects: ResMut<FaceSubjects>,
     mut faces: Query<(Entity, &FaceSubject, &mut Incoming, &mut FacePose, &mut FaceSpeech)>,
 ) {
     let dt = time.delta_secs();
-    let now = stage.now.unwrap_or_else(Instant::now);
+    let now = presentation.now.unwrap_or_else(Instant::now);
     for (entity, subject, mut incoming, mut pose, mut speech) in &mut faces {
         let incoming = &mut *incoming;
         let Incoming { playout, tracked, presence, from, fresh } = incoming;

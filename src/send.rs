@@ -288,13 +288,13 @@ fn from_avatar(
         channel.value = 0.0;
     }
     let mut any = false;
-    let mut told = [false; BLENDSHAPE_COUNT];
+    let mut direct = [false; BLENDSHAPE_COUNT];
     for (index, mesh) in binding.meshes.iter().enumerate() {
         let Some(weights) = mesh.node.and_then(|node| morphs.get(node)) else { continue };
         for (target, shape, full) in binding.compiled.direct(index) {
             let Some(weight) = weights.get(target).map(|weight| weight / full) else { continue };
             any = true;
-            told[shape.index()] = true;
+            direct[shape.index()] = true;
             let slot = &mut frame.weights[shape.index()];
             // Several meshes may show one shape; the largest weight counts.
             if weight.abs() > slot.abs() {
@@ -321,7 +321,7 @@ fn from_avatar(
     let shown = shown.filter(|shown| !shown.idle);
     // Shapes without a target of their own are taken from the shown face, if there is one.
     if let Some(shown) = shown {
-        for (shape, _) in told.iter().enumerate().filter(|(_, told)| !**told) {
+        for (shape, _) in direct.iter().enumerate().filter(|(_, direct)| !**direct) {
             frame.weights[shape] = shown.pose.weights[shape];
         }
     }

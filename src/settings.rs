@@ -1,4 +1,4 @@
-//! How faces come and go, and how frames become a face.
+//! Hold and easing times of faces, and playout settings.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use facelink::timing::PlayoutSettings;
 
 pub use facelink::timing::PlayoutMode;
 
-/// How faces come and go. Inserted before [`FaceLinkPlugin`](crate::FaceLinkPlugin) it is kept; later changes count at once.
+/// Hold and easing times of faces. Inserted before [`FaceLinkPlugin`](crate::FaceLinkPlugin) it is kept; later changes count at once.
 ///
 /// One face that is lost, by default: after 50 ms without a frame its motion stops
 /// ([`PlayoutSettings::extrapolate`]), after 0.25 s it eases ([`hold`](Self::hold)), after 1 s it is neutral
@@ -39,7 +39,7 @@ impl Default for FaceSettings {
     }
 }
 
-/// Whether a source's trembling is filtered (1€ filter).
+/// Whether a source's noise is filtered (1€ filter).
 #[derive(Reflect, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[reflect(Default)]
 pub enum PlayoutFilter {
@@ -69,7 +69,7 @@ pub struct FacePlayout {
     /// Of the jitter buffer.
     #[deref]
     pub settings: PlayoutSettings,
-    /// Whether the source's trembling is filtered; [`PlayoutFilter::Auto`] by default.
+    /// Whether the source's noise is filtered; [`PlayoutFilter::Auto`] by default.
     pub filter: PlayoutFilter,
 }
 

@@ -6,7 +6,7 @@ use facelink_net::{
 };
 
 use crate::{
-    diagnostics::{LinkFigures, read_figures},
+    diagnostics::{LinkStats, read_stats},
     endpoint::FaceLinkEndpoint,
     input::LinkMessage,
     sets::{FaceLinkSystems, Step},
@@ -24,7 +24,7 @@ impl Plugin for SourcesPlugin {
                 PreUpdate,
                 (
                     come_and_go.in_set(Step::React),
-                    read_sources.after(read_figures),
+                    read_sources.after(read_stats),
                     (dial, watch_dials).chain().after(FaceLinkSystems::Receive),
                 ),
             );
@@ -342,10 +342,10 @@ fn watch_dials(mut dialled: Query<(&Dialled, &FaceDial, &mut FaceSource)>) {
 
 /// Copies the statistics of every connection, with those of the endpoint.
 fn read_sources(
-    figures: Res<LinkFigures>,
+    link_stats: Res<LinkStats>,
     mut sources: Query<(&mut FaceSource, &mut SourceQuality, Option<&Dialled>)>,
 ) {
-    if !figures.is_changed() {
+    if !link_stats.is_changed() {
         return;
     }
     for (mut source, mut quality, dialled) in &mut sources {
@@ -354,7 +354,7 @@ fn read_sources(
         {
             source.connection_id = id.to_string();
         }
-        let mut connections = figures.connections.iter();
+        let mut connections = link_stats.connections.iter();
         let Some(stats) = connections.find(|stats| *stats.connection_id == *source.connection_id) else { continue };
         *quality = SourceQuality::of(stats);
         if dialled.is_some() {

@@ -3,7 +3,7 @@
 use bevy::prelude::*;
 use bevy_facelink::{FaceAvatar, FaceLinkEndpoint, FaceSubject, FaceSubjects, LinkQuality};
 
-use crate::performer::{NAME, OnStage, SILENT_MS};
+use crate::performer::{NAME, PerformerStream, SILENT_MS};
 
 /// Runs the built-in performer while no other face is there.
 pub struct CastingPlugin;
@@ -17,7 +17,7 @@ impl Plugin for CastingPlugin {
 fn start_or_stop_performer(
     mut commands: Commands,
     endpoint: Option<Res<FaceLinkEndpoint>>,
-    on_stage: Option<Res<OnStage>>,
+    stream: Option<Res<PerformerStream>>,
     subjects: Res<FaceSubjects>,
     faces: Query<(&FaceSubject, &LinkQuality)>,
     mut avatars: Query<&mut FaceAvatar>,
@@ -42,10 +42,10 @@ fn start_or_stop_performer(
             avatar.subject = Some(next.to_owned());
         }
     }
-    match (real.is_some(), on_stage.is_some()) {
-        (true, true) => commands.remove_resource::<OnStage>(),
+    match (real.is_some(), stream.is_some()) {
+        (true, true) => commands.remove_resource::<PerformerStream>(),
         (false, false) => {
-            if let Some(performer) = OnStage::start(&endpoint, 1) {
+            if let Some(performer) = PerformerStream::start(&endpoint, 1) {
                 commands.insert_resource(performer);
             }
         }

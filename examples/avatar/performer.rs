@@ -16,12 +16,12 @@ pub const SILENT_MS: f32 = 2000.0;
 
 /// A performer that streams.
 #[derive(Resource)]
-pub struct OnStage {
+pub struct PerformerStream {
     // Dropping it ends the stream and its connection.
     _stop: tokio::sync::oneshot::Sender<()>,
 }
 
-impl OnStage {
+impl PerformerStream {
     /// Streams the performance of this seed into an endpoint, until it is dropped.
     pub fn start(endpoint: &FaceLinkEndpoint, seed: u64) -> Option<Self> {
         let runtime = endpoint.runtime()?;

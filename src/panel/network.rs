@@ -10,7 +10,7 @@ use super::{
     theme::{ACCENT, BAD, DIM, GOOD, SMALL, TEXT, TINY, WARN, badge, card, fitted, judged, percent, small},
 };
 use crate::{
-    diagnostics::LinkFigures,
+    diagnostics::LinkStats,
     endpoint::{EndpointState, FaceLinkEndpoint},
     rates::{AdaptiveFps, FpsLaw, RequestedFps},
     sources::{FaceDial, FaceSource, SourceQuality, SourceState},
@@ -27,7 +27,7 @@ type SourceParts = (Entity, &'static FaceSource, &'static SourceQuality, Has<Fac
 pub(super) struct Network<'w, 's> {
     endpoint: Option<Res<'w, FaceLinkEndpoint>>,
     state: Option<Res<'w, EndpointState>>,
-    figures: Option<Res<'w, LinkFigures>>,
+    link_stats: Option<Res<'w, LinkStats>>,
     adaptive: Option<ResMut<'w, AdaptiveFps>>,
     sources: Query<'w, 's, SourceParts>,
     requested: Query<'w, 's, &'static RequestedFps>,
@@ -37,15 +37,15 @@ pub(super) struct Network<'w, 's> {
 impl Network<'_, '_> {
     /// How many connections there are.
     pub fn connections(&self, ui: &mut egui::Ui) {
-        if let Some(figures) = &self.figures {
-            let connections = figures.others().count();
+        if let Some(link_stats) = &self.link_stats {
+            let connections = link_stats.others().count();
             ui.label(small(format!("{connections} connection{}", if connections == 1 { "" } else { "s" }), DIM));
         }
     }
 
     /// What listens, and what was refused.
     pub fn link(&self, ui: &mut egui::Ui) {
-        link(ui, self.endpoint.as_deref(), self.state.as_deref(), self.figures.as_deref());
+        link(ui, self.endpoint.as_deref(), self.state.as_deref(), self.link_stats.as_deref());
     }
 
     pub fn sources(&self, ui: &mut egui::Ui) {
@@ -82,7 +82,7 @@ fn link(
     ui: &mut egui::Ui,
     endpoint: Option<&FaceLinkEndpoint>,
     state: Option<&EndpointState>,
-    figures: Option<&LinkFigures>,
+    link_stats: Option<&LinkStats>,
 ) {
     match endpoint {
         Some(endpoint) => {
@@ -130,8 +130,8 @@ fn link(
             }
         },
     }
-    if let Some(figures) = figures {
-        let stats = &figures.endpoint;
+    if let Some(link_stats) = link_stats {
+        let stats = &link_stats.endpoint;
         ui.horizontal_wrapped(|ui| {
             for (name, count, about) in [
                 ("refused", stats.refused, "Messages and datagrams refused since the start"),
@@ -173,9 +173,9 @@ fn source_list(ui: &mut egui::Ui, sources: &Query<SourceParts>) {
             SourceState::Refused { reason } => (BAD, reason.as_str(), BAD),
         };
         ui.painter().circle_filled(egui::pos2(rect.left() + 4.0, middle), 3.0, color);
-        // Those that we dialled are told from those who came.
-        let nobody = if source.kind == Some(SourceKind::Game) { "this game" } else { "somebody" };
-        let address = source.address.as_deref().or(quality.client.as_deref()).unwrap_or(nobody);
+        // Dialled connections are marked apart from accepted ones.
+        let unnamed = if source.kind == Some(SourceKind::Game) { "this game" } else { "unnamed peer" };
+        let address = source.address.as_deref().or(quality.client.as_deref()).unwrap_or(unnamed);
         let text = if ours { format!("to {address}") } else { address.to_owned() };
         let name = fitted(ui, &text, SMALL, TEXT, width - 13.0 - 150.0);
         let top = middle - 0.5 * name.size().y;
@@ -208,7 +208,7 @@ fn source_list(ui: &mut egui::Ui, sources: &Query<SourceParts>) {
             ui.label(format!("{kind} {}", source.connection_id));
             ui.label(format!("data channel {}", quality.data_channel_state));
             if let Some(route) = &quality.route {
-                ui.label(format!("way: {route}{}", if route.contains("relay") { " (relayed)" } else { "" }));
+                ui.label(format!("route: {route}{}", if route.contains("relay") { " (relayed)" } else { "" }));
             }
             ui.label(format!("{} B received, {} B sent", quality.bytes_received, quality.bytes_sent));
         });
@@ -226,7 +226,7 @@ fn source_line(words: &str, quality: &SourceQuality) -> String {
         line.push_str(&text);
     };
     if quality.direction == "peer" {
-        add("room mate".to_owned());
+        add("room peer".to_owned());
     }
     if let Some(route) = &quality.route {
         add(if route.contains("relay") { "relayed" } else { "direct" }.to_owned());
@@ -276,8 +276,9 @@ fn manual_rate(
 fn adaptive_rate(ui: &mut egui::Ui, adaptive: &mut ResMut<AdaptiveFps>) {
     let mut new = **adaptive;
     ui.horizontal(|ui| {
-        ui.checkbox(&mut new.enabled, "adaptive rate")
-            .on_hover_text("Ask senders for fewer frames while their link is full, or nobody looks");
+        ui.checkbox(&mut new.enabled, "adaptive rate").on_hover_text(
+            "Ask senders for fewer frames while their link is congested, or while no camera sees the face",
+        );
         ui.add_enabled_ui(new.enabled, |ui| {
             ui.label(small("from", DIM));
             ui.add(egui::DragValue::new(&mut new.min_fps).range(1.0..=120.0).max_decimals(0));
@@ -290,7 +291,7 @@ fn adaptive_rate(ui: &mut egui::Ui, adaptive: &mut ResMut<AdaptiveFps>) {
         ui.add_enabled_ui(new.enabled, |ui| {
             ui.label(small("by", DIM));
             for (law, name, about) in [
-                (FpsLaw::Network, "queue", "Down the ladder 60, 30, 20, 15, 10 when frames queue on the way"),
+                (FpsLaw::Network, "queue", "Down the ladder 60, 30, 20, 15, 10 while a standing queue builds up"),
                 (FpsLaw::Guide, "latency", "The migration guide's law: 5 fewer above 50 ms, 5 more below 10 ms"),
             ] {
                 if ui.selectable_label(new.law == law, small(name, TEXT)).on_hover_text(about).clicked() {
@@ -298,7 +299,7 @@ fn adaptive_rate(ui: &mut egui::Ui, adaptive: &mut ResMut<AdaptiveFps>) {
                 }
             }
             ui.checkbox(&mut new.engine, "and by what is seen")
-                .on_hover_text("Ask for less of faces that are far away, off screen or shown by nobody");
+                .on_hover_text("Ask for less of faces that are far away, off screen or on no avatar");
         });
     });
     // The end that is dragged pushes the other.
