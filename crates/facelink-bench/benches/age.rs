@@ -24,11 +24,8 @@ use bevy::{
 };
 use bevy_facelink::{
     FaceAvatar, FaceLinkEndpoint, FaceLinkPlugin, FacePlayout, FaceSettings,
-    facelink::{
-        Blendshape, FaceFrame,
-        link::{Client, ClientConfig, ClientState, SourceKind},
-        wire::llf,
-    },
+    facelink::{Blendshape, FaceFrame, source::SourceKind, wire::llf},
+    net::{Client, ClientConfig, ClientState},
 };
 
 type Failure = Box<dyn std::error::Error>;

@@ -24,10 +24,10 @@ use bevy_facelink::{
     FaceAvatar, FaceLinkEndpoint, FaceLinkPlugin,
     facelink::{
         Blendshape,
-        link::PhonePorts,
         performer::Performance,
         wire::{json::write_arkit_data, llf},
     },
+    net::PhonePorts,
 };
 
 type Failure = Box<dyn std::error::Error>;
