@@ -71,7 +71,7 @@ pub struct Emotion {
 pub enum LostReason {
     /// Its connection closed and did not come back.
     Disconnected,
-    /// It sent nothing for [`EndpointConfig::subject_timeout`](super::EndpointConfig::subject_timeout).
+    /// It sent nothing for the subject timeout of its endpoint (5 s by default).
     Silent,
     /// The endpoint was stopped.
     Stopped,
