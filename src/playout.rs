@@ -36,7 +36,7 @@ impl Plugin for PlayoutPlugin {
 /// Their clocks have to agree: timecode of one generator, or clocks set by NTP. By default all of them are shown at the
 /// latest moment for which the slowest of them is there; [`presentation_time`](Self::presentation_time) is that moment, so
 /// that sound plays in step. A game that plays sound sets [`reference`](Self::reference) each frame, before
-/// [`FaceLinkSystems::Evaluate`](crate::FaceLinkSystems::Evaluate) in `PreUpdate`, and the faces follow.
+/// [`FaceLinkSystems::Evaluate`] in `PreUpdate`, and the faces follow.
 #[derive(Resource, Reflect, Clone, Copy, Debug, Default, PartialEq)]
 #[reflect(Resource, Default)]
 pub struct FaceTimecode {
