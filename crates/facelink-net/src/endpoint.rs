@@ -311,23 +311,18 @@ impl Endpoint {
 
     /// Begins to follow a subject that makes every face as far as it goes. `false` when there is no such subject.
     pub fn begin_range_of_motion(&self, subject: &str) -> bool {
-        self.hub.subjects().with_range(subject, |range| *range = Some(Box::default())).is_some()
+        self.hub.subjects().begin_range(subject)
     }
 
     /// What a range of motion that has begun has seen so far.
     pub fn range_of_motion(&self, subject: &str) -> Option<RangeCapture> {
-        self.hub.subjects().with_range(subject, |range| range.as_deref().cloned()).flatten()
+        self.hub.subjects().range(subject)
     }
 
     /// Ends a range of motion; what each shape reached counts as 1 from now on. Without `keep` nothing changes. `None` when
     /// none had begun.
     pub fn end_range_of_motion(&self, subject: &str, keep: bool) -> Option<RangeCapture> {
-        let capture = self.hub.subjects().with_range(subject, Option::take).flatten()?;
-        if keep {
-            let range = capture.range();
-            self.hub.subjects().calibrate(subject, |calibration, _| calibration.range = Some(range));
-        }
-        Some(*capture)
+        self.hub.subjects().end_range(subject, keep).flatten().map(|capture| *capture)
     }
 
     /// What is taken off a subject's frames.

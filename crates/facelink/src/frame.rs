@@ -143,7 +143,7 @@ impl FaceFrame {
         self.present == ALL_PRESENT
     }
 
-    /// Checks a frame where it enters, whoever made it: weights and channels are clamped to
+    /// Checks a frame where it enters, from any source: weights and channels are clamped to
     /// [`MIN_WEIGHT`]`..=`[`MAX_WEIGHT`], and the head's rotation is normalised. Returns whether a weight or channel was
     /// clamped. Allocates nothing unless it fails.
     ///

@@ -40,26 +40,10 @@ pub(super) async fn calibrate(
         Err(response) => return *response,
     };
     let range = match wanted {
-        What::RangeBegin => Some(server.hub.subjects().with_range(&name, |range| {
-            *range = Some(Box::default());
-            true
-        })),
+        What::RangeBegin => Some(server.hub.subjects().begin_range(&name).then_some(true)),
         What::RangeEnd | What::RangeCancel => {
-            // Not in the match: a lock taken there is held to its end, and `calibrate` below takes it again.
-            let capture = server.hub.subjects().with_range(&name, Option::take);
-            Some(match capture {
-                Some(Some(capture)) => {
-                    if matches!(wanted, What::RangeEnd) {
-                        server
-                            .hub
-                            .subjects()
-                            .calibrate(&name, |calibration, _| calibration.range = Some(capture.range()));
-                    }
-                    Some(true)
-                }
-                Some(None) => Some(false),
-                None => None,
-            })
+            let keep = matches!(wanted, What::RangeEnd);
+            Some(server.hub.subjects().end_range(&name, keep).map(|capture| capture.is_some()))
         }
         What::Neutral | What::Head | What::Reset => None,
     };

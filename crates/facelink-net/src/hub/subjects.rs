@@ -202,9 +202,25 @@ impl Subjects {
         }
     }
 
-    /// Begins, follows or ends a range of motion; `None` without such a subject.
-    pub fn with_range<T>(&mut self, name: &str, act: impl FnOnce(&mut Option<Box<RangeCapture>>) -> T) -> Option<T> {
-        self.named_mut(name).map(|subject| act(&mut subject.range))
+    /// Begins a range of motion. `false` without such a subject.
+    pub fn begin_range(&mut self, name: &str) -> bool {
+        self.named_mut(name).map(|subject| subject.range = Some(Box::default())).is_some()
+    }
+
+    /// What a range of motion that has begun has captured so far.
+    pub fn range(&mut self, name: &str) -> Option<RangeCapture> {
+        self.named_mut(name)?.range.as_deref().cloned()
+    }
+
+    /// Ends a range of motion. With `keep`, what each shape reached counts as 1 from now on. `None` without such a
+    /// subject, `Some(None)` when none had begun.
+    pub fn end_range(&mut self, name: &str, keep: bool) -> Option<Option<Box<RangeCapture>>> {
+        let capture = self.named_mut(name)?.range.take();
+        if let Some(capture) = capture.as_ref().filter(|_| keep) {
+            let range = capture.range();
+            self.calibrate(name, |calibration, _| calibration.range = Some(range));
+        }
+        Some(capture)
     }
 
     /// Changes what is taken off the frames of a subject, given the newest frame as it came. `None` without such a
