@@ -3,7 +3,7 @@
 use std::{fmt, ops::Deref, sync::Arc, thread::JoinHandle};
 
 use bevy::prelude::*;
-use facelink_net::{Addresses, Endpoint, EndpointConfig, LinkError};
+use facelink_net::{Addresses, Endpoint, EndpointConfig, EndpointControl, LinkError};
 
 use crate::{
     input::{FaceInbox, LinkInbox},
@@ -31,7 +31,7 @@ impl Plugin for EndpointPlugin {
     }
 }
 
-/// The running endpoint. It is there while [`EndpointState`] is `Running`.
+/// The running endpoint, without its frames and events: those are the plugin's. It is there while [`EndpointState`] is `Running`.
 ///
 /// [`stop_endpoint`](EndpointCommandsExt::stop_endpoint), removing it, an [`AppExit`], or dropping the `App` says goodbye
 /// to every connection and frees every port.
@@ -39,9 +39,9 @@ impl Plugin for EndpointPlugin {
 pub struct FaceLinkEndpoint(Endpoint);
 
 impl Deref for FaceLinkEndpoint {
-    type Target = Endpoint;
+    type Target = EndpointControl;
 
-    fn deref(&self) -> &Endpoint {
+    fn deref(&self) -> &EndpointControl {
         &self.0
     }
 }

@@ -79,7 +79,7 @@ pub struct SaveCalibration {
 /// Every phone that is called, and its status; at most a quarter of a second old.
 ///
 /// To call one, or to send commands to Live Link Face, use [`FaceLinkEndpoint`]:
-/// [`call_phone`](facelink_net::Endpoint::call_phone), [`command_phone`](facelink_net::Endpoint::command_phone).
+/// [`call_phone`](facelink_net::EndpointControl::call_phone), [`command_phone`](facelink_net::EndpointControl::command_phone).
 #[derive(Resource, Clone, Debug, Default)]
 pub struct FacePhones {
     /// In the order in which they were added.

@@ -163,7 +163,7 @@ pub struct FaceDial {
     /// Room in which to meet others, to exchange faces with them directly.
     pub room: Option<String>,
     /// SHA-256 of the certificate that the endpoint shows, if it made its own; see
-    /// [`Endpoint::certificate_fingerprint`](facelink_net::Endpoint::certificate_fingerprint).
+    /// [`Endpoint::certificate_fingerprint`](facelink_net::EndpointControl::certificate_fingerprint).
     pub fingerprint: Option<String>,
     /// Whether its faces are wanted here.
     pub receive: bool,

@@ -43,7 +43,7 @@ pub struct ClientStats {
     /// The endpoint's id of this connection; the same after a reconnection that resumed it.
     pub connection_id: Option<Arc<str>>,
     /// Id of this connection in the stats of our own endpoint, for a client that
-    /// [`Endpoint::connect`](crate::Endpoint::connect) made.
+    /// [`Endpoint::connect`](crate::EndpointControl::connect) made.
     pub link_id: Option<Arc<str>>,
     /// What carries frames now; `None` while nothing does.
     pub transport: Option<SourceKind>,
@@ -86,7 +86,7 @@ impl Client {
     /// Starts connecting on a tokio runtime and returns at once. Lost connections are made again.
     ///
     /// Frames go out alone: to receive the endpoint's faces too, or to meet others in a room, use
-    /// [`Endpoint::connect`](crate::Endpoint::connect).
+    /// [`Endpoint::connect`](crate::EndpointControl::connect).
     pub fn start(config: ClientConfig, runtime: &tokio::runtime::Handle) -> Self {
         Self::spawn(config, runtime, None, CancellationToken::new()).0
     }

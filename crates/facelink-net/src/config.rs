@@ -32,7 +32,7 @@ pub struct EndpointConfig {
     /// Port of HTTP and WebSocket; 0 picks a free one.
     pub port: u16,
     /// Whether to listen on [`port`](Self::port) at all; on by default. An endpoint that does not only dials out, by
-    /// [`Endpoint::connect`](crate::Endpoint::connect), and receives phones if ports for them are set.
+    /// [`Endpoint::connect`](crate::EndpointControl::connect), and receives phones if ports for them are set.
     pub listen: bool,
     #[cfg(feature = "phones")]
     /// Port of Live Link Face; `None` does not listen, 0 picks a free one.
@@ -51,7 +51,7 @@ pub struct EndpointConfig {
     /// endpoint is bound to loopback.
     pub find_phones: bool,
     #[cfg(feature = "phones")]
-    /// File in which phones that were found, or added by [`Endpoint::call_phone`](crate::Endpoint::call_phone), are remembered; see
+    /// File in which phones that were found, or added by [`Endpoint::call_phone`](crate::EndpointControl::call_phone), are remembered; see
     /// [`remembered_phones`](crate::remembered_phones).
     pub remember_phones: Option<PathBuf>,
     #[cfg(feature = "phones")]
@@ -61,7 +61,7 @@ pub struct EndpointConfig {
     /// What each app's numbers mean: axis signs, order, units, sides. As the apps are known to be, by default.
     pub profiles: SourceProfiles,
     /// Pairing token that peers beyond loopback must show. Without one, an endpoint that is open to a network makes one
-    /// up; see [`Endpoint::token`](crate::Endpoint::token).
+    /// up; see [`Endpoint::token`](crate::EndpointControl::token).
     pub token: Option<String>,
     /// Pages of these origins may connect, in addition to our own and those of this machine, such as `https://show.example`.
     pub allowed_origins: Vec<String>,
@@ -117,7 +117,7 @@ pub struct EndpointConfig {
 }
 
 impl EndpointConfig {
-    /// An endpoint that listens nowhere and dials out, by [`Endpoint::connect`](crate::Endpoint::connect).
+    /// An endpoint that listens nowhere and dials out, by [`Endpoint::connect`](crate::EndpointControl::connect).
     pub fn dial_only() -> Self {
         Self { listen: false, ..Self::default() }
     }

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
+    ops::Deref,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -49,7 +50,7 @@ use facelink::{
 /// Where an endpoint listens.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// HTTP, WebSocket and signalling. Its port is 0 while [`EndpointConfig::listen`] is off: see [`Endpoint::http`].
+    /// HTTP, WebSocket and signalling. Its port is 0 while [`EndpointConfig::listen`] is off: see [`EndpointControl::http`].
     pub http: SocketAddr,
     #[cfg(feature = "phones")]
     /// Live Link Face.
@@ -64,7 +65,15 @@ const TICK: Duration = Duration::from_millis(50);
 const STOP_LIMIT: Duration = Duration::from_millis(400);
 
 /// A running endpoint: receivers on a runtime of its own. Dropping it frees every port.
-pub struct Endpoint {
+///
+/// What can be asked of it and changed while it runs is [`EndpointControl`], to which it dereferences; frames and events
+/// are read here alone.
+#[derive(Debug)]
+pub struct Endpoint(EndpointControl);
+
+/// A running endpoint without its frames and events: what code may use that must not take frames from the reader, such as
+/// a game whose engine reads them. Every frame goes to one reader.
+pub struct EndpointControl {
     hub: Arc<Hub>,
     #[cfg(feature = "phones")]
     phones: Arc<Phones>,
@@ -81,7 +90,7 @@ pub struct Endpoint {
     runtime: Option<Runtime>,
 }
 
-impl fmt::Debug for Endpoint {
+impl fmt::Debug for EndpointControl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint").field("addresses", &self.addresses).finish_non_exhaustive()
     }
@@ -180,7 +189,7 @@ impl Endpoint {
             });
         }
         tracing::info!(?addresses, "listening");
-        Ok(Self {
+        Ok(Self(EndpointControl {
             hub,
             #[cfg(feature = "phones")]
             phones,
@@ -193,9 +202,34 @@ impl Endpoint {
             ports,
             clients: Mutex::default(),
             runtime: Some(runtime),
-        })
+        }))
     }
 
+    /// Frames in the order in which they came; bounded: when the reader is slow, the oldest are dropped. To show the
+    /// newest face alone, skip frames that are [`late`](SubjectFrame::late); a [`Playout`](facelink::timing::Playout)
+    /// makes use of them.
+    pub fn frames(&self) -> &Receiver<SubjectFrame> {
+        self.0.hub.queues.frames()
+    }
+
+    /// Lifecycle events, oldest first.
+    pub fn events(&self) -> &Receiver<LinkEvent> {
+        self.0.hub.queues.events()
+    }
+
+    /// Stops: says goodbye to every connection and frees every port. The same as dropping it.
+    pub fn stop(self) {}
+}
+
+impl Deref for Endpoint {
+    type Target = EndpointControl;
+
+    fn deref(&self) -> &EndpointControl {
+        &self.0
+    }
+}
+
+impl EndpointControl {
     /// Where it listens for HTTP, WebSocket and signalling; `None` while [`EndpointConfig::listen`] is off.
     pub fn http(&self) -> Option<SocketAddr> {
         self.hub.config.listen.then_some(self.addresses.http)
@@ -242,18 +276,6 @@ impl Endpoint {
     /// How it was started. What was changed since, such as the [token](Self::token), is not in it.
     pub fn config(&self) -> &EndpointConfig {
         &self.hub.config
-    }
-
-    /// Frames in the order in which they came; bounded: when the reader is slow, the oldest are dropped. To show the
-    /// newest face alone, skip frames that are [`late`](SubjectFrame::late); a [`Playout`](facelink::timing::Playout)
-    /// makes use of them.
-    pub fn frames(&self) -> &Receiver<SubjectFrame> {
-        self.hub.queues.frames()
-    }
-
-    /// Lifecycle events, oldest first.
-    pub fn events(&self) -> &Receiver<LinkEvent> {
-        self.hub.queues.events()
     }
 
     /// Current stats.
@@ -362,14 +384,11 @@ impl Endpoint {
     pub fn runtime(&self) -> Option<&Handle> {
         self.runtime.as_ref().map(Runtime::handle)
     }
-
-    /// Stops: says goodbye to every connection and frees every port. The same as dropping it.
-    pub fn stop(self) {}
 }
 
 /// Phones.
 #[cfg(feature = "phones")]
-impl Endpoint {
+impl EndpointControl {
     /// Ports that were asked for and could not be had, each with a line that says why.
     pub fn unavailable(&self) -> &[Unavailable] {
         &self.doctor.facts.unavailable
@@ -471,7 +490,7 @@ fn check_ice(ice: &IceConfig) -> Result<(), IceError> {
     Ok(())
 }
 
-impl Drop for Endpoint {
+impl Drop for EndpointControl {
     fn drop(&mut self) {
         self.cancel.cancel();
         self.hub.stop();

@@ -90,7 +90,7 @@
 //! # On a network
 //!
 //! An endpoint on loopback needs no token. One that binds another address has a token, its own or a generated one
-//! ([`Endpoint::token`]), which peers beyond this machine have to show. TLS is on the same port as HTTP
+//! ([`EndpointControl::token`]), which peers beyond this machine have to show. TLS is on the same port as HTTP
 //! ([`EndpointConfig::tls`]); phones need it before they let a page use the camera.
 //!
 //! ```
@@ -102,8 +102,8 @@
 //! # Ok::<(), facelink_net::LinkError>(())
 //! ```
 //!
-//! A phone port that is taken by another program is reported by [`Endpoint::unavailable`] and does not stop the rest; a
-//! taken HTTP port is [`LinkError::Bind`]. [`Endpoint::diagnose`] reports what listens, what arrives and what to do.
+//! A phone port that is taken by another program is reported by [`EndpointControl::unavailable`] and does not stop the rest; a
+//! taken HTTP port is [`LinkError::Bind`]. [`EndpointControl::diagnose`] reports what listens, what arrives and what to do.
 //!
 //! # Features
 //!
@@ -173,7 +173,7 @@ pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
 #[cfg(feature = "http")]
 pub use config::MODELS_FOLDER;
 pub use config::{DEFAULT_PORT, EndpointConfig};
-pub use endpoint::{Addresses, Endpoint};
+pub use endpoint::{Addresses, Endpoint, EndpointControl};
 pub use error::{LinkError, PublishError, TokenError};
 #[cfg(feature = "webrtc")]
 pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IceError, IcePolicy, IceServerProvider, IceWarning, TurnSecret};

@@ -17,7 +17,7 @@ pub enum ServerTrust {
     #[default]
     Public,
     /// The certificate with this SHA-256 fingerprint and no other, in hexadecimal with or without colons: for an endpoint
-    /// that made its own, as `--lan` does. [`Endpoint::certificate_fingerprint`](crate::Endpoint::certificate_fingerprint)
+    /// that made its own, as `--lan` does. [`Endpoint::certificate_fingerprint`](crate::EndpointControl::certificate_fingerprint)
     /// returns it.
     Fingerprint(String),
     /// Certificates that one of these in a PEM file vouches for, in addition to the public ones.

@@ -27,11 +27,11 @@ pub struct ClientConfig {
     /// Whether to send what changed since a frame that has arrived, instead of whole faces: for thin uplinks. Packets are
     /// about half as large then, headers not counted.
     pub delta: bool,
-    /// Whether the endpoint's faces are wanted too. Only a client that [`Endpoint::connect`](crate::Endpoint::connect)
+    /// Whether the endpoint's faces are wanted too. Only a client that [`Endpoint::connect`](crate::EndpointControl::connect)
     /// made has a place for them.
     pub receive: bool,
     /// Room in which to meet others: faces then go to them directly where that is possible, and by the endpoint where it
-    /// is not. Needs [`Endpoint::connect`](crate::Endpoint::connect) too.
+    /// is not. Needs [`Endpoint::connect`](crate::EndpointControl::connect) too.
     pub room: Option<String>,
     #[cfg(feature = "webrtc")]
     /// How WebRTC connections are made; the endpoint's own STUN and TURN servers are added.

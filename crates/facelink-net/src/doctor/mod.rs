@@ -1,6 +1,6 @@
 //! What is misconfigured, in words: what listens, what a phone is to be given, what arrives, and what keeps it away.
 //!
-//! [`Endpoint::diagnose`](crate::Endpoint::diagnose) makes a [`Report`], `GET /api/v1/doctor` returns the same one as
+//! [`Endpoint::diagnose`](crate::EndpointControl::diagnose) makes a [`Report`], `GET /api/v1/doctor` returns the same one as
 //! JSON, and `facelink doctor` prints it.
 
 mod addresses;
