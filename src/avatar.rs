@@ -1,6 +1,10 @@
 //! Avatars: binding a scene's morph targets and bones to a face, and saying what matched.
 
-use std::{collections::VecDeque, fmt::Write, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    fmt::Write,
+    sync::Arc,
+};
 
 use bevy::{
     asset::{AssetEventSystems, LoadState},
@@ -56,6 +60,9 @@ impl Plugin for AvatarPlugin {
                 PostUpdate,
                 (
                     choose_subjects.in_set(Step::Choose),
+                    warn_of_near_names
+                        .after(Step::Choose)
+                        .run_if(resource_changed::<FaceSubjects>.or_else(any_avatar_changed)),
                     // A mapping that has changed is shown in this very frame.
                     (remap.run_if(resource_exists::<Assets<FaceMapping>>), bind)
                         .chain()
@@ -80,7 +87,7 @@ impl Plugin for AvatarPlugin {
 #[reflect(Component, Default)]
 #[require(Shown, Bindable)]
 pub struct FaceAvatar {
-    /// Whose face; without a name, the live subject that appeared first.
+    /// Whose face, by its exact name; without a name, the live subject that appeared first.
     pub subject: Option<String>,
     /// Whether the head (and neck) bones follow the head.
     pub drive_head: bool,
@@ -902,9 +909,51 @@ pub(crate) fn choose_subjects(
     }
 }
 
+fn any_avatar_changed(avatars: Query<(), Changed<FaceAvatar>>) -> bool {
+    !avatars.is_empty()
+}
+
+/// Names of subjects are compared exactly, so "ann" is another subject than "Ann": a game that meant the same one is told in the log.
+fn warn_of_near_names(
+    subjects: Res<FaceSubjects>,
+    avatars: Query<Ref<FaceAvatar>>,
+    mut warned: Local<HashSet<String>>,
+) {
+    for avatar in &avatars {
+        let Some(wanted) = &avatar.subject else { continue };
+        if let Some(near) = near_name(wanted, subjects.iter().map(|(name, _)| name))
+            && warned.insert(wanted.clone())
+        {
+            warn!(
+                "an avatar shows the face of {wanted:?}, which is not there, but {near:?} is: names are compared exactly, \
+                 upper and lower case included"
+            );
+        }
+    }
+}
+
+/// The first of these names that differs from the wanted one in upper and lower case or outer spaces alone, if none is the
+/// wanted one itself.
+fn near_name<'a>(wanted: &str, names: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    let folded = |name: &str| name.trim().to_lowercase();
+    if names.clone().any(|name| name == wanted) {
+        return None;
+    }
+    names.clone().find(|name| folded(name) == folded(wanted))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn near_name_ignores_case_and_outer_spaces() {
+        let near = |wanted, names: &'static [&'static str]| near_name(wanted, names.iter().copied());
+        assert_eq!(near("ann", &["Bo", "Ann"]), Some("Ann"));
+        assert_eq!(near("Ann ", &["Ann"]), Some("Ann"));
+        assert_eq!(near("ann", &["Ann", "ann"]), None, "the wanted one is there");
+        assert_eq!(near("ann", &["Anna"]), None);
+    }
 
     #[test]
     fn bind_summary_names_missing_shapes() {

@@ -187,7 +187,7 @@ impl FaceSubjects {
     }
 
     /// Names and entities, in order of appearance.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Entity)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Entity)> + Clone {
         self.entries.iter().map(|entry| (&*entry.name, entry.entity))
     }
 
