@@ -2,91 +2,18 @@
 // (stand-in.mjs): what arrives at the server, and what the page shows.
 //
 //   CARGO_TARGET_DIR=... node tests/web/camera.mjs [part of a test's name ...]
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import https from 'node:https';
 import os from 'node:os';
 import path from 'node:path';
 import { DEFAULT_GAINS, MODEL_URL, TRACKER_CDN } from '../../crates/facelink-net/web/camera.js';
 import { ARKIT_NAMES, headAngles } from '../../crates/facelink-net/web/facelink.js';
-import { assert, atEnd, Browser, needBrowser, root, runAll, Server, until } from './lib.mjs';
+import { CameraPage as Fixture, folder, GPU, models } from './camera-page.mjs';
+import { assert, atEnd, needBrowser, runAll, Server, until } from './lib.mjs';
 
 needBrowser();
 
 const DEGREE = Math.PI / 180;
-const CAMERAS = ['--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream=device-count=2', '--enable-unsafe-swiftshader'];
-/** Only the library and the model of the test, even with an Internet connection: their hosts are this port. */
-const hosts = (port) => `--host-resolver-rules=MAP cdn.jsdelivr.net 127.0.0.1:${port}, MAP storage.googleapis.com 127.0.0.1:${port}, MAP *.local 127.0.0.1`;
-
-function folder() {
-  const made = mkdtempSync(path.join(os.tmpdir(), 'facelink-camera-'));
-  atEnd(() => rmSync(made, { recursive: true, force: true }));
-  return made;
-}
-
-/** A models folder as a developer would fill it, without the files that a test wants missing. */
-function models(without = []) {
-  const made = folder();
-  mkdirSync(path.join(made, 'wasm'));
-  const put = (name, content) => {
-    if (!without.includes(name)) writeFileSync(path.join(made, name), content);
-  };
-  if (!without.includes('vision_bundle.mjs')) copyFileSync(path.join(root, 'tests/web/stand-in.mjs'), path.join(made, 'vision_bundle.mjs'));
-  put('wasm/vision_wasm_internal.js', '// loads the tracker');
-  put('wasm/vision_wasm_internal.wasm', '\0asm');
-  put('face_landmarker.task', 'PK\x03\x04 as a ZIP archive begins');
-  return made;
-}
-
-/** A server and its page; `on` waits until the stand-in's face is found. */
-class Fixture {
-  static async open({ without = [], server = [], url = (port) => `http://127.0.0.1:${port}/?subject=Cam`, args = [], before = '', allowed = true, cdn = 9 } = {}) {
-    const fixture = new Fixture();
-    fixture.server = await Server.start(0, ['--models', models(without), ...server]);
-    fixture.url = url(fixture.server.port);
-    fixture.page = await Browser.open('about:blank', { args: [...CAMERAS.slice(allowed ? 0 : 1), hosts(cdn), ...args], width: 500 });
-    await fixture.page.cdp('Page.addScriptToEvaluateOnNewDocument', { source: `globalThis.standIn = {}; ${before}` });
-    await fixture.page.post('/url', { url: fixture.url });
-    await until('the page', () => fixture.run('return window.facelink?.panel !== undefined;'));
-    return fixture;
-  }
-
-  run(body) {
-    return this.page.run(body);
-  }
-
-  click(id) {
-    return this.run(`document.getElementById('camera-${id}').click();`);
-  }
-
-  /** The text of a part of the panel; null when it is hidden. */
-  text(id) {
-    return this.run(`const e = document.getElementById('camera-${id}'); return e.checkVisibility() ? e.innerText : null;`);
-  }
-
-  async on() {
-    await this.click('toggle');
-    await until('a face in the page', async () => (await this.text('badge')) === 'Face found');
-    return this;
-  }
-
-  /** The first frame, from now or from that index on, that passes the check. */
-  frame(what, check, from = this.server.frames.length) {
-    return until(what, () => {
-      for (const f of this.server.frames.slice(from)) {
-        const frame = { ...f, shapes: JSON.parse(f.face) };
-        if (f.subject === 'Cam' && check(frame)) return frame;
-      }
-      return null;
-    });
-  }
-
-  /** Shows a face to the page and waits until the server has it. */
-  async show(name, what, check) {
-    await this.run(`standIn.show = '${name}';`);
-    return this.frame(what, check);
-  }
-}
-
 const near = (a, b, within = 0.005) => Math.abs(a - b) <= within;
 /** Yaw, pitch, roll in degrees. */
 const angles = (frame) => headAngles(frame.head.rotation).map((angle) => angle / DEGREE);
@@ -322,7 +249,7 @@ await runAll({
       const plain = fetch;
       window.fetch = (url, options) => (String(url).includes('storage.googleapis.com') ? Promise.resolve(new Response('<html>Sign in')) : plain(url, options));` });
     await s.click('toggle');
-    assert((await until('the message', () => s.text('trouble'))).includes('the file is not a model'), 'it is refused');
+    assert((await until('the message', () => s.text('trouble'))).includes('the file is not a model: it is a web page'), 'it is refused');
     return outcome;
   },
 
@@ -353,23 +280,149 @@ await runAll({
 
   async gpu_failure_falls_back_to_cpu() {
     // A GPU that never starts.
-    const s = await Fixture.open({ before: `standIn.refuse = 'GPU';` });
+    const s = await Fixture.open({ before: `${GPU} standIn.refuse = 'GPU';` });
     await s.on();
     assert((await s.run('return standIn.created.join();')) === 'CPU', 'the CPU instead');
     await until('the figures', async () => (await s.text('figures'))?.includes('CPU'));
     // A GPU that fails later.
-    const t = await (await Fixture.open()).on();
-    const [delegate] = await t.run('return standIn.created;');
-    if (delegate === 'GPU') {
-      await t.run(`standIn.breaks = 'GPU';`);
-      await until('the CPU', async () => (await t.run('return standIn.created.join();')) === 'GPU,CPU');
-      await t.show('smile', 'faces again', (f) => f.tracked && f.shapes.mouthSmileLeft > 0.5);
-      assert((await t.run('return standIn.closed;')) === 1, 'the first is closed');
+    const t = await (await Fixture.open({ before: GPU })).on();
+    assert((await t.run('return standIn.created.join();')) === 'GPU', 'the GPU first');
+    await t.run(`standIn.breaks = 'GPU';`);
+    await until('the CPU', async () => (await t.run('return standIn.created.join();')) === 'GPU,CPU');
+    await t.show('smile', 'faces again', (f) => f.tracked && f.shapes.mouthSmileLeft > 0.5);
+    assert((await t.run('return standIn.closed;')) === 1, 'the first is closed');
+    // Then the CPU fails too: the reason is the library's.
+    await t.run(`standIn.error = new TypeError("Cannot read properties of undefined (reading 'activeTexture')"); standIn.breaks = 'CPU';`);
+    const shown = await until('the message', () => t.text('trouble'));
+    assert(shown.includes('does not work in this browser') && shown.includes('activeTexture') && !shown.includes('reached'), 'the true reason', shown);
+    assert((await t.run('return standIn.closed;')) === 2, 'all are closed');
+    await t.run('delete standIn.breaks;');
+    await t.on(); // and it can be tried again
+    // A context that is lost, as when a phone has slept, is replaced.
+    const made = await t.run(`
+      const made = standIn.created.length;
+      standIn.canvas.getContext('webgl2').getExtension('WEBGL_lose_context').loseContext();
+      return made;`);
+    await until('another one', () => t.run(`return standIn.created.length === ${made + 1};`));
+    await t.show('up', 'faces again', (f) => f.tracked && f.shapes.eyeLookUpLeft > 0.4);
+    assert((await t.run(`return standIn.created.at(-1);`)) === 'GPU', 'on the GPU again');
+    return { shown };
+  },
+
+  async quicker_of_gpu_and_cpu_is_kept() {
+    const outcome = {};
+    for (const [name, costs, created, kept] of [
+      ['a slow GPU', { GPU: 90, CPU: 5 }, 'GPU,CPU', 'CPU'],
+      ['a slower CPU', { GPU: 30, CPU: 90 }, 'GPU,CPU', 'GPU'],
+      ['a quick GPU', { GPU: 2, CPU: 1 }, 'GPU', 'GPU'],
+    ]) {
+      const s = await (await Fixture.open({ before: `${GPU} standIn.costs = ${JSON.stringify(costs)};` })).on();
+      const pictures = (n) => until(`${n} pictures`, () => s.run(`return standIn.times.length > ${n};`));
+      if (created === 'GPU') await pictures(20);
+      else await until(`${name}: one is closed`, () => s.run('return standIn.closed === 1;'));
+      await s.run('standIn.times.length = 0;');
+      await pictures(20);
+      const found = await s.run('return { created: standIn.created.join(), closed: standIn.closed, delegate: facelink.panel.camera.tracker.delegate, faults: standIn.faults };');
+      assert(found.created === created && found.delegate === kept, name, found);
+      assert(found.faults.every((fault) => !fault.includes('WebGL')), 'each has a canvas', found);
+      assert(s.frames().filter((f) => f.tracked).length > 20 && s.frames().at(-1).tracked, 'with faces all the while');
+      outcome[name] = await s.text('figures');
     }
-    // Then the CPU fails too.
-    await t.run(`standIn.breaks = 'CPU';`);
-    await until('the message', async () => (await t.text('trouble'))?.includes('does not work in this browser'));
-    return { delegate };
+    // WebGL that is computed by the CPU is not tried.
+    const s = await (await Fixture.open({ before: 'standIn.costs = { GPU: 1, CPU: 30 };' })).on();
+    await until('pictures', () => s.run('return standIn.times.length > 20;'));
+    assert((await s.run('return standIn.created.join();')) === 'CPU', 'the CPU at once');
+    // A CPU that cannot be tried leaves the GPU as it is.
+    const t = await (await Fixture.open({ before: `${GPU} standIn.costs = { GPU: 40 }; standIn.refuse = 'CPU';` })).on();
+    await until('pictures', () => t.run('return standIn.times.length > 30;'));
+    assert((await t.run('return facelink.panel.camera.tracker.delegate + standIn.closed;')) === 'GPU0', 'the GPU');
+    // Nor does one that fails.
+    const u = await (await Fixture.open({ before: `${GPU} standIn.costs = { GPU: 40 }; standIn.breaks = 'CPU';` })).on();
+    await until('the CPU was tried', () => u.run('return standIn.closed === 1;'));
+    await u.show('smile', 'faces', (f) => f.tracked && f.shapes.mouthSmileLeft > 0.5);
+    assert((await u.run('return facelink.panel.camera.tracker.delegate;')) === 'GPU', 'the GPU again');
+    return outcome;
+  },
+
+  async face_in_sight_is_not_lost_at_low_rates() {
+    const s = await (await Fixture.open()).on();
+    const reports = (from) => s.frames(from).map((f) => (f.tracked ? 'T' : 'f')).join('');
+    // The server asks for little, or the tracker is slow: neither is a lost face.
+    for (const [name, change] of [
+      ['4 fps', 'Object.defineProperty(facelink.client, "targetFps", { get: () => 4, set() {}, configurable: true });'],
+      ['700 ms a picture', 'Object.defineProperty(facelink.client, "targetFps", { get: () => 60, set() {}, configurable: true }); standIn.costs = { CPU: 700, GPU: 700 };'],
+    ]) {
+      await s.run(`${change} standIn.times.length = 0;`);
+      const from = s.server.frames.length;
+      await until(`${name}: eight pictures`, () => s.run('return standIn.times.length >= 8;'));
+      assert(!reports(from).includes('f'), name, reports(from));
+    }
+    // Two pictures without a face are.
+    const from = s.server.frames.length;
+    await s.run(`standIn.costs = {}; standIn.show = 'none';`);
+    await s.frame('a lost face', (f) => f.tracked === false, from);
+    return {};
+  },
+
+  async video_frame_callback_that_never_comes() {
+    const outcome = {};
+    for (const [name, before] of [
+      ['never called', ''],
+      ['nor do counters move', `
+        Object.defineProperty(HTMLMediaElement.prototype, 'currentTime', { get: () => 0, set() {} });
+        HTMLVideoElement.prototype.getVideoPlaybackQuality = undefined;`],
+      ['not there', 'delete HTMLVideoElement.prototype.requestVideoFrameCallback;'],
+    ]) {
+      const s = await (await Fixture.open({ before: `
+        HTMLVideoElement.prototype.requestVideoFrameCallback = () => 1;
+        HTMLVideoElement.prototype.cancelVideoFrameCallback = () => {};
+        ${before}` })).on();
+      await s.show('smile', `${name}: a smile`, (f) => f.shapes.mouthSmileLeft > 0.5);
+      await until('pictures', () => s.run('return standIn.times.length >= 40;'));
+      const times = await s.run('return standIn.times.slice(-20);');
+      outcome[name] = Math.round((19 * 1000) / (times.at(-1) - times[0]));
+      assert(outcome[name] <= 35, `${name}: no more than the camera has`, outcome);
+      await s.show('none', `${name}: a lost face`, (f) => f.tracked === false);
+      await s.show('smile', `${name}: and back`, (f) => f.tracked);
+      // A preview that stands still shows no face.
+      await s.run(`document.getElementById('camera-video').pause();`);
+      await s.frame(`${name}: no picture`, (f) => f.tracked === false);
+    }
+    return outcome;
+  },
+
+  async preview_paused_by_the_system_goes_on() {
+    const s = await (await Fixture.open()).on();
+    const hide = (state) => s.run(`
+      Object.defineProperty(document, 'visibilityState', { get: () => '${state}', configurable: true });
+      ${state === 'hidden' ? `document.getElementById('camera-video').pause();` : ''}
+      document.dispatchEvent(new Event('visibilitychange'));`);
+    await hide('hidden');
+    await s.frame('a lost face', (f) => f.tracked === false);
+    const from = s.server.frames.length;
+    await hide('visible');
+    await s.frame('the face on return', (f) => f.tracked, from);
+    assert((await s.text('badge')) === 'Face found', 'the page shows it');
+    // Without any event of the page.
+    await s.run(`document.getElementById('camera-video').pause();`);
+    await s.frame('a lost face again', (f) => f.tracked === false);
+    await s.frame('the face by itself', (f) => f.tracked);
+    // The camera was muted, by a call for instance.
+    await s.run(`document.getElementById('camera-video').pause();`);
+    await s.frame('a lost face a third time', (f) => f.tracked === false);
+    await s.run(`
+      window.played = 0;
+      const { play } = HTMLMediaElement.prototype;
+      HTMLMediaElement.prototype.play = function () { played += 1; return play.call(this); };
+      document.getElementById('camera-video').srcObject.getVideoTracks()[0].dispatchEvent(new Event('unmute'));`);
+    assert((await s.run('return played;')) === 1, 'it is played at once');
+    await s.frame('the face when the camera is back', (f) => f.tracked);
+    // Switched off, it stays off.
+    await s.click('toggle');
+    await hide('hidden');
+    await hide('visible');
+    assert(await s.run(`return played === 1 && document.getElementById('camera-video').srcObject === null;`), 'off');
+    return {};
   },
 
   async sliders_performer_and_hidden_page() {

@@ -67,22 +67,29 @@ export class FilesetResolver {
 export class FaceLandmarker {
   static async createFromOptions(files, options) {
     const { modelAssetBuffer, delegate } = options.baseOptions;
+    if (!options.canvas?.getContext('webgl2')) standIn.faults.push('a canvas without WebGL');
     if (standIn.refuse === delegate) throw new Error(`no ${delegate} here`);
     for (const url of [files.wasmLoaderPath, files.wasmBinaryPath]) {
       const answer = await fetch(url);
       if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
     }
-    if (!(modelAssetBuffer instanceof Uint8Array) || new TextDecoder().decode(modelAssetBuffer.subarray(0, 2)) !== 'PK') standIn.faults.push('the model');
+    if (!(modelAssetBuffer instanceof Uint8Array)) standIn.faults.push('the model');
+    // Like the real one: an archive is read from its end.
+    if (!new TextDecoder('latin1').decode(modelAssetBuffer.slice(-22)).startsWith('PK\x05\x06')) throw new Error('Unable to open zip archive.\n    at wasm');
     if (options.runningMode !== 'VIDEO' || options.numFaces !== 1) standIn.faults.push('the mode');
     if (!options.outputFaceBlendshapes || !options.outputFacialTransformationMatrixes) standIn.faults.push('the outputs');
     standIn.created.push(delegate);
+    standIn.canvas = options.canvas;
     const landmarker = new FaceLandmarker();
     landmarker.delegate = delegate;
     return landmarker;
   }
 
   detectForVideo(video, time) {
-    if (standIn.breaks === this.delegate) throw new Error('the context is lost');
+    if (standIn.breaks === this.delegate) throw standIn.error ?? new Error('the context is lost');
+    // What a picture costs on each, ms; like the real one, it keeps the page busy for that time.
+    const until = performance.now() + (standIn.costs?.[this.delegate] ?? 0);
+    while (performance.now() < until);
     if (!(video instanceof HTMLVideoElement) || video.readyState < 2) standIn.faults.push('a video without a frame');
     if (!(time > (standIn.times.at(-1) ?? -1))) standIn.faults.push('timestamps that do not increase');
     standIn.times.push(time);

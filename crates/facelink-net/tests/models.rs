@@ -182,7 +182,7 @@ fn models_require_token_of_remote_peers() {
     assert_eq!(status("/models/face_landmarker.task?token=right", ""), 200);
     assert_eq!(status("/models/face_landmarker.task", "Authorization: Bearer right\r\n"), 200);
     // The page and its own modules need no token.
-    for path in ["/", "/app.js", "/camera.js", "/camera-panel.js", "/facelink.js", "/style.css"] {
+    for path in ["/", "/app.js", "/camera.js", "/camera-panel.js", "/tracker.js", "/facelink.js", "/style.css"] {
         assert_eq!(status(path, ""), 200, "{path}");
     }
 }
@@ -218,6 +218,6 @@ fn models_content_security_policy_of_the_page() {
         assert!(part("connect-src").split(' ').any(|source| source == address), "{policy}");
     }
     // The page asks for the very version that the policy lets in.
-    let camera = ask(endpoint.addresses().http, "GET", "/camera.js", "");
-    assert!(String::from_utf8_lossy(&camera.body).contains("'0.10.35'"), "the same version in camera.js");
+    let tracker = ask(endpoint.addresses().http, "GET", "/tracker.js", "");
+    assert!(String::from_utf8_lossy(&tracker.body).contains("'0.10.35'"), "the same version in tracker.js");
 }

@@ -4,12 +4,15 @@
  * this module converts its result into ARKit shapes, a head pose and a gaze, as
  * `facelink.js` sends them. The video never leaves the device.
  *
- * Pure functions first, which tests call in node; then the tracker and the
- * camera.
+ * Pure functions first, which tests call in node; then the camera. `tracker.js`
+ * loads and runs the tracker.
  *
  * @module camera
  */
 import { ARKIT_NAMES } from './facelink.js';
+import { CameraProblem, loadTracker, reasonOf } from './tracker.js';
+
+export { CameraProblem, loadTracker, MODEL_URL, TRACKER_CDN, TRACKER_VERSION } from './tracker.js';
 
 /** @typedef {import('./facelink.js').Blendshapes} Blendshapes */
 /** @typedef {import('./facelink.js').Gaze} Gaze */
@@ -34,11 +37,6 @@ import { ARKIT_NAMES } from './facelink.js';
  * @property {Gaze} gaze
  * @property {{ x: number, y: number, width: number, height: number } | null} box In the video frame, 0..1 from its upper left.
  */
-
-/** The last version without telemetry: from 1.0 on the library sends usage reports to Google. */
-export const TRACKER_VERSION = '0.10.35';
-export const TRACKER_CDN = `https://cdn.jsdelivr.net/npm/@mediapipe/tasks-vision@${TRACKER_VERSION}`;
-export const MODEL_URL = 'https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task';
 
 /** Eye rotation, radians, of an EyeLook shape of 1. */
 const EYE_RANGE = (35 * Math.PI) / 180;
@@ -330,24 +328,6 @@ export function restOf(faces) {
 }
 
 /**
- * Why the camera or the tracker does not work, in words for the user.
- */
-export class CameraProblem extends Error {
-  /**
-   * @param {'insecure' | 'denied' | 'busy' | 'none' | 'ended' | 'files' | 'tracker' | 'camera'} code
-   * @param {string} message
-   * @param {{ tried?: string[], advice?: string, cause?: unknown }} [more]
-   */
-  constructor(code, message, { tried = [], advice = '', cause } = {}) {
-    super(message, { cause });
-    this.name = 'CameraProblem';
-    this.code = code;
-    this.tried = tried;
-    this.advice = advice;
-  }
-}
-
-/**
  * The problem behind an error of `getUserMedia`.
  * @param {any} error
  * @returns {CameraProblem}
@@ -399,206 +379,140 @@ export class Pace {
   }
 }
 
-// ---- the tracker ----------------------------------------------------------------
-
-/** @param {string} url @param {string | null} token */
-function withToken(url, token) {
-  return token ? `${url}?token=${encodeURIComponent(token)}` : url;
-}
-
-/** @param {any} error */
-function whyNot(error) {
-  if (error?.name === 'TimeoutError') return 'it does not answer';
-  if (error instanceof TypeError) return 'it cannot be reached';
-  return String(error?.message ?? error).split('\n')[0]; // the library adds a stack trace
-}
-
-/** Throws unless the file is there. @param {string} url */
-async function probe(url) {
-  const answer = await fetch(url, { method: 'HEAD', cache: 'no-cache', signal: AbortSignal.timeout(10000) });
-  if (!answer.ok) throw new Error(answer.status === 404 ? 'not there' : `HTTP ${answer.status}`);
-}
-
-/**
- * @param {string} url
- * @param {(share: number) => void} progress 0..1
- * @returns {Promise<Uint8Array>}
- */
-async function download(url, progress) {
-  const abort = new AbortController();
-  // The timeout starts again with every chunk.
-  let timeout = setTimeout(() => abort.abort(), 15000);
-  const alive = () => {
-    clearTimeout(timeout);
-    timeout = setTimeout(() => abort.abort(), 15000);
-  };
-  try {
-    const answer = await fetch(url, { cache: 'no-cache', signal: abort.signal });
-    if (!answer.ok || !answer.body) throw new Error(answer.status === 404 ? 'not there' : `HTTP ${answer.status}`);
-    const whole = Number(answer.headers.get('content-length')) || 3.8e6;
-    /** @type {Uint8Array[]} */
-    const parts = [];
-    let length = 0;
-    for (const reader = answer.body.getReader(); ;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      alive();
-      parts.push(value);
-      length += value.length;
-      if (length > 64e6) throw new Error('it is too large for a model');
-      progress(Math.min(1, length / whole));
-    }
-    const bytes = new Uint8Array(length);
-    let at = 0;
-    for (const part of parts) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-    // A model is a ZIP archive; the sign-in page of a captive portal is not.
-    if (bytes[0] !== 0x50 || bytes[1] !== 0x4b) throw new Error('the file is not a model');
-    return bytes;
-  } catch (error) {
-    throw abort.signal.aborted ? new Error('it does not answer') : error;
-  } finally {
-    clearTimeout(timeout);
-  }
-}
-
-/**
- * Tries each location in turn until one works.
- * @template P, T
- * @param {P[]} places
- * @param {(place: P) => string} name
- * @param {(place: P) => Promise<T>} attempt
- * @param {string[]} tried Failed locations with their reasons are appended
- * @returns {Promise<{ found: T, place: P } | null>}
- */
-async function firstOf(places, name, attempt, tried) {
-  for (const place of places) {
-    try {
-      return { found: await attempt(place), place };
-    } catch (error) {
-      tried.push(`${name(place)}: ${whyNot(error)}`);
-    }
-  }
-  return null;
-}
-
-/** Whether WebGL 2 is available. */
-function hasWebGl() {
-  try {
-    const context = document.createElement('canvas').getContext('webgl2');
-    context?.getExtension('WEBGL_lose_context')?.loseContext();
-    return Boolean(context);
-  } catch {
-    return false;
-  }
-}
-
-/**
- * @typedef {object} Tracker
- * @property {any} landmarker MediaPipe's `FaceLandmarker`
- * @property {'GPU' | 'CPU'} delegate
- * @property {string} library Location of the library
- * @property {string} model
- * @property {() => Promise<Tracker>} onCpu The same on the CPU
- */
-
-/**
- * Loads the library and the model: from the server if its models folder has them,
- * else from jsDelivr and Google.
- * @param {{ server: string, token?: string | null, progress?: (text: string) => void }} options
- *   `server` is the origin of our own server
- * @returns {Promise<Tracker>}
- * @throws {CameraProblem} It lists what was tried
- */
-export async function loadTracker({ server, token = null, progress = () => {} }) {
-  /** @type {string[]} */
-  const tried = [];
-  const own = `${server}/models`;
-
-  progress('Loading the face tracker');
-  const library = await firstOf(
-    [{ at: own, token }, { at: TRACKER_CDN, token: null }],
-    (place) => `${place.at}/vision_bundle.mjs`,
-    async (place) => {
-      const bundle = withToken(`${place.at}/vision_bundle.mjs`, place.token);
-      await probe(bundle);
-      const module = await import(bundle);
-      if (!module.FilesetResolver || !module.FaceLandmarker) throw new Error('the file is not a face tracker');
-      const files = { ...await module.FilesetResolver.forVisionTasks(`${place.at}/wasm`) };
-      for (const key of ['wasmLoaderPath', 'wasmBinaryPath']) {
-        if (!files[key]) continue;
-        const url = files[key];
-        files[key] = withToken(url, place.token);
-        await probe(files[key]).catch((error) => {
-          throw new Error(`${new URL(url, server).pathname} next to it: ${whyNot(error)}`);
-        });
-      }
-      return { module, files };
-    },
-    tried,
-  );
-  const model = library && await firstOf(
-    [withToken(`${own}/face_landmarker.task`, token), MODEL_URL],
-    (url) => url.split('?')[0],
-    (url) => download(url, (share) => progress(`Loading the model, ${Math.round(share * 100)} %`)),
-    tried,
-  );
-  if (!library || !model) {
-    const missing = library ? 'model' : 'software';
-    throw new CameraProblem('files', `The face tracker's ${missing} could not be loaded. Tried:`, {
-      tried,
-      advice: library
-        ? 'Connect to the Internet, or place face_landmarker.task in the folder assets/web/models of the computer that runs FaceLink (another folder: --models DIR).'
-        : 'Connect to the Internet, or place vision_bundle.mjs, wasm/ and face_landmarker.task in the folder assets/web/models of the computer that runs FaceLink (another folder: --models DIR).',
-    });
-  }
-
-  const { module, files } = library.found;
-  /** @param {'GPU' | 'CPU'} delegate @returns {Promise<Tracker>} */
-  const create = async (delegate) => ({
-    landmarker: await module.FaceLandmarker.createFromOptions(files, {
-      baseOptions: { modelAssetBuffer: model.found.slice(), delegate },
-      runningMode: 'VIDEO',
-      numFaces: 1,
-      outputFaceBlendshapes: true,
-      outputFacialTransformationMatrixes: true,
-    }),
-    delegate,
-    library: library.place.at,
-    model: model.place.split('?')[0],
-    onCpu: () => create('CPU'),
-  });
-  progress('Starting the face tracker');
-  try {
-    if (hasWebGl()) {
-      try {
-        return await create('GPU');
-      } catch (error) {
-        console.warn('no face tracking on the GPU:', error);
-      }
-    }
-    return await create('CPU');
-  } catch (error) {
-    throw new CameraProblem('tracker', `The face tracker does not start in this browser: ${whyNot(error)}`, {
-      tried: [`${library.place.at}/vision_bundle.mjs`, model.place.split('?')[0]],
-      advice: 'A current Safari, Chrome, Edge or Firefox can do it. If the files are your own, they may be damaged.',
-      cause: error,
-    });
-  }
-}
-
 // ---- the camera -----------------------------------------------------------------
 
-/** The face counts as lost after this time without one, ms; a single video frame without one does not. */
+/** The face counts as lost after so many pictures in a row that were looked at without one, whatever their rate. */
+const LOST_AFTER_PICTURES = 2;
+/** And not before this time, ms: at high rates the tracker misses a few. */
 const LOST_AFTER_MS = 120;
-/** The face counts as lost after this time without a video frame, ms. */
+/** The face counts as lost after this time without a video frame, ms; longer where they come more slowly. */
 const BLIND_AFTER_MS = 500;
+/** So many intervals between video frames. */
+const BLIND_AFTER_FRAMES = 3;
 /** Interval of the frames that report a lost face, ms: a single one may itself be lost. */
 const LOST_EVERY_MS = 250;
+/** Video without a call of `requestVideoFrameCallback` for this time is polled instead, ms. */
+const CALLBACK_MS = 1000;
+/** A preview that stays paused for this time on a visible page is started again, ms. */
+const PAUSED_MS = 2000;
 /** Failures in a row after which the tracker is given up. */
 const FAILURES = 5;
+
+/**
+ * Calls back for each new frame of a video; those that come while the callback
+ * runs are skipped. Uses `requestVideoFrameCallback`. WebKitGTK has that method
+ * and never calls back: where video plays without a call, it is polled, until
+ * there is one.
+ */
+export class VideoFrames {
+  #video;
+  #onFrame;
+  #rate;
+  #running = false;
+  #polling = false;
+  #request = 0;
+  #animation = 0;
+  /** Since when a call is overdue. */
+  #since = 0;
+  /** Whether this video's count of frames, or its time, is known to move. */
+  #counts = false;
+  #shown = 0;
+  #shownAt = 0;
+
+  /**
+   * @param {HTMLVideoElement} video
+   * @param {(now: number, captured?: number) => void} onFrame When it was shown and, where the browser reports it, captured; as `performance.now()`
+   * @param {() => number} [rate] Of the camera, frames a second; polling finds no more
+   */
+  constructor(video, onFrame, rate = () => 30) {
+    this.#video = video;
+    this.#onFrame = onFrame;
+    this.#rate = rate;
+  }
+
+  start() {
+    this.stop();
+    this.#running = true;
+    this.#polling = !('requestVideoFrameCallback' in this.#video);
+    this.#counts = false;
+    this.#shown = this.#counter();
+    this.#since = this.#shownAt = performance.now();
+    this.#next();
+  }
+
+  stop() {
+    this.#running = false;
+    this.#cancel();
+  }
+
+  /** Notices that there are no calls. Call it a few times a second. */
+  check() {
+    const video = this.#video;
+    const now = performance.now();
+    if (!this.#running || this.#polling) return;
+    if (video.paused || video.readyState < 2 || document.visibilityState === 'hidden') this.#since = now;
+    else if (now - this.#since > CALLBACK_MS) {
+      this.#polling = true;
+      this.#next();
+    }
+  }
+
+  #cancel() {
+    if (this.#request) this.#video.cancelVideoFrameCallback(this.#request);
+    if (this.#animation) cancelAnimationFrame(this.#animation);
+    this.#request = this.#animation = 0;
+  }
+
+  #next() {
+    this.#cancel();
+    if (!this.#running) return;
+    if ('requestVideoFrameCallback' in this.#video) {
+      this.#request = this.#video.requestVideoFrameCallback((now, meta) => {
+        this.#request = 0;
+        this.#polling = false;
+        this.#counts = true; // a video without calls now is one without frames
+        this.#since = performance.now();
+        this.#call(now, /** @type {any} */ (meta).captureTime);
+      });
+    }
+    if (this.#polling) {
+      const poll = () => {
+        if (this.#isNew()) this.#call(performance.now());
+        else this.#animation = requestAnimationFrame(poll);
+      };
+      this.#animation = requestAnimationFrame(poll);
+    }
+  }
+
+  /** @param {number} now @param {number} [captured] */
+  #call(now, captured) {
+    try {
+      this.#onFrame(now, captured);
+    } finally {
+      this.#since = performance.now();
+      this.#next();
+    }
+  }
+
+  /** What moves when there is a frame; the time of a stream may move without one. */
+  #counter() {
+    return this.#video.getVideoPlaybackQuality?.().totalVideoFrames || this.#video.currentTime;
+  }
+
+  #isNew() {
+    const video = this.#video;
+    const now = performance.now();
+    // A little early, for the display and the camera are not in step.
+    if (video.readyState < 2 || video.paused || now - this.#shownAt < 900 / this.#rate()) return false;
+    const shown = this.#counter();
+    // A counter that has never moved says nothing: then there is a frame at the camera's rate.
+    if (shown === this.#shown && this.#counts) return false;
+    if (shown !== this.#shown) this.#counts = true;
+    this.#shown = shown;
+    this.#shownAt = now;
+    return true;
+  }
+}
 
 /**
  * @typedef {object} Choice Which camera; default: the front camera.
@@ -639,22 +553,31 @@ export class FaceCamera {
   #fps;
   /** @type {MediaStream | null} */
   #stream = null;
-  /** @type {Promise<Tracker> | null} */
+  /** @type {Promise<import('./tracker.js').Tracker> | null} */
   #loading = null;
-  /** @type {Tracker | null} */
+  /** @type {import('./tracker.js').Tracker | null} */
   #tracker = null;
+  #recovering = false;
   /** Counts starts and stops: work of an earlier run is abandoned. */
   #run = 0;
   #pace = new Pace();
-  #callback = 0;
+  #frames;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #watch;
-  #lastTime = 0;
+  /** Ends the listeners of a run. @type {AbortController | null} */
+  #listeners = null;
   #lastVideoFrame = 0;
+  /** Between video frames, smoothed, ms. */
+  #interval = 0;
+  #pausedSince = 0;
   #lastFace = 0;
+  /** Pictures in a row that were looked at without a face. */
+  #misses = 0;
   #lost = false;
   #failures = 0;
   #inference = 0;
+  /** What it was measured on. */
+  #measured = '';
   #lastLostReport = 0;
   /** Times of the camera's and of the tracker's video frames. @type {[number[], number[]]} */
   #seen = [[], []];
@@ -667,6 +590,7 @@ export class FaceCamera {
    */
   constructor(video, { server, token = null, fps = () => 60 }) {
     this.#video = video;
+    this.#frames = new VideoFrames(video, (now, captured) => this.#onVideoFrame(now, captured), () => this.settings.frameRate || 30);
     this.#server = server;
     this.#token = token;
     this.#fps = fps;
@@ -711,8 +635,8 @@ export class FaceCamera {
         }));
       });
       this.#video.srcObject = stream;
-      // A page in the background may not play; it plays when it is visible again.
-      this.#video.play().catch(() => {});
+      this.#resumeOn(track);
+      this.#play();
       this.#loading ??= loadTracker({ server: this.#server, token: this.#token, progress: (text) => this.onProgress?.(text) });
       const tracker = await this.#loading.catch((error) => {
         this.#loading = null; // the next start tries again
@@ -728,11 +652,18 @@ export class FaceCamera {
     this.#failures = 0;
     this.#inference = 0;
     this.#lastVideoFrame = this.#lastFace = performance.now();
+    this.#interval = 1000 / (this.settings.frameRate || 30);
+    this.#misses = 0;
+    this.#pausedSince = 0;
     this.#lost = false;
     this.#pace = new Pace();
     this.#seen = [[], []];
-    this.#watch = setInterval(() => this.#look(), LOST_EVERY_MS);
-    this.#next(run);
+    this.#watch = setInterval(() => {
+      this.#frames.check();
+      this.#keepPlaying();
+      this.#look();
+    }, LOST_EVERY_MS);
+    this.#frames.start();
     return true;
   }
 
@@ -816,7 +747,8 @@ export class FaceCamera {
 
   #release() {
     clearInterval(this.#watch);
-    this.#cancel();
+    this.#frames.stop();
+    this.#listeners?.abort();
     for (const track of this.#stream?.getTracks() ?? []) track.stop();
     this.#stream = null;
     this.#video.srcObject = null;
@@ -828,73 +760,73 @@ export class FaceCamera {
     this.onProblem?.(problem);
   }
 
-  #cancel() {
-    if (!this.#callback) return;
-    if ('requestVideoFrameCallback' in HTMLVideoElement.prototype) this.#video.cancelVideoFrameCallback(this.#callback);
-    else cancelAnimationFrame(this.#callback);
-    this.#callback = 0;
+  /** Plays again where the system has paused the preview: a call, a locked screen, another app. @param {MediaStreamTrack} track */
+  #resumeOn(track) {
+    this.#listeners = new AbortController();
+    const { signal } = this.#listeners;
+    const play = () => this.#play();
+    document.addEventListener('visibilitychange', play, { signal });
+    for (const event of ['pageshow', 'focus', 'pointerup']) addEventListener(event, play, { signal });
+    track.addEventListener('unmute', play, { signal });
   }
 
-  /** Waits for the next video frame; those in between are skipped. @param {number} run */
-  #next(run) {
-    const video = this.#video;
-    if (run !== this.#run) return;
-    this.#cancel();
-    if ('requestVideoFrameCallback' in HTMLVideoElement.prototype) {
-      this.#callback = video.requestVideoFrameCallback((now, meta) => this.#onVideoFrame(run, now, /** @type {any} */ (meta).captureTime));
-      return;
+  #play() {
+    // A page in the background may not play; it plays when it is visible again.
+    if (this.#stream && this.#video.paused && document.visibilityState !== 'hidden') this.#video.play().catch(() => {});
+  }
+
+  /** A preview that was paused without any event of `#resumeOn`. */
+  #keepPlaying() {
+    const now = performance.now();
+    if (!this.#video.paused || document.visibilityState === 'hidden') this.#pausedSince = 0;
+    else if (!this.#pausedSince) this.#pausedSince = now;
+    else if (now - this.#pausedSince > PAUSED_MS) {
+      this.#pausedSince = now;
+      this.#play();
     }
-    let shown = -1;
-    const ask = () => {
-      if (video.currentTime !== shown && video.readyState >= 2) {
-        shown = video.currentTime;
-        this.#onVideoFrame(run, performance.now());
-      } else this.#callback = requestAnimationFrame(ask);
-    };
-    this.#callback = requestAnimationFrame(ask);
   }
 
   /**
-   * @param {number} run
    * @param {number} now
    * @param {number} [captured] Capture time, where the browser reports it
    */
-  #onVideoFrame(run, now, captured) {
-    this.#callback = 0;
-    if (run !== this.#run || !this.#tracker) return;
-    this.#lastVideoFrame = performance.now();
-    this.#seen[0].push(this.#lastVideoFrame);
-    if (this.#pace.take(now, this.#fps()) && this.#video.videoWidth > 0) {
-      this.#seen[1].push(this.#lastVideoFrame);
-      const age = captured !== undefined && captured <= now && now - captured < 1000 ? now - captured : 0;
-      this.#read(run, Date.now() - Math.max(0, performance.now() - now) - age);
-    }
-    this.#next(run);
+  #onVideoFrame(now, captured) {
+    const began = performance.now();
+    this.#interval += (Math.min(1000, began - this.#lastVideoFrame) - this.#interval) * 0.3;
+    this.#lastVideoFrame = began;
+    this.#seen[0].push(began);
+    if (!this.#tracker || this.#recovering) return;
+    if (!this.#pace.take(now, this.#fps()) || !(this.#video.videoWidth > 0)) return;
+    this.#seen[1].push(began);
+    const age = captured !== undefined && captured <= now && now - captured < 1000 ? now - captured : 0;
+    this.#read(this.#tracker, Date.now() - Math.max(0, began - now) - age);
   }
 
-  /** @param {number} run @param {number} time */
-  #read(run, time) {
-    const began = performance.now();
-    let result;
+  /** @param {import('./tracker.js').Tracker} tracker @param {number} time Capture time, Unix ms */
+  #read(tracker, time) {
+    let face;
     try {
-      // Its timestamps have to increase.
-      this.#lastTime = Math.max(began, this.#lastTime + 1);
-      result = this.#tracker?.landmarker.detectForVideo(this.#video, this.#lastTime);
+      const { result, ms } = tracker.detect(this.#video);
       this.#failures = 0;
+      if (this.#measured !== tracker.delegate) this.#inference = 0;
+      this.#measured = tracker.delegate;
+      this.#inference = this.#inference ? this.#inference + (ms - this.#inference) * 0.1 : ms;
+      face = faceOf(result, this);
     } catch (error) {
       this.#failures += 1;
       console.warn('the face tracker failed:', error);
-      if (this.#failures >= FAILURES) void this.#recover(run, error);
+      if (this.#failures >= FAILURES) void this.#recover(tracker, error);
       return;
     }
-    const took = performance.now() - began;
-    this.#inference = this.#inference ? this.#inference + (took - this.#inference) * 0.1 : took;
-    const face = faceOf(result, this);
+    const now = performance.now();
+    this.#lastVideoFrame = now; // frames that came meanwhile were not missing
     if (!face) {
+      this.#misses += 1;
       this.#look();
       return;
     }
-    this.#lastFace = performance.now();
+    this.#lastFace = now;
+    this.#misses = 0;
     this.#lost = false;
     const resting = this.#resting;
     if (resting && resting.faces.push(face) >= REST_SAMPLES) resting.done(restOf(resting.faces));
@@ -904,8 +836,8 @@ export class FaceCamera {
   /** Whether a face is still in sight. */
   #look() {
     const now = performance.now();
-    const out = now - this.#lastFace > LOST_AFTER_MS && now - this.#lastVideoFrame < BLIND_AFTER_MS;
-    const blind = now - this.#lastVideoFrame > BLIND_AFTER_MS;
+    const out = this.#misses >= LOST_AFTER_PICTURES && now - this.#lastFace > LOST_AFTER_MS;
+    const blind = now - this.#lastVideoFrame > Math.max(BLIND_AFTER_MS, BLIND_AFTER_FRAMES * this.#interval);
     if (!out && !blind) return;
     if (this.#lost && now - this.#lastLostReport < LOST_EVERY_MS * 0.8) return;
     this.#lost = true;
@@ -913,23 +845,22 @@ export class FaceCamera {
     this.onLost?.();
   }
 
-  /** After a failure on the GPU: the CPU, which is slower. @param {number} run @param {unknown} cause */
-  async #recover(run, cause) {
-    const tracker = this.#tracker;
-    this.#tracker = null;
+  /** After failures of the tracker. @param {import('./tracker.js').Tracker} tracker @param {unknown} cause */
+  async #recover(tracker, cause) {
+    this.#recovering = true;
     try {
-      if (tracker?.delegate !== 'GPU') throw cause;
-      this.#loading = tracker.onCpu();
-      const slower = await this.#loading;
-      this.#tracker ??= slower;
-      tracker.landmarker.close?.();
+      await tracker.recover(cause);
       this.#failures = 0;
-      this.#next(run);
     } catch (error) {
-      this.#loading = null;
-      if (run === this.#run) {
-        this.#fail(new CameraProblem('tracker', `The face tracker does not work in this browser: ${whyNot(error)}`, { cause: error }));
+      tracker.close();
+      this.#tracker = this.#loading = null; // the next start loads another
+      if (this.#stream) {
+        this.#fail(new CameraProblem('tracker', `The face tracker does not work in this browser: ${reasonOf(error)}`, {
+          advice: 'A current Safari, Chrome, Edge or Firefox can do it.', cause: error,
+        }));
       }
+    } finally {
+      this.#recovering = false;
     }
   }
 }

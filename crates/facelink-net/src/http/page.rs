@@ -16,15 +16,16 @@ struct File {
 
 const INDEX: &str = include_str!("../../web/index.html");
 
-static FILES: [File; 5] = [
+static FILES: [File; 6] = [
     File { path: "/facelink.js", kind: "text/javascript", text: include_str!("../../web/facelink.js") },
     File { path: "/app.js", kind: "text/javascript", text: include_str!("../../web/app.js") },
     File { path: "/camera.js", kind: "text/javascript", text: include_str!("../../web/camera.js") },
     File { path: "/camera-panel.js", kind: "text/javascript", text: include_str!("../../web/camera-panel.js") },
+    File { path: "/tracker.js", kind: "text/javascript", text: include_str!("../../web/tracker.js") },
     File { path: "/style.css", kind: "text/css", text: include_str!("../../web/style.css") },
 ];
 
-/// What the page may load and request. Besides our own files: one version of the face tracker, by which `camera.js` turns a
+/// What the page may load and request. Besides our own files: one version of the face tracker, by which `tracker.js` turns a
 /// camera frame into a face, and its model. The tracker is WebAssembly.
 const POLICY: &str = "default-src 'self'; \
     script-src 'self' 'wasm-unsafe-eval' https://cdn.jsdelivr.net/npm/@mediapipe/tasks-vision@0.10.35/; \
