@@ -21,12 +21,14 @@ use bevy::{
 };
 use facelink::{
     BLENDSHAPE_COUNT, Blendshape,
-    mapping::{BoneMap, Compiled, MatchReport, Scratch, detect},
+    layers::ChannelGroup,
+    mapping::{BoneMap, Compiled, EyeDrive, GazeRange, MatchReport, Scratch, detect},
 };
 use serde::Deserialize;
 
 use crate::{
-    bones::{self, Bones, KnownBones},
+    bones::{self, Bones, KnownBones, Skeleton},
+    eyes::{self, LookMesh},
     mapping::{AvatarMapping, FaceMapping, FacePresets},
     pose::FacePose,
     sets::{FaceLinkSystems, Step},
@@ -91,8 +93,8 @@ pub struct FaceAvatar {
     pub subject: Option<String>,
     /// Whether the head (and neck) bones follow the head.
     pub drive_head: bool,
-    /// Whether the eye bones follow the gaze. The `eyeLook*` targets move the lids in both cases; turn it off for a model
-    /// whose `eyeLook*` targets move the eyeballs too.
+    /// Whether the eye bones follow the gaze. They do so only where the `eyeLook*` targets do not turn the eyeballs
+    /// already, which is read from the meshes, or said by a mapping: see [`EyeDrive`] and [`BindReport::eyes`].
     pub drive_eyes: bool,
     /// Share of the head's rotation that the neck takes, `0..=1`, where both bones are there.
     pub neck_share: f32,
@@ -214,8 +216,12 @@ pub struct BindReport {
     pub problem: Option<String>,
     /// Nodes with morph weights that are driven.
     pub meshes: usize,
-    /// Names of the bones found: head, neck, left eye, right eye.
+    /// Names of the bones found: head, neck, left eye, right eye and jaw of each skeleton.
     pub bones: Vec<String>,
+    /// The head cannot turn: no bone of it was found.
+    pub no_head: bool,
+    /// What turns the eyeballs: `"bones"`, `"targets"`, or nothing where there are neither.
+    pub eyes: String,
     /// Meshes that were left alone, each with the reason.
     pub refused: Vec<String>,
 }
@@ -277,6 +283,10 @@ pub(crate) struct FaceBinding {
     pub named: Option<(usize, Vec<Entity>)>,
     pub bones: Bones,
     pub map: BoneMap,
+    /// How far the eyes turn: by the avatar's own mapping, else by its file, else by its dialect.
+    pub range: Option<GazeRange>,
+    /// What turns the eyeballs, never [`EyeDrive::Auto`] where there are eye bones.
+    pub eyes: EyeDrive,
 }
 
 /// Targets that are entities with a weight of their own, such as the expressions of a VRM model; on the model.
@@ -595,6 +605,7 @@ pub(crate) fn bind(
                 .or_else(|| name.map(|name| name.as_str().to_owned()))
                 .unwrap_or_else(|| avatar.to_string())
         };
+        let own_mapping = mapping.and_then(|mapping| mappings.as_ref()?.get(&mapping.0));
         let own = match mapping {
             None => None,
             Some(AvatarMapping(handle)) => match mappings.as_ref().and_then(|mappings| mappings.get(handle)) {
@@ -685,6 +696,7 @@ pub(crate) fn bind(
         if let Some(before) = before {
             let_go(before, &binding, &mut morphs);
         }
+        let known = within().find_map(|entity| known_bones.get(entity).ok());
         binding.bones = bones::find(
             avatar,
             &children,
@@ -694,14 +706,31 @@ pub(crate) fn bind(
             &skins,
             |entity| morphs.get(entity).is_some(),
             &binding.map,
-            within().find_map(|entity| known_bones.get(entity).ok()),
+            known,
         );
-        let Bones { head, neck, eyes, jaw, .. } = binding.bones;
-        let found = [head, neck, eyes[0], eyes[1], jaw].into_iter().flatten();
-        for bone in found {
+        for bone in binding.bones.skeletons.iter().flat_map(Skeleton::bones) {
             commands.entity(bone.entity).try_insert_if_new(bones::Turned::default());
             report.bones.extend(names.get(bone.entity).map(|name| name.as_str().to_owned()));
         }
+        report.no_head = binding.bones.skeletons.iter().all(|it| it.head.is_none() && it.neck.is_none());
+        let file_range = known.and_then(|known| known.range);
+        let own_range = own_mapping.and_then(|own| own.mapping.bones.eyes.as_ref()?.range);
+        binding.range = own_range.or(file_range).or(binding.map.eyes.as_ref().and_then(|eyes| eyes.range));
+        let mut looks = Vec::new();
+        for (index, (_, parts)) in found.iter().enumerate() {
+            let targets: Vec<usize> = binding.compiled.targets_of(index, is_eye_look).collect();
+            looks.extend(parts.iter().filter(|_| !targets.is_empty()).map(|part| (*part, targets.clone())));
+        }
+        let named_looks = named.is_some() && binding.compiled.targets_of(found.len(), is_eye_look).next().is_some();
+        let by_file = known.map_or(EyeDrive::Auto, |known| known.eyes_by);
+        binding.eyes =
+            eye_drive(&binding, by_file, &looks, named_looks, &children, &skins, &primitives, &meshes, label);
+        report.eyes = match binding.eyes {
+            EyeDrive::Bones => "bones",
+            EyeDrive::Targets => "targets",
+            _ => "",
+        }
+        .to_owned();
         // Only now, because an avatar with a mesh that is still loading comes here again.
         for refusal in &report.refused {
             warn!("not driven: {refusal}");
@@ -730,6 +759,9 @@ pub(crate) fn bind(
         } else {
             info!("avatar {title}: {}", report.summary());
         }
+        if report.no_head {
+            warn!("avatar {title}: {NO_HEAD}");
+        }
         if !report.absent.is_empty() && mapping.is_some() {
             warn!("avatar {title}: its mapping writes targets that it does not have: {}", listed(&report.absent));
         }
@@ -740,6 +772,10 @@ pub(crate) fn bind(
         commands.trigger(AvatarBound { entity: avatar, report });
     }
 }
+
+/// Said in the log and in the panel.
+pub(crate) const NO_HEAD: &str = "no bone has a name of a head or neck, so the head does not turn; name it in a mapping: \
+     bones: (head: (bones: [\"...\"]))";
 
 /// The first of many names.
 fn listed(names: &[String]) -> String {
@@ -860,6 +896,58 @@ fn names_in(extras: &str) -> Option<Vec<String>> {
         target_names: Vec<String>,
     }
     serde_json::from_str::<Extras>(extras).ok().map(|extras| extras.target_names)
+}
+
+fn is_eye_look(shape: Blendshape) -> bool {
+    ChannelGroup::of(shape) == ChannelGroup::Gaze
+}
+
+/// What turns the eyeballs: what the mapping says, else the targets where they move what the eye bones move.
+fn eye_drive(
+    binding: &FaceBinding,
+    by_file: EyeDrive,
+    // Meshes with targets that `eyeLook*` shapes move, and those targets.
+    looks: &[(Entity, Vec<usize>)],
+    // Whether they move expressions of the model.
+    named_looks: bool,
+    children: &Query<&Children>,
+    skins: &Query<&SkinnedMesh>,
+    primitives: &Query<&Mesh3d>,
+    meshes: &Assets<Mesh>,
+    label: impl Fn(Entity) -> String,
+) -> EyeDrive {
+    let eyes = binding.bones.skeletons.iter().flat_map(|skeleton| skeleton.eyes).flatten();
+    let eyes: Vec<Vec<Entity>> =
+        eyes.map(|bone| std::iter::once(bone.entity).chain(children.iter_descendants(bone.entity)).collect()).collect();
+    let by_mapping = binding.map.eyes.as_ref().map_or(EyeDrive::Auto, |eyes| eyes.by);
+    let by_targets = match if by_mapping.is_auto() { by_file } else { by_mapping } {
+        EyeDrive::Bones => false,
+        EyeDrive::Targets => true,
+        _ => {
+            let mesh = |entity| primitives.get(entity).ok().and_then(|mesh| meshes.get(&mesh.0));
+            let parts: Vec<LookMesh<'_>> = looks
+                .iter()
+                .filter_map(|(entity, looks)| {
+                    let (mesh, skin) = (mesh(*entity)?, skins.get(*entity).ok());
+                    Some(LookMesh { mesh, skin, entity: *entity, looks: looks.clone() })
+                })
+                .collect();
+            eyes::moved_by_targets(&parts, &eyes).unwrap_or_else(|| {
+                // A mesh that lives on the GPU alone says but its name.
+                let unread = |entity: Entity| {
+                    mesh(entity).is_none_or(|mesh| {
+                        matches!(mesh.try_morph_targets(), Err(MeshAccessError::ExtractedToRenderWorld))
+                    })
+                };
+                looks.iter().any(|(entity, _)| unread(*entity) && eyes::is_eyeball(&label(*entity)))
+            })
+        }
+    };
+    match (by_targets && (named_looks || !looks.is_empty()), eyes.is_empty()) {
+        (true, _) => EyeDrive::Targets,
+        (false, false) => EyeDrive::Bones,
+        (false, true) => EyeDrive::Auto,
+    }
 }
 
 fn bind_node(node: Entity, index: usize, target_names: &[String], compiled: &Compiled) -> BoundMesh {

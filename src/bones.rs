@@ -1,4 +1,4 @@
-//! Head, neck and eye bones: finding them by name, and turning them in model space.
+//! Head, neck, eye and jaw bones: those that [`find_bones`] knows by name, turned in model space.
 //!
 //! Local axes differ from rig to rig. A bone is therefore turned in the axes of the model: with `P` the rest rotation of
 //! its parent in model space and `r` its own local rotation, a turn `R` of the model's axes makes the local rotation
@@ -8,94 +8,8 @@
 //! taken off again in the next `PreUpdate`, so no other system ever sees a bone that the face has turned
 //! already, and nothing adds up. Only a `GlobalTransform` shows the turn.
 
-use bevy::{mesh::skinning::SkinnedMesh, platform::collections::HashSet, prelude::*};
-use facelink::mapping::{BoneMap, Facing};
-
-/// What a bone is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BoneKind {
-    /// The head.
-    Head,
-    /// The neck, directly or further below the head.
-    Neck,
-    /// The character's left eye.
-    EyeLeft,
-    /// The character's right eye.
-    EyeRight,
-    /// The jaw.
-    Jaw,
-}
-
-/// Names that rigs give these bones, lower case, without separators and prefixes: plain, Ready Player Me, VRoid,
-/// Mixamo, Character Creator, Rocketbox, Rigify.
-const NAMES: [(BoneKind, &[&str]); 5] = [
-    (
-        BoneKind::Head,
-        &["head", "jbipchead", "ccbasehead", "bip01head", "bip001head", "defhead", "headjoint", "jointhead"],
-    ),
-    (
-        BoneKind::Neck,
-        &[
-            "neck",
-            "neck1",
-            "neck01",
-            "jbipcneck",
-            "ccbasenecktwist01",
-            "bip01neck",
-            "bip001neck",
-            "defneck",
-            "neckjoint",
-        ],
-    ),
-    (
-        BoneKind::EyeLeft,
-        &[
-            "eyeleft",
-            "lefteye",
-            "eyel",
-            "leye",
-            "jadjlfaceeye",
-            "ccbaseleye",
-            "bip01leye",
-            "bip001leye",
-            "defeyel",
-            "eyeleftjoint",
-            "lefteyebone",
-            "eyeballleft",
-            "eyeballl",
-        ],
-    ),
-    (
-        BoneKind::EyeRight,
-        &[
-            "eyeright",
-            "righteye",
-            "eyer",
-            "reye",
-            "jadjrfaceeye",
-            "ccbasereye",
-            "bip01reye",
-            "bip001reye",
-            "defeyer",
-            "eyerightjoint",
-            "righteyebone",
-            "eyeballright",
-            "eyeballr",
-        ],
-    ),
-    (
-        BoneKind::Jaw,
-        &["jaw", "jawroot", "ccbasejawroot", "bip01mjaw", "bip001mjaw", "jawbone", "lowerjaw", "defjaw", "jawjoint"],
-    ),
-];
-
-/// What a node's name says it is.
-pub fn kind_of(name: &str) -> Option<BoneKind> {
-    let name = name.rsplit_once(':').map_or(name, |(_, last)| last);
-    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    let plain = plain.strip_prefix("mixamorig").unwrap_or(&plain);
-    NAMES.iter().find(|(_, names)| names.contains(&plain)).map(|(kind, _)| *kind)
-}
+use bevy::{mesh::skinning::SkinnedMesh, platform::collections::HashMap, prelude::*};
+use facelink::mapping::{BoneMap, EyeDrive, Facing, GazeRange, RigNode, SkeletonNodes, find_bones};
 
 /// A bone and the axes that it turns in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -163,9 +77,9 @@ pub(crate) fn turn_back(mut bones: Query<(&mut Turned, &mut Transform)>) {
     }
 }
 
-/// The bones of one avatar, as far as they were found.
+/// The bones of one skeleton, as far as they were found.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Bones {
+pub struct Skeleton {
     /// The head.
     pub head: Option<Bone>,
     /// The neck.
@@ -178,36 +92,41 @@ pub struct Bones {
     pub facing: Facing,
 }
 
-/// Bones that the model file declares, whatever their nodes are called; on the model.
+impl Skeleton {
+    /// Those that were found: head, neck, left eye, right eye, jaw.
+    pub fn bones(&self) -> impl Iterator<Item = Bone> {
+        let Self { head, neck, eyes, jaw, .. } = *self;
+        [head, neck, eyes[0], eyes[1], jaw].into_iter().flatten()
+    }
+}
+
+/// The bones of one avatar, which may have several skeletons: all of them turn.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Bones {
+    /// Each with at least one bone.
+    pub skeletons: Vec<Skeleton>,
+}
+
+impl Bones {
+    /// The first head.
+    pub fn head(&self) -> Option<Bone> {
+        self.skeletons.iter().find_map(|skeleton| skeleton.head)
+    }
+}
+
+/// What the model file declares, whatever its nodes are called; on the model.
 #[derive(Component, Clone, Copy, Debug, Default)]
 pub(crate) struct KnownBones {
     pub head: Option<Entity>,
     pub neck: Option<Entity>,
     pub eyes: [Option<Entity>; 2],
+    /// How far its eyes turn.
+    pub range: Option<GazeRange>,
+    /// What turns its eyes, where it says so.
+    pub eyes_by: EyeDrive,
 }
 
-/// What a mapping says a node is: by its own names for a bone, where it has some, else by the usual ones.
-fn wanted_kind(name: &str, map: &BoneMap) -> Option<BoneKind> {
-    let none = &[][..];
-    let named = [
-        (BoneKind::Head, map.head.as_ref().map_or(none, |head| &head.bones)),
-        (BoneKind::Neck, map.neck.as_ref().map_or(none, |neck| &neck.bones)),
-        (BoneKind::EyeLeft, map.eyes.as_ref().map_or(none, |eyes| &eyes.left)),
-        (BoneKind::EyeRight, map.eyes.as_ref().map_or(none, |eyes| &eyes.right)),
-        (BoneKind::Jaw, map.jaw.as_ref().map_or(none, |jaw| &jaw.bones)),
-    ];
-    if let Some((kind, _)) = named.iter().find(|(_, bones)| bones.iter().any(|bone| bone == name)) {
-        return Some(*kind);
-    }
-    let kind = kind_of(name)?;
-    if kind == BoneKind::Jaw && map.jaw.is_none() {
-        return None;
-    }
-    named.iter().any(|(other, bones)| *other == kind && bones.is_empty()).then_some(kind)
-}
-
-/// Finds the bones below `root`. Joints of a skin come before other nodes of the same name; nodes with a mesh of their
-/// own are not turned unless they are the only eyes there are.
+/// Finds the bones below `root`, by what the model declares and else by [`find_bones`].
 pub(crate) fn find(
     root: Entity,
     children: &Query<&Children>,
@@ -219,45 +138,59 @@ pub(crate) fn find(
     map: &BoneMap,
     known: Option<&KnownBones>,
 ) -> Bones {
-    let mut joints = HashSet::new();
-    for entity in children.iter_descendants(root) {
-        if let Ok(skin) = skins.get(entity) {
-            joints.extend(skin.joints.iter().copied());
+    let entities: Vec<Entity> = children.iter_descendants(root).collect();
+    let places: HashMap<Entity, usize> = entities.iter().enumerate().map(|(place, entity)| (*entity, place)).collect();
+    let is_skin = |entity: Entity| has_face(entity) || skins.contains(entity);
+    let nodes: Vec<RigNode<'_>> = entities
+        .iter()
+        .map(|entity| RigNode {
+            name: names.get(*entity).map_or("", Name::as_str),
+            parent: parents.get(*entity).ok().and_then(|parent| places.get(&parent.parent()).copied()),
+            // A mesh called "Head" is the skin, not the bone.
+            is_skin: is_skin(*entity)
+                || children.get(*entity).is_ok_and(|below| below.iter().any(|part| skins.contains(part))),
+        })
+        .collect();
+    let mut joints: Vec<Vec<usize>> = Vec::new();
+    for skin in entities.iter().filter_map(|entity| skins.get(*entity).ok()) {
+        let skin: Vec<usize> = skin.joints.iter().filter_map(|joint| places.get(joint).copied()).collect();
+        // The primitives of one mesh have one skin.
+        if !joints.contains(&skin) {
+            joints.push(skin);
         }
     }
-    let mut best: [Option<(u8, Entity)>; NAMES.len()] = [None; NAMES.len()];
-    for entity in children.iter_descendants(root) {
-        let Some(kind) = names.get(entity).ok().and_then(|name| wanted_kind(name.as_str(), map)) else { continue };
-        // A mesh called "Head" is the skin, not the bone.
-        if has_face(entity) {
-            continue;
+    let mut found = find_bones(&nodes, &joints, map);
+    if let Some(known) = known {
+        let place = |entity: Option<Entity>| entity.and_then(|entity| places.get(&entity).copied());
+        let (head, neck, eyes) = (place(known.head), place(known.neck), known.eyes.map(place));
+        if head.is_some() {
+            // Other heads are parts of what it wears.
+            let same = found.iter().position(|skeleton| skeleton.head == head);
+            found = vec![same.map_or_else(SkeletonNodes::default, |same| found[same])];
+        } else if found.is_empty() {
+            found.push(SkeletonNodes::default());
         }
-        let rank = if joints.contains(&entity) { 2 } else { 1 };
-        let slot = &mut best[kind as usize];
-        if slot.is_none_or(|(other, _)| other < rank) {
-            *slot = Some((rank, entity));
+        if let Some(first) = found.first_mut() {
+            first.head = head.or(first.head);
+            first.neck = neck.or(first.neck);
+            first.eyes = [eyes[0].or(first.eyes[0]), eyes[1].or(first.eyes[1])];
         }
     }
-    let known = known.copied().unwrap_or_default();
-    let bone = |kind: BoneKind| {
-        let known = match kind {
-            BoneKind::Head => known.head,
-            BoneKind::Neck => known.neck,
-            BoneKind::EyeLeft => known.eyes[0],
-            BoneKind::EyeRight => known.eyes[1],
-            BoneKind::Jaw => None,
-        };
-        let entity = known.or(best[kind as usize].map(|(_, entity)| entity))?;
+    let bone = |place: Option<usize>| {
+        let entity = *entities.get(place?)?;
         let parent = rotation_in_model(entity, root, parents, transforms);
         transforms.contains(entity).then_some(Bone { entity, parent })
     };
-    let (head, eyes) = (bone(BoneKind::Head), [bone(BoneKind::EyeLeft), bone(BoneKind::EyeRight)]);
     let place = |bone: Option<Bone>| bone.map(|bone| place_in_model(bone.entity, root, parents, transforms));
-    let facing = match (place(head), place(eyes[0]), place(eyes[1])) {
-        (Some(head), Some(left), Some(right)) => facing((left + right) / 2.0 - head),
-        _ => Facing::PlusZ,
-    };
-    Bones { head, neck: bone(BoneKind::Neck), eyes, jaw: bone(BoneKind::Jaw), facing }
+    let skeletons = found.into_iter().map(|nodes| {
+        let (head, neck, eyes, jaw) = (bone(nodes.head), bone(nodes.neck), nodes.eyes.map(bone), bone(nodes.jaw));
+        let facing = match (place(head), place(eyes[0]), place(eyes[1])) {
+            (Some(head), Some(left), Some(right)) => facing((left + right) / 2.0 - head),
+            _ => Facing::PlusZ,
+        };
+        Skeleton { head, neck, eyes, jaw, facing }
+    });
+    Bones { skeletons: skeletons.filter(|skeleton| skeleton.bones().next().is_some()).collect() }
 }
 
 /// The direction that is nearest to where the eyes lie, seen from the joint of the head.
@@ -326,23 +259,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bone_names_of_known_rigs() {
-        for (name, kind) in [
-            ("Head", Some(BoneKind::Head)),
-            ("mixamorig:Head", Some(BoneKind::Head)),
-            ("mixamorigHead", Some(BoneKind::Head)),
-            ("J_Bip_C_Neck", Some(BoneKind::Neck)),
-            ("LeftEye", Some(BoneKind::EyeLeft)),
-            ("eye_L", Some(BoneKind::EyeLeft)),
-            ("CC_Base_R_Eye", Some(BoneKind::EyeRight)),
-            ("HeadTop_End", None),
-            ("Eyelid_L", None),
-        ] {
-            assert_eq!(kind_of(name), kind, "{name}");
-        }
-    }
-
-    #[test]
     fn bone_turn_is_independent_of_local_axes() {
         let turn = Quat::from_rotation_y(0.5) * Quat::from_rotation_x(0.2);
         for (parent, rest) in [
@@ -376,17 +292,6 @@ mod tests {
         assert!((angles(turn) - Vec3::new(0.3, 0.2, 0.1)).length() < 1e-5);
         assert!((from_angles(Vec3::Y * 0.3) * Vec3::Z).y > 0.2, "pitch is up");
         assert!((from_angles(Vec3::Z * 0.3) * Vec3::Y).x > 0.2, "roll is to the face's own left");
-    }
-
-    #[test]
-    fn mapping_overrides_bone_names() {
-        let map = BoneMap::default();
-        assert_eq!(wanted_kind("Jaw", &map), None, "the jaw turns where a mapping asks for it");
-        let mut map = BoneMap { jaw: Some(default()), ..default() };
-        assert_eq!(wanted_kind("Jaw", &map), Some(BoneKind::Jaw));
-        map.head = Some(facelink::mapping::HeadBone { bones: vec!["Kopf".to_owned()], ..default() });
-        assert_eq!(wanted_kind("Kopf", &map), Some(BoneKind::Head));
-        assert_eq!(wanted_kind("Head", &map), None);
     }
 
     #[test]

@@ -139,7 +139,7 @@ pub(crate) fn plan(
         let place = if blind {
             None
         } else {
-            let head = binding.and_then(|binding| binding.bones.head.map(|bone| bone.entity)).unwrap_or(entity);
+            let head = binding.and_then(|binding| binding.bones.head().map(|bone| bone.entity)).unwrap_or(entity);
             transforms.get(head).or_else(|_| transforms.get(entity)).ok()
         };
         let (mut on_screen, mut size) = (place.is_none(), if place.is_none() { 1.0 } else { 0.0_f32 });

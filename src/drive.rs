@@ -3,8 +3,8 @@
 use bevy::prelude::*;
 
 use facelink::{
-    Blendshape,
-    mapping::{BoneMap, Face},
+    BLENDSHAPE_COUNT, Blendshape, EYE_LOOK_RANGE,
+    mapping::{BoneMap, EyeDrive, Face},
 };
 
 use crate::{
@@ -126,15 +126,37 @@ pub(crate) fn is_neutral(shown: &Shown) -> bool {
         && pose.weights.iter().all(|weight| weight.abs() < INVISIBLE)
 }
 
+/// Where targets turn the eyeballs, a gaze that came without `eyeLook*` shapes is shown by them.
+fn look_by_targets(weights: &mut [f32; BLENDSHAPE_COUNT], gaze: [Vec2; 2]) {
+    use Blendshape::*;
+    const SIDES: [[Blendshape; 4]; 2] = [
+        [EyeLookOutLeft, EyeLookInLeft, EyeLookUpLeft, EyeLookDownLeft],
+        [EyeLookInRight, EyeLookOutRight, EyeLookUpRight, EyeLookDownRight],
+    ];
+    if SIDES.as_flattened().iter().any(|shape| weights[shape.index()].abs() > INVISIBLE) {
+        return;
+    }
+    for (shapes, eye) in SIDES.iter().zip(gaze) {
+        let looks = [eye.x, -eye.x, eye.y, -eye.y];
+        for (shape, look) in shapes.iter().zip(looks) {
+            weights[shape.index()] = (look / EYE_LOOK_RANGE).clamp(0.0, 1.0);
+        }
+    }
+}
+
 /// What each avatar's targets get.
 pub(crate) fn evaluate_mappings(mut avatars: Query<(&mut FaceBinding, &Shown)>) {
     for (mut binding, shown) in &mut avatars {
         if shown.skipped || shown.idle && is_neutral(shown) {
             continue;
         }
-        let FaceBinding { compiled, scratch, .. } = &mut *binding;
+        let FaceBinding { compiled, scratch, eyes, .. } = &mut *binding;
         let pose = &shown.pose;
-        let face = Face { weights: &pose.weights, channels: &pose.channels, head: angles(pose.head).to_array() };
+        let mut weights = pose.weights;
+        if *eyes == EyeDrive::Targets {
+            look_by_targets(&mut weights, pose.gaze);
+        }
+        let face = Face { weights: &weights, channels: &pose.channels, head: angles(pose.head).to_array() };
         compiled.evaluate(&face, scratch);
     }
 }
@@ -187,6 +209,26 @@ fn head_turn(pose: &FacePose, avatar: &FaceAvatar, map: &BoneMap, mirror: bool) 
     limited(from_angles(turn), if bone.limits.is_some() { std::f32::consts::PI } else { avatar.head_limit })
 }
 
+/// Yaw and pitch of the eye bones as a mapping wants them.
+fn eye_turns(pose: &FacePose, avatar: &FaceAvatar, binding: &FaceBinding) -> [Vec2; 2] {
+    let mut gaze = pose.gaze;
+    if binding.compiled.mirror() {
+        gaze = [gaze[1], gaze[0]].map(|eye| eye * Vec2::new(-1.0, 1.0));
+    }
+    let mut limit = Vec2::splat(avatar.eye_limit);
+    if let Some(range) = &binding.range {
+        let turn = |left: bool, eye: Vec2| Vec2::from(range.turn(left, eye.x, eye.y));
+        gaze = [turn(true, gaze[0]), turn(false, gaze[1])];
+    }
+    if let Some(eyes) = &binding.map.eyes {
+        gaze = gaze.map(|eye| eye * Vec2::new(eyes.yaw, eyes.pitch));
+        if let Some((yaw, pitch)) = eyes.limits {
+            limit = Vec2::new(yaw, pitch).abs() * std::f32::consts::PI / 180.0;
+        }
+    }
+    gaze.map(|eye| eye.clamp(-limit, limit))
+}
+
 pub(crate) fn turn_bones(
     mut avatars: Query<(&FaceAvatar, &FaceBinding, &mut Shown)>,
     mut transforms: Query<(&mut Transform, &mut Turned)>,
@@ -197,52 +239,49 @@ pub(crate) fn turn_bones(
             continue;
         }
         let FaceBinding { bones, map, compiled, scratch, .. } = binding;
-        // Everything is worked out for a model that looks along +Z.
-        let facing = Quat::from_rotation_y(map.facing.unwrap_or(bones.facing).angle());
-        let mut turn = |bone: &Bone, by: Quat, shift: Vec3| {
-            if let Ok((mut transform, mut turned)) = transforms.get_mut(bone.entity) {
-                turned.turn(bone, &mut transform, facing * by * facing.inverse());
-                if shift != Vec3::ZERO {
-                    turned.shift(bone, &mut transform, facing * shift);
+        let head = head_turn(&shown.pose, avatar, map, compiled.mirror());
+        let gaze = eye_turns(&shown.pose, avatar, binding);
+        let of = |shape: Blendshape| compiled.shape(shape, scratch) * avatar.gain;
+        for skeleton in &bones.skeletons {
+            // Everything is worked out for a model that looks along +Z.
+            let facing = Quat::from_rotation_y(map.facing.unwrap_or(skeleton.facing).angle());
+            let mut turn = |bone: &Bone, by: Quat, shift: Vec3| {
+                if let Ok((mut transform, mut turned)) = transforms.get_mut(bone.entity) {
+                    turned.turn(bone, &mut transform, facing * by * facing.inverse());
+                    if shift != Vec3::ZERO {
+                        turned.shift(bone, &mut transform, facing * shift);
+                    }
+                }
+            };
+            if avatar.drive_head {
+                let share = map.neck.as_ref().and_then(|neck| neck.share).unwrap_or(avatar.neck_share);
+                // One of the two alone does it all.
+                let share = match (skeleton.neck, skeleton.head) {
+                    (Some(_), None) => 1.0,
+                    (None, _) => 0.0,
+                    (Some(_), Some(_)) => share.clamp(0.0, 1.0),
+                };
+                let neck = Quat::IDENTITY.slerp(head, share);
+                let rest = neck.inverse() * head;
+                for (bone, by) in [(skeleton.neck, neck), (skeleton.head, rest)] {
+                    if let Some(bone) = bone {
+                        turn(&bone, by, Vec3::ZERO);
+                    }
                 }
             }
-        };
-        if avatar.drive_head {
-            let head = head_turn(&shown.pose, avatar, map, compiled.mirror());
-            let share = map.neck.as_ref().and_then(|neck| neck.share).unwrap_or(avatar.neck_share);
-            let neck_share = if bones.neck.is_some() && bones.head.is_some() { share } else { 0.0 };
-            let neck = Quat::IDENTITY.slerp(head, neck_share.clamp(0.0, 1.0));
-            let rest = neck.inverse() * head;
-            for (bone, by) in [(bones.neck, neck), (bones.head, rest)] {
-                if let Some(bone) = bone {
-                    turn(&bone, by, Vec3::ZERO);
+            if avatar.drive_eyes && binding.eyes != EyeDrive::Targets {
+                for (bone, by) in skeleton.eyes.iter().zip(gaze) {
+                    if let Some(bone) = bone {
+                        turn(bone, eye_turn(by), Vec3::ZERO);
+                    }
                 }
             }
-        }
-        if avatar.drive_eyes {
-            let mut gaze = shown.pose.gaze;
-            if compiled.mirror() {
-                gaze = [gaze[1], gaze[0]].map(|eye| eye * Vec2::new(-1.0, 1.0));
+            if let (Some(bone), Some(jaw)) = (&skeleton.jaw, &map.jaw) {
+                let side = of(Blendshape::JawLeft) - of(Blendshape::JawRight);
+                let open = Quat::from_rotation_x((jaw.open * of(Blendshape::JawOpen)).to_radians());
+                let by = Quat::from_rotation_y((jaw.side * side).to_radians()) * open;
+                turn(bone, by, Vec3::Z * jaw.forward * of(Blendshape::JawForward));
             }
-            let mut limit = Vec2::splat(avatar.eye_limit);
-            if let Some(eyes) = &map.eyes {
-                gaze = gaze.map(|eye| eye * Vec2::new(eyes.yaw, eyes.pitch));
-                if let Some((yaw, pitch)) = eyes.limits {
-                    limit = Vec2::new(yaw, pitch).abs() * std::f32::consts::PI / 180.0;
-                }
-            }
-            for (bone, gaze) in bones.eyes.iter().zip(gaze) {
-                if let Some(bone) = bone {
-                    turn(bone, eye_turn(gaze.clamp(-limit, limit)), Vec3::ZERO);
-                }
-            }
-        }
-        if let (Some(bone), Some(jaw)) = (&bones.jaw, &map.jaw) {
-            let of = |shape: Blendshape| compiled.shape(shape, scratch) * avatar.gain;
-            let side = of(Blendshape::JawLeft) - of(Blendshape::JawRight);
-            let open = Quat::from_rotation_x((jaw.open * of(Blendshape::JawOpen)).to_radians());
-            let by = Quat::from_rotation_y((jaw.side * side).to_radians()) * open;
-            turn(bone, by, Vec3::Z * jaw.forward * of(Blendshape::JawForward));
         }
         shown.idle = neutral;
     }
@@ -265,7 +304,7 @@ mod tests {
     use super::*;
     use crate::{
         avatar::{BoundChannel, BoundMesh, choose_subjects},
-        bones::{Bones, turn_back},
+        bones::{Bones, Skeleton, turn_back},
         input::{FaceInbox, LinkMessage, take_events},
         layers::{FaceExpressions, FaceIdle, FaceSpeech, add_layers, take_emotions},
         mapping::FacePresets,
@@ -319,7 +358,7 @@ mod tests {
             let mesh = BoundMesh { node: Some(node), channels };
             let names = [Blendshape::ALL.map(Blendshape::name).to_vec()];
             let compiled = detect(FacePresets::default().presets(), &names).expect("the ARKit preset");
-            let bones = Bones { head: bone, jaw: bone, ..default() };
+            let bones = Bones { skeletons: vec![Skeleton { head: bone, jaw: bone, ..default() }] };
             let map = BoneMap { jaw: Some(default()), ..default() };
             let binding =
                 FaceBinding { meshes: vec![mesh], compiled: Arc::new(compiled.compiled), bones, map, ..default() };

@@ -161,6 +161,7 @@ pub mod diagnostics;
 mod drive;
 #[cfg(feature = "net")]
 pub mod endpoint;
+mod eyes;
 mod files;
 pub mod input;
 pub mod layers;

@@ -18,7 +18,7 @@ use egui::{Align2, Color32, CornerRadius, FontId, RichText, Sense, Stroke, vec2}
 use facelink::Blendshape;
 
 use crate::{
-    avatar::{BindReport, DrivenBy, FaceAvatar},
+    avatar::{BindReport, DrivenBy, FaceAvatar, NO_HEAD},
     input::FaceInput,
     pose::FacePose,
     sets::FaceLinkSystems,
@@ -331,6 +331,12 @@ fn details(ui: &mut egui::Ui, report: &BindReport) {
     line(ui, "matched", &format!("{} of {}", report.matched.len(), Blendshape::ALL.len()), TEXT);
     line(ui, "meshes driven", &report.meshes.to_string(), TEXT);
     line(ui, "bones", &bones, TEXT);
+    if report.no_head {
+        line(ui, "no head", NO_HEAD, WARN);
+    }
+    if !report.eyes.is_empty() {
+        line(ui, "eyes turned by", &report.eyes, TEXT);
+    }
     if !report.missing.is_empty() {
         line(ui, "missing", &report.missing.join(", "), WARN);
     }

@@ -327,7 +327,7 @@ fn from_avatar(
     }
     // Without a face behind it, where the eyes look is in the `eyeLook` shapes.
     frame.gaze = shown.map(|shown| gaze(shown.pose.gaze));
-    frame.head = match (shown, binding.bones.head) {
+    frame.head = match (shown, binding.bones.head()) {
         (Some(shown), _) => Some(head(shown.pose.head, None)),
         (None, Some(bone)) => {
             transforms.get(bone.entity).ok().map(|now| head(turn_of(&bone, now, &mut outgoing.rest), None))

@@ -75,6 +75,7 @@ fn find_bones(
             head: head.map(|bone| bone.0),
             neck: neck.map(|bone| bone.0),
             eyes: [left.map(|bone| bone.0), right.map(|bone| bone.0)],
+            ..default()
         });
         rebind(&mut commands, model, &parents, &avatars);
     }

@@ -13,6 +13,7 @@ mod live;
 mod mapping;
 mod outward;
 mod phones;
+mod rigs;
 mod support;
 mod timing;
 mod vrm;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::frame::EYE_LOOK_RANGE;
+
 use super::read;
 
 /// Head, neck, eyes and jaw, where they are bones. Fields that are left out stay as the avatar has them.
@@ -107,14 +109,129 @@ pub struct EyeBones {
     /// Factor on the gaze up and down.
     #[serde(deserialize_with = "read::finite")]
     pub pitch: f32,
+    /// How far an eye turns for how far the performer looks, in each direction. Without it, as far as the performer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<GazeRange>,
     /// Most that an eye turns to each side, and up and down, degrees.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<(f32, f32)>,
+    /// What turns the eyeballs.
+    #[serde(skip_serializing_if = "EyeDrive::is_auto")]
+    pub by: EyeDrive,
 }
 
 impl Default for EyeBones {
     fn default() -> Self {
-        Self { left: Vec::new(), right: Vec::new(), yaw: 1.0, pitch: 1.0, limits: None }
+        Self {
+            left: Vec::new(),
+            right: Vec::new(),
+            yaw: 1.0,
+            pitch: 1.0,
+            range: None,
+            limits: None,
+            by: EyeDrive::Auto,
+        }
+    }
+}
+
+impl EyeBones {
+    /// The fields of `base`, overridden by those that are not at their defaults here.
+    fn over(self, base: Self) -> Self {
+        let plain = Self::default();
+        let names = |own: Vec<String>, base| if own.is_empty() { base } else { own };
+        Self {
+            left: names(self.left, base.left),
+            right: names(self.right, base.right),
+            yaw: if self.yaw == plain.yaw { base.yaw } else { self.yaw },
+            pitch: if self.pitch == plain.pitch { base.pitch } else { self.pitch },
+            range: self.range.or(base.range),
+            limits: self.limits.or(base.limits),
+            by: if self.by.is_auto() { base.by } else { self.by },
+        }
+    }
+}
+
+/// What turns the eyeballs of a rig that has eye bones. Both together would turn them twice as far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum EyeDrive {
+    /// The `eyeLook*` targets where they move what the eye bones move, else the bones.
+    #[default]
+    Auto,
+    /// The bones.
+    Bones,
+    /// The `eyeLook*` targets; the bones stay where an animation or the game has them.
+    Targets,
+}
+
+impl EyeDrive {
+    /// Whether it is to be found out.
+    pub fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+}
+
+/// How far an eye turns in one direction for how far the performer looks, degrees.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(f32, f32)", into = "(f32, f32)")]
+pub struct RangeMap {
+    /// The performer's angle at which the eye stops; more turns it no further.
+    pub input: f32,
+    /// The eye's angle there; in between it turns in proportion.
+    pub output: f32,
+}
+
+impl From<(f32, f32)> for RangeMap {
+    fn from((input, output): (f32, f32)) -> Self {
+        Self { input, output }
+    }
+}
+
+impl From<RangeMap> for (f32, f32) {
+    fn from(map: RangeMap) -> Self {
+        (map.input, map.output)
+    }
+}
+
+impl RangeMap {
+    /// A range of VRM's look-at of type `bone`: `inputMaxValue` and `outputScale` in VRM 1.0, `xRange` and `yRange` in
+    /// VRM 0.x, degrees. VRM's input is the direction of what is looked at, up to 90 degrees and more; a performer's eye
+    /// turns by [`EYE_LOOK_RANGE`] at most, which therefore goes with the whole output.
+    pub fn look_at(input_max: f32, output: f32) -> Self {
+        Self { input: input_max.min(EYE_LOOK_RANGE.to_degrees()), output }
+    }
+
+    /// The eye's angle, in the unit of `angle` (0 or more): degrees in, degrees out; `full` is one degree in it.
+    fn at(self, angle: f32, full: f32) -> f32 {
+        let (input, output) = (self.input * full, self.output * full);
+        let share = if input > 0.0 { angle / input } else { 1.0 };
+        let turned = share.min(1.0) * output;
+        if turned.is_finite() && angle > 0.0 { turned } else { 0.0 }
+    }
+}
+
+/// How far an eye turns in each direction. In a file: `(inner: (35, 8), outer: (35, 12), down: (35, 10), up: (35, 10))`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GazeRange {
+    /// Towards the nose.
+    pub inner: RangeMap,
+    /// Away from the nose.
+    pub outer: RangeMap,
+    /// Down.
+    pub down: RangeMap,
+    /// Up.
+    pub up: RangeMap,
+}
+
+impl GazeRange {
+    /// Yaw (positive to the face's own left) and pitch (positive up) of the left or the right eye, radians, for the
+    /// performer's.
+    pub fn turn(&self, left_eye: bool, yaw: f32, pitch: f32) -> (f32, f32) {
+        let degree = std::f32::consts::PI / 180.0;
+        let side = if (yaw > 0.0) == left_eye { self.outer } else { self.inner };
+        let height = if pitch > 0.0 { self.up } else { self.down };
+        (side.at(yaw.abs(), degree).copysign(yaw), height.at(pitch.abs(), degree).copysign(pitch))
     }
 }
 
@@ -154,8 +271,57 @@ impl BoneMap {
             facing: self.facing.or(base.facing),
             head: self.head.or(base.head),
             neck: self.neck.or(base.neck),
-            eyes: self.eyes.or(base.eyes),
+            eyes: match (self.eyes, base.eyes) {
+                (Some(own), Some(base)) => Some(own.over(base)),
+                (own, base) => own.or(base),
+            },
             jaw: self.jaw.or(base.jaw),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaze_range_scales_each_direction_of_each_eye() {
+        let range = GazeRange {
+            inner: RangeMap { input: 30.0, output: 6.0 },
+            outer: RangeMap { input: 30.0, output: 12.0 },
+            down: RangeMap { input: 20.0, output: 10.0 },
+            up: RangeMap { input: 0.0, output: 5.0 },
+        };
+        for (left_eye, yaw, pitch, turned) in [
+            (true, 15.0, 0.0, (6.0, 0.0)),
+            (true, -15.0, 0.0, (-3.0, 0.0)),
+            (false, 15.0, 0.0, (3.0, 0.0)),
+            (false, -90.0, 0.0, (-12.0, 0.0)),
+            (true, 0.0, -10.0, (0.0, -5.0)),
+            (true, 0.0, 1.0, (0.0, 5.0)),
+        ] {
+            let (x, y) = range.turn(left_eye, f32::to_radians(yaw), f32::to_radians(pitch));
+            let near = |a: f32, b: f32| (a.to_degrees() - b).abs() < 1e-4;
+            assert!(near(x, turned.0) && near(y, turned.1), "{left_eye} {yaw} {pitch}: {} {}", x.to_degrees(), y);
+        }
+        let (x, _) = GazeRange { outer: RangeMap { input: f32::NAN, output: 3.0 }, ..range }.turn(true, 0.3, 0.0);
+        assert!(x.is_finite());
+    }
+
+    #[test]
+    fn look_at_of_a_vrm_file_reaches_its_output_at_a_full_look() {
+        let wide = RangeMap::look_at(90.0, 10.0);
+        assert!((wide.at(35.0, 1.0) - 10.0).abs() < 1e-4);
+        assert_eq!(RangeMap::look_at(20.0, 10.0), RangeMap { input: 20.0, output: 10.0 });
+    }
+
+    #[test]
+    fn eye_fields_left_out_stay_as_in_the_base() {
+        let base = EyeBones { left: vec!["E".to_owned()], by: EyeDrive::Targets, ..EyeBones::default() };
+        let own = EyeBones { limits: Some((10.0, 5.0)), ..EyeBones::default() };
+        let both =
+            BoneMap { eyes: Some(own), ..BoneMap::default() }.over(BoneMap { eyes: Some(base), ..BoneMap::default() });
+        let eyes = both.eyes.unwrap_or_default();
+        assert_eq!((eyes.left.len(), eyes.by, eyes.limits), (1, EyeDrive::Targets, Some((10.0, 5.0))));
     }
 }

@@ -300,6 +300,16 @@ impl Compiled {
         self.meshes.get(mesh).into_iter().flatten().map(|target| target.target)
     }
 
+    /// The targets of a mesh that a shape of these moves, alone or with others.
+    pub fn targets_of(&self, mesh: usize, is_wanted: fn(Blendshape) -> bool) -> impl Iterator<Item = usize> + '_ {
+        let wanted = move |operand: &Operand| Blendshape::from_index(operand.input).is_some_and(is_wanted);
+        self.meshes.get(mesh).into_iter().flatten().filter_map(move |target| {
+            let rules = self.terms[target.terms.clone()].iter().map(|(rule, _)| &self.rules[*rule]);
+            let mut operands = rules.flat_map(|rule| &self.operands[rule.operands.clone()]);
+            operands.any(wanted).then_some(target.target)
+        })
+    }
+
     /// Targets of a mesh that one shape moves in a straight line: target, shape, and the target's weight at full shape.
     /// By them a shape can be read off a rig that other code moves.
     pub fn direct(&self, mesh: usize) -> impl Iterator<Item = (usize, Blendshape, f32)> + '_ {

@@ -36,12 +36,13 @@ mod presets;
 pub(crate) mod read;
 mod resolve;
 mod rule;
+mod skeleton;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use bones::{BoneMap, EyeBones, Facing, HeadBone, JawBone, NeckBone};
+pub use bones::{BoneMap, EyeBones, EyeDrive, Facing, GazeRange, HeadBone, JawBone, NeckBone, RangeMap};
 pub use compile::{Compiled, Face, MatchReport, Scratch};
 pub use curve::Curve;
 pub use detect::{Detection, Preset, detect};
@@ -49,6 +50,7 @@ pub use presets::PRESETS;
 pub use read::{Format, MappingError};
 pub use resolve::{ResolveError, Resolved};
 pub use rule::{Combine, Input, Output, Rule, Tuning};
+pub use skeleton::{BoneKind, RigNode, SkeletonNodes, bone_kind, find_bones};
 
 /// Which channels of a face move which morph targets and bones of a rig.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
