@@ -1,6 +1,6 @@
 //! One frame of a face, as it arrived: weights, extra channels, head, gaze and the sender's clock.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 
@@ -12,6 +12,9 @@ pub const MIN_WEIGHT: f32 = -1.0;
 pub const MAX_WEIGHT: f32 = 2.0;
 /// Channels besides the 52 shapes that one face may have at most.
 pub const MAX_CHANNELS: usize = 256;
+
+/// Lengths of a quaternion that are a rotation: beyond them the squares in an `f32` are too coarse to find the length by.
+pub(crate) const ROTATION_LENGTHS: RangeInclusive<f32> = 1e-3..=1e15;
 
 /// Radians that an eye turns at full `eyeLook*`: 35 degrees, about what ARKit reports.
 pub const EYE_LOOK_RANGE: f32 = 35.0 * std::f32::consts::PI / 180.0;
@@ -93,7 +96,7 @@ pub enum FrameError {
         /// Its value.
         value: f32,
     },
-    /// A quaternion near `[0, 0, 0, 0]` is no rotation.
+    /// A quaternion near `[0, 0, 0, 0]`, or one whose square is infinite, is no rotation.
     #[error("field `head.rotation`: a quaternion of length {length} is no rotation")]
     NoRotation {
         /// Its length; [`FaceFrame::check`] normalises what is longer than 1e-3.
@@ -186,7 +189,7 @@ impl FaceFrame {
                 finite(value, &|| "head.position".to_owned())?;
             }
             let length = head.rotation.iter().map(|value| value * value).sum::<f32>().sqrt();
-            if !(1e-3..=1e15).contains(&length) {
+            if !ROTATION_LENGTHS.contains(&length) {
                 return Err(FrameError::NoRotation { length });
             }
             if (length - 1.0).abs() > 1e-4 {

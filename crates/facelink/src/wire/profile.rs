@@ -10,7 +10,7 @@ use std::f32::consts::PI;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    frame::{EyeGaze, FaceFrame, Gaze, HeadPose},
+    frame::{EyeGaze, FaceFrame, Gaze, HeadPose, ROTATION_LENGTHS},
     names::Blendshape,
 };
 
@@ -360,7 +360,7 @@ pub(crate) const IDENTITY: [f32; 4] = [0.0, 0.0, 0.0, 1.0];
 /// The quaternion of length 1 in the same direction; `None` if it is no rotation.
 pub(crate) fn normalized(q: [f32; 4]) -> Option<[f32; 4]> {
     let length = q.iter().map(|part| part * part).sum::<f32>().sqrt();
-    length.is_normal().then(|| q.map(|part| part / length))
+    ROTATION_LENGTHS.contains(&length).then(|| q.map(|part| part / length))
 }
 
 /// `a · b`: turns by `b`, then by `a`.
@@ -504,6 +504,17 @@ mod tests {
     /// Where the tip of the nose moves.
     fn nose(rotation: [f32; 4]) -> [f32; 3] {
         turned(rotation, [0.0, 0.0, 1.0])
+    }
+
+    #[test]
+    fn profile_refuses_quaternions_without_a_direction() {
+        let rotation = |q| RotationProfile::DEFAULT.rotation(SourceRotation::Quaternion(q));
+        // A square below the normal range of an f32 is coarse: the length of this one was found to be 1.1 times too long.
+        for none in [[0.0; 4], [0.0, 0.0, 0.0, -3e-23], [1e-20, 0.0, 0.0, 1e-20], [1e20, 0.0, 0.0, 0.0], [f32::NAN; 4]]
+        {
+            assert_eq!(rotation(none), None, "{none:?}");
+        }
+        assert_eq!(rotation([0.0, 0.0, 0.0, 0.01]), Some(IDENTITY));
     }
 
     #[test]
