@@ -16,7 +16,9 @@ const NETWORK_SEEN_MS = 50;
 const SEEDS = Number(process.env.SEEDS ?? 10);
 const print = console.log;
 
-const table = JSON.parse(readFileSync(new URL('../../crates/facelink/tests/connection/faults.json', import.meta.url), 'utf8'));
+const read = (file) => JSON.parse(readFileSync(new URL(file, import.meta.url), 'utf8')).rows;
+/** The rows that both clients are held to, and those of what only browsers do. */
+const table = { rows: [...read('../../crates/facelink/tests/connection/faults.json'), ...read('browser_faults.json')] };
 
 // What a row may say. Anything else is an error, so that no misspelt outcome goes unjudged.
 const FIELDS = {
@@ -178,6 +180,12 @@ function begin({ kind, for_ms: length, by_ms: by }, { network, endpoint, client,
       break;
     case 'sleep': network.asleepUntil = time.now + length; break;
     case 'clock_step': network.clockStep += by; break;
+    case 'websocket_refused':
+      endpoint.refusesSockets = true;
+      until(() => {
+        endpoint.refusesSockets = false;
+      });
+      break;
     case 'goodbye': client.close(); break;
     default: throw new Error(`unknown fault "${kind}"`);
   }

@@ -107,6 +107,8 @@ export class Endpoint {
   face = null;
   faces = 0;
   faceGone = null;
+  /** No WebSocket opens, as where a browser refuses the certificate. */
+  refusesSockets = false;
   up = new Seen();
   downwards = new Seen();
   log = [];
@@ -133,7 +135,7 @@ export class Endpoint {
   // ---- the WebSocket --------------------------------------------------------
 
   accepts(stream) {
-    if (this.down || this.token === 'wrong') return false;
+    if (this.down || this.refusesSockets || this.token === 'wrong') return false;
     const c = this.#connection();
     stream.connection = c;
     this.#takeSocket(c, stream);
@@ -153,6 +155,13 @@ export class Endpoint {
     };
     this.connections.push(c);
     return c;
+  }
+
+  /** An offer by HTTP: a new connection, or another peer connection of the one that is resumed. */
+  onPost({ sdp, resume }, reply) {
+    const live = this.connections.find((other) => !other.over && resume && other.resumeToken === resume);
+    const c = live ?? this.#connection();
+    this.#answer(c, sdp, (answer) => reply({ type: 'answer', sdp: answer, session_id: c.id, resumed: Boolean(live), ice_servers: [] }));
   }
 
   #takeSocket(c, stream) {
@@ -189,7 +198,7 @@ export class Endpoint {
 
   // ---- the data channel -----------------------------------------------------
 
-  #answer(c, sdp) {
+  #answer(c, sdp, reply = (answer) => this.#send(c, 'websocket', { type: 'answer', sdp: answer })) {
     const { peer: id, restarts, address } = JSON.parse(sdp);
     const peer = this.network.peers[id];
     const known = c.peer === peer;
@@ -203,7 +212,7 @@ export class Endpoint {
     const restart = known && restarts > 0;
     const answer = JSON.stringify({ fingerprint: `${c.id}-${id}`, restart, address });
     this.time.after(this.answerDelay + ANSWER_MS, () => {
-      if (!c.over) this.#send(c, 'websocket', { type: 'answer', sdp: answer });
+      if (!c.over) reply(answer);
     });
   }
 
@@ -274,7 +283,7 @@ export class Endpoint {
     }
     const message = JSON.parse(data);
     switch (message.type) {
-      case 'hello': this.#welcome(c, stream, message); break;
+      case 'hello': this.#welcome(c, transport, stream, message); break;
       case 'subscribe': Object.assign(c, { subscribed: true, binary: message.binary ?? 'json' }); break;
       case 'unsubscribe': c.subscribed = false; break;
       case 'offer': this.#answer(c, message.sdp); break;
@@ -289,8 +298,7 @@ export class Endpoint {
     }
   }
 
-  #welcome(c, stream, hello) {
-    if (!stream) throw new Error('hello on the data channel');
+  #welcome(c, transport, stream, hello) {
     if (this.token === 'wrong_in_hello') {
       this.network.closeStream(stream, false, CLOSE_UNAUTHORISED, 'wrong token');
       this.#end(c, true);
@@ -298,6 +306,7 @@ export class Endpoint {
     }
     // By its secret alone, never by the id, which others may see.
     const live = this.connections.find((other) => other !== c && !other.over && hello.resume && other.resumeToken === hello.resume);
+    if (live && !stream) throw new Error('a channel resumes another connection');
     if (live) {
       c.over = true;
       stream.connection = live;
@@ -305,7 +314,7 @@ export class Endpoint {
     }
     const serves = live ?? c;
     serves.introduced = true;
-    this.#send(serves, 'websocket', {
+    this.#send(serves, transport, {
       type: 'welcome', connection_id: serves.id, resume_token: serves.resumeToken, version: 'emulated', resumed: Boolean(live),
       binary: hello.binary, ice_servers: [],
     });

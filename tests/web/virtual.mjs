@@ -424,7 +424,7 @@ export function install(network) {
     window,
     document: Object.assign(new EventTarget(), { visibilityState: 'visible' }),
     navigator: { connection },
-    fetch: (url, { signal } = {}) => httpGet(network, signal),
+    fetch: (url, options = {}) => http(network, new URL(url), options),
     WebSocket: webSocket(network),
     RTCPeerConnection: peerConnection(network),
   };
@@ -436,16 +436,22 @@ export function install(network) {
   return { window, connection };
 }
 
-/** The only thing that the client asks over HTTP: whether the endpoint is there, and lets it in. */
-function httpGet(network, signal) {
+/** One request over HTTP: whether the endpoint is there, and lets the client in, or an offer. */
+function http(network, url, { signal, method, body }) {
   return new Promise((resolve, reject) => {
     signal?.addEventListener('abort', () => reject(new DOMException('aborted', 'AbortError')));
     const { blocked } = network;
     if (blocked.tcp[0] || blocked.tcp[1]) return; // until it is aborted
     network.clientAfter(network.roundTrip * 2, () => {
       const status = network.endpoint.httpStatus();
-      if (status === null) reject(new TypeError('failed to fetch'));
-      else resolve({ status });
+      if (status === null) {
+        reject(new TypeError('failed to fetch'));
+        return;
+      }
+      const answer = (json) => resolve({ status, ok: status < 400, json: () => Promise.resolve(json) });
+      if (status >= 400 || method !== 'POST') answer({});
+      else if (url.pathname === '/api/v1/rtc/offer') network.endpoint.onPost(JSON.parse(body), (json) => network.clientAfter(0, () => answer(json)));
+      else reject(new Error(`the client posted to ${url}`));
     });
   });
 }
@@ -520,6 +526,7 @@ function peerConnection(network) {
     signalingState = 'stable';
     connectionState = 'new';
     iceConnectionState = 'new';
+    iceGatheringState = 'complete';
     localDescription = null;
     #restarts = 0;
     #answeredBy = null;
@@ -578,6 +585,8 @@ function peerConnection(network) {
       this.signalingState = 'stable';
       network.iceChecks(this.peer, restart, address);
     }
+
+    addEventListener() {}
 
     addIceCandidate() {
       return Promise.resolve();

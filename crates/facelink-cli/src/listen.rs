@@ -13,8 +13,9 @@ use std::{
 use crossbeam_channel::{Receiver, select_biased, tick};
 use facelink::{Blendshape, FaceFrame};
 use facelink_net::{
-    DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LostReason, MODELS_FOLDER, PhonePort,
-    SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TlsConfig, UDP_JSON_PORT, outward_address,
+    CertificateAuthority, DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LostReason,
+    MODELS_FOLDER, PhonePort, SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TlsConfig,
+    UDP_JSON_PORT, outward_address,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
@@ -39,10 +40,10 @@ pub struct Args {
     #[arg(long, requires = "lan", conflicts_with = "certificate")]
     no_tls: bool,
     /// Certificate chain for HTTPS, PEM; with --lan one is made and kept if none is given.
-    #[arg(long, value_name = "PEM", requires = "key")]
+    #[arg(long, visible_alias = "tls-cert", value_name = "PEM", requires = "key")]
     certificate: Option<PathBuf>,
     /// Private key of the certificate, PEM.
-    #[arg(long, value_name = "PEM", requires = "certificate")]
+    #[arg(long, visible_alias = "tls-key", value_name = "PEM", requires = "certificate")]
     key: Option<PathBuf>,
     /// Port of HTTP, WebSocket and WebRTC signalling; 0 picks a free one, as for the ports below.
     #[arg(long, default_value_t = DEFAULT_PORT)]
@@ -56,6 +57,9 @@ pub struct Args {
     /// Pairing token for peers beyond this machine; made up if none is given. The UDP ports have none.
     #[arg(long, value_parser = token)]
     token: Option<String>,
+    /// Let pages of this origin connect too, such as https://show.example; may be repeated. Our own pages always may.
+    #[arg(long = "allow-origin", value_name = "ORIGIN", value_parser = origin)]
+    allowed_origins: Vec<String>,
     /// Folder with the face tracker's files for the page's "Use this camera", where phones have no Internet.
     #[arg(long, value_name = "DIR", value_parser = folder)]
     models: Option<PathBuf>,
@@ -102,6 +106,29 @@ fn token(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// An origin as browsers write it.
+fn origin(text: &str) -> Result<String, String> {
+    let wrong = || format!("an origin is a scheme, a host and a port, such as https://show.example: got `{text}`");
+    if text == "null" {
+        return Ok(text.to_owned());
+    }
+    let lower = text.to_ascii_lowercase();
+    let (scheme, authority) = lower.trim_end_matches('/').split_once("://").ok_or_else(wrong)?;
+    let named = |part: &str, more: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.as_bytes().contains(&byte))
+    };
+    if !named(scheme, "+-.") || !named(authority, "-.:[]_") {
+        return Err(wrong());
+    }
+    // Browsers leave out the usual port.
+    let usual = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => "",
+    };
+    Ok(format!("{scheme}://{}", authority.strip_suffix(usual).unwrap_or(authority)))
+}
+
 fn folder(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     if path.is_dir() { Ok(path) } else { Err("there is no such folder".to_owned()) }
@@ -124,6 +151,9 @@ enum Line<'a> {
         /// SHA-256 of the certificate, where HTTPS is spoken.
         #[serde(skip_serializing_if = "Option::is_none")]
         fingerprint: Option<&'a str>,
+        /// Name of the authority that vouches for it, where that is this machine's own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        authority: Option<&'a str>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         unavailable: Vec<&'a str>,
     },
@@ -214,6 +244,7 @@ pub fn run(args: Args) -> Result<(), Error> {
         udp_json: args.udp_json.0,
         profiles,
         token: args.token,
+        allowed_origins: args.allowed_origins,
         tls: match (args.certificate, args.key) {
             (Some(certificate), Some(key)) => TlsConfig::Files { certificate, key },
             _ if args.lan && !args.no_tls => TlsConfig::self_signed(),
@@ -293,6 +324,7 @@ impl<W: Write> Json<W> {
             token,
             invitation: &endpoint.invitation(),
             fingerprint: endpoint.certificate_fingerprint(),
+            authority: endpoint.certificate_authority().map(CertificateAuthority::name),
             unavailable: endpoint.unavailable().iter().map(|port| port.message.as_str()).collect(),
         })
     }
@@ -422,6 +454,10 @@ fn introduce(endpoint: &Endpoint, token: Option<&str>) -> io::Result<()> {
         if let Some(fingerprint) = endpoint.certificate_fingerprint() {
             writeln!(out, "  its certificate, SHA-256   {fingerprint}")?;
         }
+        if let (Some(authority), Some(ip)) = (endpoint.certificate_authority(), outward) {
+            let address = SocketAddr::new(ip, addresses.http.port());
+            writeln!(out, "  to trust it on a phone     http://{address}/certificate ({})", authority.name())?;
+        }
         if out.is_terminal()
             && let Ok(code) = qrcode::QrCode::new(endpoint.invitation())
         {
@@ -479,6 +515,24 @@ mod tests {
             json.frame(frame).unwrap();
         }
         String::from_utf8(json.out).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn listen_origin_is_written_as_browsers_do() {
+        for (given, read) in [
+            ("https://show.example", Some("https://show.example")),
+            ("HTTPS://Show.Example:443/", Some("https://show.example")),
+            ("http://192.0.2.7:3000", Some("http://192.0.2.7:3000")),
+            ("http://[::1]:80", Some("http://[::1]")),
+            ("null", Some("null")),
+            ("show.example", None),
+            ("https://", None),
+            ("*", None),
+            ("https://*.example", None),
+            ("https://show.example/page", None),
+        ] {
+            assert_eq!(origin(given).ok().as_deref(), read, "{given}");
+        }
     }
 
     #[test]

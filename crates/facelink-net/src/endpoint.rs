@@ -22,6 +22,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "tls")]
+use crate::authority::CertificateAuthority;
 #[cfg(feature = "webrtc")]
 use crate::ice::{IceConfig, IceError};
 use crate::{
@@ -81,6 +83,8 @@ pub struct EndpointControl {
     doctor: Arc<Doctor>,
     addresses: Addresses,
     fingerprint: Option<String>,
+    #[cfg(feature = "tls")]
+    authority: Option<Arc<CertificateAuthority>>,
     cancel: CancellationToken,
     #[cfg(feature = "phones")]
     /// Tasks of the ports for phones, which send a goodbye to phones that would keep sending.
@@ -116,7 +120,7 @@ impl Endpoint {
             .enable_all()
             .build()
             .map_err(LinkError::Runtime)?;
-        let (acceptor, fingerprint) = if config.listen { secured(&config)? } else { (None, None) };
+        let secured = if config.listen { secured(&config)? } else { Secured::default() };
         let hub = Arc::new(Hub::new(config, Instant::now()));
         let config = &hub.config;
         let cancel = CancellationToken::new();
@@ -141,7 +145,7 @@ impl Endpoint {
             let unavailable = std::mem::take(&mut listening.unavailable);
             Doctor::new(
                 phones.clone(),
-                Facts { http: config.listen.then_some(http), https: acceptor.is_some(), unavailable },
+                Facts { http: config.listen.then_some(http), https: secured.acceptor.is_some(), unavailable },
             )
         };
         let addresses = Addresses {
@@ -164,13 +168,15 @@ impl Endpoint {
                 doctor: doctor.clone(),
                 cancel: cancel.clone(),
                 #[cfg(feature = "http")]
-                https: acceptor.is_some(),
+                https: secured.acceptor.is_some(),
+                #[cfg(all(feature = "http", feature = "tls"))]
+                authority: secured.authority.clone(),
                 #[cfg(feature = "http")]
                 posted: Arc::default(),
             };
             if let Some(listener) = listener {
                 let listener = tokio::net::TcpListener::from_std(listener).map_err(http_error)?;
-                runtime.spawn(http::serve(server, listener, acceptor));
+                runtime.spawn(http::serve(server, listener, secured.acceptor));
             }
             #[cfg(feature = "phones")]
             {
@@ -196,7 +202,9 @@ impl Endpoint {
             #[cfg(feature = "phones")]
             doctor,
             addresses,
-            fingerprint,
+            fingerprint: secured.fingerprint,
+            #[cfg(feature = "tls")]
+            authority: secured.authority,
             cancel,
             #[cfg(feature = "phones")]
             ports,
@@ -261,6 +269,12 @@ impl EndpointControl {
     /// pin this one, see `ServerTrust::Fingerprint`.
     pub fn certificate_fingerprint(&self) -> Option<&str> {
         self.fingerprint.as_deref()
+    }
+
+    /// The authority that vouches for the certificate, where the endpoint made both: [`TlsConfig::SelfSigned`](crate::TlsConfig).
+    #[cfg(feature = "tls")]
+    pub fn certificate_authority(&self) -> Option<&CertificateAuthority> {
+        self.authority.as_deref()
     }
 
     /// The page's address for peers on the same network, with the token in it, as a QR code carries it.
@@ -465,16 +479,27 @@ impl EndpointControl {
     }
 }
 
-/// The acceptor of TLS and the fingerprint of its certificate, when TLS is on.
+/// What TLS is served with, when it is on.
+#[derive(Default)]
+struct Secured {
+    acceptor: Option<http::Acceptor>,
+    fingerprint: Option<String>,
+    #[cfg(feature = "tls")]
+    authority: Option<Arc<CertificateAuthority>>,
+}
+
 #[cfg(feature = "tls")]
-fn secured(config: &EndpointConfig) -> Result<(Option<http::Acceptor>, Option<String>), LinkError> {
-    let identity = crate::tls::start(&config.tls)?;
-    Ok(identity.map(|identity| (identity.acceptor, identity.fingerprint)).unzip())
+fn secured(config: &EndpointConfig) -> Result<Secured, LinkError> {
+    Ok(crate::tls::start(&config.tls)?.map_or_else(Secured::default, |identity| Secured {
+        acceptor: Some(identity.acceptor),
+        fingerprint: Some(identity.fingerprint),
+        authority: identity.authority.map(Arc::new),
+    }))
 }
 
 #[cfg(not(feature = "tls"))]
-fn secured(_: &EndpointConfig) -> Result<(Option<http::Acceptor>, Option<String>), LinkError> {
-    Ok((None, None))
+fn secured(_: &EndpointConfig) -> Result<Secured, LinkError> {
+    Ok(Secured::default())
 }
 
 #[cfg(feature = "webrtc")]

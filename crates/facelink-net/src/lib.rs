@@ -129,6 +129,8 @@
 
 mod address;
 mod auth;
+#[cfg(feature = "tls")]
+mod authority;
 mod client;
 mod clock;
 mod config;
@@ -169,6 +171,8 @@ mod token;
 mod trust;
 
 pub use address::outward_address;
+#[cfg(feature = "tls")]
+pub use authority::CertificateAuthority;
 pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
 #[cfg(feature = "http")]
 pub use config::MODELS_FOLDER;

@@ -37,7 +37,7 @@ const ROUTE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a peer's descriptions and candidates reach the other side.
 pub(crate) enum Signal {
-    /// Not at all: everything was in the answer.
+    /// By HTTP, with everything in the answer; what comes later by the session's WebSocket, once it has one.
     None,
     /// By the session's WebSocket.
     Session,
@@ -305,8 +305,7 @@ impl PeerTask {
     fn signal_answer(&self, sdp: String) {
         let answer = Description::new(sdp);
         match &self.signal {
-            Signal::None => {}
-            Signal::Session => self.session.send_signal(ServerMessage::Answer(answer).to_json()),
+            Signal::None | Signal::Session => self.session.send_signal(ServerMessage::Answer(answer).to_json()),
             Signal::Relay(out, to) => {
                 let to = to.as_deref().map(Into::into);
                 out.text(ClientMessage::Answer(Description { to, ..answer }).to_json());
@@ -318,8 +317,8 @@ impl PeerTask {
     fn signal_candidate(&self, candidate: Option<IceCandidate>) {
         let trickle = Trickle { candidate, ..Trickle::default() };
         match &self.signal {
-            Signal::None => {}
-            Signal::Session => self.session.send_signal(ServerMessage::IceCandidate(trickle).to_json()),
+            Signal::None if !self.session.has_socket() => {}
+            Signal::None | Signal::Session => self.session.send_signal(ServerMessage::IceCandidate(trickle).to_json()),
             Signal::Relay(out, to) => {
                 let to = to.as_deref().map(Into::into);
                 out.text(ClientMessage::IceCandidate(Trickle { to, ..trickle }).to_json());
@@ -330,8 +329,10 @@ impl PeerTask {
     /// What was wrong with an offer. A room peer hears no more of it than that there is no answer.
     fn signal_error(&self, message: &str) {
         match &self.signal {
-            Signal::Session => self.session.send_signal(ServerMessage::error("bad_field", message).to_json()),
-            Signal::None | Signal::Relay(..) => {
+            Signal::None | Signal::Session => {
+                self.session.send_signal(ServerMessage::error("bad_field", message).to_json())
+            }
+            Signal::Relay(..) => {
                 tracing::debug!(connection = %self.session.id, message, "offer refused")
             }
         }

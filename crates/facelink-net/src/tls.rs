@@ -1,4 +1,4 @@
-//! HTTPS next to HTTP: a self-signed certificate that is kept, or the user's own.
+//! HTTPS next to HTTP: a certificate by an authority of this machine's own, both of which are kept, or the user's own.
 
 use std::{
     fs, io,
@@ -9,7 +9,10 @@ use std::{
 };
 
 use etcetera::BaseStrategy;
-use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData,
+};
 use rustls::{
     RootCertStore, ServerConfig,
     client::{verify_server_cert_signed_by_trust_anchor, verify_server_name},
@@ -20,11 +23,14 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{address::outward_address, trust::fingerprint};
+use crate::{address::outward_address, authority::CertificateAuthority, trust::fingerprint};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Validity of a certificate that we make, a day of which has passed already. Apple's systems refuse more than 398 days.
+/// Validity of a certificate that we make, a day of which has passed already. Apple's systems refuse more than 398 days by
+/// public authorities (support.apple.com/102028), and more than 825 by any (support.apple.com/103769).
 const VALID: Duration = Duration::from_secs(396 * 24 * 3600);
+/// Validity of our authority: users install it by hand.
+const AUTHORITY_VALID: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// A certificate that ends sooner than this is replaced.
 const RENEW: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Addresses of earlier networks that a certificate still names.
@@ -38,13 +44,17 @@ pub enum TlsConfig {
     /// Plain HTTP alone.
     #[default]
     Off,
-    /// A certificate of our own making, kept in this folder across runs: browsers warn of it once, and remember that the
-    /// user has accepted it for as long as it stays the same.
+    /// A certificate of our own making by an authority of our own, both kept in this folder across runs. Browsers warn of
+    /// the certificate once, and remember that the user has accepted it for as long as it stays the same; on a device that
+    /// has the authority installed they do not warn, and iPhones open `wss://` too. The endpoint serves the authority's
+    /// certificate and says how to install it, at `/certificate`.
     ///
-    /// It names this machine, its addresses, and those that it had before, so that a machine which goes to and fro between
-    /// two networks keeps one certificate. Another one is made when it ends within 30 days, when this machine has an
-    /// address that it does not name, when it cannot be read, or when others may read its key. Where the folder cannot be
-    /// written, a certificate is made that lasts as long as the endpoint, and a warning is logged.
+    /// The certificate names this machine, its addresses, and those that it had before, so that a machine which goes to and
+    /// fro between two networks keeps one certificate. Another one is made when it ends within 30 days, when this machine
+    /// has a private address that it does not name, when it cannot be read, or when others may read its key. The authority lasts
+    /// ten years. Its certificate restricts it to names in `.local`, private addresses, and the name and addresses that
+    /// this machine has when it is made, so that it vouches for no other site on devices that have it installed. Where the
+    /// folder cannot be written, both last as long as the endpoint, and a warning is logged.
     SelfSigned(PathBuf),
     /// The user's certificate chain and key.
     Files {
@@ -56,8 +66,8 @@ pub enum TlsConfig {
 }
 
 impl TlsConfig {
-    /// A self-signed certificate in the folder that the system has for such things, such as `~/.local/share/facelink`;
-    /// in the temporary folder where there is no home.
+    /// A certificate of our own making in the folder that the system has for such things, such as
+    /// `~/.local/share/facelink`; in the temporary folder where there is no home.
     pub fn self_signed() -> Self {
         let data = etcetera::choose_base_strategy().map(|folders| folders.data_dir());
         Self::SelfSigned(data.unwrap_or_else(|_| std::env::temp_dir()).join("facelink"))
@@ -109,6 +119,8 @@ pub(crate) struct Identity {
     pub acceptor: TlsAcceptor,
     /// SHA-256 of the certificate.
     pub fingerprint: String,
+    /// Who vouches for it, if that is our own authority.
+    pub authority: Option<CertificateAuthority>,
 }
 
 /// Reads or makes the certificate; `None` without TLS.
@@ -128,7 +140,7 @@ pub(crate) fn start(config: &TlsConfig) -> Result<Option<Identity>, TlsError> {
 fn identity(config: &TlsConfig) -> Result<Option<Identity>, TlsError> {
     let provider = Arc::new(default_provider());
     let now = SystemTime::now();
-    let pair = match config {
+    let (pair, authority) = match config {
         TlsConfig::Off => return Ok(None),
         TlsConfig::Files { certificate, key } => {
             let pair = read_pair(certificate, key, &provider)?;
@@ -137,9 +149,12 @@ fn identity(config: &TlsConfig) -> Result<Option<Identity>, TlsError> {
             {
                 tracing::warn!("clients will refuse {}: {error}", certificate.display());
             }
-            pair
+            (pair, None)
         }
-        TlsConfig::SelfSigned(folder) => kept(folder, &addresses(), now, &provider)?,
+        TlsConfig::SelfSigned(folder) => {
+            let Kept { pair, authority } = kept(folder, &addresses(), now, &provider)?;
+            (pair, Some(authority))
+        }
     };
     let fingerprint = pair.chain.first().map(fingerprint).unwrap_or_default();
     let mut server = ServerConfig::builder_with_provider(provider)
@@ -148,7 +163,7 @@ fn identity(config: &TlsConfig) -> Result<Option<Identity>, TlsError> {
         .with_single_cert(pair.chain, pair.key)?;
     // WebSockets want HTTP/1.1.
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(Identity { acceptor: TlsAcceptor::from(Arc::new(server)), fingerprint }))
+    Ok(Some(Identity { acceptor: TlsAcceptor::from(Arc::new(server)), fingerprint, authority }))
 }
 
 /// A certificate chain and the key of its first certificate.
@@ -190,14 +205,17 @@ fn read_pair(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Resul
     Ok(Pair { chain, key: secret })
 }
 
-/// Checks the first certificate at a time, as clients do that trust it.
+/// Checks the first certificate at a time, as clients do that trust the last one.
 fn valid(pair: &Pair, at: SystemTime, provider: &CryptoProvider) -> Result<(), rustls::Error> {
-    let Some(first) = pair.chain.first() else { return Err(rustls::Error::NoCertificatesPresented) };
+    let (Some(first), Some(last)) = (pair.chain.first(), pair.chain.last()) else {
+        return Err(rustls::Error::NoCertificatesPresented);
+    };
     let mut roots = RootCertStore::empty();
-    roots.add(first.clone())?;
+    roots.add(last.clone())?;
     let at = UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default());
     let algorithms = provider.signature_verification_algorithms.all;
-    verify_server_cert_signed_by_trust_anchor(&ParsedCertificate::try_from(first)?, &roots, &[], at, algorithms)
+    let between = pair.chain.get(1..).unwrap_or_default();
+    verify_server_cert_signed_by_trust_anchor(&ParsedCertificate::try_from(first)?, &roots, between, at, algorithms)
 }
 
 fn is_about_time(error: &rustls::CertificateError) -> bool {
@@ -214,17 +232,32 @@ enum Stale {
     Ends(#[from] rustls::Error),
     #[error("it does not name this machine's address {0}")]
     Moved(IpAddr),
+    #[error("another authority vouches for it")]
+    OtherAuthority,
     #[cfg(unix)]
     #[error("others may read its key")]
     Open,
 }
 
+/// The authority's key, and what is shown of it.
+struct Signer {
+    authority: CertificateAuthority,
+    key: KeyPair,
+}
+
+/// What is served, and who vouches for it.
+struct Kept {
+    pair: Pair,
+    authority: CertificateAuthority,
+}
+
 /// The certificate of this folder, made if there is none that can be used.
-fn kept(folder: &Path, addresses: &[IpAddr], now: SystemTime, provider: &CryptoProvider) -> Result<Pair, TlsError> {
+fn kept(folder: &Path, addresses: &[IpAddr], now: SystemTime, provider: &CryptoProvider) -> Result<Kept, TlsError> {
+    let Signer { authority, key: signer } = signer(folder, addresses, now, provider)?;
     let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
     if certificate.exists() {
-        match usable(&certificate, &key, addresses, now, provider) {
-            Ok(pair) => return Ok(pair),
+        match usable(&certificate, &key, &authority, addresses, now, provider) {
+            Ok(pair) => return Ok(Kept { pair, authority }),
             Err(stale) => {
                 tracing::warn!("another certificate is made in place of {}: {stale}", certificate.display());
             }
@@ -239,7 +272,7 @@ fn kept(folder: &Path, addresses: &[IpAddr], now: SystemTime, provider: &CryptoP
             named.push(address);
         }
     }
-    let (pair, pem) = make(&named, now)?;
+    let (pair, pem) = make(&named, now, &authority, signer, provider)?;
     let named: String = named.iter().map(|address| format!("{address}\n")).collect();
     let written = create(folder)
         .and_then(|()| write(&list, &named))
@@ -248,16 +281,54 @@ fn kept(folder: &Path, addresses: &[IpAddr], now: SystemTime, provider: &CryptoP
     if let Err(error) = written {
         tracing::warn!("the certificate lasts for this run only, and browsers will warn again after the next: {error}");
     }
-    Ok(pair)
+    Ok(Kept { pair, authority })
 }
 
-fn usable(
-    certificate: &Path,
-    key: &Path,
-    addresses: &[IpAddr],
-    now: SystemTime,
-    provider: &CryptoProvider,
-) -> Result<Pair, Stale> {
+/// The authority of this folder, made if there is none that can be used.
+fn signer(folder: &Path, addresses: &[IpAddr], now: SystemTime, provider: &CryptoProvider) -> Result<Signer, TlsError> {
+    let (certificate, key) = (folder.join("authority.pem"), folder.join("authority-key.pem"));
+    if certificate.exists() {
+        match kept_signer(&certificate, &key, now, provider) {
+            Ok(signer) => return Ok(signer),
+            Err(stale) => {
+                tracing::warn!(
+                    "another certificate authority is made in place of {}, and has to be installed anew: {stale}",
+                    certificate.display()
+                );
+            }
+        }
+    }
+    let pair = KeyPair::generate()?;
+    let made = authority_params(&pair, addresses, now).self_signed(&pair)?;
+    let written = create(folder)
+        .and_then(|()| write(&key, &pair.serialize_pem()))
+        .and_then(|()| write(&certificate, &made.pem()));
+    if let Err(error) = written {
+        tracing::warn!("the certificate authority lasts for this run only: {error}");
+    }
+    Ok(Signer { authority: shown(&pair, made.der(), made.pem()), key: pair })
+}
+
+fn kept_signer(certificate: &Path, key: &Path, now: SystemTime, provider: &CryptoProvider) -> Result<Signer, Stale> {
+    closed(key)?;
+    let pair = read_pair(certificate, key, provider)?;
+    for at in [now, now + RENEW] {
+        // Its time alone: for all else it is no server's certificate.
+        if let Err(rustls::Error::InvalidCertificate(error)) = valid(&pair, at, provider)
+            && is_about_time(&error)
+        {
+            return Err(rustls::Error::InvalidCertificate(error).into());
+        }
+    }
+    let text = fs::read_to_string(key).map_err(file(key))?;
+    let secret = KeyPair::from_pem(&text).map_err(|error| content(key, "private key", error))?;
+    let pem = fs::read_to_string(certificate).map_err(file(certificate))?;
+    let authority = shown(&secret, &pair.chain[0], pem);
+    Ok(Signer { authority, key: secret })
+}
+
+/// Whether a file is its owner's alone.
+fn closed(key: &Path) -> Result<(), Stale> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -266,12 +337,89 @@ fn usable(
             return Err(Stale::Open);
         }
     }
+    #[cfg(not(unix))]
+    let _ = key;
+    Ok(())
+}
+
+fn shown(key: &KeyPair, certificate: &CertificateDer<'_>, pem: String) -> CertificateAuthority {
+    CertificateAuthority {
+        name: authority_name(key),
+        fingerprint: fingerprint(certificate),
+        der: certificate.to_vec(),
+        pem,
+    }
+}
+
+/// By which users tell the authorities of two machines apart. It follows from the key.
+fn authority_name(key: &KeyPair) -> String {
+    let digest = ::ring::digest::digest(&::ring::digest::SHA256, key.der_bytes());
+    let digits: String = digest.as_ref().iter().take(6).map(|byte| format!("{byte:02X}")).collect();
+    format!("FaceLink {digits}")
+}
+
+fn distinguished(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+/// Networks whose addresses are nobody's in particular: RFC 1918, 3927, 4193, 4291, 6598, and loopback.
+const PRIVATE: [(&str, u8); 9] = [
+    ("10.0.0.0", 8),
+    ("100.64.0.0", 10),
+    ("127.0.0.0", 8),
+    ("169.254.0.0", 16),
+    ("172.16.0.0", 12),
+    ("192.168.0.0", 16),
+    ("::1", 128),
+    ("fc00::", 7),
+    ("fe80::", 10),
+];
+
+fn authority_params(key: &KeyPair, addresses: &[IpAddr], now: SystemTime) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = distinguished(&authority_name(key));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = (now - DAY).into();
+    params.not_after = (now - DAY + AUTHORITY_VALID).into();
+    let mut hosts = vec!["local".to_owned(), "localhost".to_owned()];
+    hosts.extend(host_name());
+    let mut networks: Vec<(IpAddr, u8)> =
+        PRIVATE.iter().filter_map(|(network, prefix)| Some((network.parse().ok()?, *prefix))).collect();
+    networks.extend(addresses.iter().map(|address| (*address, if address.is_ipv4() { 32 } else { 128 })));
+    let networks = networks.into_iter().map(|(network, prefix)| CidrSubnet::from_addr_prefix(network, prefix));
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: hosts
+            .into_iter()
+            .map(GeneralSubtree::DnsName)
+            .chain(networks.map(GeneralSubtree::IpAddress))
+            .collect(),
+        excluded_subtrees: Vec::new(),
+    });
+    params
+}
+
+fn usable(
+    certificate: &Path,
+    key: &Path,
+    authority: &CertificateAuthority,
+    addresses: &[IpAddr],
+    now: SystemTime,
+    provider: &CryptoProvider,
+) -> Result<Pair, Stale> {
+    closed(key)?;
     let pair = read_pair(certificate, key, provider)?;
+    if pair.chain.len() != 2 || pair.chain.last().is_none_or(|last| **last != *authority.der) {
+        return Err(Stale::OtherAuthority);
+    }
     valid(&pair, now, provider)?;
     valid(&pair, now + RENEW, provider)?;
     let parsed = ParsedCertificate::try_from(&pair.chain[0])?;
-    // The IPv6 addresses of a machine change daily and are not typed by hand.
-    for address in addresses.iter().filter(|address| address.is_ipv4()) {
+    // The IPv6 addresses of a machine change daily and are not typed by hand; for a public address that is new the
+    // authority may not vouch.
+    for address in addresses.iter().filter(|address| is_private(**address)) {
         verify_server_name(&parsed, &ServerName::IpAddress((*address).into())).map_err(|_| Stale::Moved(*address))?;
     }
     Ok(pair)
@@ -292,14 +440,32 @@ fn addresses() -> Vec<IpAddr> {
     addresses
 }
 
-fn names(addresses: &[IpAddr]) -> Vec<String> {
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+/// Whether this is an IPv4 address of a network that is nobody's in particular.
+fn is_private(address: IpAddr) -> bool {
+    let IpAddr::V4(address) = address else { return false };
+    let shared = address.octets()[0] == 100 && address.octets()[1] & 0xC0 == 64;
+    address.is_private() || address.is_link_local() || address.is_loopback() || shared
+}
+
+/// This machine's name, if it is one that a certificate can name.
+fn host_name() -> Option<String> {
     let host = gethostname::gethostname().to_string_lossy().to_ascii_lowercase();
     let host = host.trim_end_matches('.').trim_end_matches(".local");
-    if !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')) {
-        names.extend([host.to_owned(), format!("{host}.local")]);
+    let usable =
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
+    usable.then(|| host.to_owned())
+}
+
+/// Names and addresses of a certificate; `all`: also those for which an older authority may not vouch.
+fn names(addresses: &[IpAddr], all: bool) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    if let Some(host) = host_name() {
+        names.push(format!("{host}.local"));
+        if all {
+            names.push(host);
+        }
     }
-    names.extend(addresses.iter().map(IpAddr::to_string));
+    names.extend(addresses.iter().filter(|address| all || is_private(**address)).map(IpAddr::to_string));
     names.sort();
     names.dedup();
     names
@@ -310,18 +476,41 @@ struct Pem {
     key: String,
 }
 
-fn make(addresses: &[IpAddr], now: SystemTime) -> Result<(Pair, Pem), TlsError> {
-    let mut params = CertificateParams::new(names(addresses))?;
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "FaceLink on this network");
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    // A phone's clock may be a little behind.
-    params.not_before = (now - DAY).into();
-    params.not_after = (now - DAY + VALID).into();
+fn make(
+    addresses: &[IpAddr],
+    now: SystemTime,
+    authority: &CertificateAuthority,
+    signer: KeyPair,
+    provider: &CryptoProvider,
+) -> Result<(Pair, Pem), TlsError> {
+    let mut issuer = CertificateParams::default();
+    issuer.distinguished_name = distinguished(&authority.name);
+    issuer.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let issuer = Issuer::new(issuer, signer);
     let key = KeyPair::generate()?;
-    let made = params.self_signed(&key)?;
-    let pem = Pem { certificate: made.pem(), key: key.serialize_pem() };
-    Ok((Pair { chain: vec![made.into()], key: key.into() }, pem))
+    let signed = |all: bool| -> Result<(Pair, Pem), TlsError> {
+        let mut params = CertificateParams::new(names(addresses, all))?;
+        params.distinguished_name = distinguished("FaceLink on this network");
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        // A phone's clock may be a little behind.
+        params.not_before = (now - DAY).into();
+        params.not_after = (now - DAY + VALID).into();
+        let made = params.signed_by(&key, &issuer)?;
+        let pem = Pem { certificate: format!("{}{}", made.pem(), authority.pem), key: key.serialize_pem() };
+        let chain = vec![made.into(), CertificateDer::from(authority.der.to_vec())];
+        let secret = PrivateKeyDer::try_from(key.serialize_der()).map_err(|reason| TlsError::Content {
+            path: PathBuf::from("key.pem"),
+            what: "private key",
+            reason: reason.to_owned(),
+        })?;
+        Ok((Pair { chain, key: secret }, pem))
+    };
+    let all = signed(true)?;
+    // The machine may have got a name or a public address that its authority does not know.
+    if valid(&all.0, now, provider).is_ok() { Ok(all) } else { signed(false) }
 }
 
 fn create(folder: &Path) -> Result<(), TlsError> {
@@ -368,7 +557,9 @@ mod tests {
     /// The fingerprint of what is kept for a machine with these addresses, at a time.
     fn kept_at(folder: &Path, addresses: &[[u8; 4]], now: SystemTime) -> (String, Pair) {
         let addresses: Vec<IpAddr> = addresses.iter().map(|address| IpAddr::from(*address)).collect();
-        let pair = kept(folder, &addresses, now, &default_provider()).expect("kept or made");
+        let Kept { pair, authority } = kept(folder, &addresses, now, &default_provider()).expect("kept or made");
+        assert_eq!(pair.chain.len(), 2);
+        assert_eq!(*pair.chain[1], authority.der);
         (fingerprint(&pair.chain[0]), pair)
     }
 
@@ -393,7 +584,7 @@ mod tests {
         assert_ne!(fourth, third);
         assert_eq!(of(&config), fourth);
         let left: Vec<_> = fs::read_dir(path.parent().expect("one")).expect("read").flatten().collect();
-        assert_eq!(left.len(), 3, "no temporary file stays: {left:?}");
+        assert_eq!(left.len(), 5, "no temporary file stays: {left:?}");
     }
 
     #[cfg(unix)]
@@ -432,7 +623,7 @@ mod tests {
     #[test]
     fn certificate_is_kept_across_networks() {
         let folder = folder();
-        let (home, work, now) = ([[192, 0, 2, 7]], [[198, 51, 100, 7]], SystemTime::now());
+        let (home, work, now) = ([[192, 168, 2, 7]], [[10, 51, 100, 7]], SystemTime::now());
         let (at_home, _) = kept_at(folder.path(), &home, now);
         let (at_work, pair) = kept_at(folder.path(), &work, now);
         assert_ne!(at_work, at_home, "the first did not name this address");
@@ -443,16 +634,69 @@ mod tests {
             let name = ServerName::try_from(name.to_owned()).expect("a name");
             verify_server_name(&parsed, &name).is_ok()
         };
-        for name in ["localhost", "127.0.0.1", "::1", "192.0.2.7", "198.51.100.7"] {
+        for name in ["localhost", "127.0.0.1", "::1", "192.168.2.7", "10.51.100.7"] {
             assert!(named(name), "{name}");
         }
-        assert!(!named("192.0.2.8") && !named("show.example"));
+        assert!(!named("192.168.2.8") && !named("show.example"));
         // An attack on the list makes no endless certificate.
         let many: String = (0..10_000).map(|i| format!("10.0.{}.{}\n", i / 256, i % 256)).collect();
         fs::write(folder.path().join("addresses.txt"), many).expect("written");
-        kept_at(folder.path(), &[[203, 0, 113, 7]], now);
+        kept_at(folder.path(), &[[172, 16, 0, 7]], now);
         let list = fs::read_to_string(folder.path().join("addresses.txt")).expect("there");
-        assert_eq!((list.lines().count(), list.lines().next()), (MAX_ADDRESSES, Some("203.0.113.7")));
+        assert_eq!((list.lines().count(), list.lines().next()), (MAX_ADDRESSES, Some("172.16.0.7")));
+    }
+
+    #[test]
+    fn authority_outlives_certificates_and_vouches_for_this_network_alone() {
+        let (folder, provider, now) = (folder(), default_provider(), SystemTime::now());
+        let (home, work) = ([[192, 168, 0, 7]], [[10, 0, 0, 7]]);
+        let authority = |addresses: &[[u8; 4]], at| {
+            let addresses: Vec<IpAddr> = addresses.iter().map(|address| IpAddr::from(*address)).collect();
+            kept(folder.path(), &addresses, at, &provider).expect("kept or made").authority
+        };
+        let first = authority(&home, now);
+        assert_eq!(authority(&work, now).der, first.der, "another network");
+        assert_eq!(authority(&home, now + DAY * 366).der, first.der, "another certificate");
+        assert_eq!(authority(&home, now + DAY * 3600).der, first.der, "almost ten years");
+        // A public address that came later is left out, so that the rest stays valid.
+        let (_, pair) = kept_at(folder.path(), &[[192, 168, 0, 7], [8, 8, 8, 8]], now);
+        assert!(valid(&pair, now, &provider).is_ok());
+        let parsed = ParsedCertificate::try_from(&pair.chain[0]).expect("a certificate");
+        let named =
+            |name: &str| verify_server_name(&parsed, &ServerName::try_from(name.to_owned()).expect("a name")).is_ok();
+        assert!(named("192.168.0.7") && !named("8.8.8.8"));
+        // Nor can its key make certificates of other sites.
+        let signer =
+            kept_signer(&folder.path().join("authority.pem"), &folder.path().join("authority-key.pem"), now, &provider);
+        let Signer { authority: kept, key } = signer.expect("usable");
+        assert_eq!((&kept.der, &kept.name), (&first.der, &first.name));
+        let mut issuer = CertificateParams::default();
+        issuer.distinguished_name = distinguished(&kept.name);
+        let issuer = Issuer::new(issuer, key);
+        for (name, vouched) in [
+            ("bank.example", false),
+            ("8.8.8.8", false),
+            ("2001:db8::1", false),
+            ("stage.local", true),
+            ("10.1.2.3", true),
+        ] {
+            let own = KeyPair::generate().expect("a key");
+            let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+            let made = params.signed_by(&own, &issuer).expect("signed");
+            let chain = vec![made.into(), CertificateDer::from(kept.der.to_vec())];
+            let pair = Pair { chain, key: PrivateKeyDer::try_from(own.serialize_der()).expect("a key") };
+            assert_eq!(valid(&pair, now, &provider).is_ok(), vouched, "{name}");
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let key = folder.path().join("authority-key.pem");
+            assert_eq!(fs::metadata(&key).expect("there").permissions().mode() & 0o777, 0o600);
+            fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("set");
+            assert_ne!(authority(&home, now).der, first.der, "a key that others could read is a secret no more");
+        }
+        let second = authority(&home, now);
+        assert_ne!(authority(&home, now + DAY * 3640).der, second.der, "it ends within a month");
     }
 
     #[test]

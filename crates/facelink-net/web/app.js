@@ -159,7 +159,7 @@ function start() {
       void look();
     };
     c.onError = (error) => {
-      if (error.code === 'webrtc') return; // frames flow over the WebSocket
+      if (error.code === 'webrtc' && c.transport !== 'none') return; // frames flow over the WebSocket
       if (c.state === 'reconnecting' && error.code !== 'unauthorized') {
         // The client reconnects by itself: shown on the connection card instead of an alert.
         write($('link-note'), error.message);
@@ -262,6 +262,7 @@ function start() {
     write($('f-path'), away ? 'reconnecting'
       : s.transport === 'webrtc' ? (s.hedging ? 'silent' : path?.protocol ? `${path.relayed ? 'relayed' : 'direct'}, ${path.protocol.toUpperCase()}` : '')
         : s.transport === 'websocket' ? 'TCP' : '');
+    $('signal-note').hidden = s.signalling !== 'http';
     write($('f-latency'), s.averageLatencyMs && !away ? s.averageLatencyMs.toFixed(s.averageLatencyMs < 10 ? 1 : 0) : '–');
     write($('f-jitter'), s.jitterMs === null ? '–' : s.jitterMs.toFixed(1));
     write($('f-loss'), s.loss === null ? '–' : (s.loss * 100).toFixed(1));
@@ -396,7 +397,7 @@ function start() {
     ['Eyes', /^eye/], ['Brows', /^brow/], ['Jaw', /^jaw/], ['Mouth', /^mouth/],
     ['Cheeks and nose', /^(cheek|nose)/], ['Tongue', /^tongue/],
   ];
-  /** @typedef {{ name: string, row: HTMLElement, input: HTMLInputElement, output: HTMLElement, min: number, max: number, text: string }} Slider */
+  /** @typedef {{ name: string, row: HTMLElement, input: HTMLInputElement, output: HTMLElement, free: HTMLButtonElement, min: number, max: number, text: string }} Slider */
   /** @type {Map<string, Slider>} */
   const sliders = new Map();
   const linkedBox = /** @type {HTMLInputElement} */ ($('linked'));
@@ -440,9 +441,17 @@ function start() {
     const output = make('output');
     output.setAttribute('for', input.id);
     output.textContent = isHead ? '0°' : '0.00';
-    row.append(label, input, output);
+    const free = /** @type {HTMLButtonElement} */ (make('button', 'free', '×'));
+    free.type = 'button';
+    free.hidden = true;
+    free.title = 'Let go (Delete)';
+    free.setAttribute('aria-label', `Let go of ${label.textContent}`);
+    input.setAttribute('aria-keyshortcuts', 'Delete');
+    const value = make('div', 'value');
+    value.append(output, free);
+    row.append(label, input, value);
     /** @type {Slider} */
-    const slider = { name, row, input, output, min, max, text: '' };
+    const slider = { name, row, input, output, free, min, max, text: '' };
     sliders.set(name, slider);
     show(slider, 0);
     input.addEventListener('input', () => {
@@ -451,12 +460,30 @@ function start() {
       if (other) hold(other, Number(input.value));
       update();
     });
-    input.addEventListener('dblclick', () => {
-      pins.delete(name);
-      row.classList.remove('pinned');
-      update();
+    input.addEventListener('dblclick', () => release(name));
+    input.addEventListener('keydown', (event) => {
+      if (event.key !== 'Delete' && event.key !== 'Backspace' && event.key !== 'Escape') return;
+      event.preventDefault();
+      release(name);
+    });
+    free.addEventListener('click', () => {
+      input.focus(); // the button goes
+      release(name);
     });
     return row;
+  }
+
+  /** Lets a slider go, and its linked one. @param {string} name */
+  function release(name) {
+    const other = linkedBox.checked ? partner(name) : null;
+    for (const each of [name, ...(other ? [other] : [])]) {
+      const slider = sliders.get(each);
+      if (!pins.delete(each) || !slider) continue;
+      slider.row.classList.remove('pinned');
+      slider.free.hidden = true;
+    }
+    update();
+    showSliders();
   }
 
   /** @param {string} name @param {number} value */
@@ -465,6 +492,7 @@ function start() {
     const slider = sliders.get(name);
     if (slider) {
       slider.row.classList.add('pinned');
+      slider.free.hidden = false;
       show(slider, value);
     }
   }
@@ -500,7 +528,10 @@ function start() {
 
   $('reset').addEventListener('click', () => {
     pins.clear();
-    for (const slider of sliders.values()) slider.row.classList.remove('pinned');
+    for (const slider of sliders.values()) {
+      slider.row.classList.remove('pinned');
+      slider.free.hidden = true;
+    }
     update();
     showSliders();
   });

@@ -8,10 +8,15 @@
  * it when it answers and move back at once when it falls silent. There is no
  * queue: a frame that cannot leave now is replaced by the next one.
  *
+ * Where the browser refuses the WebSocket although the server answers HTTP (an
+ * iPhone's browser and a certificate that it does not trust), offers go by
+ * HTTP and everything else over the data channel; the WebSocket is tried again
+ * from time to time.
+ *
  * One ES module, no dependencies, no build step. Its parts, each under a
  * heading: types and constants; the class (API, frame rate, frames, routing,
- * receiving, WebSocket, data channel, recovery, heartbeat, state, events of the
- * page); the facelink1 codec; the synthetic performer. Transports, silence and
+ * receiving, WebSocket, HTTP, data channel, recovery, heartbeat, state, events of
+ * the page); the facelink1 codec; the synthetic performer. Transports, silence and
  * recovery follow the Rust connection (`facelink::connection`), and both are
  * held to one table of faults (`node tests/web/connection.mjs`).
  *
@@ -74,6 +79,8 @@
  * @property {string | null} connectionId Given by the server.
  * @property {ClientState} state
  * @property {Transport} transport What frames travel over now.
+ * @property {'websocket' | 'http' | 'none'} signalling What offers travel by; `http` while the browser
+ *   refuses the WebSocket.
  * @property {number} averageLatencyMs One-way latency in ms: half of the round
  *   trip, smoothed. 0 until measured on the present transport.
  * @property {number} rttMs Newest round trip in ms. 0 until measured.
@@ -186,6 +193,21 @@ const DISCONNECTED_MS = 800; // silence of both transports after which the state
 const CLOSE_RECONNECTING = 4000; // WebSocket close code: the client returns by another socket
 const CLOSE_UNAUTHORISED = [1008, 3000, 3003, 4401, 4403];
 const CLOSE_RESUMED = 4409; // another socket has resumed the connection
+const SOCKET_OPEN = 1; // `readyState`
+
+// Signalling by HTTP.
+const GATHER_MS = 250; // an offer waits for this device's own candidates; the server knows it by its packets anyway
+const POST_LIMIT_MS = 8000; // the server's answer holds all of its candidates
+const ASK_LIMIT_MS = 2500;
+const HELLO_MS = 100; // the channel loses messages: `hello` is repeated until it is answered
+const SUBSCRIBE_MS = 2000; // so is `subscribe`, which has no answer
+const RENEW_MS = 500; // between two attempts to replace a silent channel
+const SOCKET_RETRY_MS = 10000; // to the first new attempt with the WebSocket; doubled each time
+const SOCKET_RETRY_MAX_MS = 120000;
+
+// ICE over TCP: after UDP has had its time. Some browsers keep the first pair that works.
+const TCP_AFTER_MS = 1500;
+const TCP_AFTER_RESTART_MS = 500;
 
 // Frames.
 const MAX_FACES_PER_PACKET = 5; // below one datagram even while each repeats one frame
@@ -373,6 +395,15 @@ export function headQuaternion(yaw, pitch, roll) {
  * @property {boolean} established The first answer has arrived.
  * @property {number} restartingSince When ICE was restarted, until an answer arrives; or 0.
  * @property {string | null} connectionId Id of the connection whose signalling made it.
+ * @property {boolean} http Its offer went by HTTP, so that `hello` and all else go over its channel.
+ * @property {boolean} resumed The answer by HTTP continues the connection from before.
+ * @property {boolean} greeted The newest `hello` was answered on the channel.
+ * @property {number} hellos How many were sent.
+ * @property {number} helloAt
+ * @property {number} subscribedAt
+ * @property {number} askedAt When another one was last offered in its place, because it is silent.
+ * @property {number} describedAt
+ * @property {ReturnType<typeof setTimeout>[]} tcp Candidates for TCP that wait for their time.
  * @property {number} provenAt
  * @property {number} blockedSince When sends began to find the channel full, or 0.
  * @property {(RTCIceCandidateInit | null)[]} remote Candidates that wait for the answer.
@@ -392,11 +423,94 @@ const silence = (link, now) => (link.pings.length ? Math.max(0, now - link.pings
 /** @param {Link} link */
 const roundTrip = (link) => Math.max(link.rtt, link.lastRtt);
 
+/** Events of a peer connection that its view passes on. */
+const PEER_EVENTS = ['connectionstatechange', 'datachannel', 'icecandidate', 'icecandidateerror', 'iceconnectionstatechange',
+  'icegatheringstatechange', 'negotiationneeded', 'signalingstatechange', 'track'];
+/** A peer connection that is not there yet. @type {Record<string, any>} */
+const NO_PEER = {
+  connectionState: 'new', iceConnectionState: 'new', iceGatheringState: 'new', signalingState: 'stable', canTrickleIceCandidates: null,
+  localDescription: null, remoteDescription: null, currentLocalDescription: null, currentRemoteDescription: null,
+  pendingLocalDescription: null, pendingRemoteDescription: null, sctp: null,
+  getStats: () => Promise.resolve(new Map()), getConfiguration: () => ({}), getSenders: () => [], getReceivers: () => [],
+  getTransceivers: () => [], close: () => {},
+};
+/** @type {WeakMap<object, (event: Event) => void>} */
+const PEER_SINKS = new WeakMap();
+
+/** What applications see of the peer connections of a client. @param {() => RTCPeerConnection | null} current @returns {RTCPeerConnection} */
+function peerView(current) {
+  const events = new EventTarget();
+  /** @type {Record<string, any>} */
+  const handlers = {};
+  const view = new Proxy(events, {
+    get(_, name) {
+      const event = typeof name === 'string' && name.startsWith('on') ? name.slice(2) : '';
+      if (PEER_EVENTS.includes(event)) return handlers[event] ?? null;
+      /** @type {any} */
+      const from = name in events ? events : current() ?? NO_PEER;
+      const value = from[name];
+      return typeof value === 'function' ? value.bind(from) : value;
+    },
+    set(_, name, value) {
+      const event = typeof name === 'string' && name.startsWith('on') ? name.slice(2) : '';
+      if (!PEER_EVENTS.includes(event)) return false;
+      handlers[event] = typeof value === 'function' ? value : null;
+      return true;
+    },
+    has: (_, name) => name in events || name in RTCPeerConnection.prototype,
+    getPrototypeOf: () => RTCPeerConnection.prototype,
+  });
+  PEER_SINKS.set(view, (event) => {
+    if (event.type === 'icecandidate' || event.type === 'datachannel') {
+      // Events with more than a type: a copy has the same fields.
+      const copy = Object.assign(new Event(event.type), { candidate: /** @type {any} */ (event).candidate, channel: /** @type {any} */ (event).channel });
+      handlers[event.type]?.call(view, copy);
+      events.dispatchEvent(copy);
+      return;
+    }
+    const copy = new Event(event.type);
+    handlers[event.type]?.call(view, copy);
+    events.dispatchEvent(copy);
+  });
+  return /** @type {any} */ (view);
+}
+
+/** Waits until a peer connection has all of its candidates, or for so long, ms. @param {RTCPeerConnection} pc @param {number} limit */
+function gathered(pc, limit) {
+  if (pc.iceGatheringState === 'complete') return Promise.resolve();
+  return new Promise((done) => {
+    const timer = setTimeout(done, limit);
+    pc.addEventListener('icegatheringstatechange', () => {
+      if (pc.iceGatheringState !== 'complete') return;
+      clearTimeout(timer);
+      done(undefined);
+    });
+  });
+}
+
+/** A description without its candidates for TCP, and these. @param {string} sdp */
+function splitTcp(sdp) {
+  /** @type {RTCIceCandidateInit[]} */
+  const later = [];
+  let section = -1;
+  const lines = sdp.split(/\r?\n/).filter((line) => {
+    if (line.startsWith('m=')) section += 1;
+    if (!/^a=candidate:\S+ \d+ tcp /i.test(line)) return true;
+    later.push({ candidate: line.slice(2), sdpMLineIndex: Math.max(0, section) });
+    return false;
+  });
+  return later.length ? { sdp: lines.join('\r\n'), later } : { sdp, later };
+}
+
 export class FacialAnimationWebRTCClient {
   /** Verbose console logging. @type {boolean} */
   debug = false;
-  /** The peer connection of the present attempt; null without WebRTC. @type {RTCPeerConnection | null} */
-  pc = null;
+  /**
+   * The peer connection, from the start on: properties and methods are those of the present one, and handlers are called
+   * for every later one too. Before the first one its states are `new`. Null where the browser has no WebRTC.
+   * @type {RTCPeerConnection | null}
+   */
+  pc = typeof RTCPeerConnection === 'undefined' ? null : peerView(() => this.#rtc?.pc ?? null);
   /** The data channel of the present attempt. @type {RTCDataChannel | null} */
   dataChannel = null;
   /** @type {WebSocket | null} */
@@ -436,6 +550,7 @@ export class FacialAnimationWebRTCClient {
   #wsAttempt = 0;
   #rtcAttempt = 0;
   #rtcRefused = false;
+  /** The WebSocket fails before it opens and HTTP is answered: offers go by HTTP. */ #byHttp = false;
   #reconnects = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #wsTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #wsOpenTimer;
@@ -462,6 +577,7 @@ export class FacialAnimationWebRTCClient {
   /** What `hello` shows to resume the connection. @type {string | null} */ #resumeToken = null;
   /** @type {Link} */ #wsLink;
   /** @type {RtcSession | null} */ #rtc = null;
+  /** Takes the place of `#rtc` once the server has answered its offer. @type {RtcSession | null} */ #nextRtc = null;
   /** @type {RTCIceServer[]} */ #iceServers = [];
   /** @type {{ promise: Promise<void>, resolve: () => void, reject: (e: ClientError) => void } | null} */ #connecting = null;
   /** @type {ClientError | null} */ #closeReason = null;
@@ -567,6 +683,7 @@ export class FacialAnimationWebRTCClient {
     this.#connecting = null;
     if (was) this.#log('info', 'closed');
     this.#everWelcomed = false;
+    this.#byHttp = false;
     this.#setTransport('none');
     this.#setState('closed');
   }
@@ -605,6 +722,25 @@ export class FacialAnimationWebRTCClient {
       return false;
     }
     return this.#emit(stream, now, period, true);
+  }
+
+  /**
+   * Sends 52 weights in the order of {@link ARKIT_NAMES}, or 61 values with the angles of head and eyes, as
+   * little-endian floats; the guide's `sendBinaryBlendshapes`. `sendARKitData` writes smaller frames that survive loss.
+   * @param {ArrayLike<number> | Blendshapes} values An object counts by the order of its own names
+   * @returns {boolean} True when it was sent
+   */
+  sendBinaryBlendshapes(values) {
+    const list = 'length' in values && finite(values.length) ? Array.from(/** @type {ArrayLike<number>} */ (values)) : Object.values(values);
+    if ((list.length !== 52 && list.length !== 61) || !list.every(finite)) {
+      throw new TypeError('sendBinaryBlendshapes: needs 52 or 61 finite numbers.');
+    }
+    const view = new DataView(new ArrayBuffer(list.length * 4));
+    list.forEach((value, i) => view.setFloat32(i * 4, value, true));
+    const left = this.#route(view.buffer, false, performance.now());
+    if (left) this.#framesSent += 1;
+    else this.#dropped += 1;
+    return left;
   }
 
   /**
@@ -726,14 +862,14 @@ export class FacialAnimationWebRTCClient {
   setClient(name) {
     if (this.#options.client === name) return;
     this.#options.client = name;
-    if (this.#welcomed) this.#sendOn('websocket', JSON.stringify(this.#hello()));
+    this.#greetAgain();
   }
 
   /** @param {string} name The subject's new name */
   setSubject(name) {
     this.#options.subject = name;
     this.#jsonNext = true;
-    if (this.#welcomed) this.#sendOn('websocket', JSON.stringify(this.#hello()));
+    this.#greetAgain();
   }
 
   /**
@@ -744,12 +880,13 @@ export class FacialAnimationWebRTCClient {
     /** @type {ConnectionInfo} */
     const info = {
       transport: this.#transport, connectionId: this.connectionId, relayed: false, protocol: null,
-      local: null, remote: null, rttMs: null, iceState: this.pc?.iceConnectionState ?? 'none',
+      local: null, remote: null, rttMs: null, iceState: this.#rtc?.pc.iceConnectionState ?? 'none',
     };
-    if (!this.pc || this.dataChannel?.readyState !== 'open') return info;
+    const pc = this.#rtc?.pc;
+    if (!pc || this.dataChannel?.readyState !== 'open') return info;
     /** @type {any[]} */
     const all = [];
-    (await this.pc.getStats()).forEach((entry) => all.push(entry));
+    (await pc.getStats()).forEach((entry) => all.push(entry));
     const chosen = all.find((s) => s.type === 'transport' && s.selectedCandidatePairId)?.selectedCandidatePairId;
     const pair = all.find((s) => s.type === 'candidate-pair' && (chosen ? s.id === chosen : s.selected || (s.nominated && s.state === 'succeeded')));
     if (!pair) return info;
@@ -781,6 +918,7 @@ export class FacialAnimationWebRTCClient {
       connectionId: this.connectionId,
       state: this.#state,
       transport: this.#transport,
+      signalling: this.#welcomed ? 'websocket' : this.#byHttp ? 'http' : 'none',
       averageLatencyMs: (link?.rtt ?? 0) / 2,
       rttMs: link?.lastRtt ?? 0,
       messageCount: this.#sent + this.#received,
@@ -1119,7 +1257,8 @@ export class FacialAnimationWebRTCClient {
    */
   #route(payload, numbered, now) {
     const bytes = typeof payload === 'string' ? payload.length : payload.byteLength;
-    const room = Math.max(bytes, this.#lastFrameBytes, 256);
+    // Without a WebSocket to turn to, as much may wait as leaves in one packet.
+    const room = Math.max(bytes, this.#lastFrameBytes, this.#welcomed ? 256 : 1200);
     let left = false;
     const rtc = this.#rtc;
     if (this.#transport === 'webrtc' && rtc) {
@@ -1153,7 +1292,7 @@ export class FacialAnimationWebRTCClient {
    */
   #socketTakesFrames(room, now) {
     const ws = this.ws;
-    return this.#welcomed && ws?.readyState === WebSocket.OPEN && ws.bufferedAmount <= room
+    return this.#welcomed && ws?.readyState === SOCKET_OPEN && ws.bufferedAmount <= room
       && (this.#timersLate || silence(this.#wsLink, now) <= WS_TAKES_FRAMES_MS + 2 * roundTrip(this.#wsLink));
   }
 
@@ -1171,7 +1310,7 @@ export class FacialAnimationWebRTCClient {
         else if (payload instanceof ArrayBuffer) this.dataChannel.send(payload);
         else this.dataChannel.send(payload);
       } else if (kind === 'websocket') {
-        if (this.ws?.readyState !== WebSocket.OPEN) return false;
+        if (this.ws?.readyState !== SOCKET_OPEN) return false;
         this.ws.send(payload);
       } else return false;
     } catch (error) {
@@ -1237,7 +1376,7 @@ export class FacialAnimationWebRTCClient {
     }
     if (typeof message !== 'object' || message === null) return;
     switch (message.type) {
-      case 'welcome': this.#onWelcome(message); break;
+      case 'welcome': this.#onWelcome(link, message); break;
       case 'ping': {
         const time = wallClock();
         link.reply(JSON.stringify({ type: 'pong', t: message.t, server_time: time, client_time: time }));
@@ -1317,7 +1456,7 @@ export class FacialAnimationWebRTCClient {
   #onServerError(message) {
     const code = String(message.code ?? '');
     const text = String(message.message ?? (code || 'the server reported an error'));
-    if (code === 'unsupported' && /binary/.test(text)) return; // an older server: `welcome` says what it reads
+    if (code === 'unsupported' && /binary|signalling goes/.test(text)) return; // an older server: `welcome` says what it reads
     if (!this.#welcomed && /auth|token|forbidden|denied|pair/i.test(code)) {
       this.#closeReason = this.#unauthorized();
       this.ws?.close(1000);
@@ -1352,9 +1491,30 @@ export class FacialAnimationWebRTCClient {
     return { type: 'subscribe', ...this.#subscription, ...(this.#numbered() ? { binary: 'facelink1' } : null) };
   }
 
-  /** @param {Message} message */
-  #onWelcome(message) {
-    const first = !this.#welcomed;
+  /** Says `hello` once more, with another name. */
+  #greetAgain() {
+    if (this.#welcomed) this.#sendOn('websocket', JSON.stringify(this.#hello()));
+    else if (this.#rtc?.http && this.#rtc.proven) this.#greet(this.#rtc, performance.now());
+  }
+
+  /** Says `hello` on the channel, until it is answered. @param {RtcSession} session @param {number} now */
+  #greet(session, now) {
+    session.greeted = false;
+    session.helloAt = now;
+    session.hellos += 1;
+    // A server that cannot resume here answers an error instead of `welcome`.
+    const resume = session.resumed || session.hellos > 5 ? null : this.#resumeToken;
+    session.link.reply(JSON.stringify(this.#hello(this.#everWelcomed && !session.proven ? resume : null)));
+  }
+
+  /** @param {Link} link @param {Message} message */
+  #onWelcome(link, message) {
+    const channel = link.kind === 'webrtc' ? this.#rtc : null;
+    if (link.kind === 'webrtc') {
+      if (!channel?.http || link !== channel.link) return;
+      channel.greeted = true;
+    }
+    const first = channel ? !channel.proven : !this.#welcomed;
     const before = this.connectionId;
     this.connectionId = message.connection_id ?? this.connectionId;
     // An endpoint that gives no secret resumes by the id.
@@ -1366,29 +1526,46 @@ export class FacialAnimationWebRTCClient {
     this.#format = this.#options.binary === 'json' ? 'json'
       : this.#options.binary === 'facelink1' && message.binary === 'facelink1' ? 'facelink1' : 'float32';
     clearTimeout(this.#wsOpenTimer);
-    this.#welcomed = true;
-    this.#welcomedAt = now;
     this.#closeReason = null;
     const again = this.#everWelcomed;
-    if (again) this.#reconnects += 1;
+    if (again && !(this.#byHttp && this.#rtc?.proven)) this.#reconnects += 1;
     this.#everWelcomed = true;
-    const resumed = message.resumed === true;
+    const resumed = message.resumed === true || channel?.resumed === true;
     this.#log('info', `connected to ${this.#address()} as ${this.connectionId ?? '?'}${again ? (resumed ? ', resumed' : ', anew') : ''}`);
-    // Without a round trip, a far endpoint would be taken for a silent one until the first pong.
-    this.#measure(this.#wsLink, now - this.#helloAt);
-    this.#ping(this.#wsLink, now);
+    if (channel) {
+      channel.connectionId = this.connectionId;
+      this.#prove(channel, now);
+    } else {
+      this.#welcomed = true;
+      this.#welcomedAt = now;
+      // Without a round trip, a far endpoint would be taken for a silent one until the first pong.
+      this.#measure(this.#wsLink, now - this.#helloAt);
+      this.#ping(this.#wsLink, now);
+    }
     if (this.#subscription) this.#sendControl(this.#subscribeMessage());
     else if (resumed && this.#unsubscribed) this.#sendControl({ type: 'unsubscribe' });
     this.#rtcRefused = false;
-    const rtc = this.#rtc;
-    if (rtc && again && !resumed) {
-      this.#loseChannel(rtc, `it belonged to connection ${before}, which the server no longer knows`);
-      clearTimeout(this.#rtcTimer);
-    } else if (rtc && (rtc.suspect || rtc.broken)) void this.#restartIce(rtc, 'the WebSocket is back and the channel is silent');
-    this.#offerIfDue();
+    if (!channel) this.#onSocketWelcome(again && !resumed, before);
     this.#chooseTransport();
     this.#connecting?.resolve();
     this.#connecting = null;
+  }
+
+  /** @param {boolean} anew The server does not know the connection from before @param {string | null} before */
+  #onSocketWelcome(anew, before) {
+    if (this.#byHttp) this.#log('info', 'the WebSocket opens again and takes over the signalling');
+    this.#byHttp = false;
+    this.#dropNext();
+    const rtc = this.#rtc;
+    if (rtc?.http && !rtc.proven) this.#closePeer(); // its `hello` would make another connection
+    else if (rtc) {
+      rtc.http = false;
+      if (anew) {
+        this.#loseChannel(rtc, `it belonged to connection ${before}, which the server no longer knows`);
+        clearTimeout(this.#rtcTimer);
+      } else if (rtc.suspect || rtc.broken) void this.#restartIce(rtc, 'the WebSocket is back and the channel is silent');
+    }
+    this.#offerIfDue();
   }
 
   // ---- WebSocket: dial, backoff, resume ------------------------------------
@@ -1409,9 +1586,8 @@ export class FacialAnimationWebRTCClient {
       ws = new WebSocket(this.#url);
     } catch (error) {
       const mixed = typeof location !== 'undefined' && location.protocol === 'https:' && this.#url.protocol === 'ws:';
-      this.#giveUp(mixed
-        ? clientError('mixed-content', `This page came over https, so the browser does not let it open ${this.#address()}. Use a wss:// address, or open the page over http.`)
-        : clientError('bad-url', `The browser cannot open ${this.#address()}: ${error}. Check the address.`));
+      if (mixed) this.#giveUp(clientError('mixed-content', `This page came over https, so the browser does not let it open ${this.#address()}. Use a wss:// address, or open the page over http.`));
+      else this.#onSocketRefused(clientError('bad-url', `The browser cannot open ${this.#address()}: ${error}. Check the address.`));
       return;
     }
     this.ws = ws;
@@ -1423,10 +1599,9 @@ export class FacialAnimationWebRTCClient {
     let opened = false;
     this.#wsOpenTimer = setTimeout(() => {
       if (this.ws !== ws) return;
-      this.#closeReason ??= opened
+      this.#loseSocket(ws, opened, 1006, opened
         ? clientError('timeout', `${this.#address()} took the connection but sent no welcome. Is it a FaceLink server?`)
-        : clientError('timeout', `${this.#address()} does not answer. Check the address, and that the firewall lets this port through.`);
-      this.#loseSocket(ws, opened, 1006);
+        : clientError('timeout', `${this.#address()} does not answer. Check the address, and that the firewall lets this port through.`));
     }, this.#everWelcomed ? Math.min(DIAL_LIMIT_MS, Math.max(REDIAL_LIMIT_MS, 8 * known) * 1.3 ** Math.max(0, this.#wsAttempt - 6)) : DIAL_LIMIT_MS);
     ws.onopen = () => {
       if (this.ws !== ws) return;
@@ -1471,16 +1646,21 @@ export class FacialAnimationWebRTCClient {
    * @param {WebSocket} ws
    * @param {boolean} opened
    * @param {number} code
+   * @param {ClientError | null} [reason]
    */
-  #loseSocket(ws, opened, code) {
+  #loseSocket(ws, opened, code, reason = null) {
     this.#closeSocket(ws, code !== 1001);
     const welcomed = this.#welcomed;
     if (welcomed && performance.now() - this.#welcomedAt > WS_STABLE_MS) this.#wsAttempt = 0;
     this.#welcomed = false;
     if (!this.#running) return;
     if (this.#rtc) this.#rtc.restartingSince = 0; // its answer will not come
-    if (this.#rtc && !this.#rtc.proven) this.#loseChannel(this.#rtc, 'the WebSocket that carries its signalling closed');
+    if (this.#rtc && !this.#rtc.proven && !this.#rtc.http) this.#loseChannel(this.#rtc, 'the WebSocket that carries its signalling closed');
     this.#chooseTransport();
+    if (!opened && !this.#closeReason && this.#byHttp) {
+      this.#scheduleDial();
+      return;
+    }
     if (welcomed) {
       this.#log('warn', `the WebSocket to ${this.#address()} was lost (${code})`);
       this.#scheduleDial(this.#wsAttempt === 0);
@@ -1490,20 +1670,42 @@ export class FacialAnimationWebRTCClient {
       // The server has answered before: the reason is asked for at every fourth attempt only.
       this.#scheduleDial();
       if (this.#wsAttempt % 4 !== 0) return;
-      void this.#explain(opened).then((error) => {
+      void this.#answersHttp(opened).then(async (answers) => {
+        if (answers) {
+          this.#signalByHttp();
+          return;
+        }
+        const error = reason ?? await this.#explain(opened);
         if (this.#running && !this.#welcomed && error.code !== 'unauthorized') this.#reportError(error);
         else if (this.#running && error.code === 'unauthorized') this.#giveUp(error);
       });
       return;
     }
-    void this.#explain(opened).then((error) => {
-      if (!this.#running || this.ws) return;
-      if (error.code === 'unauthorized') this.#giveUp(error);
-      else {
-        this.#fail(error);
-        this.#scheduleDial();
-      }
-    });
+    void this.#onSocketRefused(reason, opened);
+  }
+
+  /**
+   * The first socket did not come to its welcome.
+   * @param {ClientError | null} reason
+   * @param {boolean} [opened]
+   */
+  async #onSocketRefused(reason, opened = false) {
+    if (this.#byHttp) {
+      this.#scheduleDial();
+      return;
+    }
+    if (!this.#closeReason && await this.#answersHttp(opened)) {
+      if (!this.ws) this.#signalByHttp();
+      return;
+    }
+    const error = this.#closeReason ?? reason ?? await this.#explain(opened);
+    this.#closeReason = null;
+    if (!this.#running || this.ws) return;
+    if (error.code === 'unauthorized' || error.code === 'bad-url') this.#giveUp(error);
+    else {
+      this.#fail(error);
+      this.#scheduleDial();
+    }
   }
 
   /** @param {boolean} [now] At once, with a little jitter. */
@@ -1516,7 +1718,9 @@ export class FacialAnimationWebRTCClient {
       }
       return;
     }
-    const delay = now ? Math.random() * 60 : backoff(this.#wsAttempt, 200, this.#wsAttempt < 25 ? 2000 : 15000, 1.5);
+    const delay = now ? Math.random() * 60
+      : this.#byHttp ? backoff(this.#wsAttempt, SOCKET_RETRY_MS, SOCKET_RETRY_MAX_MS)
+        : backoff(this.#wsAttempt, 200, this.#wsAttempt < 25 ? 2000 : 15000, 1.5);
     this.#wsAttempt += 1;
     this.#log('debug', `trying again in ${Math.round(delay)} ms`);
     clearTimeout(this.#wsTimer);
@@ -1534,25 +1738,32 @@ export class FacialAnimationWebRTCClient {
     if (reason) return reason;
     const address = this.#address();
     if (opened) return clientError('refused', `${address} closed the connection before its welcome. Is it a FaceLink server of this version?`);
-    const probe = new URL('/api/v1/subjects', this.#url.href.replace(/^ws/, 'http'));
-    probe.search = this.#url.search;
-    const abort = new AbortController();
-    const timer = setTimeout(() => abort.abort(), 2500);
-    try {
-      const { status } = await fetch(probe, { cache: 'no-store', credentials: 'omit', signal: abort.signal });
-      if (status === 401 || status === 403) return this.#unauthorized();
-      if (status === 429) return clientError('refused', `${address} limits the rate of this device: too many wrong tokens or requests. The limit ends by itself within a minute.`);
-      if (status < 400) {
-        return clientError('refused', `${address} answers but refused the WebSocket. Open the page from the server itself, or add this page's origin to the server's allowed origins; or it has too many connections already.`);
-      }
-      return clientError('refused', `${address} answered with HTTP ${status}; it is probably not a FaceLink server. Check the address and the port.`);
-    } catch {
-      const hint = typeof location !== 'undefined' && location.host !== this.#url.host
-        ? ` If it runs, it may not allow the origin ${location.origin}: open the page from the server itself.` : '';
-      return clientError('unreachable', `No FaceLink server answers at ${address}. Start it (facelink listen), check that this device is on the same network, and that the firewall lets TCP port ${this.#url.port || (this.#url.protocol === 'wss:' ? 443 : 80)} through.${hint}`);
-    } finally {
-      clearTimeout(timer);
+    const answer = await this.#http('/api/v1/subjects', ASK_LIMIT_MS);
+    if (answer) {
+      return this.#refusal(answer.status, '', answer.status < 400
+        ? `${address} answers but the WebSocket is refused. ${this.#socketAdvice()}`
+        : `${address} answered with HTTP ${answer.status}; it is probably not a FaceLink server. Check the address and the port.`);
     }
+    const hint = typeof location !== 'undefined' && location.host !== this.#url.host
+      ? ` If it runs, it may not allow the origin ${location.origin}: open the page from the server itself.` : '';
+    return clientError('unreachable', `No FaceLink server answers at ${address}. Start it (facelink listen), check that this device is on the same network, and that the firewall lets TCP port ${this.#url.port || (this.#url.protocol === 'wss:' ? 443 : 80)} through.${hint}`);
+  }
+
+  /** What to do where HTTP is answered and the WebSocket is not. */
+  #socketAdvice() {
+    if (this.#url.protocol === 'wss:') {
+      return `Browsers on an iPhone or iPad refuse a WebSocket to a certificate that the device does not trust, although they opened the page: install the server's certificate authority (${this.#origin()}/certificate says how).`;
+    }
+    return "Open the page from the server itself, or add this page's origin to the server's allowed origins; or it has too many connections already; or a proxy in between lets no WebSocket through.";
+  }
+
+  /** @param {number} status Of HTTP @param {string} text The server's own words @param {string} otherwise @returns {ClientError} */
+  #refusal(status, text, otherwise) {
+    const address = this.#address();
+    if (status === 401 || (status === 403 && !/origin/.test(text))) return this.#unauthorized();
+    if (status === 403) return clientError('refused', `${address} does not allow this page's origin: ${text}`);
+    if (status === 429) return clientError('refused', `${address} limits the rate of this device: too many wrong tokens or requests. The limit ends by itself within a minute.`);
+    return clientError('refused', otherwise);
   }
 
   #unauthorized() {
@@ -1575,14 +1786,148 @@ export class FacialAnimationWebRTCClient {
     this.#fail(error);
   }
 
+  // ---- HTTP: signalling where the browser refuses the WebSocket -------------
+
+  #origin() {
+    return new URL(this.#url.href.replace(/^ws/, 'http')).origin;
+  }
+
+  /**
+   * One request to the server.
+   * @param {string} path
+   * @param {number} limit ms
+   * @param {object} [body] Posted as JSON
+   * @returns {Promise<Response | null>} Null when nothing answers
+   */
+  async #http(path, limit, body) {
+    const url = new URL(path, this.#origin());
+    url.search = this.#url.search;
+    const abort = new AbortController();
+    const timer = setTimeout(() => abort.abort(), limit);
+    try {
+      return await fetch(url, {
+        cache: 'no-store', credentials: 'omit', signal: abort.signal,
+        ...(body ? { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) } : null),
+      });
+    } catch {
+      return null;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Whether a socket that never opened has an endpoint behind it, to which WebRTC may lead. @param {boolean} opened */
+  async #answersHttp(opened) {
+    if (opened || this.#options.webrtc === false || typeof RTCPeerConnection === 'undefined') return false;
+    const answer = await this.#http('/api/v1/health', ASK_LIMIT_MS);
+    return answer !== null && answer.status < 400;
+  }
+
+  #signalByHttp() {
+    if (!this.#running || this.#welcomed || this.#byHttp) return;
+    this.#byHttp = true;
+    this.#rtcRefused = false;
+    this.#log('warn', `the WebSocket to ${this.#address()} does not open although the server answers; signalling by HTTP. ${this.#socketAdvice()}`);
+    this.#wsAttempt = 0;
+    if (!this.ws) this.#scheduleDial();
+    this.#offerIfDue();
+  }
+
+  /** Posts an offer with all candidates. @param {RtcSession} session */
+  async #post(session) {
+    const { pc } = session;
+    await gathered(pc, GATHER_MS);
+    if (!this.#inUse(session)) return;
+    const resume = this.#everWelcomed ? this.#resumeToken : null;
+    const response = await this.#http('/api/v1/rtc/offer', POST_LIMIT_MS, {
+      type: 'offer', sdp: pc.localDescription?.sdp, ...(resume ? { resume } : null),
+    });
+    /** @type {Message} */
+    const answer = await response?.json().catch(() => null) ?? {};
+    if (!this.#inUse(session)) return;
+    if (response?.ok && typeof answer.sdp === 'string') {
+      if (session === this.#nextRtc) {
+        this.#nextRtc = null;
+        this.#closePeer();
+        clearTimeout(this.#rtcTimer);
+        this.#use(session);
+        this.#chooseTransport();
+      }
+      session.offered = true;
+      session.resumed = answer.resumed === true;
+      session.connectionId = typeof answer.session_id === 'string' ? answer.session_id : null;
+      if (Array.isArray(answer.ice_servers)) this.#iceServers = answer.ice_servers;
+      await this.#onAnswer(answer);
+      return;
+    }
+    if (session === this.#nextRtc) {
+      this.#dropNext();
+      if (!this.#rtc) this.#offerIfDue();
+      return;
+    }
+    const text = String(answer.error?.message ?? '');
+    const error = response
+      ? this.#refusal(response.status, text, `${this.#address()} refused the offer by HTTP (${response.status}${text ? `: ${text}` : ''}). ${this.#socketAdvice()}`)
+      : clientError('unreachable', `${this.#address()} no longer answers. It is tried again.`);
+    this.#failHttp(session, error);
+  }
+
+  /** An attempt by HTTP failed. @param {RtcSession | null} session @param {ClientError} error */
+  #failHttp(session, error) {
+    if (error.code === 'unauthorized') {
+      this.#giveUp(error);
+      return;
+    }
+    if (this.#everWelcomed && session) {
+      if (this.#rtcAttempt % 4 === 3) this.#reportError(error);
+      this.#loseChannel(session, error.message);
+      return;
+    }
+    // As a socket that fails: the next attempt begins with it.
+    this.#closePeer();
+    this.#byHttp = false;
+    this.#fail(error);
+    this.#wsAttempt = Math.max(this.#wsAttempt, 4);
+    this.#scheduleDial();
+  }
+
+  /**
+   * The channel is silent and nothing else carries signalling: another peer connection for the same connection. The silent
+   * one stays until the server has answered.
+   */
+  #renew() {
+    const session = this.#nextRtc ? null : this.#newPeer();
+    if (!session) return;
+    session.http = true;
+    this.#nextRtc = session;
+    void this.#offer(session);
+  }
+
+  #dropNext() {
+    const session = this.#nextRtc;
+    this.#nextRtc = null;
+    if (session) this.#end(session);
+  }
+
+  /** @param {RtcSession} session */
+  #inUse(session) {
+    return session === this.#rtc || session === this.#nextRtc;
+  }
+
   // ---- data channel: offer, answer, candidates -----------------------------
 
   #offerIfDue() {
     clearTimeout(this.#rtcTimer);
     this.#rtcTimer = undefined;
-    if (this.#rtc || !this.#running || !this.#welcomed || this.#rtcRefused || this.#options.webrtc === false) return;
+    if (this.#rtc || this.#nextRtc || !this.#running || !(this.#welcomed || this.#byHttp) || this.#rtcRefused || this.#options.webrtc === false) return;
     const session = this.#newPeer();
-    if (session) void this.#offer(session);
+    if (!session) {
+      if (!this.#welcomed) this.#failHttp(null, clientError('webrtc', `This browser refuses the WebSocket to ${this.#address()} and has no WebRTC. ${this.#socketAdvice()}`));
+      return;
+    }
+    session.http = !this.#welcomed;
+    this.#use(session);
+    void this.#offer(session);
   }
 
   /** @returns {RTCConfiguration} */
@@ -1617,17 +1962,22 @@ export class FacialAnimationWebRTCClient {
     const session = {
       pc, channel, answered: false, offered: false, established: false, proven: false, provenAt: 0,
       suspect: false, suspectSince: 0, broken: false, restartingSince: 0, connectionId: this.connectionId,
-      blockedSince: 0, remote: [], local: [], timer: undefined,
+      blockedSince: 0, remote: [], local: [], timer: undefined, http: false, resumed: false, greeted: false, hellos: 0,
+      helloAt: 0, subscribedAt: 0, askedAt: 0, describedAt: 0, tcp: [],
       link: newLink('webrtc', (text) => this.#sendOn('webrtc', text)),
     };
-    this.#rtc = session;
-    this.pc = pc;
-    this.dataChannel = channel;
-    session.timer = setTimeout(() => this.#loseChannel(session, 'it did not open in time (a firewall may block UDP)'), CHANNEL_OPEN_LIMIT_MS);
+    session.timer = setTimeout(() => this.#noPath(session, 'it did not open in time (a firewall may block UDP)'), CHANNEL_OPEN_LIMIT_MS);
+    const view = this.pc && PEER_SINKS.get(this.pc);
+    for (const type of view ? PEER_EVENTS : []) {
+      pc.addEventListener?.(type, (event) => {
+        if (this.#rtc === session) view?.(event);
+      });
+    }
     this.#attachChannel(session, channel);
     channel.onopen = () => {
       if (this.#rtc !== session) return;
       this.#log('debug', 'data channel open');
+      if (session.http) this.#greet(session, performance.now());
       this.#ping(session.link, performance.now());
     };
     pc.ondatachannel = (event) => {
@@ -1670,7 +2020,7 @@ export class FacialAnimationWebRTCClient {
       session.broken = state === 'failed' || state === 'disconnected';
       if (!session.broken) return;
       if (!session.proven) {
-        if (state === 'failed') this.#loseChannel(session, 'no path between the two machines works');
+        if (state === 'failed') this.#noPath(session, 'no path between the two machines works');
         return;
       }
       // A peer connection whose DTLS failed cannot be restarted; one whose ICE failed can.
@@ -1681,6 +2031,12 @@ export class FacialAnimationWebRTCClient {
       }
     };
     return session;
+  }
+
+  /** @param {RtcSession} session */
+  #use(session) {
+    this.#rtc = session;
+    this.dataChannel = session.channel;
   }
 
   /** @param {RtcSession} session @param {RTCDataChannel} channel */
@@ -1697,13 +2053,27 @@ export class FacialAnimationWebRTCClient {
     try {
       const offer = await session.pc.createOffer();
       await session.pc.setLocalDescription(offer);
-      if (this.#rtc !== session) return;
+      if (!this.#inUse(session)) return;
+      if (session.http) {
+        await this.#post(session);
+        return;
+      }
       const sent = this.#sendOn('websocket', JSON.stringify({ type: 'offer', sdp: session.pc.localDescription?.sdp ?? offer.sdp }));
       if (sent) this.#flushLocal(session);
       else if (session.proven) session.restartingSince = 0; // its WebSocket will come back
       else this.#loseChannel(session, 'the WebSocket that carries its signalling closed');
     } catch (error) {
-      this.#loseChannel(session, `no offer could be made (${error})`);
+      if (session === this.#nextRtc) this.#dropNext();
+      else this.#loseChannel(session, `no offer could be made (${error})`);
+    }
+  }
+
+  /** No pair of candidates works. @param {RtcSession} session @param {string} why */
+  #noPath(session, why) {
+    if (this.#rtc !== session) return;
+    if (!session.http || this.#welcomed) this.#loseChannel(session, why);
+    else {
+      this.#failHttp(session, clientError('webrtc', `${this.#address()} answers, but the WebSocket is refused and no data channel opens: ${why}. ${this.#socketAdvice()}`));
     }
   }
 
@@ -1730,9 +2100,13 @@ export class FacialAnimationWebRTCClient {
       return;
     }
     try {
-      await session.pc.setRemoteDescription({ type: 'answer', sdp: message.sdp });
+      const { sdp, later } = splitTcp(message.sdp);
+      await session.pc.setRemoteDescription({ type: 'answer', sdp });
       session.established = true;
-      if (this.#rtc === session) this.#flushRemote(session);
+      session.describedAt = performance.now();
+      if (this.#rtc !== session) return;
+      for (const candidate of later) this.#addCandidate(session, candidate);
+      this.#flushRemote(session);
     } catch (error) {
       this.#loseChannel(session, `the server's answer is not usable (${error})`);
     }
@@ -1744,6 +2118,7 @@ export class FacialAnimationWebRTCClient {
     if (this.#rtc && this.#rtc.pc.signalingState !== 'stable') return; // ours is under way
     const session = this.#rtc ?? this.#newPeer();
     if (!session) return;
+    if (!this.#rtc) this.#use(session);
     try {
       await session.pc.setRemoteDescription({ type: 'offer', sdp: message.sdp });
       await session.pc.setLocalDescription(await session.pc.createAnswer());
@@ -1769,10 +2144,21 @@ export class FacialAnimationWebRTCClient {
   /** @param {RtcSession} session @param {RTCIceCandidateInit | null} candidate */
   #addCandidate(session, candidate) {
     if (!candidate?.candidate) return; // the end of candidates
-    this.#log('debug', `server's candidate: ${/ typ (\w+)/.exec(candidate.candidate)?.[1] ?? '?'} ${/^\S+ \d+ (\w+)/.exec(candidate.candidate)?.[1] ?? ''}`);
-    session.pc.addIceCandidate(candidate).catch((error) => {
-      this.#log('debug', `a candidate was not usable and is ignored: ${error}`);
-    });
+    const protocol = /^\S+ \d+ (\w+)/.exec(candidate.candidate)?.[1] ?? '';
+    this.#log('debug', `server's candidate: ${/ typ (\w+)/.exec(candidate.candidate)?.[1] ?? '?'} ${protocol}`);
+    const add = () => {
+      if (this.#rtc !== session) return;
+      session.pc.addIceCandidate(candidate).catch((error) => {
+        this.#log('debug', `a candidate was not usable and is ignored: ${error}`);
+      });
+    };
+    if (!/^tcp$/i.test(protocol)) add();
+    else if (session.tcp.length < 32) {
+      const wait = session.restartingSince ? TCP_AFTER_RESTART_MS : TCP_AFTER_MS;
+      session.tcp.push(setTimeout(() => {
+        if (!/^(connected|completed)$/.test(session.pc.iceConnectionState)) add();
+      }, Math.max(0, session.describedAt + wait - performance.now())));
+    }
   }
 
   // ---- recovery of the data channel: suspicion, ICE restart, a new one -----
@@ -1816,6 +2202,7 @@ export class FacialAnimationWebRTCClient {
     session.answered = session.offered = false;
     session.remote = [];
     session.local = [];
+    for (const timer of session.tcp.splice(0)) clearTimeout(timer);
     try {
       if (session.pc.signalingState === 'have-local-offer') await session.pc.setLocalDescription({ type: 'rollback' });
       try {
@@ -1835,11 +2222,12 @@ export class FacialAnimationWebRTCClient {
     const lasted = session.proven ? performance.now() - session.provenAt : 0;
     this.#closePeer();
     if (lasted > CHANNEL_STABLE_MS) this.#rtcAttempt = 0;
-    this.#log('warn', `WebRTC ended: ${why}; frames ${this.#welcomed ? 'travel over the WebSocket' : 'wait for the WebSocket'}`);
+    this.#log('warn', `WebRTC ended: ${why}; frames ${this.#welcomed ? 'travel over the WebSocket' : 'wait for another connection'}`);
     this.#chooseTransport();
     if (this.#transport === 'none' && !this.ws && !this.#options.reconnect) this.#scheduleDial();
-    if (!this.#running || this.#rtcRefused) return;
-    const delay = backoff(this.#rtcAttempt, 300, session.proven ? 3000 : 60000);
+    if (!this.#running || this.#rtcRefused || this.#nextRtc) return;
+    // Without a WebSocket there is nothing else to send over.
+    const delay = backoff(this.#rtcAttempt, 300, session.proven || (this.#byHttp && !this.#welcomed) ? 3000 : 60000);
     this.#rtcAttempt += 1;
     clearTimeout(this.#rtcTimer);
     this.#rtcTimer = setTimeout(() => this.#offerIfDue(), delay);
@@ -1848,10 +2236,14 @@ export class FacialAnimationWebRTCClient {
   #closePeer() {
     const session = this.#rtc;
     this.#rtc = null;
-    this.pc = null;
     this.dataChannel = null;
-    if (!session) return;
+    if (session) this.#end(session);
+  }
+
+  /** @param {RtcSession} session */
+  #end(session) {
     clearTimeout(session.timer);
+    for (const timer of session.tcp) clearTimeout(timer);
     session.channel.onopen = session.channel.onclose = session.channel.onmessage = session.channel.onerror = null;
     session.pc.onicecandidate = session.pc.onconnectionstatechange = session.pc.oniceconnectionstatechange = session.pc.ondatachannel = null;
     session.pc.close();
@@ -1882,6 +2274,10 @@ export class FacialAnimationWebRTCClient {
   #watchSocket(now) {
     const link = this.#wsLink;
     const ws = this.ws;
+    if (ws && ws.readyState > SOCKET_OPEN && now - this.#socketAt > DISCONNECTED_MS) {
+      this.#loseSocket(ws, this.#welcomed, 1006); // it closed without an event
+      return;
+    }
     if (!this.#welcomed || !ws) return;
     const silent = silence(link, now);
     const needed = this.#transport === 'websocket' || this.#rtc?.suspect === true;
@@ -1910,8 +2306,19 @@ export class FacialAnimationWebRTCClient {
       }
       rtc.restartingSince = 0;
     }
+    if (rtc.http) {
+      if (!rtc.greeted && now - rtc.helloAt >= HELLO_MS) this.#greet(rtc, now);
+      if (rtc.proven && this.#subscription && now - rtc.subscribedAt >= SUBSCRIBE_MS) {
+        rtc.subscribedAt = now;
+        link.reply(JSON.stringify(this.#subscribeMessage()));
+      }
+    }
     if (rtc.suspect) {
       const waited = now - rtc.suspectSince;
+      if (this.#byHttp && !this.#welcomed && waited > (now - this.#networkAt < 5000 ? 0 : RESTART_MS) && now - rtc.askedAt > RENEW_MS) {
+        rtc.askedAt = now;
+        this.#renew();
+      }
       if (!rtc.restartingSince && waited > (now - this.#networkAt < 5000 ? 0 : RESTART_MS) && this.#canSignal(now)) {
         if (rtc.connectionId !== this.connectionId) {
           this.#loseChannel(rtc, 'it is silent, and belonged to an earlier connection');
@@ -1961,19 +2368,25 @@ export class FacialAnimationWebRTCClient {
       rtc.restartingSince = 0;
     }
     if (!rtc.proven) {
-      rtc.proven = true;
-      rtc.provenAt = now;
-      clearTimeout(rtc.timer);
-      this.#log('info', 'the data channel answers; frames move to it');
-      if (this.debug) {
-        void this.getConnectionInfo().then((i) => this.#log('debug', `path: ${i.local?.type ?? '?'} to ${i.remote?.type ?? '?'} over ${i.protocol ?? '?'}`)).catch(() => {});
-      }
+      if (rtc.http) return; // `welcome` proves it
+      this.#prove(rtc, now);
       this.#chooseTransport();
     } else if (rtc.suspect && rtc.channel.bufferedAmount <= 1500 && silence(link, now) <= this.#suspectAfter(link)) {
       rtc.suspect = false;
       rtc.blockedSince = 0;
       this.#log(this.#numbered() ? 'debug' : 'info', `the data channel answers again after ${Math.round(now - rtc.suspectSince)} ms`);
       this.#chooseTransport();
+    }
+  }
+
+  /** The server answers on the channel. @param {RtcSession} rtc @param {number} now */
+  #prove(rtc, now) {
+    rtc.proven = true;
+    rtc.provenAt = now;
+    clearTimeout(rtc.timer);
+    this.#log('info', 'the data channel answers; frames move to it');
+    if (this.debug) {
+      void this.getConnectionInfo().then((i) => this.#log('debug', `path: ${i.local?.type ?? '?'} to ${i.remote?.type ?? '?'} over ${i.protocol ?? '?'}`)).catch(() => {});
     }
   }
 
@@ -2022,6 +2435,7 @@ export class FacialAnimationWebRTCClient {
       w.reject(clientError('closed', 'The connection was closed before the server answered.'));
     }
     this.#statsWaiters = [];
+    this.#dropNext();
     this.#closePeer();
     const ws = this.ws;
     this.ws = null;
@@ -2090,6 +2504,7 @@ export class FacialAnimationWebRTCClient {
     });
     // Without a goodbye, the server notices a closed tab late over WebRTC.
     on(window, 'pagehide', () => {
+      this.#dropNext();
       this.#closePeer();
       const ws = this.ws;
       if (ws) this.#loseSocket(ws, true, 1001);
@@ -2125,6 +2540,12 @@ export class FacialAnimationWebRTCClient {
       return;
     }
     if (!this.#options.reconnect && this.ws) return;
+    if (this.#byHttp) {
+      // What the browser refused a moment ago it refuses still.
+      this.#rtcAttempt = 0;
+      this.#offerIfDue();
+      return;
+    }
     this.#wsAttempt = 0;
     // A dial into a dead network waits for TCP's next retry; a new dial is quicker.
     if (this.ws && network && this.#everWelcomed && now - this.#socketAt > FRESH_DIAL_MS) {
@@ -2160,6 +2581,7 @@ export class FacialAnimationWebRTCClient {
     this.#wsAttempt = this.#rtcAttempt = 0;
     this.#chooseTransport();
     this.#dial();
+    this.#offerIfDue(); // by HTTP, if need be
   }
 }
 

@@ -13,6 +13,8 @@ use axum::{
 };
 use serde::Deserialize;
 
+#[cfg(all(feature = "http", feature = "tls"))]
+use super::certificate;
 #[cfg(feature = "http")]
 use super::page;
 use super::state::{Admitted, Server, refuse};
@@ -160,6 +162,10 @@ fn is_public(path: &str) -> bool {
     if page::paths().any(|file| file == path) {
         return true;
     }
+    #[cfg(all(feature = "http", feature = "tls"))]
+    if certificate::is_public(path) {
+        return true;
+    }
     matches!(path, "/" | "/ws" | "/api/v1/health")
 }
 
@@ -203,7 +209,7 @@ fn preflight() -> Response {
 fn allow_origin(response: &mut Response, origin: Option<HeaderValue>) {
     if let Some(origin) = origin {
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("origin"));
         response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
     }
 }

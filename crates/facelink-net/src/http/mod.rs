@@ -9,6 +9,8 @@ mod api;
 mod body;
 #[cfg(feature = "http")]
 mod calibrate;
+#[cfg(all(feature = "http", feature = "tls"))]
+mod certificate;
 #[cfg(feature = "http")]
 mod models;
 #[cfg(feature = "http")]

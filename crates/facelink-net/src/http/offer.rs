@@ -25,6 +25,8 @@ pub(super) struct OfferBody {
     #[serde(rename = "type")]
     kind: Option<String>,
     session_id: Option<String>,
+    /// The secret by which the client resumes a connection: the peer connection becomes that one's.
+    resume: Option<String>,
 }
 
 pub(super) async fn rtc_offer(
@@ -52,6 +54,11 @@ pub(super) async fn rtc_offer(
         return refuse(StatusCode::BAD_REQUEST, "bad_field", "field `session_id`: must be 1 to 128 printable bytes");
     }
     let now = Instant::now();
+    let (live, subject) = offer.resume.as_deref().map_or((None, None), |id| Session::resumed(&server.hub, id));
+    if let Some(session) = live {
+        server.hub.set_address(session.key, Some(peer_address));
+        return answered(server, session, offer.sdp, true).await;
+    }
     let id: Arc<str> = offer.session_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()).into();
     {
         // The same client once more: its old connection goes.
@@ -75,19 +82,37 @@ pub(super) async fn rtc_offer(
         Counters::add(&server.hub.refused, 1);
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections");
     };
-    // In a task of its own, which completes whether or not the client waits for the answer: the request's own is
-    // dropped when the client hangs up, and would leave the connection behind.
+    // The offer itself came with the token where one is needed.
+    let session = Session::new(&server.hub, key, id, Some(peer_address), counters, Role::Inbound, true);
+    if let Some(subject) = subject {
+        session.continue_subject(subject);
+    }
+    answered(server, session, offer.sdp, false).await
+}
+
+/// Serves the peer of an offer for this session. In a task of its own, which completes whether or not the client waits for
+/// the answer: the request's own is dropped when the client hangs up, and would leave the connection behind.
+async fn answered(server: Server, session: Arc<Session>, offer: String, resumed: bool) -> Response {
     let answered = tokio::spawn(async move {
-        // The offer itself came with the token where one is needed.
-        let session = Session::new(&server.hub, key, id.clone(), Some(peer_address), counters, Role::Inbound, true);
         let config = server.hub.peer_config();
-        match peer::accept(&session, offer.sdp, Signal::None, server.cancel.child_token(), &config).await {
+        match peer::accept(&session, offer, Signal::None, server.cancel.child_token(), &config).await {
             Ok(sdp) => {
-                server.posted.lock().push(session);
-                Json(json!({"sdp": sdp, "type": "answer", "session_id": &*id})).into_response()
+                let answer = json!({
+                    "sdp": sdp,
+                    "type": "answer",
+                    "session_id": &*session.id,
+                    "resumed": resumed,
+                    "ice_servers": config.ice.for_clients(),
+                });
+                if !resumed {
+                    server.posted.lock().push(session);
+                }
+                Json(answer).into_response()
             }
             Err(error) => {
-                server.hub.disconnect(key, "bad offer", true, Instant::now());
+                if !resumed {
+                    server.hub.disconnect(session.key, "bad offer", true, Instant::now());
+                }
                 Counters::add(&server.hub.refused, 1);
                 refuse(StatusCode::BAD_REQUEST, "bad_field", &error.to_string())
             }

@@ -19,6 +19,8 @@ use tokio::{
 };
 use tower_service::Service;
 
+#[cfg(all(feature = "http", feature = "tls"))]
+use super::certificate;
 #[cfg(all(feature = "http", feature = "phones"))]
 use super::phones;
 use super::{
@@ -49,6 +51,8 @@ fn api_routes(hub: &Hub) -> Router<Server> {
         .route("/api/v1/subjects/{name}/calibrate", post(calibrate::calibrate))
         .route("/metrics", get(api::metrics))
         .merge(page::routes());
+    #[cfg(feature = "tls")]
+    let routes = routes.merge(certificate::routes());
     match &hub.config.models {
         Some(folder) => routes.nest_service("/models", models::service(folder)),
         None => routes,

@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(all(feature = "http", feature = "tls"))]
+use crate::authority::CertificateAuthority;
 use crate::hub::Hub;
 #[cfg(feature = "http")]
 use crate::session::Session;
@@ -37,6 +39,9 @@ pub(crate) struct Server {
     /// Whether the port speaks TLS too.
     #[cfg(feature = "http")]
     pub https: bool,
+    /// Who vouches for the certificate, if that is this machine's own authority.
+    #[cfg(all(feature = "http", feature = "tls"))]
+    pub authority: Option<Arc<CertificateAuthority>>,
     /// Sessions that came by `POST /api/v1/rtc/offer`.
     #[cfg(feature = "http")]
     pub posted: Arc<Mutex<Vec<Arc<Session>>>>,

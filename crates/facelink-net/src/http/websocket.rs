@@ -46,12 +46,12 @@ const STOPS: &str = "this side stops";
 const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 #[cfg(feature = "http")]
-fn index() -> Response {
-    page::index()
+fn index(request: &HeaderMap) -> Response {
+    page::index(request)
 }
 
 #[cfg(not(feature = "http"))]
-fn index() -> Response {
+fn index(_: &HeaderMap) -> Response {
     refuse(StatusCode::NOT_FOUND, "not_found", "this build serves no page; see the feature `http`")
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn root(
             Counters::add(&server.hub.refused, 1);
             return refuse(StatusCode::BAD_REQUEST, "bad_upgrade", "not a WebSocket upgrade");
         }
-        return index();
+        return index(&headers);
     };
     let id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
     let counters = Arc::new(Counters::default());

@@ -299,6 +299,10 @@ impl Lanes {
         self.state.lock().rtt_ms(lane).map(|rtt| rtt / 2.0)
     }
 
+    pub fn has_socket(&self) -> bool {
+        self.state.lock().ws.is_some()
+    }
+
     pub fn has_peer(&self) -> bool {
         self.state.lock().peer.as_ref().is_some_and(|peer| !peer.commands.is_closed())
     }

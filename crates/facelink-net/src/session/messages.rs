@@ -27,7 +27,7 @@ use super::{
 use crate::{
     auth::Denied,
     clock::unix_ms,
-    hub::{Counters, Link, Resumed, Role},
+    hub::{Counters, Hub, Link, Resumed, Role},
 };
 
 /// Messages that an offer counts for.
@@ -215,12 +215,7 @@ impl Session {
             return;
         }
         let resumed = hello.resume.as_deref().filter(|id| **id != *self.id);
-        let (live, subject) = match resumed.and_then(|id| self.hub.connections().resume(id)) {
-            // Every link of an inbound connection is a session.
-            Some(Resumed::Live(link)) => ((link as Arc<dyn Any + Send + Sync>).downcast::<Self>().ok(), None),
-            Some(Resumed::Ended(subject)) => (None, Some(subject)),
-            None => (None, None),
-        };
+        let (live, subject) = resumed.map_or((None, None), |id| Self::resumed(&self.hub, id));
         let session = live.as_ref().unwrap_or(self);
         let greeted = session.identity.greet(hello, subject);
         session.lanes.introduced();
@@ -250,6 +245,16 @@ impl Session {
             Some(session) => Action::Resume(session, welcome),
             None => Action::Reply(welcome),
         });
+    }
+
+    /// The connection that a client resumes, while it is there, or the name of its face.
+    pub fn resumed(hub: &Hub, id: &str) -> (Option<Arc<Self>>, Option<Arc<str>>) {
+        match hub.connections().resume(id) {
+            // Every link of an inbound connection is a session.
+            Some(Resumed::Live(link)) => ((link as Arc<dyn Any + Send + Sync>).downcast::<Self>().ok(), None),
+            Some(Resumed::Ended(subject)) => (None, Some(subject)),
+            None => (None, None),
+        }
     }
 
     /// Whether the token of a `hello` lets the client in; closes the connection otherwise.

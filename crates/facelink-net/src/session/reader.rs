@@ -6,7 +6,7 @@ use facelink::{
     frame::FaceFrame,
     wire::{
         facelink1::{self, delta::DeltaDecoder},
-        float32,
+        float32::{self, Float32Error},
     },
 };
 use parking_lot::Mutex;
@@ -38,6 +38,14 @@ impl FrameReader {
     /// The client means to send deltas.
     pub fn take_deltas(&self) {
         self.facelink1.lock().deltas.get_or_insert_default();
+    }
+
+    /// What is no packet but as long as ARKit's 52 or 61 floats, as these; `None` for any other length.
+    pub fn arkit_floats(bytes: &[u8]) -> Option<Result<FaceFrame, String>> {
+        match float32::decode(bytes, None) {
+            Err(Float32Error::NotFloats { .. } | Float32Error::UnknownLength { .. }) => None,
+            read => Some(read.map_err(|error| error.to_string())),
+        }
     }
 
     pub fn float32(&self, bytes: &[u8]) -> Result<FaceFrame, String> {

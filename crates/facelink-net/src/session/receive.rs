@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     identity::Binary,
     lanes::kind_of,
+    reader::FrameReader,
     state::{Actions, Session},
 };
 use crate::hub::{Counters, Refused, Role, Update};
@@ -32,18 +33,23 @@ impl Session {
             self.refuse("unauthorized", "say `hello` with the pairing token first", now, &mut actions);
             return actions;
         }
+        let floats = |read: Result<FaceFrame, String>, actions: &mut Actions| {
+            read.map(|frame| self.ingest(lane, None, Some(&frame), None, None, false, now, actions))
+        };
         let read = match self.identity.binary() {
-            Binary::Facelink1 => self.frames.facelink1(bytes, |face| {
-                let subject = (!face.subject.is_empty()).then_some(face.subject);
-                let unix_ms = match (face.clock, face.frame.capture_time) {
-                    (Some(facelink1::Clock::Unix), Some(time)) => Some(time.as_secs_f64() * 1000.0),
-                    _ => None,
-                };
-                self.ingest(lane, subject, Some(&face.frame), unix_ms, None, face.repeated, now, &mut actions);
-            }),
-            Binary::Float32 => self.frames.float32(bytes).map(|frame| {
-                self.ingest(lane, None, Some(&frame), None, None, false, now, &mut actions);
-            }),
+            Binary::Facelink1 => {
+                let packet = self.frames.facelink1(bytes, |face| {
+                    let subject = (!face.subject.is_empty()).then_some(face.subject);
+                    let unix_ms = match (face.clock, face.frame.capture_time) {
+                        (Some(facelink1::Clock::Unix), Some(time)) => Some(time.as_secs_f64() * 1000.0),
+                        _ => None,
+                    };
+                    self.ingest(lane, subject, Some(&face.frame), unix_ms, None, face.repeated, now, &mut actions);
+                });
+                // The migration guide's `sendBinaryBlendshapes` sends floats whatever `hello` said.
+                packet.or_else(|error| floats(FrameReader::arkit_floats(bytes).unwrap_or(Err(error)), &mut actions))
+            }
+            Binary::Float32 => floats(self.frames.float32(bytes), &mut actions),
         };
         if let Err(error) = read {
             self.refuse("bad_frame", &error, now, &mut actions);
@@ -177,6 +183,48 @@ mod tests {
         };
         run(0..400);
         allocation_counter::measure(|| run(400..800)).count_total
+    }
+
+    /// A session that said `hello` with facelink1.
+    fn facelink1_session(start: Instant) -> (Arc<Hub>, Arc<Session>) {
+        let hub = Arc::new(Hub::new(EndpointConfig::default(), start));
+        let counters = Arc::new(Counters::default());
+        let key = hub.connect(SourceKind::WebSocket, "id".into(), None, counters.clone(), start).expect("room");
+        let session = Session::new(&hub, key, "id".into(), None, counters, Role::Inbound, true);
+        let hello = r#"{"type":"hello","subject":"Ann","binary":"facelink1"}"#;
+        session.on_text(&mut Decoder::default(), Lane::WebSocket, hello, start);
+        (hub, session)
+    }
+
+    #[test]
+    fn receive_floats_on_a_facelink1_connection() {
+        let start = Instant::now();
+        let (hub, session) = facelink1_session(start);
+        let mut frame = FaceFrame::default();
+        // As a float it begins with the packets' first byte.
+        frame.set(facelink::Blendshape::EyeBlinkLeft, f32::from_le_bytes([0xF1, 1, 0, 0x3F]));
+        frame.set(facelink::Blendshape::JawOpen, 0.25);
+        let (mut few, mut all) = (Vec::new(), Vec::new());
+        float32::encode_52(&frame, &mut few);
+        float32::encode_61(&frame, &mut all);
+        let mut packet = Vec::new();
+        facelink1::Encoder::new().encode("", &frame, facelink1::Clock::Unix, &mut packet).expect("encodes");
+        for (i, bytes) in [&few, &packet, &all].into_iter().enumerate() {
+            let at = start + Duration::from_millis(16 * (i as u64 + 1));
+            let actions = session.on_binary(Lane::WebSocket, bytes, at);
+            assert!(actions.is_empty(), "{i}: {actions:?}");
+            let taken = hub.queues.frames().try_recv().expect("a frame");
+            assert!((taken.frame.get(facelink::Blendshape::JawOpen).unwrap() - 0.25).abs() < 0.003, "{i}");
+            assert_eq!(&*taken.name, "Ann");
+        }
+        few[3] = 0x7F;
+        few[2] = 0xC0;
+        for (bytes, why) in [(&few[..], "eyeBlinkLeft"), (&few[..204], "magic"), (&packet[..15], "cut off")] {
+            let at = start + Duration::from_secs(bytes.len() as u64);
+            let actions = session.on_binary(Lane::WebSocket, bytes, at);
+            assert!(format!("{actions:?}").contains("bad_frame"), "{why}: {actions:?}");
+            assert!(hub.queues.frames().try_recv().is_err(), "{why}");
+        }
     }
 
     #[test]

@@ -192,6 +192,11 @@ impl Session {
         self.lanes.channel_rtt_ms()
     }
 
+    /// Whether a WebSocket carries this session.
+    pub fn has_socket(&self) -> bool {
+        self.lanes.has_socket()
+    }
+
     pub fn has_peer(&self) -> bool {
         self.lanes.has_peer()
     }
@@ -268,6 +273,11 @@ impl Session {
             tracing::debug!(connection = %self.id, code, message, "refused");
             actions.push(Action::Reply(ServerMessage::error(code, message).to_json()));
         }
+    }
+
+    /// Goes on with the face of an earlier connection, until a `hello` names another one.
+    pub fn continue_subject(&self, name: Arc<str>) {
+        self.identity.subject_or(name);
     }
 
     pub(super) fn default_subject(&self) -> Arc<str> {
