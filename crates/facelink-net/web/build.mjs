@@ -1,0 +1,58 @@
+// Builds the npm package from facelink.js: minified as a module and as a classic script, and the types. Nothing here is needed
+// to use FaceLink: every endpoint serves facelink.js as it stands.
+//
+//   npm ci && node build.mjs [--check]     --check: facelink.d.ts has to be what the types of facelink.js are
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { transform } from 'esbuild';
+import { minify } from 'terser';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+/** Of each build, gzip. */
+const MAX_BYTES = 17 * 1024;
+/** Fields of the module's own records, which nobody else reads. */
+const INTERNAL = [
+  'answered', 'askedAt', 'blockedSince', 'broken', 'describedAt', 'established', 'greeted', 'helloAt', 'hellos', 'lastCall',
+  'lastFrame', 'lastPing', 'lastReceived', 'lastRtt', 'offered', 'provenAt', 'proven', 'recentAt', 'restartingSince',
+  'sentValues', 'subscribedAt', 'suspect', 'suspectSince',
+];
+
+const source = readFileSync(path.join(here, 'facelink.js'), 'utf8');
+// The synthetic performer is for tests and demonstrations: the minified builds do without.
+const cut = source.indexOf('// ---- synthetic performer');
+if (cut < 0) throw new Error('facelink.js: the section of the synthetic performer is not found');
+const client = source.slice(0, cut);
+
+async function build(format, name) {
+  const exported = [...client.matchAll(/^export (?:class|function|const) (\w+)/gm)].map((m) => m[1]);
+  const text = format === 'esm' ? client
+    : `(() => {\n${client.replace(/^export default .*$/m, '').replace(/^export /gm, '')}\nglobalThis.FaceLink = { ${exported.join(', ')} };\nObject.assign(globalThis, { FacialAnimationWebRTCClient });\n})();`;
+  const mangled = await transform(text, { target: 'es2022', minify: true, mangleProps: new RegExp(`^(${INTERNAL.join('|')})$`), format: format === 'esm' ? 'esm' : undefined });
+  const { code } = await minify(mangled.code, { module: format === 'esm', compress: { passes: 3 }, mangle: true });
+  const bytes = gzipSync(code, { level: 9 }).length;
+  console.log(`${name}: ${code.length} bytes, ${bytes} as gzip`);
+  if (bytes > MAX_BYTES) throw new Error(`${name} has ${bytes} bytes as gzip, more than ${MAX_BYTES}`);
+  writeFileSync(path.join(here, 'dist', name), `${code}\n`);
+}
+
+function types() {
+  const out = mkdtempSync(path.join(os.tmpdir(), 'facelink-types-'));
+  const tsc = path.join(here, 'node_modules', '.bin', 'tsc');
+  const args = ['--allowJs', '--declaration', '--emitDeclarationOnly', '--target', 'es2022', '--lib', 'es2022,dom', '--types', '', '--outDir', out, path.join(here, 'facelink.js')];
+  const run = spawnSync(tsc, args, { stdio: 'inherit' });
+  if (run.status !== 0) throw new Error('tsc failed');
+  const made = readFileSync(path.join(out, 'facelink.d.ts'), 'utf8');
+  rmSync(out, { recursive: true });
+  const file = path.join(here, 'facelink.d.ts');
+  if (!process.argv.includes('--check')) writeFileSync(file, made);
+  else if (readFileSync(file, 'utf8') !== made) throw new Error('facelink.d.ts is not what facelink.js declares: run node build.mjs');
+}
+
+mkdirSync(path.join(here, 'dist'), { recursive: true });
+types();
+await build('esm', 'facelink.min.js');
+await build('classic', 'facelink.classic.min.js');
