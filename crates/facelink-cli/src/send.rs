@@ -245,10 +245,16 @@ impl Play {
     fn new(args: &Args) -> Result<Self, Error> {
         let source = match &args.take {
             None => Source::Performance(Performance::new(args.seed)),
-            Some(file) => Source::Take(llf_csv::read(file).map_err(|error| match error {
-                error @ llf_csv::LlfCsvError::Read { .. } => Error::Plain(error.to_string()),
-                error => Error::Plain(format!("{}: {error}", file.display())),
-            })?),
+            Some(file) => {
+                let take = llf_csv::read(file).map_err(|error| match error {
+                    error @ llf_csv::LlfCsvError::Read { .. } => Error::Plain(error.to_string()),
+                    error => Error::Plain(format!("{}: {error}", file.display())),
+                })?;
+                for remark in take.remarks() {
+                    eprintln!("facelink: {}: {remark}", file.display());
+                }
+                Source::Take(take)
+            }
         };
         let lost = args.lose_face_every.map(|every| Lost { every, long: args.lose_face_for.unwrap_or(1.0) });
         if lost.is_some_and(|lost| lost.long >= lost.every) {

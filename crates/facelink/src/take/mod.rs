@@ -42,6 +42,7 @@ pub struct TakeFrame {
 pub struct Take {
     frames: Vec<TakeFrame>,
     step: Duration,
+    remarks: Vec<String>,
 }
 
 impl Take {
@@ -58,12 +59,18 @@ impl Take {
             return Err(TakeError::GoesBack(place + 1));
         }
         let step = usual_step(&frames);
-        Ok(Self { frames, step })
+        Ok(Self { frames, step, remarks: Vec::new() })
     }
 
     /// Its frames, oldest first; at least one.
     pub fn frames(&self) -> &[TakeFrame] {
         &self.frames
+    }
+
+    /// What was unusual about the file that it was read from, a sentence each: a row that was left out, a timecode that
+    /// stepped back.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// Frames a second, as most of them follow each other; 60 for a take of a single frame.
