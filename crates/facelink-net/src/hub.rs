@@ -294,6 +294,7 @@ impl Hub {
             latency_ms: None,
             viseme: None,
             repeated: false,
+            exact: false,
         };
         self.ingest(&update, now).map(drop)
     }

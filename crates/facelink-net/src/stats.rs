@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use serde::Serialize;
 
-use facelink::{event::SubjectId, source::SourceKind};
+use facelink::{event::SubjectId, source::SourceKind, timing::Disbelieved};
 
 /// Stats of one subject. Times are averages over about the last second.
 #[derive(Clone, Debug, Serialize)]
@@ -35,6 +35,9 @@ pub struct SubjectStats {
     pub jitter_ms: f32,
     /// Share of frames lost, `0..=1`, where the source numbers its frames.
     pub loss: Option<f32>,
+    /// What of the source's own frame numbers and clock is not believed, because they do not follow the frames: these are
+    /// shown as they arrive. `None` for nearly every source.
+    pub disbelieved: Option<Disbelieved>,
     /// Standing queue: how much longer the quickest frame of the last moments took than the quickest of the
     /// last half minute, milliseconds.
     pub queue_ms: f32,

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     frame::{Channel, FaceFrame, MAX_CHANNELS},
     names::BLENDSHAPE_COUNT,
-    timing::{LossMeter, Order},
+    timing::{Disbelieved, FrameOrder, Place, Stated},
     wire::{json::VisemeMessage, viseme::Viseme},
 };
 
@@ -52,11 +52,10 @@ pub struct SubjectState {
     channels_seen: Vec<Instant>,
     head_seen: Option<Instant>,
     gaze_seen: Option<Instant>,
-    newest_unix_ms: Option<f64>,
     viseme: Option<ActiveViseme>,
     viseme_names: Vec<(Viseme, Arc<str>)>,
-    loss: LossMeter,
-    seen_numbers: Numbers,
+    order: FrameOrder,
+    anew: bool,
     frames: u64,
     stale: u64,
 }
@@ -68,36 +67,64 @@ struct ActiveViseme {
     channel: Arc<str>,
 }
 
-/// A sender's wall clock that steps back by less than this is a late frame; by more, the clock was set.
-const LATE_MS: f64 = 2000.0;
+/// How a frame was sent, besides what is in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Sent {
+    /// The sender's wall clock, Unix milliseconds, where the message gives it.
+    pub unix_ms: Option<f64>,
+    /// It is of a format of our own, or was checked by its decoder: its number can be relied on.
+    pub exact: bool,
+}
+
+impl Sent {
+    /// At a time of the sender's wall clock, where it is known.
+    pub const fn at(unix_ms: Option<f64>) -> Self {
+        Self { unix_ms, exact: false }
+    }
+
+    /// The same with a number that can be relied on.
+    #[must_use]
+    pub const fn exact(self, exact: bool) -> Self {
+        Self { exact, ..self }
+    }
+}
 
 impl SubjectState {
     /// Takes a message. Anything but [`Taken::Newer`] changes nothing.
-    pub fn apply(&mut self, frame: &FaceFrame, unix_ms: Option<f64>, now: Instant) -> Taken {
-        let order = match (frame.sequence, unix_ms, self.newest_unix_ms) {
-            // Number and clock agree: however much of a backlog comes out at once, it is no new count.
-            (Some(number), Some(ms), Some(newest)) if ms < newest && self.loss.is_behind(number) => Order::Stale,
-            (Some(number), ..) => self.loss.record(number),
-            (None, Some(ms), Some(newest)) if ms < newest && newest - ms < LATE_MS => Order::Stale,
-            _ => Order::Newer,
-        };
-        if order == Order::Stale {
-            self.stale += 1;
-            let missed = frame.sequence.is_some_and(|number| self.seen_numbers.fill(number));
-            return if missed { Taken::Late } else { Taken::Stale };
+    pub fn apply(&mut self, frame: &FaceFrame, sent: Sent, now: Instant) -> Taken {
+        let place = self.order.record(&stated(frame, sent), now);
+        self.anew = place == Place::Anew;
+        match place {
+            Place::Newest | Place::Anew => {}
+            Place::Late | Place::Stale => {
+                self.stale += 1;
+                return if place == Place::Late { Taken::Late } else { Taken::Stale };
+            }
         }
-        if let Some(number) = frame.sequence {
-            self.seen_numbers.note(number);
-        }
-        self.newest_unix_ms = unix_ms.or(self.newest_unix_ms);
         self.frames += 1;
         self.merged.tracked = frame.tracked;
-        self.merged.sequence = Some(frame.sequence.unwrap_or(self.frames));
+        self.merged.sequence = Some(frame.sequence.filter(|_| self.numbers_hold()).unwrap_or(self.frames));
         self.merged.capture_time = frame.capture_time;
         if frame.tracked || !frame.is_empty() {
             self.merge(frame, now);
         }
         Taken::Newer
+    }
+
+    /// What of the sender's own account of order and time is not believed now.
+    pub fn disbelieved(&self) -> Option<Disbelieved> {
+        self.order.disbelieved()
+    }
+
+    /// Whether the sender's frame numbers are believed.
+    pub fn numbers_hold(&self) -> bool {
+        self.disbelieved() != Some(Disbelieved::Numbers)
+    }
+
+    /// Whether the sender's count or clock began anew with the last message that was taken.
+    pub fn began_anew(&self) -> bool {
+        self.anew
     }
 
     /// A late frame as a whole face, where it is one: its missing shapes cannot be known any more.
@@ -159,9 +186,7 @@ impl SubjectState {
 
     /// A new sender took over: its count and clock start anew.
     pub fn restart_count(&mut self) {
-        self.loss = LossMeter::default();
-        self.seen_numbers = Numbers::default();
-        self.newest_unix_ms = None;
+        self.order = FrameOrder::default();
     }
 
     /// Counts a message that brought no face, such as a viseme alone: the subject is there.
@@ -238,35 +263,40 @@ impl SubjectState {
         self.stale
     }
 
-    /// Share of frames lost, where they are numbered.
+    /// Share of frames lost, where they are numbered and the numbers are believed.
     pub fn loss(&self) -> Option<f32> {
-        self.loss.loss()
+        self.order.loss()
     }
 }
 
-/// Which of the last 64 frame numbers came.
-#[derive(Clone, Copy, Debug, Default)]
-struct Numbers {
-    newest: u64,
-    mask: u64,
+/// What a frame says about its place and time.
+fn stated(frame: &FaceFrame, sent: Sent) -> Stated {
+    let capture_us = frame.capture_time.map(|time| i64::try_from(time.as_micros()).unwrap_or(i64::MAX));
+    let unix_us = sent.unix_ms.filter(|ms| ms.is_finite()).map(|ms| (ms * 1000.0) as i64);
+    Stated {
+        number: frame.sequence,
+        clock_us: capture_us.or(unix_us),
+        independent: frame.sequence.is_some() && unix_us.is_some(),
+        exact: sent.exact,
+        face: fingerprint(frame),
+    }
 }
 
-impl Numbers {
-    fn note(&mut self, number: u64) {
-        let ahead = number.wrapping_sub(self.newest);
-        self.mask = if self.mask != 0 && ahead < 64 { self.mask << ahead } else { 0 } | 1;
-        self.newest = number;
+/// Equal for equal faces, and almost never for others.
+fn fingerprint(frame: &FaceFrame) -> u64 {
+    let mut hash = frame.present ^ u64::from(frame.tracked);
+    // As FxHash does it.
+    let mut add =
+        |value: f32| hash = (hash.rotate_left(5) ^ u64::from(value.to_bits())).wrapping_mul(0x517c_c1b7_2722_0a95);
+    frame.weights.iter().for_each(|weight| add(*weight));
+    frame.channels.iter().for_each(|channel| add(channel.value));
+    if let Some(head) = frame.head {
+        head.rotation.iter().chain(head.position.iter().flatten()).for_each(|part| add(*part));
     }
-
-    /// Notes a number behind the newest; `true` when it was missing.
-    fn fill(&mut self, number: u64) -> bool {
-        let behind = self.newest.wrapping_sub(number);
-        let missing = self.mask != 0 && (1..64).contains(&behind) && self.mask & (1 << behind) == 0;
-        if missing {
-            self.mask |= 1 << behind;
-        }
-        missing
+    if let Some(gaze) = frame.gaze {
+        [gaze.left, gaze.right].iter().for_each(|eye| [eye.yaw, eye.pitch].into_iter().for_each(&mut add));
     }
+    hash
 }
 
 fn is_old(seen: Instant, now: Instant) -> bool {
@@ -291,10 +321,10 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut state = SubjectState::default();
-        state.apply(&frame(&[(Blendshape::JawOpen, 0.5), (Blendshape::CheekPuff, 0.25)]), None, at(0));
-        state.apply(&frame(&[(Blendshape::CheekPuff, 0.3)]), None, at(90));
+        state.apply(&frame(&[(Blendshape::JawOpen, 0.5), (Blendshape::CheekPuff, 0.25)]), Sent::at(None), at(0));
+        state.apply(&frame(&[(Blendshape::CheekPuff, 0.3)]), Sent::at(None), at(90));
         assert_eq!(state.current().weights[Blendshape::JawOpen.index()], 0.5);
-        state.apply(&frame(&[(Blendshape::CheekPuff, 0.4)]), None, at(101));
+        state.apply(&frame(&[(Blendshape::CheekPuff, 0.4)]), Sent::at(None), at(101));
         assert_eq!(state.current().weights[Blendshape::JawOpen.index()], 0.0);
         assert_eq!(state.current().weights[Blendshape::CheekPuff.index()], 0.4);
     }
@@ -304,31 +334,32 @@ mod tests {
         let start = Instant::now();
         let mut state = SubjectState::default();
         let numbered = |number, weight| FaceFrame { sequence: Some(number), ..frame(&[(Blendshape::JawOpen, weight)]) };
-        assert_eq!(state.apply(&numbered(10, 0.1), None, start), Taken::Newer);
-        assert_eq!(state.apply(&numbered(12, 0.3), None, start), Taken::Newer);
-        assert_eq!(state.apply(&numbered(11, 0.2), None, start), Taken::Late);
+        assert_eq!(state.apply(&numbered(10, 0.1), Sent::at(None), start), Taken::Newer);
+        assert_eq!(state.apply(&numbered(12, 0.3), Sent::at(None), start), Taken::Newer);
+        assert_eq!(state.apply(&numbered(11, 0.2), Sent::at(None), start), Taken::Late);
         assert_eq!(state.current().weights[Blendshape::JawOpen.index()], 0.3);
-        assert_eq!(state.apply(&numbered(11, 0.2), None, start), Taken::Stale, "a double");
+        assert_eq!(state.apply(&numbered(11, 0.2), Sent::at(None), start), Taken::Stale, "a double");
         assert_eq!((state.frames(), state.stale()), (2, 2));
 
         // A backlog of any length that comes out late is no new count, for number and clock agree that it is old.
-        assert_eq!(state.apply(&numbered(1000, 0.5), Some(20_000.0), start), Taken::Newer);
+        assert_eq!(state.apply(&numbered(1000, 0.5), Sent::at(Some(20_000.0)), start), Taken::Newer);
         for late in 0..200 {
             assert_ne!(
-                state.apply(&numbered(800 + late, 0.9), Some(16_000.0 + late as f64), start),
+                state.apply(&numbered(800 + late, 0.9), Sent::at(Some(16_000.0 + late as f64)), start),
                 Taken::Newer,
                 "{late}"
             );
         }
         assert_eq!(state.current().weights[Blendshape::JawOpen.index()], 0.5);
-        let anew =
-            [(1, 20_001.0), (2, 20_002.0)].map(|(number, ms)| state.apply(&numbered(number, 0.7), Some(ms), start));
+        let anew = [(1, 20_001.0), (2, 20_002.0)]
+            .map(|(number, ms)| state.apply(&numbered(number, 0.7), Sent::at(Some(ms)), start));
         assert!(anew.contains(&Taken::Newer));
 
         let mut by_clock = SubjectState::default();
-        assert_eq!(by_clock.apply(&frame(&[(Blendshape::JawOpen, 0.1)]), Some(5000.0), start), Taken::Newer);
-        assert_eq!(by_clock.apply(&frame(&[(Blendshape::JawOpen, 0.9)]), Some(4990.0), start), Taken::Stale);
-        let set_back = by_clock.apply(&frame(&[(Blendshape::JawOpen, 0.2)]), Some(1000.0), start);
+        assert_eq!(by_clock.apply(&frame(&[(Blendshape::JawOpen, 0.1)]), Sent::at(Some(5000.0)), start), Taken::Newer);
+        let earlier = by_clock.apply(&frame(&[(Blendshape::JawOpen, 0.9)]), Sent::at(Some(4990.0)), start);
+        assert_eq!(earlier, Taken::Late, "it may have been overtaken");
+        let set_back = by_clock.apply(&frame(&[(Blendshape::JawOpen, 0.2)]), Sent::at(Some(1000.0)), start);
         assert_eq!(set_back, Taken::Newer, "the clock was set back");
     }
 
@@ -336,9 +367,9 @@ mod tests {
     fn subject_lost_face_keeps_values_and_is_marked() {
         let start = Instant::now();
         let mut state = SubjectState::default();
-        state.apply(&frame(&[(Blendshape::JawOpen, 0.5)]), None, start);
+        state.apply(&frame(&[(Blendshape::JawOpen, 0.5)]), Sent::at(None), start);
         let lost = FaceFrame { tracked: false, ..FaceFrame::default() };
-        state.apply(&lost, None, start + Duration::from_secs(3));
+        state.apply(&lost, Sent::at(None), start + Duration::from_secs(3));
         assert!(!state.tracked());
         assert_eq!(state.current().weights[Blendshape::JawOpen.index()], 0.5, "easing is the engine's part");
     }
@@ -354,7 +385,7 @@ mod tests {
         let face = state.current();
         assert_eq!(face.weights[Blendshape::JawOpen.index()], 0.3);
         assert_eq!(face.channels.iter().find(|c| &*c.name == "viseme_aa").map(|c| c.value), Some(0.5));
-        state.apply(&frame(&[(Blendshape::JawOpen, 0.9)]), None, start);
+        state.apply(&frame(&[(Blendshape::JawOpen, 0.9)]), Sent::at(None), start);
         assert_eq!(state.current().weights[Blendshape::JawOpen.index()], 0.9);
         assert!(!state.expire_viseme(start + Duration::from_millis(199)));
         assert!(state.expire_viseme(start + Duration::from_millis(200)));

@@ -11,7 +11,11 @@ use super::{
     report::{Advice, Face, Listening, Setting, Severity},
 };
 use crate::phones::{PhoneState, PhoneStatus, PortStats};
-use facelink::source::{PhonePort, SourceKind};
+use facelink::{
+    source::{PhonePort, SourceKind},
+    timing::Disbelieved,
+    wire::llf::Author,
+};
 
 /// A face below this rate jerks, frames a second.
 const SLOW_RATE: f32 = 20.0;
@@ -127,6 +131,8 @@ impl Advices {
     fn on_arrivals(&mut self, inputs: &Inputs<'_>) {
         // Apps by the phone that they come from.
         let mut apps: BTreeMap<IpAddr, Vec<SourceKind>> = BTreeMap::new();
+        // Senders of one app at one address, which are told apart by their ports.
+        let mut same: BTreeMap<(IpAddr, &str), usize> = BTreeMap::new();
         for port in inputs.ports {
             let number = port.address.port();
             for sender in &port.senders {
@@ -149,6 +155,9 @@ impl Advices {
                             let (title, place) = (app.title(), place_of(app, port.port, number, inputs.ports));
                             self.say(Severity::Hint, format!("{title} arrives from {from} at {place}; that works"));
                         }
+                        if !from.is_loopback() && sender.address.port() != 0 {
+                            *same.entry((from, app.title())).or_default() += 1;
+                        }
                         let known = apps.entry(from).or_default();
                         if !known.contains(&app) {
                             known.push(app);
@@ -163,6 +172,13 @@ impl Advices {
                 );
                 self.say(Severity::Warning, text);
             }
+        }
+        for ((from, app), senders) in same.into_iter().filter(|(_, senders)| *senders > 1) {
+            let text = format!(
+                "{senders} senders of {app} at {from}: a hotspot or a router in between lends them its address. They are told \
+                 apart by their ports, and which is which may change when they start again"
+            );
+            self.say(Severity::Hint, text);
         }
         for (from, apps) in apps {
             // The same machine may well play several.
@@ -201,7 +217,43 @@ impl Advices {
                 );
                 self.say(Severity::Warning, text);
             }
-            if face.app == SourceKind::LiveLinkFace && face.tracked && !face.head {
+            match face.disbelieved {
+                Some(Disbelieved::Numbers) => {
+                    let text = format!(
+                        "the frame numbers of \"{name}\" do not follow its frames: they repeat, wander or step back. It is \
+                         shown as it arrives; its loss cannot be counted"
+                    );
+                    self.say(Severity::Hint, text);
+                }
+                Some(Disbelieved::Pace) => {
+                    let text = format!(
+                        "the clock of \"{name}\" does not run with time: its program counts frames at another rate than it \
+                         states. It is shown as it arrives"
+                    );
+                    self.say(Severity::Hint, text);
+                }
+                None => {}
+            }
+            match face.author {
+                Author::Imitation => {
+                    let text = format!(
+                        "\"{name}\" is sent by a program that imitates {app}: its mouthLeft and mouthRight are taken as they \
+                         are named, not exchanged as the app's are. If they are the wrong way round, switch \"swap mouth\" on \
+                         for this face alone in the panel (in a game: set_subject_profile)"
+                    );
+                    self.say(Severity::Hint, text);
+                }
+                Author::Unclear => {
+                    let text = format!(
+                        "\"{name}\" may be sent by a program that imitates {app}: its sub-frame never changes. If its \
+                         mouthLeft and mouthRight are the wrong way round, switch \"swap mouth\" off for this face alone in \
+                         the panel (facelink listen --no-mouth-swap; in a game: set_subject_profile)"
+                    );
+                    self.say(Severity::Hint, text);
+                }
+                _ => {}
+            }
+            if face.app == SourceKind::LiveLinkFace && face.author != Author::Imitation && face.tracked && !face.head {
                 let text = format!(
                     "\"{name}\" has no head: switch Settings > Streaming > Stream Head Rotation on in Live Link Face"
                 );
@@ -400,6 +452,8 @@ mod tests {
             age_ms: 5.0,
             latency_ms: None,
             loss: Some(0.0),
+            disbelieved: None,
+            author: Author::App,
         }
     }
 

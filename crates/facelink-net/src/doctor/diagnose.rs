@@ -133,6 +133,8 @@ impl Doctor {
                 age_ms: stats.age_ms,
                 latency_ms: stats.latency_ms,
                 loss: stats.loss,
+                disbelieved: stats.disbelieved,
+                author: self.phones.profiles.author(&frame.name),
             })
             .collect();
         let clock = Clock::read(&survey.keeper, self.start, senders, now);

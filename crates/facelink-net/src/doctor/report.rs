@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use facelink::source::{PhonePort, SourceKind};
+use facelink::{
+    source::{PhonePort, SourceKind},
+    timing::Disbelieved,
+    wire::llf::Author,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{addresses::OwnAddress, clock::Clock, port_owner::PortOwner};
@@ -106,8 +110,14 @@ pub struct Face {
     pub age_ms: f32,
     /// Capture (or send) to arrival, milliseconds, where it can be known.
     pub latency_ms: Option<f32>,
-    /// Share of frames lost, `0..=1`, where they are numbered.
+    /// Share of frames lost, `0..=1`, where they are numbered and the numbers follow the frames.
     pub loss: Option<f32>,
+    /// What of the sender's own frame numbers and clock does not follow its frames; `None` when both do.
+    #[serde(default)]
+    pub disbelieved: Option<Disbelieved>,
+    /// Whether the app sends it, or a program that imitates the app.
+    #[serde(default)]
+    pub author: Author,
 }
 
 /// The whole report. Every list has a stable order.

@@ -11,8 +11,10 @@ use facelink::{
     event::{Speech, SubjectFrame, SubjectId},
     frame::FaceFrame,
     source::SourceKind,
-    subject::{SubjectState, Taken},
-    timing::{Average, DelayMeter, JitterMeter, LinkReport, LoadMeter, RateMeter, SourceClock, Stamp, micros},
+    subject::{Sent, SubjectState, Taken},
+    timing::{
+        Average, DelayMeter, Disbelieved, JitterMeter, LinkReport, LoadMeter, RateMeter, SourceClock, Stamp, micros,
+    },
     wire::{
         json::VisemeMessage,
         message::{Report, ServerMessage},
@@ -45,6 +47,8 @@ pub(crate) struct Update<'a> {
     pub viseme: Option<VisemeMessage>,
     /// The frame came again in a later packet, because its own was lost or slow.
     pub repeated: bool,
+    /// Its number can be relied on: the format is our own.
+    pub exact: bool,
 }
 
 /// Measurements of the frames of one sender.
@@ -83,9 +87,17 @@ impl Measured {
         self.load.restart();
     }
 
-    /// A frame of the sender's time `sent` has come, in order or not.
-    fn record(&mut self, sent: Option<Duration>, sequence: Option<u64>, repeated: bool, now: Instant) -> Stamp {
-        let stamp = self.source_clock.record(sent, now);
+    /// A frame of the sender's time `sent` has come, in order or not. `anew`: its count or its clock began again.
+    fn record(
+        &mut self,
+        sent: Option<Duration>,
+        sequence: Option<u64>,
+        repeated: bool,
+        anew: bool,
+        now: Instant,
+    ) -> Stamp {
+        let clock = &mut self.source_clock;
+        let stamp = if anew { clock.record_anew(sent, now) } else { clock.record(sent, now) };
         if !repeated {
             self.delay.record(&stamp);
         }
@@ -230,14 +242,16 @@ impl Subject {
         }
         let mut stamp = None;
         if let Some(frame) = update.frame {
-            let taken = self.state.apply(frame, update.unix_ms, now);
+            let believed = self.state.disbelieved();
+            let taken = self.state.apply(frame, Sent::at(update.unix_ms).exact(update.exact), now);
+            self.report_disbelieved(believed);
             if taken == Taken::Stale {
                 return Ingested::Stale;
             }
-            let sent = frame
-                .capture_time
-                .or_else(|| update.unix_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()));
-            let recorded = self.measured.record(sent, frame.sequence, update.repeated, now);
+            let by_clock = || update.unix_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok());
+            let sent = frame.capture_time.or_else(by_clock).filter(|_| self.state.disbelieved().is_none());
+            let sequence = frame.sequence.filter(|_| self.state.numbers_hold());
+            let recorded = self.measured.record(sent, sequence, update.repeated, self.state.began_anew(), now);
             if taken == Taken::Late {
                 return Ingested::Late(self.late_frame(frame, recorded, update.repeated));
             }
@@ -252,6 +266,20 @@ impl Subject {
             range.observe(self.state.merged(), &self.calibration);
         }
         Ingested::Newest(SubjectFrame { stamp, repeated: update.repeated, ..self.frame() })
+    }
+
+    /// A line in the log when the sender's numbers or clock are not believed any more.
+    fn report_disbelieved(&self, before: Option<Disbelieved>) {
+        let Some(what) = self.state.disbelieved().filter(|what| Some(*what) != before) else { return };
+        let (subject, source) = (&*self.name, self.kind.as_str());
+        match what {
+            Disbelieved::Numbers => {
+                tracing::warn!(subject, source, "frame numbers do not follow the frames; shown as they arrive");
+            }
+            Disbelieved::Pace => {
+                tracing::warn!(subject, source, "the sender's clock does not run with time; shown as they arrive");
+            }
+        }
     }
 
     fn late_frame(&self, frame: &FaceFrame, stamp: Stamp, repeated: bool) -> Option<SubjectFrame> {
@@ -341,6 +369,7 @@ impl Subject {
             clock_ms: measured.clock.get(),
             jitter_ms: measured.jitter.jitter_ms(),
             loss: self.state.loss(),
+            disbelieved: self.state.disbelieved(),
             queue_ms: measured.load.report(micros(now, measured.source_clock.origin())).standing_ms,
             delay_ms: measured.delay.quantile_us(IN_TIME) as f32 / 1000.0,
             skew_ppm: measured.source_clock.skew_ppm(),

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     context::Phones,
-    intake::{Arrived, Intake, Sender, steady},
+    intake::{Arrived, Intake, Sender},
     port_stats::PortCounters,
     protocol::{self, Io, Protocol},
     receiver::{Event, Out, Receiver, Rhythm},
@@ -133,11 +133,13 @@ impl Protocol for Fmv3 {
         let Some(phone) = self.phones.get_mut(place) else { return };
         let mut out = Out::new();
         let event = phone.receiver.on_part(part, now, &mut out);
+        let program = io.intake.program_of(from, now);
         phone.heard = now;
         send_all(io, from, &mut out);
         match event {
             Ok(Event::Face(face)) => {
-                let sender = sender(from, phone.receiver.app());
+                let Some(program) = program else { return io.taken(KIND, from, now) };
+                let sender = sender(program, phone.receiver.app());
                 let arrived = Arrived { face: Some(face), bytes: datagram.len(), ..Arrived::default() };
                 io.take(&sender, from, arrived, now);
             }
@@ -146,7 +148,7 @@ impl Protocol for Fmv3 {
                 if matches!(event, Event::Began) {
                     // The phone sent text until now, and continues as the same subject.
                     for kind in [SourceKind::IFacialMocap, SourceKind::Facemotion3d] {
-                        io.intake.leave(kind, steady(from), "goes on as FMV3", false, now);
+                        io.intake.leave(kind, program.unwrap_or(from), "goes on as FMV3", false, now);
                     }
                 }
                 note(io.phones(), from.ip(), &event);
@@ -226,7 +228,7 @@ impl Protocol for Fmv3 {
 
 fn sender(from: SocketAddr, app: Option<&str>) -> Sender<'_> {
     let name = app.unwrap_or("iFacialMocap");
-    Sender { kind: KIND, from: steady(from), identity: "", lasting: false, preferred_name: Some(name) }
+    Sender::of_port(KIND, from, Some(name))
 }
 
 /// What the phone said is shown to those who call it.
@@ -332,7 +334,7 @@ pub(super) async fn serve_connection(
     connection.receiver.on_stop(&mut out);
     write_all(&mut stream, &mut out).await;
     let now = Instant::now();
-    intake.leave(KIND, steady(from), &reason, goodbye, now);
+    intake.leave(KIND, from, &reason, goodbye, now);
     tracing::debug!(%from, reason, "an FMV3 connection has ended");
     connection.began
 }

@@ -10,10 +10,10 @@ use std::{
 use facelink::{
     frame::FaceFrame,
     source::SourceKind,
-    wire::{json::VisemeMessage, profile::SourceFace},
+    wire::{json::VisemeMessage, llf::Author, profile::SourceFace},
 };
 
-use super::context::Phones;
+use super::{context::Phones, sender_ports::SenderPorts};
 use crate::hub::{ConnectionKey, Counters, Refused, Update};
 
 /// Senders remembered per port; more than any user has phones.
@@ -28,7 +28,8 @@ const BOTH_FOR: Duration = Duration::from_millis(100);
 pub(super) struct Sender<'a> {
     /// The app.
     pub kind: SourceKind,
-    /// Where from. Port 0 for apps that change their port between two datagrams of one stream.
+    /// Where from: a stable address of the program, see [`Intake::program_of`]. Port 0 for apps that identify
+    /// themselves.
     pub from: SocketAddr,
     /// Distinguishes two senders of one app on one address.
     pub identity: &'a str,
@@ -36,12 +37,15 @@ pub(super) struct Sender<'a> {
     pub lasting: bool,
     /// The preferred name; without one, a free one is given.
     pub preferred_name: Option<&'a str>,
+    /// The app, or a program that imitates it.
+    pub author: Author,
 }
 
-/// Who sends from there. A phone runs one app at a time, and its port may change with every start; on this machine several
-/// may send.
-pub(super) fn steady(from: SocketAddr) -> SocketAddr {
-    if from.ip().is_loopback() { from } else { SocketAddr::new(from.ip(), 0) }
+impl<'a> Sender<'a> {
+    /// One that its address alone identifies.
+    pub fn of_port(kind: SourceKind, from: SocketAddr, preferred_name: Option<&'a str>) -> Self {
+        Self { kind, from, identity: "", lasting: false, preferred_name, author: Author::App }
+    }
 }
 
 /// What a message of it holds.
@@ -66,6 +70,7 @@ struct Known {
     key: ConnectionKey,
     counters: Arc<Counters>,
     subject: Arc<str>,
+    author: Author,
     last: Instant,
     /// Frames that it may still send now; refilled by the second.
     allowance: f32,
@@ -85,6 +90,7 @@ enum Newcomer {
 pub(super) struct Intake {
     pub phones: Arc<Phones>,
     senders: Vec<Known>,
+    ports: SenderPorts,
     /// Addresses of which it is not clear yet whose they are, and since when they are heard.
     unclear: Vec<(SourceKind, SocketAddr, Box<str>, Instant)>,
 }
@@ -104,7 +110,17 @@ pub(super) enum NotTaken {
 
 impl Intake {
     pub fn new(phones: Arc<Phones>) -> Self {
-        Self { phones, senders: Vec::new(), unclear: Vec::new() }
+        Self { phones, senders: Vec::new(), ports: SenderPorts::default(), unclear: Vec::new() }
+    }
+
+    /// The stable address of the program that a datagram comes from; `None` while it is not clear whether it is a new one.
+    pub fn program_of(&mut self, from: SocketAddr, now: Instant) -> Option<SocketAddr> {
+        self.ports.program_of(from, now)
+    }
+
+    /// The program of this address that was heard last.
+    pub fn newest_program_of(&self, ip: IpAddr) -> Option<SocketAddr> {
+        self.ports.newest_program_of(ip)
     }
 
     /// The place of a sender, which is made when its first good message comes.
@@ -143,6 +159,7 @@ impl Intake {
             key,
             counters,
             subject,
+            author: Author::App,
             last: now,
             allowance: 2.0 * self.phones.hub.config.max_messages_per_second,
         });
@@ -212,8 +229,15 @@ impl Intake {
             }
             known.allowance -= 1.0;
             let subject = arrived.named.unwrap_or(&known.subject);
+            if known.author != sender.author {
+                known.author = sender.author;
+                self.phones.profiles.set_author(subject, sender.author);
+                if sender.author == Author::Imitation {
+                    tracing::info!(%subject, from = %sender.from, "a program that imitates {}", sender.kind.title());
+                }
+            }
             if let Some(source) = face.take() {
-                frame = Some(self.phones.profiles.of(sender.kind, subject).apply(source));
+                frame = Some(self.phones.profiles.of(sender.kind, subject, sender.author).apply(source));
             }
             let update = Update {
                 key: known.key,
@@ -224,6 +248,7 @@ impl Intake {
                 latency_ms: arrived.latency_ms,
                 viseme: arrived.viseme,
                 repeated: false,
+                exact: false,
             };
             match self.phones.hub.ingest(&update, now) {
                 Ok(_) | Err(Refused::Stale) => {
@@ -344,7 +369,8 @@ mod tests {
     }
 
     fn sender(last: u8, identity: &str, lasting: bool) -> Sender<'_> {
-        Sender { kind: SourceKind::IFacialMocap, from: from(last), identity, lasting, preferred_name: Some("phone") }
+        let kind = SourceKind::IFacialMocap;
+        Sender { kind, from: from(last), identity, lasting, preferred_name: Some("phone"), author: Author::App }
     }
 
     fn names(intake: &Intake, now: Instant) -> Vec<String> {

@@ -25,7 +25,8 @@ impl Protocol for Json {
         };
         match self.decoder.client(text) {
             Ok(Some(message)) => {
-                on_message(io, &mut self.decoder, from, message, datagram.len(), now);
+                let program = io.intake.program_of(from, now);
+                on_message(io, &mut self.decoder, (from, program), message, datagram.len(), now);
                 Counters::add(&io.hub().ignored, self.decoder.ignored() - ignored);
             }
             Ok(None) => Counters::add(&io.hub().ignored, 1),
@@ -41,7 +42,7 @@ impl Protocol for Json {
 fn on_message(
     io: &mut Io<'_>,
     decoder: &mut Decoder,
-    from: SocketAddr,
+    (from, program): (SocketAddr, Option<SocketAddr>),
     message: ClientMessage<'_>,
     bytes: usize,
     now: Instant,
@@ -50,8 +51,10 @@ fn on_message(
         ClientMessage::Face(face) => {
             let latency_ms = face.unix_ms.map(|sent| unix_ms() - sent).filter(|ms| (0.0..5000.0).contains(ms));
             let named = face.subject.as_deref();
-            let sender =
-                Sender { kind: SourceKind::UdpJson, from, identity: "", lasting: false, preferred_name: named };
+            // What says whose face it is, is taken in any case.
+            let program = program.or_else(|| named.and_then(|_| io.intake.newest_program_of(from.ip())));
+            let Some(from) = program else { return io.taken(SourceKind::UdpJson, from, now) };
+            let sender = Sender::of_port(SourceKind::UdpJson, from, named);
             let source = SourceFace::from(face.frame);
             let arrived = Arrived {
                 face: face.has_face.then_some(source),
@@ -66,7 +69,7 @@ fn on_message(
         ClientMessage::BatchUpdate(batch) => {
             for update in &batch.updates {
                 match decoder.face(update.get()) {
-                    Ok(Some(face)) => on_message(io, decoder, from, ClientMessage::Face(face), 0, now),
+                    Ok(Some(face)) => on_message(io, decoder, (from, program), ClientMessage::Face(face), 0, now),
                     Ok(None) => io.refuse(Some(SourceKind::UdpJson), from, &"field `updates`: not a frame", now),
                     Err(error) => io.refuse(Some(SourceKind::UdpJson), from, &error, now),
                 }

@@ -15,7 +15,10 @@ mod profiles;
 mod protocol;
 mod receiver;
 mod remote;
+#[cfg(test)]
+mod replay;
 mod roster;
+mod sender_ports;
 mod serve;
 mod text;
 mod vmc_out;

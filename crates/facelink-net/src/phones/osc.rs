@@ -58,12 +58,13 @@ impl Osc {
 }
 
 fn take(io: &mut Io<'_>, kind: SourceKind, from: SocketAddr, face: SourceFace, bytes: usize, now: Instant) {
-    let sender = Sender { kind, from, identity: "", lasting: false, preferred_name: Some(kind.title()) };
+    let sender = Sender::of_port(kind, from, Some(kind.title()));
     io.take(&sender, from, Arrived { face: Some(face), bytes, ..Arrived::default() }, now);
 }
 
 impl Protocol for Osc {
     fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, datagram: &[u8], now: Instant) {
+        let Some(from) = io.program_of(io.counters.port.app(), from, now) else { return };
         let Some(speaker) = self.speaker(from, now) else { return };
         speaker.last = now;
         let mut faces: SmallVec<[(SourceKind, SourceFace); 2]> = SmallVec::new();

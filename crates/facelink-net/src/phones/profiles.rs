@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::RwLock;
 
-use facelink::{source::SourceKind, wire::profile::SourceProfile};
+use facelink::{
+    source::SourceKind,
+    wire::{llf::Author, profile::SourceProfile},
+};
 
 use crate::phone_config::SourceProfiles;
 
@@ -18,6 +21,8 @@ pub(crate) struct LiveProfiles {
 struct Inner {
     by_kind: SourceProfiles,
     by_subject: BTreeMap<Arc<str>, SourceProfile>,
+    /// Subjects that are not, or perhaps not, sent by the app whose protocol they come by.
+    authors: BTreeMap<Arc<str>, Author>,
 }
 
 /// Subjects with a profile of their own; more than any user tunes.
@@ -25,13 +30,36 @@ const MAX_SUBJECTS: usize = 1024;
 
 impl LiveProfiles {
     pub fn new(by_kind: SourceProfiles) -> Self {
-        Self { inner: RwLock::new(Inner { by_kind, by_subject: BTreeMap::new() }) }
+        Self { inner: RwLock::new(Inner { by_kind, ..Inner::default() }) }
     }
 
-    /// The profile for a frame.
-    pub fn of(&self, kind: SourceKind, subject: &str) -> SourceProfile {
+    /// The profile for a frame. Programs that imitate an app do not share its fault of exchanging two shapes.
+    pub fn of(&self, kind: SourceKind, subject: &str, author: Author) -> SourceProfile {
         let inner = self.inner.read();
-        inner.by_subject.get(subject).copied().unwrap_or_else(|| inner.by_kind.get(kind))
+        let usual = || {
+            let profile = inner.by_kind.get(kind);
+            SourceProfile {
+                swap_mouth_left_right: profile.swap_mouth_left_right && author != Author::Imitation,
+                ..profile
+            }
+        };
+        inner.by_subject.get(subject).copied().unwrap_or_else(usual)
+    }
+
+    pub fn set_author(&self, subject: &str, author: Author) {
+        let authors = &mut self.inner.write().authors;
+        if author == Author::App {
+            authors.remove(subject);
+        } else if authors.len() < MAX_SUBJECTS || authors.contains_key(subject) {
+            authors.insert(subject.into(), author);
+        }
+    }
+
+    /// Who sends a subject that goes by its app's profile.
+    pub fn author(&self, subject: &str) -> Author {
+        let inner = self.inner.read();
+        let own = inner.by_subject.contains_key(subject);
+        inner.authors.get(subject).copied().filter(|_| !own).unwrap_or_default()
     }
 
     pub fn kind(&self, kind: SourceKind) -> SourceProfile {

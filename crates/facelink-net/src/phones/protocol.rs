@@ -36,6 +36,16 @@ impl Io<'_> {
         }
     }
 
+    /// The stable address of the program that sent a datagram of this kind. `None` while it is not clear whether it is a new
+    /// one; the datagram is counted.
+    pub fn program_of(&mut self, kind: SourceKind, from: SocketAddr, now: Instant) -> Option<SocketAddr> {
+        let program = self.intake.program_of(from, now);
+        if program.is_none() {
+            self.taken(kind, from, now);
+        }
+        program
+    }
+
     /// Takes a face, and counts it.
     pub fn take(&mut self, sender: &Sender<'_>, at: SocketAddr, arrived: Arrived<'_>, now: Instant) {
         take(self.intake, self.counters, sender, at, arrived, now);

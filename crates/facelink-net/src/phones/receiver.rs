@@ -181,10 +181,8 @@ impl Receiver {
         }
         let Some((header, body)) = self.parts.take(part, now)? else { return Ok(Event::Nothing) };
         let mut face = session.schema.decode(&header, &body)?;
-        let (number, is_newer) = self.count.take(header.sequence);
-        if !is_newer {
-            return Ok(Event::Nothing);
-        }
+        // Late and repeated ones too: the subject decides what its sender's numbers are worth.
+        let (number, _) = self.count.take(header.sequence);
         face.frame.sequence = Some(number);
         session.frame_at = now;
         session.repairs = 0;
@@ -532,7 +530,8 @@ mod tests {
         assert_eq!(kinds(&out), [Kind::GetSchema, Kind::SchemaAck]);
         assert!(matches!(take(&mut receiver, &frame(9, 1, 13), later, &mut out), Ok(Event::Nothing)));
         assert!(matches!(take(&mut receiver, &frame(9, 2, 14), later, &mut out), Ok(Event::Face(_))));
-        assert!(matches!(take(&mut receiver, &frame(9, 2, 14), later, &mut out), Ok(Event::Nothing)), "twice");
+        let late = take(&mut receiver, &frame(9, 2, 13), later, &mut out).unwrap();
+        assert!(matches!(late, Event::Face(face) if face.frame.sequence == Some(13)), "the subject puts them in order");
         for datagram in schema(9, 3, Terms { fps: 30, ..Terms::default() }) {
             if let Err(error) = take(&mut receiver, &datagram, later, &mut out) {
                 assert_eq!(error.to_string(), "schema is 3, though the terms of a session do not change");

@@ -32,7 +32,7 @@ const MAX_BATCH: usize = 64;
 /// sends invalid data.
 const COST_OF_REFUSAL: f32 = 9.0;
 /// Between two looks at calls and leases.
-const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// Opens a socket with a receive buffer that survives a stalled moment.
 pub(crate) fn bind(address: SocketAddr) -> std::io::Result<StdUdpSocket> {
@@ -53,7 +53,7 @@ pub(crate) fn bind(address: SocketAddr) -> std::io::Result<StdUdpSocket> {
 /// The protocol of a format, on one port.
 fn protocol(format: Format, port: PhonePort) -> Box<dyn Protocol> {
     match format {
-        Format::LiveLinkFace => Box::new(llf::LiveLinkFace),
+        Format::LiveLinkFace => Box::new(llf::LiveLinkFace::default()),
         Format::Fmv3 => Box::new(fmv3::Fmv3::new(port)),
         Format::Mocap => Box::new(text::Text::new(port)),
         Format::Osc => Box::new(osc::Osc::new(port)),
@@ -62,24 +62,63 @@ fn protocol(format: Format, port: PhonePort) -> Box<dyn Protocol> {
     }
 }
 
-/// Every protocol of one port.
-struct Protocols(Vec<(Format, Box<dyn Protocol>)>);
+/// Everything that one port does with datagrams, apart from its socket.
+pub(super) struct Service {
+    port: PhonePort,
+    protocols: Vec<(Format, Box<dyn Protocol>)>,
+    gate: FloodGate,
+}
 
-impl Protocols {
-    fn new(port: PhonePort) -> Self {
-        Self(Format::ALL.map(|format| (format, protocol(format, port))).into())
+impl Service {
+    pub fn new(port: PhonePort, max_datagrams_per_second: f32, now: Instant) -> Self {
+        let protocols = Format::ALL.map(|format| (format, protocol(format, port))).into();
+        Self { port, protocols, gate: FloodGate::new(max_datagrams_per_second, now) }
     }
 
-    fn of(&mut self, format: Format) -> Option<&mut dyn Protocol> {
-        self.0.iter_mut().find(|(other, _)| *other == format).map(|(_, protocol)| &mut **protocol as &mut dyn Protocol)
-    }
-
-    /// Those that call phones from a port.
-    fn calling_from(&mut self, port: PhonePort) -> impl Iterator<Item = &mut dyn Protocol> {
+    /// Those that call phones from this port.
+    fn calling(&mut self) -> impl Iterator<Item = &mut dyn Protocol> {
+        let port = self.port;
         let calls =
             move |format| format == port.format() || (format == Format::Fmv3 && port == PhonePort::IFacialMocap);
-        let calling = self.0.iter_mut().filter(move |(format, _)| calls(*format));
+        let calling = self.protocols.iter_mut().filter(move |(format, _)| calls(*format));
         calling.map(|(_, protocol)| &mut **protocol as &mut dyn Protocol)
+    }
+
+    pub fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, datagram: &[u8], now: Instant) {
+        let counters = io.counters;
+        counters.datagrams.fetch_add(1, Ordering::Relaxed);
+        if !self.gate.admits(from.ip(), now) {
+            counters.flooded.fetch_add(1, Ordering::Relaxed);
+            Counters::add(&io.hub().refused, 1);
+            return;
+        }
+        let format = sniff(datagram);
+        let taken_for = format.unwrap_or(self.port.format());
+        let refused = counters.refused.load(Ordering::Relaxed);
+        if let Some((_, protocol)) = self.protocols.iter_mut().find(|(format, _)| *format == taken_for) {
+            protocol.on_datagram(io, from, datagram, now);
+        }
+        // The task of this port alone writes it.
+        if counters.refused.load(Ordering::Relaxed) != refused {
+            if format.is_none() {
+                counters.record_unknown(from, datagram);
+            }
+            self.gate.charge(from.ip(), COST_OF_REFUSAL);
+        }
+    }
+
+    /// Called every [`TICK`].
+    pub fn on_tick(&mut self, io: &mut Io<'_>, now: Instant) {
+        for protocol in self.calling() {
+            protocol.on_tick(io, now);
+        }
+    }
+
+    /// The port closes.
+    pub fn on_stop(&mut self, io: &mut Io<'_>, now: Instant) {
+        for protocol in self.calling() {
+            protocol.on_stop(io, now);
+        }
     }
 }
 
@@ -90,9 +129,7 @@ pub(crate) async fn serve(
     counters: Arc<PortCounters>,
     cancel: CancellationToken,
 ) {
-    let port = counters.port;
-    let mut protocols = Protocols::new(port);
-    let mut gate = FloodGate::new(phones.hub.config.max_datagrams_per_second, Instant::now());
+    let mut service = Service::new(counters.port, phones.hub.config.max_datagrams_per_second, Instant::now());
     let mut intake = Intake::new(phones);
     let mut buffer = vec![0; DATAGRAM];
     let mut ticks = tokio::time::interval(TICK);
@@ -106,33 +143,15 @@ pub(crate) async fn serve(
         let now = Instant::now();
         let mut io = Io { socket: &socket, intake: &mut intake, counters: &counters };
         if received.is_none() {
-            for protocol in protocols.calling_from(port) {
-                protocol.on_tick(&mut io, now);
-            }
+            service.on_tick(&mut io, now);
         }
         // What waits already is taken in one go, so that a flood costs few wake-ups; then the others have their turn.
         for _ in 0..MAX_BATCH {
             match received.take() {
                 None => break,
                 Some(Ok((len, from))) => {
-                    counters.datagrams.fetch_add(1, Ordering::Relaxed);
-                    if !gate.admits(from.ip(), now) {
-                        counters.flooded.fetch_add(1, Ordering::Relaxed);
-                        Counters::add(&io.hub().refused, 1);
-                    } else if let Some(datagram) = buffer.get(..len) {
-                        let format = sniff(datagram);
-                        let taken_for = format.unwrap_or(port.format());
-                        let refused = counters.refused.load(Ordering::Relaxed);
-                        if let Some(protocol) = protocols.of(taken_for) {
-                            protocol.on_datagram(&mut io, from, datagram, now);
-                        }
-                        // This task alone writes it.
-                        if counters.refused.load(Ordering::Relaxed) != refused {
-                            if format.is_none() {
-                                counters.record_unknown(from, datagram);
-                            }
-                            gate.charge(from.ip(), COST_OF_REFUSAL);
-                        }
+                    if let Some(datagram) = buffer.get(..len) {
+                        service.on_datagram(&mut io, from, datagram, now);
                     }
                 }
                 // On some systems the answer of an unreachable peer surfaces here. The socket is still good.
@@ -150,7 +169,5 @@ pub(crate) async fn serve(
         tokio::task::coop::consume_budget().await;
     }
     let mut io = Io { socket: &socket, intake: &mut intake, counters: &counters };
-    for protocol in protocols.calling_from(port) {
-        protocol.on_stop(&mut io, Instant::now());
-    }
+    service.on_stop(&mut io, Instant::now());
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     context::Phones,
     fmv3,
-    intake::{Arrived, FloodGate, Intake, Sender, steady},
+    intake::{Arrived, FloodGate, Intake, Sender},
     port_stats::PortCounters,
     protocol::{self, Io, Protocol},
     roster::PhoneState,
@@ -134,8 +134,7 @@ impl Reader<'_> {
         Counters::add(&self.intake.phones.hub.ignored, voice.decoder.ignored() - ignored);
         match read {
             Ok((kind, face)) => {
-                let sender =
-                    Sender { kind, from: sender, identity: "", lasting: false, preferred_name: Some(kind.title()) };
+                let sender = Sender::of_port(kind, sender, Some(kind.title()));
                 let arrived = Arrived { face: Some(face), bytes: frame.len(), ..Arrived::default() };
                 protocol::take(self.intake, self.counters, &sender, from, arrived, now);
                 true
@@ -312,7 +311,7 @@ impl Protocol for Text {
         if CALLS.iter().any(|call| datagram.starts_with(call)) {
             return Counters::add(&io.hub().ignored, 1);
         }
-        let sender = steady(from);
+        let Some(sender) = io.program_of(self.port.app(), from, now) else { return };
         let known = self.senders.iter().position(|known| known.from == sender);
         let mut fresh = None;
         let (voice, pause) = match known.and_then(|place| self.senders.get_mut(place)) {
@@ -327,7 +326,7 @@ impl Protocol for Text {
             // The phone continues as the same subject.
             io.intake.leave(SourceKind::IFacialMocapV3, sender, "goes on as text", false, now);
         }
-        let is_face = io.reader().take(voice, from, sender, datagram, now);
+        let is_face = io.reader().take(voice, sender, sender, datagram, now);
         // Invalid data is not learned from.
         if let Some(voice) = fresh.filter(|_| is_face) {
             if self.senders.len() >= MAX_SENDERS {
@@ -419,7 +418,7 @@ async fn serve_stream(
     let mut gate = FloodGate::new(phones.hub.config.max_datagrams_per_second, Instant::now());
     let mut intake = Intake::new(phones.clone());
     let mut voice = Voice::new();
-    let sender = steady(from);
+    let sender = from;
     let reason = loop {
         let received = tokio::select! {
             () = cancel.cancelled() => break "this endpoint stops".to_owned(),

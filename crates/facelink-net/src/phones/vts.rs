@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    intake::{Arrived, Sender, steady},
+    intake::{Arrived, Sender},
     protocol::{Io, Protocol},
 };
 use crate::{clock::unix_ms, phone_config::PhoneCall};
@@ -46,13 +46,9 @@ impl Protocol for VTubeStudio {
         match self.decoder.decode(datagram) {
             Ok(frame) => {
                 let latency_ms = frame.unix_ms.map(|sent| unix_ms() - sent).filter(|ms| (0.0..5000.0).contains(ms));
-                let sender = Sender {
-                    kind: SourceKind::VTubeStudio,
-                    from: steady(from),
-                    identity: "",
-                    lasting: false,
-                    preferred_name: Some(SourceKind::VTubeStudio.title()),
-                };
+                let Some(program) = io.program_of(SourceKind::VTubeStudio, from, now) else { return };
+                let kind = SourceKind::VTubeStudio;
+                let sender = Sender::of_port(kind, program, Some(kind.title()));
                 let arrived = Arrived {
                     face: Some(frame.face),
                     unix_ms: frame.unix_ms,
@@ -60,7 +56,7 @@ impl Protocol for VTubeStudio {
                     bytes: datagram.len(),
                     ..Arrived::default()
                 };
-                io.take(&sender, from, arrived, now);
+                io.take(&sender, program, arrived, now);
             }
             Err(error) => io.refuse(Some(SourceKind::VTubeStudio), from, &error, now),
         }

@@ -20,6 +20,15 @@ use facelink::{
     },
 };
 
+/// How the number of a frame is to be read.
+#[derive(Clone, Copy, Default)]
+struct Numbered {
+    /// The frame came before.
+    repeated: bool,
+    /// The format is our own.
+    exact: bool,
+}
+
 impl Session {
     /// A binary message.
     pub fn on_binary(self: &Arc<Self>, lane: Lane, bytes: &[u8], now: Instant) -> Actions {
@@ -34,7 +43,7 @@ impl Session {
             return actions;
         }
         let floats = |read: Result<FaceFrame, String>, actions: &mut Actions| {
-            read.map(|frame| self.ingest(lane, None, Some(&frame), None, None, false, now, actions))
+            read.map(|frame| self.ingest(lane, None, Some(&frame), None, None, Numbered::default(), now, actions))
         };
         let read = match self.identity.binary() {
             Binary::Facelink1 => {
@@ -44,7 +53,8 @@ impl Session {
                         (Some(facelink1::Clock::Unix), Some(time)) => Some(time.as_secs_f64() * 1000.0),
                         _ => None,
                     };
-                    self.ingest(lane, subject, Some(&face.frame), unix_ms, None, face.repeated, now, &mut actions);
+                    let from = Numbered { repeated: face.repeated, exact: true };
+                    self.ingest(lane, subject, Some(&face.frame), unix_ms, None, from, now, &mut actions);
                 });
                 // The migration guide's `sendBinaryBlendshapes` sends floats whatever `hello` said.
                 packet.or_else(|error| floats(FrameReader::arkit_floats(bytes).unwrap_or(Err(error)), &mut actions))
@@ -85,7 +95,8 @@ impl Session {
 
     pub(super) fn on_face(self: &Arc<Self>, lane: Lane, face: &FaceMessage<'_>, now: Instant, actions: &mut Actions) {
         let frame = face.has_face.then_some(&face.frame);
-        self.ingest(lane, face.subject.as_deref(), frame, face.unix_ms, face.viseme, false, now, actions);
+        let from = Numbered::default();
+        self.ingest(lane, face.subject.as_deref(), frame, face.unix_ms, face.viseme, from, now, actions);
     }
 
     fn ingest(
@@ -95,7 +106,7 @@ impl Session {
         frame: Option<&FaceFrame>,
         sent_unix_ms: Option<f64>,
         viseme: Option<VisemeMessage>,
-        repeated: bool,
+        Numbered { repeated, exact }: Numbered,
         now: Instant,
         actions: &mut Actions,
     ) {
@@ -112,6 +123,7 @@ impl Session {
             latency_ms,
             viseme,
             repeated,
+            exact,
         };
         match self.hub.ingest(&update, now) {
             Ok(_) | Err(Refused::Stale) => {}
@@ -149,6 +161,7 @@ impl Session {
             latency_ms: None,
             viseme: None,
             repeated: false,
+            exact: false,
         };
         if let Err(refused) = self.hub.ingest_emotion(&update, emotion, now) {
             self.refuse("refused", &refused.to_string(), now, actions);
@@ -290,6 +303,7 @@ mod tests {
                     latency_ms: None,
                     viseme: None,
                     repeated: false,
+                    exact: false,
                 };
                 hub.ingest(&update, at(i)).expect("taken");
             },

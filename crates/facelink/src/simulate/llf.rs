@@ -134,6 +134,8 @@ impl Phone for LiveLinkFace {
         }
         let packet = LlfPacket {
             rate: (self.rate, 1),
+            // Measured, and therefore uneven.
+            sub_frame: (self.count as f32 * 0.0016 + (self.count % 3) as f32 * 2e-5).fract(),
             ..LlfPacket::new(DEVICE_ID, &self.subject, number as i32, frame.clone())
         };
         for to in &self.targets {

@@ -30,6 +30,8 @@ const SET_SPREAD_US: i64 = 100_000;
 /// A delay that grows by so much from one frame to the next and stays is another path, or a small set of the clock.
 const JUMP_US: i64 = 40_000;
 const JUMP_TIME_US: i64 = 2_000_000;
+/// The first frame of a new count that is further off than this came by a clock that was set.
+const ANEW_US: i64 = 40_000;
 /// A pause, not a slow frame.
 const PAUSE_US: i64 = 500_000;
 
@@ -167,6 +169,18 @@ impl SourceClock {
             epoch: self.epoch,
             interval_us: self.interval_us as i64,
         }
+    }
+
+    /// Notes the first frame of a count or a clock that began anew: if it is not where it was expected, its clock was set.
+    pub fn record_anew(&mut self, capture: Option<Duration>, now: Instant) -> Stamp {
+        let mut probe = self.clone();
+        let stamp = probe.record(capture, now);
+        if stamp.queue_us.abs() <= ANEW_US {
+            *self = probe;
+            return stamp;
+        }
+        self.restart();
+        self.record(capture, now)
     }
 
     /// Undoes a clock that began again.

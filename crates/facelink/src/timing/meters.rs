@@ -147,9 +147,14 @@ impl LossMeter {
         Order::Newer
     }
 
-    /// Whether a frame of this number is no newer than one that was noted.
-    pub fn is_behind(&self, number: u64) -> bool {
-        self.newest.is_some_and(|newest| number <= newest)
+    /// Notes a frame that was counted as lost and has come all the same.
+    pub fn record_late(&mut self) {
+        self.received = (self.received + 1.0).min(self.expected);
+    }
+
+    /// The count begins anew; what was lost so far still counts.
+    pub fn restart_count(&mut self) {
+        (self.newest, self.step, self.stale) = (None, 0, 0);
     }
 
     /// `0..=1`; `None` before the first sample.

@@ -22,13 +22,16 @@
 //! *right* and positive pitch looks *down*. The head's rotation is `Rz(roll) · Ry(yaw) · Rx(-pitch)` in the axes of
 //! [`HeadPose`](crate::HeadPose). The eyes' roll is an artefact of the decomposition rather than torsion, so it is ignored.
 //!
-//! The app exchanges `mouthLeft` and `mouthRight` on the wire (and only those two); [`PROFILE`] puts them right.
+//! The app exchanges `mouthLeft` and `mouthRight` on the wire (and only those two); [`PROFILE`] puts them right. Programs that
+//! imitate the app do not; [`AuthorDetector`] distinguishes them.
 //! "Stream Head Rotation" is a switch in the app: while it is off, all three head curves are exactly 0, and the frame
 //! has no head. Other senders leave the six eye curves at exactly 0 likewise, and the frame then has no gaze.
 //!
 //! Sources are listed in `docs/sources/live-link-face.md`.
 
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::profile::{ANGLE_LIMIT, AxisFlip, EulerOrder, RotationProfile, SourceFace, SourceProfile, SourceRotation};
 use crate::{
@@ -275,6 +278,72 @@ pub fn encode(packet: &LlfPacket<'_>, profile: &SourceProfile, out: &mut Vec<u8>
         }
     }
     Ok(())
+}
+
+/// Steps of the sub-frame in a row that are the same in no packets of the app; two are, at most.
+const EVEN_STEPS: u32 = 8;
+/// Steps that differ by no more than this are the same: rounding of a number below 1.
+const SAME_STEP: f32 = 2e-6;
+/// The sub-frame of PyLiveLinkFace and of what is built on it, as bits.
+const PY_SUB_FRAME: u32 = 1_056_060_032;
+
+/// Who writes the packets of one sender: the app, or a program that imitates it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Author {
+    /// The app, as far as is known.
+    #[default]
+    App,
+    /// Perhaps another program: the sub-frame stays at a round number, such as 0.
+    Unclear,
+    /// Another program.
+    Imitation,
+}
+
+/// Distinguishes the app from programs that imitate it, for one sender.
+///
+/// The app measures the sub-frame, which therefore advances a little differently with every frame; programs leave it alone,
+/// or compute it. And the app's device id is in upper case.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AuthorDetector {
+    last: Option<(i32, f32)>,
+    step: f32,
+    even: u32,
+    author: Author,
+}
+
+impl AuthorDetector {
+    /// Looks at a packet; whose it is, as far as is known now.
+    pub fn observe<F>(&mut self, packet: &LlfPacket<'_, F>) -> Author {
+        let (number, sub_frame) = (packet.frame_number, packet.sub_frame);
+        if self.author == Author::Imitation || self.last.is_some_and(|(last, _)| last == number) {
+            return self.author;
+        }
+        if let Some((_, last)) = self.last {
+            let step = (sub_frame - last).rem_euclid(1.0);
+            self.even = if (step - self.step).abs() <= SAME_STEP { self.even + 1 } else { 0 };
+            self.step = step;
+        }
+        self.last = Some((number, sub_frame));
+        let is_round = sub_frame.to_bits().trailing_zeros() >= 15;
+        self.author = match self.even >= EVEN_STEPS {
+            _ if sub_frame.to_bits() == PY_SUB_FRAME || is_lower_case_uuid(packet.device_id) => Author::Imitation,
+            true if self.step <= SAME_STEP && is_round => Author::Unclear,
+            true => Author::Imitation,
+            false => Author::App,
+        };
+        self.author
+    }
+}
+
+fn is_lower_case_uuid(id: &str) -> bool {
+    let is_uuid = id.len() == 36
+        && id.bytes().enumerate().all(|(place, byte)| match place {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+    is_uuid && id.bytes().any(|byte| byte.is_ascii_lowercase())
 }
 
 /// Reads a datagram from its front.

@@ -312,8 +312,15 @@ impl Playout {
         if stamp.epoch != self.epoch {
             // The source's clock was set: the buffered frames move along with it.
             let shift = self.base_us - stamp.base_us;
-            self.frames.iter_mut().for_each(|entry| entry.capture_us += shift);
-            self.cursor_us = self.cursor_us.map(|cursor| cursor + shift);
+            // What came before is older, whatever its stamp said.
+            let mut latest_us = stamp.capture_us;
+            for entry in self.frames.iter_mut().rev() {
+                latest_us = (entry.capture_us + shift).min(latest_us - 1);
+                entry.capture_us = latest_us;
+            }
+            let cursor_us = self.cursor_us.map(|cursor| cursor + shift);
+            self.broken |= cursor_us.is_some_and(|cursor| cursor > stamp.capture_us);
+            self.cursor_us = cursor_us.map(|cursor| cursor.min(stamp.capture_us));
             self.epoch = stamp.epoch;
         }
         self.base_us = stamp.base_us;
