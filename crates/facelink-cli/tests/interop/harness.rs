@@ -173,6 +173,7 @@ pub struct Listener {
     process: Process,
     pub http: SocketAddr,
     pub udp_json: Option<SocketAddr>,
+    pub live_link_face: Option<SocketAddr>,
     seen: Mutex<HashSet<String>>,
 }
 
@@ -187,6 +188,7 @@ impl Listener {
         Self {
             http: address("http").expect("always there"),
             udp_json: address("udp_json"),
+            live_link_face: address("live_link_face"),
             process,
             seen: Mutex::default(),
         }

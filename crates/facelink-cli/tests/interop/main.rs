@@ -5,3 +5,4 @@ mod blocked;
 mod guide;
 mod harness;
 mod matrix;
+mod senders;
