@@ -109,17 +109,63 @@ fn preset_shapes_move_targets_within_range() {
     let presets = presets();
     for rig in every_rig() {
         let (compiled, report) = preset(&presets, rig.preset).mapping.compile(&rig.targets);
-        let ranged = |weights: &HashMap<&str, f32>| weights.values().all(|weight| (0.0..=1.0).contains(weight));
+        // Dials that go both ways have a range of their own.
+        let (low, high) = preset(&presets, rig.preset).mapping.limits.unwrap_or((0.0, 1.0));
+        let ranged = |weights: &HashMap<&str, f32>| weights.values().all(|weight| (low..=high).contains(weight));
         for shape in &report.shown {
             let alone = weights(&compiled, &rig, &[(*shape, 1.0)]);
             assert!(ranged(&alone), "{}: {shape}: {alone:?}", rig.label);
             // Where vowels are the mouth, closing it only takes back what the jaw has opened.
             let jaw = weights(&compiled, &rig, &[(Blendshape::JawOpen, 1.0)]);
             let closed = weights(&compiled, &rig, &[(Blendshape::JawOpen, 1.0), (Blendshape::MouthClose, 0.5)]);
-            let moves = alone.values().any(|weight| *weight > 0.02);
+            let moves = alone.values().any(|weight| weight.abs() > 0.02);
             assert!(moves || (*shape == Blendshape::MouthClose && closed != jaw), "{}: {shape}", rig.label);
         }
         let all: Vec<_> = Blendshape::ALL.into_iter().map(|shape| (shape, 1.0)).collect();
         assert!(ranged(&weights(&compiled, &rig, &all)), "{}", rig.label);
     }
+}
+
+/// The targets that a full shape moves, on a rig of several meshes.
+fn moved(presets: &[Preset], meshes: &[Vec<String>], shape: Blendshape) -> (String, Vec<String>) {
+    let found = detect(presets, meshes).expect("something is found");
+    let mut values = [0.0; 52];
+    values[shape.index()] = 1.0;
+    let mut scratch = Scratch::default();
+    found.compiled.evaluate(&Face { weights: &values, ..Face::default() }, &mut scratch);
+    let mut names = Vec::new();
+    for (index, targets) in meshes.iter().enumerate() {
+        let moved = found.compiled.mesh(index, &scratch).filter(|(_, weight)| *weight > 0.0);
+        names.extend(moved.map(|(target, _)| targets[target].clone()));
+    }
+    (presets[found.preset].id.clone(), names)
+}
+
+#[test]
+fn affix_of_a_part_of_the_head_is_taken_off_next_to_others() {
+    let presets = presets();
+    let head = rigs::metahuman_channels("head_lod0_mesh__");
+    let teeth: Vec<String> = rigs::metahuman_channels("teeth_lod0_mesh__").into_iter().take(60).collect();
+    let jaw = ["head_lod0_mesh__jaw_open", "teeth_lod0_mesh__jaw_open"].map(str::to_owned);
+    let teeth: Vec<String> = teeth.into_iter().chain([jaw[1].clone()]).collect();
+    let one = vec![head.iter().chain(&teeth).cloned().collect()];
+    for meshes in [one, vec![head, teeth]] {
+        let (preset, moves) = moved(&presets, &meshes, Blendshape::JawOpen);
+        assert_eq!((preset.as_str(), &moves[..]), ("metahuman", &jaw[..]));
+    }
+    // A mesh with one target, named by what it is part of.
+    let arkit: Vec<String> = rigs::ARKIT.iter().map(|name| (*name).to_owned()).collect();
+    let meshes = vec![arkit.clone(), vec!["teeth_jawOpen".to_owned()]];
+    assert_eq!(moved(&presets, &meshes, Blendshape::JawOpen).1, ["jawOpen", "teeth_jawOpen"]);
+    // A second set behind a prefix is no part of the first.
+    let more = ["old_jawOpen", "old_jawLeft", "old_jawRight", "old_jawForward"].map(str::to_owned);
+    let meshes = vec![arkit.into_iter().chain(more).collect()];
+    assert_eq!(moved(&presets, &meshes, Blendshape::JawOpen).1, ["jawOpen"]);
+}
+
+#[test]
+fn names_that_end_like_shapes_by_chance_are_not_driven() {
+    let presets = presets();
+    let props = ["tail_A", "hat_O", "cape_up", "Wind_L", "belt_joy", "ring_U"].map(str::to_owned).to_vec();
+    assert!(detect(&presets, &[props]).is_none());
 }

@@ -1,6 +1,9 @@
 //! A mapping bound to the targets of one rig.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use crate::{
     frame::Channel,
@@ -9,7 +12,7 @@ use crate::{
 
 use super::{
     Combine, Resolved, Rule, Tuning,
-    key::{fits, key, keys, shape_of_channel, shared_prefix},
+    key::{Affix, Pattern, Spelled, keys, shape_of_channel, stripped},
 };
 
 /// Names of the channels of the head's rotation.
@@ -93,40 +96,197 @@ pub struct Compiled {
     limits: Option<(f32, f32)>,
 }
 
-/// Every target under each key it answers to.
-struct Rig {
-    /// Rank of the spelling, mesh, target.
-    by_key: HashMap<String, Vec<(usize, usize, usize)>>,
+/// Every target of a rig under each key that it may answer to.
+pub(super) struct Rig {
+    by_key: HashMap<String, Vec<Hit>>,
+    affixes: Vec<Affix>,
+    /// Of each affix: how many different names have it.
+    carriers: Vec<usize>,
+    /// Of each target of each mesh: its name's index.
+    names: Vec<Vec<usize>>,
+    /// Of each name.
+    spelled: Vec<Spelled>,
+    /// Of each name: what is left without which affix, as places in the name.
+    rests: Vec<Vec<(usize, Range<usize>)>>,
 }
 
+#[derive(Clone, Copy)]
+struct Hit {
+    spelling: Spelling,
+    mesh: usize,
+    target: usize,
+    /// The same for targets of the same name.
+    name: usize,
+}
+
+/// How a key was made of a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spelling {
+    /// Place among the keys of the whole name.
+    Whole(usize),
+    /// Index of the affix that was taken off.
+    Stripped(usize),
+}
+
+/// So many different names must be known without an affix for it to be one.
+const MIN_SUPPORT: usize = 3;
+
+/// And of so many that have it, one must be known: correctives outnumber shapes.
+const MAX_UNKNOWN: usize = 20;
+
+/// A key of this length says enough that it counts alone, where the affix is that of a whole mesh.
+const SURE_KEY: usize = 6;
+
 impl Rig {
-    fn new<S: AsRef<str>>(meshes: &[Vec<S>]) -> Self {
-        let mut by_key: HashMap<String, Vec<_>> = HashMap::new();
-        for (mesh, names) in meshes.iter().enumerate() {
-            let shared = shared_prefix(names);
-            for (target, name) in names.iter().enumerate() {
-                for (rank, key) in keys(name.as_ref(), shared).into_iter().enumerate() {
-                    by_key.entry(key).or_default().push((rank, mesh, target));
+    pub fn new<S: AsRef<str>>(meshes: &[Vec<S>]) -> Self {
+        let mut rig = Self {
+            by_key: HashMap::new(),
+            affixes: Vec::new(),
+            carriers: Vec::new(),
+            names: Vec::new(),
+            spelled: Vec::new(),
+            rests: Vec::new(),
+        };
+        let mut affixes: HashMap<Affix, usize> = HashMap::new();
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        let mut keys_of: Vec<Vec<(Spelling, String)>> = Vec::new();
+        for (mesh, targets) in meshes.iter().enumerate() {
+            let mut names = Vec::with_capacity(targets.len());
+            for (target, text) in targets.iter().map(AsRef::as_ref).enumerate() {
+                let name = *known.entry(text).or_insert_with(|| {
+                    let (keys, rests) = rig.look_into(text, &mut affixes);
+                    keys_of.push(keys);
+                    rig.rests.push(rests);
+                    rig.spelled.push(Spelled::new(text));
+                    keys_of.len() - 1
+                });
+                names.push(name);
+                for (spelling, key) in &keys_of[name] {
+                    let hit = Hit { spelling: *spelling, mesh, target, name };
+                    rig.by_key.entry(key.clone()).or_default().push(hit);
+                }
+            }
+            rig.names.push(names);
+        }
+        rig
+    }
+
+    /// The keys of a name, and what is left of it without its affixes.
+    fn look_into(
+        &mut self,
+        name: &str,
+        known: &mut HashMap<Affix, usize>,
+    ) -> (Vec<(Spelling, String)>, Vec<(usize, Range<usize>)>) {
+        let mut all: Vec<_> = keys(name).into_iter().enumerate().map(|(at, key)| (Spelling::Whole(at), key)).collect();
+        let mut rests = Vec::new();
+        for (affix, rest, key) in stripped(name) {
+            let place = *known.entry(affix.clone()).or_insert_with(|| {
+                self.affixes.push(affix);
+                self.carriers.push(0);
+                self.affixes.len() - 1
+            });
+            self.carriers[place] += 1;
+            all.push((Spelling::Stripped(place), key));
+            rests.extend(rest.map(|rest| (place, rest)));
+        }
+        (all, rests)
+    }
+
+    fn hits(&self, key: &str) -> &[Hit] {
+        self.by_key.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The rank of each affix that the names of this rig have as far as a mapping goes, the most frequent first; `None` for
+    /// those that are not taken off. What most names begin or end with is no part of their dialect when the dialect knows
+    /// them without.
+    fn ranks(&self, rules: &[Rule]) -> Vec<Option<usize>> {
+        let mut wanted: Vec<String> =
+            rules.iter().flat_map(|rule| &rule.to).flat_map(|output| keys(&output.target)).collect();
+        wanted.sort();
+        wanted.dedup();
+        let whole = |hit: &&Hit| matches!(hit.spelling, Spelling::Whole(_));
+        let known: HashSet<usize> =
+            wanted.iter().flat_map(|key| self.hits(key)).filter(whole).map(|hit| hit.name).collect();
+        let mut support: Vec<HashSet<usize>> = vec![HashSet::new(); self.affixes.len()];
+        let mut short = vec![false; self.affixes.len()];
+        let mut in_mesh: HashMap<(usize, usize), usize> = HashMap::new();
+        for key in &wanted {
+            for hit in self.hits(key).iter().filter(|hit| !known.contains(&hit.name)) {
+                let Spelling::Stripped(affix) = hit.spelling else { continue };
+                support[affix].insert(hit.name);
+                short[affix] |= key.len() < SURE_KEY;
+                *in_mesh.entry((affix, hit.mesh)).or_default() += 1;
+            }
+        }
+        let whole_mesh = |affix: usize| {
+            let mut meshes = in_mesh.iter().filter(|((of, _), _)| *of == affix);
+            !short[affix] && meshes.all(|((_, mesh), hits)| *hits >= self.names[*mesh].len())
+        };
+        let is_one = |affix: &usize| {
+            let count = support[*affix].len();
+            count > 0 && count * MAX_UNKNOWN >= self.carriers[*affix] && (count >= MIN_SUPPORT || whole_mesh(*affix))
+        };
+        let mut found: Vec<usize> = (0..self.affixes.len()).filter(is_one).collect();
+        found.sort_by_key(|affix| std::cmp::Reverse(support[*affix].len()));
+        let mut ranks = vec![None; self.affixes.len()];
+        for (rank, affix) in found.into_iter().enumerate() {
+            ranks[affix] = Some(rank);
+        }
+        ranks
+    }
+
+    /// The targets of this name: in every mesh the best spelling, and the same shape of every part of the head.
+    fn find(&self, name: &str, ranks: &[Option<usize>]) -> Vec<(usize, usize)> {
+        const STRIPPED: usize = 8;
+        let mut found: Vec<(usize, Hit)> = Vec::new();
+        for (at, key) in keys(name).iter().enumerate() {
+            for hit in self.hits(key) {
+                let rank = match hit.spelling {
+                    Spelling::Whole(place) => place,
+                    Spelling::Stripped(affix) => match ranks[affix] {
+                        Some(rank) => STRIPPED + rank,
+                        None => continue,
+                    },
+                };
+                found.push((rank * 2 + at, *hit));
+            }
+        }
+        let part = |hit: &Hit| match hit.spelling {
+            Spelling::Stripped(affix) => self.affixes[affix].without_part(),
+            Spelling::Whole(_) => None,
+        };
+        let best = |mesh: usize| found.iter().filter(|(_, hit)| hit.mesh == mesh).min_by_key(|(rank, _)| *rank);
+        let mut targets: Vec<(usize, usize)> = Vec::new();
+        for (rank, hit) in &found {
+            let Some((least, best)) = best(hit.mesh) else { continue };
+            if rank == least || part(hit).is_some_and(|this| part(best) == Some(this)) {
+                let place = (hit.mesh, hit.target);
+                if !targets.contains(&place) {
+                    targets.push(place);
                 }
             }
         }
-        Self { by_key }
+        targets
     }
 
-    /// The targets of this name, in every mesh the best spelling alone.
-    fn find(&self, name: &str) -> impl Iterator<Item = (usize, usize)> {
-        let found = self.by_key.get(&key(name)).map_or(&[][..], Vec::as_slice);
-        found.iter().filter_map(move |&(rank, mesh, target)| {
-            let better = found.iter().any(|&(other, of, _)| of == mesh && other < rank);
-            (!better).then_some((mesh, target))
-        })
+    /// Whether a target's name fits one of these patterns, as it is or without an affix of the rig.
+    fn fits(&self, patterns: &[Pattern], name: &str, (mesh, target): (usize, usize), ranks: &[Option<usize>]) -> bool {
+        let any = |name: &Spelled| patterns.iter().any(|pattern| pattern.fits(name));
+        let Some(&index) = self.names.get(mesh).and_then(|names| names.get(target)) else { return false };
+        let mut rests = self.rests[index].iter().filter(|(affix, _)| ranks[*affix].is_some());
+        any(&self.spelled[index])
+            || rests.any(|(_, rest)| name.get(rest.clone()).is_some_and(|rest| any(&Spelled::new(rest))))
     }
 }
 
 impl Resolved {
     /// Binds it to the target names of a rig's meshes.
     pub fn compile<S: AsRef<str>>(&self, meshes: &[Vec<S>]) -> (Compiled, MatchReport) {
-        let rig = Rig::new(meshes);
+        self.compile_for(&Rig::new(meshes), meshes)
+    }
+
+    pub(super) fn compile_for<S: AsRef<str>>(&self, rig: &Rig, meshes: &[Vec<S>]) -> (Compiled, MatchReport) {
+        let ranks = rig.ranks(&self.rules);
         let mut building = Building {
             compiled: Compiled { mirror: self.mirror, limits: self.limits, ..Compiled::default() },
             sums: meshes.iter().map(|names| vec![Vec::new(); names.len()]).collect(),
@@ -145,12 +305,12 @@ impl Resolved {
             }
         }
         for rule in self.rules.iter().filter(|rule| !rule.fallback) {
-            building.add(rule, &rig);
+            building.add(rule, rig, &ranks);
         }
         for rule in self.rules.iter().filter(|rule| rule.fallback) {
             let mut shapes = rule.from.iter().filter_map(|input| shape_of_channel(&input.channel));
             if shapes.any(|shape| !building.shown[shape.index()]) {
-                building.add(rule, &rig);
+                building.add(rule, rig, &ranks);
             }
         }
         let Building { mut compiled, sums, shown, absent } = building;
@@ -159,13 +319,14 @@ impl Resolved {
                 compiled.tunings.push((compiled.input(name), tuning.clone()));
             }
         }
+        let aside: Vec<Pattern> = self.aside.iter().map(|pattern| Pattern::new(pattern)).collect();
         let mut report = MatchReport { absent, ..MatchReport::default() };
-        for (names, sums) in meshes.iter().zip(sums) {
+        for (mesh, (names, sums)) in meshes.iter().zip(sums).enumerate() {
             let mut targets = Vec::new();
             for (target, (name, terms)) in names.iter().zip(sums).enumerate() {
                 let name = name.as_ref();
                 if terms.is_empty() {
-                    let known = self.aside.iter().any(|pattern| fits(pattern, name));
+                    let known = rig.fits(&aside, name, (mesh, target), &ranks);
                     let list = if known { &mut report.aside } else { &mut report.unused };
                     if !list.iter().any(|other| other == name) {
                         list.push(name.to_owned());
@@ -196,12 +357,12 @@ struct Building {
 }
 
 impl Building {
-    fn add(&mut self, rule: &Rule, rig: &Rig) {
+    fn add(&mut self, rule: &Rule, rig: &Rig, ranks: &[Option<usize>]) {
         let index = self.compiled.rules.len();
         let mut any = false;
         for output in &rule.to {
             let mut found = false;
-            for (mesh, target) in rig.find(&output.target) {
+            for (mesh, target) in rig.find(&output.target, ranks) {
                 found = true;
                 let terms = &mut self.sums[mesh][target];
                 // A second spelling of one target in one rule is no second term.

@@ -1,6 +1,6 @@
 //! Detects the dialect of a rig by the names of its targets.
 
-use super::{Compiled, MatchReport, Resolved};
+use super::{Compiled, MatchReport, Resolved, compile::Rig};
 
 /// A mapping for a naming dialect.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,9 +25,10 @@ pub struct Detection {
 /// Finds the preset that shows most of the 52 shapes on a rig, each by a target of its own; among equals the one that knows
 /// more of its targets, then the one that shows more shapes, then the earlier one. `None` when none shows anything.
 pub fn detect<S: AsRef<str>>(presets: &[Preset], meshes: &[Vec<S>]) -> Option<Detection> {
+    let rig = Rig::new(meshes);
     let mut best: Option<((usize, usize, usize), Detection)> = None;
     for (preset, Preset { mapping, .. }) in presets.iter().enumerate() {
-        let (compiled, report) = mapping.compile(meshes);
+        let (compiled, report) = mapping.compile_for(&rig, meshes);
         // One target that two shapes share, in a dialect that has other words for all the rest, is a chance hit.
         let own = report.shown.len().min(report.written);
         let score = (own, report.written + report.aside.len(), if own > 2 { report.shown.len() } else { 0 });

@@ -1,81 +1,60 @@
 //! Names of targets, free of what differs from one exporter to the next.
 
+use std::ops::Range;
+
 use crate::names::Blendshape;
 
 /// A side's suffix is taken for one only behind these and other stems that are not a direction: `jaw_L` may be either.
 const DIRECTIONS: [&str; 2] = ["jaw", "mouth"];
 
-/// The key by which names are compared: without the mesh or deformer before the last dot, without separators and case,
-/// and with the side spelled out.
-pub(super) fn key(name: &str) -> String {
-    plain(without_owner(name))
-}
-
-/// Every key that a target of a rig answers to, the best first. `shared` is what all targets of its mesh begin with.
-pub(super) fn keys(name: &str, shared: &str) -> Vec<String> {
-    let mut keys = vec![key(name)];
-    let mut also = |name: &str| {
-        let key = plain(name);
-        if !key.is_empty() && !keys.contains(&key) {
-            keys.push(key);
-        }
-    };
-    if let Some(rest) = name.strip_prefix(shared) {
-        also(without_owner(rest));
-    }
-    let own = without_owner(name);
-    if let Some(rest) = without_number(own) {
-        also(rest);
+/// The keys by which a name is compared, the best first: without separators and case and with the side spelled out; and
+/// the same without the mesh or deformer before its last dot.
+pub(super) fn keys(name: &str) -> Vec<String> {
+    let mut keys = vec![plain(without_namespace(name))];
+    let own = plain(without_owner(name));
+    if !own.is_empty() && own != keys[0] {
+        keys.push(own);
     }
     keys
 }
 
-/// What all of these names begin with, up to a separator.
-pub(super) fn shared_prefix<S: AsRef<str>>(names: &[S]) -> &str {
-    let [first, rest @ ..] = names else { return "" };
-    // Two names may share a word by chance.
-    if rest.len() < 3 {
-        return "";
-    }
-    let first = first.as_ref();
-    let common = rest.iter().fold(first.len(), |common, name| {
-        let same = first.bytes().zip(name.as_ref().bytes()).take_while(|(a, b)| a == b).count();
-        common.min(same)
-    });
-    let end = first.as_bytes()[..common].iter().rposition(|byte| matches!(byte, b'_' | b'-' | b' ' | b'.' | b':'));
-    end.and_then(|end| first.get(..=end)).unwrap_or("")
-}
-
 /// `blendShape1.eyeBlink_L` without `blendShape1.`; `eyeBlink.L` and `Face.001` as they are.
 fn without_owner(name: &str) -> &str {
-    let mut rest = name;
-    while let Some((_, last)) = rest.split_once([':', '|']) {
-        rest = last;
-    }
+    let rest = without_namespace(name);
     match rest.rsplit_once('.') {
-        Some((_, last)) if last.len() > 2 && !last.bytes().all(|byte| byte.is_ascii_digit()) && !is_side(last) => last,
+        Some((_, last))
+            if last.len() > 2 && !last.bytes().all(|byte| byte.is_ascii_digit()) && side(last).is_none() =>
+        {
+            last
+        }
         _ => rest,
     }
 }
 
-fn is_side(name: &str) -> bool {
-    ["left", "right"].iter().any(|side| name.eq_ignore_ascii_case(side))
+fn without_namespace(name: &str) -> &str {
+    name.rsplit([':', '|']).next().unwrap_or(name)
 }
 
-/// `AK_09_EyeBlinkLeft`, `A14_Eye_Blink_Left`, `12_jawOpen` without the prefix.
-fn without_number(name: &str) -> Option<&str> {
-    let letters = name.bytes().take_while(u8::is_ascii_alphabetic).count();
-    let rest = name.get(letters..)?.trim_start_matches('_');
-    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    let (numbered, after) = (letters <= 3 && (1..=3).contains(&digits), rest.get(digits..)?);
-    let after = after.strip_prefix(['_', '-', ' '])?;
-    // A side alone is no name.
-    (numbered && after.len() > 2).then_some(after)
+/// The side that a word is, if it is nothing else.
+fn side(word: &str) -> Option<&'static str> {
+    let is = |other: &str| word.eq_ignore_ascii_case(other);
+    match () {
+        () if is("l") || is("left") => Some("left"),
+        () if is("r") || is("right") => Some("right"),
+        () => None,
+    }
 }
 
-fn plain(name: &str) -> String {
-    let bytes = name.as_bytes();
-    let side = match bytes {
+const fn is_separator(byte: u8) -> bool {
+    matches!(byte, b'_' | b'-' | b' ' | b'.' | b':' | b'|')
+}
+
+fn letters(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+pub(super) fn plain(name: &str) -> String {
+    let side = match name.as_bytes() {
         [.., before, last @ (b'L' | b'R' | b'l' | b'r')] => {
             let apart = matches!(before, b'_' | b'-' | b' ' | b'.');
             let hump = before.is_ascii_lowercase() && last.is_ascii_uppercase();
@@ -83,27 +62,197 @@ fn plain(name: &str) -> String {
         }
         _ => None,
     };
-    let letters =
-        |name: &str| -> String { name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect() };
-    match side {
+    let key = match side {
         Some(side) => {
             let stem = letters(&name[..name.len() - 1]);
             if DIRECTIONS.contains(&stem.as_str()) { letters(name) } else { stem + side }
         }
         None => letters(name),
+    };
+    // A name of signs alone, such as `∧`.
+    if key.is_empty() { name.trim().to_owned() } else { key }
+}
+
+/// What stands before and behind a name, with `#` for digits: `AK_#_` of `AK_09_EyeBlinkLeft`, `_h` of `jawOpen_h`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Affix {
+    pub prefix: String,
+    pub suffix: String,
+    /// The side stands before or within the name: `L_eyeBlink`.
+    pub side_moved: bool,
+}
+
+/// Words of the parts of a head: targets of the same name with several of these are the same shape of several parts.
+const PARTS: [&str; 24] = [
+    "head",
+    "face",
+    "teeth",
+    "tooth",
+    "tongue",
+    "eye",
+    "eyes",
+    "eyeball",
+    "eyelash",
+    "eyelashes",
+    "lashes",
+    "lash",
+    "brow",
+    "brows",
+    "eyebrow",
+    "eyebrows",
+    "body",
+    "beard",
+    "gums",
+    "gum",
+    "hair",
+    "mesh",
+    "cartilage",
+    "saliva",
+];
+
+impl Affix {
+    /// It without the word for a part of the head: affixes that are the same then name the same shape of several parts.
+    /// `None` where there is no such word.
+    pub fn without_part(&self) -> Option<String> {
+        let mut words = self.prefix.split(['_', '-', ' ', '.', ':', '|']);
+        let part = words.find(|word| PARTS.contains(word))?;
+        Some(format!("{}*{}", self.prefix.replacen(part, "", 1), self.suffix))
     }
 }
 
-/// Whether a name fits a pattern in which `*` stands for anything; case and separators count for nothing.
-pub(super) fn fits(pattern: &str, name: &str) -> bool {
-    if !pattern.contains('*') {
-        return key(pattern) == key(name);
+/// Prefixes and suffixes that are tried, from the outside.
+const MAX_PREFIXES: usize = 10;
+const MAX_SUFFIXES: usize = 3;
+
+/// Everything that a name may be without a part of it at the start and at the end: that part, where in the name the rest
+/// is, and the rest's key. A side is never taken off; one that stands before or within the rest is moved to its end, and
+/// the rest is then no part of the name.
+pub(super) fn stripped(name: &str) -> Vec<(Affix, Option<Range<usize>>, String)> {
+    let starts = starts(name);
+    let mut found = Vec::new();
+    for end in ends(name) {
+        let suffix = numbered(&name[end..]);
+        for &start in starts.iter().filter(|start| **start < end) {
+            let rest = &name[start..end];
+            let affix = |side_moved| Affix { prefix: numbered(&name[..start]), suffix: suffix.clone(), side_moved };
+            if let Some(moved) = side_at_end(rest) {
+                found.push((affix(true), None, plain(&moved)));
+            }
+            let key = plain(rest);
+            if rest.len() < name.len() && !key.is_empty() && side(&key).is_none() {
+                found.push((affix(false), Some(start..end), key));
+            }
+        }
     }
-    let letters =
-        |text: &str| -> String { text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect() };
-    let name = letters(without_owner(name));
-    let mut rest = name.as_str();
-    let parts: Vec<String> = pattern.split('*').map(letters).collect();
+    found
+}
+
+/// Where a name may begin: at its start, behind each separator, and at a hump behind two letters or more.
+fn starts(name: &str) -> Vec<usize> {
+    let bytes = name.as_bytes();
+    let mut starts = vec![0];
+    let mut word = 0;
+    for at in 1..bytes.len() {
+        let hump = bytes[at - 1].is_ascii_lowercase() && bytes[at].is_ascii_uppercase() && at - word >= 2;
+        let behind = is_separator(bytes[at - 1]) && !is_separator(bytes[at]);
+        if !hump && !behind {
+            continue;
+        }
+        // A side belongs to what follows.
+        let before = name
+            .get(word..at)
+            .map_or("", |word| word.trim_end_matches(|c: char| c.is_ascii() && is_separator(c as u8)));
+        if side(before).is_some() || starts.len() > MAX_PREFIXES {
+            break;
+        }
+        word = at;
+        starts.push(at);
+    }
+    starts
+}
+
+/// Where it may end: at its end, and before each separator.
+fn ends(name: &str) -> Vec<usize> {
+    let bytes = name.as_bytes();
+    let mut ends = vec![name.len()];
+    let mut last = name.len();
+    for at in (1..bytes.len()).rev().filter(|at| is_separator(bytes[*at])) {
+        let word = name.get(at + 1..last).unwrap_or("");
+        if side(word).is_some() || ends.len() > MAX_SUFFIXES {
+            break;
+        }
+        last = at;
+        ends.push(at);
+    }
+    ends
+}
+
+/// Digits as `#`, so that numbered prefixes are one.
+fn numbered(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '0'..='9' if plain.ends_with('#') => {}
+            '0'..='9' => plain.push('#'),
+            _ => plain.extend(letter.to_lowercase()),
+        }
+    }
+    plain
+}
+
+/// `L_eyeBlink` and `eye_L_blink` as `eyeBlink_L` and `eye_blink_L`; `None` where the side is at the end, or not one.
+fn side_at_end(name: &str) -> Option<String> {
+    let words: Vec<&str> = name.split(['_', '-', ' ', '.']).filter(|word| !word.is_empty()).collect();
+    let (last, before) = words.split_last()?;
+    let mut sides = before.iter().filter_map(|word| side(word));
+    let (one, more) = (sides.next()?, sides.next());
+    if more.is_some() || side(last).is_some() {
+        return None;
+    }
+    let rest: Vec<&str> = words.iter().copied().filter(|word| side(word).is_none()).collect();
+    let rest = rest.join("_");
+    // The hump of `eyeBlinkL` is a side too.
+    (plain(&rest) == letters(&rest)).then(|| format!("{rest}_{}", &one[..1].to_ascii_uppercase()))
+}
+
+/// A pattern of names in which `*` stands for anything; case and separators count for nothing.
+pub(super) enum Pattern {
+    Exact(Vec<String>),
+    /// What stands between the `*`.
+    Parts(Vec<String>),
+}
+
+/// A name as patterns are compared with it.
+pub(super) struct Spelled {
+    keys: Vec<String>,
+    letters: [String; 2],
+}
+
+impl Spelled {
+    pub fn new(name: &str) -> Self {
+        Self { keys: keys(name), letters: [letters(without_namespace(name)), letters(without_owner(name))] }
+    }
+}
+
+impl Pattern {
+    pub fn new(pattern: &str) -> Self {
+        if pattern.contains('*') {
+            Self::Parts(pattern.split('*').map(letters).collect())
+        } else {
+            Self::Exact(keys(pattern))
+        }
+    }
+
+    pub fn fits(&self, name: &Spelled) -> bool {
+        match self {
+            Self::Exact(keys) => keys.iter().any(|key| name.keys.contains(key)),
+            Self::Parts(parts) => name.letters.iter().any(|name| fits_parts(parts, name)),
+        }
+    }
+}
+
+fn fits_parts(parts: &[String], name: &str) -> bool {
+    let mut rest = name;
     for (index, part) in parts.iter().enumerate() {
         let last = index + 1 == parts.len();
         let found = match (index, last) {
@@ -141,32 +290,57 @@ mod tests {
                     "eye blink left",
                     "eyeBlinkL",
                     "eyeBlink.L",
+                    "blendShape1.eyeBlink_L",
+                    "head_geo.eyeBlinkLeft",
+                    "ns:blendShape1.EyeBlinkLeft",
                 ][..],
             ),
-            ("eyeblinkleft", &["blendShape1.eyeBlink_L", "head_geo.eyeBlinkLeft", "ns:blendShape1.EyeBlinkLeft"]),
             ("jawl", &["jaw_L", "Jaw_L"]),
             ("jawleft", &["jawLeft", "Jaw_Left"]),
             ("mouthclose", &["mouthClose", "Mouth_Close"]),
             ("visemenn", &["viseme_nn"]),
+            ("vrcvaa", &["vrc.v_aa", "vrc_v_aa"]),
             ("fclmthsmall", &["Fcl_MTH_Small"]),
             ("mouth001", &["Mouth.001"]),
         ] {
             for spelling in spellings {
-                assert_eq!(key(spelling), wanted, "{spelling}");
+                assert!(keys(spelling).iter().any(|key| key == wanted), "{spelling}: {:?}", keys(spelling));
             }
         }
     }
 
     #[test]
-    fn key_prefix_is_stripped() {
-        assert!(keys("AK_09_EyeBlinkLeft", "").contains(&"eyeblinkleft".to_owned()));
-        assert!(keys("A14_Eye_Blink_Left", "").contains(&"eyeblinkleft".to_owned()));
-        assert_eq!(keys("AU12_L", ""), ["au12left"]);
-        let names = ["Face_BS_jawOpen", "Face_BS_jawLeft", "Face_BS_eyeBlinkLeft", "Face_BS_tongueOut"];
-        assert_eq!(shared_prefix(&names), "Face_BS_");
-        assert!(keys(names[2], "Face_BS_").contains(&"eyeblinkleft".to_owned()));
-        assert_eq!(shared_prefix(&["jawOpen", "jawLeft", "jawRight", "jawForward"]), "");
-        assert_eq!(shared_prefix(&["a_b", "a_c"]), "");
+    fn key_without_an_affix_keeps_its_side() {
+        let affix = |prefix: &str, suffix: &str, side_moved| Affix {
+            prefix: prefix.to_owned(),
+            suffix: suffix.to_owned(),
+            side_moved,
+        };
+        for (name, affix, key) in [
+            ("AK_09_EyeBlinkLeft", affix("ak_#_", "", false), "eyeblinkleft"),
+            ("A14_Eye_Blink_Left", affix("a#_", "", false), "eyeblinkleft"),
+            ("Face_BS_jawOpen", affix("face_bs_", "", false), "jawopen"),
+            ("Face.M_F00_000_00_Fcl_MTH_A", affix("face.m_f#_#_#_", "", false), "fclmtha"),
+            ("jawOpen_h", affix("", "_h", false), "jawopen"),
+            ("eyeBlink_L.001", affix("", ".#", false), "eyeblinkleft"),
+            ("x_eyeBlink_L_geo", affix("x_", "_geo", false), "eyeblinkleft"),
+            ("L_eyeBlink", affix("", "", true), "eyeblinkleft"),
+            ("head_Left_mouthSmile", affix("head_", "", true), "mouthsmileleft"),
+            ("bsJawOpen", affix("bs", "", false), "jawopen"),
+        ] {
+            let found = stripped(name);
+            let fits = |(other, _, rest): &(Affix, Option<Range<usize>>, String)| *other == affix && rest == key;
+            assert!(found.iter().any(fits), "{name}: {found:?}");
+        }
+        for (name, never) in [("eyeBlink_L", "eyeblink"), ("L_eyeBlink", "eyeblink"), ("mouthSmileLeft", "left")] {
+            assert!(stripped(name).iter().all(|(_, _, key)| key != never), "{name}");
+        }
+        assert!(
+            ["", "_", "é_", "__L__", "頭_L", "."].iter().all(|odd| stripped(odd).iter().all(|it| !it.2.is_empty()))
+        );
+        let (head, teeth) = (affix("head_lod#_mesh__", "", false), affix("teeth_lod#_mesh__", "", false));
+        assert_eq!(head.without_part(), teeth.without_part());
+        assert_eq!(affix("ak_#_", "", false).without_part(), None);
     }
 
     #[test]
@@ -177,11 +351,13 @@ mod tests {
             ("*_L", "Eye_L", true),
             ("Fcl_*_Joy", "Fcl_ALL_Joy", true),
             ("Fcl_*_Joy", "Fcl_ALL_Joyful", false),
+            ("vrc.*", "vrc.v_aa", true),
+            ("v_*", "vrc.v_aa", true),
             ("Joy", "joy", true),
             ("Joy", "Joyful", false),
             ("*", "anything", true),
         ] {
-            assert_eq!(fits(pattern, name), fit, "{pattern} {name}");
+            assert_eq!(Pattern::new(pattern).fits(&Spelled::new(name)), fit, "{pattern} {name}");
         }
     }
 }

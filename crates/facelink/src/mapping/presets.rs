@@ -8,7 +8,7 @@ macro_rules! built_in {
 }
 
 /// Id and RON text of each preset, in the order in which they are preferred among equals.
-pub const PRESETS: [(&str, &str); 14] = built_in![
+pub const PRESETS: [(&str, &str); 21] = built_in![
     "arkit",
     "ready_player_me",
     "perfect_sync",
@@ -22,5 +22,12 @@ pub const PRESETS: [(&str, &str); 14] = built_in![
     "vrm0",
     "facescape",
     "facs",
+    "meta_face",
+    "sranipal",
+    "daz_facs",
+    "daz_genesis8",
+    "fuse",
+    "character_generator",
+    "mmd",
     "oculus_visemes",
 ];

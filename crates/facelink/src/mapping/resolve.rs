@@ -1,10 +1,10 @@
 //! Resolves the includes of a mapping.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{
     AUTO, BoneMap, Mapping, Rule, Tuning,
-    key::key,
+    key::keys,
     rule::{Input, Output, SIDES},
 };
 
@@ -105,10 +105,10 @@ impl Mapping {
 
 impl Resolved {
     fn take_in(&mut self, over: Self) {
-        let written: Vec<String> =
-            over.rules.iter().flat_map(|rule| &rule.to).map(|output| key(&output.target)).collect();
+        let written: HashSet<String> =
+            over.rules.iter().flat_map(|rule| &rule.to).flat_map(|output| keys(&output.target)).collect();
         for rule in &mut self.rules {
-            rule.to.retain(|output| !written.contains(&key(&output.target)));
+            rule.to.retain(|output| !keys(&output.target).iter().any(|key| written.contains(key)));
         }
         self.rules.retain(|rule| !rule.to.is_empty());
         if !over.name.is_empty() {

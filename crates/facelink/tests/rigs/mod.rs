@@ -426,6 +426,162 @@ pub const FACS_BOTH: &[&str] = &[
     "AU43", "AU45", "AU61", "AU62", "AU63", "AU64",
 ];
 
+/// Meta's XR face: XR_FB_face_tracking and the tongue of the second version, as the Movement SDK spells them.
+#[rustfmt::skip]
+pub const META_FACE: &[&str] = &[
+    "Brow_Lowerer_L", "Brow_Lowerer_R", "Cheek_Puff_L", "Cheek_Puff_R", "Cheek_Raiser_L", "Cheek_Raiser_R",
+    "Cheek_Suck_L", "Cheek_Suck_R", "Chin_Raiser_B", "Chin_Raiser_T", "Dimpler_L", "Dimpler_R", "Eyes_Closed_L",
+    "Eyes_Closed_R", "Eyes_Look_Down_L", "Eyes_Look_Down_R", "Eyes_Look_Left_L", "Eyes_Look_Left_R",
+    "Eyes_Look_Right_L", "Eyes_Look_Right_R", "Eyes_Look_Up_L", "Eyes_Look_Up_R", "Inner_Brow_Raiser_L",
+    "Inner_Brow_Raiser_R", "Jaw_Drop", "Jaw_Sideways_Left", "Jaw_Sideways_Right", "Jaw_Thrust", "Lid_Tightener_L",
+    "Lid_Tightener_R", "Lip_Corner_Depressor_L", "Lip_Corner_Depressor_R", "Lip_Corner_Puller_L",
+    "Lip_Corner_Puller_R", "Lip_Funneler_LB", "Lip_Funneler_LT", "Lip_Funneler_RB", "Lip_Funneler_RT",
+    "Lip_Pressor_L", "Lip_Pressor_R", "Lip_Pucker_L", "Lip_Pucker_R", "Lip_Stretcher_L", "Lip_Stretcher_R",
+    "Lip_Suck_LB", "Lip_Suck_LT", "Lip_Suck_RB", "Lip_Suck_RT", "Lip_Tightener_L", "Lip_Tightener_R", "Lips_Toward",
+    "Lower_Lip_Depressor_L", "Lower_Lip_Depressor_R", "Mouth_Left", "Mouth_Right", "Nose_Wrinkler_L",
+    "Nose_Wrinkler_R", "Outer_Brow_Raiser_L", "Outer_Brow_Raiser_R", "Upper_Lid_Raiser_L", "Upper_Lid_Raiser_R",
+    "Upper_Lip_Raiser_L", "Upper_Lip_Raiser_R", "Tongue_Tip_Interdental", "Tongue_Tip_Alveolar",
+    "Tongue_Front_Dorsal_Palate", "Tongue_Mid_Dorsal_Palate", "Tongue_Back_Dorsal_Velar", "Tongue_Out",
+    "Tongue_Retreat",
+];
+
+/// SRanipal's eyes and lips, version 2, as VRChat avatars carry them.
+#[rustfmt::skip]
+pub const SRANIPAL: &[&str] = &[
+    "Eye_Left_squeeze", "Eye_Right_squeeze", "Eye_Left_Blink", "Eye_Left_Right", "Eye_Left_Left", "Eye_Left_Down",
+    "Eye_Left_Up", "Eye_Right_Blink", "Eye_Right_Right", "Eye_Right_Left", "Eye_Right_Down", "Eye_Right_Up",
+    "Eye_Left_Wide", "Eye_Right_Wide", "Eye_Left_Dilation", "Eye_Left_Constrict", "Eye_Right_Dilation",
+    "Eye_Right_Constrict", "Jaw_Right", "Jaw_Left", "Jaw_Forward", "Jaw_Open", "Mouth_Ape_Shape", "Mouth_Upper_Right",
+    "Mouth_Upper_Left", "Mouth_Lower_Right", "Mouth_Lower_Left", "Mouth_Upper_Overturn", "Mouth_Lower_Overturn",
+    "Mouth_Pout", "Mouth_Smile_Right", "Mouth_Smile_Left", "Mouth_Sad_Right", "Mouth_Sad_Left", "Cheek_Puff_Right",
+    "Cheek_Puff_Left", "Cheek_Suck", "Mouth_Upper_UpRight", "Mouth_Upper_UpLeft", "Mouth_Lower_DownRight",
+    "Mouth_Lower_DownLeft", "Mouth_Upper_Inside", "Mouth_Lower_Inside", "Mouth_Lower_Overlay", "Tongue_LongStep1",
+    "Tongue_Left", "Tongue_Right", "Tongue_Up", "Tongue_Down", "Tongue_Roll", "Tongue_LongStep2",
+    "Tongue_UpRight_Morph", "Tongue_UpLeft_Morph", "Tongue_DownRight_Morph", "Tongue_DownLeft_Morph",
+];
+
+/// Adobe Fuse and Mixamo, all 50.
+#[rustfmt::skip]
+pub const FUSE: &[&str] = &[
+    "Blink_Left", "Blink_Right", "BrowsDown_Left", "BrowsDown_Right", "BrowsIn_Left", "BrowsIn_Right",
+    "BrowsOuterLower_Left", "BrowsOuterLower_Right", "BrowsUp_Left", "BrowsUp_Right", "CheekPuff_Left",
+    "CheekPuff_Right", "EyesWide_Left", "EyesWide_Right", "Frown_Left", "Frown_Right", "JawBackward", "JawForeward",
+    "JawRotateY_Left", "JawRotateY_Right", "JawRotateZ_Left", "JawRotateZ_Right", "Jaw_Down", "Jaw_Left", "Jaw_Right",
+    "Jaw_Up", "LowerLipDown_Left", "LowerLipDown_Right", "LowerLipIn", "LowerLipOut", "Midmouth_Left",
+    "Midmouth_Right", "MouthDown", "MouthNarrow_Left", "MouthNarrow_Right", "MouthOpen", "MouthUp",
+    "MouthWhistle_NarrowAdjust_Left", "MouthWhistle_NarrowAdjust_Right", "NoseScrunch_Left", "NoseScrunch_Right",
+    "Smile_Left", "Smile_Right", "Squint_Left", "Squint_Right", "TongueUp", "UpperLipIn", "UpperLipOut",
+    "UpperLipUp_Left", "UpperLipUp_Right",
+];
+
+/// Autodesk Character Generator in high resolution.
+#[rustfmt::skip]
+pub const CHARACTER_GENERATOR: &[&str] = &[
+    "h_expressions.AE_AA_h", "h_expressions.AO_a_h", "h_expressions.Ax_E_h", "h_expressions.FV_h",
+    "h_expressions.KG_h", "h_expressions.MPB_Up_h", "h_expressions.MPB_Down_h", "h_expressions.S_h",
+    "h_expressions.SH_CH_h", "h_expressions.TD_I_h", "h_expressions.UH_OO_h", "h_expressions.UW_U_h",
+    "h_expressions.Kiss_h", "h_expressions.Shout_h", "h_expressions.Chew_h", "h_expressions.Glotis_h",
+    "h_expressions.Chin_h", "h_expressions.MouthOpen_h", "h_expressions.JawFront_h", "h_expressions.JawCompress_h",
+    "h_expressions.Ljaw_h", "h_expressions.Rjaw_h", "h_expressions.Lblow_h", "h_expressions.Rblow_h",
+    "h_expressions.LbrowUp_h", "h_expressions.RbrowUp_h", "h_expressions.LbrowDown_h", "h_expressions.RbrowDown_h",
+    "h_expressions.Ldisgust_h", "h_expressions.Rdisgust_h", "h_expressions.LeyeClose_h", "h_expressions.ReyeClose_h",
+    "h_expressions.LeyeOpen_h", "h_expressions.ReyeOpen_h", "h_expressions.LlipCorner_h",
+    "h_expressions.RlipCorner_h", "h_expressions.LlipDown_h", "h_expressions.RlipDown_h", "h_expressions.LlipSide_h",
+    "h_expressions.RlipSide_h", "h_expressions.LlipUp_h", "h_expressions.RlipUp_h", "h_expressions.LlowLid_h",
+    "h_expressions.RlowLid_h", "h_expressions.LmouthSad_h", "h_expressions.RmouthSad_h", "h_expressions.Lnostril_h",
+    "h_expressions.Rnostril_h", "h_expressions.Lsad_h", "h_expressions.Rsad_h", "h_expressions.LsmileClose_h",
+    "h_expressions.RsmileClose_h", "h_expressions.LsmileOpen_h", "h_expressions.RsmileOpen_h",
+    "h_expressions.Lsquint_h", "h_expressions.Rsquint_h", "h_expressions.LLbrowUp_h", "h_expressions.RRbrowUp_h",
+];
+
+/// Daz Genesis 9, as its bridge exports it.
+#[rustfmt::skip]
+pub const DAZ_FACS: &[&str] = &[
+    "facs_bs_BrowInnerUpLeft", "facs_bs_BrowInnerUpRight", "facs_bs_BrowOuterUpLeft", "facs_bs_BrowOuterUpRight",
+    "facs_bs_BrowSqueezeLeft", "facs_bs_BrowSqueezeRight", "facs_bs_BrowDownLeft", "facs_bs_BrowDownRight",
+    "facs_bs_CheekPuffLeft", "facs_bs_CheekPuffRight", "facs_bs_CheekSquintLeft", "facs_bs_CheekSquintRight",
+    "facs_bs_EyeBlinkLeft", "facs_bs_EyeBlinkRight", "facs_bs_EyelidOpenLowerLeft", "facs_bs_EyelidOpenLowerRight",
+    "facs_bs_EyelidOpenUpperLeft", "facs_bs_EyelidOpenUpperRight", "facs_bs_EyeLookUpLeft", "facs_bs_EyeLookUpRight",
+    "facs_bs_EyeLookDownLeft", "facs_bs_EyeLookDownRight", "facs_bs_EyeLookInLeft", "facs_bs_EyeLookInRight",
+    "facs_bs_EyeLookOutLeft", "facs_bs_EyeLookOutRight", "facs_bs_EyeSquintLeft", "facs_bs_EyeSquintRight",
+    "facs_bs_JawForward", "facs_bs_JawLeft", "facs_bs_JawOpen", "facs_bs_JawRecess", "facs_bs_JawRight",
+    "facs_bs_JawChinCompression", "facs_bs_MouthCloseLowerLeft", "facs_bs_MouthCloseLowerRight",
+    "facs_bs_MouthCloseUpperLeft", "facs_bs_MouthCloseUpperRight", "facs_bs_MouthCornerMoveSide-SideLeft",
+    "facs_bs_MouthCornerMoveSide-SideRight", "facs_bs_MouthDimpleLeft", "facs_bs_MouthDimpleRight",
+    "facs_bs_MouthForwardLowerLeft", "facs_bs_MouthForwardLowerRight", "facs_bs_MouthForwardUpperLeft",
+    "facs_bs_MouthForwardUpperRight", "facs_bs_MouthFrownLeft", "facs_bs_MouthFrownRight",
+    "facs_bs_MouthFunnelLowerLeft", "facs_bs_MouthFunnelLowerRight", "facs_bs_MouthFunnelUpperLeft",
+    "facs_bs_MouthFunnelUpperRight", "facs_bs_MouthLeft", "facs_bs_MouthLowerDownLeft", "facs_bs_MouthLowerDownRight",
+    "facs_bs_MouthPressLowerLeft", "facs_bs_MouthPressLowerRight", "facs_bs_MouthPressUpperLeft",
+    "facs_bs_MouthPressUpperRight", "facs_bs_MouthPurseLowerLeft", "facs_bs_MouthPurseLowerRight",
+    "facs_bs_MouthPurseUpperLeft", "facs_bs_MouthPurseUpperRight", "facs_bs_MouthRight", "facs_bs_MouthRollLowerLeft",
+    "facs_bs_MouthRollLowerRight", "facs_bs_MouthRollUpperLeft", "facs_bs_MouthRollUpperRight",
+    "facs_bs_MouthShrugLowerLeft", "facs_bs_MouthShrugLowerRight", "facs_bs_MouthShrugUpperLeft",
+    "facs_bs_MouthShrugUpperRight", "facs_bs_MouthSmileLeft", "facs_bs_MouthSmileRight",
+    "facs_bs_MouthSmileWidenLeft", "facs_bs_MouthSmileWidenRight", "facs_bs_MouthStretchLeft",
+    "facs_bs_MouthStretchRight", "facs_bs_MouthUpperUpLeft", "facs_bs_MouthUpperUpRight", "facs_bs_NasalFlareLeft",
+    "facs_bs_NasalFlareRight", "facs_bs_NoseSneerLeft", "facs_bs_NoseSneerRight", "facs_cbs_EyeFullCompressionLeft",
+    "facs_cbs_EyeFullCompressionRight", "facs_ctrl_MouthFunnel", "facs_ctrl_MouthPressLeft",
+    "facs_ctrl_MouthPressRight", "facs_ctrl_MouthPucker", "facs_ctrl_MouthRollLower", "facs_ctrl_MouthRollUpper",
+    "body_cbs_neck1_x25p", "facs_bs_TongueOut",
+];
+
+/// Daz Genesis 8.1 with its ARKit set.
+#[rustfmt::skip]
+pub const DAZ_GENESIS_8_1: &[&str] = &[
+    "facs_jnt_EyeWideLeft", "facs_jnt_EyeWideRight", "facs_jnt_EyeBlinkLeft", "facs_jnt_EyeBlinkRight",
+    "facs_bs_EyeSquintLeft_div2", "facs_bs_EyeSquintRight_div2", "facs_ctrl_EyeLookUpLeft",
+    "facs_ctrl_EyeLookUpRight", "facs_ctrl_EyeLookOutLeft", "facs_ctrl_EyeLookOutRight", "facs_ctrl_EyeLookInLeft",
+    "facs_ctrl_EyeLookInRight", "facs_ctrl_EyeLookDownLeft", "facs_ctrl_EyeLookDownRight",
+    "facs_bs_NoseSneerLeft_div2", "facs_bs_NoseSneerRight_div2", "facs_jnt_JawForward", "facs_jnt_JawLeft",
+    "facs_jnt_JawRight", "facs_jnt_JawOpen", "facs_jnt_JawRecess", "facs_bs_MouthClose_div2",
+    "facs_bs_MouthFunnel_div2", "facs_bs_MouthPucker_div2", "facs_bs_MouthLeft_div2", "facs_bs_MouthRight_div2",
+    "facs_bs_MouthSmileLeft_div2", "facs_bs_MouthSmileRight_div2", "facs_bs_MouthFrownLeft_div2",
+    "facs_bs_MouthFrownRight_div2", "facs_bs_MouthDimpleLeft_div2", "facs_bs_MouthDimpleRight_div2",
+    "facs_bs_MouthStretchLeft_div2", "facs_bs_MouthStretchRight_div2", "facs_bs_MouthRollLower_div2",
+    "facs_bs_MouthRollUpper_div2", "facs_bs_MouthShrugLower_div2", "facs_bs_MouthShrugUpper_div2",
+    "facs_bs_MouthPressLeft_div2", "facs_bs_MouthPressRight_div2", "facs_bs_MouthLowerDownLeft_div2",
+    "facs_bs_MouthLowerDownRight_div2", "facs_bs_MouthUpperUpLeft_div2", "facs_bs_MouthUpperUpRight_div2",
+    "facs_bs_BrowDownLeft_div2", "facs_bs_BrowDownRight_div2", "facs_ctrl_BrowInnerUp",
+    "facs_bs_BrowOuterUpLeft_div2", "facs_bs_BrowOuterUpRight_div2", "facs_ctrl_CheekPuff",
+    "facs_bs_CheekSquintLeft_div2", "facs_bs_CheekSquintRight_div2", "facs_bs_NasalFlare_div2",
+    "facs_cbs_EyeBlinkLeft_div2", "facs_cbs_EyeBlinkRight_div2", "facs_bs_TongueOut",
+];
+
+/// Daz Genesis 3 and 8.
+#[rustfmt::skip]
+pub const DAZ_GENESIS8: &[&str] = &[
+    "PHMNoseCompressionHD", "eCTRLSurprised", "eCTRLSmile", "eCTRLFrown", "eCTRLFlirting", "eCTRLAngry",
+    "pCTRLNeckHeadTwist", "pCTRLNeckHeadSide-Side", "pCTRLNeckHeadBend", "ePHMCheekCreaseR", "ePHMCheekCreaseL",
+    "eCTRLvW", "eCTRLvUW", "eCTRLvTH", "eCTRLvT", "eCTRLvSH", "eCTRLvS", "eCTRLvOW", "eCTRLvM", "eCTRLvL", "eCTRLvK",
+    "eCTRLvIY", "eCTRLvIH", "eCTRLvF", "eCTRLvER", "eCTRLvEH", "eCTRLvEE", "eCTRLvAA", "eCTRLTongueUp-Down",
+    "eCTRLTongueSide-Side", "eCTRLTongueRaise-Lower", "eCTRLTongueIn-Out", "eCTRLTongueBendTip", "eCTRLNostrilsFlare",
+    "eCTRLNoseWrinkle", "eCTRLNoseScrunch", "eCTRLMouthSmileSimpleR", "eCTRLMouthSmileSimpleL",
+    "eCTRLMouthSmileSimple", "eCTRLMouthSmileOpen", "eCTRLMouthSmile", "eCTRLMouthSide-SideR", "eCTRLMouthSide-SideL",
+    "eCTRLMouthSide-Side", "eCTRLMouthOpenWide", "eCTRLMouthOpen", "eCTRLMouthNarrowR", "eCTRLMouthNarrowL",
+    "eCTRLMouthNarrow", "eCTRLMouthFrown", "eCTRLMouthCornerUp-Down", "eCTRLMouthCornerBackR",
+    "eCTRLMouthCornerBackL", "eCTRLMouthCornerBack", "eCTRLLipTopUp-DownR", "eCTRLLipTopUp-DownL",
+    "eCTRLLipTopUp-Down", "eCTRLLipTopIn-OutR", "eCTRLLipTopIn-OutL", "eCTRLLipTopIn-Out", "eCTRLLipsPuckerWide",
+    "eCTRLLipsPucker", "eCTRLLipsPartCenter", "eCTRLLipsPart", "eCTRLLipBottomUp-DownR", "eCTRLLipBottomUp-DownL",
+    "eCTRLLipBottomUp-Down", "eCTRLLipBottomIn-Out", "eCTRLJawSide-Side", "eCTRLJawOut-In", "eCTRLEyesUpDown",
+    "eCTRLEyesSquintR", "eCTRLEyesSquintL", "eCTRLEyesSquint", "eCTRLEyesSideSide", "eCTRLEyesCrossed",
+    "eCTRLEyesClosedR", "eCTRLEyesClosedL", "eCTRLEyesClosed", "eCTRLEyelidsUpperDownUpR", "eCTRLEyelidsUpperDownUpL",
+    "eCTRLEyelidsUpperDownUp", "eCTRLEyelidsLowerUpDownR", "eCTRLEyelidsLowerUpDownL", "eCTRLEyelidsLowerUpDown",
+    "eCTRLCheeksBalloonPucker", "eCTRLCheeksBalloon", "eCTRLCheekFlexR", "eCTRLCheekFlexL", "eCTRLCheekFlex",
+    "eCTRLCheekEyeFlexR", "eCTRLCheekEyeFlexL", "eCTRLCheekEyeFlex", "eCTRLCheekCrease", "eCTRLBrowUp-DownR",
+    "eCTRLBrowUp-DownL", "eCTRLBrowUp-Down", "eCTRLBrowSqueeze", "eCTRLBrowOuterUp-DownR", "eCTRLBrowOuterUp-DownL",
+    "eCTRLBrowOuterUp-Down", "eCTRLBrowInnerUp-DownR", "eCTRLBrowInnerUp-DownL", "eCTRLBrowInnerUp-Down",
+];
+
+/// A MikuMikuDance model.
+#[rustfmt::skip]
+pub const MMD: &[&str] = &[
+    "真面目", "困る", "にこり", "怒り", "上", "下", "まばたき", "笑い", "ウィンク", "ウィンク２", "ウィンク右", "ｳｨﾝｸ２右", "はぅ", "なごみ", "びっくり", "じと目",
+    "なぬ！", "瞳小", "瞳縦潰れ", "恐ろしい子！", "カメラ目", "はちゅ目", "星目", "はぁと", "涙", "猫目", "あ", "い", "う", "え", "お", "あ２", "ワ", "∧",
+    "▲", "ω", "ω□", "はんっ！", "ぺろっ", "えー", "にやり", "にやり２", "口角上げ", "口角下げ", "口横広げ", "口横狭め", "歯無し上", "歯無し下", "八重歯左",
+    "八重歯右", "照れ", "赤面", "青ざめ",
+];
+
 /// Every preset with the targets of a rig of its dialect.
 pub fn all() -> Vec<(&'static str, &'static [&'static str])> {
     vec![
@@ -443,6 +599,13 @@ pub fn all() -> Vec<(&'static str, &'static [&'static str])> {
         ("unified_expressions", UNIFIED_EXPRESSIONS),
         ("facescape", FACESCAPE),
         ("facs", FACS),
+        ("meta_face", META_FACE),
+        ("sranipal", SRANIPAL),
+        ("daz_facs", DAZ_FACS),
+        ("daz_genesis8", DAZ_GENESIS8),
+        ("fuse", FUSE),
+        ("character_generator", CHARACTER_GENERATOR),
+        ("mmd", MMD),
     ]
 }
 
@@ -457,7 +620,9 @@ pub fn expected(preset: &str) -> usize {
         | "cc_arkit"
         | "rocketbox"
         | "metahuman"
-        | "unified_expressions" => 52,
+        | "unified_expressions"
+        | "meta_face"
+        | "daz_facs" => 52,
         // Blinks and squints 4, looks 8, wide 2, brows 5 and nose 2 by the moods; of the mouth jawOpen, mouthClose,
         // funnel, pucker, and both sides of stretch, lowerDown, upperUp, smile, dimple, frown: 16. Missing: jaw and
         // mouth to the side and forward 5, rolls 2, shrugs 2, presses 2, cheeks 3, tongue 1.
@@ -474,6 +639,20 @@ pub fn expected(preset: &str) -> usize {
         "facescape" => 51,
         // All but mouthLeft and mouthRight, which no action unit does.
         "facs" => 50,
+        // Blinks, wides, squints 6, looks 8, jaw 4, mouthClose, funnel, pucker, both sides of mouth, smile, frown,
+        // upperUp, lowerDown, rolls 2, shrugLower, cheekPuff, tongueOut. Missing: brows 5, cheekSquint 2, sneer 2,
+        // dimple 2, press 2, stretch 2, shrugUpper.
+        "sranipal" => 36,
+        // No looks 8, no jaw and mouth to the side 4, no shrugs 2, no tongueOut.
+        "daz_genesis8" => 37,
+        // No looks 8 and no tongueOut.
+        "fuse" => 43,
+        // No looks 8, mouth to the side 2, shrugUpper, tongueOut.
+        "character_generator" => 40,
+        // Lids 6, cheekSquint 2, brows 5, nose 2, tongueOut; of the mouth jawOpen, mouthClose, funnel, pucker and both
+        // sides of stretch, dimple, lowerDown, upperUp, smile, frown: 16. Missing: looks 8, jaw and mouth to the side and
+        // forward 5, rolls 2, shrugs 2, presses 2, cheekPuff.
+        "mmd" => 32,
         _ => 0,
     }
 }
@@ -509,9 +688,95 @@ pub fn variants() -> Vec<(&'static str, &'static str, Vec<String>, usize)> {
         ("Faceshift, numbered", "facescape", numbered, 51),
         // No mouthLeft, mouthRight, jawLeft, jawRight.
         ("Action units of both sides", "facs", same(FACS_BOTH), 48),
+        ("Daz Genesis 8.1", "daz_facs", same(DAZ_GENESIS_8_1), 52),
+        ("Daz Genesis 8.1 behind a figure", "daz_facs", prefixed("Genesis8_1Female__", DAZ_GENESIS_8_1), 52),
+        ("Daz Genesis 9 behind a figure", "daz_facs", prefixed("Genesis9.Shape__", DAZ_FACS), 52),
+        ("Daz Genesis 8 behind its head", "daz_genesis8", prefixed("head__", DAZ_GENESIS8), 37),
+        ("Meta face, one word", "meta_face", META_FACE.iter().map(|name| name.replace('_', "")).collect(), 52),
+        // Before the second version there is no tongue.
+        ("Meta face, first version", "meta_face", same(&META_FACE[..63]), 51),
+        ("SRanipal, numbered", "sranipal", numbered_as("SR_", SRANIPAL), 36),
+        ("Mixamo behind a deformer", "fuse", prefixed("Facial_Blends.", FUSE), 43),
+        ("Character Generator, low resolution", "character_generator", low_resolution(), 40),
+        ("VRoid behind a mesh and an old model's name", "vroid", prefixed("Face.M_F00_000_00_", VROID), 37),
+        ("VRChat's visemes behind a deformer", "oculus_visemes", prefixed("blendShape1.", VRCHAT_VISEMES), 23),
+        (
+            "VRChat's visemes, underscores",
+            "oculus_visemes",
+            VRCHAT_VISEMES.iter().map(|name| name.replace('.', "_")).collect(),
+            23,
+        ),
+        ("ARKit behind a prefix and one without", "arkit", with("Basis", prefixed("Face_BS_", ARKIT)), 52),
+        ("ARKit before _h", "arkit", suffixed("_h"), 52),
+        ("ARKit before _BS", "arkit", suffixed("_BS"), 52),
+        ("ARKit before .001", "arkit", suffixed(".001"), 52),
+        ("ARKit before _geo", "arkit", suffixed("_geo"), 52),
+        ("ARKit, _L before _h", "arkit", arkit(&|name| format!("{}_h", raw_value(name))), 52),
+        ("ARKit, side first", "arkit", arkit(&side_first), 52),
+        ("ARKit, _L for directions too", "arkit", arkit(&all_sides), 52),
+        ("ARKit behind a mesh with a number", "arkit", arkit(&|name| format!("Head_LOD0_{}", raw_value(name))), 52),
+        ("ARKit behind a word", "arkit", arkit(&|name| format!("bs{}", pascal(name))), 52),
+        ("MetaHuman's own channels", "metahuman", metahuman_channels("head_lod0_mesh__"), 52),
         // Nor AU8, AU19, AU29 and AU34.
         ("Rocketbox's action units alone", "facs", action_units, 44),
     ]
+}
+
+fn prefixed(prefix: &str, names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| format!("{prefix}{name}")).collect()
+}
+
+fn numbered_as(prefix: &str, names: &[&str]) -> Vec<String> {
+    names.iter().enumerate().map(|(at, name)| format!("{prefix}{:02}_{name}", at + 1)).collect()
+}
+
+fn with(more: &str, mut names: Vec<String>) -> Vec<String> {
+    names.push(more.to_owned());
+    names
+}
+
+fn suffixed(suffix: &str) -> Vec<String> {
+    ARKIT.iter().map(|name| format!("{name}{suffix}")).collect()
+}
+
+/// `L_eyeBlink`, but `jawLeft`.
+fn side_first(name: &str) -> String {
+    let name = raw_value(name);
+    match name.rsplit_once('_') {
+        Some((stem, side)) => format!("{side}_{stem}"),
+        None => name,
+    }
+}
+
+/// `eyeBlink_L`, and `jaw_L` as well.
+fn all_sides(name: &str) -> String {
+    match (name.strip_suffix("Left"), name.strip_suffix("Right")) {
+        (Some(stem), _) => format!("{stem}_L"),
+        (_, Some(stem)) => format!("{stem}_R"),
+        _ => name.to_owned(),
+    }
+}
+
+fn low_resolution() -> Vec<String> {
+    let low =
+        |name: &&str| format!("l_expressions.{}_l", name.trim_start_matches("h_expressions.").trim_end_matches("_h"));
+    CHARACTER_GENERATOR.iter().map(low).collect()
+}
+
+/// As a MetaHuman's DNA names its channels: `eye_blink_L` for `eyeBlinkL`.
+pub fn metahuman_channels(prefix: &str) -> Vec<String> {
+    let channel = |name: &&str| {
+        let name = name.trim_start_matches("CTRL_expressions_");
+        let at = name.find(|letter: char| letter.is_ascii_uppercase()).unwrap_or(name.len());
+        let (part, rest) = name.split_at(at);
+        let mut letters = rest.chars();
+        let rest = letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect());
+        let sides = ["UL", "UR", "DL", "DR", "L", "R"];
+        let split = sides.iter().find_map(|side| rest.strip_suffix(side).map(|stem| (stem, format!("_{side}"))));
+        let (stem, side) = split.unwrap_or((&rest, String::new()));
+        format!("{prefix}{part}_{stem}{side}")
+    };
+    METAHUMAN.iter().map(channel).collect()
 }
 
 fn pascal(name: &str) -> String {
@@ -569,6 +834,13 @@ pub fn checks(preset: &str) -> &'static [Check] {
         "unified_expressions" => UNIFIED_EXPRESSIONS_CHECKS,
         "facescape" => FACESCAPE_CHECKS,
         "facs" => FACS_CHECKS,
+        "meta_face" => META_FACE_CHECKS,
+        "sranipal" => SRANIPAL_CHECKS,
+        "daz_facs" => DAZ_FACS_CHECKS,
+        "daz_genesis8" => DAZ_GENESIS8_CHECKS,
+        "fuse" => FUSE_CHECKS,
+        "character_generator" => CHARACTER_GENERATOR_CHECKS,
+        "mmd" => MMD_CHECKS,
         _ => &[],
     }
 }
@@ -1004,4 +1276,147 @@ const FACS_CHECKS: &[Check] = &[
     ("jawOpen", "AU26", "AU27"),
     ("mouthClose", "AU8", "AU26"),
     ("cheekPuff", "AU34", "AU13_L"),
+];
+
+#[rustfmt::skip]
+const META_FACE_CHECKS: &[Check] = &[
+    ("eyeBlinkLeft", "Eyes_Closed_L", "Eyes_Closed_R"),
+    ("eyeBlinkRight", "Eyes_Closed_R", "Eyes_Closed_L"),
+    ("eyeLookOutLeft", "Eyes_Look_Left_L", "Eyes_Look_Right_L"),
+    ("eyeLookInLeft", "Eyes_Look_Right_L", "Eyes_Look_Right_R"),
+    ("eyeLookInRight", "Eyes_Look_Left_R", "Eyes_Look_Right_R"),
+    ("eyeLookOutRight", "Eyes_Look_Right_R", "Eyes_Look_Left_R"),
+    ("eyeLookUpLeft", "Eyes_Look_Up_L", "Eyes_Look_Up_R"),
+    ("eyeSquintRight", "Lid_Tightener_R", "Lid_Tightener_L"),
+    ("eyeWideLeft", "Upper_Lid_Raiser_L", "Upper_Lid_Raiser_R"),
+    ("jawLeft", "Jaw_Sideways_Left", "Jaw_Sideways_Right"),
+    ("mouthRight", "Mouth_Right", "Mouth_Left"),
+    ("mouthSmileLeft", "Lip_Corner_Puller_L", "Lip_Corner_Puller_R"),
+    ("mouthFrownRight", "Lip_Corner_Depressor_R", "Lip_Corner_Depressor_L"),
+    ("mouthUpperUpLeft", "Upper_Lip_Raiser_L", "Lower_Lip_Depressor_L"),
+    ("mouthRollUpper", "Lip_Suck_LT", "Lip_Suck_LB"),
+    ("browDownLeft", "Brow_Lowerer_L", "Brow_Lowerer_R"),
+    ("browOuterUpRight", "Outer_Brow_Raiser_R", "Inner_Brow_Raiser_R"),
+    ("cheekSquintLeft", "Cheek_Raiser_L", "Cheek_Raiser_R"),
+    ("tongueOut", "Tongue_Out", "Tongue_Retreat"),
+];
+
+#[rustfmt::skip]
+const SRANIPAL_CHECKS: &[Check] = &[
+    ("eyeBlinkLeft", "Eye_Left_Blink", "Eye_Right_Blink"),
+    ("eyeLookOutLeft", "Eye_Left_Left", "Eye_Left_Right"),
+    ("eyeLookInLeft", "Eye_Left_Right", "Eye_Right_Right"),
+    ("eyeLookInRight", "Eye_Right_Left", "Eye_Right_Right"),
+    ("eyeLookOutRight", "Eye_Right_Right", "Eye_Left_Right"),
+    ("eyeLookUpRight", "Eye_Right_Up", "Eye_Left_Up"),
+    ("eyeSquintLeft", "Eye_Left_squeeze", "Eye_Right_squeeze"),
+    ("jawLeft", "Jaw_Left", "Jaw_Right"),
+    ("mouthLeft", "Mouth_Upper_Left", "Mouth_Upper_Right"),
+    ("mouthRight", "Mouth_Lower_Right", "Mouth_Lower_Left"),
+    ("mouthSmileRight", "Mouth_Smile_Right", "Mouth_Smile_Left"),
+    ("mouthFrownLeft", "Mouth_Sad_Left", "Mouth_Sad_Right"),
+    ("mouthUpperUpLeft", "Mouth_Upper_UpLeft", "Mouth_Upper_Left"),
+    ("mouthLowerDownRight", "Mouth_Lower_DownRight", "Mouth_Lower_Right"),
+    ("mouthClose", "Mouth_Ape_Shape", "Jaw_Open"),
+    ("mouthRollUpper", "Mouth_Upper_Inside", "Mouth_Lower_Inside"),
+    ("tongueOut", "Tongue_LongStep2", "Tongue_Up"),
+];
+
+#[rustfmt::skip]
+const DAZ_FACS_CHECKS: &[Check] = &[
+    ("eyeBlinkLeft", "facs_bs_EyeBlinkLeft", "facs_bs_EyeBlinkRight"),
+    ("eyeLookInLeft", "facs_bs_EyeLookInLeft", "facs_bs_EyeLookInRight"),
+    ("eyeLookOutRight", "facs_bs_EyeLookOutRight", "facs_bs_EyeLookInRight"),
+    ("eyeWideLeft", "facs_bs_EyelidOpenUpperLeft", "facs_bs_EyelidOpenUpperRight"),
+    ("jawLeft", "facs_bs_JawLeft", "facs_bs_JawRight"),
+    ("mouthLeft", "facs_bs_MouthLeft", "facs_bs_MouthRight"),
+    ("mouthSmileRight", "facs_bs_MouthSmileRight", "facs_bs_MouthSmileLeft"),
+    ("mouthSmileLeft", "facs_bs_MouthSmileLeft", "facs_bs_MouthSmileWidenLeft"),
+    ("mouthPressLeft", "facs_bs_MouthPressUpperLeft", "facs_bs_MouthPressUpperRight"),
+    ("mouthRollLower", "facs_bs_MouthRollLowerRight", "facs_bs_MouthRollUpperRight"),
+    ("mouthPucker", "facs_bs_MouthPurseUpperLeft", "facs_bs_MouthFunnelUpperLeft"),
+    ("mouthFunnel", "facs_bs_MouthFunnelLowerRight", "facs_ctrl_MouthFunnel"),
+    ("browInnerUp", "facs_bs_BrowInnerUpLeft", "facs_bs_BrowOuterUpLeft"),
+    ("browDownRight", "facs_bs_BrowDownRight", "facs_bs_BrowDownLeft"),
+    ("noseSneerLeft", "facs_bs_NoseSneerLeft", "facs_bs_NoseSneerRight"),
+    ("mouthClose", "facs_bs_MouthCloseUpperLeft", "facs_bs_JawOpen"),
+];
+
+#[rustfmt::skip]
+const DAZ_GENESIS8_CHECKS: &[Check] = &[
+    ("eyeBlinkLeft", "eCTRLEyesClosedL", "eCTRLEyesClosedR"),
+    ("eyeBlinkRight", "eCTRLEyesClosedR", "eCTRLEyesClosed"),
+    ("eyeSquintLeft", "eCTRLEyesSquintL", "eCTRLEyesSquintR"),
+    ("cheekSquintRight", "eCTRLCheekEyeFlexR", "eCTRLCheekEyeFlexL"),
+    ("browOuterUpLeft", "eCTRLBrowOuterUp-DownL", "eCTRLBrowOuterUp-DownR"),
+    ("browInnerUp", "eCTRLBrowInnerUp-DownL", "eCTRLBrowInnerUp-Down"),
+    ("browDownLeft", "eCTRLBrowSqueeze", "eCTRLBrowUp-DownR"),
+    ("jawOpen", "eCTRLMouthOpen", "eCTRLMouthOpenWide"),
+    ("mouthSmileLeft", "eCTRLMouthSmileSimpleL", "eCTRLMouthSmileSimpleR"),
+    ("mouthSmileRight", "eCTRLMouthSmileSimpleR", "eCTRLMouthSmileSimple"),
+    ("mouthStretchLeft", "eCTRLMouthCornerBackL", "eCTRLMouthCornerBackR"),
+    ("mouthUpperUpRight", "eCTRLLipTopUp-DownR", "eCTRLLipTopUp-DownL"),
+    ("mouthPucker", "eCTRLLipsPucker", "eCTRLLipsPuckerWide"),
+    ("mouthFunnel", "eCTRLvOW", "eCTRLvUW"),
+    ("cheekPuff", "eCTRLCheeksBalloon", "eCTRLCheeksBalloonPucker"),
+];
+
+#[rustfmt::skip]
+const FUSE_CHECKS: &[Check] = &[
+    ("eyeBlinkLeft", "Blink_Left", "Blink_Right"),
+    ("eyeWideRight", "EyesWide_Right", "EyesWide_Left"),
+    ("eyeSquintLeft", "Squint_Left", "Squint_Right"),
+    ("browDownLeft", "BrowsDown_Left", "BrowsDown_Right"),
+    ("browOuterUpRight", "BrowsUp_Right", "BrowsUp_Left"),
+    ("browInnerUp", "BrowsOuterLower_Left", "BrowsDown_Left"),
+    ("jawLeft", "Jaw_Left", "Jaw_Right"),
+    ("jawOpen", "MouthOpen", "Jaw_Down"),
+    ("mouthLeft", "Midmouth_Left", "Midmouth_Right"),
+    ("mouthSmileLeft", "Smile_Left", "Smile_Right"),
+    ("mouthFrownRight", "Frown_Right", "Frown_Left"),
+    ("mouthUpperUpLeft", "UpperLipUp_Left", "UpperLipUp_Right"),
+    ("mouthLowerDownRight", "LowerLipDown_Right", "LowerLipDown_Left"),
+    ("noseSneerRight", "NoseScrunch_Right", "NoseScrunch_Left"),
+    ("cheekPuff", "CheekPuff_Right", "Smile_Right"),
+    ("mouthRollUpper", "UpperLipIn", "LowerLipIn"),
+];
+
+#[rustfmt::skip]
+const CHARACTER_GENERATOR_CHECKS: &[Check] = &[
+    ("eyeBlinkLeft", "h_expressions.LeyeClose_h", "h_expressions.ReyeClose_h"),
+    ("eyeBlinkRight", "h_expressions.ReyeClose_h", "h_expressions.LeyeClose_h"),
+    ("eyeWideLeft", "h_expressions.LeyeOpen_h", "h_expressions.LeyeClose_h"),
+    ("eyeSquintRight", "h_expressions.Rsquint_h", "h_expressions.Lsquint_h"),
+    ("browDownLeft", "h_expressions.LbrowDown_h", "h_expressions.RbrowDown_h"),
+    ("browOuterUpRight", "h_expressions.RRbrowUp_h", "h_expressions.LLbrowUp_h"),
+    ("browInnerUp", "h_expressions.LbrowUp_h", "h_expressions.LLbrowUp_h"),
+    ("jawOpen", "h_expressions.MouthOpen_h", "h_expressions.Chew_h"),
+    ("jawLeft", "h_expressions.Ljaw_h", "h_expressions.Rjaw_h"),
+    ("mouthSmileLeft", "h_expressions.LsmileClose_h", "h_expressions.LsmileOpen_h"),
+    ("mouthFrownRight", "h_expressions.RmouthSad_h", "h_expressions.LmouthSad_h"),
+    ("mouthUpperUpLeft", "h_expressions.LlipUp_h", "h_expressions.LlipDown_h"),
+    ("mouthLowerDownRight", "h_expressions.RlipDown_h", "h_expressions.LlipDown_h"),
+    ("mouthRollLower", "h_expressions.MPB_Down_h", "h_expressions.MPB_Up_h"),
+    ("noseSneerLeft", "h_expressions.Ldisgust_h", "h_expressions.Rdisgust_h"),
+    ("mouthPucker", "h_expressions.Kiss_h", "h_expressions.UH_OO_h"),
+];
+
+#[rustfmt::skip]
+const MMD_CHECKS: &[Check] = &[
+    ("eyeBlinkLeft", "ウィンク２", "ｳｨﾝｸ２右"),
+    ("eyeBlinkRight", "ｳｨﾝｸ２右", "ウィンク２"),
+    ("eyeBlinkLeft", "ウィンク２", "まばたき"),
+    ("eyeWideLeft", "びっくり", "じと目"),
+    ("eyeSquintLeft", "じと目", "笑い"),
+    ("browInnerUp", "困る", "怒り"),
+    ("browDownLeft", "怒り", "真面目"),
+    ("browOuterUpRight", "上", "下"),
+    ("jawOpen", "あ", "い"),
+    ("mouthFunnel", "お", "う"),
+    ("mouthPucker", "う", "お"),
+    ("mouthSmileLeft", "口角上げ", "口角下げ"),
+    ("mouthFrownLeft", "口角下げ", "口角上げ"),
+    ("mouthStretchLeft", "口横広げ", "口横狭め"),
+    ("tongueOut", "ぺろっ", "にやり"),
+    ("mouthUpperUpLeft", "い", "あ"),
 ];
