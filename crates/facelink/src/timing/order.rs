@@ -407,7 +407,7 @@ impl Pace {
             |back: usize| self.closed.len().checked_sub(1 + back).and_then(|place| self.closed.get(place)).copied();
         if self.wrong {
             let spread = |lag: usize| Some(at(0)?.saturating_sub(at(lag)?).saturating_abs());
-            self.wrong = !spread(LAGS[1]).is_some_and(|spread| spread < STEADY_US);
+            self.wrong = spread(LAGS[1]).is_none_or(|spread| spread >= STEADY_US);
             return;
         }
         // Even, in quarters: a path that became longer at once is none.
