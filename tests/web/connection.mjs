@@ -8,7 +8,10 @@
 import { readFileSync } from 'node:fs';
 import { Endpoint, FRAME_STEP, Seen } from './endpoint.mjs';
 import { install, Network, Time } from './virtual.mjs';
-import { ARKIT_NAMES, FacialAnimationWebRTCClient } from '../../crates/facelink-net/web/facelink.js';
+
+/** MODULE=dist/facelink.min.js: the build instead of the source. */
+const module = new URL(process.env.MODULE ?? 'facelink.js', new URL('../../crates/facelink-net/web/', import.meta.url));
+const { ARKIT_NAMES, FacialAnimationWebRTCClient } = await import(module);
 
 const FRAME_MS = 1000 / 60;
 /** The client sees another network so much later. */

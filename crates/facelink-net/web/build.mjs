@@ -13,12 +13,13 @@ import { minify } from 'terser';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 /** Of each build, gzip. */
-const MAX_BYTES = 17 * 1024;
+const MAX_BYTES = 17_800;
 /** Fields of the module's own records, which nobody else reads. */
 const INTERNAL = [
-  'answered', 'askedAt', 'blockedSince', 'broken', 'describedAt', 'established', 'greeted', 'helloAt', 'hellos', 'lastCall',
-  'lastFrame', 'lastPing', 'lastReceived', 'lastRtt', 'offered', 'provenAt', 'proven', 'recentAt', 'restartingSince',
-  'sentValues', 'subscribedAt', 'suspect', 'suspectSince',
+  'answered', 'askedAt', 'blockedSince', 'broken', 'describedAt', 'due', 'established', 'greeted', 'helloAt', 'hellos', 'high',
+  'interval', 'lastCall', 'lastFrame', 'lastPing', 'lastReceived', 'lastRtt', 'latest', 'limit', 'link', 'low', 'offered',
+  'pending', 'pings', 'proven', 'provenAt', 'recent', 'recentAt', 'reply', 'restartingSince', 'seen', 'sentValues', 'since',
+  'subscribedAt', 'suspect', 'suspectSince', 'trips',
 ];
 
 const source = readFileSync(path.join(here, 'facelink.js'), 'utf8');
@@ -42,7 +43,7 @@ async function build(format, name) {
 function types() {
   const out = mkdtempSync(path.join(os.tmpdir(), 'facelink-types-'));
   const tsc = path.join(here, 'node_modules', '.bin', 'tsc');
-  const args = ['--allowJs', '--declaration', '--emitDeclarationOnly', '--target', 'es2022', '--lib', 'es2022,dom', '--types', '', '--outDir', out, path.join(here, 'facelink.js')];
+  const args = ['--allowJs', '--declaration', '--emitDeclarationOnly', '--target', 'es2022', '--lib', 'es2022,dom,dom.iterable', '--outDir', out, path.join(here, 'facelink.js')];
   const run = spawnSync(tsc, args, { stdio: 'inherit' });
   if (run.status !== 0) throw new Error('tsc failed');
   const made = readFileSync(path.join(out, 'facelink.d.ts'), 'utf8');

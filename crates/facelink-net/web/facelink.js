@@ -425,16 +425,13 @@ const roundTrip = (link) => Math.max(link.rtt, link.lastRtt);
 
 /** Events of a peer connection that its view passes on. */
 const PEER_EVENTS = ['connectionstatechange', 'datachannel', 'icecandidate', 'icecandidateerror', 'iceconnectionstatechange',
-  'icegatheringstatechange', 'negotiationneeded', 'signalingstatechange', 'track'];
+  'icegatheringstatechange', 'negotiationneeded', 'signalingstatechange'];
 /** A peer connection that is not there yet. @type {Record<string, any>} */
 const NO_PEER = {
-  connectionState: 'new', iceConnectionState: 'new', iceGatheringState: 'new', signalingState: 'stable', canTrickleIceCandidates: null,
-  localDescription: null, remoteDescription: null, currentLocalDescription: null, currentRemoteDescription: null,
-  pendingLocalDescription: null, pendingRemoteDescription: null, sctp: null,
-  getStats: () => Promise.resolve(new Map()), getConfiguration: () => ({}), getSenders: () => [], getReceivers: () => [],
-  getTransceivers: () => [], close: () => {},
+  connectionState: 'new', iceConnectionState: 'new', iceGatheringState: 'new', signalingState: 'stable',
+  localDescription: null, remoteDescription: null, getStats: async () => new Map(), getConfiguration: () => ({}), close() {},
 };
-/** @type {WeakMap<object, (event: Event) => void>} */
+/** What passes events to a view. @type {WeakMap<object, (event: any) => void>} */
 const PEER_SINKS = new WeakMap();
 
 /** What applications see of the peer connections of a client. @param {() => RTCPeerConnection | null} current @returns {RTCPeerConnection} */
@@ -442,34 +439,27 @@ function peerView(current) {
   const events = new EventTarget();
   /** @type {Record<string, any>} */
   const handlers = {};
+  /** @param {string | symbol} name */
+  const eventOf = (name) => PEER_EVENTS.find((type) => name === `on${type}`);
   const view = new Proxy(events, {
     get(_, name) {
-      const event = typeof name === 'string' && name.startsWith('on') ? name.slice(2) : '';
-      if (PEER_EVENTS.includes(event)) return handlers[event] ?? null;
+      const event = eventOf(name);
+      if (event) return handlers[event] ?? null;
       /** @type {any} */
       const from = name in events ? events : current() ?? NO_PEER;
       const value = from[name];
       return typeof value === 'function' ? value.bind(from) : value;
     },
     set(_, name, value) {
-      const event = typeof name === 'string' && name.startsWith('on') ? name.slice(2) : '';
-      if (!PEER_EVENTS.includes(event)) return false;
-      handlers[event] = typeof value === 'function' ? value : null;
-      return true;
+      const event = eventOf(name);
+      if (event) handlers[event] = value;
+      return Boolean(event);
     },
-    has: (_, name) => name in events || name in RTCPeerConnection.prototype,
     getPrototypeOf: () => RTCPeerConnection.prototype,
   });
-  PEER_SINKS.set(view, (event) => {
-    if (event.type === 'icecandidate' || event.type === 'datachannel') {
-      // Events with more than a type: a copy has the same fields.
-      const copy = Object.assign(new Event(event.type), { candidate: /** @type {any} */ (event).candidate, channel: /** @type {any} */ (event).channel });
-      handlers[event.type]?.call(view, copy);
-      events.dispatchEvent(copy);
-      return;
-    }
-    const copy = new Event(event.type);
-    handlers[event.type]?.call(view, copy);
+  PEER_SINKS.set(view, ({ type, candidate, channel }) => {
+    const copy = Object.assign(new Event(type), { candidate, channel });
+    handlers[type]?.call(view, copy);
     events.dispatchEvent(copy);
   });
   return /** @type {any} */ (view);
