@@ -169,3 +169,14 @@ fn names_that_end_like_shapes_by_chance_are_not_driven() {
     let props = ["tail_A", "hat_O", "cape_up", "Wind_L", "belt_joy", "ring_U"].map(str::to_owned).to_vec();
     assert!(detect(&presets, &[props]).is_none());
 }
+
+#[test]
+fn one_of_two_sets_of_the_same_names_is_driven() {
+    let presets = presets();
+    let both = |a: &[&str], b: &[&str]| vec![a.iter().chain(b).map(|name| (*name).to_owned()).collect::<Vec<_>>()];
+    for (meshes, moves) in
+        [(both(rigs::ARKIT, rigs::SRANIPAL), "jawOpen"), (both(rigs::SRANIPAL, rigs::UNIFIED_EXPRESSIONS), "JawOpen")]
+    {
+        assert_eq!(moved(&presets, &meshes, Blendshape::JawOpen).1, [moves]);
+    }
+}

@@ -248,7 +248,12 @@ impl Rig {
                         None => continue,
                     },
                 };
-                found.push((rank * 2 + at, *hit));
+                // Where a rig has one name in several spellings, one set of them is meant.
+                let distance = match hit.spelling {
+                    Spelling::Whole(_) => self.spelled[hit.name].distance(name),
+                    Spelling::Stripped(_) => 0,
+                };
+                found.push(((rank * 2 + at) * 3 + distance, *hit));
             }
         }
         let part = |hit: &Hit| match hit.spelling {

@@ -39,14 +39,15 @@ fn without_namespace(name: &str) -> &str {
 fn side(word: &str) -> Option<&'static str> {
     let is = |other: &str| word.eq_ignore_ascii_case(other);
     match () {
-        () if is("l") || is("left") => Some("left"),
-        () if is("r") || is("right") => Some("right"),
+        () if is("l") || is("left") || is("lft") => Some("left"),
+        () if is("r") || is("right") || is("rgt") => Some("right"),
         () => None,
     }
 }
 
+/// Whether a byte parts words; those of letters beyond ASCII do not.
 const fn is_separator(byte: u8) -> bool {
-    matches!(byte, b'_' | b'-' | b' ' | b'.' | b':' | b'|')
+    byte.is_ascii() && !byte.is_ascii_alphanumeric()
 }
 
 fn letters(name: &str) -> String {
@@ -54,20 +55,21 @@ fn letters(name: &str) -> String {
 }
 
 pub(super) fn plain(name: &str) -> String {
-    let side = match name.as_bytes() {
-        [.., before, last @ (b'L' | b'R' | b'l' | b'r')] => {
-            let apart = matches!(before, b'_' | b'-' | b' ' | b'.');
-            let hump = before.is_ascii_lowercase() && last.is_ascii_uppercase();
-            (apart || hump).then_some(if last.eq_ignore_ascii_case(&b'l') { "left" } else { "right" })
-        }
+    // `eyeBlink (L)` ends in its side too.
+    let end = name.trim_end_matches(|c: char| !c.is_alphanumeric());
+    let last = end.rfind(|c: char| !c.is_alphanumeric()).and_then(|at| end.get(at + 1..));
+    let of_word = last.and_then(|word| Some((side(word)?, word.len())));
+    let of_hump = match end.as_bytes() {
+        [.., b'a'..=b'z', b'L'] => Some(("left", 1)),
+        [.., b'a'..=b'z', b'R'] => Some(("right", 1)),
         _ => None,
     };
-    let key = match side {
-        Some(side) => {
-            let stem = letters(&name[..name.len() - 1]);
-            if DIRECTIONS.contains(&stem.as_str()) { letters(name) } else { stem + side }
+    let key = match of_word.or(of_hump) {
+        Some((side, len)) => {
+            let stem = letters(&end[..end.len() - len]);
+            if len == 1 && DIRECTIONS.contains(&stem.as_str()) { letters(end) } else { stem + side }
         }
-        None => letters(name),
+        None => letters(end),
     };
     // A name of signs alone, such as `∧`.
     if key.is_empty() { name.trim().to_owned() } else { key }
@@ -114,7 +116,7 @@ impl Affix {
     /// It without the word for a part of the head: affixes that are the same then name the same shape of several parts.
     /// `None` where there is no such word.
     pub fn without_part(&self) -> Option<String> {
-        let mut words = self.prefix.split(['_', '-', ' ', '.', ':', '|']);
+        let mut words = self.prefix.split(|c: char| !c.is_alphanumeric());
         let part = words.find(|word| PARTS.contains(word))?;
         Some(format!("{}*{}", self.prefix.replacen(part, "", 1), self.suffix))
     }
@@ -171,10 +173,14 @@ fn starts(name: &str) -> Vec<usize> {
     starts
 }
 
-/// Where it may end: at its end, and before each separator.
+/// Where it may end: at its end, before each separator, and before capitals behind small letters (`jawOpenBS`).
 fn ends(name: &str) -> Vec<usize> {
     let bytes = name.as_bytes();
     let mut ends = vec![name.len()];
+    let capitals = bytes.iter().rev().take_while(|byte| byte.is_ascii_uppercase()).count();
+    if capitals > 1 && bytes.get(bytes.len().wrapping_sub(capitals + 1)).is_some_and(u8::is_ascii_lowercase) {
+        ends.push(bytes.len() - capitals);
+    }
     let mut last = name.len();
     for at in (1..bytes.len()).rev().filter(|at| is_separator(bytes[*at])) {
         let word = name.get(at + 1..last).unwrap_or("");
@@ -200,9 +206,10 @@ fn numbered(text: &str) -> String {
     plain
 }
 
-/// `L_eyeBlink` and `eye_L_blink` as `eyeBlink_L` and `eye_blink_L`; `None` where the side is at the end, or not one.
+/// `L_eyeBlink`, `leftEyeBlink` and `eye_L_blink` as `eyeBlink_L` and `eye_blink_L`; `None` where the side is at the end,
+/// or not one.
 fn side_at_end(name: &str) -> Option<String> {
-    let words: Vec<&str> = name.split(['_', '-', ' ', '.']).filter(|word| !word.is_empty()).collect();
+    let words = words(name);
     let (last, before) = words.split_last()?;
     let mut sides = before.iter().filter_map(|word| side(word));
     let (one, more) = (sides.next()?, sides.next());
@@ -210,9 +217,28 @@ fn side_at_end(name: &str) -> Option<String> {
         return None;
     }
     let rest: Vec<&str> = words.iter().copied().filter(|word| side(word).is_none()).collect();
-    let rest = rest.join("_");
-    // The hump of `eyeBlinkL` is a side too.
-    (plain(&rest) == letters(&rest)).then(|| format!("{rest}_{}", &one[..1].to_ascii_uppercase()))
+    Some(format!("{}_{}", rest.join("_"), &one[..1].to_ascii_uppercase()))
+}
+
+/// The words of a name, parted by separators and by humps; `LEye` is `L` and `Eye`.
+fn words(name: &str) -> Vec<&str> {
+    let bytes = name.as_bytes();
+    let mut words = Vec::new();
+    let mut start = 0;
+    for at in 1..=bytes.len() {
+        let hump = at < bytes.len()
+            && bytes[at].is_ascii_uppercase()
+            && (bytes[at - 1].is_ascii_lowercase()
+                || bytes[at - 1].is_ascii_uppercase() && bytes.get(at + 1).is_some_and(u8::is_ascii_lowercase));
+        if at == bytes.len() || hump || is_separator(bytes[at]) || is_separator(bytes[at - 1]) {
+            let word = name.get(start..at).unwrap_or("");
+            if word.chars().any(char::is_alphanumeric) {
+                words.push(word);
+            }
+            start = at;
+        }
+    }
+    words
 }
 
 /// A pattern of names in which `*` stands for anything; case and separators count for nothing.
@@ -226,11 +252,22 @@ pub(super) enum Pattern {
 pub(super) struct Spelled {
     keys: Vec<String>,
     letters: [String; 2],
+    own: String,
 }
 
 impl Spelled {
     pub fn new(name: &str) -> Self {
-        Self { keys: keys(name), letters: [letters(without_namespace(name)), letters(without_owner(name))] }
+        let (whole, own) = (without_namespace(name), without_owner(name));
+        Self { keys: keys(name), letters: [letters(whole), letters(own)], own: own.to_owned() }
+    }
+
+    /// How far it is from how a mapping spells it: 0 the same, 1 but for case, 2 otherwise.
+    pub fn distance(&self, wanted: &str) -> usize {
+        match () {
+            () if self.own == wanted => 0,
+            () if self.own.eq_ignore_ascii_case(wanted) => 1,
+            () => 2,
+        }
     }
 }
 
@@ -290,6 +327,8 @@ mod tests {
                     "eye blink left",
                     "eyeBlinkL",
                     "eyeBlink.L",
+                    "eyeBlink(L)",
+                    "eyeBlink_Lft",
                     "blendShape1.eyeBlink_L",
                     "head_geo.eyeBlinkLeft",
                     "ns:blendShape1.EyeBlinkLeft",
@@ -327,6 +366,10 @@ mod tests {
             ("L_eyeBlink", affix("", "", true), "eyeblinkleft"),
             ("head_Left_mouthSmile", affix("head_", "", true), "mouthsmileleft"),
             ("bsJawOpen", affix("bs", "", false), "jawopen"),
+            ("jawOpenBS", affix("", "bs", false), "jawopen"),
+            ("Face/eyeBlink_L", affix("face/", "", false), "eyeblinkleft"),
+            ("LeftEyeBlink", affix("", "", true), "eyeblinkleft"),
+            ("lEyeBlink", affix("", "", true), "eyeblinkleft"),
         ] {
             let found = stripped(name);
             let fits = |(other, _, rest): &(Affix, Option<Range<usize>>, String)| *other == affix && rest == key;

@@ -713,6 +713,14 @@ pub fn variants() -> Vec<(&'static str, &'static str, Vec<String>, usize)> {
         ("ARKit before _geo", "arkit", suffixed("_geo"), 52),
         ("ARKit, _L before _h", "arkit", arkit(&|name| format!("{}_h", raw_value(name))), 52),
         ("ARKit, side first", "arkit", arkit(&side_first), 52),
+        ("ARKit, side first in one word", "arkit", arkit(&|name| side_first(name).replace('_', "")), 52),
+        (
+            "ARKit, side in brackets",
+            "arkit",
+            arkit(&|name| raw_value(name).replace("_L", " (L)").replace("_R", " (R)")),
+            52,
+        ),
+        ("ARKit before BS", "arkit", suffixed("BS"), 52),
         ("ARKit, _L for directions too", "arkit", arkit(&all_sides), 52),
         ("ARKit behind a mesh with a number", "arkit", arkit(&|name| format!("Head_LOD0_{}", raw_value(name))), 52),
         ("ARKit behind a word", "arkit", arkit(&|name| format!("bs{}", pascal(name))), 52),
@@ -743,7 +751,7 @@ fn suffixed(suffix: &str) -> Vec<String> {
 fn side_first(name: &str) -> String {
     let name = raw_value(name);
     match name.rsplit_once('_') {
-        Some((stem, side)) => format!("{side}_{stem}"),
+        Some((stem, side)) => format!("{side}_{}", pascal(stem)),
         None => name,
     }
 }
