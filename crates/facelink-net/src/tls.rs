@@ -364,7 +364,7 @@ fn distinguished(name: &str) -> DistinguishedName {
     distinguished
 }
 
-/// Networks whose addresses are nobody's in particular: RFC 1918, 3927, 4193, 4291, 6598, and loopback.
+/// Private networks (RFC 1918, 4193, 6598), link-local addresses (RFC 3927, 4291) and loopback.
 const PRIVATE: [(&str, u8); 9] = [
     ("10.0.0.0", 8),
     ("100.64.0.0", 10),
@@ -440,7 +440,7 @@ fn addresses() -> Vec<IpAddr> {
     addresses
 }
 
-/// Whether this is an IPv4 address of a network that is nobody's in particular.
+/// Whether this is an IPv4 address of one of these networks.
 fn is_private(address: IpAddr) -> bool {
     let IpAddr::V4(address) = address else { return false };
     let shared = address.octets()[0] == 100 && address.octets()[1] & 0xC0 == 64;

@@ -208,6 +208,7 @@ const SOCKET_RETRY_MAX_MS = 120000;
 // ICE over TCP: after UDP has had its time. Some browsers keep the first pair that works.
 const TCP_AFTER_MS = 1500;
 const TCP_AFTER_RESTART_MS = 500;
+const TCP_AFTER_HTTP_MS = 800; // no WebSocket carries frames in the meantime
 
 // Frames.
 const MAX_FACES_PER_PACKET = 5; // below one datagram even while each repeats one frame
@@ -2144,7 +2145,7 @@ export class FacialAnimationWebRTCClient {
     };
     if (!/^tcp$/i.test(protocol)) add();
     else if (session.tcp.length < 32) {
-      const wait = session.restartingSince ? TCP_AFTER_RESTART_MS : TCP_AFTER_MS;
+      const wait = session.restartingSince ? TCP_AFTER_RESTART_MS : session.http ? TCP_AFTER_HTTP_MS : TCP_AFTER_MS;
       session.tcp.push(setTimeout(() => {
         if (!/^(connected|completed)$/.test(session.pc.iceConnectionState)) add();
       }, Math.max(0, session.describedAt + wait - performance.now())));
