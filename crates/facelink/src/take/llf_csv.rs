@@ -29,7 +29,7 @@ use std::{
 
 use csv::{ByteRecord, ReaderBuilder};
 
-use super::{Take, TakeError, TakeFrame};
+use super::{LONGEST_STEP, Take, TakeError, TakeFrame};
 use crate::{
     frame::{Channel, FaceFrame, MAX_CHANNELS, clamp_weight},
     names::{BLENDSHAPE_COUNT, Blendshape},
@@ -451,11 +451,13 @@ impl Rows {
 fn go_on(times: &mut [f64], frame: f64) -> Option<(usize, usize)> {
     let first = times.first().copied().unwrap_or_default();
     let (mut offset, mut last, mut back) = (-first, 0.0, None);
+    let mut before = offset;
     for place in 0..times.len() {
         let Some(of_day) = times.get(place).copied() else { break };
         let mut since = of_day + offset;
         if since < last - DAY / 2.0 {
             offset += DAY;
+            before += DAY;
             since += DAY;
         }
         if since < last {
@@ -465,9 +467,15 @@ fn go_on(times: &mut [f64], frame: f64) -> Option<(usize, usize)> {
             let returns = next.map(|next| next + offset).any(|next| next >= last && next < last + 1.0);
             if !returns {
                 // The clock was set: from here on, it is read from here.
+                before = offset;
                 offset += last + frame - since;
                 since = last + frame;
             }
+        }
+        // And a clock that is right again is read as before.
+        let right = of_day + before;
+        if since - last > LONGEST_STEP.as_secs_f64() && (last..last + LONGEST_STEP.as_secs_f64()).contains(&right) {
+            (since, offset) = (right, before);
         }
         last = since.max(last);
         if let Some(time) = times.get_mut(place) {
@@ -626,6 +634,10 @@ mod tests {
         let (set, remarks) = times(&codes);
         assert_even(&set, 1000.0 / 60.0, "set back");
         assert_eq!(remarks.len(), 1);
+        // A second under a wrong name.
+        let second = |i: u32| if i / 24 == 3 { 1 } else { i / 24 };
+        let codes: Vec<_> = (0..24 * 8).map(|i| format!("00:00:{:02}:{:02}.000", second(i), i % 24)).collect();
+        assert_even(&times(&codes).0, 1000.0 / 24.0, "a second that steps back");
     }
 
     #[test]
