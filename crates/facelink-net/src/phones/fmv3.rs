@@ -138,7 +138,7 @@ impl Protocol for Fmv3 {
         send_all(io, from, &mut out);
         match event {
             Ok(Event::Face(face)) => {
-                let Some(program) = program else { return io.taken(KIND, from, now) };
+                let Some(program) = program else { return };
                 let sender = sender(program, phone.receiver.app());
                 let arrived = Arrived { face: Some(face), bytes: datagram.len(), ..Arrived::default() };
                 io.take(&sender, from, arrived, now);

@@ -53,7 +53,7 @@ fn on_message(
             let named = face.subject.as_deref();
             // What says whose face it is, is taken in any case.
             let program = program.or_else(|| named.and_then(|_| io.intake.newest_program_of(from.ip())));
-            let Some(from) = program else { return io.taken(SourceKind::UdpJson, from, now) };
+            let Some(from) = program else { return };
             let sender = Sender::of_port(SourceKind::UdpJson, from, named);
             let source = SourceFace::from(face.frame);
             let arrived = Arrived {

@@ -37,11 +37,11 @@ impl Io<'_> {
     }
 
     /// The stable address of the program that sent a datagram of this kind. `None` while it is not clear whether it is a new
-    /// one; the datagram is counted.
+    /// one: the datagram is left out, and its phone counts as heard.
     pub fn program_of(&mut self, kind: SourceKind, from: SocketAddr, now: Instant) -> Option<SocketAddr> {
         let program = self.intake.program_of(from, now);
         if program.is_none() {
-            self.taken(kind, from, now);
+            heard(self.phones(), kind, from, now);
         }
         program
     }
@@ -84,6 +84,10 @@ pub(super) fn take(
 
 fn taken(phones: &Phones, counters: &PortCounters, kind: SourceKind, at: SocketAddr, now: Instant) {
     counters.record(at, Some(kind), None, now);
+    heard(phones, kind, at, now);
+}
+
+fn heard(phones: &Phones, kind: SourceKind, at: SocketAddr, now: Instant) {
     // What sends of its own accord to a port that is open to a network is called again when it falls silent.
     let found = phones.hub.config.find_phones && waits_for_call(kind) && !at.ip().is_loopback();
     phones.roster.heard(at.ip(), kind, found, now);

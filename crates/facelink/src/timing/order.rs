@@ -122,7 +122,9 @@ pub struct FrameOrder {
     least_us: Option<i64>,
     /// Microseconds of arrival for each step of the count.
     step_us: f64,
+    /// The last arrival, how long after the one before it came, and the usual time between two.
     heard: Option<Instant>,
+    gap_us: i64,
     interval_us: f64,
     pace: Pace,
     loss: LossMeter,
@@ -238,7 +240,6 @@ impl FrameOrder {
         if missing && late_us <= REORDERED_US && descending <= MAX_DESCENDING {
             return place;
         }
-        let two_witnesses = stated.exact || stated.independent;
         match self.candidate.filter(|candidate| key > candidate.key) {
             Some(Candidate { first, .. }) => {
                 self.candidate = Some(Candidate { first, key });
@@ -259,7 +260,11 @@ impl FrameOrder {
             }
             None => self.candidate = Some(Candidate { first: seen, key }),
         }
-        if !two_witnesses && self.fault(stated, now) { self.take_as_it_comes(seen, stated, now) } else { place }
+        // Where the clock agrees, only when nothing newer comes any more while old frames keep the pace.
+        let waited_us = self.newest.map_or(0, |newest| micros(now, newest.at));
+        let keeps_pace = self.gap_us >= COPY_US.max(self.interval_us as i64 / 2);
+        let is_fault = !stated.independent || (waited_us > REORDERED_US && keeps_pace);
+        if is_fault && self.fault(stated, now) { self.take_as_it_comes(seen, stated, now) } else { place }
     }
 
     /// Arrival less clock.
@@ -298,9 +303,9 @@ impl FrameOrder {
 
     /// Learns the time between two arrivals, in whatever order.
     fn pace_of(&mut self, now: Instant) {
-        let waited_us = self.heard.replace(now).map_or(0, |heard| micros(now, heard));
-        if (1..PAUSE_US).contains(&waited_us) {
-            self.interval_us = averaged(self.interval_us, waited_us as f64);
+        self.gap_us = self.heard.replace(now).map_or(0, |heard| micros(now, heard));
+        if (1..PAUSE_US).contains(&self.gap_us) {
+            self.interval_us = averaged(self.interval_us, self.gap_us as f64);
         }
     }
 
@@ -473,6 +478,17 @@ mod tests {
             run
         }
 
+        /// The same of a number, and of a clock of its own that agrees with it.
+        fn both(numbers: impl Iterator<Item = i64>) -> Self {
+            let mut run = Self::new();
+            for (i, number) in numbers.enumerate() {
+                let (i, clock_us) = (i as i64, Some(number * FRAME_US));
+                let number = Some(number as u64);
+                run.at(i * FRAME_US, Stated { number, clock_us, independent: true, face: i as u64, exact: false });
+            }
+            run
+        }
+
         fn shown(&self) -> usize {
             self.places.iter().filter(|place| matches!(place, Place::Newest | Place::Anew)).count()
         }
@@ -495,6 +511,9 @@ mod tests {
             ("a short loop", |i| 1000 + i % 40),
         ];
         for (name, number) in wander {
+            // With a clock of its own that wanders likewise, it takes longer to tell.
+            let both = Run::both((0..600).map(number));
+            assert!(both.longest_freeze() <= 13 && both.shown() >= 550, "{name}: {}", both.longest_freeze());
             for run in [Run::numbers((0..600).map(number)), Run::timecode((0..600).map(number))] {
                 assert!(run.longest_freeze() <= 7, "{name}: {}", run.longest_freeze());
                 assert!(run.shown() >= 570, "{name}: {}", run.shown());
