@@ -195,6 +195,7 @@ pub mod frame;
 pub mod groups;
 pub mod layers;
 pub mod mapping;
+pub mod model;
 pub mod names;
 pub mod performer;
 pub mod simulate;

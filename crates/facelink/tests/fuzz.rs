@@ -135,6 +135,11 @@ fn fuzz_take() {
 }
 
 #[test]
+fn fuzz_model() {
+    fuzz::<targets::Models>(64);
+}
+
+#[test]
 fn fuzz_mapping() {
     fuzz::<targets::Mappings>(32);
 }

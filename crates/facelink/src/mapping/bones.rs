@@ -196,9 +196,12 @@ impl From<RangeMap> for (f32, f32) {
 impl RangeMap {
     /// A range of VRM's look-at of type `bone`: `inputMaxValue` and `outputScale` in VRM 1.0, `xRange` and `yRange` in
     /// VRM 0.x, degrees. VRM's input is the direction of what is looked at, up to 90 degrees and more; a performer's eye
-    /// turns by [`EYE_LOOK_RANGE`] at most, which therefore goes with the whole output.
+    /// turns by [`EYE_LOOK_RANGE`] at most, which therefore goes with the whole output, unless the output is wider than
+    /// that: an eye of a range that changes nothing turns as far as the performer's.
     pub fn look_at(input_max: f32, output: f32) -> Self {
-        Self { input: input_max.min(EYE_LOOK_RANGE.to_degrees()), output }
+        let look = EYE_LOOK_RANGE.to_degrees();
+        let slope = if input_max > 0.0 { output / input_max } else { 1.0 };
+        Self { input: input_max.min(look), output: output.min(look * slope.max(1.0)) }
     }
 
     /// The eye's angle, in the unit of `angle` (0 or more): degrees in, degrees out; `full` is one degree in it.
@@ -313,6 +316,7 @@ mod tests {
         let wide = RangeMap::look_at(90.0, 10.0);
         assert!((wide.at(35.0, 1.0) - 10.0).abs() < 1e-4);
         assert_eq!(RangeMap::look_at(20.0, 10.0), RangeMap { input: 20.0, output: 10.0 });
+        assert!((RangeMap::look_at(90.0, 90.0).at(35.0, 1.0) - 35.0).abs() < 1e-4, "it changes nothing");
     }
 
     #[test]

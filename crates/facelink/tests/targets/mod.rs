@@ -6,6 +6,7 @@
 mod compact;
 mod files;
 mod json;
+mod models;
 mod osc;
 mod phones;
 mod source;
@@ -16,6 +17,7 @@ pub use self::{
     compact::{Deltas, Facelink1, Float32},
     files::{Mappings, Takes},
     json::Json,
+    models::Models,
     osc::Osc,
     phones::{Fmv3, LiveLinkFace, MocapText, Sniff, VTubeStudio},
     source::Source,
