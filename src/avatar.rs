@@ -6,11 +6,23 @@ use std::{
     sync::Arc,
 };
 
+use crate::{
+    bones::{self, Bone, Bones, Skeleton},
+    eyes::{self, LookMesh},
+    head::{HeadFrame, Shapes},
+    mapping::{AvatarMapping, FaceMapping, FacePresets},
+    model::{self, DeclaredExpressions, FaceModel, Models},
+    pose::FacePose,
+    sets::{FaceLinkSystems, Step},
+    settings::FaceSettings,
+    subjects::FaceSubjects,
+};
 use bevy::{
     asset::{AssetEventSystems, LoadState},
-    camera::visibility::NoFrustumCulling,
+    camera::{primitives::MeshAabb, visibility::NoFrustumCulling},
     ecs::system::SystemParam,
-    gltf::{GltfExtras, GltfMeshExtras},
+    gltf::{Gltf, GltfExtras, GltfMeshExtras},
+    math::Affine3A,
     mesh::{
         MeshAccessError,
         morph::{MAX_MORPH_WEIGHTS, MeshMorphWeights, MorphWeights},
@@ -22,18 +34,8 @@ use bevy::{
 use facelink::{
     BLENDSHAPE_COUNT, Blendshape,
     layers::ChannelGroup,
-    mapping::{BoneMap, Compiled, EyeDrive, GazeRange, MatchReport, Scratch, detect},
-};
-use serde::Deserialize;
-
-use crate::{
-    bones::{self, Bones, KnownBones, Skeleton},
-    eyes::{self, LookMesh},
-    mapping::{AvatarMapping, FaceMapping, FacePresets},
-    pose::FacePose,
-    sets::{FaceLinkSystems, Step},
-    settings::FaceSettings,
-    subjects::FaceSubjects,
+    mapping::{BoneMap, Compiled, Detection, EyeDrive, GazeRange, MatchReport, Scratch, detect},
+    model::{Expression, names_in_extras},
 };
 
 pub(crate) struct AvatarPlugin;
@@ -45,6 +47,7 @@ impl Plugin for AvatarPlugin {
             .register_type::<BindReport>()
             .register_type::<DrivenBy>()
             .register_type::<Drives>()
+            .register_type::<HeadFrame>()
             .add_observer(on_scene_ready)
             .add_observer(on_bindable_added)
             .add_observer(on_mapping_inserted)
@@ -212,8 +215,12 @@ pub struct BindReport {
     pub aside: Vec<String>,
     /// Targets that the avatar's own mapping writes and the rig does not have.
     pub absent: Vec<String>,
+    /// Targets that the mapping writes and that move no vertex.
+    pub empty: Vec<String>,
     /// Why the avatar's own mapping is not used, or its scene cannot be loaded, if so.
     pub problem: Option<String>,
+    /// Its scene cannot be loaded; [`problem`](Self::problem) says why.
+    pub failed: bool,
     /// Nodes with morph weights that are driven.
     pub meshes: usize,
     /// Names of the bones found: head, neck, left eye, right eye and jaw of each skeleton.
@@ -241,6 +248,44 @@ impl BindReport {
     }
 }
 
+impl BindReport {
+    /// What the log says, one thing a line, and whether all is well. `own` is whether the avatar has a mapping of its own.
+    fn message(&self, own: bool) -> (String, bool) {
+        let targets = self.matched.len() + self.unused.len() + self.aside.len() + self.refused.len();
+        let mut text = if targets == 0 {
+            "it has no morph targets; only bones follow a face".to_owned()
+        } else if self.matched.is_empty() && self.refused.is_empty() {
+            "no morph target has a name that a preset knows, so nothing of a face is shown; give it a mapping of its own \
+             (AvatarMapping)"
+                .to_owned()
+        } else if self.matched.is_empty() {
+            "nothing of a face is shown".to_owned()
+        } else {
+            self.summary()
+        };
+        let mut good = !self.matched.is_empty() && self.refused.is_empty();
+        let mut line = |what: &str, list: &[String]| {
+            if !list.is_empty() {
+                let _ = write!(text, "\n  {what}: {}", listed(list));
+            }
+        };
+        line("not used", &self.unused);
+        line("empty, so that nothing moves", &self.empty);
+        if own && !self.absent.is_empty() {
+            line("its mapping writes what it does not have", &self.absent);
+            good = false;
+        }
+        for refusal in &self.refused {
+            let _ = write!(text, "\n  not driven: {refusal}");
+        }
+        if self.no_head {
+            let _ = write!(text, "\n  {NO_HEAD}");
+            good = false;
+        }
+        (text, good)
+    }
+}
+
 /// An avatar was bound, or bound again.
 #[derive(EntityEvent, Reflect, Clone, Debug)]
 pub struct AvatarBound {
@@ -256,6 +301,34 @@ pub(crate) struct BoundMesh {
     pub node: Option<Entity>,
     /// Targets that a channel of the same name drives.
     pub channels: Vec<BoundChannel>,
+    /// Targets that expressions of the model move.
+    pub expressed: Vec<Expressed>,
+}
+
+/// A target that expressions of the model move.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Expressed {
+    pub target: u16,
+    /// Index of the expression, and the target's weight at its full level.
+    terms: Vec<(usize, f32)>,
+}
+
+impl Expressed {
+    /// Its weight at these levels of the expressions.
+    pub fn weight(&self, levels: &[f32]) -> f32 {
+        let sum: f32 = self.terms.iter().filter_map(|(of, weight)| Some(levels.get(*of)? * weight)).sum();
+        sum.clamp(0.0, 1.0)
+    }
+}
+
+/// The expressions that a model's file declares, where the mapping drives them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ExpressionTable {
+    /// Their place among the mapping's meshes.
+    pub mesh: usize,
+    pub list: Vec<Expression>,
+    /// Level of each in the last evaluation.
+    pub levels: Vec<f32>,
 }
 
 /// A target other than the 52 shapes.
@@ -281,19 +354,13 @@ pub(crate) struct FaceBinding {
     pub seen: Vec<Entity>,
     /// The targets that are entities, as the last mesh of the mapping.
     pub named: Option<(usize, Vec<Entity>)>,
+    pub expressions: Option<ExpressionTable>,
     pub bones: Bones,
     pub map: BoneMap,
     /// How far the eyes turn: by the avatar's own mapping, else by its file, else by its dialect.
     pub range: Option<GazeRange>,
     /// What turns the eyeballs, never [`EyeDrive::Auto`] where there are eye bones.
     pub eyes: EyeDrive,
-}
-
-/// Targets that are entities with a weight of their own, such as the expressions of a VRM model; on the model.
-#[derive(Component, Clone, Debug, Default)]
-pub(crate) struct NamedTargets {
-    pub names: Vec<String>,
-    pub entities: Vec<Entity>,
 }
 
 /// Its morph targets and bones are to be found: to drive them, or to send what they show.
@@ -447,28 +514,20 @@ fn on_attached(
 fn report_failed_scenes(
     mut commands: Commands,
     server: Option<Res<AssetServer>>,
+    files: Option<Res<Assets<Gltf>>>,
     // Also those that were bound: a scene may be exchanged, or fail when it is loaded again.
-    avatars: Query<(Entity, &WorldAssetRoot, Option<&BindReport>), With<FaceAvatar>>,
+    avatars: Query<(Entity, Option<&FaceModel>, Option<&WorldAssetRoot>, Option<&BindReport>), With<FaceAvatar>>,
 ) {
     let Some(server) = server else { return };
-    for (avatar, scene, report) in &avatars {
+    for (avatar, model, scene, report) in &avatars {
         if report.is_some_and(|report| report.problem.is_some()) {
             continue;
         }
-        let LoadState::Failed(error) = server.load_state(&scene.0) else { continue };
-        let mut problem = format!("its scene cannot be loaded: {error}");
-        let text = problem.to_lowercase();
-        if text.contains("morph") {
-            let _ = write!(
-                problem,
-                "; Bevy draws at most {MAX_MORPH_WEIGHTS} morph targets a mesh: split the mesh, or export only the targets \
-                 that a face needs"
-            );
-        } else if text.contains("draco") || text.contains("meshopt") || text.contains("quantization") {
-            problem.push_str("; Bevy reads neither compressed nor quantised meshes: export it without");
-        }
-        error!("avatar {}: {problem}", scene.0.path().map_or_else(|| avatar.to_string(), ToString::to_string));
-        let report = BindReport { problem: Some(problem), ..report.cloned().unwrap_or_default() };
+        let Some(problem) = model::failure(&server, files.as_deref(), model, scene) else { continue };
+        let problem = format!("its model cannot be loaded: {problem}");
+        let path = model.and_then(|model| model.0.path()).or(scene.and_then(|scene| scene.0.path()));
+        error!("avatar {}: {problem}", path.map_or_else(|| avatar.to_string(), ToString::to_string));
+        let report = BindReport { problem: Some(problem), failed: true, ..report.cloned().unwrap_or_default() };
         commands.entity(avatar).try_insert(report);
     }
 }
@@ -502,6 +561,7 @@ const MAX_KNOWN: usize = 16;
 
 struct Known {
     names: Vec<Vec<String>>,
+    table: bool,
     own: Option<Result<FaceMapping, String>>,
     mapped: Arc<Mapped>,
 }
@@ -510,11 +570,13 @@ impl MapCache {
     fn map(
         &mut self,
         names: &[Vec<String>],
+        table: bool,
         own: Option<Result<&FaceMapping, String>>,
         presets: &FacePresets,
     ) -> Arc<Mapped> {
         let same = |known: &&Known| {
-            known.names == names
+            known.table == table
+                && known.names == names
                 && match (&known.own, &own) {
                     (None, None) => true,
                     (Some(Ok(known)), Some(Ok(own))) => known == *own,
@@ -526,18 +588,36 @@ impl MapCache {
             return known.mapped.clone();
         }
         let kept = own.as_ref().map(|own| own.clone().cloned());
-        let mapped = Arc::new(map(names, own, presets));
+        let mapped = Arc::new(map(names, table, own, presets));
         if self.0.len() >= MAX_KNOWN {
             self.0.pop_front();
         }
-        self.0.push_back(Known { names: names.to_vec(), own: kept, mapped: mapped.clone() });
+        self.0.push_back(Known { names: names.to_vec(), table, own: kept, mapped: mapped.clone() });
         mapped
     }
 }
 
+/// The preset that shows most. Where the model has a table of expressions, which is the last list, either the targets or the
+/// expressions are driven, whichever shows more: both together would move what an expression moves twice.
+fn detect_either(names: &[Vec<String>], table: bool, presets: &FacePresets) -> Option<Detection> {
+    let Some((expressions, targets)) = names.split_last().filter(|_| table) else {
+        return detect(presets.presets(), names);
+    };
+    let mut only = vec![Vec::new(); names.len()];
+    only[..targets.len()].clone_from_slice(targets);
+    let by_targets = detect(presets.presets(), &only);
+    only.fill(Vec::new());
+    only[targets.len()].clone_from(expressions);
+    let by_expressions = detect(presets.presets(), &only);
+    let shows = |found: &Option<Detection>| {
+        found.as_ref().map_or(0, |found| found.report.shown.len().min(found.report.written))
+    };
+    if shows(&by_expressions) > shows(&by_targets) { by_expressions } else { by_targets }
+}
+
 /// Chooses and compiles an avatar's mapping: its own where that can be used, else the preset that shows most.
-fn map(names: &[Vec<String>], own: Option<Result<&FaceMapping, String>>, presets: &FacePresets) -> Mapped {
-    let found = detect(presets.presets(), names);
+fn map(names: &[Vec<String>], table: bool, own: Option<Result<&FaceMapping, String>>, presets: &FacePresets) -> Mapped {
+    let found = detect_either(names, table, presets);
     let preset = found.as_ref().map(|found| &presets.presets()[found.preset]);
     let id = preset.map_or(String::new(), |preset| preset.id.clone());
     let own = own.map(|own| {
@@ -585,9 +665,8 @@ pub(crate) fn bind(
     (names, transforms): (Query<&Name>, Query<&Transform>),
     skins: Query<&SkinnedMesh>,
     mut morphs: Morphs,
-    (primitives, scenes): (Query<&Mesh3d>, Query<(), With<WorldAssetRoot>>),
-    named_targets: Query<&NamedTargets>,
-    known_bones: Query<&KnownBones>,
+    (primitives, scenes): (Query<&Mesh3d>, Query<(), Or<(With<WorldAssetRoot>, With<FaceModel>)>>),
+    (models, shapes): (Models, Shapes),
     (mesh_extras, extras): (Query<&GltfMeshExtras>, Query<&GltfExtras>),
     meshes: Option<Res<Assets<Mesh>>>,
     (mappings, server): (Option<Res<Assets<FaceMapping>>>, Option<Res<AssetServer>>),
@@ -646,8 +725,11 @@ pub(crate) fn bind(
         let seen = nodes.iter().map(|(node, _)| *node).collect();
         let mut found: Vec<(Entity, Vec<Entity>)> = Vec::new();
         let mut target_lists: Vec<Vec<String>> = Vec::new();
+        let declared = models.below(avatar);
         for (node, parts) in nodes {
-            match target_names(node, &morphs, &parts, &primitives, &mesh_extras, &extras, &meshes) {
+            // Expressions have targets by their numbers.
+            let numbered = declared.expressions.is_some();
+            match target_names(node, &morphs, &parts, &primitives, &models, &mesh_extras, &extras, &meshes, numbered) {
                 Ok(target_names) => {
                     found.push((node, parts));
                     target_lists.push(target_names);
@@ -673,16 +755,19 @@ pub(crate) fn bind(
                 ));
             }
         }
-        let named = within().find_map(|entity| named_targets.get(entity).ok());
-        if let Some(named) = named {
-            target_lists.push(named.names.clone());
-        }
-        let mapped = cache.map(&target_lists, own, &presets);
+        let named = declared.named.as_ref();
+        let table = declared.expressions.as_ref();
+        target_lists.extend(named.map(|named| named.names.clone()));
+        target_lists.extend(table.map(|table| table.list.iter().map(|it| it.name.clone()).collect()));
+        let mapped = cache.map(&target_lists, named.is_some() || table.is_some(), own, &presets);
         let (compiled, map) = (mapped.compiled.clone(), mapped.map.clone());
         let mut binding = FaceBinding { compiled, map, seen, ..FaceBinding::default() };
         for (index, ((node, parts), target_names)) in found.iter().zip(&target_lists).enumerate() {
-            let bound = bind_node(*node, index, target_names, &binding.compiled);
-            let written = binding.compiled.targets(index).next().is_some();
+            let expressed = table.map_or_else(Vec::new, |table| {
+                express(*node, index, target_names.len(), table, found.len(), &binding.compiled)
+            });
+            let bound = bind_node(*node, index, target_names, expressed, &binding.compiled);
+            let written = bound.targets(index, &binding.compiled).next().is_some();
             report.meshes += usize::from(written || !bound.channels.is_empty());
             if written {
                 // Culling knows nothing of morphs: an opened jaw must not vanish at the edge of the screen.
@@ -693,10 +778,14 @@ pub(crate) fn bind(
             binding.meshes.push(bound);
         }
         binding.named = named.map(|named| (found.len(), named.entities.clone()));
+        binding.expressions =
+            table.filter(|_| binding.meshes.iter().any(|mesh| !mesh.expressed.is_empty())).map(|table| {
+                ExpressionTable { mesh: found.len(), list: table.list.clone(), levels: vec![0.0; table.list.len()] }
+            });
         if let Some(before) = before {
             let_go(before, &binding, &mut morphs);
         }
-        let known = within().find_map(|entity| known_bones.get(entity).ok());
+        let known = declared.known.as_ref();
         binding.bones = bones::find(
             avatar,
             &children,
@@ -708,6 +797,34 @@ pub(crate) fn bind(
             &binding.map,
             known,
         );
+        for skeleton in &mut binding.bones.skeletons {
+            let Skeleton { head, eyes, .. } = skeleton;
+            let bones = [(head, false)].into_iter().chain(eyes.iter_mut().map(|eye| (eye, true)));
+            for (bone, is_eye) in bones.filter_map(|(bone, is_eye)| Some((bone.as_mut()?, is_eye))) {
+                bone.pivot = pivot(bone, is_eye, &children, &transforms, &skins, &primitives, &meshes);
+            }
+        }
+        // The direction of a model that neither its file nor its eyes say is that of its face.
+        let skeletons = &binding.bones.skeletons;
+        let by_eyes = skeletons.iter().find(|it| it.head.is_some() && it.eyes.iter().all(Option::is_some));
+        let facing = binding.map.facing.or(known.and_then(|known| known.facing)).or(by_eyes.map(|it| it.facing));
+        let driven = found.iter().zip(&binding.meshes).enumerate().flat_map(|(index, ((_, parts), mesh))| {
+            let targets: Vec<usize> = mesh.targets(index, &binding.compiled).collect();
+            parts.iter().map(move |part| (*part, targets.clone()))
+        });
+        let driven = driven.collect();
+        let turn = facing.map(|facing| Quat::from_rotation_y(facing.angle()));
+        let frame = shapes.head(avatar, within(), &driven, &binding.bones, turn);
+        if let (None, Some(frame)) = (facing, &frame) {
+            for skeleton in &mut binding.bones.skeletons {
+                skeleton.facing = bones::nearest(frame.forward);
+            }
+        }
+        match frame {
+            Some(frame) => commands.entity(avatar).try_insert(frame),
+            None => commands.entity(avatar).try_remove::<HeadFrame>(),
+        };
+        report.empty = empty_targets(&found, &target_lists, &binding, &primitives, &meshes);
         for bone in binding.bones.skeletons.iter().flat_map(Skeleton::bones) {
             commands.entity(bone.entity).try_insert_if_new(bones::Turned::default());
             report.bones.extend(names.get(bone.entity).map(|name| name.as_str().to_owned()));
@@ -721,7 +838,8 @@ pub(crate) fn bind(
             let targets: Vec<usize> = binding.compiled.targets_of(index, is_eye_look).collect();
             looks.extend(parts.iter().filter(|_| !targets.is_empty()).map(|part| (*part, targets.clone())));
         }
-        let named_looks = named.is_some() && binding.compiled.targets_of(found.len(), is_eye_look).next().is_some();
+        let named_looks = (named.is_some() || table.is_some())
+            && binding.compiled.targets_of(found.len(), is_eye_look).next().is_some();
         let by_file = known.map_or(EyeDrive::Auto, |known| known.eyes_by);
         binding.eyes =
             eye_drive(&binding, by_file, &looks, named_looks, &children, &skins, &primitives, &meshes, label);
@@ -731,16 +849,18 @@ pub(crate) fn bind(
             _ => "",
         }
         .to_owned();
-        // Only now, because an avatar with a mesh that is still loading comes here again.
-        for refusal in &report.refused {
-            warn!("not driven: {refusal}");
-        }
         let shapes = |list: &[Blendshape]| list.iter().map(|shape| shape.name().to_owned()).collect();
         report.dialect.clone_from(&mapped.dialect);
         report.preset.clone_from(&mapped.preset);
         report.matched = shapes(&mapped.report.shown);
         report.missing = shapes(&mapped.report.missing);
         report.unused.clone_from(&mapped.report.unused);
+        // What an expression moves is not unused.
+        for (mesh, names) in binding.meshes.iter().zip(&target_lists) {
+            let expressed =
+                |name: &String| mesh.expressed.iter().any(|of| names.get(usize::from(of.target)) == Some(name));
+            report.unused.retain(|name| !expressed(name));
+        }
         report.aside.clone_from(&mapped.report.aside);
         report.absent.clone_from(&mapped.report.absent);
         report.problem.clone_from(&mapped.problem);
@@ -748,22 +868,11 @@ pub(crate) fn bind(
         if let Some(problem) = &report.problem {
             error!("avatar {title}: its mapping is not used: {problem}");
         }
-        if target_lists.is_empty() {
-            warn!("avatar {title}: nothing below it has morph targets that can be driven; only bones follow a face");
-        } else if report.matched.is_empty() {
-            warn!(
-                "avatar {title}: no morph target has a name that a preset knows; nothing of a face can be shown. \
-                 Give it a mapping of its own (AvatarMapping). Its targets: {}",
-                listed(&report.unused)
-            );
+        let (text, is_good) = report.message(mapping.is_some());
+        if is_good {
+            info!("avatar {title}: {text}");
         } else {
-            info!("avatar {title}: {}", report.summary());
-        }
-        if report.no_head {
-            warn!("avatar {title}: {NO_HEAD}");
-        }
-        if !report.absent.is_empty() && mapping.is_some() {
-            warn!("avatar {title}: its mapping writes targets that it does not have: {}", listed(&report.absent));
+            warn!("avatar {title}: {text}");
         }
         if let Ok(mut shown) = shown.get_mut(avatar) {
             shown.idle = false;
@@ -787,13 +896,21 @@ fn listed(names: &[String]) -> String {
     text
 }
 
+impl BoundMesh {
+    /// Its targets that are written; it is the mapping's mesh of this index.
+    fn targets<'a>(&'a self, index: usize, compiled: &'a Compiled) -> impl Iterator<Item = usize> + 'a {
+        compiled.targets(index).chain(self.expressed.iter().map(|of| usize::from(of.target)))
+    }
+}
+
 /// Puts the targets back to 0 that the avatar's last mapping wrote and the new one does not.
 fn let_go(before: &FaceBinding, now: &FaceBinding, morphs: &mut Morphs) {
     for (index, mesh) in before.meshes.iter().enumerate() {
         let Some(weights) = mesh.node.and_then(|node| morphs.get_mut(node)) else { continue };
         let same = now.meshes.iter().position(|other| other.node == mesh.node);
-        for target in before.compiled.targets(index) {
-            if same.is_some_and(|same| now.compiled.targets(same).any(|other| other == target)) {
+        for target in mesh.targets(index, &before.compiled) {
+            let writes = |same: usize| now.meshes[same].targets(same, &now.compiled).any(|other| other == target);
+            if same.is_some_and(writes) {
                 continue;
             }
             if let Some(weight) = weights.get_mut(target) {
@@ -801,6 +918,105 @@ fn let_go(before: &FaceBinding, now: &FaceBinding, morphs: &mut Morphs) {
             }
         }
     }
+}
+
+/// The targets of a node that the driven expressions of a model move. What the mapping writes itself is not moved twice.
+fn express(
+    node: Entity,
+    index: usize,
+    count: usize,
+    table: &DeclaredExpressions,
+    place: usize,
+    compiled: &Compiled,
+) -> Vec<Expressed> {
+    let mut expressed: Vec<Expressed> = Vec::new();
+    for expression in compiled.targets(place) {
+        for (on, target, weight) in table.binds.get(expression).into_iter().flatten() {
+            let Ok(number) = u16::try_from(*target) else { continue };
+            if *on != node || *target >= count || compiled.targets(index).any(|written| written == *target) {
+                continue;
+            }
+            match expressed.iter_mut().find(|of| of.target == number) {
+                Some(of) => of.terms.push((expression, *weight)),
+                None => expressed.push(Expressed { target: number, terms: vec![(expression, *weight)] }),
+            }
+        }
+    }
+    expressed
+}
+
+/// Names of the targets that are written and move no vertex of any mesh.
+fn empty_targets(
+    found: &[(Entity, Vec<Entity>)],
+    names: &[Vec<String>],
+    binding: &FaceBinding,
+    primitives: &Query<&Mesh3d>,
+    meshes: &Assets<Mesh>,
+) -> Vec<String> {
+    let mut known: Vec<(&str, bool)> = Vec::new();
+    for (index, (((_, parts), names), mesh)) in found.iter().zip(names).zip(&binding.meshes).enumerate() {
+        for target in mesh.targets(index, &binding.compiled) {
+            let Some(name) = names.get(target) else { continue };
+            let slot = known.iter().position(|(other, _)| *other == name.as_str()).unwrap_or_else(|| {
+                known.push((name.as_str(), true));
+                known.len() - 1
+            });
+            if !known[slot].1 {
+                continue;
+            }
+            let moves = |part: &Entity| {
+                let mesh = primitives.get(*part).ok().and_then(|mesh| meshes.get(&mesh.0));
+                // A mesh that cannot be looked into may move.
+                let Some(Ok(deltas)) = mesh.map(Mesh::try_morph_targets) else { return true };
+                let count = deltas.len() / names.len().max(1);
+                let deltas = deltas.get(target * count..(target + 1) * count).unwrap_or_default();
+                deltas.iter().any(|delta| delta.position != Vec3::ZERO || delta.normal != Vec3::ZERO)
+            };
+            known[slot].1 = !parts.iter().any(moves);
+        }
+    }
+    known.into_iter().filter(|(_, empty)| *empty).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// The point that a head or an eye turns about, where it is a node with meshes and no joint.
+fn pivot(
+    bone: &Bone,
+    is_eye: bool,
+    children: &Query<&Children>,
+    transforms: &Query<&Transform>,
+    skins: &Query<&SkinnedMesh>,
+    primitives: &Query<&Mesh3d>,
+    meshes: &Assets<Mesh>,
+) -> Vec3 {
+    if skins.iter().any(|skin| skin.joints.contains(&bone.entity)) {
+        return Vec3::ZERO;
+    }
+    let (mut low, mut high) = (Vec3::INFINITY, Vec3::NEG_INFINITY);
+    let mut nodes = vec![(bone.entity, Affine3A::IDENTITY)];
+    while let Some((entity, place)) = nodes.pop() {
+        let mesh = primitives.get(entity).ok().filter(|_| !skins.contains(entity)).and_then(|mesh| meshes.get(&mesh.0));
+        if let Some(aabb) = mesh.and_then(MeshAabb::compute_aabb) {
+            let (center, half) = (Vec3::from(aabb.center), Vec3::from(aabb.half_extents));
+            for corner in 0..8 {
+                let side = Vec3::new(
+                    if corner & 1 == 0 { -1.0 } else { 1.0 },
+                    if corner & 2 == 0 { -1.0 } else { 1.0 },
+                    if corner & 4 == 0 { -1.0 } else { 1.0 },
+                );
+                let point = place.transform_point3(center + side * half);
+                (low, high) = (low.min(point), high.max(point));
+            }
+        }
+        for child in children.get(entity).into_iter().flat_map(|children| children.iter()) {
+            let local = transforms.get(child).map_or(Affine3A::IDENTITY, Transform::compute_affine);
+            nodes.push((child, place * local));
+        }
+    }
+    if low.x > high.x {
+        return Vec3::ZERO;
+    }
+    let rest = transforms.get(bone.entity).map_or(Quat::IDENTITY, |transform| transform.rotation);
+    bones::pivot(low, high, is_eye, (bone.parent * rest).inverse() * Vec3::Y)
 }
 
 /// The entities that hold morph weights, in the order of the hierarchy, each with the meshes that they move.
@@ -840,9 +1056,11 @@ fn target_names(
     morphs: &Morphs,
     parts: &[Entity],
     primitives: &Query<&Mesh3d>,
+    models: &Models,
     mesh_extras: &Query<&GltfMeshExtras>,
     extras: &Query<&GltfExtras>,
     meshes: &Assets<Mesh>,
+    numbered: bool,
 ) -> Result<Vec<String>, Unbound> {
     let count = morphs.get(node).map_or(0, <[f32]>::len);
     if count > MAX_MORPH_WEIGHTS {
@@ -850,7 +1068,7 @@ fn target_names(
             "{count} morph targets are more than the {MAX_MORPH_WEIGHTS} that Bevy draws; split the mesh or export fewer"
         )));
     }
-    let mut found: Option<Vec<String>> = None;
+    let mut found = parts.iter().find_map(|part| models.target_names(*part)).map(<[String]>::to_vec);
     let handles = parts.iter().filter_map(|part| primitives.get(*part).ok()).map(|mesh| &mesh.0);
     for handle in handles.chain(morphs.first_mesh(node)) {
         let Some(mesh) = meshes.get(handle) else { return Err(Unbound::Loading) };
@@ -874,12 +1092,17 @@ fn target_names(
     }
     let mut carriers = std::iter::once(node).chain(parts.iter().copied());
     let found = found.or_else(|| {
-        carriers.find_map(|entity| {
-            let mesh = mesh_extras.get(entity).ok().and_then(|extras| names_in(&extras.value));
-            mesh.or_else(|| extras.get(entity).ok().and_then(|extras| names_in(&extras.value)))
-        })
+        carriers
+            .find_map(|entity| {
+                let mesh = mesh_extras.get(entity).ok().and_then(|extras| names_in_extras(&extras.value));
+                mesh.or_else(|| extras.get(entity).ok().and_then(|extras| names_in_extras(&extras.value)))
+            })
+            .map(|names| {
+                let name = |(target, name): (usize, Option<String>)| name.unwrap_or_else(|| format!("target {target}"));
+                names.into_iter().enumerate().map(name).collect()
+            })
     });
-    match found {
+    match found.or_else(|| numbered.then(|| (0..count).map(|target| format!("target {target}")).collect())) {
         Some(names) if names.len() == count => Ok(names),
         Some(names) => Err(Unbound::Refused(format!("it has {} target names for {count} weights", names.len()))),
         None => Err(Unbound::Refused(
@@ -887,15 +1110,6 @@ fn target_names(
                 .to_owned(),
         )),
     }
-}
-
-fn names_in(extras: &str) -> Option<Vec<String>> {
-    #[derive(Deserialize)]
-    struct Extras {
-        #[serde(rename = "targetNames")]
-        target_names: Vec<String>,
-    }
-    serde_json::from_str::<Extras>(extras).ok().map(|extras| extras.target_names)
 }
 
 fn is_eye_look(shape: Blendshape) -> bool {
@@ -950,14 +1164,20 @@ fn eye_drive(
     }
 }
 
-fn bind_node(node: Entity, index: usize, target_names: &[String], compiled: &Compiled) -> BoundMesh {
-    let mut bound = BoundMesh { node: Some(node), ..BoundMesh::default() };
+fn bind_node(
+    node: Entity,
+    index: usize,
+    target_names: &[String],
+    expressed: Vec<Expressed>,
+    compiled: &Compiled,
+) -> BoundMesh {
+    let mut bound = BoundMesh { node: Some(node), expressed, ..BoundMesh::default() };
     for (target, name) in target_names.iter().enumerate() {
         // What is sent under the name of a shape comes as that shape.
         if Blendshape::from_any_name(name).is_some() {
             continue;
         }
-        let mapped = compiled.targets(index).any(|other| other == target);
+        let mapped = bound.targets(index, compiled).any(|other| other == target);
         let Ok(target) = u16::try_from(target) else { break };
         bound.channels.push(BoundChannel { target, name: name.as_str().into(), mapped, driven: false });
     }
@@ -1041,6 +1261,30 @@ mod tests {
         assert_eq!(near("Ann ", &["Ann"]), Some("Ann"));
         assert_eq!(near("ann", &["Ann", "ann"]), None, "the wanted one is there");
         assert_eq!(near("ann", &["Anna"]), None);
+    }
+
+    #[test]
+    fn bind_message_says_each_thing_once() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let good = BindReport {
+            dialect: "ARKit".to_owned(),
+            matched: vec![String::new(); 52],
+            unused: names(&["tail", "ear"]),
+            empty: names(&["tongueOut"]),
+            ..BindReport::default()
+        };
+        let (text, is_good) = good.message(false);
+        assert!(is_good);
+        assert_eq!(text, "ARKit, 52 of 52 matched\n  not used: tail, ear\n  empty, so that nothing moves: tongueOut");
+        // What cannot help is not advised: another mapping does not mend a mesh.
+        let refused = BindReport { refused: names(&["mesh \"Head\": it has no normals"]), ..BindReport::default() };
+        let (text, is_good) = refused.message(false);
+        assert!(!is_good && text.contains("not driven: mesh \"Head\"") && !text.contains("mapping"), "{text}");
+        let unknown = BindReport { unused: names(&["a", "b"]), ..BindReport::default() };
+        let (text, is_good) = unknown.message(false);
+        assert!(!is_good && text.contains("AvatarMapping") && text.ends_with("not used: a, b"), "{text}");
+        let (text, _) = BindReport::default().message(false);
+        assert_eq!(text, "it has no morph targets; only bones follow a face");
     }
 
     #[test]

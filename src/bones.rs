@@ -18,6 +18,8 @@ pub struct Bone {
     pub entity: Entity,
     /// Its parent's rotation in model space at rest.
     pub parent: Quat,
+    /// The point that it turns about, in its own axes: its origin, or the middle of a mesh whose origin is elsewhere.
+    pub pivot: Vec3,
 }
 
 impl Bone {
@@ -45,7 +47,14 @@ impl Turned {
         let base = self.0.map_or(transform.rotation, |turn| turn.base);
         let written = bone.turned(base, turn);
         transform.rotation = written;
-        let moved = self.0.and_then(|turn| turn.moved);
+        let mut moved = self.0.and_then(|turn| turn.moved);
+        let place = moved.map_or(transform.translation, |(place, _)| place);
+        transform.translation = place;
+        if bone.pivot != Vec3::ZERO {
+            let arm = transform.scale * bone.pivot;
+            transform.translation = place + base * arm - written * arm;
+            moved = Some((place, transform.translation));
+        }
         self.0 = Some(Turn { base, written, moved });
     }
 
@@ -53,7 +62,7 @@ impl Turned {
     pub fn shift(&mut self, bone: &Bone, transform: &mut Transform, by: Vec3) {
         let Some(turn) = &mut self.0 else { return };
         let base = turn.moved.map_or(transform.translation, |(base, _)| base);
-        transform.translation = base + bone.parent.inverse() * by;
+        transform.translation += bone.parent.inverse() * by;
         turn.moved = Some((base, transform.translation));
     }
 }
@@ -120,6 +129,9 @@ pub(crate) struct KnownBones {
     pub head: Option<Entity>,
     pub neck: Option<Entity>,
     pub eyes: [Option<Entity>; 2],
+    pub jaw: Option<Entity>,
+    /// The direction that it looks in.
+    pub facing: Option<Facing>,
     /// How far its eyes turn.
     pub range: Option<GazeRange>,
     /// What turns its eyes, where it says so.
@@ -173,13 +185,14 @@ pub(crate) fn find(
         if let Some(first) = found.first_mut() {
             first.head = head.or(first.head);
             first.neck = neck.or(first.neck);
+            first.jaw = map.jaw.as_ref().and(place(known.jaw)).or(first.jaw);
             first.eyes = [eyes[0].or(first.eyes[0]), eyes[1].or(first.eyes[1])];
         }
     }
     let bone = |place: Option<usize>| {
         let entity = *entities.get(place?)?;
         let parent = rotation_in_model(entity, root, parents, transforms);
-        transforms.contains(entity).then_some(Bone { entity, parent })
+        transforms.contains(entity).then_some(Bone { entity, parent, pivot: Vec3::ZERO })
     };
     let place = |bone: Option<Bone>| bone.map(|bone| place_in_model(bone.entity, root, parents, transforms));
     let skeletons = found.into_iter().map(|nodes| {
@@ -188,6 +201,7 @@ pub(crate) fn find(
             (Some(head), Some(left), Some(right)) => facing((left + right) / 2.0 - head),
             _ => Facing::PlusZ,
         };
+        let facing = known.and_then(|known| known.facing).unwrap_or(facing);
         Skeleton { head, neck, eyes, jaw, facing }
     });
     Bones { skeletons: skeletons.filter(|skeleton| skeleton.bones().next().is_some()).collect() }
@@ -198,12 +212,33 @@ fn facing(eyes: Vec3) -> Facing {
     if eyes.x.abs().max(eyes.z.abs()) < 0.1 * eyes.length() {
         return Facing::PlusZ;
     }
-    match (eyes.x.abs() > eyes.z.abs(), eyes.x > 0.0, eyes.z > 0.0) {
+    nearest(eyes)
+}
+
+/// The level axis that is nearest to a direction.
+pub(crate) fn nearest(direction: Vec3) -> Facing {
+    match (direction.x.abs() > direction.z.abs(), direction.x > 0.0, direction.z > 0.0) {
         (false, _, true) => Facing::PlusZ,
         (false, _, false) => Facing::MinusZ,
         (true, true, _) => Facing::PlusX,
         (true, false, _) => Facing::MinusX,
     }
+}
+
+/// The point that a node with meshes turns about, in its own axes, where its origin is not in or at them: the middle of an
+/// eyeball, the neck of a head. `up` is the model's up in the node's axes.
+pub(crate) fn pivot(low: Vec3, high: Vec3, is_eye: bool, up: Vec3) -> Vec3 {
+    let (middle, half) = ((low + high) / 2.0, (high - low) / 2.0);
+    let size = half.max_element();
+    if size.is_nan() || size <= 0.0 || !middle.is_finite() {
+        return Vec3::ZERO;
+    }
+    if is_eye {
+        // The lens in front moves the middle of an eyeball by less.
+        return if middle.length() > 0.5 * size { middle } else { Vec3::ZERO };
+    }
+    let outside = (Vec3::ZERO.clamp(low, high)).length();
+    if outside > size { middle - up * (half * up).length() } else { Vec3::ZERO }
 }
 
 /// Place of a node relative to `root`, by the local transforms of now.
@@ -218,7 +253,12 @@ fn place_in_model(entity: Entity, root: Entity, parents: &Query<&ChildOf>, trans
 }
 
 /// Rotation of a node's parent relative to `root`, by the local rotations of now.
-fn rotation_in_model(entity: Entity, root: Entity, parents: &Query<&ChildOf>, transforms: &Query<&Transform>) -> Quat {
+pub(crate) fn rotation_in_model(
+    entity: Entity,
+    root: Entity,
+    parents: &Query<&ChildOf>,
+    transforms: &Query<&Transform>,
+) -> Quat {
     let mut rotation = Quat::IDENTITY;
     for ancestor in parents.iter_ancestors(entity) {
         if ancestor == root {
@@ -265,11 +305,34 @@ mod tests {
             (Quat::IDENTITY, Quat::IDENTITY),
             (Quat::from_rotation_z(1.2) * Quat::from_rotation_x(-0.7), Quat::from_rotation_y(2.0)),
         ] {
-            let bone = Bone { entity: Entity::PLACEHOLDER, parent };
+            let bone = Bone { entity: Entity::PLACEHOLDER, parent, pivot: Vec3::ZERO };
             let model_rest = parent * rest;
             let model_now = parent * bone.turned(rest, turn);
             assert!((model_now * model_rest.inverse()).angle_between(turn) < 1e-3);
         }
+    }
+
+    #[test]
+    fn eyeball_with_its_origin_elsewhere_turns_about_its_middle() {
+        let (low, high) = (Vec3::new(0.02, 1.58, 0.06), Vec3::new(0.044, 1.604, 0.084));
+        let pivot = pivot(low, high, true, Vec3::Y);
+        assert!(pivot.distance((low + high) / 2.0) < 1e-6);
+        assert_eq!(super::pivot(Vec3::splat(-0.012), Vec3::new(0.012, 0.012, 0.016), true, Vec3::Y), Vec3::ZERO);
+        let bone = Bone { entity: Entity::PLACEHOLDER, parent: Quat::from_rotation_z(0.4), pivot };
+        let rest = Transform::from_xyz(0.1, 0.2, 0.3).with_scale(Vec3::splat(2.0));
+        let (mut transform, mut turned) = (rest, Turned::default());
+        for _ in 0..2 {
+            turned.turn(&bone, &mut transform, Quat::from_rotation_y(0.5));
+        }
+        assert!(transform.transform_point(pivot).distance(rest.transform_point(pivot)) < 1e-5, "its middle stays");
+        assert!(transform.transform_point(Vec3::ZERO).distance(rest.translation) > 0.1);
+    }
+
+    #[test]
+    fn head_mesh_with_its_origin_on_the_floor_turns_about_its_neck() {
+        let pivot = pivot(Vec3::new(-0.08, 1.5, -0.1), Vec3::new(0.08, 1.75, 0.1), false, Vec3::Y);
+        assert!(pivot.distance(Vec3::Y * 1.5) < 1e-5, "{pivot}");
+        assert_eq!(super::pivot(Vec3::new(-0.08, 0.0, -0.1), Vec3::new(0.08, 0.2, 0.1), false, Vec3::Y), Vec3::ZERO);
     }
 
     #[test]

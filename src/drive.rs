@@ -5,6 +5,7 @@ use bevy::prelude::*;
 use facelink::{
     BLENDSHAPE_COUNT, Blendshape, EYE_LOOK_RANGE,
     mapping::{BoneMap, EyeDrive, Face},
+    model::Expression,
 };
 
 use crate::{
@@ -150,7 +151,7 @@ pub(crate) fn evaluate_mappings(mut avatars: Query<(&mut FaceBinding, &Shown)>) 
         if shown.skipped || shown.idle && is_neutral(shown) {
             continue;
         }
-        let FaceBinding { compiled, scratch, eyes, .. } = &mut *binding;
+        let FaceBinding { compiled, scratch, eyes, expressions, .. } = &mut *binding;
         let pose = &shown.pose;
         let mut weights = pose.weights;
         if *eyes == EyeDrive::Targets {
@@ -158,6 +159,15 @@ pub(crate) fn evaluate_mappings(mut avatars: Query<(&mut FaceBinding, &Shown)>) 
         }
         let face = Face { weights: &weights, channels: &pose.channels, head: angles(pose.head).to_array() };
         compiled.evaluate(&face, scratch);
+        if let Some(table) = expressions {
+            table.levels.fill(0.0);
+            for (expression, level) in compiled.mesh(table.mesh, scratch) {
+                if let Some(slot) = table.levels.get_mut(expression) {
+                    *slot = level;
+                }
+            }
+            Expression::settle(&table.list, &mut table.levels);
+        }
     }
 }
 
@@ -168,13 +178,20 @@ pub(crate) fn write_weights(mut avatars: Query<(&FaceAvatar, &mut FaceBinding, &
             continue;
         }
         let step = shown.step;
-        let FaceBinding { meshes, compiled, scratch, .. } = &mut *binding;
+        let FaceBinding { meshes, compiled, scratch, expressions, .. } = &mut *binding;
         let pose = &shown.pose;
         for (index, mesh) in meshes.iter_mut().enumerate() {
             let Some(weights) = mesh.node.and_then(|node| morphs.get_mut(node)) else { continue };
             for (target, weight) in compiled.mesh(index, scratch) {
                 if let Some(slot) = weights.get_mut(target) {
                     let to = weight * avatar.gain;
+                    *slot = visible(if step < 1.0 { *slot + (to - *slot) * step } else { to });
+                }
+            }
+            let levels = expressions.as_ref().map_or(&[][..], |table| &table.levels);
+            for bound in &mesh.expressed {
+                if let Some(slot) = weights.get_mut(usize::from(bound.target)) {
+                    let to = bound.weight(levels) * avatar.gain;
                     *slot = visible(if step < 1.0 { *slot + (to - *slot) * step } else { to });
                 }
             }
@@ -353,9 +370,9 @@ mod tests {
         for i in 0..10 {
             let weights = MorphWeights::new(vec![0.0; 53], None).expect("few enough");
             let node = world.spawn((weights, Transform::default(), Turned::default())).id();
-            let bone = Some(Bone { entity: node, parent: Quat::IDENTITY });
+            let bone = Some(Bone { entity: node, parent: Quat::IDENTITY, pivot: Vec3::ZERO });
             let channels = vec![BoundChannel { target: 52, name: "tail".into(), mapped: false, driven: false }];
-            let mesh = BoundMesh { node: Some(node), channels };
+            let mesh = BoundMesh { node: Some(node), channels, ..default() };
             let names = [Blendshape::ALL.map(Blendshape::name).to_vec()];
             let compiled = detect(FacePresets::default().presets(), &names).expect("the ARKit preset");
             let bones = Bones { skeletons: vec![Skeleton { head: bone, jaw: bone, ..default() }] };

@@ -124,7 +124,7 @@
 //! | `net` | yes | the network: endpoint, connections, phones, sending; without it faces come by [`FaceInput`] alone |
 //! | `aria` | no | `ARIA`, an avatar inside the library, for a first face and for tests; 6.5 MB in the program |
 //! | `panel` | no | `FaceLinkPanelPlugin`: an egui panel with sources, statistics, the mapping and the 52 values |
-//! | `vrm` | no | VRM 1.0 avatars by `bevy_vrm1`: put [`FaceAvatar`] on the entity with its `VrmHandle` |
+//! | `vrm` | no | VRM 1.0 avatars drawn by `bevy_vrm1`: put [`FaceAvatar`] on the entity with its `VrmHandle`; `.vrm` files open without it ([`FaceModel`]) |
 //!
 //! # Questions
 //!
@@ -163,9 +163,11 @@ mod drive;
 pub mod endpoint;
 mod eyes;
 mod files;
+pub mod head;
 pub mod input;
 pub mod layers;
 pub mod mapping;
+pub mod model;
 #[cfg(feature = "panel")]
 pub mod panel;
 #[cfg(feature = "net")]
@@ -198,11 +200,13 @@ pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, ShapePre
 pub use detail::{FaceBudget, FaceDetail, FaceLoad};
 #[cfg(feature = "net")]
 pub use endpoint::{EndpointCommandsExt, EndpointSettings, EndpointState, FaceLinkEndpoint};
+pub use head::HeadFrame;
 #[doc(hidden)]
 pub use input::{FaceInbox, FaceInjector};
 pub use input::{FaceInput, InputStats};
 pub use layers::{FaceExpressionLibrary, FaceExpressions, FaceIdle, FaceSpeech, IdleWhen, RefusedExpressions};
 pub use mapping::{AvatarMapping, FaceMapping, FacePresets};
+pub use model::FaceModel;
 #[cfg(feature = "net")]
 pub use performers::{FacePerformer, FacePerformers};
 #[cfg(feature = "net")]
@@ -231,8 +235,9 @@ pub mod prelude {
     pub use crate::panel::FaceLinkPanelPlugin;
     pub use crate::{
         AvatarBound, AvatarMapping, BindReport, DrivenBy, FaceAvatar, FaceExpressions, FaceIdle, FaceInput,
-        FaceLinkPlugin, FaceLinkSystems, FaceMapping, FacePlayout, FacePose, FaceSettings, FaceSpeech, FaceSubject,
-        FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, SubjectAppeared, SubjectLost, VirtualSubject,
+        FaceLinkPlugin, FaceLinkSystems, FaceMapping, FaceModel, FacePlayout, FacePose, FaceSettings, FaceSpeech,
+        FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, SubjectAppeared, SubjectLost,
+        VirtualSubject,
     };
     #[cfg(feature = "net")]
     pub use crate::{EndpointCommandsExt, EndpointSettings, EndpointState, FaceLinkEndpoint, FaceSource, SendFace};

@@ -12,8 +12,8 @@ use facelink_net::{
 
 use crate::{
     avatar::AvatarPlugin, detail::DetailPlugin, drive::DrivePlugin, files::FilesPlugin, input::InputPlugin,
-    layers::LayersPlugin, mapping::MappingPlugin, playout::PlayoutPlugin, sets::SchedulePlugin, settings::FaceSettings,
-    subjects::SubjectsPlugin, virtual_subject::VirtualSubjectPlugin,
+    layers::LayersPlugin, mapping::MappingPlugin, model::ModelPlugin, playout::PlayoutPlugin, sets::SchedulePlugin,
+    settings::FaceSettings, subjects::SubjectsPlugin, virtual_subject::VirtualSubjectPlugin,
 };
 #[cfg(feature = "net")]
 use crate::{
@@ -167,7 +167,7 @@ impl Plugin for FaceLinkPlugin {
         }
         app.register_type::<FaceSettings>()
             .add_plugins((SchedulePlugin, FilesPlugin, InputPlugin, SubjectsPlugin, LayersPlugin, VirtualSubjectPlugin))
-            .add_plugins((PlayoutPlugin, MappingPlugin, AvatarPlugin, DetailPlugin, DrivePlugin));
+            .add_plugins((PlayoutPlugin, MappingPlugin, ModelPlugin, AvatarPlugin, DetailPlugin, DrivePlugin));
         #[cfg(feature = "aria")]
         app.add_plugins(crate::aria::AriaPlugin);
         #[cfg(feature = "vrm")]

@@ -365,7 +365,7 @@ mod tests {
     fn sent_head_is_in_model_axes() {
         let turn = Quat::from_rotation_y(0.4) * Quat::from_rotation_x(-0.2);
         for parent in [Quat::IDENTITY, Quat::from_rotation_z(1.1) * Quat::from_rotation_x(0.6)] {
-            let bone = Bone { entity: Entity::PLACEHOLDER, parent };
+            let bone = Bone { entity: Entity::PLACEHOLDER, parent, pivot: Vec3::ZERO };
             let at_rest = Quat::from_rotation_y(1.9);
             let mut rest = None;
             assert!(turn_of(&bone, &Transform::from_rotation(at_rest), &mut rest).angle_between(Quat::IDENTITY) < 1e-3);

@@ -12,9 +12,10 @@ use bevy_vrm1::prelude::{
 };
 
 use crate::{
-    avatar::{Bindable, FaceAvatar, FaceBinding, NamedTargets, NeedsBinding, Shown},
+    avatar::{Bindable, FaceAvatar, FaceBinding, NeedsBinding, Shown},
     bones::KnownBones,
     drive,
+    model::NamedTargets,
 };
 
 /// Takes its place between the systems of `bevy_vrm1`, whether or not its plugin is there.

@@ -36,7 +36,11 @@ impl Screen<'_> {
             .set(AssetPlugin { unapproved_path_mode: UnapprovedPathMode::Allow, ..default() })
             .set(LogPlugin {
                 // The WebRTC crates warn of every candidate that leads nowhere.
-                filter: format!("{},rtc=error,rtc_ice=error,rtc_dtls=error,webrtc=error", bevy::log::DEFAULT_FILTER),
+                // The stage says once, and in one line, what cannot be loaded.
+                filter: format!(
+                    "{},rtc=error,rtc_ice=error,rtc_dtls=error,webrtc=error,bevy_asset::server=off",
+                    bevy::log::DEFAULT_FILTER
+                ),
                 ..default()
             })
             .set(RenderPlugin { synchronous_pipeline_compilation: self.complete, ..default() })

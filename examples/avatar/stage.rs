@@ -3,20 +3,19 @@
 use std::f32::consts::TAU;
 
 use bevy::{
-    asset::{LoadState, RenderAssetUsages},
-    camera::{Exposure, ImageRenderTarget, RenderTarget, primitives::Aabb, visibility::NoFrustumCulling},
+    asset::{RenderAssetUsages, UntypedAssetLoadFailedEvent},
+    camera::{Exposure, ImageRenderTarget, RenderTarget, visibility::NoFrustumCulling},
     core_pipeline::tonemapping::Tonemapping,
     input::mouse::{AccumulatedMouseMotion, AccumulatedMouseScroll},
     light::{
         CascadeShadowConfig, CascadeShadowConfigBuilder, EnvironmentMapLight, GlobalAmbientLight, NotShadowCaster,
         NotShadowReceiver,
     },
-    mesh::{Indices, PrimitiveTopology, morph::MorphWeights},
+    mesh::{Indices, PrimitiveTopology},
     prelude::*,
     render::render_resource::{TextureFormat, TextureUsages},
-    world_serialization::WorldAssetRoot,
 };
-use bevy_facelink::prelude::*;
+use bevy_facelink::{FaceModel, HeadFrame, prelude::*};
 
 /// Vertical field of view: a portrait lens.
 const FIELD_OF_VIEW: f32 = 26.0 * TAU / 360.0;
@@ -104,7 +103,7 @@ impl Plugin for StagePlugin {
             .insert_resource(GlobalAmbientLight::NONE)
             .insert_resource(Orbit { target: Vec3::Y * 0.25, distance: 1.0, yaw: 0.0, pitch: 0.0, shift: 0.0 })
             .add_systems(Startup, set_up)
-            .add_systems(Update, ((level, frame_face).chain(), fail_on_missing_model))
+            .add_systems(Update, (place_heads, fail_on_missing_model, report_failed_files))
             .add_systems(PostUpdate, place_camera.before(TransformSystems::Propagate));
         if self.windowed {
             app.add_systems(Update, orbit_by_mouse);
@@ -122,10 +121,11 @@ fn set_up(
 ) {
     for role in &setup.roles {
         let mut avatar = commands.spawn((
-            WorldAssetRoot(assets.load(format!("{}#Scene0", role.model))),
+            FaceModel(assets.load(role.model.clone())),
             role.avatar.clone(),
             Name::new(role.name),
-            Transform::from_xyz(role.aside, 0.0, 0.0),
+            Transform::default(),
+            Aside(role.aside),
         ));
         // Idle motion plays until a face arrives; on a sheet each shape has to be pure.
         if !setup.close {
@@ -216,84 +216,40 @@ fn backdrop() -> Mesh {
         .with_inserted_indices(Indices::U32(indices))
 }
 
-/// Models whose origin is in the head rather than on the floor are lifted to the others.
-fn level(
-    ready: Option<Res<Ready>>,
-    mut avatars: Query<(Entity, &mut Transform, &GlobalTransform, Has<BindReport>), With<FaceAvatar>>,
-    children: Query<&Children>,
-    boxes: Query<(&Aabb, &GlobalTransform)>,
-) {
-    /// Metres by which hair and hats may differ.
-    const ALIKE: f32 = 0.15;
-    if ready.is_some() || avatars.iter().any(|(.., bound)| !bound) {
-        return;
-    }
-    let mut tops: Vec<(Entity, f32)> = Vec::new();
-    for (avatar, transform, global, _) in &avatars {
-        let parts = children.iter_descendants(avatar).filter_map(|part| boxes.get(part).ok());
-        let top = parts
-            .map(|(aabb, transform)| transform.transform_point(Vec3::from(aabb.center + aabb.half_extents)).y)
-            .fold(f32::MIN, f32::max);
-        // What was lifted is seen a frame later.
-        tops.push((avatar, top + transform.translation.y - global.translation().y));
-    }
-    let highest = tops.iter().map(|(_, top)| *top).fold(f32::MIN, f32::max);
-    for (avatar, top) in tops.into_iter().filter(|(_, top)| *top > f32::MIN && highest - top > ALIKE) {
-        if let Ok((_, mut transform, ..)) = avatars.get_mut(avatar) {
-            transform.translation.y += highest - top;
-        }
-    }
-}
+/// Metres to the right of the middle.
+#[derive(Component)]
+struct Aside(f32);
 
-/// Finds the faces once the avatars are bound, and frames them.
-fn frame_face(
+/// Height of a head that is plausible in metres; others are in another unit, and are scaled.
+const PLAUSIBLE: std::ops::Range<f32> = 0.12..0.7;
+/// Height of a head that was scaled, metres.
+const HEAD: f32 = 0.25;
+/// Where the middle of a head is above the floor, metres.
+const EYE_LEVEL: f32 = 0.25;
+
+/// Turns the heads to the camera once the avatars are bound, each in its place and of a plausible size, and frames them.
+fn place_heads(
     mut commands: Commands,
     ready: Option<Res<Ready>>,
     setup: Res<Setup>,
     mut orbit: ResMut<Orbit>,
-    avatars: Query<(Entity, Option<&BindReport>), With<FaceAvatar>>,
-    places: Query<(&Transform, &GlobalTransform), With<FaceAvatar>>,
-    children: Query<&Children>,
-    morphs: Query<(), With<MorphWeights>>,
-    boxes: Query<(&Aabb, &GlobalTransform)>,
-    names: Query<(&Name, &GlobalTransform)>,
+    mut avatars: Query<(&mut Transform, &Aside, Option<&HeadFrame>, Has<BindReport>), With<FaceAvatar>>,
     mut shadows: Query<&mut CascadeShadowConfig>,
 ) {
-    if ready.is_some() || avatars.is_empty() {
+    if ready.is_some() || avatars.is_empty() || avatars.iter().any(|(.., bound)| !bound) {
         return;
     }
-    // Where they stand is known a frame after they were lifted.
-    if places.iter().any(|(transform, global)| transform.translation.distance(global.translation()) > 1e-3) {
-        return;
+    let mut head = 0.0_f32;
+    for (mut transform, aside, frame, ..) in &mut avatars {
+        // Nothing to see is drawn too.
+        let unknown = HeadFrame { center: Vec3::Y * EYE_LEVEL, height: HEAD, forward: Vec3::Z };
+        let frame = frame.copied().unwrap_or(unknown);
+        let scale = if PLAUSIBLE.contains(&frame.height) { 1.0 } else { HEAD / frame.height };
+        let rotation = Quat::from_rotation_y(-frame.forward.x.atan2(frame.forward.z));
+        let place = Vec3::new(aside.0, EYE_LEVEL, 0.0) - rotation * frame.center * scale;
+        *transform = Transform { translation: place, rotation, scale: Vec3::splat(scale) };
+        head = head.max(frame.height * scale);
     }
-    // The largest mesh that has a face is the head, or head and body in one.
-    let mut face: Option<(Vec3, Vec3)> = None;
-    let mut bones = Vec::new();
-    for (avatar, report) in &avatars {
-        let Some(report) = report else { return };
-        bones.extend(&report.bones);
-        for node in children.iter_descendants(avatar).filter(|node| morphs.contains(*node)) {
-            for part in std::iter::once(node).chain(children.iter_descendants(node)) {
-                let Ok((aabb, transform)) = boxes.get(part) else { continue };
-                let corners = [-1.0, 1.0]
-                    .map(|side| transform.transform_point(Vec3::from(aabb.center + aabb.half_extents * side)));
-                let (low, high) = (corners[0].min(corners[1]), corners[0].max(corners[1]));
-                face = Some(face.map_or((low, high), |(a, b)| (a.min(low), b.max(high))));
-            }
-        }
-    }
-    let Some((low, mut high)) = face else { return };
-    // Hair stands above the skin.
-    let parts = avatars.iter().flat_map(|(avatar, _)| children.iter_descendants(avatar));
-    for (aabb, transform) in parts.filter_map(|part| boxes.get(part).ok()) {
-        high.y = high.y.max(transform.transform_point(Vec3::from(aabb.center + aabb.half_extents)).y);
-    }
-    let bone = bones.into_iter().find_map(|bone| {
-        let at = names.iter().find(|(name, _)| name.as_str() == bone)?.1.translation();
-        (at.y > low.y && at.y < high.y).then_some(at)
-    });
-    // From the joint of the head, which is at the top of the neck, the rest is head; without one, a bust is two parts head.
-    let head = bone.map_or((high.y - low.y) * 0.6, |at| (high.y - at.y).max(0.12));
     // Half the height of the frame and the distance of its middle from the top of the head, in heads.
     let (half, middle, yaw) = match (setup.close, setup.roles.len()) {
         (true, _) => (0.72, 0.64, 0.08),
@@ -303,13 +259,13 @@ fn frame_face(
     };
     // All of them fit next to each other.
     let places = setup.roles.iter().map(|role| role.aside);
-    let width = places.clone().fold(f32::MIN, f32::max) - places.fold(f32::MAX, f32::min);
+    let (left, right) = (places.clone().fold(f32::MAX, f32::min), places.fold(f32::MIN, f32::max));
     let (frame, panel) = (Vec2::new(setup.size.0 as f32, setup.size.1 as f32), if setup.panel { PANEL } else { 0.0 });
     let aspect = (frame.x - panel).max(1.0) / frame.y;
-    let half = f32::max(half, (0.5 * width / head + 0.62) / aspect);
+    let half = f32::max(half, (0.5 * (right - left) / head + 0.62) / aspect);
     let distance = head * half / (FIELD_OF_VIEW / 2.0).tan();
     *orbit = Orbit {
-        target: Vec3::new((low.x + high.x) / 2.0, high.y - head * middle, (low.z + high.z) / 2.0),
+        target: Vec3::new((left + right) / 2.0, EYE_LEVEL + head * (0.5 - middle), 0.0),
         distance,
         yaw,
         pitch: 0.03,
@@ -360,13 +316,20 @@ fn orbit_by_mouse(
     }
 }
 
-/// A model that cannot be loaded ends the example with a line, rather than an empty stage.
-fn fail_on_missing_model(assets: Res<AssetServer>, avatar: Query<&WorldAssetRoot>, mut exit: MessageWriter<AppExit>) {
-    for root in &avatar {
-        if let LoadState::Failed(error) = assets.load_state(&root.0) {
-            let model = root.0.path().map_or_else(String::new, ToString::to_string);
-            eprintln!("cannot load {model}: {error}");
-            exit.write(AppExit::from_code(2));
+/// A model that cannot be loaded ends the example, rather than an empty stage. The plugin has logged the reason.
+fn fail_on_missing_model(avatars: Query<&BindReport, Changed<BindReport>>, mut exit: MessageWriter<AppExit>) {
+    if avatars.iter().any(|report| report.failed) {
+        exit.write(AppExit::from_code(2));
+    }
+}
+
+/// Files other than the model that cannot be loaded, such as its textures: the asset server's own messages are off, because
+/// they repeat what the plugin says of the model.
+fn report_failed_files(mut failed: MessageReader<UntypedAssetLoadFailedEvent>, models: Query<&FaceModel>) {
+    for event in failed.read() {
+        if models.iter().all(|model| model.0.path().is_none_or(|path| path.path() != event.path.path())) {
+            let error = event.error.to_string();
+            warn!("cannot load {}: {}", event.path, error.lines().next().unwrap_or_default());
         }
     }
 }

@@ -18,7 +18,7 @@ use bevy_facelink::{
 
 use crate::support::{frame, near, update_until, write_model};
 
-fn app(assets: &Path) -> (App, FaceInjector) {
+pub fn app(assets: &Path) -> (App, FaceInjector) {
     app_with_plugins(assets, |_| {})
 }
 

@@ -11,6 +11,7 @@ mod gltf;
 mod layers;
 mod live;
 mod mapping;
+mod models;
 mod outward;
 mod phones;
 mod rigs;

@@ -108,6 +108,11 @@ pub fn morphed_mesh(names: &[&str]) -> Mesh {
 
 /// Writes a VRM 1.0 file, which is a glTF file too: a triangle with these targets, a head and eyes with names of their own, and three expressions.
 pub fn write_model(file: &Path, targets: &[&str]) {
+    write_model_with(file, targets, |_| {});
+}
+
+/// The same with changes to its JSON.
+pub fn write_model_with(file: &Path, targets: &[&str], change: impl FnOnce(&mut Value)) {
     let mut bytes: Vec<u8> = Vec::new();
     let mut vectors = |values: &[[f32; 3]]| {
         let at = bytes.len();
@@ -124,7 +129,7 @@ pub fn write_model(file: &Path, targets: &[&str]) {
         json!({"isBinary": false, "overrideBlink": "none", "overrideLookAt": "none", "overrideMouth": "none",
                "morphTargetBinds": [{"node": 1, "index": index, "weight": 1.0}]})
     };
-    let json = json!({
+    let mut json = json!({
         "asset": {"version": "2.0"},
         "extensionsUsed": ["VRMC_vrm"],
         "scene": 0,
@@ -153,7 +158,13 @@ pub fn write_model(file: &Path, targets: &[&str]) {
             "expressions": {"preset": {"aa": expression(0), "blinkLeft": expression(1), "happy": expression(2)}},
         }},
     });
-    let mut text = serde_json::to_vec(&json).expect("it is JSON");
+    change(&mut json);
+    write_glb(file, &json, bytes);
+}
+
+/// Writes a binary glTF file.
+pub fn write_glb(file: &Path, json: &Value, mut bytes: Vec<u8>) {
+    let mut text = serde_json::to_vec(json).expect("it is JSON");
     text.resize(text.len().next_multiple_of(4), b' ');
     bytes.resize(bytes.len().next_multiple_of(4), 0);
     let mut glb = Vec::new();
@@ -167,6 +178,14 @@ pub fn write_model(file: &Path, targets: &[&str]) {
         glb.extend(chunk);
     }
     fs::write(file, glb).expect("it can be written");
+}
+
+/// The JSON and the buffer of a binary glTF file.
+pub fn read_glb(file: &Path) -> (Value, Vec<u8>) {
+    let bytes = fs::read(file).expect("a file");
+    let length = u32::from_le_bytes(bytes[12..16].try_into().expect("four bytes")) as usize;
+    let json = serde_json::from_slice(&bytes[20..20 + length]).expect("it is JSON");
+    (json, bytes[20 + length + 8..].to_vec())
 }
 
 /// A node with morph weights and one primitive below it, as the glTF loader makes them.
