@@ -180,3 +180,18 @@ fn one_of_two_sets_of_the_same_names_is_driven() {
         assert_eq!(moved(&presets, &meshes, Blendshape::JawOpen).1, [moves]);
     }
 }
+
+#[test]
+fn eye_bones_of_vrm_dialects_turn_as_far_as_such_files_say() {
+    let presets = presets();
+    for id in ["vroid", "perfect_sync", "vrm0", "vrm1"] {
+        let eyes = preset(&presets, id).mapping.bones.eyes.clone().expect(id);
+        let range = eyes.range.expect(id);
+        for side in [-1.0, 1.0] {
+            let (yaw, pitch) = range.turn(true, side * facelink::EYE_LOOK_RANGE, side * facelink::EYE_LOOK_RANGE);
+            for turned in [yaw, pitch].map(|angle| side * angle.to_degrees()) {
+                assert!((5.0..=10.01).contains(&turned), "{id}: {turned}");
+            }
+        }
+    }
+}

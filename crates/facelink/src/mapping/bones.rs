@@ -173,7 +173,7 @@ impl EyeDrive {
 
 /// How far an eye turns in one direction for how far the performer looks, degrees.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "(f32, f32)", into = "(f32, f32)")]
+#[serde(try_from = "(f32, f32)", into = "(f32, f32)")]
 pub struct RangeMap {
     /// The performer's angle at which the eye stops; more turns it no further.
     pub input: f32,
@@ -181,9 +181,15 @@ pub struct RangeMap {
     pub output: f32,
 }
 
-impl From<(f32, f32)> for RangeMap {
-    fn from((input, output): (f32, f32)) -> Self {
-        Self { input, output }
+impl TryFrom<(f32, f32)> for RangeMap {
+    type Error = &'static str;
+
+    fn try_from((input, output): (f32, f32)) -> Result<Self, Self::Error> {
+        if input.is_finite() && output.is_finite() && input >= 0.0 {
+            Ok(Self { input, output })
+        } else {
+            Err("must be two finite numbers of degrees, the first 0 or more")
+        }
     }
 }
 

@@ -181,7 +181,11 @@ mod tests {
             (from: (channel: "jawLeft", gain: -1.0, offset: 1.0), to: (target: "D", gain: 2.0), fallback: true),
         ],
         aside: ["viseme_*"],
-        bones: (neck: (share: 0.5), jaw: (open: 20)),
+        bones: (
+            neck: (share: 0.5),
+            jaw: (open: 20),
+            eyes: (by: Targets, range: (inner: (35, 8), outer: (35, 12), down: (35, 10), up: (35, 10))),
+        ),
     )"#;
 
     #[test]
@@ -212,6 +216,8 @@ mod tests {
             ("(\n limits: (1.0, 0.0),\n)", 2, "limits", "lower one first"),
             ("(\n channels: {\"jawOpen\": (gain: NaN)},\n)", 2, "channels.jawOpen.gain", "finite"),
             ("(\n rules: [(from: \"a\", curve: Points([(1,0),(0,1)]), to: \"b\")],\n)", 2, "rules[0].curve", "rising"),
+            ("(\n bones: (eyes: (range: (inner: (NaN, 8.0)))),\n)", 2, "bones.eyes.range.inner", "degrees"),
+            ("(\n bones: (eyes: (by: Both)),\n)", 2, "bones.eyes.by", "Both"),
             ("(\n name: \"never ends", 2, "name", ""),
         ] {
             let error = Mapping::read(text, Format::Ron).unwrap_err();
