@@ -816,6 +816,47 @@ mod tests {
     }
 
     #[test]
+    fn bones_of_whole_skeletons_of_known_rigs() {
+        // Head, neck, eyes and jaw, after the paths from the top.
+        for (paths, wanted) in [
+            (
+                "センター>上半身>首>頭>左目;センター>上半身>首>頭>右目;センター>上半身>首>頭>両目;センター>上半身>首>頭>あご",
+                ["頭", "首", "左目", "右目", "あご"],
+            ),
+            (
+                "hip>chestUpper>neckLower>neckUpper>head>lEye;hip>chestUpper>neckLower>neckUpper>head>rEye;\
+                 hip>chestUpper>neckLower>neckUpper>head>lowerJaw;hip>chestUpper>neckLower>neckUpper>head>upperTeeth",
+                ["head", "neckLower", "lEye", "rEye", "lowerJaw"],
+            ),
+            (
+                "spine_05>neck_01>neck_02>head>FACIAL_L_Eye>FACIAL_L_EyeParallel;spine_05>neck_01>neck_02>head>FACIAL_R_Eye;\
+                 spine_05>neck_01>neck_02>FACIAL_C_Neck1Root;spine_05>neck_01>neck_02>head>FACIAL_C_Jaw",
+                ["head", "neck_01", "FACIAL_L_Eye", "FACIAL_R_Eye", "FACIAL_C_Jaw"],
+            ),
+            (
+                "rig>neck>head>eyes>eye.L;rig>DEF-spine.003>DEF-spine.004>DEF-spine.005>DEF-spine.006;rig>ORG-eye.L;\
+                 rig>MCH-eye.L;rig>DEF-eye.L;rig>DEF-eye.R;rig>DEF-jaw;rig>master_eye.L",
+                ["DEF-spine.006", "DEF-spine.004", "DEF-eye.L", "DEF-eye.R", "DEF-jaw"],
+            ),
+            (
+                "root.x>neck.x>head.x>c_eye_offset.l>c_eye.l;root.x>neck.x>head.x>c_eye_offset.r>c_eye.r;\
+                 root.x>neck.x>head.x>c_jawbone.x;root.x>neck.x>head.x>c_eyelid_top.l",
+                ["head.x", "neck.x", "c_eye.l", "c_eye.r", "c_jawbone.x"],
+            ),
+        ] {
+            let paths: Vec<Vec<&str>> = paths.split(';').map(|path| path.split('>').collect()).collect();
+            let paths: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
+            let nodes = tree(&paths);
+            let map = BoneMap { jaw: Some(JawBone::default()), ..BoneMap::default() };
+            let found = find_bones(&nodes, &[(0..nodes.len()).collect()], &map);
+            assert_eq!(found.len(), 1, "{found:?}");
+            let SkeletonNodes { head, neck, eyes, jaw } = found[0];
+            let names = [head, neck, eyes[0], eyes[1], jaw].map(|bone| bone.map_or("", |bone| nodes[bone].name));
+            assert_eq!(names, wanted);
+        }
+    }
+
+    #[test]
     fn bones_behind_a_prefix_of_the_rig_are_found() {
         let nodes = tree(&[&["HatGirl_Hips", "HatGirl_Neck", "HatGirl_Head", "HatGirl_Hair"]]);
         assert_eq!(heads(&nodes, &[(0..4).collect()]), ["HatGirl_Head"]);
