@@ -204,6 +204,29 @@ impl Blendshape {
         })
     }
 
+    /// The shape that a sender means: any spelling of [`from_any_name`](Self::from_any_name), and `jaw_L`, `jaw_R`,
+    /// `mouth_L` and `mouth_R` for the directions `jawLeft`, `jawRight`, `mouthLeft` and `mouthRight`. Some apps shorten
+    /// every side so; in a rig, such a name may be something else. It never allocates.
+    pub fn from_sender_name(name: &str) -> Option<Self> {
+        Self::from_any_name(name).or_else(|| Self::from_short_direction(name))
+    }
+
+    /// The shape whose direction is shortened to a letter: `jaw_L`, `MouthR`.
+    pub fn from_short_direction(name: &str) -> Option<Self> {
+        let name = name.rsplit_once('.').map_or(name, |(_, last)| last);
+        let is = |short: &str| {
+            let letters = name.bytes().filter(|byte| !matches!(byte, b'_' | b'-' | b' '));
+            letters.map(|byte| byte.to_ascii_lowercase()).eq(short.bytes())
+        };
+        let shapes = [
+            ("jawl", Self::JawLeft),
+            ("jawr", Self::JawRight),
+            ("mouthl", Self::MouthLeft),
+            ("mouthr", Self::MouthRight),
+        ];
+        shapes.into_iter().find(|(short, _)| is(short)).map(|(_, shape)| shape)
+    }
+
     /// Whether the shape is one half of a left/right pair of the same movement (`jawLeft` and `mouthLeft` are not: they
     /// name a direction).
     pub fn is_paired(self) -> bool {
@@ -250,6 +273,25 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(Blendshape::from_any_name(spelling), shape, "{spelling}");
+        }
+    }
+
+    #[test]
+    fn shape_directions_of_senders_are_shortened_to_a_letter() {
+        for (spelling, shape) in [
+            ("jaw_L", Some(Blendshape::JawLeft)),
+            ("jaw_R", Some(Blendshape::JawRight)),
+            ("mouth_L", Some(Blendshape::MouthLeft)),
+            ("MouthR", Some(Blendshape::MouthRight)),
+            ("head.Mouth R", Some(Blendshape::MouthRight)),
+            ("eyeBlink_L", Some(Blendshape::EyeBlinkLeft)),
+            ("mouthLeft", Some(Blendshape::MouthLeft)),
+            ("jaw", None),
+            ("jaw_C", None),
+            ("mouth_LL", None),
+            ("L", None),
+        ] {
+            assert_eq!(Blendshape::from_sender_name(spelling), shape, "{spelling}");
         }
     }
 

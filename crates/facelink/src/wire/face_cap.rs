@@ -6,7 +6,7 @@
 //! | `/HR` | 3 floats | rotation of the head about x, y, z, degrees |
 //! | `/HRQ` | 4 floats | the same as a quaternion x, y, z, w |
 //! | `/ELR`, `/ERR` | 2 floats | rotation of the left and of the right eye about x and y, degrees |
-//! | `/W` | integer, float | number of a shape (see [`shape`]) and its weight, `0..=1` |
+//! | `/W` | integer (or a whole float), float | number of a shape (see [`shape`]) and its weight, `0..=1` |
 //!
 //! The app sends neither time nor tracking. A frame ends with its bundle, with the last shape, or where a shape or the
 //! head is repeated.
@@ -190,6 +190,14 @@ impl Decoder {
         }
     }
 
+    /// Whether a frame has begun.
+    pub fn is_pending(&self) -> bool {
+        !self.frame.is_empty()
+            || self.head.is_some()
+            || self.position.is_some()
+            || self.eyes.iter().any(Option::is_some)
+    }
+
     /// The frame as far as it came: where a bundle ends, or nothing more comes.
     pub fn flush(&mut self) -> Option<SourceFace> {
         let Self { frame, head, position, eyes } = std::mem::take(self);
@@ -206,7 +214,11 @@ fn index(arg: &OscType) -> Option<usize> {
     match arg {
         OscType::Int(index) => usize::try_from(*index).ok(),
         OscType::Long(index) => usize::try_from(*index).ok(),
-        _ => None,
+        // Some tools know floats alone.
+        _ => {
+            let index = number(Some(arg)).filter(|index| index.fract() == 0.0 && (0.0..=LIMIT).contains(index))?;
+            Some(index as usize)
+        }
     }
 }
 
@@ -301,6 +313,13 @@ mod tests {
         let second = decoder.take(&weight(51, 0.4)).unwrap().unwrap();
         assert_eq!(second.frame.get(Blendshape::BrowInnerUp), Some(0.3));
         assert_eq!(second.frame.get(Blendshape::TongueOut), Some(0.4));
+        let float =
+            |index| OscMessage { addr: "/W".to_owned(), args: vec![OscType::Float(index), OscType::Float(0.25)] };
+        assert_eq!(decoder.take(&float(24.0)), Ok(None));
+        assert_eq!(decoder.flush().unwrap().frame.get(Blendshape::JawOpen), Some(0.25), "a number is a number");
+        for wrong in [24.5, -1.0, 52.0, f32::NAN, 1e9] {
+            assert!(decoder.take(&float(wrong)).is_err(), "{wrong}");
+        }
         for wrong in [weight(52, 0.1), weight(-1, 0.1), weight(0, f32::NAN), weight(0, 1e9)] {
             assert!(decoder.take(&wrong).unwrap_err().to_string().contains("/W"));
         }

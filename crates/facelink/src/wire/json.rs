@@ -15,6 +15,7 @@ use super::{
     face_message::FaceReader,
     message::{ClientMessage, PeerMessage, ServerMessage},
     name_table::NameTable,
+    sniff::is_padding,
     value::{Skip, Text, at, shorten},
 };
 pub use super::{
@@ -89,6 +90,7 @@ impl Decoder {
     /// # Errors
     /// [`JsonError`] when the message is refused; it then has changed nothing but the counters.
     pub fn client<'a>(&mut self, text: &'a str) -> Result<Option<ClientMessage<'a>>, JsonError> {
+        let text = trimmed(text);
         let kind = read_kind(text)?;
         let message = self.client_kind(text, kind.as_deref())?;
         self.ignored += u64::from(message.is_none());
@@ -100,6 +102,7 @@ impl Decoder {
     /// # Errors
     /// As [`client`](Self::client).
     pub fn server<'a>(&mut self, text: &'a str) -> Result<Option<ServerMessage<'a>>, JsonError> {
+        let text = trimmed(text);
         let kind = read_kind(text)?;
         let message = self.server_kind(text, kind.as_deref())?;
         self.ignored += u64::from(message.is_none());
@@ -111,6 +114,7 @@ impl Decoder {
     /// # Errors
     /// As [`client`](Self::client).
     pub fn peer<'a>(&mut self, text: &'a str) -> Result<Option<PeerMessage<'a>>, JsonError> {
+        let text = trimmed(text);
         let kind = read_kind(text)?;
         let message = match self.client_kind(text, kind.as_deref())? {
             Some(message) => Some(PeerMessage::Client(message)),
@@ -181,6 +185,7 @@ impl Decoder {
     /// # Errors
     /// As [`client`](Self::client).
     pub fn face<'a>(&mut self, text: &'a str) -> Result<Option<FaceMessage<'a>>, JsonError> {
+        let text = trimmed(text);
         match FaceKind::from_name(read_kind(text)?.as_deref()) {
             Some(kind) => self.face_kind(text, kind).map(Some),
             None => Ok(None),
@@ -236,6 +241,11 @@ impl Decoder {
             Err(error) => Err(syntax_error(&error)),
         }
     }
+}
+
+/// The object, without a byte order mark before it or zeros behind it.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(is_padding)
 }
 
 /// For a message that consists of its `type` alone.
@@ -372,6 +382,19 @@ mod tests {
         assert_eq!(face.frame.head.and_then(|head| head.position), Some([0.0, 0.0, 0.4]));
         assert_eq!(face.unix_ms, Some(1_700_000_000_000.0));
         assert!(face.frame.tracked);
+    }
+
+    #[test]
+    fn json_byte_order_mark_and_zeros_are_left_out() {
+        for text in ["\u{feff}{}", "{}\0", "\u{feff} {} \0\0\r\n"] {
+            let face = r#"{"type":"arkit_data","blendshapes":{"jaw_L":0.5}}"#;
+            let text = text.replace("{}", face);
+            assert_eq!(self::face(&text).frame.get(Blendshape::JawLeft), Some(0.5), "{text:?}");
+            assert!(matches!(Decoder::default().server(&text), Ok(Some(ServerMessage::Face(_)))));
+            assert!(matches!(Decoder::default().peer(&text), Ok(Some(PeerMessage::Client(_)))));
+            assert!(matches!(Decoder::default().face(&text), Ok(Some(_))));
+        }
+        assert!(Decoder::default().client("{\0}").is_err(), "inside, they are wrong");
     }
 
     #[test]

@@ -20,13 +20,20 @@
 //! field that makes no sense is therefore left out and counted rather than the frame refused, the first of two fields of
 //! one name counts, and behind the head and eyes no new names are learnt.
 //!
+//! Programs in C# write numbers as their country does: `head#20,25,-3,5,...` has twelve parts where six numbers belong, which
+//! are read as pairs. Where the parts are neither the numbers nor pairs, the field is left out: no head is better than
+//! another one.
+//!
 //! Sources are listed in `docs/sources/ifacialmocap.md` and `docs/sources/facemotion3d.md`.
 
 use std::io::Write;
 
+use smallvec::SmallVec;
+
 use super::{
     name_table::{NameTable, Resolved, is_name},
     profile::{AngleUnit, AxisFlip, EulerOrder, RotationProfile, SourceFace, SourceProfile, SourceRotation},
+    sniff::is_padding,
 };
 use crate::{
     frame::{Channel, FaceFrame, MAX_CHANNELS},
@@ -130,6 +137,8 @@ pub struct MocapFrame {
 #[derive(Debug, Default)]
 pub struct Decoder {
     names: NameTable,
+    /// The sender's numbers have decimal commas.
+    commas: bool,
     ignored: u64,
 }
 
@@ -160,11 +169,12 @@ impl Decoder {
                 frame.get(..error.valid_up_to()).and_then(|good| std::str::from_utf8(good).ok()).unwrap_or_default()
             }
         };
+        let text = text.trim_matches(is_padding);
         let text = text.strip_suffix(FRAME_END).unwrap_or(text);
         let mut read = Reading::default();
         let mut fields = 0;
         for field in text.split('|') {
-            let field = field.trim_matches(|letter: char| letter.is_ascii_whitespace() || letter == '\0');
+            let field = field.trim_matches(is_padding);
             let field = field.strip_prefix('=').unwrap_or(field);
             if field.is_empty() {
                 continue;
@@ -180,6 +190,7 @@ impl Decoder {
             };
             self.ignored += u64::from(taken.is_none());
         }
+        self.ignored += read.read_blocks(&mut self.commas);
         let Reading { mut frame, eyes, .. } = read;
         if let [Some(left), Some(right)] = eyes {
             frame.face.eyes = Some([left, right].map(SourceRotation::Angles));
@@ -242,45 +253,152 @@ pub fn decode(frame: &[u8]) -> Result<MocapFrame, MocapError> {
 }
 
 #[derive(Debug, Default)]
-struct Reading {
+struct Reading<'a> {
     frame: MocapFrame,
+    /// The numbers of the head, the left and the right eye.
+    blocks: [Option<&'a str>; 3],
     /// The performer's left and right.
     eyes: [Option<[f32; 3]>; 2],
     /// Head or eyes have come: no new names are expected any more.
     is_behind: bool,
 }
 
-impl Reading {
+impl<'a> Reading<'a> {
     /// Takes `head#1,2,3,4,5,6` or an eye; `None` when it is neither, or was there before.
-    fn block(&mut self, name: &str, numbers: &str) -> Option<()> {
+    fn block(&mut self, name: &str, numbers: &'a str) -> Option<()> {
         self.is_behind = true;
-        let face = &mut self.frame.face;
-        match name {
-            "head" if face.head.is_none() => {
-                let (rotation, position) = transform(numbers)?;
-                face.head = Some(SourceRotation::Angles(rotation));
-                face.position = position;
-            }
-            "leftEye" if self.eyes[0].is_none() => self.eyes[0] = Some(transform(numbers)?.0),
-            "rightEye" if self.eyes[1].is_none() => self.eyes[1] = Some(transform(numbers)?.0),
+        let place = match name {
+            "head" => 0,
+            "leftEye" => 1,
+            "rightEye" => 2,
             _ => return None,
-        }
+        };
+        let slot = self.blocks.get_mut(place).filter(|slot| slot.is_none())?;
+        *slot = Some(numbers);
         Some(())
+    }
+
+    /// Reads head and eyes once all of them are there, for the head shows what their commas are; gives the number of those
+    /// that make no sense.
+    fn read_blocks(&mut self, commas: &mut bool) -> u64 {
+        let [head, left, right] = self.blocks;
+        let mut ignored = 0;
+        if let Some(read) = head.map(|numbers| Numbers::of(numbers).transform(6, commas)) {
+            ignored += u64::from(read.is_none());
+            if let Some((rotation, position)) = read {
+                self.frame.face.head = Some(SourceRotation::Angles(rotation));
+                self.frame.face.position = position;
+            }
+        }
+        for (slot, numbers) in self.eyes.iter_mut().zip([left, right]) {
+            let Some(numbers) = numbers else { continue };
+            *slot = Numbers::of(numbers).transform(3, commas).map(|(rotation, _)| rotation);
+            ignored += u64::from(slot.is_none());
+        }
+        ignored
     }
 }
 
-/// Three angles, and three more numbers for a position if there are so many.
-fn transform(numbers: &str) -> Option<([f32; 3], Option<[f32; 3]>)> {
-    let mut values = [0.0; 6];
-    let mut count = 0;
-    for (value, number) in values.iter_mut().zip(numbers.split(',')) {
-        let limit = if count < 3 { DEGREES_LIMIT } else { METRES_LIMIT };
-        // Leaves NaN out as well.
-        *value = number.trim_ascii().parse().ok().filter(|value: &f32| value.abs() <= limit)?;
-        count += 1;
+/// Most parts of a block: six numbers, each with a decimal comma.
+const MAX_PARTS: usize = 12;
+
+/// The parts of a block between its commas, or its semicolons.
+struct Numbers<'a> {
+    parts: [&'a str; MAX_PARTS],
+    /// One more than there is room for where there are more.
+    count: usize,
+    semicolons: bool,
+}
+
+impl<'a> Numbers<'a> {
+    fn of(text: &'a str) -> Self {
+        let semicolons = text.contains(';');
+        let separator = if semicolons { ';' } else { ',' };
+        let text = text.trim_ascii().trim_end_matches(separator);
+        let (mut parts, mut count) = ([""; MAX_PARTS], 0);
+        for part in text.split(separator).take(MAX_PARTS + 1) {
+            if let Some(slot) = parts.get_mut(count) {
+                *slot = part.trim_ascii();
+            }
+            count += 1;
+        }
+        Self { parts, count, semicolons }
     }
-    let [rx, ry, rz, px, py, pz] = values;
-    (count >= 3).then_some(([rx, ry, rz], (count == 6).then_some([px, py, pz])))
+
+    fn parts(&self) -> &[&'a str] {
+        self.parts.get(..self.count).unwrap_or_default()
+    }
+
+    /// Three angles, and three more numbers for a position where there are so many. `expected` numbers belong here; in
+    /// twice as many parts each has a decimal comma, and `commas` remembers it of the sender.
+    fn transform(&self, expected: usize, commas: &mut bool) -> Option<([f32; 3], Option<[f32; 3]>)> {
+        let parts = self.parts();
+        let dots = parts.iter().any(|part| part.contains('.'));
+        let pairs = !self.semicolons && !dots && parts.chunks_exact(2).all(is_pair);
+        let mut values = [0.0; 6];
+        let count = match parts.len() {
+            // Three numbers in pairs, or six of them: only a sender that is known can be read.
+            6 if expected == 3 && pairs && !*commas => return None,
+            6 if expected == 3 && pairs => self.read_pairs(&mut values)?,
+            12 if expected == 6 && pairs => {
+                let count = self.read_pairs(&mut values)?;
+                *commas = true;
+                count
+            }
+            3 | 6 => {
+                for (value, part) in values.iter_mut().zip(parts) {
+                    *value = if self.semicolons { number(part) } else { part.parse().ok() }?;
+                }
+                parts.len()
+            }
+            _ => return None,
+        };
+        let [rx, ry, rz, px, py, pz] = values;
+        // Leaves NaN out as well.
+        let within = |values: [f32; 3], limit: f32| values.iter().all(|value| value.abs() <= limit).then_some(values);
+        let rotation = within([rx, ry, rz], DEGREES_LIMIT)?;
+        let position = if count == 6 { Some(within([px, py, pz], METRES_LIMIT)?) } else { None };
+        Some((rotation, position))
+    }
+
+    /// Numbers of which each has a decimal comma; how many there are.
+    fn read_pairs(&self, values: &mut [f32; 6]) -> Option<usize> {
+        let pairs = self.parts().chunks_exact(2);
+        let count = pairs.len();
+        for (value, pair) in values.iter_mut().zip(pairs) {
+            *value = decimal(pair.first()?, pair.get(1)?)?;
+        }
+        Some(count)
+    }
+}
+
+/// Whether two parts may be a number with a decimal comma: `-20` and `25`, `1` and `5E-05`.
+fn is_pair(pair: &[&str]) -> bool {
+    matches!(pair, [whole, fraction] if decimal(whole, fraction).is_some())
+}
+
+/// A number in two parts.
+fn decimal(whole: &str, fraction: &str) -> Option<f32> {
+    let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
+    let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    // Seven digits are what a float has; its exponent may follow.
+    if !is_whole
+        || digits.len() > 4
+        || fraction.len() > 24
+        || !fraction.starts_with(|first: char| first.is_ascii_digit())
+    {
+        return None;
+    }
+    let text: SmallVec<[u8; 32]> = whole.bytes().chain(*b".").chain(fraction.bytes()).collect();
+    std::str::from_utf8(&text).ok()?.parse().ok()
+}
+
+/// A number with a decimal point or a decimal comma.
+fn number(text: &str) -> Option<f32> {
+    match text.split_once(',') {
+        Some((whole, fraction)) => decimal(whole, fraction),
+        None => text.parse().ok(),
+    }
 }
 
 /// A percentage: an integer by the grammar, though a fraction is read too.
@@ -290,7 +408,7 @@ fn percent(text: &str) -> Option<f32> {
         let value = digits.bytes().fold(0_u16, |value, byte| value * 10 + u16::from(byte - b'0'));
         if digits.len() < text.len() { -f32::from(value) } else { f32::from(value) }
     } else {
-        text.parse().ok()?
+        number(text)?
     };
     (value.abs() <= PERCENT_LIMIT).then_some(value)
 }
@@ -459,6 +577,78 @@ mod tests {
         assert!((gaze.right.yaw.to_degrees() + 3.5).abs() < 1e-4, "positive y looks to the performer's left");
         assert!((gaze.left.yaw.to_degrees() + 2.5).abs() < 1e-4);
         assert!(frame.tracked && frame.sequence.is_none() && frame.capture_time.is_none());
+    }
+
+    #[test]
+    fn mocap_text_decimal_commas_are_read_or_left_out() {
+        let read = |text: &str| {
+            let mut decoder = Decoder::new();
+            let frame = decoder.decode(format!("jawOpen&40|{text}").as_bytes()).unwrap();
+            let angles = |rotation| match rotation {
+                SourceRotation::Angles(angles) => angles,
+                SourceRotation::Quaternion(_) => panic!("{text}"),
+            };
+            (
+                frame.face.head.map(angles),
+                frame.face.position,
+                frame.face.eyes.map(|eyes| eyes.map(angles)),
+                decoder.ignored(),
+            )
+        };
+        let head = Some([-1.5, 20.25, -3.75]);
+        let position = Some([0.01, -0.02, -0.45]);
+        let eyes = Some([[6.5, -2.25, 0.125], [6.25, -3.5, -0.5]]);
+        for text in [
+            "=head#-1.5,20.25,-3.75,0.01,-0.02,-0.45|leftEye#6.5,-2.25,0.125|rightEye#6.25,-3.5,-0.5|",
+            "=head#-1,5,20,25,-3,75,0,01,-0,02,-0,45|leftEye#6,5,-2,25,0,125|rightEye#6,25,-3,5,-0,5|",
+            // In any order, and with an exponent.
+            "=leftEye#6,5,-2,25,0,125|rightEye#6,25,-3,5,-5,0E-1|head#-1,5,20,25,-3,75,1,0E-2,-0,02,-4,5E-01|",
+            "=head#-1,5;20,25;-3,75;0,01;-0,02;-0,45|leftEye#6,5;-2,25;0,125|rightEye#6,25;-3,5;-0,5|",
+            "=head# -1.5, 20.25, -3.75, 0.01, -0.02, -0.45,|leftEye#6.5,-2.25,0.125,|rightEye#6.25,-3.5,-0.5|",
+        ] {
+            assert_eq!(read(text), (head, position, eyes, 0), "{text}");
+        }
+        // Numbers of which some are whole: which of them, cannot be known.
+        for count in [1, 2, 4, 5, 7, 8, 9, 10, 11, 13, 14, 40] {
+            let text = format!("=head#{}|", vec!["20"; count].join(","));
+            assert_eq!(read(&text), (None, None, None, 1), "{text}");
+        }
+        for wrong in [
+            // Twelve numbers, and none with a decimal comma; more than an angle or a position can be.
+            "-1,-5,20,25,-3,75,0,1,0,2,0,3",
+            "1.5,2,3,4,5,6,7,8,9,10,11,12",
+            "400,5,20,25,-3,75,0,01,-0,02,-0,45",
+            "1,2,3,4,5,600",
+            "1,2,nan",
+            "1;2;3;4",
+        ] {
+            assert_eq!(read(&format!("=head#{wrong}|")), (None, None, None, 1), "{wrong}");
+        }
+        // Six parts where three belong are another eye only of a sender that is known to have commas.
+        assert_eq!(read("=head#1,2,3|leftEye#6,5,-2,25,0,5|rightEye#1,2,3|").2, None);
+        // Percents.
+        let frame = face("jawOpen&12,5|eyeBlink_L-0,25|browDown_L--3,5|mouthClose&1,2,3|cheekPuff&,5|noseSneer_L&5,|");
+        assert_eq!(frame.get(Blendshape::JawOpen), Some(0.125));
+        assert_eq!(frame.get(Blendshape::EyeBlinkLeft), Some(0.0025));
+        assert_eq!(frame.get(Blendshape::BrowDownLeft), Some(-0.035));
+        assert_eq!(frame.present.count_ones(), 3);
+    }
+
+    #[test]
+    fn mocap_text_sides_and_marks_of_other_senders_are_read() {
+        let frame = face("\u{feff}jaw_L&10|jaw_R&20|mouth_L&30|mouth_R&40|eyeBlink_L&50|=head#1,2,3,4,5,6|\0\0");
+        for (shape, weight) in [
+            (Blendshape::JawLeft, 0.1),
+            (Blendshape::JawRight, 0.2),
+            (Blendshape::MouthLeft, 0.3),
+            (Blendshape::MouthRight, 0.4),
+            (Blendshape::EyeBlinkLeft, 0.5),
+        ] {
+            assert_eq!(frame.get(shape), Some(weight), "{shape}");
+        }
+        assert!(frame.channels.is_empty() && frame.head.is_some());
+        let framed = decode(format!("\u{feff}eyeBlink_L&50|{FRAME_END}\r\n").as_bytes()).unwrap();
+        assert_eq!((framed.face.frame.present.count_ones(), framed.face.frame.channels.len()), (1, 0));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) enum Resolved {
 
 impl Resolved {
     pub(crate) fn of(name: &str) -> Self {
-        match Blendshape::from_any_name(name) {
+        match Blendshape::from_sender_name(name) {
             Some(shape) => Self::Shape(shape),
             None => Self::Channel(name.into()),
         }

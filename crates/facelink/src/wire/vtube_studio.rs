@@ -7,6 +7,8 @@
 //! {"messageType":"iOSTrackingDataRequest","time":5.0,"sentBy":"FaceLink","ports":[11125]}
 //! ```
 //!
+//! Some receivers write `sendForSeconds` in place of `time`.
+//!
 //! The phone then sends one JSON object a frame to each of the ports, at the address that asked:
 //!
 //! | field | value |
@@ -48,6 +50,7 @@ use super::{
     json::MAX_MESSAGE,
     name_table::{MAX_NAMES, NameTable, Resolved},
     profile::{AngleUnit, AxisFlip, EulerOrder, RotationProfile, SourceFace, SourceProfile, SourceRotation},
+    sniff::trim_text,
     value::{MAX_WEIGHT_READ, Number, Skip, Text, at, shorten},
 };
 use crate::{
@@ -168,7 +171,7 @@ impl Decoder {
     /// The fields of a datagram, and whether the app sees a face.
     fn fields(&mut self, datagram: &[u8]) -> Result<(Fields, bool), VtsError> {
         let mut fields = Fields::default();
-        let mut json = serde_json::Deserializer::from_slice(datagram);
+        let mut json = serde_json::Deserializer::from_slice(trim_text(datagram));
         json.deserialize_map(FieldsVisitor { fields: &mut fields, names: &mut self.names })?;
         json.end()?;
         match (fields.found, fields.has_shapes) {
@@ -417,17 +420,20 @@ impl Request {
         struct Raw<'a> {
             #[serde(borrow, rename = "messageType")]
             kind: std::borrow::Cow<'a, str>,
-            time: f64,
+            time: Option<f64>,
+            #[serde(rename = "sendForSeconds")]
+            send_for_seconds: Option<f64>,
             #[serde(rename = "sentBy")]
             sent_by: String,
             ports: Vec<u16>,
         }
-        let raw: Raw<'_> = serde_json::from_slice(datagram)?;
+        let raw: Raw<'_> = serde_json::from_slice(trim_text(datagram))?;
         if raw.kind != REQUEST {
             return Err(VtsError::Field(format!("field `messageType`: `{}` is not known", shorten(&raw.kind))));
         }
         let bad = |field: &str, range: &dyn fmt::Display| VtsError::Field(format!("field `{field}`: expected {range}"));
-        let lease = Duration::try_from_secs_f64(raw.time).ok().filter(|lease| LEASE.contains(lease));
+        let time = raw.time.or(raw.send_for_seconds).ok_or(VtsError::Missing("time"))?;
+        let lease = Duration::try_from_secs_f64(time).ok().filter(|lease| LEASE.contains(lease));
         let lease = lease.ok_or_else(|| bad("time", &"0.5 to 10 seconds"))?;
         if !(1..=MAX_SENT_BY).contains(&raw.sent_by.len()) {
             return Err(bad("sentBy", &format_args!("1 to {MAX_SENT_BY} letters")));
@@ -713,7 +719,13 @@ mod tests {
         let wanted = r#"{"messageType":"iOSTrackingDataRequest","time":5.0,"sentBy":"FaceLink","ports":[11125]}"#;
         assert_eq!(std::str::from_utf8(&bytes).unwrap(), wanted);
         assert_eq!(Request::decode(&bytes).unwrap(), request);
+        // Other receivers write it so.
+        let other = "\u{feff}{\"messageType\":\"iOSTrackingDataRequest\",\"sendForSeconds\":5,\"sentBy\":\"FaceLink\",\
+                     \"ports\":[11125],\"more\":1}\0";
+        assert_eq!(Request::decode(other.as_bytes()).unwrap(), request);
         for (text, field) in [
+            (r#"{"messageType":"iOSTrackingDataRequest","sentBy":"a","ports":[1]}"#, "`time`"),
+            (r#"{"messageType":"iOSTrackingDataRequest","sendForSeconds":60,"sentBy":"a","ports":[1]}"#, "`time`"),
             (r#"{"messageType":"iOSTrackingDataRequest","time":11,"sentBy":"a","ports":[1]}"#, "`time`"),
             (r#"{"messageType":"iOSTrackingDataRequest","time":-1,"sentBy":"a","ports":[1]}"#, "`time`"),
             (r#"{"messageType":"iOSTrackingDataRequest","time":1,"sentBy":"","ports":[1]}"#, "`sentBy`"),

@@ -142,7 +142,10 @@ fn mutate(source: &mut Source<'_>, input: &mut Vec<u8>) {
 /// Names of shapes in many spellings, of other channels, and such as are refused.
 pub fn name(source: &mut Source<'_>) -> String {
     const BAD: [&str; 4] = ["", "\u{1}", "\"\\\u{85}", "a|b-c&d#e=f,g"];
-    const NAMES: [&str; 18] = [
+    const NAMES: [&str; 21] = [
+        "jaw_L",
+        "mouth_R",
+        "aa",
         "jawOpen",
         "JawOpen",
         "eyeBlink_L",

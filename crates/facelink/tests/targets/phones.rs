@@ -87,9 +87,18 @@ impl Target for MocapText {
                     text.push_str(source.pick(&["=", "", " ", "\0"]));
                     text.push_str(source.pick(&["head", "leftEye", "rightEye", "nose", ""]));
                     text.push('#');
-                    for i in 0..source.below(13) {
-                        text.push_str(if i > 0 { "," } else { "" });
-                        text.push_str(&source.digits());
+                    let other = source.below(15);
+                    let count = source.pick(&[3, 6, 6, other]);
+                    let (commas, separator) = (source.one_in(3), if source.one_in(8) { ";" } else { "," });
+                    for i in 0..count {
+                        text.push_str(if i > 0 { separator } else { "" });
+                        if commas {
+                            // As a country writes it that has a decimal comma.
+                            let number = format!("{}", 90.0 * source.weight());
+                            text.push_str(&number.replace('.', ","));
+                        } else {
+                            text.push_str(&source.digits());
+                        }
                     }
                 }
                 2 => {
@@ -98,7 +107,8 @@ impl Target for MocapText {
                 _ => {
                     text.push_str(&name(source));
                     text.push_str(source.pick(&["-", "&", "-", "&", ""]));
-                    match source.below(4) {
+                    match source.below(5) {
+                        1 => text.push_str(&format!("{},{}", source.below(101), source.below(1000))),
                         0 => text.push_str(&source.digits()),
                         _ => text.push_str(&source.below(200).to_string()),
                     }
@@ -108,6 +118,10 @@ impl Target for MocapText {
         }
         if source.one_in(3) {
             text.push_str(mocap_text::FRAME_END);
+        }
+        if source.one_in(8) {
+            text.insert(0, '\u{feff}');
+            text.push('\0');
         }
         out.extend_from_slice(text.as_bytes());
     }
@@ -169,6 +183,7 @@ impl Target for VTubeStudio {
                 "EyeRight",
                 "VNyanPos",
                 "time",
+                "sendForSeconds",
                 "sentBy",
                 "ports",
                 "messageType",

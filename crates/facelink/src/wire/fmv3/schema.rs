@@ -348,7 +348,7 @@ fn slots<'n>(names: &'n [Cow<'_, str>]) -> Result<Vec<Slot>, Fmv3Error> {
         if !seen.insert(name) {
             return refuse("came before");
         }
-        let shape = Blendshape::from_any_name(name).filter(|shape| !shapes[shape.index()]);
+        let shape = Blendshape::from_sender_name(name).filter(|shape| !shapes[shape.index()]);
         Ok(match shape {
             Some(shape) => {
                 shapes[shape.index()] = true;
