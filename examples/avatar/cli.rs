@@ -94,7 +94,7 @@ impl Args {
             plugin = plugin.call(PhoneCall::any(*address));
         }
         for to in &self.vmc_out {
-            plugin = plugin.vmc_out(VmcOut { to: *to, subject: None });
+            plugin = plugin.vmc_out(VmcOut::new(*to));
         }
         match (self.lan, self.no_tls) {
             (true, true) => plugin.lan(new_token()).https(TlsConfig::Off),

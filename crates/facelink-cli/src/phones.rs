@@ -9,8 +9,8 @@ use std::{
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use facelink_net::{
-    EndpointConfig, PhoneCall, PhonePort, PhonePorts, PhoneTransport, SourceKind, SourceProfile, SourceProfiles,
-    VmcOut, remembered_phones,
+    BlendshapeNames, EndpointConfig, PhoneCall, PhonePort, PhonePorts, PhoneTransport, SourceKind, SourceProfile,
+    SourceProfiles, VmcOut, remembered_phones,
 };
 
 use crate::{address::resolve, error::Error};
@@ -74,6 +74,10 @@ pub struct PhoneArgs {
     /// named. May be given several times.
     #[arg(long, value_name = "HOST[:PORT][=SUBJECT]", value_parser = vmc_out)]
     vmc_out: Vec<VmcOut>,
+    /// Names by which --vmc-out writes a face: those of Perfect Sync (EyeBlinkLeft), the presets that every VRM model has (A,
+    /// Blink, Joy), or both. A model with both closes its eyes twice: choose one for it.
+    #[arg(long, value_name = "NAMES", default_value = "both", value_parser = vmc_names())]
+    vmc_names: BlendshapeNames,
     /// Read an app's numbers by this profile, a JSON file as --print-profile writes it. May be given several times.
     #[arg(long = "profile", value_name = "APP=FILE", value_parser = profile)]
     profiles: Vec<(SourceKind, PathBuf)>,
@@ -144,7 +148,15 @@ fn vmc_out(text: &str) -> Result<VmcOut, String> {
         None => (text, None),
     };
     let to = resolve(Some(to), PhonePort::Vmc.usual()).map_err(|error| error.to_string())?;
-    Ok(VmcOut { to, subject })
+    Ok(VmcOut { subject, ..VmcOut::new(to) })
+}
+
+fn vmc_names() -> impl TypedValueParser<Value = BlendshapeNames> {
+    PossibleValuesParser::new(["both", "perfect-sync", "presets"]).map(|name| match name.as_str() {
+        "perfect-sync" => BlendshapeNames::PerfectSync,
+        "presets" => BlendshapeNames::Presets,
+        _ => BlendshapeNames::Both,
+    })
 }
 
 fn profile(text: &str) -> Result<(SourceKind, PathBuf), String> {
@@ -167,7 +179,7 @@ impl PhoneArgs {
         }
         config.phones = self.ports(lan);
         config.call.clone_from(&self.call);
-        config.vmc_out.clone_from(&self.vmc_out);
+        config.vmc_out = self.vmc_out.iter().cloned().map(|out| out.names(self.vmc_names)).collect();
         config.find_phones = lan && !self.no_phones;
         let far = config.call.iter().find(|call| !call.address.is_loopback());
         if let (Some(call), true) = (far, config.bind.is_loopback()) {
@@ -254,8 +266,8 @@ mod tests {
     #[test]
     fn phones_vmc_targets_by_arguments() {
         let out = |text| vmc_out(text).unwrap();
-        assert_eq!(out("192.0.2.7"), VmcOut { to: ([192, 0, 2, 7], 39539).into(), subject: None });
-        let named = VmcOut { to: ([192, 0, 2, 7], 9).into(), subject: Some("Ann".to_owned()) };
+        assert_eq!(out("192.0.2.7"), VmcOut::new(([192, 0, 2, 7], 39539).into()));
+        let named = VmcOut::new(([192, 0, 2, 7], 9).into()).subject("Ann");
         assert_eq!(out("192.0.2.7:9=Ann"), named);
     }
 }

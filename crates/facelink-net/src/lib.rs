@@ -197,7 +197,7 @@ pub use trust::ServerTrust;
 pub use facelink::{
     event::*,
     source::*,
-    wire::{json::IceServer, profile::SourceProfile},
+    wire::{json::IceServer, profile::SourceProfile, vmc::BlendshapeNames},
 };
 
 #[cfg(doctest)]

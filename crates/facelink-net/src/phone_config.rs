@@ -7,7 +7,7 @@ use std::{
 
 use facelink::{
     source::{PhoneTransport, SourceKind},
-    wire::profile::SourceProfile,
+    wire::{profile::SourceProfile, vmc::BlendshapeNames},
 };
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +91,29 @@ pub struct VmcOut {
     pub to: SocketAddr,
     /// Name of the subject that goes out; without one, the subject that appeared first.
     pub subject: Option<String>,
+    /// The names of the blendshapes; by default both those of Perfect Sync and the presets, so that any model moves.
+    pub names: BlendshapeNames,
+}
+
+impl VmcOut {
+    /// The subject that appears first, by both kinds of names.
+    pub fn new(to: SocketAddr) -> Self {
+        Self { to, subject: None, names: BlendshapeNames::default() }
+    }
+
+    /// One subject alone.
+    #[must_use]
+    pub fn subject(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+
+    /// By these names.
+    #[must_use]
+    pub fn names(mut self, names: BlendshapeNames) -> Self {
+        self.names = names;
+        self
+    }
 }
 
 /// Where phones that were found or typed in once are kept, by default: `phones.json` in the user's data folder.

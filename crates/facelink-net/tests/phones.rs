@@ -292,7 +292,7 @@ fn osc_unreadable_message_in_a_bundle_is_counted() {
 fn vmc_forward_keeps_the_face() {
     let second = Endpoint::start(config()).expect("starts");
     let to = second.phone_port(PhonePort::Vmc).expect("listens");
-    let vmc_out = vec![VmcOut { to, subject: None }];
+    let vmc_out = vec![VmcOut::new(to)];
     let first = Endpoint::start(EndpointConfig { vmc_out, ..config() }).expect("starts");
     let at = first.phone_port(PhonePort::LiveLinkFace);
     let phone = Simulator::start(&SimulatorConfig::new(SourceKind::LiveLinkFace, at)).expect("starts");

@@ -1,6 +1,7 @@
 //! OSC: Face Cap and VMC protocol in, and the remote control of Live Link Face.
 
 use std::{
+    fmt,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use rosc::OscMessage;
 use smallvec::SmallVec;
 
 use super::{
-    intake::{Arrived, Sender},
+    intake::{Arrived, NotTaken, Sender},
     protocol::{Io, Protocol},
     remote::Remote,
 };
@@ -21,8 +22,13 @@ use facelink::{
 
 /// Senders whose messages are put together at a time.
 const MAX_SENDERS: usize = 64;
-/// What was not ended by its sender is taken as it is after this long.
+/// A frame of Face Cap that its sender has not ended is taken as it is after this long.
 const UNENDED: Duration = Duration::from_millis(50);
+/// What a sender said last is forgotten when it was silent for this long. VMC's values last, so that it is longer than a
+/// subject lives.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+/// Characters that are shown of an address.
+const SHOWN: usize = 64;
 /// A bundle of this size may continue in the next datagram.
 const NEARLY_FULL: usize = 1000;
 
@@ -30,8 +36,16 @@ const NEARLY_FULL: usize = 1000;
 struct Speaker {
     address: SocketAddr,
     face_cap: face_cap::Decoder,
+    /// When what it began of a frame of Face Cap is taken as it is.
+    face_cap_deadline: Option<Instant>,
     vmc: vmc::Decoder,
     last: Instant,
+}
+
+impl Speaker {
+    fn deadline(&self) -> Option<Instant> {
+        [self.face_cap_deadline, self.vmc.deadline()].into_iter().flatten().min()
+    }
 }
 
 pub(super) struct Osc {
@@ -46,20 +60,41 @@ impl Osc {
 
     fn speaker(&mut self, address: SocketAddr, now: Instant) -> Option<&mut Speaker> {
         let place = self.speakers.iter().position(|speaker| speaker.address == address).unwrap_or_else(|| {
+            self.speakers.retain(|speaker| now.saturating_duration_since(speaker.last) < FORGOTTEN);
             if self.speakers.len() >= MAX_SENDERS {
-                self.speakers.remove(0);
+                let oldest = self.speakers.iter().enumerate().min_by_key(|(_, speaker)| speaker.last);
+                self.speakers.swap_remove(oldest.map_or(0, |(place, _)| place));
             }
             let (face_cap, vmc) = (face_cap::Decoder::new(), vmc::Decoder::new());
-            self.speakers.push(Speaker { address, face_cap, vmc, last: now });
+            self.speakers.push(Speaker { address, face_cap, face_cap_deadline: None, vmc, last: now });
             self.speakers.len() - 1
         });
         self.speakers.get_mut(place)
     }
 }
 
+/// OSC that no app sends which is known here.
+struct Unknown<'a>(&'a str);
+
+impl fmt::Display for Unknown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: String = self.0.chars().take(SHOWN).map(|c| if c.is_control() { '.' } else { c }).collect();
+        write!(f, "OSC, but no face: `{shown}`; a face is `/VMC/Ext/...` of VMC protocol or `/W` of Face Cap")
+    }
+}
+
 fn take(io: &mut Io<'_>, kind: SourceKind, from: SocketAddr, face: SourceFace, bytes: usize, now: Instant) {
     let sender = Sender::of_port(kind, from, Some(kind.title()));
-    io.take(&sender, from, Arrived { face: Some(face), bytes, ..Arrived::default() }, now);
+    let arrived = Arrived { face: Some(face), bytes, ..Arrived::default() };
+    if bytes > 0 {
+        return io.take(&sender, from, arrived, now);
+    }
+    // No datagram of its own: it is counted already.
+    if let Err(error) = io.intake.take(&sender, arrived, now)
+        && error != NotTaken::Unclear
+    {
+        io.refuse(Some(kind), from, &error, now);
+    }
 }
 
 impl Protocol for Osc {
@@ -73,7 +108,7 @@ impl Protocol for Osc {
         let mut other: SmallVec<[OscMessage; 1]> = SmallVec::new();
         let read = osc::read(datagram, |message| {
             let (app, taken) = if message.addr.starts_with("/VMC/") {
-                (SourceKind::Vmc, speaker.vmc.take(message).map_err(|error| error.to_string()))
+                (SourceKind::Vmc, speaker.vmc.take(message, now).map_err(|error| error.to_string()))
             } else if face_cap::is_one(&message.addr) {
                 (SourceKind::FaceCap, speaker.face_cap.take(message).map_err(|error| error.to_string()))
             } else {
@@ -94,44 +129,58 @@ impl Protocol for Osc {
         if kind == Some(SourceKind::FaceCap) && datagram.starts_with(b"#") && datagram.len() < NEARLY_FULL {
             faces.extend(speaker.face_cap.flush().map(|face| (SourceKind::FaceCap, face)));
         }
+        speaker.face_cap_deadline = speaker.face_cap.is_pending().then(|| now + UNENDED);
         let mut bytes = datagram.len();
-        match (error, kind) {
-            // What was good of it counts all the same.
-            (Some(error), _) => {
-                io.refuse(kind, from, &error, now);
-                Counters::add(&io.hub().refused, refused.saturating_sub(1));
-            }
-            (None, Some(kind)) if faces.is_empty() => {
-                io.taken(kind, from, now);
-            }
-            _ => {}
+        let is_good = read.messages as u64 + read.refused as u64 > refused;
+        if let (Some(kind), true, true) = (kind, is_good, faces.is_empty()) {
+            io.taken(kind, from, now);
         }
         for (kind, face) in faces {
             take(io, kind, from, face, std::mem::take(&mut bytes), now);
         }
-        for message in other {
-            if !self.remote.as_mut().is_some_and(|remote| remote.on_message(io, from, &message, now)) {
+        match (error, kind) {
+            (Some(error), Some(kind)) if is_good => {
+                Counters::add(&io.hub().refused, refused);
+                io.counters.record_part(from, kind, &error);
+            }
+            (Some(error), _) => {
+                io.refuse(kind, from, &error, now);
+                Counters::add(&io.hub().refused, refused.saturating_sub(1));
+            }
+            (None, _) => {}
+        }
+        for message in &other {
+            if !self.remote.as_mut().is_some_and(|remote| remote.on_message(io, from, message, now)) {
                 Counters::add(&io.hub().ignored, 1);
+            }
+        }
+        // Something arrives, and the diagnosis says what.
+        if let (None, None, Some(message)) = (kind, &self.remote, other.first()) {
+            io.counters.record(from, None, Some(&Unknown(&message.addr)), now);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.speakers.iter().filter_map(Speaker::deadline).min()
+    }
+
+    fn on_timeout(&mut self, io: &mut Io<'_>, now: Instant) {
+        for speaker in &mut self.speakers {
+            if speaker.face_cap_deadline.is_some_and(|deadline| deadline <= now) {
+                speaker.face_cap_deadline = None;
+                if let Some(face) = speaker.face_cap.flush() {
+                    take(io, SourceKind::FaceCap, speaker.address, face, 0, now);
+                }
+            }
+            if speaker.vmc.deadline().is_some_and(|deadline| deadline <= now)
+                && let Some(face) = speaker.vmc.on_timeout(now)
+            {
+                take(io, SourceKind::Vmc, speaker.address, face, 0, now);
             }
         }
     }
 
     fn on_tick(&mut self, io: &mut Io<'_>, now: Instant) {
-        for speaker in &mut self.speakers {
-            if now.saturating_duration_since(speaker.last) < UNENDED {
-                continue;
-            }
-            if let Some(face) = speaker.face_cap.flush() {
-                take(io, SourceKind::FaceCap, speaker.address, face, 0, now);
-            }
-            if speaker.vmc.is_pending()
-                && let Some(face) = speaker.vmc.flush()
-            {
-                take(io, SourceKind::Vmc, speaker.address, face, 0, now);
-            }
-        }
-        let timeout = io.hub().config.subject_timeout;
-        self.speakers.retain(|speaker| now.saturating_duration_since(speaker.last) < timeout);
         if let Some(remote) = &mut self.remote {
             remote.on_tick(io, now);
         }

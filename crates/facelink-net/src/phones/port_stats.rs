@@ -150,6 +150,15 @@ impl PortCounters {
         }
     }
 
+    /// The datagram that was just taken is good but for a part.
+    pub fn record_part(&self, address: SocketAddr, app: SourceKind, error: &dyn std::fmt::Display) {
+        let mut seen = self.seen.lock();
+        if let Some(sender) = seen.iter_mut().find(|seen| seen.address == address && seen.app == Some(app)) {
+            // A good datagram clears it.
+            sender.error.get_or_insert_with(|| format!("a part of what it sends: {error}"));
+        }
+    }
+
     /// The datagram that was just refused is of an unknown format.
     pub fn record_unknown(&self, address: SocketAddr, datagram: &[u8]) {
         let mut seen = self.seen.lock();
@@ -215,6 +224,10 @@ mod tests {
         assert_eq!((second.app, second.first_bytes.as_deref()), (llf, Some("06 00 \"..\"")));
         assert!(find(3).is_none());
 
+        counters.record(from(2), llf, None, now);
+        counters.record_part(from(2), SourceKind::LiveLinkFace, &"a curve");
+        counters.record_part(from(3), SourceKind::LiveLinkFace, &"a curve");
+        assert_eq!(find(2).unwrap().error.as_deref(), Some("a part of what it sends: a curve"));
         counters.record(from(2), llf, None, now);
         let second = find(2).unwrap();
         assert_eq!((second.error, second.first_bytes), (None, None), "it is good again");

@@ -116,7 +116,15 @@ pub(super) trait Protocol: Send {
     /// A datagram of this format came.
     fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, datagram: &[u8], now: Instant);
 
-    /// About ten times a second: calls, leases, what has gone silent.
+    /// When [`on_timeout`](Self::on_timeout) is to be called, if nothing comes before.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The deadline is there.
+    fn on_timeout(&mut self, _io: &mut Io<'_>, _now: Instant) {}
+
+    /// About ten times a second, on a port from which this protocol calls phones: calls, leases, what has gone silent.
     fn on_tick(&mut self, _io: &mut Io<'_>, _now: Instant) {}
 
     /// The port closes: sends a goodbye to phones that would keep sending.

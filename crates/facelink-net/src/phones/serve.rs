@@ -75,6 +75,20 @@ impl Service {
         Self { port, protocols, gate: FloodGate::new(max_datagrams_per_second, now) }
     }
 
+    /// The earliest deadline of all protocols.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.protocols.iter().filter_map(|(_, protocol)| protocol.deadline()).min()
+    }
+
+    /// Called when the deadline is there, or before.
+    pub fn on_timeout(&mut self, io: &mut Io<'_>, now: Instant) {
+        for (_, protocol) in &mut self.protocols {
+            if protocol.deadline().is_some_and(|deadline| deadline <= now) {
+                protocol.on_timeout(io, now);
+            }
+        }
+    }
+
     /// Those that call phones from this port.
     fn calling(&mut self) -> impl Iterator<Item = &mut dyn Protocol> {
         let port = self.port;
@@ -122,6 +136,14 @@ impl Service {
     }
 }
 
+/// Until then; for ever without a deadline.
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Serves one port until cancelled.
 pub(crate) async fn serve(
     phones: Arc<Phones>,
@@ -130,21 +152,26 @@ pub(crate) async fn serve(
     cancel: CancellationToken,
 ) {
     let mut service = Service::new(counters.port, phones.hub.config.max_datagrams_per_second, Instant::now());
+    // Phones are called from the port's own address, and not from the other one of loopback.
+    let calls = socket.local_addr().is_ok_and(|own| own == counters.address);
     let mut intake = Intake::new(phones);
     let mut buffer = vec![0; DATAGRAM];
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let mut received = tokio::select! {
+        let deadline = service.deadline();
+        let (mut received, is_tick) = tokio::select! {
             () = cancel.cancelled() => break,
-            _ = ticks.tick() => None,
-            received = socket.recv_from(&mut buffer) => Some(received),
+            _ = ticks.tick() => (None, true),
+            () = sleep_until(deadline) => (None, false),
+            received = socket.recv_from(&mut buffer) => (Some(received), false),
         };
         let now = Instant::now();
         let mut io = Io { socket: &socket, intake: &mut intake, counters: &counters };
-        if received.is_none() {
+        if is_tick && calls {
             service.on_tick(&mut io, now);
         }
+        service.on_timeout(&mut io, now);
         // What waits already is taken in one go, so that a flood costs few wake-ups; then the others have their turn.
         for _ in 0..MAX_BATCH {
             match received.take() {
@@ -168,6 +195,8 @@ pub(crate) async fn serve(
         }
         tokio::task::coop::consume_budget().await;
     }
-    let mut io = Io { socket: &socket, intake: &mut intake, counters: &counters };
-    service.on_stop(&mut io, Instant::now());
+    if calls {
+        let mut io = Io { socket: &socket, intake: &mut intake, counters: &counters };
+        service.on_stop(&mut io, Instant::now());
+    }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn send_vmc(hub: Arc<Hub>, out: VmcOut, cancel: CancellationTok
             Err(RecvError::Closed) => return,
         };
         let time = hub.started.elapsed().as_secs_f32();
-        vmc::encode(&frame.frame, time, &vmc::PROFILE, |datagram| {
+        vmc::encode(&frame.frame, time, &vmc::PROFILE, out.names, |datagram| {
             if let Err(error) = socket.try_send_to(datagram, out.to) {
                 tracing::debug!(to = %out.to, %error, "not sent");
             }

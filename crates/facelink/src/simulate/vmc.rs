@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Instant};
 use super::phone::{Outbox, Phone, Start};
 use crate::{
     FaceFrame,
-    wire::vmc::{PROFILE, encode},
+    wire::vmc::{BlendshapeNames, PROFILE, encode},
 };
 
 pub(super) struct Vmc {
@@ -22,7 +22,9 @@ impl Vmc {
 impl Phone for Vmc {
     fn on_frame(&mut self, frame: &FaceFrame, now: Instant, out: &mut Outbox) -> Result<(), String> {
         let time = now.saturating_duration_since(self.start).as_secs_f32();
-        encode(frame, time, &PROFILE, |bytes| out.datagram(self.to).extend_from_slice(bytes));
+        encode(frame, time, &PROFILE, BlendshapeNames::PerfectSync, |bytes| {
+            out.datagram(self.to).extend_from_slice(bytes)
+        });
         Ok(())
     }
 

@@ -1,7 +1,12 @@
 //! OSC datagrams: bundles in bundles with sizes that are right, wrong or off the alignment, messages with type tags of any
 //! kind.
 
-use facelink::wire::{face_cap, osc, vmc};
+use std::time::{Duration, Instant};
+
+use facelink::{
+    frame::MAX_CHANNELS,
+    wire::{face_cap, osc, vmc},
+};
 
 use super::{Source, Target, check_face, face, name};
 
@@ -9,6 +14,8 @@ pub struct Osc {
     vmc: vmc::Decoder,
     face_cap: face_cap::Decoder,
     good: Vec<u8>,
+    /// Time goes on by what the sender's bytes say.
+    now: Instant,
 }
 
 /// Appends text and fills it up to a multiple of four bytes from `start` on.
@@ -29,6 +36,7 @@ fn argument(source: &mut Source<'_>, tag: u8, out: &mut Vec<u8>, start: usize) {
         b's' | b'S' => match source.below(8) {
             0 => text(out, start, b"Fr\xf6hlich"),
             1 => text(out, start, source.pick(&[&b"Head"[..], b"Neck", b"LeftEye", b"RightEye"])),
+            2 | 3 => text(out, start, source.pick(&[&b"A"[..], b"aa", b"Blink_L", b"blinkLeft", b"Joy", b"jaw_L"])),
             _ => text(out, start, name(source).as_bytes()),
         },
         b'b' => {
@@ -42,15 +50,18 @@ fn argument(source: &mut Source<'_>, tag: u8, out: &mut Vec<u8>, start: usize) {
 }
 
 fn message(source: &mut Source<'_>, out: &mut Vec<u8>) {
-    const MESSAGES: [(&[u8], &[u8]); 15] = [
+    const MESSAGES: [(&[u8], &[u8]); 18] = [
         (b"/VMC/Ext/Blend/Val", b",sf"),
         (b"/VMC/Ext/Blend/Val/jawOpen", b",f"),
         (b"/VMC/Ext/Blend/Apply", b","),
         (b"/VMC/Ext/OK", b",iiii"),
         (b"/VMC/Ext/T", b",f"),
+        (b"/VMC/Ext/VRM", b",sss"),
         (b"/VMC/Ext/Bone/Pos", b",sfffffff"),
         (b"/VMC/Ext/Set/Eye", b",ifff"),
         (b"/W", b",if"),
+        (b"/W", b",ff"),
+        (b"/avatar/parameters/JawOpen", b",f"),
         (b"/HT", b",fff"),
         (b"/HR", b",fff"),
         (b"/HRQ", b",ffff"),
@@ -124,16 +135,20 @@ impl Target for Osc {
             good.extend_from_slice(&(message.len() as u32).to_be_bytes());
             good.extend_from_slice(message);
         }
-        Self { vmc: vmc::Decoder::new(), face_cap: face_cap::Decoder::new(), good }
+        Self { vmc: vmc::Decoder::new(), face_cap: face_cap::Decoder::new(), good, now: Instant::now() }
     }
 
     fn generate(&mut self, source: &mut Source<'_>, out: &mut Vec<u8>) {
         match source.below(8) {
             0 => message(source, out),
-            1 => vmc::encode(&face(source), 1.5, &vmc::PROFILE, |datagram| {
-                out.clear();
-                out.extend_from_slice(datagram);
-            }),
+            1 => {
+                use vmc::BlendshapeNames as Names;
+                let names = source.pick(&[Names::PerfectSync, Names::Presets, Names::Both]);
+                vmc::encode(&face(source), 1.5, &vmc::PROFILE, names, |datagram| {
+                    out.clear();
+                    out.extend_from_slice(datagram);
+                });
+            }
             2 => {
                 let messages = face_cap::messages(&face(source), &face_cap::PROFILE);
                 osc::write_bundles(messages, 1400, |datagram| {
@@ -146,14 +161,31 @@ impl Target for Osc {
     }
 
     fn decode(&mut self, input: &[u8]) -> bool {
-        let Self { vmc, face_cap, .. } = self;
+        let Self { vmc, face_cap, now, .. } = self;
         let (mut refused, mut messages) = (0, 0);
+        // From a burst to a silence.
+        let pause = [0, 1, 4, 16, 16, 60, 300, 7000][input.len() % 8];
+        let next = *now + Duration::from_millis(pause);
+        let (mut timeouts, shown) = (0, |face| {
+            let face = vmc::PROFILE.apply(face);
+            check_face(&face);
+            assert!(face.channels.len() <= MAX_CHANNELS, "{face:?}");
+        });
+        while let Some(due) = vmc.deadline().filter(|due| *due <= next) {
+            timeouts += 1;
+            assert!(timeouts < 100, "due again and again");
+            if let Some(face) = vmc.on_timeout(due.max(*now)) {
+                shown(face);
+            }
+        }
+        *now = next;
+        let now = *now;
         let reading = osc::read(input, |message| {
             messages += 1;
             assert!(message.addr.starts_with('/') && message.addr.len() <= 512);
             assert!(message.args.len() <= 64);
             for (face, profile) in [
-                (vmc.take(message).map_err(|_| ()), &vmc::PROFILE),
+                (vmc.take(message, now).map_err(|_| ()), &vmc::PROFILE),
                 (face_cap.take(message).map_err(|_| ()), &face_cap::PROFILE),
             ] {
                 match face {
@@ -172,11 +204,14 @@ impl Target for Osc {
     fn check_state(&mut self) {
         let mut shown = None;
         let reading = osc::read(&self.good, |message| {
-            if let Ok(Some(face)) = self.vmc.take(message) {
+            if let Ok(Some(face)) = self.vmc.take(message, self.now) {
                 shown = Some(face);
             }
         });
         assert_eq!((reading.messages, reading.error), (2, None));
+        // Where bones follow a commit, it waits for them.
+        let due = self.vmc.deadline();
+        let shown = shown.or_else(|| due.and_then(|due| self.vmc.on_timeout(due)));
         let face = shown.unwrap_or_else(|| panic!("a commit shows a face"));
         // While it reports that the face is lost, the output is a lost face.
         if face.frame.tracked {
