@@ -1,6 +1,6 @@
 //! Addresses that are given to others.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -25,6 +25,12 @@ pub fn outward_address() -> Option<IpAddr> {
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+/// The same port at `::1` for one at `127.0.0.1`: which of them `localhost` is depends on program and system, and a sender over
+/// UDP does not notice that nothing listens.
+pub(crate) fn other_loopback(address: SocketAddr) -> Option<SocketAddr> {
+    (address.ip() == Ipv4Addr::LOCALHOST).then(|| SocketAddr::new(Ipv6Addr::LOCALHOST.into(), address.port()))
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub const MODELS_FOLDER: &str = "assets/web/models";
 /// What to listen on, and which peers to authenticate.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
-    /// Address to bind; loopback by default.
+    /// Address to bind; loopback by default. At `127.0.0.1`, the same ports are opened at `::1`, as far as they are to be had.
     pub bind: IpAddr,
     /// Port of HTTP and WebSocket; 0 picks a free one.
     pub port: u16,

@@ -27,7 +27,7 @@ use crate::authority::CertificateAuthority;
 #[cfg(feature = "webrtc")]
 use crate::ice::{IceConfig, IceError};
 use crate::{
-    address::{outward_address, page_url},
+    address::{other_loopback, outward_address, page_url},
     auth::check_token,
     client::{Client, ClientConfig},
     config::EndpointConfig,
@@ -127,13 +127,16 @@ impl Endpoint {
 
         let address = SocketAddr::new(config.bind, config.port);
         let http_error = |source| LinkError::Bind { what: "HTTP and WebSocket", address, setting: "`port`", source };
-        let (listener, http) = if config.listen {
+        let (listeners, http): (Vec<_>, _) = if config.listen {
             let listener = std::net::TcpListener::bind(address).map_err(http_error)?;
             listener.set_nonblocking(true).map_err(http_error)?;
             let http = listener.local_addr().map_err(http_error)?;
-            (Some(listener), http)
+            // Not to be had where there is no IPv6, or where another program listens.
+            let other = other_loopback(http).and_then(|address| std::net::TcpListener::bind(address).ok());
+            let other = other.filter(|listener| listener.set_nonblocking(true).is_ok());
+            (vec![listener].into_iter().chain(other).collect(), http)
         } else {
-            (None, SocketAddr::new(config.bind, 0))
+            (Vec::new(), SocketAddr::new(config.bind, 0))
         };
 
         #[cfg(feature = "phones")]
@@ -174,9 +177,9 @@ impl Endpoint {
                 #[cfg(feature = "http")]
                 posted: Arc::default(),
             };
-            if let Some(listener) = listener {
+            for listener in listeners {
                 let listener = tokio::net::TcpListener::from_std(listener).map_err(http_error)?;
-                runtime.spawn(http::serve(server, listener, secured.acceptor));
+                runtime.spawn(http::serve(server.clone(), listener, secured.acceptor.clone()));
             }
             #[cfg(feature = "phones")]
             {

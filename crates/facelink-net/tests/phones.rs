@@ -289,6 +289,69 @@ fn osc_unreadable_message_in_a_bundle_is_counted() {
 }
 
 #[test]
+fn vmc_without_commit_is_shown_on_every_port() {
+    let endpoint = Endpoint::start(config()).expect("starts");
+    for port in [PhonePort::Vmc, PhonePort::LiveLinkFace, PhonePort::UdpJson, PhonePort::IFacialMocap] {
+        let to = endpoint.phone_port(port).expect("listens");
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("binds");
+        // Once: nothing that comes later ends it.
+        socket.send_to(b"/VMC/Ext/Blend/Val\0\0,sf\0jawOpen\0\x3f\0\0\0", to).expect("sent");
+        frame(&endpoint, || {}, |frame| frame.frame.get(Blendshape::JawOpen) == Some(0.5));
+        socket.send_to(b"/W\0\0,ff\0\x41\xc0\0\0\x3e\x80\0\0", to).expect("sent");
+        frame(&endpoint, || {}, |frame| frame.frame.get(Blendshape::JawOpen) == Some(0.25));
+    }
+    assert_eq!(endpoint.stats().refused, 0);
+}
+
+#[test]
+fn loopback_is_heard_by_both_families() {
+    if let Err(error) = UdpSocket::bind("[::1]:0") {
+        return eprintln!("skipped: no IPv6 here: {error}");
+    }
+    let endpoint = Endpoint::start(config()).expect("starts");
+    for bind in ["127.0.0.1:0", "[::1]:0"] {
+        let socket = UdpSocket::bind(bind).expect("binds");
+        let ip = socket.local_addr().expect("bound").ip();
+        let to = (ip, endpoint.phone_port(PhonePort::UdpJson).expect("listens").port());
+        let send = || {
+            let face = format!(r#"{{"subject":"{ip}","blendshapes":{{"jawOpen":0.5}}}}"#);
+            socket.send_to(face.as_bytes(), to).expect("sent");
+        };
+        frame(&endpoint, send, |frame| *frame.name == *ip.to_string());
+        let http = std::net::SocketAddr::new(ip, endpoint.addresses().http.port());
+        let health = ureq::get(format!("http://{http}/api/v1/health")).call().expect("it answers");
+        assert_eq!(health.status(), 200);
+        let stream = (ip, endpoint.phone_port(PhonePort::IFacialMocapTcp).expect("listens").port());
+        std::net::TcpStream::connect(stream).expect("connects");
+    }
+    let arrivals = endpoint.arrivals();
+    let json = arrivals.iter().filter(|port| port.port == PhonePort::UdpJson).collect::<Vec<_>>();
+    assert!(matches!(json[..], [port] if port.senders.len() == 2), "one port, two addresses: {json:#?}");
+}
+
+#[test]
+fn osc_and_json_of_no_face_are_named() {
+    let endpoint = Endpoint::start(config()).expect("starts");
+    let to = endpoint.phone_port(PhonePort::Vmc).expect("listens");
+    for (datagram, part) in [
+        (&b"/avatar/parameters/JawOpen\0\0,f\0\0\x3f\0\0\0"[..], "/avatar/parameters/JawOpen"),
+        (br#"{"type":"telemetry","speed":5}"#, "JSON, but no face"),
+    ] {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("binds");
+        let end = Instant::now() + LIMIT;
+        loop {
+            socket.send_to(datagram, to).expect("sent");
+            let report = endpoint.diagnose().expect("runs");
+            if report.advice.iter().any(|advice| advice.text.contains(part)) {
+                break;
+            }
+            assert!(Instant::now() < end, "{part}: {:#?}", report.advice);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+#[test]
 fn vmc_forward_keeps_the_face() {
     let second = Endpoint::start(config()).expect("starts");
     let to = second.phone_port(PhonePort::Vmc).expect("listens");

@@ -138,6 +138,10 @@ impl Advices {
             for sender in &port.senders {
                 let from = sender.address.ip();
                 match (sender.app, &sender.error) {
+                    (None, Some(error)) if sender.first_bytes.is_none() => {
+                        let title = port.port.title();
+                        self.say(Severity::Warning, format!("what {from} sends to port {number} ({title}) is {error}"));
+                    }
                     (None, _) => {
                         let bytes = sender.first_bytes.as_deref().unwrap_or("none");
                         let text = format!(

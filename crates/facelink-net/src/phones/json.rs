@@ -9,7 +9,7 @@ use super::{
 use crate::{clock::unix_ms, hub::Counters};
 use facelink::{
     source::SourceKind,
-    wire::{json::Decoder, message::ClientMessage, profile::SourceFace},
+    wire::{json::Decoder, message::ClientMessage, profile::SourceFace, sniff::trim_text},
 };
 
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub(super) struct Json {
 impl Protocol for Json {
     fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, datagram: &[u8], now: Instant) {
         let ignored = self.decoder.ignored();
-        let Ok(text) = std::str::from_utf8(datagram) else {
+        let Ok(text) = std::str::from_utf8(trim_text(datagram)) else {
             return io.refuse(Some(SourceKind::UdpJson), from, &"not UTF-8", now);
         };
         match self.decoder.client(text) {
@@ -29,7 +29,12 @@ impl Protocol for Json {
                 on_message(io, &mut self.decoder, (from, program), message, datagram.len(), now);
                 Counters::add(&io.hub().ignored, self.decoder.ignored() - ignored);
             }
-            Ok(None) => Counters::add(&io.hub().ignored, 1),
+            Ok(None) => {
+                Counters::add(&io.hub().ignored, 1);
+                // Something arrives, and the diagnosis says what.
+                let error = "JSON, but no face: a `type` that is not known";
+                io.counters.record(from, Some(SourceKind::UdpJson), Some(&error), now);
+            }
             Err(error) => io.refuse(Some(SourceKind::UdpJson), from, &error, now),
         }
         // Any host may send here under new names: the table must stay bounded.

@@ -17,7 +17,7 @@ use super::{
     text::serve_streams,
     vmc_out::send_vmc,
 };
-use crate::config::EndpointConfig;
+use crate::{address::other_loopback, config::EndpointConfig};
 
 /// A port that could not be opened, and that an endpoint works without.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,16 @@ pub struct Unavailable {
 pub(crate) struct Listening {
     udp: Vec<(UdpSocket, Arc<PortCounters>)>,
     tcp: Vec<(TcpListener, Arc<PortCounters>)>,
+    /// The same ports at the other loopback address, as far as they are to be had there.
+    other_udp: Vec<(UdpSocket, Arc<PortCounters>)>,
+    other_tcp: Vec<(TcpListener, Arc<PortCounters>)>,
     pub unavailable: Vec<Unavailable>,
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 impl Listening {
@@ -65,14 +74,17 @@ impl Listening {
 
     fn open_port(&mut self, port: PhonePort, address: SocketAddr) -> io::Result<()> {
         if port.is_tcp() {
-            let listener = TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            let counters = PortCounters::new(port, listener.local_addr()?);
-            self.tcp.push((listener, Arc::new(counters)));
+            let listener = bind_tcp(address)?;
+            let counters = Arc::new(PortCounters::new(port, listener.local_addr()?));
+            let other = other_loopback(counters.address).and_then(|address| bind_tcp(address).ok());
+            self.other_tcp.extend(other.map(|listener| (listener, counters.clone())));
+            self.tcp.push((listener, counters));
         } else {
             let socket = bind(address)?;
-            let counters = PortCounters::new(port, socket.local_addr()?);
-            self.udp.push((socket, Arc::new(counters)));
+            let counters = Arc::new(PortCounters::new(port, socket.local_addr()?));
+            let other = other_loopback(counters.address).and_then(|address| bind(address).ok());
+            self.other_udp.extend(other.map(|socket| (socket, counters.clone())));
+            self.udp.push((socket, counters));
         }
         Ok(())
     }
@@ -87,11 +99,11 @@ impl Listening {
     /// Called on a runtime.
     pub fn serve(self, phones: &Arc<Phones>, cancel: &CancellationToken) -> io::Result<Vec<JoinHandle<()>>> {
         let mut tasks = Vec::new();
-        for (socket, counters) in self.udp {
+        for (socket, counters) in self.udp.into_iter().chain(self.other_udp) {
             let socket = tokio::net::UdpSocket::from_std(socket)?;
             tasks.push(tokio::spawn(serve(phones.clone(), socket, counters, cancel.clone())));
         }
-        for (listener, counters) in self.tcp {
+        for (listener, counters) in self.tcp.into_iter().chain(self.other_tcp) {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             tasks.push(tokio::spawn(serve_streams(phones.clone(), listener, counters, cancel.clone())));
         }
