@@ -174,6 +174,7 @@ pub struct Listener {
     pub http: SocketAddr,
     pub udp_json: Option<SocketAddr>,
     pub live_link_face: Option<SocketAddr>,
+    phones: Value,
     seen: Mutex<HashSet<String>>,
 }
 
@@ -189,9 +190,15 @@ impl Listener {
             http: address("http").expect("always there"),
             udp_json: address("udp_json"),
             live_link_face: address("live_link_face"),
+            phones: listening["phones"].clone(),
             process,
             seen: Mutex::default(),
         }
+    }
+
+    /// Where it listens for a phone app.
+    pub fn phone(&self, app: &str) -> SocketAddr {
+        self.phones[app].as_str().and_then(|address| address.parse().ok()).expect("it was asked for")
     }
 
     /// What it wrote to its standard error so far.

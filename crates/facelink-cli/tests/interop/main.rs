@@ -1,8 +1,10 @@
-//! FaceLink among real parts: Chromium, aiortc and our own client as senders, coturn between, and networks without UDP.
+//! FaceLink among real parts: Chromium, aiortc, OSC libraries and our own client as senders, coturn between, and networks
+//! without UDP.
 
 #[cfg(target_os = "linux")]
 mod blocked;
 mod guide;
 mod harness;
 mod matrix;
+mod osc;
 mod senders;
