@@ -312,7 +312,9 @@ async fn play(recording: &Recording) -> Outcome {
     let (mut next_tick, mut next_render) = (tick_us, RENDER_US);
     loop {
         let arrives = datagrams.peek().map_or(i64::MAX, |next| next.at_us);
-        let now_us = arrives.min(next_tick).min(next_render);
+        // A microsecond later, for what was rounded down.
+        let due = service.deadline().map_or(i64::MAX, |deadline| micros(deadline, start) + 1);
+        let now_us = arrives.min(next_tick).min(next_render).min(due);
         if now_us > end_us + AFTER_US {
             break;
         }
@@ -321,6 +323,8 @@ async fn play(recording: &Recording) -> Outcome {
             if let Some(datagram) = datagrams.next() {
                 service.on_datagram(&mut io, datagram.from, &datagram.bytes, now);
             }
+        } else if due == now_us {
+            service.on_timeout(&mut io, now);
         } else if next_tick == now_us {
             next_tick += tick_us;
             service.on_tick(&mut io, now);
