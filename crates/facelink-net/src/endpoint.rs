@@ -134,7 +134,7 @@ impl Endpoint {
             // Not to be had where there is no IPv6, or where another program listens.
             let other = other_loopback(http).and_then(|address| std::net::TcpListener::bind(address).ok());
             let other = other.filter(|listener| listener.set_nonblocking(true).is_ok());
-            (vec![listener].into_iter().chain(other).collect(), http)
+            (std::iter::once(listener).chain(other).collect(), http)
         } else {
             (Vec::new(), SocketAddr::new(config.bind, 0))
         };
