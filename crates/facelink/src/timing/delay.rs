@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{LossMeter, Order, Stamp};
+use super::{LossMeter, Order, Stamp, source_delay::SourceDelay};
 
 /// Width of a step of the histogram, microseconds, and how many there are: half a second in all.
 const STEP_US: i64 = 2_000;
@@ -95,7 +95,8 @@ impl DelayMeter {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct DelayReport {
-    /// The smallest delay of a frame above the smallest of all, milliseconds: the standing queue.
+    /// The smallest delay of a frame above the smallest of all, milliseconds: the standing queue. Without what came in one step
+    /// and stayed: that is the source's, which has become slower, and not the network's.
     pub standing_ms: f32,
     /// Median of it, milliseconds.
     pub median_ms: f32,
@@ -125,6 +126,7 @@ const RATE_US: i64 = 1_000_000;
 pub struct LoadMeter {
     /// Arrival and queue, microseconds.
     recent: VecDeque<(i64, i64)>,
+    source: SourceDelay,
     loss: LossMeter,
     numbered: bool,
     late: f32,
@@ -149,6 +151,7 @@ impl LoadMeter {
             self.recent.pop_front();
         }
         self.recent.push_back((stamp.arrival_us(), stamp.queue_us.max(0)));
+        self.source.record(&self.recent);
     }
 
     /// The state of the network path at a time, microseconds on our clock.
@@ -161,7 +164,7 @@ impl LoadMeter {
         let mut queues = [0_i64; MOST];
         let mut count = 0;
         for (place, (_, queue)) in queues.iter_mut().zip(self.recent.range(first..)) {
-            *place = *queue;
+            *place = (*queue - self.source.us()).max(0);
             count += 1;
         }
         let Some(queues) = queues.get_mut(..count).filter(|queues| !queues.is_empty()) else { return report };

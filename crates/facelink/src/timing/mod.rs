@@ -11,6 +11,7 @@ mod order;
 mod playout;
 mod present;
 mod rate;
+mod source_delay;
 
 pub use backoff::Backoff;
 pub use clock::{SourceClock, Stamp, micros};
