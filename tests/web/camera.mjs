@@ -291,6 +291,12 @@ await runAll({
     await until('the CPU', async () => (await t.run('return standIn.created.join();')) === 'GPU,CPU');
     await t.show('smile', 'faces again', (f) => f.tracked && f.shapes.mouthSmileLeft > 0.5);
     assert((await t.run('return standIn.closed;')) === 1, 'the first is closed');
+    // Software WebGL is left out, until the canvas in its place fails.
+    const software = await (await Fixture.open()).on();
+    await software.run(`standIn.error = new TypeError('gl.unknown is not a function'); standIn.breaks = 'CPU'; standIn.canvas.pixels = true;`);
+    await until('another canvas', () => software.run('return standIn.created.length === 2 && !standIn.canvas.pixels;'));
+    await software.run('delete standIn.breaks;');
+    await software.show('smile', 'faces again', (f) => f.tracked && f.shapes.mouthSmileLeft > 0.5);
     // Then the CPU fails too: the reason is the library's.
     await t.run(`standIn.error = new TypeError("Cannot read properties of undefined (reading 'activeTexture')"); standIn.breaks = 'CPU';`);
     const shown = await until('the message', () => t.text('trouble'));

@@ -576,8 +576,6 @@ export class FaceCamera {
   #lost = false;
   #failures = 0;
   #inference = 0;
-  /** What it was measured on. */
-  #measured = '';
   #lastLostReport = 0;
   /** Times of the camera's and of the tracker's video frames. @type {[number[], number[]]} */
   #seen = [[], []];
@@ -806,11 +804,9 @@ export class FaceCamera {
   #read(tracker, time) {
     let face;
     try {
-      const { result, ms } = tracker.detect(this.#video);
+      const { result, ms, warm } = tracker.detect(this.#video);
       this.#failures = 0;
-      if (this.#measured !== tracker.delegate) this.#inference = 0;
-      this.#measured = tracker.delegate;
-      this.#inference = this.#inference ? this.#inference + (ms - this.#inference) * 0.1 : ms;
+      this.#inference = warm && this.#inference ? this.#inference + (ms - this.#inference) * 0.1 : ms;
       face = faceOf(result, this);
     } catch (error) {
       this.#failures += 1;
