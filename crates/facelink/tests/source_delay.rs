@@ -1,5 +1,7 @@
 //! A source that takes longer from capture to sending is not a network that queues: its rate is kept. In virtual time.
 
+#![expect(clippy::expect_used, reason = "helpers of tests")]
+
 use std::time::{Duration, Instant};
 
 use facelink::{
