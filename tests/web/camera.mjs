@@ -293,9 +293,8 @@ await runAll({
     assert((await t.run('return standIn.closed;')) === 1, 'the first is closed');
     // Software WebGL is left out, until the canvas in its place fails.
     const software = await (await Fixture.open()).on();
-    await software.run(`standIn.error = new TypeError('gl.unknown is not a function'); standIn.breaks = 'CPU'; standIn.canvas.pixels = true;`);
-    await until('another canvas', () => software.run('return standIn.created.length === 2 && !standIn.canvas.pixels;'));
-    await software.run('delete standIn.breaks;');
+    await software.run(`standIn.error = new TypeError('gl.unknown is not a function'); standIn.broken = standIn.canvas;`);
+    await until('another canvas', () => software.run('return standIn.created.join() === "CPU,CPU" && standIn.closed === 1;'));
     await software.show('smile', 'faces again', (f) => f.tracked && f.shapes.mouthSmileLeft > 0.5);
     // Then the CPU fails too: the reason is the library's.
     await t.run(`standIn.error = new TypeError("Cannot read properties of undefined (reading 'activeTexture')"); standIn.breaks = 'CPU';`);
@@ -334,6 +333,16 @@ await runAll({
       assert(s.frames().filter((f) => f.tracked).length > 20 && s.frames().at(-1).tracked, 'with faces all the while');
       outcome[name] = await s.text('figures');
     }
+    // A GPU that computes no face, however quickly.
+    const blind = await Fixture.open({ before: `${GPU} standIn.blind = 'GPU'; standIn.costs = { GPU: 1, CPU: 20 };` });
+    await blind.on();
+    assert((await blind.run('return facelink.panel.camera.tracker.delegate;')) === 'CPU', 'the one that sees');
+    // Nobody there: both are tried once, and compared when there is a face.
+    const empty = await Fixture.open({ before: `${GPU} standIn.show = 'none'; standIn.costs = { GPU: 20, CPU: 1 };` });
+    await empty.click('toggle');
+    await until('the GPU again', () => empty.run('return standIn.created?.join() === "GPU,CPU" && standIn.closed === 1;'));
+    await empty.show('smile', 'a face', (f) => f.tracked);
+    await until('the CPU', () => empty.run('return standIn.closed === 2 && facelink.panel.camera.tracker.delegate === "CPU";'));
     // WebGL that is computed by the CPU is not tried.
     const s = await (await Fixture.open({ before: 'standIn.costs = { GPU: 1, CPU: 30 };' })).on();
     await until('pictures', () => s.run('return standIn.times.length > 20;'));

@@ -82,18 +82,19 @@ export class FaceLandmarker {
     standIn.canvas = options.canvas;
     const landmarker = new FaceLandmarker();
     landmarker.delegate = delegate;
+    landmarker.canvas = options.canvas;
     return landmarker;
   }
 
   detectForVideo(video, time) {
-    if (standIn.breaks === this.delegate) throw standIn.error ?? new Error('the context is lost');
+    if (standIn.breaks === this.delegate || standIn.broken === this.canvas) throw standIn.error ?? new Error('the context is lost');
     // What a picture costs on each, ms; like the real one, it keeps the page busy for that time.
     const until = performance.now() + (standIn.costs?.[this.delegate] ?? 0);
     while (performance.now() < until);
     if (!(video instanceof HTMLVideoElement) || video.readyState < 2) standIn.faults.push('a video without a frame');
     if (!(time > (standIn.times.at(-1) ?? -1))) standIn.faults.push('timestamps that do not increase');
     standIn.times.push(time);
-    return resultOf(standIn.show);
+    return resultOf(standIn.blind === this.delegate ? 'none' : standIn.show);
   }
 
   close() {

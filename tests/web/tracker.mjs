@@ -198,7 +198,7 @@ await runAll({
       const { tracker } = facelink.panel.camera;
       return tracker.delegate === 'CPU' && { figures: facelink.panel.camera.figures() };`), 90000);
     const after = s.page.server.frames.length;
-    await s.page.frame('faces by the CPU', () => s.page.frames(after).filter((f) => f.tracked).length > 20, after);
+    await until('faces by the CPU', () => s.page.frames(after).filter((f) => f.tracked).length > 12, 120000);
     assert((await s.page.run('return facelink.panel.camera.tracker.delegate;')) === 'CPU', 'and it stays');
     return { first, last };
   },

@@ -21,8 +21,12 @@ const SILENT_MS = 15000;
 
 /** Pictures of a delegate that are not measured: the first ones compile shaders and allocate. */
 const WARM_UP = 3;
-/** Pictures by which a delegate is measured. */
+/** Pictures with a face by which a delegate is measured; one without takes less. */
 const SAMPLES = 7;
+/** Pictures without any face after which the other delegate is tried: some drivers compute none. */
+const BLIND_PICTURES = 60;
+/** Pictures in which that one has to find a face. */
+const TRIAL_PICTURES = 30;
 /** A delegate with a lower median is kept without trying the other one, ms: it leaves most of a 30 Hz frame. */
 const QUICK_MS = 12;
 /** Graphics contexts that are replaced after they were lost. */
@@ -369,7 +373,8 @@ function pixelCanvas() {
  * @property {Delegate} delegate
  * @property {any} canvas
  * @property {number} pictures That it has looked at
- * @property {number[]} times Of the last pictures, ms
+ * @property {boolean} seen Whether it has found a face
+ * @property {number[]} times Of the last pictures with a face, ms
  */
 
 /** @param {number[]} times */
@@ -380,7 +385,8 @@ function median(times) {
 /**
  * A landmarker that has chosen where it runs. It starts on the GPU, unless
  * WebGL is computed by the CPU anyway. When it is not quick after a few
- * pictures, the CPU is tried as well, and the quicker of both is kept.
+ * pictures, or finds no face, the CPU is tried as well, and the better of both
+ * is kept.
  */
 export class Tracker {
   /** Location of the library. */
@@ -395,6 +401,7 @@ export class Tracker {
   /** The one that the present one is compared with. @type {Engine | null} */
   #rival = null;
   #settled;
+  #blindTried = false;
   #closed = false;
   #lost = 0;
   /** Last timestamp given to the library, ms: they have to increase. */
@@ -450,11 +457,12 @@ export class Tracker {
     const result = engine.landmarker.detectForVideo(video, this.#time);
     const ms = performance.now() - began;
     engine.pictures += 1;
-    if (engine.pictures > WARM_UP) {
-      engine.times.push(ms);
+    if (result?.faceLandmarks?.length) {
+      engine.seen = true;
+      if (engine.pictures > WARM_UP) engine.times.push(ms);
       if (engine.times.length > SAMPLES) engine.times.shift();
-      if (!this.#settled && engine.times.length === SAMPLES) this.#compare();
     }
+    if (!this.#settled) this.#compare();
     return { result, ms, warm: engine.pictures > WARM_UP };
   }
 
@@ -490,6 +498,15 @@ export class Tracker {
   #compare() {
     const engine = this.#engine;
     const rival = this.#rival;
+    if (rival && !engine.seen && engine.pictures >= TRIAL_PICTURES) {
+      // Nobody is there, or this one finds no face either.
+      this.#rival = null;
+      this.#engine = rival;
+      closeEngine(engine);
+      return;
+    }
+    const blind = !rival && !engine.seen && !this.#blindTried && engine.pictures >= BLIND_PICTURES;
+    if (!blind && engine.times.length < SAMPLES) return;
     if (rival) {
       this.#settled = true;
       this.#rival = null;
@@ -500,7 +517,8 @@ export class Tracker {
       return;
     }
     this.#settled = true; // nothing to compare with yet
-    if (median(engine.times) <= QUICK_MS) return;
+    this.#blindTried ||= blind;
+    if (!blind && median(engine.times) <= QUICK_MS) return;
     engineOf(this.#create, engine.delegate === 'GPU' ? 'CPU' : 'GPU', this.#graphics).then((other) => {
       if (this.#closed || this.#engine !== engine) {
         closeEngine(other);
@@ -516,7 +534,7 @@ export class Tracker {
 /** @param {(delegate: Delegate, canvas: any) => Promise<any>} create @param {Delegate} delegate @param {Graphics} graphics @returns {Promise<Engine>} */
 async function engineOf(create, delegate, graphics) {
   const canvas = graphics.canvas();
-  return { landmarker: await create(delegate, canvas), delegate, canvas, pictures: 0, times: [] };
+  return { landmarker: await create(delegate, canvas), delegate, canvas, pictures: 0, seen: false, times: [] };
 }
 
 /** @param {Engine} engine */
