@@ -15,6 +15,7 @@ use facelink::{
     names::Blendshape,
     source::PhonePort,
     timing::{Playout, micros},
+    wire::llf::{self, LlfPacket},
 };
 use tokio::net::UdpSocket;
 
@@ -475,4 +476,62 @@ fn senders_file_that_cannot_be_read_is_named() {
     assert_eq!(recording.datagrams[1].bytes, b"\0b\0\x3f\x80\0\0");
     assert_eq!(recording.datagrams[0].at_us, 1500);
     assert_eq!(recording.datagrams[1].from.ip(), IpAddr::from([192, 0, 2, 9]));
+}
+
+/// Live Link Face packets of a jaw that opens over five seconds, numbered by `number`, which arrive in order with some jitter.
+fn numbered(jitter_us: i64, mut chance: impl FnMut() -> i64, mut number: impl FnMut(i64) -> i64) -> Recording {
+    let (mut datagrams, mut last_us) = (Vec::new(), 0);
+    for i in 0..300 {
+        let mut frame = FaceFrame::default();
+        frame.set(Blendshape::JawOpen, i as f32 / 299.0);
+        let packet = LlfPacket {
+            sub_frame: (i as f32 * 0.0016 + (i % 3) as f32 * 2e-5).fract(),
+            ..LlfPacket::new("4C5B2F0E-0D5C-4F4E-9B0A-1D0E6A7C8B9D", "Ann", number(i) as i32, frame)
+        };
+        let mut bytes = Vec::new();
+        llf::encode(&packet, &llf::PROFILE, &mut bytes).unwrap();
+        last_us = (i * RENDER_US + chance() % (jitter_us + 1)).max(last_us + 1);
+        datagrams.push(Datagram { at_us: last_us, from: SocketAddr::from(([192, 0, 2, 10], 7)), bytes });
+    }
+    Recording { port: PhonePort::LiveLinkFace, datagrams, expected: Vec::new() }
+}
+
+#[tokio::test]
+async fn senders_numbers_of_any_kind_freeze_nothing_and_show_nothing_backwards() {
+    type Kind = (&'static str, fn(i64, i64) -> i64);
+    const KINDS: [Kind; 10] = [
+        ("right", |i, _| i),
+        ("down", |i, _| (-5 * i).rem_euclid(97)),
+        ("by a few", |i, chance| i + chance % 5),
+        ("by many", |i, chance| i + chance % 200 - 100),
+        ("random", |_, chance| chance % 5000),
+        ("constant", |_, _| 7),
+        ("every second", |i, _| i / 2),
+        ("loop", |i, _| i % 100),
+        ("set back at times", |i, _| i - i / 70 * 45),
+        ("set ahead at times", |i, _| i + i / 70 * 900),
+    ];
+    let mut failures = String::new();
+    for (name, number) in KINDS {
+        for (seed, jitter_us) in (1_u64..5).zip([0, 4_000, 8_000, 15_000]) {
+            let mut state = seed;
+            let mut chance = move || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as i64
+            };
+            let mut other = chance;
+            let recording = numbered(jitter_us, &mut chance, |i| 1_134_000 + number(i, other()));
+            let outcome = play(&recording).await;
+            for expected in [
+                Expected::Subjects(vec!["Ann".to_owned()]),
+                Expected::Rises("Ann".to_owned(), "jawOpen".to_owned(), 0.0..=1.0),
+                Expected::Moves("Ann".to_owned(), "jawOpen".to_owned(), 120_000),
+            ] {
+                if let Err(found) = outcome.check(&expected) {
+                    let _ = writeln!(failures, "{name}, jitter of {jitter_us} µs: {expected:?}: {found}");
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "\n{failures}");
 }

@@ -313,9 +313,9 @@ impl Playout {
             // The source's clock was set: the buffered frames move along with it.
             let shift = self.base_us - stamp.base_us;
             // What came before is older, whatever its stamp said.
-            let mut latest_us = stamp.capture_us;
+            let (mut latest_us, apart_us) = (stamp.capture_us, (self.interval_us * 3 / 4).max(1));
             for entry in self.frames.iter_mut().rev() {
-                latest_us = (entry.capture_us + shift).min(latest_us - 1);
+                latest_us = (entry.capture_us + shift).min(latest_us - apart_us);
                 entry.capture_us = latest_us;
             }
             let cursor_us = self.cursor_us.map(|cursor| cursor + shift);
