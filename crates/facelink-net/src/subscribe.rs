@@ -20,10 +20,13 @@ use facelink::{
     frame::FaceFrame,
     wire::{
         facelink1,
-        json::write_blendshape_update,
+        json::UpdateWriter,
         message::{ServerMessage, SubjectLost},
     },
 };
+
+/// Subjects that a subscription remembers things of; beyond them it forgets all, and begins anew.
+const MAX_SUBJECTS: usize = 1024;
 
 /// Starts sending, if it is not running yet and something is subscribed to. Ends with the connection or the last
 /// subscription.
@@ -36,6 +39,7 @@ pub(crate) fn start(session: &Arc<Session>) {
     let mut publisher = Publisher {
         session: session.clone(),
         paced: HashMap::new(),
+        updates: HashMap::new(),
         encoder: facelink1::Encoder::new(),
         bytes: Vec::new(),
     };
@@ -64,6 +68,7 @@ pub(crate) fn start(session: &Arc<Session>) {
 struct Publisher {
     session: Arc<Session>,
     paced: HashMap<u64, Paced>,
+    updates: HashMap<u64, UpdateWriter>,
     encoder: facelink1::Encoder,
     bytes: Vec<u8>,
 }
@@ -90,7 +95,7 @@ impl Publisher {
         if let Some(max_fps) = max_fps {
             // A tenth of slack, so that a 60 fps stream at max_fps 60 is not halved by its own jitter.
             let interval = Duration::from_secs_f32(0.9 / max_fps.clamp(0.1, 1000.0));
-            if self.paced.len() > 1024 {
+            if self.paced.len() > MAX_SUBJECTS {
                 self.paced.clear();
             }
             match self.paced.entry(frame.id.0) {
@@ -120,15 +125,26 @@ impl Publisher {
         };
         let age = Instant::now().saturating_duration_since(frame.received);
         let message = match binary {
-            Binary::Float32 => Outgoing::Text(update_json(frame)),
+            Binary::Float32 => Outgoing::Text(self.update_json(frame)),
             Binary::Facelink1 => {
                 match encode(&mut self.encoder, &mut self.bytes, &frame.name, stamped(&frame.frame, age)) {
                     Some(bytes) => Outgoing::Binary(bytes),
-                    None => Outgoing::Text(update_json(frame)),
+                    None => Outgoing::Text(self.update_json(frame)),
                 }
             }
         };
         self.session.send_frame(frame.id.0, message);
+    }
+
+    /// `blendshape_update` as it goes out to subscribers.
+    fn update_json(&mut self, subject: &SubjectFrame) -> String {
+        if self.updates.len() > MAX_SUBJECTS {
+            self.updates.clear();
+        }
+        let mut message = String::new();
+        let writer = self.updates.entry(subject.id.0).or_default();
+        writer.write(&mut message, &subject.name, &subject.frame, unix_ms());
+        message
     }
 
     fn lost(&mut self, name: &str) {
@@ -161,11 +177,4 @@ pub(crate) fn encode(
             None
         }
     }
-}
-
-/// `blendshape_update` as it goes out to subscribers.
-fn update_json(subject: &SubjectFrame) -> String {
-    let mut message = String::new();
-    write_blendshape_update(&mut message, &subject.name, &subject.frame, unix_ms());
-    message
 }

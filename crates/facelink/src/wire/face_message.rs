@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     frame::{Channel, FaceFrame, HeadPose, clamp_weight},
-    names::Blendshape,
+    names::{BLENDSHAPE_COUNT, Blendshape},
 };
 
 /// Longest time that a viseme holds, milliseconds.
@@ -135,7 +135,7 @@ impl Serialize for FaceFields<'_> {
         }
         if let Some(frame) = self.frame {
             if let Some(field) = self.kind.weights() {
-                map.serialize_entry(field, &Weights { frame, every_shape: false, decimals: WEIGHT_DECIMALS })?;
+                map.serialize_entry(field, &Weights { frame, shapes: Shown::Given, decimals: WEIGHT_DECIMALS })?;
             }
             if let Some(head) = &frame.head {
                 map.serialize_entry("head", &WrittenHead { head, decimals: HEAD_DECIMALS })?;
@@ -161,21 +161,43 @@ impl Serialize for FaceFields<'_> {
 const WEIGHT_DECIMALS: i32 = 4;
 /// Decimals of a head that is sent: far below a ten-thousandth of a degree, and of a millimetre.
 const HEAD_DECIMALS: i32 = 7;
-/// Decimals of the weights that an endpoint forwards.
+/// Decimals of the weights that an endpoint lists.
 const OUT_DECIMALS: i32 = 5;
+/// Decimals of the weights in an update that is to fit a packet. With the last, a step is one that nobody sees in motion.
+const SHORT_DECIMALS: [i32; 2] = [3, 2];
+/// Decimals of a head in an update: a hundredth of a degree, and a tenth of a millimetre.
+const UPDATE_HEAD_DECIMALS: i32 = 4;
+/// Updates for which a shape that has become 0 is still written, and the interval at which it is written after that: a receiver
+/// may keep what it was sent last, and lose some updates.
+const SETTLED: u8 = 6;
+const REFRESH: u8 = 16;
+/// Bytes that one packet of a data channel carries of a message: IPv6's smallest packet (1280) without the headers of IP, UDP,
+/// a relay's channel, DTLS and SCTP.
+pub const PACKET_SIZE: usize = 1160;
 
 /// The weights of a frame by name, as an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights<'a> {
     frame: &'a FaceFrame,
-    every_shape: bool,
+    shapes: Shown<'a>,
     decimals: i32,
+}
+
+/// Which shapes of a frame are written.
+#[derive(Clone, Copy, Debug)]
+enum Shown<'a> {
+    /// All 52, 0 where the frame gives none.
+    Every,
+    /// Those that the frame gives.
+    Given,
+    /// All but those at rest.
+    Moving(&'a UpdateWriter),
 }
 
 impl<'a> Weights<'a> {
     /// All 52 shapes, 0 where the frame gives none, and its further channels; five decimals.
     pub const fn of(frame: &'a FaceFrame) -> Self {
-        Self { frame, every_shape: true, decimals: OUT_DECIMALS }
+        Self { frame, shapes: Shown::Every, decimals: OUT_DECIMALS }
     }
 }
 
@@ -183,7 +205,12 @@ impl Serialize for Weights<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         for shape in Blendshape::ALL {
-            if self.every_shape || self.frame.has(shape) {
+            let shown = match self.shapes {
+                Shown::Every => true,
+                Shown::Given => self.frame.has(shape),
+                Shown::Moving(writer) => writer.shows(shape),
+            };
+            if shown {
                 let weight = self.frame.weights[shape.index()];
                 map.serialize_entry(shape.name(), &Written::rounded(weight, self.decimals))?;
             }
@@ -221,39 +248,29 @@ impl Serialize for WrittenHead<'_> {
     }
 }
 
-/// `blendshape_update` as an endpoint sends it to its subscribers: all 52 shapes and the further channels under `data`, the
-/// ARKit shapes alone under `arkit`.
+/// `blendshape_update` as an endpoint sends it to its subscribers.
 struct Update<'a> {
     subject: &'a str,
-    frame: &'a FaceFrame,
+    weights: Weights<'a>,
     unix_ms: f64,
 }
 
 impl Serialize for Update<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { subject, frame, unix_ms } = *self;
+        let Self { subject, weights, unix_ms } = *self;
+        let frame = weights.frame;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", "blendshape_update")?;
         map.serialize_entry("subject", subject)?;
-        map.serialize_entry("data", &Weights::of(frame))?;
+        // Mapping to an avatar's own names happens at the avatar, so there is no `arkit` that would differ.
+        map.serialize_entry("data", &weights)?;
         map.serialize_entry("frame", &frame.sequence)?;
         map.serialize_entry("tracked", &frame.tracked)?;
-        map.serialize_entry("timestamp", &unix_ms)?;
-        // Mapping to an avatar's own names happens at the avatar.
-        map.serialize_entry("arkit", &Arkit(frame))?;
+        map.serialize_entry("timestamp", &Written::rounded(unix_ms, 0))?;
         if let Some(head) = &frame.head {
-            map.serialize_entry("head", &WrittenHead::of(head))?;
+            map.serialize_entry("head", &WrittenHead { head, decimals: UPDATE_HEAD_DECIMALS })?;
         }
         map.end()
-    }
-}
-
-struct Arkit<'a>(&'a FaceFrame);
-
-impl Serialize for Arkit<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let weight = |shape: Blendshape| Written::rounded(self.0.weights[shape.index()], OUT_DECIMALS);
-        serializer.collect_map(Blendshape::ALL.into_iter().map(|shape| (shape.name(), weight(shape))))
     }
 }
 
@@ -289,10 +306,49 @@ pub fn write_untyped(
     write(out, &FaceFields { kind: FaceKind::Untyped, frame, viseme, subject, unix_ms });
 }
 
-/// Writes `blendshape_update` as it is sent to subscribers into `out`, which is cleared first: all 52 shapes, 0 where
-/// the frame gives none, with five decimals.
-pub fn write_blendshape_update(out: &mut String, subject: &str, frame: &FaceFrame, unix_ms: f64) {
-    write(out, &Update { subject, frame, unix_ms });
+/// Writes `blendshape_update` as it is sent to a subscriber of one subject: all 52 shapes, 0 where the frame gives none, and its
+/// further channels, with four decimals.
+///
+/// An update that would exceed [`PACKET_SIZE`] has three decimals or two, and is without most of the shapes at rest: of those that
+/// have been 0 for a while, each is in every sixteenth update. A receiver takes a missing shape for 0, or keeps the 0 that it was
+/// sent last. An update still exceeds a packet where some 45 shapes are not 0, and where the frame has many further channels.
+#[derive(Clone, Debug)]
+pub struct UpdateWriter {
+    /// For how many updates each shape has been 0.
+    still: [u8; BLENDSHAPE_COUNT],
+    /// Counts the updates, up to [`REFRESH`].
+    turn: u8,
+}
+
+impl Default for UpdateWriter {
+    fn default() -> Self {
+        Self { still: [0; BLENDSHAPE_COUNT], turn: 0 }
+    }
+}
+
+impl UpdateWriter {
+    /// Writes the next update into `out`, which is cleared first.
+    pub fn write(&mut self, out: &mut String, subject: &str, frame: &FaceFrame, unix_ms: f64) {
+        let [_, coarse] = SHORT_DECIMALS;
+        for (still, weight) in self.still.iter_mut().zip(frame.weights) {
+            let zero = Written::rounded(weight, coarse).0 == 0.0;
+            *still = if zero { still.saturating_add(1) } else { 0 };
+        }
+        self.turn = (self.turn + 1) % REFRESH;
+        let weights = Weights { frame, shapes: Shown::Every, decimals: WEIGHT_DECIMALS };
+        write(out, &Update { subject, weights, unix_ms });
+        for decimals in SHORT_DECIMALS {
+            if out.len() > PACKET_SIZE {
+                let weights = Weights { frame, shapes: Shown::Moving(self), decimals };
+                write(out, &Update { subject, weights, unix_ms });
+            }
+        }
+    }
+
+    fn shows(&self, shape: Blendshape) -> bool {
+        let index = shape.index();
+        self.still[index] <= SETTLED || index % usize::from(REFRESH) == usize::from(self.turn)
+    }
 }
 
 /// Reads a face message of this kind from the object that `deserializer` has; gives it and the number of fields that were

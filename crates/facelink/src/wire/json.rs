@@ -20,7 +20,7 @@ use super::{
 };
 pub use super::{
     face_message::{
-        FaceKind, FaceMessage, VisemeMessage, Weights, WrittenHead, write_arkit_data, write_blendshape_update,
+        FaceKind, FaceMessage, PACKET_SIZE, UpdateWriter, VisemeMessage, Weights, WrittenHead, write_arkit_data,
         write_untyped,
     },
     message::{IceCandidate, IceServer, MAX_BATCH, Welcome},

@@ -616,7 +616,7 @@ mod tests {
         frame::{Channel, FaceFrame, HeadPose},
         names::Blendshape,
         wire::{
-            face_message::{FaceKind, VisemeMessage, write_blendshape_update},
+            face_message::{FaceKind, PACKET_SIZE, UpdateWriter, VisemeMessage},
             json::Decoder,
             viseme::Viseme,
         },
@@ -807,10 +807,11 @@ mod tests {
     fn message_blendshape_update_has_every_shape() {
         let mut text = String::new();
         let frame = face(FaceKind::BlendshapeUpdate).frame;
-        write_blendshape_update(&mut text, "Ann", &frame, 1_700_000_000_123.5);
+        let mut writer = UpdateWriter::default();
+        writer.write(&mut text, "Ann", &frame, 1_700_000_000_123.5);
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["data"].as_object().unwrap().len(), 53);
-        assert_eq!(value["arkit"].as_object().unwrap().len(), 52);
+        assert_eq!((value.get("arkit"), &value["timestamp"]), (None, &1_700_000_000_124_i64.into()));
         assert_eq!(value["data"]["jawOpen"], 0.5);
         assert_eq!((&value["frame"], &value["tracked"]), (&9.into(), &false.into()));
         let Ok(Some(ServerMessage::Face(read))) = Decoder::default().server(&text) else { panic!("{text}") };
@@ -818,8 +819,59 @@ mod tests {
         assert_eq!(read.frame.head, frame.head);
         assert!(read.frame.is_complete());
         let room = text.capacity();
-        let written = allocation_counter::measure(|| write_blendshape_update(&mut text, "Ann", &frame, 1.5));
+        let written = allocation_counter::measure(|| writer.write(&mut text, "Ann", &frame, 1.5));
         assert_eq!((written.count_total, text.capacity()), (0, room));
+    }
+
+    #[test]
+    fn message_blendshape_update_fits_one_packet() {
+        let update = |writer: &mut UpdateWriter, frame: &FaceFrame| {
+            let mut text = String::new();
+            writer.write(&mut text, "A name of usual length", frame, 1_700_000_000_123.5);
+            let value: Value = serde_json::from_str(&text).unwrap();
+            (text.len(), value["data"].as_object().unwrap().clone())
+        };
+        // Of a usual face some shapes are at rest.
+        for moving in [0, 3, 20, 30, 40, 44] {
+            let mut writer = UpdateWriter::default();
+            let mut frame = face(FaceKind::BlendshapeUpdate).frame;
+            (frame.sequence, frame.channels) = (Some(123_456), Default::default());
+            for (i, shape) in Blendshape::ALL.into_iter().enumerate() {
+                frame.set(shape, if i < moving { 0.123_456 + i as f32 / 100.0 } else { 0.0 });
+            }
+            let mut seen = [0; 52];
+            for i in 0..64 {
+                let (length, data) = update(&mut writer, &frame);
+                assert!(data.len() == 52 || i >= 6, "a shape at rest is written for a while: {i}, {}", data.len());
+                assert!(length <= PACKET_SIZE || i < 6, "{moving} shapes: {length} bytes");
+                for (name, value) in &data {
+                    let index = Blendshape::from_name(name).unwrap().index();
+                    assert!((value.as_f64().unwrap() - f64::from(frame.weights[index])).abs() < 0.005_1);
+                    seen[index] += 1;
+                }
+            }
+            let (moved, rested) = seen.split_at(moving);
+            assert!(moved.iter().all(|count| *count == 64) && rested.iter().all(|count| *count >= 9), "{seen:?}");
+            // What comes to rest is written as 0, so that nobody is left with what it was before.
+            frame.set(Blendshape::ALL[0], 0.0);
+            for _ in 0..6 {
+                assert_eq!(update(&mut writer, &frame).1[Blendshape::ALL[0].name()], 0);
+            }
+        }
+    }
+
+    #[test]
+    fn message_performance_fits_one_packet() {
+        let (mut writer, mut text) = (UpdateWriter::default(), String::new());
+        let performance = crate::performer::Performance::new(1);
+        let mut larger = 0;
+        for i in 0..3600 {
+            let mut frame = performance.frame_at(Duration::from_micros(16_667 * i));
+            frame.sequence = Some(i);
+            writer.write(&mut text, "Ann", &frame, 1_700_000_000_123.5);
+            larger += usize::from(text.len() > PACKET_SIZE);
+        }
+        assert!(larger < 72, "{larger} of 3600 exceed a packet");
     }
 
     #[test]
