@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     str::FromStr,
@@ -22,6 +22,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     error::Error,
     ice::IceArgs,
+    output::Output,
     phones::PhoneArgs,
     stop::stop_signal,
     table::{Table, printable},
@@ -259,16 +260,17 @@ pub fn run(args: Args) -> Result<(), Error> {
     for port in endpoint.unavailable() {
         eprintln!("facelink: {}", port.message);
     }
+    let mut out = Output::new(stop.clone()).map_err(Error::Output)?;
     if args.json {
-        let mut json = Json { out: io::stdout(), counts: HashMap::new() };
+        let mut json = Json { out, counts: HashMap::new() };
         json.listening(&endpoint, endpoint.token().as_deref())?;
         watch(&endpoint, &stop, Duration::from_secs(1), &mut json)
     } else {
-        introduce(&endpoint, endpoint.token().as_deref()).map_err(Error::Output)?;
-        if io::stdout().is_terminal() {
+        introduce(&endpoint, endpoint.token().as_deref(), &mut out).map_err(Error::Output)?;
+        if out.is_terminal() {
             watch(&endpoint, &stop, Duration::from_millis(150), &mut Live { table: Table::new() })
         } else {
-            watch(&endpoint, &stop, Duration::from_secs(1), &mut Plain { out: io::stdout() })
+            watch(&endpoint, &stop, Duration::from_secs(1), &mut Plain { out })
         }
     }
 }
@@ -440,8 +442,7 @@ fn in_words(event: &LinkEvent) -> Option<String> {
 }
 
 /// Says where to connect to.
-fn introduce(endpoint: &Endpoint, token: Option<&str>) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn introduce(endpoint: &Endpoint, token: Option<&str>, out: &mut Output) -> io::Result<()> {
     let addresses = endpoint.addresses();
     let here = |address: SocketAddr| match address.ip().is_unspecified() {
         true => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),

@@ -5,6 +5,7 @@ mod doctor;
 mod error;
 mod ice;
 mod listen;
+mod output;
 mod phones;
 mod send;
 mod stop;

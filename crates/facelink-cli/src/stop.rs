@@ -1,47 +1,66 @@
 //! Ctrl-C and a polite kill, as a channel.
 
-use std::{io, thread};
+use std::{io, process, thread, time::Duration};
 
 use crossbeam_channel::Receiver;
 use tokio::runtime::Builder;
 
 use crate::error::Error;
 
-/// A channel that gets one message when the process is asked to end. From the return of this function on, a signal no
-/// longer ends the process by itself.
+/// A process that has not ended by then, such as one that writes to a terminal that is paused, ends at once. So does one that is
+/// asked again.
+const END_LIMIT: Duration = Duration::from_secs(3);
+
+/// A channel that is disconnected when the process is asked to end, and gets no message. From the return of this function on, a
+/// signal no longer ends the process by itself.
 pub fn stop_signal() -> Result<Receiver<()>, Error> {
-    let runtime = Builder::new_current_thread().enable_io().build().map_err(Error::Signals)?;
-    let asked = {
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build().map_err(Error::Signals)?;
+    let mut signals = {
         let _runtime = runtime.enter();
-        asked_to_stop().map_err(Error::Signals)?
+        Signals::new().map_err(Error::Signals)?
     };
-    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let (sender, receiver) = crossbeam_channel::bounded(0);
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            runtime.block_on(asked);
-            let _ = sender.send(());
+            runtime.block_on(signals.next());
+            drop(sender);
+            let _ = runtime.block_on(async { tokio::time::timeout(END_LIMIT, signals.next()).await });
+            process::exit(1);
         })
         .map_err(Error::Signals)?;
     Ok(receiver)
 }
 
 #[cfg(unix)]
-fn asked_to_stop() -> io::Result<impl Future<Output = ()> + Send> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
+struct Signals([tokio::signal::unix::Signal; 2]);
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]))
+    }
+
+    async fn next(&mut self) {
+        let [interrupt, terminate] = &mut self.0;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-    })
+    }
 }
 
 #[cfg(not(unix))]
-fn asked_to_stop() -> io::Result<impl Future<Output = ()> + Send> {
-    Ok(async {
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
-    })
+    }
 }

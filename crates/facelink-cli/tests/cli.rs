@@ -424,6 +424,66 @@ fn listen_phones_opens_ports_on_request() {
     assert_eq!(ports(&none), ["live_link_face", "udp_json"]);
 }
 
+/// A program that starts it and never reads: the pipe fills with frames.
+#[cfg(unix)]
+#[test]
+fn listen_full_pipe_ends_on_signal() {
+    for (json, signal) in [(true, "-TERM"), (true, "-INT"), (false, "-TERM")] {
+        let args = ["listen", "--port", "0", "--live-link-face", "off", "--udp-json", "0"];
+        let mut command = facelink(&if json { [&args[..], &["--json"]].concat() } else { args.to_vec() });
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        command.stdout(writer.try_clone().unwrap());
+        let mut child = command.spawn().unwrap();
+        let mut text = String::new();
+        let mut lines = BufReader::new(&mut reader);
+        let to = loop {
+            text.clear();
+            lines.read_line(&mut text).unwrap();
+            if json {
+                break serde_json::from_str::<Value>(&text).unwrap()["udp_json"].as_str().unwrap().to_owned();
+            }
+            if let Some(address) = text.strip_prefix("JSON over UDP") {
+                break address.trim().to_owned();
+            }
+        };
+        fill(writer);
+        let (status, ..) = send(&["--via", "udp-json", "--to", &to, "--seconds", "1.5"]);
+        assert!(status.success());
+        assert!(child.try_wait().unwrap().is_none());
+        let killed = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        assert!(wait(&mut child).success(), "json: {json}, {signal}");
+    }
+}
+
+/// Fills a pipe to the last byte, by a thread that stays with it until its end.
+#[cfg(unix)]
+fn fill(mut pipe: std::io::PipeWriter) {
+    use std::{
+        io::Write,
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering},
+        },
+    };
+    let written = Arc::new(AtomicU64::new(0));
+    let so_far = written.clone();
+    thread::spawn(move || {
+        while pipe.write_all(b"\n").is_ok() {
+            so_far.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let mut before = 0;
+    loop {
+        thread::sleep(Duration::from_millis(100));
+        let now = written.load(Ordering::Relaxed);
+        if now > 0 && now == before {
+            return;
+        }
+        before = now;
+    }
+}
+
 #[test]
 fn listen_closed_pipe_is_no_failure() {
     let mut child =
