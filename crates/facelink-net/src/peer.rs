@@ -1,8 +1,10 @@
 //! The task of one WebRTC peer of the endpoint.
 
 use std::{
+    convert::Infallible,
+    ops::ControlFlow,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -18,8 +20,8 @@ use crate::{
     hub::{Counters, Link as _, Role},
     ice::{IcePolicy, PeerConfig},
     outbox::{Next, OutQueue, Outbox, Outgoing, outbox},
-    peer_handle::{PeerCommand, PeerHandle, session_of},
-    rtc::{FrameData, FrameSender, PeerEvent, RtcError, RtcPeer, peer_state},
+    peer_handle::{PeerCommand, PeerHandle, Signal, session_of},
+    rtc::{Admission, FrameData, FrameSender, MAX_CHANNELS, PeerEvent, RtcError, RtcPeer, peer_state},
     session::{Action, Lane, Session},
     subscribe,
 };
@@ -34,16 +36,8 @@ const GATHER_LIMIT: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_millis(100);
 const CLOSED: &str = "closed by this side";
 const ROUTE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How a peer's descriptions and candidates reach the other side.
-pub(crate) enum Signal {
-    /// By HTTP, with everything in the answer; what comes later by the session's WebSocket, once it has one.
-    None,
-    /// By the session's WebSocket.
-    Session,
-    /// By an endpoint that both know, addressed to this connection id; to the endpoint itself without one.
-    Relay(Outbox, Option<Arc<str>>),
-}
+/// Channels that this side opens in-band in the life of a connection: a peer that closes them all wants nothing sent.
+const MAX_OWN_CHANNELS: usize = 3;
 
 /// Answers an offer and serves the peer from then on, for this session. Without signalling, every candidate is in the
 /// answer.
@@ -75,7 +69,7 @@ pub(crate) async fn accept(
     }
     match answer {
         Ok(answer) => {
-            serve(session, peer, events, (origin, false), signal, cancel);
+            serve(session, peer, events, None, (origin, false), signal, cancel);
             Ok(answer)
         }
         Err(error) => {
@@ -85,7 +79,7 @@ pub(crate) async fn accept(
     }
 }
 
-/// Makes an offer to a room peer and serves the peer from then on.
+/// Makes an offer and serves the peer from then on.
 pub(crate) async fn offer(
     session: &Arc<Session>,
     signal: Signal,
@@ -93,9 +87,19 @@ pub(crate) async fn offer(
     config: &PeerConfig,
 ) -> Result<String, RtcError> {
     let (peer, events) = RtcPeer::new(config.bind, &config.ice).await?;
-    match peer.offer().await {
-        Ok(offer) => {
-            serve(session, peer, events, (None, true), signal, cancel);
+    let made = async {
+        match session.role {
+            Role::Peer => Ok((None, peer.offer().await?)),
+            // It may not know the negotiated channel, and finds this one.
+            Role::Inbound | Role::Outbound => {
+                let own = peer.open_channel("animation").await?;
+                Ok((Some(own), peer.offer_active().await?))
+            }
+        }
+    };
+    match made.await {
+        Ok((own, offer)) => {
+            serve(session, peer, events, own, (None, true), signal, cancel);
             Ok(offer)
         }
         Err(error) => {
@@ -109,6 +113,7 @@ fn serve(
     session: &Arc<Session>,
     peer: RtcPeer,
     events: mpsc::UnboundedReceiver<PeerEvent>,
+    own: Option<Arc<dyn DataChannel>>,
     (origin, offered): (Option<String>, bool),
     signal: Signal,
     cancel: CancellationToken,
@@ -126,20 +131,51 @@ fn serve(
         signal,
         cancel,
         out: None,
-        open: false,
+        channels: Channels::default(),
         heard: mpsc::channel(8),
         route,
     };
-    tokio::spawn(task.run(events, command_queue));
+    tokio::spawn(task.run(events, command_queue, own));
+}
+
+/// Who made a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    /// Both sides, with id 0.
+    Both,
+    /// This side, in-band.
+    Own,
+    /// The peer, in-band.
+    Peer,
 }
 
 /// What a channel's reader reports.
 enum Heard {
-    Open(Arc<dyn DataChannel>),
+    Open(Maker, Arc<dyn DataChannel>),
     /// The peer speaks on the channel negotiated with id 0, so it hears us there.
     Negotiated,
-    /// A channel has ended; `true` if the peer had spoken on it.
-    Closed(bool),
+    /// The peer has opened its first channel in-band on the stream of the negotiated one.
+    InBand,
+    /// A channel has ended, which had been open or not.
+    Closed(Maker, bool),
+}
+
+/// The channels of a connection.
+#[derive(Default)]
+struct Channels {
+    /// Those that are open.
+    open: usize,
+    /// The peer's, open or about to be.
+    theirs: usize,
+    /// The last one that the peer opened.
+    newest: Option<Weak<dyn DataChannel>>,
+    /// Those that this side has opened in-band so far.
+    own: usize,
+    /// The peer hears us on the negotiated one.
+    negotiated: bool,
+    /// The negotiated one is the peer's, which knows nothing of it. Frames leave by a channel of this side, as for all that open
+    /// theirs in-band.
+    in_band: bool,
 }
 
 struct PeerTask {
@@ -149,17 +185,32 @@ struct PeerTask {
     signal: Signal,
     cancel: CancellationToken,
     /// The channel that reaches the peer unreliably, once it is known.
-    out: Option<FrameSender>,
-    open: bool,
+    out: Option<(Maker, FrameSender)>,
+    channels: Channels,
     heard: (mpsc::Sender<Heard>, mpsc::Receiver<Heard>),
     route: Arc<Mutex<Option<String>>>,
 }
 
 impl PeerTask {
-    async fn run(mut self, mut events: mpsc::UnboundedReceiver<PeerEvent>, mut commands: mpsc::Receiver<PeerCommand>) {
+    async fn run(
+        mut self,
+        mut events: mpsc::UnboundedReceiver<PeerEvent>,
+        mut commands: mpsc::Receiver<PeerCommand>,
+        own: Option<Arc<dyn DataChannel>>,
+    ) {
         let session = self.session.clone();
         let (outbox, mut queue) = outbox();
-        let cause = self.serve(&mut events, &mut commands, &outbox, &mut queue).await;
+        let (cancel, traffic) = (self.cancel.clone(), self.peer.traffic());
+        self.read(self.peer.channel.clone(), Maker::Both);
+        if let Some(own) = own {
+            self.read_own(own);
+        }
+        // Apart from what calls the crate: that may wait for a driver that stands still.
+        let cause = tokio::select! {
+            () = cancel.cancelled() => Cause::Local(CLOSED),
+            never = watch(&session, self.number, &traffic) => match never {},
+            cause = self.serve(&mut events, &mut commands, &outbox, &mut queue) => cause,
+        };
         tracing::info!(connection = %session.id, %cause, "WebRTC peer ended");
         self.cancel.cancel();
         session.peer_ended(self.number, cause, Instant::now());
@@ -177,32 +228,28 @@ impl PeerTask {
         queue: &mut OutQueue,
     ) -> Cause {
         let session = self.session.clone();
-        self.read(self.peer.channel.clone(), true);
-        let mut tick = tokio::time::interval(TICK);
+        let mut tick = tokio::time::interval(ROUTE_INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut routed = Instant::now();
-        let mut readers = 1_usize;
-        let mut own_channel_opened = false;
         loop {
             tokio::select! {
-                () = self.cancel.cancelled() => return Cause::Local(CLOSED),
                 event = events.recv() => match event {
-                    None => return Cause::Failed,
+                    Some(PeerEvent::Ended) | None => return Cause::Failed,
                     Some(PeerEvent::Candidate(candidate)) => self.signal_candidate(Some(candidate)),
                     Some(PeerEvent::Gathered) => self.signal_candidate(None),
                     Some(PeerEvent::Channel(channel)) => {
-                        if readers < 4 {
-                            readers += 1;
-                            self.read(channel, false);
-                        }
-                        if !own_channel_opened && self.out.is_none() {
-                            own_channel_opened = true;
-                            match self.peer.open_out_channel().await {
-                                Ok(channel) => {
-                                    readers += 1;
-                                    self.read(channel, false);
+                        match self.peer.admit(&channel, self.channels.theirs).await {
+                            Admission::Read => {
+                                self.channels.theirs += 1;
+                                self.channels.newest = Some(Arc::downgrade(&channel));
+                                self.read(channel, Maker::Peer);
+                                if self.channels.own == 0 && self.out.is_none() {
+                                    self.open_own().await;
                                 }
-                                Err(error) => tracing::debug!(%error, "no channel of our own"),
+                            }
+                            Admission::Refused => Counters::add(&session.counters.refused, 1),
+                            Admission::TooMany => {
+                                Counters::add(&session.counters.refused, 1);
+                                return Cause::Local("too many data channels");
                             }
                         }
                     }
@@ -214,12 +261,11 @@ impl PeerTask {
                     }
                 },
                 heard = self.heard.1.recv() => match heard {
-                    Some(Heard::Open(channel)) => {
-                        let label = channel.label().await.unwrap_or_default();
-                        if label == "animation-out" && self.out.is_none() {
-                            self.out = Some(FrameSender::new(channel));
+                    Some(Heard::Open(maker, channel)) => {
+                        if maker == Maker::Own && (self.out.is_none() || self.channels.in_band) {
+                            self.out = Some((maker, FrameSender::new(channel)));
                         }
-                        self.open = true;
+                        self.channels.open += 1;
                         let out = self.out.is_some().then(|| outbox.clone());
                         session.channel_opened(self.number, out, Instant::now());
                         if session.role == Role::Peer && self.out.is_none() {
@@ -228,12 +274,32 @@ impl PeerTask {
                         }
                     }
                     Some(Heard::Negotiated) => {
-                        self.out = Some(FrameSender::new(self.peer.channel.clone()));
-                        session.channel_opened(self.number, Some(outbox.clone()), Instant::now());
+                        self.channels.negotiated = true;
+                        if !(self.channels.in_band && self.out.is_some()) {
+                            self.out = Some((Maker::Both, FrameSender::new(self.peer.channel.clone())));
+                            session.channel_opened(self.number, Some(outbox.clone()), Instant::now());
+                        }
                     }
-                    Some(Heard::Closed(true)) | None => return Cause::Closed(None),
-                    // One that the peer never used, such as a second one of ours, is no loss.
-                    Some(Heard::Closed(false)) => {}
+                    Some(Heard::InBand) => {
+                        self.channels.in_band = true;
+                        self.channels.theirs += 1;
+                        // Another one was let in before this one was known.
+                        if self.channels.theirs > MAX_CHANNELS
+                            && let Some(channel) = self.channels.newest.take().and_then(|newest| newest.upgrade())
+                        {
+                            Counters::add(&session.counters.refused, 1);
+                            self.peer.refuse(&channel).await;
+                        }
+                        if self.channels.own == 0 {
+                            self.open_own().await;
+                        }
+                    }
+                    Some(Heard::Closed(maker, was_open)) => {
+                        if self.closed(maker, was_open).await.is_break() {
+                            return Cause::Closed(None);
+                        }
+                    }
+                    None => return Cause::Closed(None),
                 },
                 command = commands.recv() => match command {
                     Some(PeerCommand::Candidate(Some(candidate))) => self.peer.add_candidate(candidate).await,
@@ -257,10 +323,7 @@ impl PeerTask {
                 },
                 next = queue.next() => self.write(next).await,
                 _ = tick.tick() => {
-                    let now = Instant::now();
-                    session.on_timeout(now);
-                    if self.open && now.saturating_duration_since(routed) >= ROUTE_INTERVAL {
-                        routed = now;
+                    if self.channels.open > 0 {
                         let stats = self.peer.stats().await;
                         session.buffered.store(stats.waiting_bytes, Ordering::Relaxed);
                         *self.route.lock() = stats.route();
@@ -270,9 +333,48 @@ impl PeerTask {
         }
     }
 
+    /// A channel has ended. The connection ends with the last one, and where nothing can be sent any more.
+    async fn closed(&mut self, maker: Maker, was_open: bool) -> ControlFlow<()> {
+        let channels = &mut self.channels;
+        channels.open -= usize::from(was_open);
+        match maker {
+            Maker::Both => {
+                channels.negotiated = false;
+                channels.theirs -= usize::from(std::mem::take(&mut channels.in_band));
+            }
+            Maker::Own => {}
+            Maker::Peer => channels.theirs -= 1,
+        }
+        if was_open && channels.open == 0 {
+            return ControlFlow::Break(());
+        }
+        if self.out.take_if(|(out, _)| *out == maker).is_some() {
+            if channels.negotiated {
+                self.out = Some((Maker::Both, FrameSender::new(self.peer.channel.clone())));
+            } else if channels.own < MAX_OWN_CHANNELS {
+                self.open_own().await;
+            } else {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    async fn open_own(&mut self) {
+        match self.peer.open_channel("animation-out").await {
+            Ok(channel) => self.read_own(channel),
+            Err(error) => tracing::debug!(%error, "no channel of our own"),
+        }
+    }
+
+    fn read_own(&mut self, channel: Arc<dyn DataChannel>) {
+        self.channels.own += 1;
+        self.read(channel, Maker::Own);
+    }
+
     async fn write(&mut self, next: Next) {
         let session = &self.session;
-        let Some(out) = &mut self.out else { return };
+        let Some((_, out)) = &mut self.out else { return };
         let now = Instant::now();
         let (message, sent) = match next {
             Next::Control(message) => {
@@ -339,11 +441,11 @@ impl PeerTask {
     }
 
     /// Reads a channel in a task of its own: a full queue would stall the whole connection.
-    fn read(&self, channel: Arc<dyn DataChannel>, negotiated: bool) {
+    fn read(&self, channel: Arc<dyn DataChannel>, maker: Maker) {
         let (session, heard, cancel) = (self.session.clone(), self.heard.0.clone(), self.cancel.clone());
         tokio::spawn(async move {
             let mut decoder = Decoder::default();
-            let mut spoke = false;
+            let (mut open, mut spoke, mut in_band) = (false, false, session.role == Role::Peer);
             loop {
                 let event = tokio::select! {
                     () = cancel.cancelled() => return,
@@ -351,11 +453,13 @@ impl PeerTask {
                 };
                 match event {
                     Some(DataChannelEvent::OnOpen) => {
-                        let _ = heard.send(Heard::Open(channel.clone())).await;
+                        open = true;
+                        let _ = heard.send(Heard::Open(maker, channel.clone())).await;
                     }
                     Some(DataChannelEvent::OnMessage(message)) => {
                         let now = Instant::now();
-                        if !std::mem::replace(&mut spoke, true) && negotiated {
+                        if !std::mem::replace(&mut spoke, true) && maker == Maker::Both {
+                            RtcPeer::spoken_on(&channel).await;
                             let _ = heard.send(Heard::Negotiated).await;
                         }
                         let actions = if message.is_string {
@@ -391,13 +495,33 @@ impl PeerTask {
                         }
                     }
                     Some(DataChannelEvent::OnClose) | None => {
-                        let _ = heard.send(Heard::Closed(spoke)).await;
+                        let _ = heard.send(Heard::Closed(maker, open)).await;
                         return;
+                    }
+                    Some(DataChannelEvent::OnBufferedAmountHigh) if maker == Maker::Both && !in_band => {
+                        in_band = true;
+                        let _ = heard.send(Heard::InBand).await;
                     }
                     Some(_) => {}
                 }
             }
         });
+    }
+}
+
+/// Runs the clock of the session's connection, and reports that its path lives.
+async fn watch(session: &Session, number: u64, traffic: &AtomicU64) -> Infallible {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut seen = 0;
+    loop {
+        tick.tick().await;
+        let now = Instant::now();
+        let arrived = traffic.load(Ordering::Relaxed);
+        if std::mem::replace(&mut seen, arrived) != arrived {
+            session.path_heard(number, now);
+        }
+        session.on_timeout(now);
     }
 }
 

@@ -4,14 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{ice::PeerConfig, outbox::Outbox, rtc::RtcError, session::Session};
-
-/// How a peer's descriptions and candidates would reach the other side.
-pub(crate) enum Signal {
-    None,
-    Session,
-    Relay(Outbox, Option<Arc<str>>),
-}
+use crate::{ice::PeerConfig, peer_handle::Signal, rtc::RtcError, session::Session};
 
 pub(crate) async fn accept(
     _: &Arc<Session>,

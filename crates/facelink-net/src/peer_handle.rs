@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::outbox::Outbox;
+
 /// What the signalling side asks of a peer.
 pub(crate) enum PeerCommand {
     Candidate(Option<IceCandidate>),
@@ -16,6 +18,17 @@ pub(crate) enum PeerCommand {
     Answer(String),
     /// Other STUN and TURN servers from now on.
     IceServers(Vec<IceServer>),
+}
+
+/// How a peer's descriptions and candidates reach the other side.
+#[derive(Debug)]
+pub(crate) enum Signal {
+    /// By HTTP, with everything in the answer; what comes later by the session's WebSocket, once it has one.
+    None,
+    /// By the session's WebSocket.
+    Session,
+    /// By an endpoint that both know, addressed to this connection id; to the endpoint itself without one.
+    Relay(Outbox, Option<Arc<str>>),
 }
 
 /// A peer as its session's transports see it.

@@ -4,6 +4,11 @@
 //!   in-band the crate would answer ordered and reliable.
 //! - The crate's driver does not flush some writes before its next timer: it is nudged until the channel is open.
 //! - A dropped connection lives on: [`RtcPeer`] closes it.
+//! - Its driver may panic, and nothing more is reported then: [`runtime`] notices.
+//! - As the DTLS client it refuses an association that the peer starts (RFC 8841, 9.3), and it knows no SCTP port but 5000. As
+//!   the server it takes both as they come, so it is the server where the peer leaves the choice. Then the peer's first in-band
+//!   channel has the id 0 too (RFC 8832, 6), and only the acknowledgement that the crate sends shows it: [`IN_BAND`].
+//! - A channel that is not read keeps what arrives: [`RtcPeer::admit`] limits channels.
 //! - The crate binds the given addresses, knows neither port ranges nor addresses behind a NAT, prefers TCP to some pairs
 //!   over UDP, and lets a slow TCP peer or name server stop everything: see [`addresses`], [`candidates`] and [`runtime`].
 
@@ -18,7 +23,7 @@ mod tests;
 use std::{
     collections::HashSet,
     net::IpAddr,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -29,8 +34,11 @@ use candidates::Outgoing;
 use gate::FrameGate;
 use log::quiet;
 use parking_lot::Mutex;
-use rtc::{ice::mdns::MulticastDnsMode, peer_connection::transport::RTCIceCandidatePair};
-use runtime::PeerRuntime;
+use rtc::{
+    ice::mdns::MulticastDnsMode,
+    peer_connection::transport::{RTCDtlsRole, RTCIceCandidatePair},
+};
+use runtime::{PACE, PeerRuntime};
 use tokio::{runtime::Handle, sync::mpsc};
 use webrtc::{
     data_channel::{DataChannel, RTCDataChannelInit, RTCDataChannelState},
@@ -50,6 +58,9 @@ use facelink::{
 
 /// Protocol of our data channels.
 const PROTOCOL: &str = "animation-data";
+/// Threshold of the buffered bytes of the negotiated channel until the peer speaks on it: what exceeds it before is the crate's
+/// acknowledgement of an in-band `DATA_CHANNEL_OPEN` on the same stream.
+const IN_BAND: u32 = 1;
 /// Bytes that may wait in a channel before a control message is dropped.
 const SEND_LIMIT: usize = 64 * 1024;
 const NUDGE: Duration = Duration::from_millis(10);
@@ -62,12 +73,22 @@ const TCP_WAIT: Duration = Duration::from_millis(1500);
 const DISCONNECTED: Duration = Duration::from_secs(2);
 /// Disconnected for this long, it has failed.
 const FAILED: Duration = Duration::from_secs(7);
+/// How often a pair is checked until one works.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// How often the pair in use is checked, which measures the round trip.
 const KEEPALIVE: Duration = Duration::from_millis(500);
 /// How often a port that another process took in between is replaced.
 const BIND_ATTEMPTS: u32 = 4;
 /// Candidates of the peer that one description may bring: a hostile peer may send them without end.
 const MAX_CANDIDATES: usize = 64;
+/// In-band channels of the peer that are read at a time: one for frames and one for control messages.
+pub(crate) const MAX_CHANNELS: usize = 2;
+/// Longest label or protocol of a channel that is read, bytes.
+const MAX_LABEL: usize = 256;
+/// Channels of a peer that are closed before the connection is: the crate keeps a record of each.
+const MAX_REFUSED_CHANNELS: u32 = 16;
+/// Channels that a peer may open in the life of a connection.
+const MAX_OPENED_CHANNELS: u32 = 1000;
 
 /// Why a WebRTC connection could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +124,19 @@ pub(crate) enum PeerEvent {
     State(RTCPeerConnectionState),
     /// The peer opened a channel in-band.
     Channel(Arc<dyn DataChannel>),
+    /// The crate's driver has ended: nothing moves any more.
+    Ended,
+}
+
+/// What becomes of a channel that the peer opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is to be read.
+    Read,
+    /// It was closed.
+    Refused,
+    /// The peer has opened too many: the connection is to be closed.
+    TooMany,
 }
 
 /// Candidates of ours that were sent since our last description.
@@ -174,8 +208,13 @@ pub(crate) struct RtcPeer {
     /// Negotiated by both sides with id 0; a peer that does not know it never sees it.
     pub channel: Arc<dyn DataChannel>,
     outgoing: Arc<Outgoing>,
-    /// The peer opens DTLS, and with it SCTP.
-    passive: bool,
+    /// The peer's offer leaves this side no choice but to open DTLS.
+    active: bool,
+    /// Datagrams of the peer, and reads from its streams, so far.
+    traffic: Arc<AtomicU64>,
+    /// Channels that the peer opened, and those of them that were closed at once.
+    opened: u32,
+    refused: u32,
     sent_candidates: SentCandidates,
     policy: IcePolicy,
     tcp: bool,
@@ -234,6 +273,11 @@ async fn add(connection: &Arc<dyn PeerConnection>, candidate: IceCandidate) {
     }
 }
 
+/// Wakes the driver, as any setter of a threshold does.
+async fn wake(channel: &Arc<dyn DataChannel>) -> Result<(), webrtc::error::Error> {
+    channel.set_buffered_amount_low_threshold(0).await
+}
+
 /// The pair of candidates in use.
 async fn selected_pair(connection: &Arc<dyn PeerConnection>) -> Option<RTCIceCandidatePair> {
     connection.sctp().await?.transport().ice_transport().get_selected_candidate_pair().await.ok()?
@@ -273,7 +317,8 @@ impl RtcPeer {
         let (events, receiver) = mpsc::unbounded_channel();
         let sent_candidates = SentCandidates::default();
         let handler = Handler { events, outgoing: outgoing.clone(), sent_candidates: sent_candidates.clone() };
-        let (connection, tcp) = connect(bind, &ice, &servers, roaming, no_delay, Arc::new(handler)).await?;
+        let Connected { connection, tcp, traffic } =
+            connect(bind, &ice, &servers, roaming, no_delay, Arc::new(handler)).await?;
         let channel = connection.create_data_channel("animation", Some(channel_init(Some(0)))).await;
         let channel = match channel {
             Ok(channel) => channel,
@@ -286,7 +331,10 @@ impl RtcPeer {
             connection,
             channel,
             outgoing,
-            passive: false,
+            active: false,
+            traffic,
+            opened: 0,
+            refused: 0,
             sent_candidates,
             policy: ice.policy,
             tcp,
@@ -300,14 +348,42 @@ impl RtcPeer {
     }
 
     /// Opens a channel of our own in-band, for a peer that does not know the negotiated one.
-    pub async fn open_out_channel(&self) -> Result<Arc<dyn DataChannel>, RtcError> {
-        self.connection.create_data_channel("animation-out", Some(channel_init(None))).await.map_err(RtcError::Open)
+    pub async fn open_channel(&self, label: &str) -> Result<Arc<dyn DataChannel>, RtcError> {
+        self.connection.create_data_channel(label, Some(channel_init(None))).await.map_err(RtcError::Open)
+    }
+
+    /// What becomes of a channel that the peer has opened, where `read` others of its are read.
+    pub async fn admit(&mut self, channel: &Arc<dyn DataChannel>, read: usize) -> Admission {
+        self.opened += 1;
+        let length = async { Some(channel.label().await.ok()?.len().max(channel.protocol().await.ok()?.len())) };
+        if self.opened > MAX_OPENED_CHANNELS {
+            return Admission::TooMany;
+        }
+        if read < MAX_CHANNELS && length.await.is_some_and(|length| length <= MAX_LABEL) {
+            return Admission::Read;
+        }
+        self.refuse(channel).await
+    }
+
+    /// Closes a channel that the peer has opened.
+    pub async fn refuse(&mut self, channel: &Arc<dyn DataChannel>) -> Admission {
+        let _ = quiet(channel.close()).await;
+        self.refused += 1;
+        if self.refused > MAX_REFUSED_CHANNELS { Admission::TooMany } else { Admission::Refused }
+    }
+
+    /// Counts what arrives on the wire, whatever it is. It stands still on a dead path and with a dead driver.
+    pub fn traffic(&self) -> Arc<AtomicU64> {
+        self.traffic.clone()
     }
 
     /// Answers an offer; candidates follow as events.
     pub async fn answer(&mut self, offer: String) -> Result<String, RtcError> {
         let (offer, candidates) = candidates::split(&offer);
-        self.passive = offer.lines().any(|line| line.trim_end() == "a=setup:active");
+        if self.described.is_none() {
+            let _ = self.channel.set_buffered_amount_high_threshold(IN_BAND).await;
+        }
+        self.active = offer.lines().any(|line| line.trim_end() == "a=setup:passive");
         let offer = RTCSessionDescription::offer(offer).map_err(RtcError::Description)?;
         quiet(self.connection.set_remote_description(offer)).await.map_err(RtcError::Description)?;
         self.described(candidates).await;
@@ -317,6 +393,17 @@ impl RtcPeer {
         quiet(self.connection.set_local_description(answer)).await.map_err(RtcError::Description)?;
         self.nudge_until_open();
         Ok(sdp)
+    }
+
+    /// The peer speaks on the negotiated channel, by which this side may speak from now on too.
+    pub async fn spoken_on(channel: &Arc<dyn DataChannel>) {
+        let _ = channel.set_buffered_amount_high_threshold(u32::MAX).await;
+    }
+
+    /// Makes an offer to a peer of any make; candidates follow as events. Some that answer wait for this side to start the SCTP
+    /// association (aiortc), which the crate does as the DTLS client.
+    pub async fn offer_active(&self) -> Result<String, RtcError> {
+        Ok(self.offer().await?.replace("a=setup:actpass\r\n", "a=setup:active\r\n"))
     }
 
     /// Makes an offer; candidates follow as events.
@@ -369,7 +456,7 @@ impl RtcPeer {
         if !tcp {
             add(&self.connection, candidate).await;
             // Taking it does not wake the driver.
-            let _ = self.channel.set_buffered_amount_high_threshold(u32::MAX).await;
+            let _ = wake(&self.channel).await;
             return;
         }
         // The crate keeps to the first pair that works, so TCP comes later.
@@ -415,7 +502,7 @@ impl RtcPeer {
             && let Some(RTCStatsReportEntry::IceCandidatePair(pair)) = report.get(&transport.selected_candidate_pair_id)
             && pair.responses_received > 0
         {
-            stats.rtt_ms = Some((pair.current_round_trip_time * 1000.0) as f32);
+            stats.rtt_ms = Some((pair.current_round_trip_time * 1000.0) as f32 / PACE as f32);
         }
         stats
     }
@@ -439,13 +526,12 @@ impl RtcPeer {
         Ok(self.description(&description.sdp))
     }
 
-    /// A description as others get it. The crate lets a peer that wants to open DTLS do so, but its answer says otherwise.
+    /// A description as others get it. The crate opens DTLS where a peer waits for it, but its answer says otherwise.
     fn description(&self, sdp: &str) -> String {
         let sdp = self.outgoing.description(sdp);
-        if self.passive { sdp.replace("a=setup:active\r\n", "a=setup:passive\r\n") } else { sdp }
+        if self.active { sdp.replace("a=setup:passive\r\n", "a=setup:active\r\n") } else { sdp }
     }
 
-    /// Any threshold setter wakes the driver.
     fn nudge_until_open(&self) {
         let channel = Arc::downgrade(&self.channel);
         tokio::spawn(async move {
@@ -453,7 +539,7 @@ impl RtcPeer {
                 tokio::time::sleep(NUDGE).await;
                 let Some(channel) = channel.upgrade() else { return };
                 if channel.ready_state().await.is_ok_and(|state| state == RTCDataChannelState::Open)
-                    || channel.set_buffered_amount_high_threshold(u32::MAX).await.is_err()
+                    || wake(&channel).await.is_err()
                 {
                     return;
                 }
@@ -479,7 +565,15 @@ impl Drop for RtcPeer {
     }
 }
 
-/// Builds the connection; returns whether it has TCP sockets. With a port range it takes other ports when another process was faster.
+/// A connection that was built.
+struct Connected {
+    connection: Arc<dyn PeerConnection>,
+    /// Whether it has TCP sockets.
+    tcp: bool,
+    traffic: Arc<AtomicU64>,
+}
+
+/// Builds the connection. With a port range it takes other ports when another process was faster.
 async fn connect(
     bind: IpAddr,
     ice: &Arc<IceConfig>,
@@ -487,12 +581,12 @@ async fn connect(
     roaming: bool,
     no_delay: bool,
     handler: Arc<Handler>,
-) -> Result<(Arc<dyn PeerConnection>, bool), RtcError> {
+) -> Result<Connected, RtcError> {
     let mut attempt = 0;
     loop {
         attempt += 1;
         let (udp, tcp) = (Addresses::new(Protocol::Udp, bind, ice), Addresses::new(Protocol::Tcp, bind, ice));
-        let runtime = Arc::new(PeerRuntime::new(no_delay));
+        let runtime = Arc::new(PeerRuntime::new(no_delay, handler.events.clone()));
         let relay_wait = match ice.policy {
             IcePolicy::All => RELAY_WAIT,
             IcePolicy::Relay => Duration::ZERO,
@@ -500,18 +594,21 @@ async fn connect(
         let settings = SettingEngineBuilder::new()
             // A browser's `.local` candidate need not be resolved: the browser finds ours, and is then known by its packets.
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-            .with_ice_timeouts(Some(DISCONNECTED), Some(FAILED), Some(KEEPALIVE))
-            .with_ice_connection_attempts(Some(Duration::from_millis(20)), Some(500))
+            .with_ice_timeouts(Some(DISCONNECTED * PACE), Some(FAILED * PACE), Some(KEEPALIVE * PACE))
+            .with_ice_connection_attempts(Some(CHECK_INTERVAL * PACE), Some(500))
             .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
             .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
-            .with_relay_acceptance_min_wait(Some(relay_wait))
+            .with_relay_acceptance_min_wait(Some(relay_wait * PACE))
             .with_discard_local_candidates_during_ice_restart(roaming)
+            .with_answering_dtls_role(RTCDtlsRole::Server)
             .build();
         let building = PeerConnectionBuilder::new()
             .with_configuration(configuration(ice.policy, servers))
             .with_setting_engine(settings)
             .with_handler(handler.clone())
             .with_runtime(runtime.clone())
+            // With a pool the driver comes to the runtime by a call of its own.
+            .with_dedicated_reactor_pool_size(1)
             .with_udp_addrs(vec![udp.clone()])
             .with_tcp_addrs(vec![tcp.clone()])
             .with_data_channel_send_buffer_limit(SEND_LIMIT)
@@ -532,7 +629,7 @@ async fn connect(
             let _ = quiet(connection.close()).await;
             continue;
         }
-        return Ok((connection, !tcp.chosen().is_empty()));
+        return Ok(Connected { connection, tcp: !tcp.chosen().is_empty(), traffic: runtime.traffic() });
     }
 }
 

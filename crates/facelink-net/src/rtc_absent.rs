@@ -23,6 +23,12 @@ pub(crate) enum PeerEvent {
     Gathered,
     State(Never),
     Channel(Never),
+    Ended,
+}
+
+#[derive(PartialEq, Eq)]
+pub(crate) enum Admission {
+    TooMany,
 }
 
 pub(crate) struct RtcPeer(Never);
@@ -38,6 +44,10 @@ impl RtcPeer {
 
     pub async fn add_candidate(&mut self, _: IceCandidate) {
         match self.0 {}
+    }
+
+    pub async fn refuse(&mut self, channel: &Never) -> Admission {
+        match *channel {}
     }
 
     pub async fn close(self) {

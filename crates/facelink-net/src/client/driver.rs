@@ -29,7 +29,7 @@ use crate::{
     clock::unix_ms,
     hub::{Hub, Role},
     peer_handle::PeerCommand,
-    rtc::{PeerEvent, peer_state},
+    rtc::{Admission, PeerEvent, peer_state},
     session::{self, Mirror, Session, kind_of, subscribe_json},
 };
 
@@ -289,7 +289,7 @@ impl Driver {
                 self.connection.on_socket_failed(id, refused, now);
             }
             TransportEvent::Ws(id, event) => self.on_ws(id, event, now).await,
-            TransportEvent::Rtc(id, event) => self.on_rtc(id, event, now),
+            TransportEvent::Rtc(id, event) => self.on_rtc(id, event, now).await,
             TransportEvent::Heard(id, Heard::Open) => self.connection.on_channel_opened(id, true, now),
             TransportEvent::Heard(_, Heard::Text(text)) => self.on_text(Lane::DataChannel, &text, now).await,
             TransportEvent::Heard(_, Heard::Binary(bytes)) => self.on_binary(Lane::DataChannel, &bytes, now),
@@ -314,7 +314,7 @@ impl Driver {
         }
     }
 
-    fn on_rtc(&mut self, id: PeerId, event: Option<PeerEvent>, now: Instant) {
+    async fn on_rtc(&mut self, id: PeerId, event: Option<PeerEvent>, now: Instant) {
         match event {
             Some(PeerEvent::Candidate(candidate)) => {
                 let trickle = Trickle { candidate: Some(candidate), ..Trickle::default() };
@@ -327,8 +327,15 @@ impl Driver {
                     self.connection.on_peer_state(id, state, now);
                 }
             }
-            Some(PeerEvent::Channel(_)) => {}
-            None => {
+            // The endpoint speaks on the negotiated channel.
+            Some(PeerEvent::Channel(channel)) => {
+                if let Some((_, rtc)) = self.transports.rtc()
+                    && rtc.peer.refuse(&channel).await == Admission::TooMany
+                {
+                    self.connection.on_peer_failed(id, now);
+                }
+            }
+            Some(PeerEvent::Ended) | None => {
                 tracing::debug!("the driver of the WebRTC connection ended");
                 self.connection.on_peer_failed(id, now);
             }

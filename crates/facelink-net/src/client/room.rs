@@ -19,8 +19,8 @@ use crate::{
     hub::{Counters, Hub, Role},
     ice::PeerConfig,
     outbox::{Outbox, Outgoing},
-    peer::{self, Signal},
-    peer_handle::PeerCommand,
+    peer,
+    peer_handle::{PeerCommand, Signal},
     session::Session,
 };
 

@@ -15,7 +15,8 @@ use serde_json::json;
 use super::state::{Server, refuse};
 use crate::{
     hub::{Counters, Role},
-    peer::{self, Signal},
+    peer,
+    peer_handle::Signal,
     session::Session,
 };
 

@@ -24,8 +24,8 @@ use super::state::{Admitted, Server, refuse};
 use crate::{
     hub::{Counters, Role},
     outbox::{Next, OutQueue, Outgoing, outbox},
-    peer::{self, Signal},
-    peer_handle::PeerCommand,
+    peer,
+    peer_handle::{PeerCommand, Signal},
     session::{Action, Actions, Lane, Session, Socket},
     subscribe,
 };

@@ -13,9 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::log::quiet;
+use super::{PeerEvent, log::quiet};
 use parking_lot::Mutex;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::{
+    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
+    sync::mpsc,
+};
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime, TokioRuntime,
     Transmit,
@@ -36,6 +39,12 @@ const MAX_STREAMS: usize = 16;
 const OPENING_DATAGRAMS: u32 = 24;
 /// Passes of the driver that a datagram needs until everything that follows from it is done.
 const PASSES: u64 = 3;
+/// How much faster the crate's clock runs than ours.
+///
+/// Its SCTP waits at least a second (RFC 9260's minimum, which it has no setting for) before it gives up a message that is lost
+/// with no three others behind it, and so a fifth of that: as TCP on Linux does. At 60 messages a second a second would be an
+/// age, in which the congestion window stays full of what is lost.
+pub(super) const PACE: u32 = 5;
 /// Bytes that a stream's socket holds back for a slow peer: two seconds of frames at most.
 const SEND_BUFFER: usize = 32 * 1024;
 
@@ -92,7 +101,6 @@ fn is_dtls(datagram: &[u8]) -> bool {
     matches!(first, Some(20..=63))
 }
 
-/// A UDP socket with [`Opening`] in front.
 /// Whether a datagram could not be sent because its destination is unreachable.
 fn is_unreachable(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
@@ -106,10 +114,12 @@ fn is_unreachable(error: &io::Error) -> bool {
     )
 }
 
+/// A UDP socket with [`Opening`] in front.
 #[derive(Debug)]
 struct Socket {
     socket: Arc<dyn AsyncUdpSocket>,
     opening: Arc<Opening>,
+    traffic: Arc<AtomicU64>,
 }
 
 impl AsyncUdpSocket for Socket {
@@ -138,6 +148,9 @@ impl AsyncUdpSocket for Socket {
             return Poll::Pending;
         }
         let received = self.socket.poll_recv(context, buffers, meta);
+        if let Poll::Ready(Ok(1..)) = received {
+            self.traffic.fetch_add(1, Ordering::Relaxed);
+        }
         if !self.opening.is_over()
             && let Poll::Ready(Ok(1..)) = received
             && buffers.first().is_some_and(|buffer| is_dtls(buffer))
@@ -164,11 +177,23 @@ pub(super) struct PeerRuntime {
     no_delay: bool,
     streams: Arc<AtomicUsize>,
     bound: Mutex<Vec<SocketAddr>>,
+    traffic: Arc<AtomicU64>,
+    events: mpsc::UnboundedSender<PeerEvent>,
+    start: Instant,
+}
+
+/// Reports the end of the driver, by whatever way: a panic of it ends its task alone.
+struct Driver(mpsc::UnboundedSender<PeerEvent>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = self.0.send(PeerEvent::Ended);
+    }
 }
 
 impl PeerRuntime {
     /// `no_delay`: small packets on TCP go out at once, which only a measurement does without.
-    pub fn new(no_delay: bool) -> Self {
+    pub fn new(no_delay: bool, events: mpsc::UnboundedSender<PeerEvent>) -> Self {
         let opening = Opening {
             left: AtomicU32::new(OPENING_DATAGRAMS),
             passes: AtomicU64::default(),
@@ -176,7 +201,21 @@ impl PeerRuntime {
             held: Mutex::default(),
         };
         let opening = Arc::new(opening);
-        Self { opening, tokio: TokioRuntime, no_delay, streams: Arc::default(), bound: Mutex::default() }
+        Self {
+            opening,
+            tokio: TokioRuntime,
+            no_delay,
+            streams: Arc::default(),
+            bound: Mutex::default(),
+            traffic: Arc::default(),
+            events,
+            start: Instant::now(),
+        }
+    }
+
+    /// Counts datagrams, and reads from streams.
+    pub fn traffic(&self) -> Arc<AtomicU64> {
+        self.traffic.clone()
     }
 
     /// Whether a socket on each of these was bound; the crate passes over those that were not. Port 0 stands for any.
@@ -193,10 +232,22 @@ impl Runtime for PeerRuntime {
         self.tokio.spawn(Box::pin(quiet(future)))
     }
 
+    fn spawn_reactor(&self, _: usize, driver: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
+        let end = Driver(self.events.clone());
+        self.spawn(Box::pin(async move {
+            let _end = end;
+            driver.await;
+        }))
+    }
+
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let address = socket.local_addr()?;
         self.bound.lock().push(address);
-        Ok(Arc::new(Socket { socket: self.tokio.wrap_udp_socket(socket)?, opening: self.opening.clone() }))
+        Ok(Arc::new(Socket {
+            socket: self.tokio.wrap_udp_socket(socket)?,
+            opening: self.opening.clone(),
+            traffic: self.traffic.clone(),
+        }))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -205,6 +256,7 @@ impl Runtime for PeerRuntime {
             listener: tokio::net::TcpListener::from_std(listener)?,
             no_delay: self.no_delay,
             streams: self.streams.clone(),
+            traffic: self.traffic.clone(),
         }))
     }
 
@@ -212,7 +264,7 @@ impl Runtime for PeerRuntime {
         Box::pin(async move {
             let slot = Slot::take(&self.streams).ok_or_else(|| io::Error::other("too many streams"))?;
             let stream = tokio::time::timeout(CONNECT_LIMIT, tokio::net::TcpStream::connect(address)).await??;
-            Stream::wrap(stream, self.no_delay, slot)
+            Stream::wrap(stream, self.no_delay, slot, self.traffic.clone())
         })
     }
 
@@ -220,12 +272,16 @@ impl Runtime for PeerRuntime {
         Box::pin(resolve(host))
     }
 
+    fn now(&self) -> Instant {
+        self.start + self.start.elapsed() * PACE
+    }
+
     fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
-        if self.opening.pass() { Box::pin(std::future::ready(())) } else { self.tokio.sleep(duration) }
+        if self.opening.pass() { Box::pin(std::future::ready(())) } else { self.tokio.sleep(duration / PACE) }
     }
 
     fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
-        self.tokio.interval(period)
+        self.tokio.interval(period / PACE)
     }
 
     fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
@@ -293,6 +349,7 @@ struct Listener {
     listener: tokio::net::TcpListener,
     no_delay: bool,
     streams: Arc<AtomicUsize>,
+    traffic: Arc<AtomicU64>,
 }
 
 impl AsyncTcpListener for Listener {
@@ -304,7 +361,7 @@ impl AsyncTcpListener for Listener {
                     tracing::debug!(%address, "too many TCP streams on one connection");
                     continue;
                 };
-                return Ok((Stream::wrap(stream, self.no_delay, slot)?, address));
+                return Ok((Stream::wrap(stream, self.no_delay, slot, self.traffic.clone())?, address));
             }
         })
     }
@@ -321,18 +378,24 @@ struct Stream {
     dead: AtomicBool,
     local: SocketAddr,
     peer: SocketAddr,
+    traffic: Arc<AtomicU64>,
     _slot: Slot,
 }
 
 impl Stream {
-    fn wrap(stream: tokio::net::TcpStream, no_delay: bool, slot: Slot) -> io::Result<Arc<dyn AsyncTcpStream>> {
+    fn wrap(
+        stream: tokio::net::TcpStream,
+        no_delay: bool,
+        slot: Slot,
+        traffic: Arc<AtomicU64>,
+    ) -> io::Result<Arc<dyn AsyncTcpStream>> {
         stream.set_nodelay(no_delay)?;
         // A large buffer would keep old frames for a stalled peer.
         socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER)?;
         let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
         let (read, write) = stream.into_split();
         let write = tokio::sync::Mutex::new(write);
-        Ok(Arc::new(Self { read, write, dead: AtomicBool::new(false), local, peer, _slot: slot }))
+        Ok(Arc::new(Self { read, write, dead: AtomicBool::new(false), local, peer, traffic, _slot: slot }))
     }
 }
 
@@ -346,7 +409,10 @@ impl AsyncTcpStream for Stream {
                 self.read.readable().await?;
                 match self.read.try_read(buffer) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    other => return other,
+                    other => {
+                        self.traffic.fetch_add(1, Ordering::Relaxed);
+                        return other;
+                    }
                 }
             }
         })
@@ -422,7 +488,7 @@ mod tests {
 
     #[tokio::test]
     async fn tcp_streams_are_limited() {
-        let runtime = PeerRuntime::new(true);
+        let runtime = PeerRuntime::new(true, mpsc::unbounded_channel().0);
         let listener = runtime.wrap_tcp_listener(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let accepted = Arc::new(Mutex::new(Vec::new()));
@@ -453,7 +519,10 @@ mod tests {
     #[tokio::test]
     async fn tcp_stream_that_reads_nothing_is_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = PeerRuntime::new(true).connect_tcp(listener.local_addr().unwrap()).await.unwrap();
+        let stream = PeerRuntime::new(true, mpsc::unbounded_channel().0)
+            .connect_tcp(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         let (_silent, _) = listener.accept().unwrap();
         let error = loop {
             if let Err(error) = stream.write_all(&[0; 64 * 1024]).await {

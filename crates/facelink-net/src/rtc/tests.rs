@@ -102,7 +102,7 @@ impl End {
             }
             PeerEvent::State(state) => self.state = Some(state),
             PeerEvent::Channel(channel) => self.channels.push(channel),
-            PeerEvent::Gathered => {}
+            PeerEvent::Gathered | PeerEvent::Ended => {}
         }
     }
 
@@ -465,7 +465,14 @@ struct Fared {
     oldest_ms: f32,
 }
 
-async fn stream(from: Arc<dyn DataChannel>, to: &mut Reader, frames: u32, rtt_ms: f32, gated: bool) -> Fared {
+async fn stream(
+    from: Arc<dyn DataChannel>,
+    to: &mut Reader,
+    size: usize,
+    frames: u32,
+    rtt_ms: f32,
+    gated: bool,
+) -> Fared {
     let epoch = Instant::now();
     let sending = async {
         let mut sender = FrameSender::new(from.clone());
@@ -473,7 +480,7 @@ async fn stream(from: Arc<dyn DataChannel>, to: &mut Reader, frames: u32, rtt_ms
         let (mut dropped, mut max_waiting, mut oldest_ms) = (0, 0, 0.0_f32);
         for _ in 0..frames {
             ticks.tick().await;
-            let mut frame = [0; 250];
+            let mut frame = vec![0; size];
             frame[..8].copy_from_slice(&(epoch.elapsed().as_micros() as u64).to_le_bytes());
             if gated {
                 let sent = sender.send(FrameData::Binary(&frame), Some(rtt_ms), Instant::now()).await;
@@ -513,7 +520,7 @@ async fn lossy_path_drops_no_frames_at_the_sender() {
     let (mut a, mut b) =
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
     establish(&mut a, &mut b, &relay.route()).await;
-    let mut fared = stream(a.peer.channel.clone(), &mut b.reader, 600, 40.0, true).await;
+    let mut fared = stream(a.peer.channel.clone(), &mut b.reader, 250, 600, 40.0, true).await;
     let (p50, p99) = (percentile(&mut fared.ages, 50), percentile(&mut fared.ages, 99));
     eprintln!(
         "5 % loss, 40 ms: {:.1} % dropped, {:.1} % arrived, ages {p50:.1}/{p99:.1} ms, at most {} bytes, oldest {:.0} ms",
@@ -534,7 +541,7 @@ async fn long_path_drops_no_frames_at_the_sender() {
     let (mut a, mut b) =
         (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
     establish(&mut a, &mut b, &relay.route()).await;
-    let fared = stream(a.peer.channel.clone(), &mut b.reader, 180, 200.0, true).await;
+    let fared = stream(a.peer.channel.clone(), &mut b.reader, 250, 180, 200.0, true).await;
     eprintln!("200 ms: at most {} bytes in flight, oldest {:.0} ms", fared.max_waiting, fared.oldest_ms);
     assert!(fared.max_waiting > 2048, "{}", fared.max_waiting);
     assert!(fared.dropped < 0.25, "{}", fared.dropped);
@@ -548,7 +555,10 @@ async fn in_band_channel_frames_stay_fresh() {
         let ice = Arc::new(IceConfig::default());
         let (events, mut page_events) = mpsc::unbounded_channel();
         let handler = Handler { events, outgoing: Arc::default(), sent_candidates: Arc::default() };
-        let (page, _) = connect(LOOPBACK, &ice, &[], false, true, Arc::new(handler)).await.expect("a page");
+        let connected = connect(LOOPBACK, &ice, &[], false, true, Arc::new(handler)).await.expect("a page");
+        let page = connected.connection;
+        // The id 0 would be that of the negotiated one.
+        let _first = page.create_data_channel("unused", Some(channel_init(Some(0)))).await.expect("a channel");
         let channel = page.create_data_channel("animation-data", Some(channel_init(None))).await.expect("a channel");
         let page_reader = Reader::new(channel.clone());
         let mut b = End::new(LOOPBACK, &IceConfig::default()).await;
@@ -578,7 +588,7 @@ async fn in_band_channel_frames_stay_fresh() {
                         let _ = channel.set_buffered_amount_high_threshold(u32::MAX).await;
                         if own_channel && b.reader.messages.is_empty() && !b.channels.is_empty() && b.sent.is_empty() {
                             b.sent.push("opened".to_owned());
-                            b.channels.push(b.peer.open_out_channel().await.expect("a channel"));
+                            b.channels.push(b.peer.open_channel("animation-out").await.expect("a channel"));
                         }
                     }
                 }
@@ -598,7 +608,7 @@ async fn in_band_channel_frames_stay_fresh() {
             Some(channel) => Reader::new(channel),
             None => page_reader,
         };
-        let mut fared = stream(from, &mut reader, 480, 40.0, own_channel).await;
+        let mut fared = stream(from, &mut reader, 250, 480, 40.0, own_channel).await;
         b.peer.close().await;
         let _ = page.close().await;
         let (p50, p99) = (percentile(&mut fared.ages, 50), percentile(&mut fared.ages, 99));
@@ -708,6 +718,35 @@ async fn ice_servers_are_replaced_in_place() {
     delivered(&mut a, &mut b).await;
 }
 
+/// A peer whose offer waits for this side to open DTLS, and one that leaves the choice.
+#[tokio::test(flavor = "multi_thread")]
+async fn dtls_role_follows_the_offer() {
+    for (setup, answered) in [("actpass", "passive"), ("passive", "active"), ("active", "passive")] {
+        let (mut a, mut b) =
+            (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
+        let offer = a.peer.offer().await.expect("an offer").replace("a=setup:actpass", &format!("a=setup:{setup}"));
+        let answer = b.peer.answer(offer).await.expect("an answer");
+        assert!(answer.contains(&format!("a=setup:{answered}\r\n")), "{setup}: {answer}");
+        a.peer.set_answer(answer).await.expect("an answer that fits");
+        pump(&mut a, &mut b, &all, |a, b| a.is_open() && b.is_open()).await;
+        echo(&mut a, &mut b).await;
+    }
+}
+
+/// The crate counts with wrapping numbers that a debug build would take for a mistake, were it not for its profile here.
+#[tokio::test(flavor = "multi_thread")]
+async fn driver_end_is_reported() {
+    let (events, mut reported) = mpsc::unbounded_channel();
+    let runtime = super::PeerRuntime::new(true, events);
+    let drivers: [Box<dyn FnOnce() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>; 2] =
+        [Box::new(|| Box::pin(async {})), Box::new(|| Box::pin(async { panic!("as the crate does") }))];
+    for driver in drivers {
+        let _handle = webrtc::runtime::Runtime::spawn_reactor(&runtime, 1, driver());
+        let event = timeout(LIMIT, reported.recv()).await.expect("reported in time");
+        assert!(matches!(event, Some(PeerEvent::Ended)));
+    }
+}
+
 #[tokio::test]
 async fn relay_only_without_a_relay_is_refused() {
     let server = IceServer { urls: vec!["turns:a.example".to_owned()], ..turn::credentials("u", "p") };
@@ -738,7 +777,35 @@ async fn candidates_of_a_hostile_peer_are_bounded() {
     assert!(candidates::incoming(&named(70_000), true).is_none());
 }
 
-/// `cargo test -p facelink --lib rtc::tests::measure -- --ignored --nocapture`
+/// `cargo test -p facelink-net --lib rtc::tests::measure -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn measure_loss_by_size() {
+    for (loss, delay) in [(0.1, 0), (0.1, 20), (0.2, 0), (0.2, 20)] {
+        for size in [250, 600, 1100, 1300] {
+            for gated in [true, false] {
+                let relay = UdpRelay::start(0.0, Duration::from_millis(delay)).await;
+                let (mut a, mut b) =
+                    (End::new(LOOPBACK, &IceConfig::default()).await, End::new(LOOPBACK, &IceConfig::default()).await);
+                establish(&mut a, &mut b, &relay.route()).await;
+                relay.lose(loss);
+                let rtt = 2.0 * delay as f32;
+                let mut fared = stream(a.peer.channel.clone(), &mut b.reader, size, 480, rtt, gated).await;
+                a.peer.close().await;
+                b.peer.close().await;
+                let (p50, p99) = (percentile(&mut fared.ages, 50), percentile(&mut fared.ages, 99));
+                eprintln!(
+                    "{:.0} % loss, {} ms, {size} bytes, gated {gated}: {:.1} % dropped, {:.1} % arrived, ages {p50:.1}/{p99:.1} ms",
+                    loss * 100.0,
+                    2 * delay,
+                    fared.dropped * 100.0,
+                    fared.arrived * 100.0,
+                );
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn measure_connection_setup() {

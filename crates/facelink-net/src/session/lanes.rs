@@ -191,6 +191,13 @@ impl Lanes {
         })
     }
 
+    /// Something has arrived on the path of a peer connection.
+    pub fn path_heard(&self, peer: u64, now: Instant) {
+        if let Some(connection) = &mut self.state.lock().connection {
+            connection.on_path_heard(PeerId(peer), now);
+        }
+    }
+
     pub fn peer_state(&self, peer: u64, is: PeerState, now: Instant) -> Option<Over> {
         self.input(|connection, _| connection.on_peer_state(PeerId(peer), is, now))
     }

@@ -146,6 +146,11 @@ impl Session {
         self.settle(self.lanes.channel_opened(peer, out, now), now);
     }
 
+    /// Something has arrived on the path of a peer connection.
+    pub fn path_heard(&self, peer: u64, now: Instant) {
+        self.lanes.path_heard(peer, now);
+    }
+
     pub fn peer_state(&self, peer: u64, state: PeerState, now: Instant) {
         self.settle(self.lanes.peer_state(peer, state, now), now);
     }

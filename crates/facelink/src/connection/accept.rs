@@ -24,7 +24,8 @@ const TOKEN_LIMIT: Duration = Duration::from_secs(5);
 const SOCKET_DEAD: Duration = Duration::from_secs(6);
 /// A peer connection that has opened no channel by then is given up.
 const OPEN_LIMIT: Duration = Duration::from_secs(20);
-/// A data channel by which nothing arrives for this long is gone. An ICE restart of the client may bring it back before.
+/// A data channel by which nothing arrives for this long is gone, and so is one on whose path nothing does: a client that is
+/// not pinged may have nothing to say. An ICE restart of the client may bring it back before.
 const CHANNEL_DEAD: Duration = Duration::from_secs(8);
 /// After a goodbye by the WebSocket, a data channel by which nothing arrives for this long belongs to it.
 const GOODBYE_SILENCE: Duration = Duration::from_millis(300);
@@ -184,5 +185,9 @@ fn channel_dead(channel: &Channel) -> Option<Instant> {
     if !channel.open {
         return Some(channel.started + OPEN_LIMIT);
     }
-    earliest([channel.link.silent_at(CHANNEL_DEAD), channel.broken.map(|since| since + CHANNEL_DEAD)])
+    earliest([
+        channel.link.silent_at(CHANNEL_DEAD),
+        channel.broken.map(|since| since + CHANNEL_DEAD),
+        channel.path_heard.map(|heard| heard + CHANNEL_DEAD),
+    ])
 }

@@ -13,6 +13,8 @@ pub(super) struct Channel {
     /// A channel from this side to the peer is known.
     pub writable: bool,
     pub link: Link,
+    /// When anything arrived on its path last, if the application reports that.
+    pub path_heard: Option<Instant>,
     /// ICE itself reports that the path is broken, since then.
     pub broken: Option<Instant>,
     /// When the ICE restart in progress began.
@@ -31,6 +33,7 @@ impl Channel {
             open: false,
             writable: false,
             link: Link::default(),
+            path_heard: None,
             broken: None,
             restarting: None,
             network,

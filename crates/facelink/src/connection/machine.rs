@@ -56,6 +56,9 @@ impl Connection {
             let Core { socket, channel, .. } = &mut self.core;
             let links = [socket.as_mut().map(|s| &mut s.link), channel.as_mut().map(|c| &mut c.link)];
             links.into_iter().flatten().for_each(|link| link.forgive(now));
+            if let Some(channel) = channel {
+                channel.path_heard = channel.path_heard.map(|_| now);
+            }
         }
         self.core.life == Life::Running
     }
@@ -152,6 +155,15 @@ impl Connection {
             self.core.ping(Lane::DataChannel, now);
         }
         self.core.settle(now);
+    }
+
+    /// Anything has arrived on the path of a peer connection: a message, an acknowledgement, or a check by ICE. Once reported, a
+    /// path that falls silent ends the channel on the accepting side, whether or not its client answers pings.
+    pub fn on_path_heard(&mut self, peer: PeerId, now: Instant) {
+        self.enter(now);
+        if let Some(channel) = self.core.channel(peer) {
+            channel.path_heard = Some(now);
+        }
     }
 
     /// The peer has closed the data channel.

@@ -173,6 +173,36 @@ fn connection_goodbye_by_websocket_keeps_answering_or_unproven_channel() {
     assert_eq!(after_goodbye(false, false), None);
 }
 
+/// A client of another make that is not pinged and has nothing to say, such as a viewer: what arrives on its path shows that it
+/// lives, and ends the connection when it ends, as with the driver of the peer connection.
+#[test]
+fn connection_silent_path_ends_a_client_that_is_not_pinged() {
+    let mut now = Instant::now();
+    let mut endpoint = Connection::accept(Config::default(), now);
+    endpoint.on_peer_opened(PeerId(2), now);
+    endpoint.on_channel_opened(PeerId(2), true, now);
+    let mut pass = |endpoint: &mut Connection, seconds: u32, path: bool| {
+        for _ in 0..10 * seconds {
+            now += MS * 100;
+            if path {
+                endpoint.on_path_heard(PeerId(2), now);
+            }
+            endpoint.on_timeout(now);
+        }
+        assert!(!actions(endpoint).iter().any(|action| matches!(action, Action::Ping(..))));
+    };
+    pass(&mut endpoint, 60, true);
+    assert!(!endpoint.is_over());
+    pass(&mut endpoint, 7, false);
+    assert!(!endpoint.is_over());
+    pass(&mut endpoint, 2, false);
+    assert!(endpoint.is_over());
+    let ended = events(&mut endpoint)
+        .into_iter()
+        .any(|event| matches!(event, Event::Disconnected { cause: Cause::Silent, goodbye: false, .. }));
+    assert!(ended);
+}
+
 #[test]
 fn connection_missing_token_ends_after_five_seconds() {
     let start = Instant::now();
