@@ -117,6 +117,17 @@ impl Process {
         }
     }
 
+    /// Whether it prints such a line in this time, and does not end before.
+    pub fn says_within(&self, limit: Duration, wanted: impl Fn(&str) -> bool) -> bool {
+        let end = Instant::now() + limit;
+        while let Ok((_, line)) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            if wanted(&line) {
+                return true;
+            }
+        }
+        false
+    }
+
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|status| status.is_some())
     }
@@ -251,6 +262,17 @@ impl Listener {
                 return Frame::read(at, &event);
             }
             assert!(Instant::now() < end, "{subject} is never there");
+        }
+    }
+
+    /// Why the next connection that ends has ended.
+    pub fn disconnected(&self) -> String {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let (_, event) = self.event(end);
+            if event["event"] == "disconnected" {
+                return event["reason"].as_str().expect("text").to_owned();
+            }
         }
     }
 

@@ -1,5 +1,5 @@
-//! FaceLink among real parts: Chromium, aiortc, OSC libraries and our own client as senders, coturn between, and networks
-//! without UDP.
+//! FaceLink among real parts: Chromium, aiortc, other WebRTC stacks, OSC libraries and our own client as senders, coturn
+//! between, and networks without UDP.
 
 #[cfg(target_os = "linux")]
 mod blocked;
@@ -8,3 +8,4 @@ mod harness;
 mod matrix;
 mod osc;
 mod senders;
+mod stacks;
