@@ -1,7 +1,7 @@
 //! The plugin: what it listens on, and the plugins that it is made of.
 
 #[cfg(feature = "net")]
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
 use bevy::prelude::*;
 #[cfg(feature = "net")]
@@ -86,7 +86,8 @@ impl FaceLinkPlugin {
     #[must_use]
     pub fn lan(self, token: impl Into<String>) -> Self {
         self.configure(|config| {
-            config.bind = IpAddr::from([0, 0, 0, 0]);
+            config.bind = Ipv4Addr::UNSPECIFIED.into();
+            config.dual_stack = true;
             config.token = Some(token.into());
             config.tls = TlsConfig::self_signed();
         })

@@ -34,9 +34,12 @@ pub struct Args {
     /// Address to listen on.
     #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     bind: IpAddr,
-    /// Listen on every address of this machine; peers need the token.
+    /// Listen on every address of this machine, IPv4 and IPv6; peers need the token.
     #[arg(long, conflicts_with = "bind")]
     lan: bool,
+    /// Ask this machine's own peers for the token too: behind a proxy or a tunnel, all peers come from it.
+    #[arg(long)]
+    token_on_loopback: bool,
     /// With --lan: plain HTTP alone, without HTTPS on the same port.
     #[arg(long, requires = "lan", conflicts_with = "certificate")]
     no_tls: bool,
@@ -101,7 +104,7 @@ impl fmt::Display for UdpPort {
 }
 
 fn token(text: &str) -> Result<String, String> {
-    if text.is_empty() {
+    if text.trim().is_empty() {
         return Err("an empty token would admit every client".to_owned());
     }
     Ok(text.to_owned())
@@ -240,12 +243,14 @@ pub fn run(args: Args) -> Result<(), Error> {
     }
     let config = EndpointConfig {
         bind,
+        dual_stack: args.lan,
         port: args.port,
         live_link_face: args.live_link_face.0,
         udp_json: args.udp_json.0,
         profiles,
         token: args.token,
         allowed_origins: args.allowed_origins,
+        token_on_loopback: args.token_on_loopback,
         tls: match (args.certificate, args.key) {
             (Some(certificate), Some(key)) => TlsConfig::Files { certificate, key },
             _ if args.lan && !args.no_tls => TlsConfig::self_signed(),
@@ -471,6 +476,8 @@ fn introduce(endpoint: &Endpoint, token: Option<&str>, out: &mut Output) -> io::
         }
     } else if let (Some(token), false) = (token, addresses.http.ip().is_loopback()) {
         writeln!(out, "  from other machines        with the token {token}")?;
+    } else if token.is_some() && endpoint.config().token_on_loopback {
+        writeln!(out, "  with the token             {}", endpoint.invitation())?;
     }
     for (port, address) in endpoint.phone_ports() {
         let what = match port {

@@ -39,8 +39,8 @@ enum Command {
 fn main() -> ExitCode {
     // Usage errors end here, with 2.
     let cli = Cli::parse();
-    // A certificate that could not be kept or read is the user's business.
-    let quiet = "facelink=error,facelink_net::tls=warn";
+    // A certificate or a list of phones that could not be kept or read is the user's business.
+    let quiet = "facelink=error,facelink_net::tls=warn,facelink_net::phones::roster=warn";
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let done = match cli.command {

@@ -3,7 +3,7 @@
 #[cfg(any(feature = "http", feature = "phones"))]
 use std::path::PathBuf;
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use facelink::timing::RateLaw;
 use crate::phone_config::{PhoneCall, SourceProfiles, VmcOut};
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
-use crate::{ice::IceConfig, token::new_token};
+use crate::{address::ipv6_counterpart, ice::IceConfig, token::new_token};
 #[cfg(feature = "phones")]
 use facelink::source::{PhonePort, PhonePorts};
 
@@ -29,6 +29,9 @@ pub const MODELS_FOLDER: &str = "assets/web/models";
 pub struct EndpointConfig {
     /// Address to bind; loopback by default. At `127.0.0.1`, the same ports are opened at `::1`, as far as they are to be had.
     pub bind: IpAddr,
+    /// Whether an endpoint that binds `0.0.0.0` listens at `::` too, on the same ports: for networks with IPv6 alone. Off
+    /// by default; a system without IPv6 is no error. One that binds `127.0.0.1` listens at `::1` in any case.
+    pub dual_stack: bool,
     /// Port of HTTP and WebSocket; 0 picks a free one.
     pub port: u16,
     /// Whether to listen on [`port`](Self::port) at all; on by default. An endpoint that does not only dials out, by
@@ -63,7 +66,12 @@ pub struct EndpointConfig {
     /// Pairing token that peers beyond loopback must show. Without one, an endpoint that is open to a network makes one
     /// up; see [`Endpoint::token`](crate::EndpointControl::token).
     pub token: Option<String>,
+    /// Whether peers on loopback must show the token too: for a proxy or a tunnel in front of the endpoint, by which
+    /// every peer comes from loopback. Off by default. Without a token, one is made up then.
+    pub token_on_loopback: bool,
     /// Pages of these origins may connect, in addition to our own and those of this machine, such as `https://show.example`.
+    /// `null` is the origin of files and of sandboxed frames, which any page can make: those need the token unless it is
+    /// listed.
     pub allowed_origins: Vec<String>,
     #[cfg(feature = "webrtc")]
     /// How WebRTC connections are made: STUN and TURN servers, ports, interfaces.
@@ -94,18 +102,22 @@ pub struct EndpointConfig {
     pub signalling: bool,
     /// Most clients in one room.
     pub max_room_peers: usize,
-    /// Most connections and UDP sources at a time.
+    /// Most connections at a time of peers that were let in.
     pub max_connections: usize,
-    /// Most connections of one address (IPv6: of one network, /64) at a time, and as many sockets again that ask by HTTP;
-    /// this machine's own do not count.
+    /// Most sources at a time that can show no token, which are the phones and other senders over UDP and TCP, and most
+    /// faces of theirs. They have this limit for themselves and take no room of others.
+    pub max_open_sources: usize,
+    /// Most connections of one address (IPv6 from beyond the local network: of one /64) at a time, and as many sockets again
+    /// that ask by HTTP; this machine's own do not count.
     pub max_connections_per_address: usize,
-    /// Most sockets at a time that have not asked for anything yet. When one too many comes, the oldest goes of the address
-    /// that has most of them. Each has five seconds for its TLS handshake, and as long for its request.
+    /// Most sockets at a time that have asked for nothing yet, or opened a WebSocket without showing a token that they
+    /// need; and as many again that ask by HTTP. When one too many comes, the oldest goes of the address that has most of
+    /// them. Each has five seconds for its TLS handshake, as long for its request, and as long for the token.
     pub max_pending_connections: usize,
     /// HTTP requests a second from one address, WebSocket openings among them; twice as many in a burst. This machine's
     /// own do not count.
     pub max_requests_per_second: f32,
-    /// Most subjects at a time.
+    /// Most subjects at a time, those of [`max_open_sources`](Self::max_open_sources) apart.
     pub max_subjects: usize,
     /// Most subjects of one connection.
     pub max_subjects_per_connection: usize,
@@ -132,6 +144,12 @@ impl EndpointConfig {
         }
     }
 
+    /// The IPv6 counterpart of a bound socket, if it is to have one.
+    pub(crate) fn second(&self, bound: SocketAddr) -> Option<SocketAddr> {
+        // On many machines `localhost` is `::1`.
+        ipv6_counterpart(bound).filter(|_| self.dual_stack || bound.ip().is_loopback())
+    }
+
     /// How WebRTC connections are made, in a build that has them.
     pub(crate) fn ice_config(&self) -> IceConfig {
         #[cfg(feature = "webrtc")]
@@ -142,7 +160,7 @@ impl EndpointConfig {
 
     /// The same, with a token where it is bound to a network.
     pub(crate) fn with_default_token(mut self) -> Self {
-        if !self.bind.is_loopback() {
+        if !self.bind.is_loopback() || self.token_on_loopback {
             self.token.get_or_insert_with(new_token);
         }
         self
@@ -153,6 +171,7 @@ impl Default for EndpointConfig {
     fn default() -> Self {
         Self {
             bind: Ipv4Addr::LOCALHOST.into(),
+            dual_stack: false,
             port: DEFAULT_PORT,
             listen: true,
             #[cfg(feature = "phones")]
@@ -172,6 +191,7 @@ impl Default for EndpointConfig {
             #[cfg(feature = "phones")]
             profiles: SourceProfiles::default(),
             token: None,
+            token_on_loopback: false,
             allowed_origins: Vec::new(),
             #[cfg(feature = "webrtc")]
             ice: IceConfig::default(),
@@ -188,6 +208,7 @@ impl Default for EndpointConfig {
             signalling: true,
             max_room_peers: 16,
             max_connections: 256,
+            max_open_sources: 128,
             max_connections_per_address: 64,
             max_pending_connections: 128,
             max_requests_per_second: 100.0,

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::Deref,
     sync::Arc,
     time::{Duration, Instant},
@@ -27,7 +27,7 @@ use crate::authority::CertificateAuthority;
 #[cfg(feature = "webrtc")]
 use crate::ice::{IceConfig, IceError};
 use crate::{
-    address::{other_loopback, outward_address, page_url},
+    address::{bind_tcp, outward_address, page_url},
     auth::check_token,
     client::{Client, ClientConfig},
     config::EndpointConfig,
@@ -127,16 +127,19 @@ impl Endpoint {
 
         let address = SocketAddr::new(config.bind, config.port);
         let http_error = |source| LinkError::Bind { what: "HTTP and WebSocket", address, setting: "`port`", source };
-        let (listeners, http): (Vec<_>, _) = if config.listen {
-            let listener = std::net::TcpListener::bind(address).map_err(http_error)?;
-            listener.set_nonblocking(true).map_err(http_error)?;
+        let (listener, http) = if config.listen {
+            let listener = bind_tcp(address, false).map_err(http_error)?;
             let http = listener.local_addr().map_err(http_error)?;
-            // Not to be had where there is no IPv6, or where another program listens.
-            let other = other_loopback(http).and_then(|address| std::net::TcpListener::bind(address).ok());
-            let other = other.filter(|listener| listener.set_nonblocking(true).is_ok());
-            (std::iter::once(listener).chain(other).collect(), http)
+            let second = config.second(http).and_then(|second| match bind_tcp(second, true) {
+                Ok(listener) => Some(listener),
+                Err(error) => {
+                    tracing::debug!("not on {second}: {error}");
+                    None
+                }
+            });
+            (Some((listener, second)), http)
         } else {
-            (Vec::new(), SocketAddr::new(config.bind, 0))
+            (None, SocketAddr::new(config.bind, 0))
         };
 
         #[cfg(feature = "phones")]
@@ -174,12 +177,11 @@ impl Endpoint {
                 https: secured.acceptor.is_some(),
                 #[cfg(all(feature = "http", feature = "tls"))]
                 authority: secured.authority.clone(),
-                #[cfg(feature = "http")]
-                posted: Arc::default(),
             };
-            for listener in listeners {
+            if let Some((listener, second)) = listener {
                 let listener = tokio::net::TcpListener::from_std(listener).map_err(http_error)?;
-                runtime.spawn(http::serve(server.clone(), listener, secured.acceptor.clone()));
+                let second = second.map(tokio::net::TcpListener::from_std).transpose().map_err(http_error)?;
+                runtime.spawn(http::serve(server, listener, second, secured.acceptor));
             }
             #[cfg(feature = "phones")]
             {
@@ -284,7 +286,10 @@ impl EndpointControl {
     pub fn invitation(&self) -> String {
         let bound = self.addresses.http;
         let host = match bound.ip() {
-            ip if ip.is_unspecified() => outward_address().unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => outward_address().unwrap_or(Ipv6Addr::LOCALHOST.into()),
+            IpAddr::V4(ip) if ip.is_unspecified() => outward_address()
+                .filter(|address| address.is_ipv4() || self.hub.config.dual_stack)
+                .unwrap_or(Ipv4Addr::LOCALHOST.into()),
             ip => ip,
         };
         page_url(SocketAddr::new(host, bound.port()), self.fingerprint.is_some(), self.token().as_deref())
@@ -439,12 +444,13 @@ impl EndpointControl {
     }
 
     /// Calls a phone from now on, until it sends; it is remembered if [`EndpointConfig::remember_phones`] says where.
-    pub fn call_phone(&self, call: PhoneCall) {
-        self.phones.roster.add(call);
+    /// `false` when 64 others are called already.
+    pub fn call_phone(&self, call: PhoneCall) -> bool {
+        self.phones.roster.add(call)
     }
 
     /// Calls a phone no longer. `false` when it was not called.
-    pub fn forget_phone(&self, address: std::net::IpAddr) -> bool {
+    pub fn forget_phone(&self, address: IpAddr) -> bool {
         self.phones.roster.forget(address)
     }
 
@@ -457,7 +463,7 @@ impl EndpointControl {
     ///
     /// # Errors
     /// [`PhoneCommandError`] when no phone there is called, its app has no remote control, or it does not answer.
-    pub fn command_phone(&self, address: std::net::IpAddr, command: PhoneCommand) -> Result<(), PhoneCommandError> {
+    pub fn command_phone(&self, address: IpAddr, command: PhoneCommand) -> Result<(), PhoneCommandError> {
         self.phones.roster.command(address, command)
     }
 

@@ -9,7 +9,7 @@ mod subject;
 mod subjects;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -35,10 +35,10 @@ pub(crate) use subjects::{Refused, Subjects};
 use self::{
     connections::{ConnectionLimits, Connections, RoomPeers},
     subject::{GOODBYE_GRACE, Ingested, Requests},
-    subjects::SubjectLimits,
+    subjects::{Claim, SubjectLimits},
 };
 use crate::{
-    auth::Authentication,
+    auth::{AuthLevel, Authentication},
     config::EndpointConfig,
     ice::{IceConfig, PeerConfig},
     stats::{ConnectionStats, EndpointStats},
@@ -76,11 +76,13 @@ impl Hub {
     pub fn new(config: EndpointConfig, now: Instant) -> Self {
         let connections = Connections::new(ConnectionLimits {
             max_connections: config.max_connections,
+            max_open_sources: config.max_open_sources,
             max_connections_per_address: config.max_connections_per_address,
             max_room_peers: if config.signalling { config.max_room_peers } else { 0 },
         });
         let limits = SubjectLimits {
             max_subjects: config.max_subjects,
+            max_open_subjects: config.max_open_sources,
             max_subjects_per_connection: config.max_subjects_per_connection,
         };
         let adaptive = Adaptive {
@@ -119,9 +121,13 @@ impl Hub {
         id: Arc<str>,
         address: Option<SocketAddr>,
         counters: Arc<Counters>,
+        level: AuthLevel,
         now: Instant,
     ) -> Option<ConnectionKey> {
-        let connection = Connection { address, ..Connection::new(id.clone(), kind, counters, now) };
+        if level == AuthLevel::Open && self.queues.is_crowded() {
+            return None;
+        }
+        let connection = Connection { address, ..Connection::new(id.clone(), kind, counters, level, now) };
         let key = self.connections().add(connection)?;
         self.queues.event(LinkEvent::Connected { connection_id: id, source: kind, address });
         Some(key)
@@ -135,7 +141,40 @@ impl Hub {
         counters: Arc<Counters>,
         now: Instant,
     ) -> Option<ConnectionKey> {
-        self.connections().add(Connection { announced: false, ..Connection::new(id, kind, counters, now) })
+        let level = AuthLevel::Exempt;
+        self.connections().add(Connection { announced: false, ..Connection::new(id, kind, counters, level, now) })
+    }
+
+    /// Adds a connection that still has to show the token: until [`admit`](Self::admit) it takes no room, and the engine
+    /// hears nothing of it. Its socket is one of the pending ones.
+    pub fn connect_pending(
+        &self,
+        kind: SourceKind,
+        id: Arc<str>,
+        address: SocketAddr,
+        counters: Arc<Counters>,
+        now: Instant,
+    ) -> Option<ConnectionKey> {
+        let connection = Connection {
+            address: Some(address),
+            level: None,
+            announced: false,
+            ..Connection::new(id, kind, counters, AuthLevel::Open, now)
+        };
+        self.connections().add(connection)
+    }
+
+    /// Lets in a connection that has shown the token. `false` when there are too many.
+    pub fn admit(&self, key: ConnectionKey, level: AuthLevel) -> bool {
+        let event = {
+            let mut connections = self.connections();
+            let Some(connection) = connections.admit(key, level) else { return false };
+            connection.announced = true;
+            let (source, address) = (connection.kind, connection.address);
+            LinkEvent::Connected { connection_id: connection.id.clone(), source, address }
+        };
+        self.queues.event(event);
+        true
     }
 
     /// The client of a connection has come back from another address.
@@ -163,7 +202,9 @@ impl Hub {
     /// How WebRTC connections are made now.
     pub fn peer_config(&self) -> PeerConfig {
         let ice = IceConfig { servers: self.ice_servers.lock().clone(), ..self.config.ice_config() };
-        PeerConfig { bind: self.config.bind, ice }
+        // `::` stands for the addresses of both families.
+        let second = self.config.second(SocketAddr::new(self.config.bind, 0)).map(|second| second.ip());
+        PeerConfig { bind: second.filter(IpAddr::is_unspecified).unwrap_or(self.config.bind), ice }
     }
 
     /// Puts a connection into a room, and returns the ids of the peers that are in it already.
@@ -194,10 +235,10 @@ impl Hub {
                 subject.lose_owner(grace, now);
             }
             let removed = table.connections.remove(key);
-            if let Some(connection) = removed.as_ref().filter(|_| !goodbye)
-                && let Some(subject) = connection.link.as_ref().and_then(|link| link.subject())
+            if let Some(link) = removed.as_ref().filter(|_| !goodbye).and_then(|removed| removed.link.as_ref())
+                && let Some(subject) = link.subject()
             {
-                table.connections.keep_resumable(connection.id.clone(), subject, now);
+                table.connections.keep_resumable(link.resume_token().to_owned(), subject, now);
             }
             removed
         };
@@ -235,6 +276,15 @@ impl Hub {
         names.find(|name| is_free(name)).map_or_else(|| "face".into(), Into::into)
     }
 
+    /// `name`, or `name (2)` and so on while a source that precedes this one bears it: two phones may be called the same.
+    #[cfg(feature = "phones")]
+    pub fn unique_name(&self, name: &str, key: ConnectionKey) -> Arc<str> {
+        let by_level = self.auth.has_token();
+        let table = self.table.lock();
+        let is_reserved = |name: &str| by_level && table.connections.is_reserved(name, AuthLevel::Open);
+        table.subjects.unique_name(name, key, by_level, is_reserved)
+    }
+
     /// Takes a frame, a viseme or both for a subject, which appears if it is new.
     pub fn ingest(&self, update: &Update<'_>, now: Instant) -> Result<SubjectId, Refused> {
         let mut guard = self.table.lock();
@@ -242,7 +292,13 @@ impl Hub {
         let connection = table.connections.get_mut(update.key).ok_or(Refused::Disconnected)?;
         connection.last_seen = now;
         let from = Origin { key: update.key, room: connection.room.clone() };
-        let (subject, appeared) = table.subjects.claim(update, &table.connections, table.local, now)?;
+        let claim = Claim {
+            local: table.local,
+            // Without a token nobody could show it.
+            by_level: self.auth.has_token(),
+            crowded: self.queues.is_crowded(),
+        };
+        let (subject, appeared) = table.subjects.claim(update, &table.connections, claim, now)?;
         let local = subject.local;
         // Queued under the lock, so that the engine gets frames of a subject in their order. Nothing here can block.
         match subject.ingest(update, now) {
@@ -394,7 +450,8 @@ impl Hub {
     /// Statistics of every connection, oldest first, each with those of the subject that it sent last.
     pub fn connection_stats(&self, now: Instant) -> Vec<ConnectionStats> {
         let table = self.table.lock();
-        let mut connections: Vec<_> = table.connections.iter().collect();
+        let mut connections: Vec<_> =
+            table.connections.iter().filter(|(_, connection)| connection.is_admitted()).collect();
         connections.sort_unstable_by_key(|(key, _)| *key);
         let stats =
             connections.into_iter().map(|(key, connection)| connection.stats(table.subjects.newest_stats_of(key, now)));

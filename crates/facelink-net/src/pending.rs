@@ -1,4 +1,4 @@
-//! Pending connections: sockets without a request yet, and how many sockets each address holds.
+//! Pending connections: sockets without a request yet, those that speak HTTP, and how many each address holds.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,14 +12,14 @@ use std::{
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::rate_limit::rate_limit_key;
+use crate::address::limit_key;
 
 /// An accepted socket, counted until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Socket {
     from: IpAddr,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    /// Set when its first request is there.
+    /// Set when its first request is there, or if that opens a WebSocket, when it has shown the token.
     pub requested: Arc<AtomicBool>,
     /// Cancelled when it has to close.
     pub close: CancellationToken,
@@ -40,7 +40,7 @@ impl Drop for Socket {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Entered {
     from: IpAddr,
     requested: Arc<AtomicBool>,
     close: CancellationToken,
@@ -51,7 +51,8 @@ struct Waiting {
 pub(crate) struct Pending {
     max_pending: usize,
     max_per_address: usize,
-    waiting: VecDeque<Waiting>,
+    /// Oldest first.
+    entered: VecDeque<Entered>,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -60,21 +61,22 @@ pub(crate) struct Pending {
 pub(crate) enum Entry {
     /// Accepted.
     Accepted(Socket),
-    /// Accepted in place of an older pending one, which is closed.
+    /// Accepted in place of an older one, which is closed.
     Replacing(Socket),
     /// Its address holds the maximum already.
     Refused,
 }
 
 impl Pending {
-    /// At most `max_pending` without a request, and `max_per_address` of one address other than loopback.
+    /// At most `max_pending` without a request, twice as many in all, and `max_per_address` of one address other than
+    /// loopback.
     pub fn new(max_pending: usize, max_per_address: usize) -> Self {
-        Self { max_pending, max_per_address, waiting: VecDeque::new(), open: Arc::default() }
+        Self { max_pending: max_pending.max(1), max_per_address, entered: VecDeque::new(), open: Arc::default() }
     }
 
     /// Counts a socket of this address.
     pub fn enter(&mut self, address: IpAddr, close: CancellationToken) -> Entry {
-        let from = rate_limit_key(address);
+        let from = limit_key(address);
         {
             let mut open = self.open.lock();
             let count = open.entry(from).or_insert(0);
@@ -86,26 +88,33 @@ impl Pending {
             }
             *count += 1;
         }
-        self.waiting.retain(|one| !one.requested.load(Ordering::Relaxed) && !one.close.is_cancelled());
-        let full = self.waiting.len() >= self.max_pending.max(1);
-        if full {
-            self.close_oldest();
-        }
+        self.entered.retain(|one| !one.close.is_cancelled());
+        let is_waiting = |one: &Entered| !one.requested.load(Ordering::Relaxed);
+        let full = if self.entered.iter().filter(|one| is_waiting(one)).count() >= self.max_pending {
+            self.close_oldest(is_waiting);
+            true
+        } else if self.entered.len() >= 2 * self.max_pending {
+            // Some of them read no answer, or are kept open for more requests.
+            self.close_oldest(|_| true);
+            true
+        } else {
+            false
+        };
         let requested = Arc::new(AtomicBool::new(false));
-        self.waiting.push_back(Waiting { from, requested: requested.clone(), close: close.clone() });
+        self.entered.push_back(Entered { from, requested: requested.clone(), close: close.clone() });
         let socket = Socket { from, open: self.open.clone(), requested, close };
         if full { Entry::Replacing(socket) } else { Entry::Accepted(socket) }
     }
 
-    /// Closes the oldest socket of the address that has most.
-    fn close_oldest(&mut self) {
+    /// Of some sockets, closes the oldest one of the address that has most.
+    fn close_oldest(&mut self, is_one: impl Fn(&Entered) -> bool) {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        for one in &self.waiting {
+        for one in self.entered.iter().filter(|one| is_one(one)) {
             *counts.entry(one.from).or_insert(0) += 1;
         }
-        let most = counts.values().copied().max().unwrap_or(0);
-        let oldest = self.waiting.iter().position(|one| counts.get(&one.from) == Some(&most));
-        if let Some(one) = oldest.and_then(|place| self.waiting.remove(place)) {
+        let most = counts.values().copied().max();
+        let oldest = self.entered.iter().position(|one| is_one(one) && counts.get(&one.from).copied() == most);
+        if let Some(one) = oldest.and_then(|place| self.entered.remove(place)) {
             one.close.cancel();
         }
     }
@@ -131,17 +140,24 @@ mod tests {
         assert!(quiet.iter().all(|socket| !socket.close.is_cancelled()));
         assert_eq!(crowd.iter().filter(|socket| !socket.close.is_cancelled()).count(), 7);
         assert!(!crowd[199].close.is_cancelled(), "the newest stays");
-        assert_eq!(pending.waiting.len(), 10);
+        assert_eq!(pending.entered.len(), 10);
     }
 
     #[test]
-    fn pending_ends_with_the_first_request() {
-        let mut pending = Pending::new(2, 1000);
+    fn pending_sockets_with_a_request_are_bounded_too() {
+        let mut pending = Pending::new(10, 1000);
+        let quiet = accept(&mut pending, 1).expect("accepted");
+        quiet.requested.store(true, Ordering::Relaxed);
         let requested: Vec<Socket> = (0..50)
             .filter_map(|_| accept(&mut pending, 9))
             .inspect(|socket| socket.requested.store(true, Ordering::Relaxed))
             .collect();
-        assert!(requested.len() == 50 && requested.iter().all(|socket| !socket.close.is_cancelled()));
+        assert!(!quiet.close.is_cancelled(), "the address that has most gives room");
+        let open = requested.iter().filter(|socket| !socket.close.is_cancelled()).count();
+        assert_eq!((requested.len(), open, pending.entered.len()), (50, 19, 20));
+        assert!(!requested[49].close.is_cancelled(), "the newest stays");
+        drop(requested);
+        assert!(matches!(pending.enter([192, 0, 2, 2].into(), CancellationToken::new()), Entry::Accepted(_)));
     }
 
     #[test]

@@ -79,8 +79,6 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 const KEEPALIVE: Duration = Duration::from_millis(500);
 /// How often a port that another process took in between is replaced.
 const BIND_ATTEMPTS: u32 = 4;
-/// Candidates of the peer that one description may bring: a hostile peer may send them without end.
-const MAX_CANDIDATES: usize = 64;
 /// In-band channels of the peer that are read at a time: one for frames and one for control messages.
 pub(crate) const MAX_CHANNELS: usize = 2;
 /// Longest label or protocol of a channel that is read, bytes.
@@ -219,7 +217,7 @@ pub(crate) struct RtcPeer {
     policy: IcePolicy,
     tcp: bool,
     pending: Vec<IceCandidate>,
-    taken: usize,
+    taken: candidates::Taken,
     described: Option<tokio::time::Instant>,
     closed: bool,
     tasks: Handle,
@@ -339,7 +337,7 @@ impl RtcPeer {
             policy: ice.policy,
             tcp,
             pending: Vec::new(),
-            taken: 0,
+            taken: candidates::Taken::default(),
             described: None,
             closed: false,
             tasks: Handle::current(),
@@ -434,7 +432,7 @@ impl RtcPeer {
 
     async fn described(&mut self, candidates: Vec<IceCandidate>) {
         self.described = Some(tokio::time::Instant::now());
-        self.taken = 0;
+        self.taken = candidates::Taken::default();
         for candidate in candidates.into_iter().chain(std::mem::take(&mut self.pending)) {
             self.add_candidate(candidate).await;
         }
@@ -444,15 +442,14 @@ impl RtcPeer {
     pub async fn add_candidate(&mut self, candidate: IceCandidate) {
         let Some((candidate, tcp)) = candidates::incoming(&candidate, self.tcp) else { return };
         let Some(described) = self.described else {
-            if self.pending.len() < MAX_CANDIDATES {
+            if self.pending.len() < candidates::MAX_CANDIDATES {
                 self.pending.push(candidate);
             }
             return;
         };
-        if self.taken >= MAX_CANDIDATES {
+        if !self.taken.take(&candidate) {
             return;
         }
-        self.taken += 1;
         if !tcp {
             add(&self.connection, candidate).await;
             // Taking it does not wake the driver.

@@ -1,4 +1,4 @@
-//! Pairing tokens.
+//! Pairing tokens, and secrets that programs keep.
 
 /// A pairing token to read from one screen and type into another: 50 random bits, without letters that look alike.
 pub fn new_token() -> String {
@@ -6,6 +6,11 @@ pub fn new_token() -> String {
     // The low 62 bits of a version 4 UUID are all random.
     let bits = uuid::Uuid::new_v4().as_u128();
     (0..10).map(|place| char::from(LETTERS[(bits >> (5 * place)) as usize % LETTERS.len()])).collect()
+}
+
+/// A secret that programs keep: 122 random bits.
+pub(crate) fn new_secret() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
 }
 
 #[cfg(test)]

@@ -421,7 +421,7 @@ fn admission_token_and_origin() {
     };
     assert_eq!(status("http://evil.example"), "403");
     assert_eq!(status("http://localhost:3000"), "101");
-    assert_eq!(status("null"), "101");
+    assert_eq!(status("null"), "403", "any page can make itself a frame of this origin");
 }
 
 #[test]

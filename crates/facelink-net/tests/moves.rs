@@ -355,7 +355,8 @@ fn session_resume_replaces_the_old_socket() {
         hear(&mut first, "pong").await;
 
         let (mut second, _) = tokio_tungstenite::connect_async(&url).await.expect("open");
-        let hello = json!({"type": "hello", "resume": welcome["connection_id"]});
+        assert_ne!(welcome["resume_token"], welcome["connection_id"], "the id is no secret");
+        let hello = json!({"type": "hello", "resume": welcome["resume_token"]});
         second.send(Message::text(hello.to_string())).await.expect("sent");
         let resumed = hear(&mut second, "welcome").await;
         assert_eq!((&resumed["connection_id"], &resumed["resumed"]), (&welcome["connection_id"], &json!(true)));
@@ -370,7 +371,7 @@ fn session_resume_replaces_the_old_socket() {
         second.send(Message::text(r#"{"type":"get_stats"}"#)).await.expect("sent");
         let stats = hear(&mut second, "stats").await;
         assert_eq!((&stats["subject"], &stats["message_count"]), (&json!("face-1"), &json!(5)), "{stats}");
-        // Broken off, not closed: who comes back later has the same name again.
+        // Broken off, not closed: a client that comes back later has the same name again.
         drop(second);
         let mut again = None;
         for _ in 0..100 {

@@ -122,6 +122,21 @@ function start() {
   });
 
   // ---- client -----------------------------------------------------------------
+  /**
+   * The server that the link names, if it is this page's own or the user agrees: a link of a stranger must not take the
+   * face elsewhere.
+   */
+  function namedServer() {
+    const named = params.get('server');
+    if (!named) return undefined;
+    let host = named;
+    try {
+      host = new URL(named.includes('://') ? named : `ws://${named}`).host;
+    } catch { /* The client says what is wrong with it. */ }
+    const question = `This link sends your face to ${host}, not to ${location.host}, where the page is from. Connect to ${host}?`;
+    return host === location.host || confirm(question) ? named : undefined;
+  }
+  const server = namedServer();
   const stateNames = {
     idle: 'Not connected', connecting: 'Connecting', connected: 'Connected',
     reconnecting: 'Reconnecting', failed: 'Not connected', closed: 'Disconnected',
@@ -143,7 +158,7 @@ function start() {
   function newClient() {
     const asked = params.get('binary');
     const binary = asked === 'float32' || asked === 'json' ? asked : undefined;
-    const c = new FacialAnimationWebRTCClient(params.get('server') ?? undefined, {
+    const c = new FacialAnimationWebRTCClient(server, {
       subject: subjectBox.value.trim() || undefined,
       webrtc: webrtcBox.checked,
       iceTransportPolicy: flag('relay', false) ? 'relay' : 'all',
@@ -177,6 +192,11 @@ function start() {
     };
     c.unsubscribe(); // until a subject is watched
     return c;
+  }
+
+  /** The page's token, where the client talks to the page's own server. */
+  function pageToken() {
+    return new URL(client.url).host === location.host ? params.get('token') : null;
   }
 
   function connect() {
@@ -672,7 +692,7 @@ function start() {
     const timer = setTimeout(() => abort.abort(), 3000);
     try {
       const url = new URL('/api/v1/subjects', client.url.replace(/^ws/, 'http'));
-      const token = params.get('token');
+      const token = pageToken();
       if (token) url.searchParams.set('token', token);
       const answer = await fetch(url, { cache: 'no-store', credentials: 'omit', signal: abort.signal });
       if (!answer.ok) throw new Error(answer.status === 401 || answer.status === 403 ? 'The token was refused' : `HTTP ${answer.status}`);
@@ -717,7 +737,7 @@ function start() {
   // ---- camera -----------------------------------------------------------------
   panel = facelink.panel = makeCameraPanel({
     server: new URL(client.url.replace(/^ws/, 'http')).origin,
-    token: params.get('token'),
+    token: pageToken(),
     fps: () => client.targetFps,
     onFace: film,
     onLost: unseen,

@@ -59,7 +59,7 @@
  * @typedef {object} ClientOptions
  * @property {string} [subject] Name under which the server lists this face.
  * @property {string} [token] Pairing token; default: `?token=` of the server
- *   URL, then of the page.
+ *   URL, then of the page where it came from that server.
  * @property {boolean} [debug] Verbose console logging. Default false.
  * @property {boolean} [webrtc] Try WebRTC. Default true.
  * @property {RTCIceTransportPolicy} [iceTransportPolicy] `'relay'`: only through
@@ -596,7 +596,9 @@ export class FacialAnimationWebRTCClient {
     this.debug = Boolean(options.debug);
     this.#url = socketUrl(wsUrl);
     const own = this.#url.searchParams.get('token');
-    const page = typeof location === 'undefined' ? null : new URLSearchParams(location.search).get('token');
+    // The page's token is for the page's own server.
+    const page = typeof location === 'undefined' || location.host !== this.#url.host
+      ? null : new URLSearchParams(location.search).get('token');
     const token = options.token || own || page;
     if (token) {
       this.#options.token = token;

@@ -50,6 +50,8 @@ pub(super) struct Driver {
     sender: FrameSender,
     decoders: [Decoder; 2],
     address: Option<AddressWatch>,
+    /// The secret that resumes the session; an endpoint of an earlier version gives none and takes the connection's id.
+    resume_token: Option<Arc<str>>,
     /// Why the last attempt failed, in more words than the connection has.
     detail: Option<ClientError>,
     error: Option<ClientError>,
@@ -83,6 +85,7 @@ impl Driver {
             room: Room::new(&config, hub.clone(), cancel.clone()),
             sender: FrameSender::new(config.subject.clone()),
             decoders: <_>::default(),
+            resume_token: None,
             detail: None,
             error: None,
             config,
@@ -163,7 +166,8 @@ impl Driver {
                     continue;
                 }
                 Action::Hello(_, resume) => {
-                    self.hello(resume.as_deref());
+                    let token = self.resume_token.clone();
+                    self.hello(resume.map(|id| token.unwrap_or(id)).as_deref());
                     continue;
                 }
                 Action::CloseSocket(id, how) => {
@@ -477,6 +481,7 @@ impl Driver {
         config.ice.servers = self.config.peer_config(config.bind).ice.servers;
         config.ice.servers.extend(welcome.ice_servers);
         let id = (!welcome.connection_id.is_empty()).then(|| welcome.connection_id.into());
+        self.resume_token = welcome.resume_token.map(Into::into);
         self.connection.on_welcome(id, welcome.resumed, now);
         if let Some(hub) = &self.hub {
             if self.session.is_none() {

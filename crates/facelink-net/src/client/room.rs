@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{config::ClientConfig, encode::face_key};
 use crate::{
+    auth::AuthLevel,
     hub::{Counters, Hub, Role},
     ice::PeerConfig,
     outbox::{Outbox, Outgoing},
@@ -26,8 +27,8 @@ use crate::{
 
 /// A direct connection to a room peer that failed is tried again after this time.
 const RETRY_DELAY: Duration = Duration::from_secs(3);
-/// Room peers that are remembered at most; an endpoint allows 16.
-const MAX_PEERS: usize = 256;
+/// Room peers at most, whatever an endpoint says; ours allows 16. Each has a connection with sockets of its own.
+const MAX_PEERS: usize = 64;
 
 /// One room peer, by its connection id.
 #[derive(Debug, Default)]
@@ -118,7 +119,10 @@ impl Room {
     /// Who was in the room before; they are offered a connection.
     pub fn on_peers(&mut self, present: Vec<Arc<str>>, now: Instant) {
         self.peers.retain(|id, peer| present.contains(id) || peer.session.is_some());
-        for id in present.into_iter().take(MAX_PEERS) {
+        for id in present {
+            if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&id) {
+                continue;
+            }
             let peer = self.peers.entry(id).or_default();
             if peer.session.is_none() {
                 (peer.offering, peer.retry) = (true, Some(now));
@@ -156,6 +160,10 @@ impl Room {
         if !self.joined && !id.is_empty() || !self.webrtc {
             return;
         }
+        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(id) {
+            tracing::debug!(peer = id, "offer refused: too many room peers");
+            return;
+        }
         self.remove(id, now);
         let Some((session, hub)) = self.session(now) else { return };
         let to: Option<Arc<str>> = (!id.is_empty()).then(|| id.into());
@@ -172,9 +180,7 @@ impl Room {
                 hub.disconnect(session.key, "its offer was refused", true, now);
             }
         }
-        if self.peers.len() < MAX_PEERS {
-            self.peers.insert(id.into(), peer);
-        }
+        self.peers.insert(id.into(), peer);
     }
 
     /// Offers to those whose connection has ended or is due.
@@ -231,7 +237,7 @@ pub(super) fn outgoing_session(
     let counters = Arc::new(Counters::default());
     let key = match role {
         Role::Outbound => hub.connect_quietly(kind, id.clone(), counters.clone(), now)?,
-        _ => hub.connect(kind, id.clone(), address, counters.clone(), now)?,
+        _ => hub.connect(kind, id.clone(), address, counters.clone(), AuthLevel::Exempt, now)?,
     };
     Some(Session::new(hub, key, id, address, counters, role, true))
 }

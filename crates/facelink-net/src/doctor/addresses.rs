@@ -1,14 +1,14 @@
 //! Addresses of this machine, the likeliest for a phone first.
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv6Addr},
     path::Path,
 };
 
 use if_addrs::{IfAddr, IfOperStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::address::outward_address;
+use crate::address::{outward_address, outward_ipv6};
 
 /// What an interface is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -212,13 +212,6 @@ fn ranked(bind: IpAddr, listed: Vec<Listed>, outward: &[IpAddr]) -> Vec<OwnAddre
     addresses.into_iter().map(|(_, address)| address).collect()
 }
 
-/// The address by which this machine sends to the IPv6 Internet. Nothing is sent.
-fn outward_v6() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect(SocketAddr::new(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(), 9)).ok()?;
-    Some(socket.local_addr().ok()?.ip())
-}
-
 /// The addresses of now.
 pub(super) fn read(bind: IpAddr) -> Vec<OwnAddress> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
@@ -238,7 +231,7 @@ pub(super) fn read(bind: IpAddr) -> Vec<OwnAddress> {
         wireless: Path::new("/sys/class/net").join(&interface.name).join("phy80211").exists(),
         interface: interface.name,
     });
-    let outward: Vec<IpAddr> = outward_address().into_iter().chain(outward_v6()).collect();
+    let outward: Vec<IpAddr> = outward_address().into_iter().chain(outward_ipv6()).collect();
     ranked(bind, listed.collect(), &outward)
 }
 

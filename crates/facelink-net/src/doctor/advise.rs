@@ -652,7 +652,7 @@ mod tests {
     #[test]
     fn advice_called_phones() {
         let calls = [PhoneCall::app([192, 168, 1, 30].into(), SourceKind::VTubeStudio)];
-        let roster = crate::phones::Roster::new(&calls, None);
+        let roster = crate::phones::Roster::new(&calls, None, |_| true);
         let mut scene = scene();
         let now = Instant::now();
         scene.phones = roster.status(now);

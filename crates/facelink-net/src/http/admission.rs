@@ -19,7 +19,7 @@ use super::certificate;
 use super::page;
 use super::state::{Admitted, Server, refuse};
 use crate::{
-    auth::Denied,
+    auth::{AuthLevel, Denied},
     hub::{Counters, Hub},
     rate_limit::Wait,
 };
@@ -43,16 +43,31 @@ fn host_of(authority: &str) -> &str {
     authority.rsplit_once(':').map_or(authority, |(host, _)| host)
 }
 
-/// Whether a page of this origin may talk to us. Programs send no origin.
-fn origin_allowed(hub: &Hub, headers: &HeaderMap, peer: SocketAddr) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    if hub.config.allowed_origins.iter().any(|allowed| allowed.trim_end_matches('/') == origin) {
-        return true;
+/// What a page's origin is to this endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Its pages may connect; or there is no page: programs send no origin.
+    Allowed,
+    /// `null`: a file, or a frame that any page can make. It may connect when it shows the token.
+    Opaque,
+    /// Its pages may not connect.
+    Foreign,
+}
+
+impl Origin {
+    fn of(hub: &Hub, headers: &HeaderMap, peer: SocketAddr) -> Self {
+        let Some(origin) = headers.get(header::ORIGIN) else { return Self::Allowed };
+        let Ok(origin) = origin.to_str() else { return Self::Foreign };
+        let listed = hub.config.allowed_origins.iter().any(|allowed| allowed.trim_end_matches('/') == origin);
+        if !listed && origin == "null" {
+            return Self::Opaque;
+        }
+        if listed || is_own(origin, headers, peer) { Self::Allowed } else { Self::Foreign }
     }
-    if origin == "null" {
-        return peer.ip().is_loopback();
-    }
+}
+
+/// Whether an origin is ours, or of this machine.
+fn is_own(origin: &str, headers: &HeaderMap, peer: SocketAddr) -> bool {
     let Some((_, authority)) = origin.split_once("://") else { return false };
     let host = host_of(authority);
     if is_loopback_host(host) {
@@ -108,7 +123,8 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
             Self::Origin(origin) => {
-                let message = format!("pages of {origin} may not connect; list the origin in `allowed_origins`");
+                let or = if origin == "null" { ", or show the token" } else { "" };
+                let message = format!("pages of {origin} may not connect; list the origin in `allowed_origins`{or}");
                 refuse(StatusCode::FORBIDDEN, "forbidden_origin", &message)
             }
             Self::Host => {
@@ -127,32 +143,41 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Whether a peer is authenticated, by its address or its token. A WebSocket may also show a token in `hello`.
-fn judge(hub: &Hub, request: &Request, peer: IpAddr, allowed: bool, now: Instant) -> Result<Admitted, Refusal> {
+/// By what a peer is let in. A WebSocket may also show a token in `hello`.
+fn judge(hub: &Hub, request: &Request, peer: IpAddr, origin: Origin, now: Instant) -> Result<Admitted, Refusal> {
     hub.auth.count_request(peer, now).map_err(|wait| Refusal::Later(wait, "too many requests"))?;
     let headers = request.headers();
+    let options = *request.method() == Method::OPTIONS;
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);
     let upgrade = headers.contains_key(header::UPGRADE);
-    if !allowed && (!safe || upgrade) {
-        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or("?");
-        return Err(Refusal::Origin(origin.to_owned()));
-    }
-    let public = is_public(request.uri().path());
+    let token = query_token(request.uri().query()).or_else(|| bearer(headers).map(str::to_owned));
+    let denied = |denied| match denied {
+        Denied::Wait(wait) => Refusal::Later(wait, "too many wrong tokens"),
+        Denied::Token => Refusal::Token,
+    };
     if peer.is_loopback() && !host_allowed(hub, headers) {
         return Err(Refusal::Host);
     }
-    let token = query_token(request.uri().query()).or_else(|| bearer(headers).map(str::to_owned));
-    // Public files are given without a look at the token: a page that was opened by an old link is no guess. And a browser
-    // asks what it may ask before it shows a token at all.
-    if (public && !upgrade) || *request.method() == Method::OPTIONS {
-        return Ok(Admitted(!hub.auth.is_required(peer)));
+    // A browser asks what it may ask before it shows a token.
+    let asks = options && hub.auth.has_token();
+    let must_show = origin == Origin::Opaque && token.is_some() && hub.auth.has_token() && !options;
+    if origin != Origin::Allowed && (!safe || upgrade) && !must_show && !(origin == Origin::Opaque && asks) {
+        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or("?");
+        return Err(Refusal::Origin(origin.to_owned()));
+    }
+    if must_show {
+        return hub.auth.check_token(peer, token.as_deref(), now).map(|level| Admitted(Some(level))).map_err(denied);
+    }
+    let public = is_public(request.uri().path());
+    // Public files are given without a look at the token: a page that was opened by an old link is no guess.
+    if (public && !upgrade) || options {
+        return Ok(Admitted(None));
     }
     match hub.auth.check(peer, token.as_deref(), now) {
-        Ok(()) => Ok(Admitted(true)),
-        Err(Denied::Wait(wait)) => Err(Refusal::Later(wait, "too many wrong tokens")),
+        Ok(level) => Ok(Admitted(Some(level))),
         // It may still show one in `hello`.
-        Err(Denied::Token) if public && token.is_none() => Ok(Admitted(false)),
-        Err(Denied::Token) => Err(Refusal::Token),
+        Err(Denied::Token) if public && token.is_none() => Ok(Admitted(None)),
+        Err(error) => Err(denied(error)),
     }
 }
 
@@ -171,14 +196,18 @@ fn is_public(path: &str) -> bool {
 
 pub(super) async fn admit(State(server): State<Server>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<SocketAddr>().copied().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let allowed = origin_allowed(&server.hub, request.headers(), peer);
-    let mut response = match judge(&server.hub, &request, peer.ip(), allowed, Instant::now()) {
+    let named = request.headers().get(header::ORIGIN).cloned();
+    let origin = Origin::of(&server.hub, request.headers(), peer);
+    let verdict = judge(&server.hub, &request, peer.ip(), origin, Instant::now());
+    let options = *request.method() == Method::OPTIONS;
+    let shown = matches!(verdict, Ok(Admitted(Some(AuthLevel::Token))));
+    let readable = origin == Origin::Allowed || (origin == Origin::Opaque && (shown || (options && verdict.is_ok())));
+    let mut response = match verdict {
         Err(refusal) => {
             Counters::add(&server.hub.refused, 1);
             refusal.into_response()
         }
-        Ok(_) if *request.method() == Method::OPTIONS => preflight(),
+        Ok(_) if options => preflight(),
         Ok(admitted) => {
             request.extensions_mut().insert(admitted);
             // A body that never comes.
@@ -191,8 +220,8 @@ pub(super) async fn admit(State(server): State<Server>, mut request: Request, ne
             }
         }
     };
-    if allowed {
-        allow_origin(&mut response, origin);
+    if readable {
+        allow_origin(&mut response, named);
     }
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
@@ -234,7 +263,7 @@ mod tests {
             (Some("http://127.0.0.1:8765"), "127.0.0.1:8765", near, true),
             (Some("http://localhost:3000"), "127.0.0.1:8765", near, true),
             (Some("http://[::1]:3000"), "[::1]:8765", near, true),
-            (Some("null"), "127.0.0.1:8765", near, true),
+            (Some("null"), "127.0.0.1:8765", near, false),
             (Some("null"), "192.0.2.1:8765", far, false),
             (Some("http://evil.example"), "127.0.0.1:8765", near, false),
             (Some("http://localhost.evil.example"), "127.0.0.1:8765", near, false),
@@ -253,7 +282,8 @@ mod tests {
             if let Some(origin) = origin {
                 headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
             }
-            assert_eq!(origin_allowed(&hub, &headers, peer), allowed, "{origin:?} at {host} from {peer}");
+            let is_allowed = Origin::of(&hub, &headers, peer) == Origin::Allowed;
+            assert_eq!(is_allowed, allowed, "{origin:?} at {host} from {peer}");
         }
     }
 
@@ -302,10 +332,10 @@ mod tests {
                 request = request.header(header::ORIGIN, origin);
             }
             let request = request.body(axum::body::Body::empty()).expect("a request");
-            let allowed = origin_allowed(&hub, request.headers(), SocketAddr::new(peer, 9));
-            match judge(&hub, &request, peer, allowed, now) {
-                Ok(Admitted(true)) => "in",
-                Ok(Admitted(false)) => "may show one",
+            let origin = Origin::of(&hub, request.headers(), SocketAddr::new(peer, 9));
+            match judge(&hub, &request, peer, origin, now) {
+                Ok(Admitted(Some(_))) => "in",
+                Ok(Admitted(None)) => "may show one",
                 Err(Refusal::Origin(_)) => "origin",
                 Err(Refusal::Host) => "host",
                 Err(Refusal::Later(..)) => "later",
@@ -327,6 +357,13 @@ mod tests {
             ("POST", "/api/v1/rtc/offer?token=right", false, show, far, "in"),
             ("POST", "/api/v1/rtc/offer?token=right", false, Some("https://evil.example"), far, "origin"),
             ("GET", "/ws?token=right", true, Some("https://evil.example"), near, "origin"),
+            ("GET", "/ws", true, Some("null"), near, "origin"),
+            ("GET", "/ws?token=right", true, Some("null"), near, "in"),
+            ("GET", "/ws?token=wrong", true, Some("null"), near, "token"),
+            ("GET", "/ws?token=right", true, Some("null"), far, "in"),
+            ("POST", "/api/v1/phones", false, Some("null"), near, "origin"),
+            ("POST", "/api/v1/phones?token=right", false, Some("null"), near, "in"),
+            ("OPTIONS", "/api/v1/phones", false, Some("null"), near, "may show one"),
         ] {
             // None of these counts as a guess, however often.
             for _ in 0..5 {
@@ -339,6 +376,26 @@ mod tests {
         assert_eq!(ask("GET", "/ws?token=right", true, None, far), "later");
         assert_eq!(ask("GET", "/?token=right", false, None, far), "may show one", "the page itself is there");
         assert_eq!(ask("GET", "/ws?token=right", true, None, [192, 0, 2, 8].into()), "in");
+    }
+
+    #[test]
+    fn admission_opaque_origin_is_foreign_unless_listed() {
+        let ask = |config: crate::config::EndpointConfig, method: &str, token: &str| {
+            let hub = Hub::new(config, Instant::now());
+            let request = axum::http::Request::builder().method(method).uri(format!("/ws{token}"));
+            let request = request.header(header::UPGRADE, "websocket").header(header::ORIGIN, "null");
+            let request = request.body(axum::body::Body::empty()).expect("a request");
+            let near = SocketAddr::from(([127, 0, 0, 1], 9));
+            let origin = Origin::of(&hub, request.headers(), near);
+            judge(&hub, &request, near.ip(), origin, Instant::now()).map_err(drop)
+        };
+        let without_token = crate::config::EndpointConfig::default();
+        for token in ["", "?token=", "?token=any"] {
+            assert_eq!(ask(without_token.clone(), "GET", token), Err(()), "there is no token to show: {token}");
+            assert_eq!(ask(without_token.clone(), "OPTIONS", token), Err(()));
+        }
+        let listed = crate::config::EndpointConfig { allowed_origins: vec!["null".to_owned()], ..without_token };
+        assert_eq!(ask(listed, "GET", ""), Ok(Admitted(Some(AuthLevel::Exempt))));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod page;
 #[cfg(all(feature = "http", feature = "phones"))]
 mod phones;
 mod server;
+mod stall;
 mod state;
 mod websocket;
 

@@ -12,7 +12,7 @@ use facelink::source::SourceKind;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::state::{Server, refuse};
+use super::state::{Admitted, Server, refuse};
 use crate::{
     hub::{Counters, Role},
     peer,
@@ -33,6 +33,7 @@ pub(super) struct OfferBody {
 pub(super) async fn rtc_offer(
     State(server): State<Server>,
     Extension(peer_address): Extension<SocketAddr>,
+    Extension(Admitted(admitted)): Extension<Admitted>,
     body: Result<Json<OfferBody>, axum::extract::rejection::JsonRejection>,
 ) -> Response {
     let Json(offer) = match body {
@@ -54,32 +55,26 @@ pub(super) async fn rtc_offer(
         Counters::add(&server.hub.refused, 1);
         return refuse(StatusCode::BAD_REQUEST, "bad_field", "field `session_id`: must be 1 to 128 printable bytes");
     }
+    let Some(level) = admitted else {
+        return refuse(StatusCode::UNAUTHORIZED, "unauthorized", "the pairing token is missing or wrong");
+    };
     let now = Instant::now();
     let (live, subject) = offer.resume.as_deref().map_or((None, None), |id| Session::resumed(&server.hub, id));
     if let Some(session) = live {
         server.hub.set_address(session.key, Some(peer_address));
         return answered(server, session, offer.sdp, true).await;
     }
-    let id: Arc<str> = offer.session_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()).into();
-    {
-        // The same client once more: its old connection goes.
-        let mut posted = server.posted.lock();
-        posted.retain(|session| {
-            let same_host = session.address().map(|address| address.ip()) == Some(peer_address.ip());
-            let replaced = session.id == id && same_host;
-            if replaced {
-                server.hub.disconnect(session.key, "its client made a new offer", true, now);
-            }
-            session.has_peer() && !replaced
-        });
-        if posted.iter().any(|session| session.id == id) {
-            Counters::add(&server.hub.refused, 1);
-            return refuse(StatusCode::CONFLICT, "bad_field", "field `session_id`: in use by another client");
-        }
-    }
     let counters = Arc::new(Counters::default());
-    let Some(key) = server.hub.connect(SourceKind::WebRtc, id.clone(), Some(peer_address), counters.clone(), now)
-    else {
+    let named = offer.session_id.iter().map(|id| Arc::from(id.as_str()));
+    let mut ids = named.chain(std::iter::once_with(|| uuid::Uuid::new_v4().to_string().into()));
+    // An id alone resumes nothing, for others may see it. The table takes it only if no connection has it; the new
+    // session has another one then.
+    let connected = ids.find_map(|id: Arc<str>| {
+        let (kind, address) = (SourceKind::WebRtc, Some(peer_address));
+        let key = server.hub.connect(kind, id.clone(), address, counters.clone(), level, now)?;
+        Some((id, key))
+    });
+    let Some((id, key)) = connected else {
         Counters::add(&server.hub.refused, 1);
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections");
     };
@@ -97,19 +92,15 @@ async fn answered(server: Server, session: Arc<Session>, offer: String, resumed:
     let answered = tokio::spawn(async move {
         let config = server.hub.peer_config();
         match peer::accept(&session, offer, Signal::None, server.cancel.child_token(), &config).await {
-            Ok(sdp) => {
-                let answer = json!({
-                    "sdp": sdp,
-                    "type": "answer",
-                    "session_id": &*session.id,
-                    "resumed": resumed,
-                    "ice_servers": config.ice.for_clients(),
-                });
-                if !resumed {
-                    server.posted.lock().push(session);
-                }
-                Json(answer).into_response()
-            }
+            Ok(sdp) => Json(json!({
+                "sdp": sdp,
+                "type": "answer",
+                "session_id": &*session.id,
+                "resume_token": &*session.resume_token,
+                "resumed": resumed,
+                "ice_servers": config.ice.for_clients(),
+            }))
+            .into_response(),
             Err(error) => {
                 if !resumed {
                     server.hub.disconnect(session.key, "bad offer", true, Instant::now());

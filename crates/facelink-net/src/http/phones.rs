@@ -78,7 +78,10 @@ pub(super) async fn call_phone(State(server): State<Server>, headers: HeaderMap,
     if let Err(error) = check_call(&call) {
         return bad_field(&server.hub, &error);
     }
-    server.phones.roster.add(call);
+    if !server.phones.roster.add(call) {
+        let message = "as many phones are called as there may be; forget one first";
+        return bad(&server.hub, StatusCode::CONFLICT, "too_many_phones", message);
+    }
     phones(State(server)).await
 }
 

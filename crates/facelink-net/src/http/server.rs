@@ -2,10 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -25,6 +22,7 @@ use super::certificate;
 use super::phones;
 use super::{
     admission::admit,
+    stall::StallLimit,
     state::{Acceptor, Server},
     websocket::root,
 };
@@ -33,13 +31,17 @@ use super::{api, calibrate, models, offer, page, state::Secure};
 #[cfg(feature = "http")]
 use crate::hub::Hub;
 use crate::{
+    address::canonical,
     hub::Counters,
-    pending::{Entry, Pending},
+    pending::{Entry, Pending, Socket},
 };
 use facelink::wire::json::MAX_MESSAGE;
 
 /// A request's head must be there by then.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
+
+/// A peer that reads nothing for this long is gone.
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(feature = "http")]
 fn api_routes(hub: &Hub) -> Router<Server> {
@@ -72,7 +74,7 @@ fn phone_routes() -> Router<Server> {
 }
 
 /// Accepts until it is cancelled.
-pub(crate) async fn serve(server: Server, listener: TcpListener, tls: Option<Acceptor>) {
+pub(crate) async fn serve(server: Server, listener: TcpListener, second: Option<TcpListener>, tls: Option<Acceptor>) {
     let (hub, cancel) = (server.hub.clone(), server.cancel.clone());
     let router = Router::new().route("/", get(root)).route("/ws", get(root));
     #[cfg(feature = "http")]
@@ -88,6 +90,7 @@ pub(crate) async fn serve(server: Server, listener: TcpListener, tls: Option<Acc
         let accepted = tokio::select! {
             () = cancel.cancelled() => return,
             accepted = listener.accept() => accepted,
+            accepted = accept(second.as_ref()) => accepted,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -99,7 +102,7 @@ pub(crate) async fn serve(server: Server, listener: TcpListener, tls: Option<Acc
             }
         };
         // A socket for both families shows IPv4 addresses as mapped ones.
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let peer = canonical(peer);
         let socket = match pending.enter(peer.ip(), cancel.child_token()) {
             Entry::Accepted(socket) => socket,
             Entry::Replacing(socket) => {
@@ -113,13 +116,21 @@ pub(crate) async fn serve(server: Server, listener: TcpListener, tls: Option<Acc
             }
         };
         let _ = stream.set_nodelay(true);
-        let (router, tls) = (router.clone(), tls.clone());
+        let (router, tls, socket) = (router.clone(), tls.clone(), Arc::new(socket));
         tokio::spawn(async move {
             tokio::select! {
                 () = socket.close.cancelled() => {}
-                () = serve_stream(stream, peer, router, tls, socket.requested.clone()) => {}
+                () = serve_stream(stream, peer, router, tls, socket.clone()) => {}
             }
         });
+    }
+}
+
+/// The next connection of a listener that there may be.
+async fn accept(listener: Option<&TcpListener>) -> std::io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -127,21 +138,16 @@ pub(crate) async fn serve(server: Server, listener: TcpListener, tls: Option<Acc
 #[cfg(feature = "tls")]
 const TLS_HANDSHAKE: u8 = 0x16;
 
-async fn serve_stream(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    tls: Option<Acceptor>,
-    requested: Arc<AtomicBool>,
-) {
+async fn serve_stream(stream: TcpStream, peer: SocketAddr, router: Router, tls: Option<Acceptor>, socket: Arc<Socket>) {
+    let stream = StallLimit::new(stream, WRITE_LIMIT);
     let mut first = [0];
-    if !matches!(tokio::time::timeout(HEADER_LIMIT, stream.peek(&mut first)).await, Ok(Ok(1..))) {
+    if !matches!(tokio::time::timeout(HEADER_LIMIT, stream.get_ref().peek(&mut first)).await, Ok(Ok(1..))) {
         return;
     }
     #[cfg(feature = "tls")]
     if let Some(tls) = tls.filter(|_| first[0] == TLS_HANDSHAKE) {
         match tokio::time::timeout(HEADER_LIMIT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => serve_http(stream, peer, router, requested, true).await,
+            Ok(Ok(stream)) => serve_http(stream, peer, router, socket, true).await,
             Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
             Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
         }
@@ -149,19 +155,23 @@ async fn serve_stream(
     }
     #[cfg(not(feature = "tls"))]
     let _ = tls;
-    serve_http(stream, peer, router, requested, false).await;
+    serve_http(stream, peer, router, socket, false).await;
 }
 
 async fn serve_http(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     router: Router,
-    requested: Arc<AtomicBool>,
+    socket: Arc<Socket>,
     secure: bool,
 ) {
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        requested.store(true, Ordering::Relaxed);
+        // A WebSocket is pending until it has shown the token.
+        if !request.headers().contains_key(hyper::header::UPGRADE) {
+            socket.requested.store(true, Ordering::Relaxed);
+        }
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(socket.clone());
         #[cfg(feature = "http")]
         request.extensions_mut().insert(Secure(secure));
         #[cfg(not(feature = "http"))]

@@ -7,16 +7,12 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-#[cfg(feature = "http")]
-use parking_lot::Mutex;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 #[cfg(all(feature = "http", feature = "tls"))]
 use crate::authority::CertificateAuthority;
-use crate::hub::Hub;
-#[cfg(feature = "http")]
-use crate::session::Session;
+use crate::{auth::AuthLevel, hub::Hub};
 #[cfg(all(feature = "http", feature = "phones"))]
 use crate::{doctor::Doctor, phones::Phones};
 
@@ -42,9 +38,6 @@ pub(crate) struct Server {
     /// Who vouches for the certificate, if that is this machine's own authority.
     #[cfg(all(feature = "http", feature = "tls"))]
     pub authority: Option<Arc<CertificateAuthority>>,
-    /// Sessions that came by `POST /api/v1/rtc/offer`.
-    #[cfg(feature = "http")]
-    pub posted: Arc<Mutex<Vec<Arc<Session>>>>,
 }
 
 /// Whether a request came over TLS.
@@ -52,9 +45,9 @@ pub(crate) struct Server {
 #[derive(Clone, Copy)]
 pub(super) struct Secure(pub bool);
 
-/// Whether a peer is authenticated by its address or its token; otherwise it still has to show one.
-#[derive(Clone, Copy)]
-pub(super) struct Admitted(pub bool);
+/// By what a peer is let in; `None` while it still has to show the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Admitted(pub Option<AuthLevel>);
 
 /// An error as the API answers it.
 pub(super) fn refuse(status: StatusCode, code: &str, message: &str) -> Response {

@@ -26,6 +26,7 @@ use crate::{
     outbox::{Next, OutQueue, Outgoing, outbox},
     peer,
     peer_handle::{PeerCommand, Signal},
+    pending::Socket as PendingSocket,
     session::{Action, Actions, Lane, Session, Socket},
     subscribe,
 };
@@ -60,6 +61,7 @@ pub(super) async fn root(
     State(server): State<Server>,
     Extension(peer): Extension<SocketAddr>,
     Extension(Admitted(admitted)): Extension<Admitted>,
+    Extension(pending): Extension<Arc<PendingSocket>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     headers: HeaderMap,
 ) -> Response {
@@ -73,21 +75,33 @@ pub(super) async fn root(
     let id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
     let counters = Arc::new(Counters::default());
     let now = Instant::now();
-    let Some(key) = server.hub.connect(SourceKind::WebSocket, id.clone(), Some(peer), counters.clone(), now) else {
+    let (kind, hub) = (SourceKind::WebSocket, &server.hub);
+    let key = match admitted {
+        Some(level) => hub.connect(kind, id.clone(), Some(peer), counters.clone(), level, now),
+        None => hub.connect_pending(kind, id.clone(), peer, counters.clone(), now),
+    };
+    let Some(key) = key else {
         Counters::add(&server.hub.refused, 1);
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections");
     };
-    let session = Session::new(&server.hub, key, id, Some(peer), counters, Role::Inbound, admitted);
+    let pending = admitted.is_none().then_some(pending);
+    let session = Session::new(hub, key, id, Some(peer), counters, Role::Inbound, admitted.is_some());
     let hub = server.hub.clone();
     upgrade
         // Refused with an error by the decoder, rather than by a closed connection.
         .max_message_size(MAX_MESSAGE * 4)
         .max_frame_size(MAX_MESSAGE * 4)
         .on_failed_upgrade(move |error: axum::Error| hub.disconnect(key, &error.to_string(), true, Instant::now()))
-        .on_upgrade(move |socket| serve_socket(server, session, peer, socket))
+        .on_upgrade(move |socket| serve_socket(server, session, peer, socket, pending))
 }
 
-async fn serve_socket(server: Server, session: Arc<Session>, address: SocketAddr, socket: WebSocket) {
+async fn serve_socket(
+    server: Server,
+    session: Arc<Session>,
+    address: SocketAddr,
+    socket: WebSocket,
+    pending: Option<Arc<PendingSocket>>,
+) {
     let cancel = server.cancel.child_token();
     let (out, queue) = outbox();
     let open = Socket::new(out.clone(), cancel.clone());
@@ -95,7 +109,7 @@ async fn serve_socket(server: Server, session: Arc<Session>, address: SocketAddr
     let (sink, stream) = socket.split();
     let current = Arc::new(Mutex::new(session.clone()));
     let mut writer = tokio::spawn(write_socket(current.clone(), sink, queue, cancel));
-    let mut reader = Reader { server, session, current, address, socket: open.clone() };
+    let mut reader = Reader { server, session, current, address, socket: open.clone(), pending };
     let cause = reader.run(stream).await;
     // With its outbox, for whose end the writer waits.
     let session = { reader }.session;
@@ -117,6 +131,16 @@ struct Reader {
     current: Arc<Mutex<Arc<Session>>>,
     address: SocketAddr,
     socket: Socket,
+    /// Until it has shown the token, it is one of the pending sockets.
+    pending: Option<Arc<PendingSocket>>,
+}
+
+/// Ends when the pending socket has to close.
+async fn is_closed(pending: Option<&PendingSocket>) {
+    match pending {
+        Some(pending) => pending.close.cancelled().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Reader {
@@ -134,6 +158,9 @@ impl Reader {
                     }
                     self.socket.out.control(Outgoing::Close(CLOSE_STOPPING, STOPS));
                     return Cause::Local(STOPS);
+                }
+                () = is_closed(self.pending.as_deref()) => {
+                    return Cause::Local("too many pending connections");
                 }
                 () = ended.cancelled() => return Cause::Local("the connection has ended"),
                 () = tokio::time::sleep_until(deadline.into()) => self.session.on_timeout(Instant::now()),
@@ -163,6 +190,9 @@ impl Reader {
                     };
                     if let Some(cause) = self.act(actions).await {
                         return cause;
+                    }
+                    if self.session.is_authorised() {
+                        self.pending = None;
                     }
                 }
             }
@@ -205,10 +235,11 @@ impl Reader {
         let own = std::mem::replace(&mut self.session, session);
         let now = Instant::now();
         own.hub.disconnect(own.key, "its client resumed an older connection", true, now);
+        // Before another socket of the client can take this one's place.
+        self.socket.out.text(welcome);
         self.session.socket_opened(self.socket.clone(), self.address, now);
         self.session.hub.set_address(self.session.key, Some(self.address));
         tracing::info!(connection = %self.session.id, address = %self.address, "resumed");
-        self.socket.out.text(welcome);
         subscribe::start(&self.session);
     }
 

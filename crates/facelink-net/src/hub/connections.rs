@@ -13,9 +13,11 @@ use std::{
 };
 
 use facelink::{source::SourceKind, wire::message::IceServer};
+use subtle::ConstantTimeEq;
 
 use crate::{
-    rate_limit::rate_limit_key,
+    address::limit_key,
+    auth::AuthLevel,
     stats::{ConnectionState, ConnectionStats, SubjectStats},
 };
 
@@ -75,6 +77,8 @@ pub(crate) trait Link: Any + fmt::Debug + Send + Sync {
     fn role(&self) -> Role;
     /// The name of the face that it sends.
     fn subject(&self) -> Option<Arc<str>>;
+    /// The secret by which its client resumes it.
+    fn resume_token(&self) -> &str;
     /// Statistics, with those of the subject that it sent last.
     fn stats(&self, subject: Option<&SubjectStats>) -> ConnectionStats;
     /// The client states that its face comes out of a webcam.
@@ -102,14 +106,30 @@ pub(crate) struct Connection {
     /// `None` for a source that cannot be answered.
     pub link: Option<Arc<dyn Link>>,
     pub room: Option<Arc<str>>,
+    /// By what it was let in; `None` while it still has to show the token.
+    pub level: Option<AuthLevel>,
     /// Its coming and going are events.
     pub announced: bool,
     pub last_seen: Instant,
 }
 
 impl Connection {
-    pub fn new(id: Arc<str>, kind: SourceKind, counters: Arc<Counters>, now: Instant) -> Self {
-        Self { id, kind, address: None, counters, link: None, room: None, announced: true, last_seen: now }
+    pub fn new(id: Arc<str>, kind: SourceKind, counters: Arc<Counters>, level: AuthLevel, now: Instant) -> Self {
+        Self {
+            id,
+            kind,
+            address: None,
+            counters,
+            link: None,
+            room: None,
+            level: Some(level),
+            announced: true,
+            last_seen: now,
+        }
+    }
+
+    pub fn is_admitted(&self) -> bool {
+        self.level.is_some()
     }
 
     /// Whether it leads to an endpoint that this side dialled, which passes on what others send.
@@ -151,6 +171,8 @@ impl Connection {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionLimits {
     pub max_connections: usize,
+    /// Of the level [`AuthLevel::Open`].
+    pub max_open_sources: usize,
     pub max_connections_per_address: usize,
     /// 0 keeps no rooms.
     pub max_room_peers: usize,
@@ -159,7 +181,7 @@ pub(crate) struct ConnectionLimits {
 /// A connection that has ended.
 #[derive(Debug)]
 struct Ended {
-    id: Arc<str>,
+    resume_token: String,
     subject: Arc<str>,
     until: Instant,
 }
@@ -201,21 +223,40 @@ impl Connections {
         Self { limits, by_key: HashMap::new(), last_key: 0, ended: VecDeque::new() }
     }
 
-    /// Adds a connection, unless there are too many.
+    /// Adds a connection, unless there are too many, or another one has its id.
     pub fn add(&mut self, connection: Connection) -> Option<ConnectionKey> {
-        let remote = |address: Option<SocketAddr>| {
-            address.map(|address| address.ip()).filter(|ip| !ip.is_loopback()).map(rate_limit_key)
-        };
-        let from = remote(connection.address);
-        let of_address = |other: &&Connection| from.is_some() && remote(other.address) == from;
-        if self.by_key.len() >= self.limits.max_connections
-            || self.by_key.values().filter(of_address).count() >= self.limits.max_connections_per_address
-        {
+        let is_new = |id: &str| self.by_key.values().all(|other| *other.id != *id);
+        if !is_new(&connection.id) || !connection.level.is_none_or(|level| self.has_room(connection.address, level)) {
             return None;
         }
         self.last_key += 1;
         self.by_key.insert(self.last_key, connection);
         Some(self.last_key)
+    }
+
+    /// Whether one more of a level fits. Those that show no token take no room of those who did.
+    fn has_room(&self, address: Option<SocketAddr>, level: AuthLevel) -> bool {
+        let is_open = |level: AuthLevel| level == AuthLevel::Open;
+        let same = |other: &&Connection| other.level.is_some_and(|other| is_open(other) == is_open(level));
+        let most = if is_open(level) { self.limits.max_open_sources } else { self.limits.max_connections };
+        let remote = |address: Option<SocketAddr>| {
+            address.map(|address| address.ip()).filter(|ip| !ip.is_loopback()).map(limit_key)
+        };
+        let from = remote(address);
+        let of_address = |other: &&Connection| from.is_some() && remote(other.address) == from;
+        self.by_key.values().filter(same).count() < most
+            && self.by_key.values().filter(same).filter(of_address).count() < self.limits.max_connections_per_address
+    }
+
+    /// Lets in a connection that had to show the token, unless there are too many.
+    pub fn admit(&mut self, key: ConnectionKey, level: AuthLevel) -> Option<&mut Connection> {
+        let address = self.by_key.get(&key)?.address;
+        if !self.has_room(address, level) {
+            return None;
+        }
+        let connection = self.by_key.get_mut(&key)?;
+        connection.level = Some(level);
+        Some(connection)
     }
 
     pub fn remove(&mut self, key: ConnectionKey) -> Option<Connection> {
@@ -235,8 +276,15 @@ impl Connections {
         self.by_key.iter().map(|(key, connection)| (*key, connection))
     }
 
+    /// How many were let in.
     pub fn len(&self) -> usize {
-        self.by_key.len()
+        self.by_key.values().filter(|connection| connection.is_admitted()).count()
+    }
+
+    /// Whether a connection that ranks above this level has given this name as that of its face.
+    pub fn is_reserved(&self, name: &str, level: AuthLevel) -> bool {
+        let above = self.by_key.values().filter(|connection| connection.level > Some(level));
+        above.filter_map(|connection| connection.link.as_ref()?.subject()).any(|subject| *subject == *name)
     }
 
     pub fn take_all(&mut self) -> impl Iterator<Item = Connection> + use<> {
@@ -299,23 +347,23 @@ impl Connections {
         peer.link.clone()
     }
 
-    /// The connection of this id, for its client to resume.
-    pub fn resume(&self, id: &str) -> Option<Resumed> {
-        let live = self.by_key.values().find(|connection| *connection.id == *id);
-        let live = live.and_then(|connection| connection.link.clone());
-        if let Some(link) = live.filter(|link| link.role() == Role::Inbound) {
-            return Some(Resumed::Live(link));
+    /// The connection that this secret resumes, for its client. An ended one is handed out once.
+    pub fn resume(&mut self, resume_token: &str) -> Option<Resumed> {
+        let is_it = |token: &str| token.as_bytes().ct_eq(resume_token.as_bytes()).into();
+        let links = self.by_key.values().filter(|connection| connection.is_admitted()).filter_map(|c| c.link.as_ref());
+        if let Some(link) = links.clone().find(|link| link.role() == Role::Inbound && is_it(link.resume_token())) {
+            return Some(Resumed::Live(link.clone()));
         }
-        let ended = self.ended.iter().rev().find(|ended| *ended.id == *id)?;
-        Some(Resumed::Ended(ended.subject.clone()))
+        let ended = self.ended.iter().position(|ended| is_it(&ended.resume_token))?;
+        self.ended.remove(ended).map(|ended| Resumed::Ended(ended.subject))
     }
 
-    /// Keeps the id and the face of a connection that ended without a goodbye.
-    pub fn keep_resumable(&mut self, id: Arc<str>, subject: Arc<str>, now: Instant) {
+    /// Keeps the face of a connection that ended without a goodbye.
+    pub fn keep_resumable(&mut self, resume_token: String, subject: Arc<str>, now: Instant) {
         if self.ended.len() >= MAX_RESUMABLE {
             self.ended.pop_front();
         }
-        self.ended.push_back(Ended { id, subject, until: now + RESUMABLE_FOR });
+        self.ended.push_back(Ended { resume_token, subject, until: now + RESUMABLE_FOR });
     }
 
     /// Forgets connections that ended long ago, and removes sources that cannot be answered and were silent for `timeout`.

@@ -62,6 +62,11 @@ impl Queues {
         &self.events.1
     }
 
+    /// Whether so many events wait that sources which showed no token cause no more of them.
+    pub fn is_crowded(&self) -> bool {
+        self.events.0.len() >= EVENT_QUEUE / 2
+    }
+
     pub fn subscribe(&self) -> broadcast::Receiver<Published> {
         self.published.subscribe()
     }

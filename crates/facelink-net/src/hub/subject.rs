@@ -25,7 +25,7 @@ use super::{
     connections::{Connection, ConnectionKey},
     rate::{Adaptive, Pacing},
 };
-use crate::{clock::unix_ms, stats::SubjectStats};
+use crate::{auth::AuthLevel, clock::unix_ms, stats::SubjectStats};
 
 /// A subject whose sender said goodbye is kept this long, for another one to take it up.
 pub(crate) const GOODBYE_GRACE: Duration = Duration::from_secs(1);
@@ -136,6 +136,8 @@ pub(crate) struct Subject {
     pub id: SubjectId,
     pub name: Arc<str>,
     pub owner: ConnectionKey,
+    /// By what its owner was let in, also when it has gone.
+    pub level: AuthLevel,
     pub owner_gone: Option<Instant>,
     /// How long it is kept without a sender.
     grace: Duration,
@@ -181,6 +183,7 @@ impl Subject {
             id,
             name,
             owner,
+            level: connection.level.unwrap_or(AuthLevel::Open),
             owner_gone: None,
             grace: GOODBYE_GRACE,
             local,
@@ -202,6 +205,7 @@ impl Subject {
     /// Another connection sends it from now on.
     pub fn change_owner(&mut self, owner: ConnectionKey, connection: &Connection, now: Instant) {
         self.owner = owner;
+        self.level = connection.level.unwrap_or(AuthLevel::Open);
         self.address = connection.address;
         self.connection_id = connection.id.clone();
         self.since = now;

@@ -20,7 +20,7 @@ use super::{
     rate::Adaptive,
     subject::{Subject, Update},
 };
-use crate::stats::SubjectStats;
+use crate::{auth::AuthLevel, stats::SubjectStats};
 
 /// A newer connection takes a subject over at once; an older one only when the newer has been silent for this long.
 const TAKE_BACK: Duration = Duration::from_secs(1);
@@ -47,7 +47,20 @@ pub(crate) enum Refused {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SubjectLimits {
     pub max_subjects: usize,
+    /// Of sources of the level [`AuthLevel::Open`].
+    pub max_open_subjects: usize,
     pub max_subjects_per_connection: usize,
+}
+
+/// What a claim of a subject is decided by, besides its connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    /// The connection by which our own faces come in.
+    pub local: Option<ConnectionKey>,
+    /// A source of a lower level does not take over a subject of a higher one.
+    pub by_level: bool,
+    /// Sources of the level [`AuthLevel::Open`] make no more subjects for now.
+    pub crowded: bool,
 }
 
 #[derive(Debug)]
@@ -104,24 +117,32 @@ impl Subjects {
     }
 
     /// The subject of an update, which is made if it is new, and which its connection takes over if it may; `true` if it
-    /// was made. `local` is the connection by which our own faces come in.
+    /// was made.
     pub fn claim(
         &mut self,
         update: &Update<'_>,
         connections: &Connections,
-        local: Option<ConnectionKey>,
+        claim: Claim,
         now: Instant,
     ) -> Result<(&mut Subject, bool), Refused> {
         let connection = connections.get(update.key).ok_or(Refused::Disconnected)?;
-        let is_local = local == Some(update.key);
+        let level = connection.level.ok_or(Refused::Disconnected)?;
+        let is_local = claim.local == Some(update.key);
         let (id, is_new) = match self.by_name.get(update.subject) {
             Some(id) => (*id, false),
+            None if level == AuthLevel::Open && claim.crowded => return Err(Refused::TooManySubjects),
+            // Named in a `hello`, and not sent yet.
+            None if claim.by_level && connections.is_reserved(update.subject, level) => return Err(Refused::Contested),
             None => (self.add(update.subject, (update.key, connection), is_local, now)?, true),
         };
         let subject = self.by_id.get_mut(&id).ok_or(Refused::Disconnected)?;
         if subject.owner != update.key {
             // Our own faces and those of others do not take each other's names.
-            if subject.local != is_local || !may_take_over(subject, update.key, connection, connections, now) {
+            let outranked = claim.by_level && level < subject.level;
+            if subject.local != is_local
+                || outranked
+                || !may_take_over(subject, update.key, connection, claim, connections, now)
+            {
                 return Err(Refused::Contested);
             }
             subject.change_owner(update.key, connection, now);
@@ -137,7 +158,12 @@ impl Subjects {
         now: Instant,
     ) -> Result<SubjectId, Refused> {
         let own = self.of(owner).count();
-        if self.by_id.len() >= self.limits.max_subjects || own >= self.limits.max_subjects_per_connection {
+        let is_open = |level: AuthLevel| level == AuthLevel::Open;
+        let open = connection.level.is_none_or(is_open);
+        let most = if open { self.limits.max_open_subjects } else { self.limits.max_subjects };
+        if self.by_id.values().filter(|subject| is_open(subject.level) == open).count() >= most
+            || own >= self.limits.max_subjects_per_connection
+        {
             return Err(Refused::TooManySubjects);
         }
         let id = SubjectId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
@@ -158,9 +184,18 @@ impl Subjects {
 
     #[cfg(feature = "phones")]
     /// `name`, or `name (2)` and so on while another live source bears it: two phones may be called the same.
-    pub fn unique_name(&self, name: &str, key: ConnectionKey) -> Arc<str> {
-        let free =
-            |name: &str| self.named(name).is_none_or(|subject| subject.owner == key || subject.owner_gone.is_some());
+    pub fn unique_name(
+        &self,
+        name: &str,
+        key: ConnectionKey,
+        by_level: bool,
+        is_reserved: impl Fn(&str) -> bool,
+    ) -> Arc<str> {
+        let takes = |subject: &Subject| {
+            subject.owner == key
+                || (subject.owner_gone.is_some() && !(by_level && subject.level > AuthLevel::Open) && !subject.local)
+        };
+        let free = |name: &str| self.named(name).is_none_or(takes) && !is_reserved(name);
         if free(name) {
             return name.into();
         }
@@ -242,6 +277,7 @@ fn may_take_over(
     subject: &Subject,
     key: ConnectionKey,
     connection: &Connection,
+    claim: Claim,
     connections: &Connections,
     now: Instant,
 ) -> bool {
@@ -252,6 +288,7 @@ fn may_take_over(
     let newer = match (connection.is_dialled(), owner_relays) {
         (false, true) => true,
         (true, false) => false,
+        _ if claim.by_level && connection.level > Some(subject.level) => true,
         _ => key > subject.owner,
     };
     newer || free

@@ -1,10 +1,27 @@
 //! What all ports for phones share.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{port_stats::PortCounters, profiles::LiveProfiles, roster::Roster};
-use crate::hub::Hub;
+use crate::{address::is_private, hub::Hub};
 use facelink::source::PhonePort;
+
+/// Whether an address is private, or on a network of this machine: phones are nowhere else.
+fn is_near(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let is_on_network = |interface: &if_addrs::Interface| match (&interface.addr, address) {
+        (if_addrs::IfAddr::V4(own), IpAddr::V4(v4)) => {
+            let mask = own.netmask.to_bits();
+            mask != 0 && own.ip.to_bits() & mask == v4.to_bits() & mask
+        }
+        (if_addrs::IfAddr::V6(own), IpAddr::V6(v6)) => {
+            let mask = own.netmask.to_bits();
+            mask != 0 && own.ip.to_bits() & mask == v6.to_bits() & mask
+        }
+        _ => false,
+    };
+    is_private(address) || if_addrs::get_if_addrs().unwrap_or_default().iter().any(is_on_network)
+}
 
 /// Phones of one endpoint.
 #[derive(Debug)]
@@ -22,7 +39,7 @@ impl Phones {
         let config = &hub.config;
         Self {
             profiles: LiveProfiles::new(config.profiles.clone()),
-            roster: Roster::new(&config.call, config.remember_phones.clone()),
+            roster: Roster::new(&config.call, config.remember_phones.clone(), is_near),
             ports,
             hub,
         }

@@ -1,19 +1,28 @@
 //! Senders of datagrams, and how their faces enter the hub.
 
 use std::{
+    borrow::Cow,
     fmt,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use facelink::{
     frame::FaceFrame,
     source::SourceKind,
-    wire::{json::VisemeMessage, llf::Author, profile::SourceFace},
+    wire::{
+        json::{VisemeMessage, check_name},
+        llf::Author,
+        profile::SourceFace,
+    },
 };
 
 use super::{context::Phones, sender_ports::SenderPorts};
+use crate::auth::AuthLevel;
 use crate::hub::{ConnectionKey, Counters, Refused, Update};
 
 /// Senders remembered per port; more than any user has phones.
@@ -85,6 +94,28 @@ enum Newcomer {
     Unclear,
 }
 
+/// Longest name of a face, bytes: as on the wire.
+const MAX_NAME: usize = 128;
+/// Tells apart the connections of senders that come from one address.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+/// A name as it may be shown in lists and logs: without control characters, and cut off where it is too long. `None` when
+/// nothing is left of it.
+fn shown_name(name: &str) -> Option<Cow<'_, str>> {
+    if check_name(name).is_ok() {
+        return (!name.trim().is_empty()).then_some(Cow::Borrowed(name));
+    }
+    let mut shown = String::new();
+    for letter in name.chars().filter(|letter| !letter.is_control()) {
+        if shown.len() + letter.len_utf8() > MAX_NAME {
+            break;
+        }
+        shown.push(letter);
+    }
+    let shown = shown.trim();
+    (!shown.is_empty()).then(|| Cow::Owned(shown.to_owned()))
+}
+
 /// Senders of one port or one stream.
 #[derive(Debug)]
 pub(super) struct Intake {
@@ -144,13 +175,11 @@ impl Intake {
             self.senders.remove(0);
         }
         let counters = Arc::new(Counters::default());
-        let id: Arc<str> = format!("{}-{}", sender.kind, sender.from).into();
-        let key = self.phones.hub.connect(sender.kind, id, Some(sender.from), counters.clone(), now);
+        let id: Arc<str> = format!("{}-{}-{}", sender.kind, sender.from, NUMBER.fetch_add(1, Ordering::Relaxed)).into();
+        let level = AuthLevel::Open;
+        let key = self.phones.hub.connect(sender.kind, id, Some(sender.from), counters.clone(), level, now);
         let key = key.ok_or(NotTaken::TooManyConnections)?;
-        let subject = match sender.preferred_name {
-            Some(name) => self.phones.hub.subjects().unique_name(name, key),
-            None => self.phones.hub.free_name(),
-        };
+        let subject = self.name(sender, key);
         self.senders.push(Known {
             kind: sender.kind,
             address: sender.from,
@@ -164,6 +193,15 @@ impl Intake {
             allowance: 2.0 * self.phones.hub.config.max_messages_per_second,
         });
         Ok(self.senders.len() - 1)
+    }
+
+    /// The name of a sender's face: the preferred one as far as it can be shown, or a free one.
+    fn name(&self, sender: &Sender<'_>, key: ConnectionKey) -> Arc<str> {
+        let hub = &self.phones.hub;
+        match sender.preferred_name.and_then(shown_name) {
+            Some(name) => hub.unique_name(&name, key),
+            None => hub.free_name(),
+        }
     }
 
     /// Whether an unknown address is that of a phone which has changed the network, or of another one. The decision takes a
@@ -216,8 +254,8 @@ impl Intake {
     pub fn take(&mut self, sender: &Sender<'_>, arrived: Arrived<'_>, now: Instant) -> Result<(), NotTaken> {
         let mut face = arrived.face;
         let mut frame: Option<FaceFrame> = None;
-        // A second time for a sender that was silent for so long that the hub forgot it.
-        for _ in 0..2 {
+        // A second time for a sender that was silent for so long that the hub forgot it, or whose name another one took.
+        for attempt in 0..2 {
             let place = self.place(sender, now)?;
             let rate = self.phones.hub.config.max_messages_per_second;
             let known = &mut self.senders[place];
@@ -257,6 +295,12 @@ impl Intake {
                     return Ok(());
                 }
                 Err(Refused::Disconnected) => drop(self.senders.remove(place)),
+                // A source that has shown the token bears this name from now on.
+                Err(Refused::Contested) if attempt == 0 && arrived.named.is_none() => {
+                    let key = known.key;
+                    let subject = self.name(sender, key);
+                    self.senders[place].subject = subject;
+                }
                 Err(error) => {
                     Counters::add(&known.counters.refused, 1);
                     return Err(error.into());

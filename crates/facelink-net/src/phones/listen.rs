@@ -11,13 +11,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    context::Phones,
-    port_stats::PortCounters,
-    serve::{bind, serve},
-    text::serve_streams,
-    vmc_out::send_vmc,
+    context::Phones, port_stats::PortCounters, protocol::Sockets, serve::serve, text::serve_streams, vmc_out::send_vmc,
 };
-use crate::{address::other_loopback, config::EndpointConfig};
+use crate::{
+    address::{bind_tcp, bind_udp},
+    config::EndpointConfig,
+};
 
 /// A port that could not be opened, and that an endpoint works without.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,18 +36,10 @@ pub struct Unavailable {
 /// Ports that are open, and those that could not be.
 #[derive(Debug, Default)]
 pub(crate) struct Listening {
-    udp: Vec<(UdpSocket, Arc<PortCounters>)>,
-    tcp: Vec<(TcpListener, Arc<PortCounters>)>,
-    /// The same ports at the other loopback address, as far as they are to be had there.
-    other_udp: Vec<(UdpSocket, Arc<PortCounters>)>,
-    other_tcp: Vec<(TcpListener, Arc<PortCounters>)>,
+    /// Each with its IPv6 counterpart, where there is one.
+    udp: Vec<(UdpSocket, Option<UdpSocket>, Arc<PortCounters>)>,
+    tcp: Vec<(TcpListener, Option<TcpListener>, Arc<PortCounters>)>,
     pub unavailable: Vec<Unavailable>,
-}
-
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 impl Listening {
@@ -58,7 +49,7 @@ impl Listening {
         for port in PhonePort::ALL {
             let Some(number) = config.phone_port(port) else { continue };
             let address = SocketAddr::new(config.bind, number);
-            if let Err(error) = listening.open_port(port, address) {
+            if let Err(error) = listening.open_port(port, address, |bound| config.second(bound)) {
                 let message = format!(
                     "cannot listen for {port} on {address}: {error}; close the program that holds the port, or set \
                      `{}` to another one",
@@ -72,38 +63,47 @@ impl Listening {
         listening
     }
 
-    fn open_port(&mut self, port: PhonePort, address: SocketAddr) -> io::Result<()> {
+    fn open_port(
+        &mut self,
+        port: PhonePort,
+        address: SocketAddr,
+        second: impl Fn(SocketAddr) -> Option<SocketAddr>,
+    ) -> io::Result<()> {
         if port.is_tcp() {
-            let listener = bind_tcp(address)?;
-            let counters = Arc::new(PortCounters::new(port, listener.local_addr()?));
-            let other = other_loopback(counters.address).and_then(|address| bind_tcp(address).ok());
-            self.other_tcp.extend(other.map(|listener| (listener, counters.clone())));
-            self.tcp.push((listener, counters));
+            let listener = bind_tcp(address, false)?;
+            let bound = listener.local_addr()?;
+            let second = second(bound).and_then(|second| bind_tcp(second, true).ok());
+            self.tcp.push((listener, second, Arc::new(PortCounters::new(port, bound))));
         } else {
-            let socket = bind(address)?;
-            let counters = Arc::new(PortCounters::new(port, socket.local_addr()?));
-            let other = other_loopback(counters.address).and_then(|address| bind(address).ok());
-            self.other_udp.extend(other.map(|socket| (socket, counters.clone())));
-            self.udp.push((socket, counters));
+            let socket = bind_udp(address, false)?;
+            let bound = socket.local_addr()?;
+            let second = second(bound).and_then(|second| bind_udp(second, true).ok());
+            self.udp.push((socket, second, Arc::new(PortCounters::new(port, bound))));
         }
         Ok(())
     }
 
     /// Counters of every open port.
     pub fn counters(&self) -> Vec<Arc<PortCounters>> {
-        let udp = self.udp.iter().map(|(_, counters)| counters);
-        udp.chain(self.tcp.iter().map(|(_, counters)| counters)).cloned().collect()
+        let udp = self.udp.iter().map(|(.., counters)| counters);
+        udp.chain(self.tcp.iter().map(|(.., counters)| counters)).cloned().collect()
     }
 
     /// Serves every open port, and sends what goes out, until cancelled. Returns the tasks that say goodbye to phones.
     /// Called on a runtime.
     pub fn serve(self, phones: &Arc<Phones>, cancel: &CancellationToken) -> io::Result<Vec<JoinHandle<()>>> {
         let mut tasks = Vec::new();
-        for (socket, counters) in self.udp.into_iter().chain(self.other_udp) {
+        for (socket, second, counters) in self.udp {
             let socket = tokio::net::UdpSocket::from_std(socket)?;
-            tasks.push(tokio::spawn(serve(phones.clone(), socket, counters, cancel.clone())));
+            let second = second.map(tokio::net::UdpSocket::from_std).transpose()?;
+            let sockets = Sockets::new(socket, second);
+            tasks.push(tokio::spawn(serve(phones.clone(), sockets, counters, cancel.clone())));
         }
-        for (listener, counters) in self.tcp.into_iter().chain(self.other_tcp) {
+        for (listener, second, counters) in self.tcp {
+            if let Some(second) = second {
+                let second = tokio::net::TcpListener::from_std(second)?;
+                tasks.push(tokio::spawn(serve_streams(phones.clone(), second, counters.clone(), cancel.clone())));
+            }
             let listener = tokio::net::TcpListener::from_std(listener)?;
             tasks.push(tokio::spawn(serve_streams(phones.clone(), listener, counters, cancel.clone())));
         }

@@ -1,6 +1,6 @@
 //! What a protocol is, and what it may do with its port.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Instant};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Instant};
 
 use facelink::source::SourceKind;
 use tokio::net::UdpSocket;
@@ -10,11 +10,64 @@ use super::{
     intake::{Arrived, Intake, NotTaken, Sender},
     port_stats::PortCounters,
 };
-use crate::hub::Hub;
+use crate::{address::canonical, hub::Hub};
+
+/// The socket of a port, and its IPv6 counterpart where it has one.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    first: UdpSocket,
+    second: Option<UdpSocket>,
+}
+
+impl Sockets {
+    pub fn new(first: UdpSocket, second: Option<UdpSocket>) -> Self {
+        Self { first, second }
+    }
+
+    /// What the first one is bound to; the second one has the same port.
+    pub fn own(&self) -> io::Result<SocketAddr> {
+        self.first.local_addr()
+    }
+
+    /// The socket that can send to an address.
+    fn to(&self, to: SocketAddr) -> &UdpSocket {
+        self.second.as_ref().filter(|_| to.is_ipv6()).unwrap_or(&self.first)
+    }
+
+    /// The next datagram and its sender.
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        loop {
+            tokio::select! {
+                ready = self.first.readable() => ready?,
+                ready = readable(self.second.as_ref()) => ready?,
+            }
+            if let Some(received) = self.try_receive(buffer) {
+                return received;
+            }
+        }
+    }
+
+    /// A datagram that waits already, if there is one.
+    pub fn try_receive(&self, buffer: &mut [u8]) -> Option<io::Result<(usize, SocketAddr)>> {
+        let sockets = [Some(&self.first), self.second.as_ref()];
+        sockets.into_iter().flatten().find_map(|socket| match socket.try_recv_from(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            // A socket of the user's choice may hear both families, and shows IPv4 addresses as mapped ones.
+            received => Some(received.map(|(len, from)| (len, canonical(from)))),
+        })
+    }
+}
+
+async fn readable(socket: Option<&UdpSocket>) -> io::Result<()> {
+    match socket {
+        Some(socket) => socket.readable().await,
+        None => std::future::pending().await,
+    }
+}
 
 /// What a protocol may do.
 pub(super) struct Io<'a> {
-    pub socket: &'a UdpSocket,
+    pub sockets: &'a Sockets,
     pub intake: &'a mut Intake,
     pub counters: &'a PortCounters,
 }
@@ -30,7 +83,7 @@ impl Io<'_> {
 
     /// Sends a datagram from this port. One that cannot go at once is lost, as on any network.
     pub fn send(&self, to: SocketAddr, datagram: &[u8]) {
-        match self.socket.try_send_to(datagram, to) {
+        match self.sockets.to(to).try_send_to(datagram, to) {
             Ok(_) => {}
             Err(error) => tracing::debug!(%to, %error, "not sent"),
         }
@@ -89,8 +142,8 @@ fn taken(phones: &Phones, counters: &PortCounters, kind: SourceKind, at: SocketA
 
 fn heard(phones: &Phones, kind: SourceKind, at: SocketAddr, now: Instant) {
     // What sends of its own accord to a port that is open to a network is called again when it falls silent.
-    let found = phones.hub.config.find_phones && waits_for_call(kind) && !at.ip().is_loopback();
-    phones.roster.heard(at.ip(), kind, found, now);
+    let may_be_found = phones.hub.config.find_phones && waits_for_call(kind) && !at.ip().is_loopback();
+    phones.roster.heard(at.ip(), kind, may_be_found, now);
 }
 
 /// Counts what came to a port and was refused.

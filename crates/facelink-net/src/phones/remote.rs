@@ -76,7 +76,7 @@ impl Phone {
     fn aim(&mut self, io: &Io<'_>, now: Instant) {
         self.aimed = Some(now);
         let stream = io.phones().port(PhonePort::LiveLinkFace).map(|open| open.address);
-        let (Some(stream), Ok(own)) = (stream, io.socket.local_addr()) else { return };
+        let (Some(stream), Ok(own)) = (stream, io.sockets.own()) else { return };
         let Some(address) = own_address(self.to, Some(stream.ip())) else { return };
         send(io, self.to, "/OSCSetSendTarget", target(address, own.port()));
         send(io, self.to, "/AddLiveLinkAddress", target(address, stream.port()));
@@ -156,7 +156,7 @@ impl Remote {
                 phone.asked = Some(now);
                 // Where to answer, too: an app that was restarted has lost it.
                 if let (Some(address), Ok(own)) =
-                    (own_address(to, io.socket.local_addr().ok().map(|a| a.ip())), io.socket.local_addr())
+                    (own_address(to, io.sockets.own().ok().map(|a| a.ip())), io.sockets.own())
                 {
                     send(io, to, "/OSCSetSendTarget", target(address, own.port()));
                 }

@@ -23,7 +23,7 @@ use super::{
     context::Phones,
     intake::Intake,
     port_stats::PortCounters,
-    protocol::Io,
+    protocol::{Io, Sockets},
     serve::{Service, TICK},
 };
 use crate::{
@@ -297,14 +297,14 @@ async fn play(recording: &Recording) -> Outcome {
     let start = Instant::now();
     let at = |us: i64| start + Duration::from_micros(us as u64);
     let hub = Arc::new(Hub::new(EndpointConfig::default(), start));
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let counters = Arc::new(PortCounters::new(recording.port, socket.local_addr().unwrap()));
+    let sockets = Sockets::new(UdpSocket::bind("127.0.0.1:0").await.unwrap(), None);
+    let counters = Arc::new(PortCounters::new(recording.port, sockets.own().unwrap()));
     let phones = Arc::new(Phones::new(hub.clone(), vec![counters.clone()]));
     let facts = Facts { http: None, https: false, unavailable: Vec::new() };
     let doctor = Doctor::new(phones.clone(), facts);
     let mut service = Service::new(recording.port, hub.config.max_datagrams_per_second, start);
     let mut intake = Intake::new(phones);
-    let mut io = Io { socket: &socket, intake: &mut intake, counters: &counters };
+    let mut io = Io { sockets: &sockets, intake: &mut intake, counters: &counters };
     let mut screens: BTreeMap<String, Screen> = BTreeMap::new();
 
     let end_us = recording.datagrams.last().map_or(0, |last| last.at_us);

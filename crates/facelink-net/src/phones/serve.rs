@@ -1,12 +1,12 @@
 //! One task per UDP port: recognises formats, dispatches them, and renews calls and leases.
 
 use std::{
-    net::{SocketAddr, UdpSocket as StdUdpSocket},
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use tokio::{net::UdpSocket, time::MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     intake::{FloodGate, Intake},
     json, llf, osc,
     port_stats::PortCounters,
-    protocol::{Io, Protocol},
+    protocol::{Io, Protocol, Sockets},
     text, vts,
 };
 use crate::hub::Counters;
@@ -33,22 +33,6 @@ const MAX_BATCH: usize = 64;
 const COST_OF_REFUSAL: f32 = 9.0;
 /// Between two looks at calls and leases.
 pub(super) const TICK: Duration = Duration::from_millis(100);
-
-/// Opens a socket with a receive buffer that survives a stalled moment.
-pub(crate) fn bind(address: SocketAddr) -> std::io::Result<StdUdpSocket> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::DGRAM,
-        Some(socket2::Protocol::UDP),
-    )?;
-    // As much as the system allows; a small buffer still works.
-    let _ = socket.set_recv_buffer_size(1 << 20);
-    // For calls to phones whose address is not known.
-    let _ = socket.set_broadcast(true);
-    socket.bind(&address.into())?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
 
 /// The protocol of a format, on one port.
 fn protocol(format: Format, port: PhonePort) -> Box<dyn Protocol> {
@@ -147,13 +131,11 @@ async fn sleep_until(deadline: Option<Instant>) {
 /// Serves one port until cancelled.
 pub(crate) async fn serve(
     phones: Arc<Phones>,
-    socket: UdpSocket,
+    sockets: Sockets,
     counters: Arc<PortCounters>,
     cancel: CancellationToken,
 ) {
     let mut service = Service::new(counters.port, phones.hub.config.max_datagrams_per_second, Instant::now());
-    // Phones are called from the port's own address, and not from the other one of loopback.
-    let calls = socket.local_addr().is_ok_and(|own| own == counters.address);
     let mut intake = Intake::new(phones);
     let mut buffer = vec![0; DATAGRAM];
     let mut ticks = tokio::time::interval(TICK);
@@ -164,11 +146,11 @@ pub(crate) async fn serve(
             () = cancel.cancelled() => break,
             _ = ticks.tick() => (None, true),
             () = sleep_until(deadline) => (None, false),
-            received = socket.recv_from(&mut buffer) => (Some(received), false),
+            received = sockets.receive(&mut buffer) => (Some(received), false),
         };
         let now = Instant::now();
-        let mut io = Io { socket: &socket, intake: &mut intake, counters: &counters };
-        if is_tick && calls {
+        let mut io = Io { sockets: &sockets, intake: &mut intake, counters: &counters };
+        if is_tick {
             service.on_tick(&mut io, now);
         }
         service.on_timeout(&mut io, now);
@@ -188,15 +170,10 @@ pub(crate) async fn serve(
                     break;
                 }
             }
-            received = match socket.try_recv_from(&mut buffer) {
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
-                other => Some(other),
-            };
+            received = sockets.try_receive(&mut buffer);
         }
         tokio::task::coop::consume_budget().await;
     }
-    if calls {
-        let mut io = Io { socket: &socket, intake: &mut intake, counters: &counters };
-        service.on_stop(&mut io, Instant::now());
-    }
+    let mut io = Io { sockets: &sockets, intake: &mut intake, counters: &counters };
+    service.on_stop(&mut io, Instant::now());
 }

@@ -24,7 +24,7 @@ use super::{
     protocol::{self, Io, Protocol},
     roster::PhoneState,
 };
-use crate::{hub::Counters, phone_config::PhoneCall};
+use crate::{address::canonical, hub::Counters, phone_config::PhoneCall};
 use facelink::source::{PhonePort, PhoneTransport, SourceKind};
 use facelink::wire::{
     fmv3::MAGIC,
@@ -380,7 +380,7 @@ pub(crate) async fn serve_streams(
         };
         let now = Instant::now();
         let (stream, from) = match accepted {
-            Ok(accepted) => accepted,
+            Ok((stream, from)) => (stream, canonical(from)),
             Err(error) => {
                 // Out of file handles, most likely: wait before the next attempt.
                 tracing::debug!(%error, "accept");

@@ -71,7 +71,7 @@ impl Protocol for VTubeStudio {
             return;
         }
         if self.request.is_empty() {
-            let Ok(own) = io.socket.local_addr() else { return };
+            let Ok(own) = io.sockets.own() else { return };
             let request = Request { lease: LEASE, sent_by: "FaceLink".to_owned(), ports: vec![own.port()] };
             request.encode(&mut self.request);
         }

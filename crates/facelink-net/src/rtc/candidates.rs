@@ -178,6 +178,33 @@ pub(super) fn incoming(candidate: &IceCandidate, tcp: bool) -> Option<(IceCandid
     Some((IceCandidate { candidate: parsed.text(), ..candidate.clone() }, is_tcp))
 }
 
+/// Candidates of the peer that one description may bring: a hostile peer may send them without end.
+pub(super) const MAX_CANDIDATES: usize = 32;
+/// Those of them with addresses of the Internet. Each is sent several checks, so that a peer which names the addresses of
+/// others would make us send more to them than it sends to us. A browser has few: its own, and those of its relays.
+const MAX_PUBLIC: usize = 8;
+
+/// How many candidates of a description were taken.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    all: usize,
+    public: usize,
+}
+
+impl Taken {
+    /// Whether one more is taken.
+    pub fn take(&mut self, candidate: &IceCandidate) -> bool {
+        let address = Candidate::parse(&candidate.candidate).and_then(|candidate| candidate.address());
+        let is_public = address.is_none_or(|address| !is_private(address));
+        if self.all >= MAX_CANDIDATES || (is_public && self.public >= MAX_PUBLIC) {
+            return false;
+        }
+        self.all += 1;
+        self.public += usize::from(is_public);
+        true
+    }
+}
+
 /// A description without its candidates, and these: the crate connects over TCP only to candidates that come by
 /// themselves, and fails on some that it cannot resolve.
 pub(super) fn split(sdp: &str) -> (String, Vec<IceCandidate>) {
@@ -232,6 +259,19 @@ fn modern(line: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn candidates_of_a_peer_are_bounded() {
+        let candidate = |address: String| IceCandidate {
+            candidate: format!("candidate:1 1 udp 1 {address} 9 typ host"),
+            ..IceCandidate::default()
+        };
+        let mut taken = Taken::default();
+        let public = (0..64).filter(|i| taken.take(&candidate(format!("198.18.7.{i}")))).count();
+        assert_eq!(public, MAX_PUBLIC, "of a third party");
+        let private = (0..64).filter(|i| taken.take(&candidate(format!("192.168.1.{i}")))).count();
+        assert_eq!(public + private, MAX_CANDIDATES);
+    }
 
     const HOST: &str = "candidate:7 1 udp 2130706431 192.168.1.5 5000 typ host";
 

@@ -766,14 +766,14 @@ async fn candidates_of_a_hostile_peer_are_bounded() {
     for port in 1..1000 {
         b.peer.add_candidate(named(port)).await;
     }
-    assert_eq!(b.peer.pending.len(), super::MAX_CANDIDATES);
+    assert_eq!(b.peer.pending.len(), candidates::MAX_CANDIDATES);
     b.peer.answer(a.peer.offer().await.expect("an offer")).await.expect("an answer");
     for port in 1000..2000 {
         b.peer.add_candidate(named(port)).await;
     }
     let report = b.peer.connection.get_stats(Instant::now(), super::StatsSelector::None).await;
     let remote = report.iter().filter(|entry| matches!(entry, super::RTCStatsReportEntry::RemoteCandidate(_))).count();
-    assert!(remote <= super::MAX_CANDIDATES, "{remote}");
+    assert!(remote <= candidates::MAX_CANDIDATES, "{remote}");
     assert!(candidates::incoming(&named(70_000), true).is_none());
 }
 

@@ -310,10 +310,6 @@ impl Lanes {
         self.state.lock().ws.is_some()
     }
 
-    pub fn has_peer(&self) -> bool {
-        self.state.lock().peer.as_ref().is_some_and(|peer| !peer.commands.is_closed())
-    }
-
     /// Whether an offer continues the peer connection that serves now.
     pub fn peer_continues(&self, offer: &str) -> bool {
         self.state.lock().peer.as_ref().is_some_and(|peer| peer.continues(offer))

@@ -30,6 +30,8 @@ use crate::{
     hub::{Counters, Hub, Link, Resumed, Role},
 };
 
+/// Longest `hello` of a peer that has not shown its token, bytes.
+const MAX_HELLO: usize = 4096;
 /// Messages that an offer counts for.
 const OFFER_COST: u32 = 50;
 
@@ -42,6 +44,12 @@ impl Session {
         if !self.spend(1, now, &mut actions) {
             return actions;
         }
+        // Of a peer without a token nothing but a `hello` is decoded.
+        let authorised = self.is_authorised();
+        if !authorised && (text.len() > MAX_HELLO || !text.contains("\"hello\"")) {
+            self.refuse_unauthorised(now, &mut actions);
+            return actions;
+        }
         let ignored = decoder.ignored();
         let read = match self.role {
             Role::Inbound => decoder.client(text).map(|message| message.map(PeerMessage::Client)),
@@ -52,8 +60,8 @@ impl Session {
             Ok(message) => {
                 Counters::add(&self.hub.ignored, decoder.ignored().saturating_sub(ignored));
                 let is_hello = matches!(message, Some(PeerMessage::Client(ClientMessage::Hello(_))));
-                if !is_hello && !self.is_authorised() {
-                    self.refuse("unauthorized", "say `hello` with the pairing token first", now, &mut actions);
+                if !is_hello && !authorised {
+                    self.refuse_unauthorised(now, &mut actions);
                 } else if let Some(message) = message {
                     self.on_message(decoder, lane, message, now, &mut actions);
                 }
@@ -214,8 +222,8 @@ impl Session {
         if !self.is_authorised() && !self.authenticate(hello.token.as_deref(), now, actions) {
             return;
         }
-        let resumed = hello.resume.as_deref().filter(|id| **id != *self.id);
-        let (live, subject) = resumed.map_or((None, None), |id| Self::resumed(&self.hub, id));
+        let resumed = hello.resume.as_deref().filter(|token| **token != *self.resume_token);
+        let (live, subject) = resumed.map_or((None, None), |token| Self::resumed(&self.hub, token));
         let session = live.as_ref().unwrap_or(self);
         let greeted = session.identity.greet(hello, subject);
         session.lanes.introduced();
@@ -238,7 +246,7 @@ impl Session {
             binary: Some(greeted.binary.as_str().to_owned()),
             delta: hello.delta,
             resumed: live.is_some(),
-            resume_token: None,
+            resume_token: Some(session.resume_token.to_string()),
         })
         .to_json();
         actions.push(match live {
@@ -248,8 +256,8 @@ impl Session {
     }
 
     /// The connection that a client resumes, while it is there, or the name of its face.
-    pub fn resumed(hub: &Hub, id: &str) -> (Option<Arc<Self>>, Option<Arc<str>>) {
-        match hub.connections().resume(id) {
+    pub fn resumed(hub: &Hub, resume_token: &str) -> (Option<Arc<Self>>, Option<Arc<str>>) {
+        match hub.connections().resume(resume_token) {
             // Every link of an inbound connection is a session.
             Some(Resumed::Live(link)) => ((link as Arc<dyn Any + Send + Sync>).downcast::<Self>().ok(), None),
             Some(Resumed::Ended(subject)) => (None, Some(subject)),
@@ -262,9 +270,13 @@ impl Session {
         // A connection without an address was not accepted from a socket.
         let Some(address) = self.address() else { return false };
         match self.hub.auth.check(address.ip(), token, now) {
-            Ok(()) => {
+            Ok(level) if self.hub.admit(self.key, level) => {
                 self.identity.authorise();
                 self.lanes.authorised();
+            }
+            Ok(_) => {
+                self.refuse("too_many_connections", "too many connections", now, actions);
+                actions.push(Action::Close(CLOSE_LIMITS, "too many connections"));
             }
             Err(Denied::Wait(wait)) => {
                 let message = format!("too many wrong tokens: try again in {} s", wait.seconds());

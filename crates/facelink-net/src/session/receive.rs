@@ -39,7 +39,7 @@ impl Session {
             return actions;
         }
         if !self.is_authorised() {
-            self.refuse("unauthorized", "say `hello` with the pairing token first", now, &mut actions);
+            self.refuse_unauthorised(now, &mut actions);
             return actions;
         }
         let floats = |read: Result<FaceFrame, String>, actions: &mut Actions| {
@@ -202,7 +202,9 @@ mod tests {
     fn facelink1_session(start: Instant) -> (Arc<Hub>, Arc<Session>) {
         let hub = Arc::new(Hub::new(EndpointConfig::default(), start));
         let counters = Arc::new(Counters::default());
-        let key = hub.connect(SourceKind::WebSocket, "id".into(), None, counters.clone(), start).expect("room");
+        let key = hub
+            .connect(SourceKind::WebSocket, "id".into(), None, counters.clone(), crate::auth::AuthLevel::Exempt, start)
+            .expect("room");
         let session = Session::new(&hub, key, "id".into(), None, counters, Role::Inbound, true);
         let hello = r#"{"type":"hello","subject":"Ann","binary":"facelink1"}"#;
         session.on_text(&mut Decoder::default(), Lane::WebSocket, hello, start);
@@ -248,7 +250,9 @@ mod tests {
         let hub =
             Arc::new(Hub::new(EndpointConfig { max_messages_per_second: 1e6, ..EndpointConfig::default() }, start));
         let counters = Arc::new(Counters::default());
-        let key = hub.connect(SourceKind::WebSocket, "id".into(), None, counters.clone(), start).expect("room");
+        let key = hub
+            .connect(SourceKind::WebSocket, "id".into(), None, counters.clone(), crate::auth::AuthLevel::Exempt, start)
+            .expect("room");
         let session = Session::new(&hub, key, "id".into(), None, counters, Role::Inbound, true);
 
         let frames: Vec<FaceFrame> = (0..800).map(|i| performance.frame_at(Duration::from_millis(16 * i))).collect();

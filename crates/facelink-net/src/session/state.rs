@@ -10,7 +10,7 @@ use std::{
 };
 
 use facelink::{
-    connection::{CLOSE_LIMITS, Cause, Config, Lane, PeerState, SocketId},
+    connection::{CLOSE_LIMITS, CLOSE_UNAUTHORISED, Cause, Config, Lane, PeerState, SocketId},
     wire::{
         facelink1,
         message::{ClientMessage, IceCandidate, IceServer, ServerMessage, SetRate, Subscribe},
@@ -32,7 +32,11 @@ use crate::{
     outbox::{Outbox, Outgoing},
     peer_handle::{PeerCommand, PeerHandle},
     stats::{ConnectionState, ConnectionStats, SubjectStats},
+    token::new_secret,
 };
+
+/// Messages of a peer that has not shown its token.
+const MAX_UNAUTHORISED: u64 = 16;
 
 /// What the transport's task has to do after a message.
 #[derive(Debug)]
@@ -60,6 +64,8 @@ pub(crate) type Actions = SmallVec<[Action; 1]>;
 pub(crate) struct Session {
     pub key: ConnectionKey,
     pub id: Arc<str>,
+    /// The secret by which its client resumes it; the id is no secret.
+    pub resume_token: Box<str>,
     pub hub: Arc<Hub>,
     pub counters: Arc<Counters>,
     pub role: Role,
@@ -100,6 +106,7 @@ impl Session {
         let session = Arc::new(Self {
             key,
             id,
+            resume_token: new_secret().into(),
             hub: hub.clone(),
             counters,
             role,
@@ -202,10 +209,6 @@ impl Session {
         self.lanes.has_socket()
     }
 
-    pub fn has_peer(&self) -> bool {
-        self.lanes.has_peer()
-    }
-
     /// Whether an offer continues the peer connection that serves now.
     pub fn peer_continues(&self, offer: &str) -> bool {
         self.lanes.peer_continues(offer)
@@ -258,6 +261,14 @@ impl Session {
         self.identity.is_authorised()
     }
 
+    /// Refuses a message of a peer that has not shown its token, and after a few of them the peer.
+    pub(super) fn refuse_unauthorised(&self, now: Instant, actions: &mut Actions) {
+        self.refuse("unauthorized", "say `hello` with the pairing token first", now, actions);
+        if Counters::get(&self.counters.messages) >= MAX_UNAUTHORISED {
+            actions.push(Action::Close(CLOSE_UNAUTHORISED, "missing token"));
+        }
+    }
+
     /// Whether the connection may send `messages` more, by the rate that is allowed.
     pub(super) fn spend(&self, messages: u32, now: Instant, actions: &mut Actions) -> bool {
         let limit = self.hub.config.max_messages_per_second;
@@ -297,6 +308,10 @@ impl Link for Session {
 
     fn subject(&self) -> Option<Arc<str>> {
         self.identity.subject()
+    }
+
+    fn resume_token(&self) -> &str {
+        &self.resume_token
     }
 
     /// Stats by the names of the migration guide.
