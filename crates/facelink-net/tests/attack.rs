@@ -1,7 +1,7 @@
 //! What peers without the token can do to those who have it.
 
 #![cfg(all(feature = "http", feature = "phones", feature = "webrtc"))]
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     io::{Read, Write},

@@ -1,6 +1,8 @@
 //! The cost of one frame from bytes to [`facelink::FaceFrame`] and back, by format, compared with `serde_json` with the
 //! same JSON.
 
+use std::time::Instant;
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use facelink::{
     performer::Performance,
@@ -111,14 +113,15 @@ fn try_phones(c: &mut Criterion) -> Result<(), Failure> {
     });
 
     packets.clear();
-    vmc::encode(&frame, 1.0, &vmc::PROFILE, |bytes| packets.push(bytes.to_vec()));
+    vmc::encode(&frame, 1.0, &vmc::PROFILE, vmc::BlendshapeNames::PerfectSync, |bytes| packets.push(bytes.to_vec()));
     let mut decoder = vmc::Decoder::new();
+    let now = Instant::now();
     group.bench_function("vmc", |b| {
         b.iter(|| {
             let mut shapes = 0;
             for packet in &packets {
                 let _ = osc::read(std::hint::black_box(packet), |message| {
-                    if let Ok(Some(face)) = decoder.take(message) {
+                    if let Ok(Some(face)) = decoder.take(message, now) {
                         shapes = vmc::PROFILE.apply(face).present;
                     }
                 });
