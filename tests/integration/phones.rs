@@ -516,12 +516,16 @@ impl Stage {
     /// Has the avatar show the subject of this source.
     fn cast(&mut self, row: &Row, phone: &mut dyn Phone) -> Entity {
         let kind = row.kind;
-        // A phone of the row before may still be there.
-        let before: Vec<_> = self.endpoint().stats().subjects.iter().map(|subject| subject.id).collect();
+        let stats = |app: &App| app.world().resource::<FaceLinkEndpoint>().stats();
+        // A phone of the row before may still be there, and one that begins now would be taken for the same one, started
+        // again.
+        update_until(&mut self.app, &format!("end of the last {kind}"), |app| {
+            stats(app).subjects.iter().all(|subject| subject.source != kind)
+        });
         let mut name = None;
         self.until(&format!("subject of {kind}"), phone, Some(Pose::default()), |app| {
-            let stats = app.world().resource::<FaceLinkEndpoint>().stats();
-            let new = stats.subjects.iter().find(|s| s.source == kind && !before.contains(&s.id));
+            let stats = stats(app);
+            let new = stats.subjects.iter().find(|subject| subject.source == kind);
             name = new.map(|subject| subject.name.to_string());
             name.is_some()
         });

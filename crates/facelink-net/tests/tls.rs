@@ -31,7 +31,7 @@ fn start(folder: &std::path::Path) -> Endpoint {
 
 /// Asks by HTTPS, trusting this certificate alone.
 fn agent(folder: &std::path::Path) -> ureq::Agent {
-    let pem = std::fs::read(folder.join("certificate.pem")).expect("made");
+    let pem = std::fs::read(folder.join("authority.pem")).expect("made");
     let certificate = Certificate::from_pem(&pem).expect("PEM");
     let tls = AgentTls::builder().root_certs(RootCerts::new_with_certs(&[certificate])).build();
     ureq::Agent::config_builder().tls_config(tls).http_status_as_error(false).timeout_global(Some(LIMIT)).build().into()
@@ -395,7 +395,7 @@ fn pending_idle_connections_are_closed() {
 /// A `wss://` request that trusts the certificate in this folder alone.
 fn connector(folder: &std::path::Path) -> tokio_tungstenite::Connector {
     let mut roots = rustls::RootCertStore::empty();
-    let certificate = CertificateDer::from_pem_file(folder.join("certificate.pem")).expect("PEM");
+    let certificate = CertificateDer::from_pem_file(folder.join("authority.pem")).expect("PEM");
     roots.add(certificate).expect("a certificate");
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)

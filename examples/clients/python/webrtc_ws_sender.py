@@ -54,7 +54,7 @@ class Sender:
     async def on_signal(self, message):
         kind = message["type"]
         if kind == "welcome":
-            self.resume = message["connection_id"]
+            self.resume = message.get("resume_token")
             # A connection that was resumed keeps its data channel.
             if not (message.get("resumed") and self.channel_answers()):
                 self.offering = asyncio.ensure_future(self.offer(message.get("ice_servers", [])))

@@ -29,7 +29,7 @@ async def listen(ws):
             continue
         message = json.loads(text)
         if message["type"] == "welcome":
-            session["resume"] = message["connection_id"]
+            session["resume"] = message.get("resume_token")
         elif message["type"] == "ping":
             pong = {"type": "pong", "t": message["t"], "client_time": time.time() * 1000}
             await ws.send(json.dumps(pong))
