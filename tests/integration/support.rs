@@ -229,8 +229,9 @@ pub fn update_until(app: &mut App, what: &str, mut done: impl FnMut(&mut App) ->
     let end = Instant::now() + LIMIT;
     while !done(app) {
         if Instant::now() >= end {
-            let stats = app.world().get_resource::<FaceLinkEndpoint>().map(|endpoint| endpoint.stats());
-            panic!("no {what} in time; the endpoint: {stats:#?}");
+            let endpoint = app.world().get_resource::<FaceLinkEndpoint>();
+            let seen = endpoint.map(|endpoint| (endpoint.stats(), endpoint.arrivals()));
+            panic!("no {what} in time; the endpoint: {seen:#?}");
         }
         app.update();
         std::thread::sleep(Duration::from_millis(4));

@@ -1377,9 +1377,10 @@ export class FacialAnimationWebRTCClient {
       }
       case 'pong': this.#onPong(link, message); break;
       case 'blendshape_update':
-        message.data ??= {};
         // Left out where it holds no more than `data` does.
-        message.arkit ??= arkitShapes(message.data);
+        message.arkit ??= arkitShapes(message.data ?? {});
+        // Shapes at rest may be left out of `data`, so that an update fits one packet.
+        message.data = { ...message.arkit, ...message.data };
         this.#call(this.onBlendshapeUpdate, message.data, message.arkit, message);
         break;
       case 'set_rate':

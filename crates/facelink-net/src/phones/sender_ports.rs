@@ -193,7 +193,7 @@ impl Address {
     /// The program that continues from this port, having given up its own before this one appeared.
     fn successor(&mut self, number: u16, now: Instant) -> Option<u16> {
         let since = self.ports.iter().find(|port| port.number == number)?.since;
-        let mut silent = self.programs.iter_mut().filter(|program| program.is_silent(now) && program.last < since);
+        let mut silent = self.programs.iter_mut().filter(|program| program.is_silent(now) && program.last <= since);
         let program = silent.next()?;
         // Of several it might be any.
         if silent.next().is_some() {
@@ -248,6 +248,19 @@ mod tests {
         let second = pairs[10].1;
         assert!(second.is_some() && second != Some(1));
         assert!(pairs[10..].iter().all(|(_, name)| *name == second));
+    }
+
+    #[test]
+    fn sender_ports_program_that_begins_as_another_ends_continues_it() {
+        // 0: read in one batch, at one time.
+        for pause in [0, 1, 16, 100] {
+            let mut world = World::new();
+            (0..60).for_each(|i| assert_eq!(world.at(16 * i, 1), Some(1)));
+            (0..60).for_each(|i| assert_eq!(world.at(6000 + 16 * i, 2), Some(1), "{i}"));
+            let names: Vec<_> = (0..60).map(|i| world.at(6944 + pause + 16 * i, 3)).collect();
+            assert!(names.iter().flatten().all(|name| *name == 1), "{names:?}");
+            assert!(names[20..].iter().all(Option::is_some), "{pause}: {names:?}");
+        }
     }
 
     #[test]

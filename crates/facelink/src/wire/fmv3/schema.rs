@@ -239,7 +239,7 @@ impl Schema {
         self.slots.len() * self.encoding.size() + POSE_LEN
     }
 
-    /// Reads the whole body of a FRAME. Its sequence is that of the header; see [`Count`].
+    /// Reads the whole body of a FRAME. Its sequence is that of the header; see [`Count`](super::Count).
     ///
     /// # Errors
     /// [`Fmv3Error`] when it is of another schema, of the wrong length, or a number is out of range.
