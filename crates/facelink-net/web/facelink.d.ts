@@ -103,7 +103,7 @@ export function samplePerformance(t: number): {
  * @typedef {object} ClientOptions
  * @property {string} [subject] Name under which the server lists this face.
  * @property {string} [token] Pairing token; default: `?token=` of the server
- *   URL, then of the page.
+ *   URL, then of the page where it came from that server.
  * @property {boolean} [debug] Verbose console logging. Default false.
  * @property {boolean} [webrtc] Try WebRTC. Default true.
  * @property {RTCIceTransportPolicy} [iceTransportPolicy] `'relay'`: only through
@@ -434,7 +434,7 @@ export type ClientOptions = {
     subject?: string;
     /**
      * Pairing token; default: `?token=` of the server
-     * URL, then of the page.
+     * URL, then of the page where it came from that server.
      */
     token?: string;
     /**
