@@ -1,6 +1,7 @@
 //! The commands.
 
 mod age;
+mod attack;
 mod browser;
 mod bytes;
 mod common;
@@ -48,6 +49,8 @@ enum Command {
     Stall(stall::Args),
     /// A face on one port while another is flooded.
     Flood(flood::Args),
+    /// A face of a client with the token, while others without one do what they can.
+    Attack(attack::Args),
     /// How fresh a face is over a network that loses, delays and throttles.
     Loss(loss::Args),
     /// What a face costs on the wire, by format and transport.
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Latency(args) => latency::run(&args),
         Command::Stall(args) => stall::run(&args),
         Command::Flood(args) => flood::run(&args),
+        Command::Attack(args) => attack::run(&args),
         Command::Loss(args) => loss::run(&args),
         Command::Bytes(args) => bytes::run(&args),
         Command::Storm(args) => storm::run(&args),

@@ -25,6 +25,9 @@ pub struct EndpointArgs {
     port: u16,
     #[arg(long)]
     token: Option<String>,
+    /// Asks this machine's own peers for the token too.
+    #[arg(long)]
+    token_on_loopback: bool,
     /// Keeps the frames until it is asked for them, so that telling them costs nothing meanwhile.
     #[arg(long)]
     bulk: bool,
@@ -110,6 +113,7 @@ pub fn endpoint(args: &EndpointArgs) -> Res<()> {
         bind: args.bind,
         port: args.port,
         token: args.token.clone(),
+        token_on_loopback: args.token_on_loopback,
         udp_json: Some(0),
         live_link_face: args.phones.then_some(0),
         phones: if args.phones { PhonePorts::free() } else { PhonePorts::NONE },
