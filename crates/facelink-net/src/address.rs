@@ -113,14 +113,23 @@ pub(crate) fn limit_key(address: IpAddr) -> IpAddr {
     ipv6_network(address).filter(|_| !address.is_loopback() && !is_on_link(address)).unwrap_or(address)
 }
 
-/// Whether an address means nothing beyond the network of a building or a provider.
-#[cfg(feature = "phones")]
+/// Whether a provider shares an address among its customers (RFC 6598), or a VPN such as Tailscale uses it.
+#[cfg(any(feature = "phones", feature = "tls", feature = "webrtc"))]
+pub(crate) fn is_shared(address: Ipv4Addr) -> bool {
+    address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64
+}
+
+/// [`is_private`] of IPv4.
+#[cfg(any(feature = "phones", feature = "tls", feature = "webrtc"))]
+pub(crate) fn is_private_v4(address: Ipv4Addr) -> bool {
+    address.is_private() || address.is_loopback() || address.is_link_local() || is_shared(address)
+}
+
+/// Whether an address means nothing beyond the network of a building or a provider. One that is mapped into IPv6 is none.
+#[cfg(any(feature = "phones", feature = "webrtc"))]
 pub(crate) fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let carrier = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
-            v4.is_private() || v4.is_loopback() || v4.is_link_local() || carrier
-        }
+    match address {
+        IpAddr::V4(v4) => is_private_v4(v4),
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
     }
 }

@@ -23,7 +23,11 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{address::outward_address, authority::CertificateAuthority, trust::fingerprint};
+use crate::{
+    address::{is_private_v4, outward_address},
+    authority::CertificateAuthority,
+    trust::fingerprint,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Validity of a certificate that we make, a day of which has passed already. Apple's systems refuse more than 398 days by
@@ -442,9 +446,7 @@ fn addresses() -> Vec<IpAddr> {
 
 /// Whether this is an IPv4 address of one of these networks.
 fn is_private(address: IpAddr) -> bool {
-    let IpAddr::V4(address) = address else { return false };
-    let shared = address.octets()[0] == 100 && address.octets()[1] & 0xC0 == 64;
-    address.is_private() || address.is_link_local() || address.is_loopback() || shared
+    matches!(address, IpAddr::V4(address) if is_private_v4(address))
 }
 
 /// This machine's name, if it is one that a certificate can name.

@@ -8,7 +8,7 @@ use std::{
 use if_addrs::{IfAddr, IfOperStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::address::{outward_address, outward_ipv6};
+use crate::address::{is_private_v4, is_shared, outward_address, outward_ipv6};
 
 /// What an interface is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -135,18 +135,9 @@ fn medium(listed: &Listed) -> Option<Medium> {
     listed.point_to_point.then_some(Medium::Vpn)
 }
 
-fn is_shared(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V4(ip) if ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]))
-}
-
 /// Whether it is routed on the Internet. For IPv6 the router's firewall decides whether it is reachable.
 pub(super) fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(ip) => {
-            !(ip.is_private() || ip.is_link_local() || ip.is_loopback() || ip.is_documentation() || is_shared(address))
-        }
-        IpAddr::V6(_) => false,
-    }
+    matches!(address, IpAddr::V4(ip) if !is_private_v4(ip) && !ip.is_documentation())
 }
 
 /// How unlikely it is that a phone in the same room reaches an address, from 0, and what is to be said of it.
@@ -155,7 +146,7 @@ fn rank(address: IpAddr, medium: Option<Medium>) -> (u8, Option<&'static str>) {
         (Some(Medium::Virtual), _) => (6, Some("of containers or virtual machines")),
         (_, IpAddr::V4(ip)) if ip.is_link_local() => (7, Some("the network gave no address (no DHCP)")),
         (Some(Medium::Vpn), _) => (5, Some("a phone reaches it through the same VPN alone")),
-        _ if is_shared(address) => (5, Some("shared by a provider, or of a VPN such as Tailscale")),
+        (_, IpAddr::V4(ip)) if is_shared(ip) => (5, Some("shared by a provider, or of a VPN such as Tailscale")),
         (_, IpAddr::V4(_)) if is_public(address) => (2, Some("public: open to the Internet")),
         (_, IpAddr::V4(_)) => (0, None),
         (_, IpAddr::V6(_)) => (4, Some("IPv6: few apps take it")),

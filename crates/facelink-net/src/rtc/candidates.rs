@@ -5,7 +5,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use crate::ice::{IceConfig, IcePolicy};
+use crate::{
+    address::is_private,
+    ice::{IceConfig, IcePolicy},
+};
 use facelink::wire::json::IceCandidate;
 
 /// One candidate (RFC 8839, 5.1), taken apart as far as it is needed.
@@ -66,14 +69,8 @@ impl<'a> Candidate<'a> {
 }
 
 /// Whether an address means nothing beyond its own network.
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let carrier = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
-            v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_documentation() || carrier
-        }
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
+fn is_local(address: IpAddr) -> bool {
+    is_private(address) || matches!(address, IpAddr::V4(v4) if v4.is_documentation())
 }
 
 /// How our own candidates are changed before they are sent.
@@ -104,7 +101,7 @@ impl Outgoing {
     }
 
     fn advertised(&self, own: IpAddr) -> Option<IpAddr> {
-        if !is_private(own) || (own.is_loopback() && self.keep_loopback) {
+        if !is_local(own) || (own.is_loopback() && self.keep_loopback) {
             return None;
         }
         match own {
@@ -195,7 +192,7 @@ impl Taken {
     /// Whether one more is taken.
     pub fn take(&mut self, candidate: &IceCandidate) -> bool {
         let address = Candidate::parse(&candidate.candidate).and_then(|candidate| candidate.address());
-        let is_public = address.is_none_or(|address| !is_private(address));
+        let is_public = address.is_none_or(|address| !is_local(address));
         if self.all >= MAX_CANDIDATES || (is_public && self.public >= MAX_PUBLIC) {
             return false;
         }
