@@ -117,7 +117,7 @@ impl Reassembler {
         Ok(Some((Header { part: 0, ..set.header }, Cow::Owned(body))))
     }
 
-    #[cfg(test)]
+    /// Bytes that are kept.
     pub(super) fn held(&self) -> usize {
         self.sets.iter().map(|set| set.bytes).sum()
     }
@@ -132,7 +132,7 @@ impl Reassembler {
     /// The oldest go, so that so many bytes, and one message more, have room.
     fn make_room(&mut self, bytes: usize) {
         let most = if bytes > 0 { MAX_SETS - 1 } else { MAX_SETS };
-        while self.sets.len() > most || self.sets.iter().map(|set| set.bytes).sum::<usize>() + bytes > MAX_HELD {
+        while self.sets.len() > most || self.held() + bytes > MAX_HELD {
             if self.sets.is_empty() {
                 return;
             }
