@@ -8,10 +8,11 @@ import json
 import random
 import time
 
-import aiohttp
 import aioice
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCPeerConnection
 from aiortc.rtcsctptransport import RTCSctpTransport
+
+from offer import offer
 
 parser = argparse.ArgumentParser()
 parser.add_argument("url", help="http://host:port of the listener")
@@ -107,13 +108,7 @@ async def main():
         other = pc.createDataChannel(f"{i:x<{max(args.label, 1)}}"[: max(args.label, 8)], **options)
         other.on("close", lambda i=i: say(ended=i))
         more.append(other)
-    await pc.setLocalDescription(await pc.createOffer())
-    async with aiohttp.ClientSession() as http:
-        offer = {"sdp": pc.localDescription.sdp, "type": "offer"}
-        async with http.post(args.url + "/api/v1/rtc/offer", json=offer) as response:
-            response.raise_for_status()
-            answer = await response.json()
-    await pc.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
+    await offer(pc, args.url)
 
     @pc.on("connectionstatechange")
     def on_state():

@@ -7,9 +7,10 @@ import asyncio
 import json
 import time
 
-import aiohttp
 import aioice.ice
-from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
+
+from offer import offer
 
 parser = argparse.ArgumentParser()
 parser.add_argument("url", help="http://host:port of the listener")
@@ -45,13 +46,7 @@ async def main():
             if message["type"] == "ping":
                 channel.send(json.dumps({"type": "pong", "t": message["t"], "client_time": time.time() * 1000}))
 
-    await pc.setLocalDescription(await pc.createOffer())
-    async with aiohttp.ClientSession() as http:
-        offer = {"sdp": pc.localDescription.sdp, "type": "offer"}
-        async with http.post(args.url + "/api/v1/rtc/offer", json=offer) as response:
-            response.raise_for_status()
-            answer = await response.json()
-    await pc.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
+    await offer(pc, args.url)
     await opened.wait()
     told = False
     while True:
