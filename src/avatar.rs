@@ -1221,7 +1221,7 @@ fn any_avatar_changed(avatars: Query<(), Changed<FaceAvatar>>) -> bool {
     !avatars.is_empty()
 }
 
-/// Names of subjects are compared exactly, so "ann" is another subject than "Ann": a game that meant the same one is told in the log.
+/// Names of subjects are compared exactly, so "ann" is another subject than "Ann": where one was meant for the other, the log says so.
 fn warn_of_near_names(
     subjects: Res<FaceSubjects>,
     avatars: Query<Ref<FaceAvatar>>,

@@ -1,7 +1,7 @@
 //! Model files: the loader for `.vrm`, `.glb` and `.gltf`, and what a file declares about its face.
 //!
 //! The loader is Bevy's own behind [`facelink::model::mend`], so that a file is loaded that glTF allows and Bevy's loader
-//! refuses. What a VRM file declares is put on the entities of its scene, whoever loads it.
+//! refuses. What a VRM file declares is put on the entities of its scene, whichever loader reads it.
 
 use std::{fmt, io, sync::Arc};
 

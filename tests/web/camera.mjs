@@ -337,7 +337,7 @@ await runAll({
     const blind = await Fixture.open({ before: `${GPU} standIn.blind = 'GPU'; standIn.costs = { GPU: 1, CPU: 20 };` });
     await blind.on();
     assert((await blind.run('return facelink.panel.camera.tracker.delegate;')) === 'CPU', 'the one that sees');
-    // Nobody there: both are tried once, and compared when there is a face.
+    // No face: both are tried once, and compared when there is a face.
     const empty = await Fixture.open({ before: `${GPU} standIn.show = 'none'; standIn.costs = { GPU: 20, CPU: 1 };` });
     await empty.click('toggle');
     await until('the GPU again', () => empty.run('return standIn.created?.join() === "GPU,CPU" && standIn.closed === 1;'));

@@ -1,4 +1,4 @@
-//! Standard output by a thread of its own: a pipe that nobody reads does not keep the process from ending.
+//! Standard output by a thread of its own: a pipe without a reader does not keep the process from ending.
 
 use std::{
     io::{self, IsTerminal, Write},

@@ -294,7 +294,7 @@ impl Hub {
         let from = Origin { key: update.key, room: connection.room.clone() };
         let claim = Claim {
             local: table.local,
-            // Without a token nobody could show it.
+            // Where there is no token, no peer can show it.
             by_level: self.auth.has_token(),
             crowded: self.queues.is_crowded(),
         };

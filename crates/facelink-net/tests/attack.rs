@@ -470,7 +470,7 @@ fn sockets_without_a_token_are_neither_counted_nor_announced() {
         say(&mut late, json!({"type": "hello", "subject": "Bob", "token": TOKEN})).await;
         hear(&mut late, "welcome").await;
         assert_eq!(endpoint.stats().connections, 2);
-        // The room for those with a token is full now, by themselves.
+        // The connections for those with a token are all in use now, by themselves.
         let mut third = strangers.pop().expect("there is one");
         say(&mut third, json!({"type": "hello", "token": TOKEN})).await;
         assert_eq!(hear(&mut third, "error").await["code"], "too_many_connections");

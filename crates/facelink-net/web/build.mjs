@@ -14,7 +14,7 @@ import { minify } from 'terser';
 const here = path.dirname(fileURLToPath(import.meta.url));
 /** Of each build, gzip. */
 const MAX_BYTES = 17_800;
-/** Fields of the module's own records, which nobody else reads. */
+/** Fields of the module's own records, which no other module reads. */
 const INTERNAL = [
   'answered', 'askedAt', 'blockedSince', 'broken', 'describedAt', 'due', 'established', 'greeted', 'helloAt', 'hellos', 'high',
   'interval', 'lastCall', 'lastFrame', 'lastPing', 'lastReceived', 'lastRtt', 'latest', 'limit', 'link', 'low', 'offered',

@@ -499,7 +499,7 @@ export class Tracker {
     const engine = this.#engine;
     const rival = this.#rival;
     if (rival && !engine.seen && engine.pictures >= TRIAL_PICTURES) {
-      // Nobody is there, or this one finds no face either.
+      // There is no face, or this one finds no face either.
       this.#rival = null;
       this.#engine = rival;
       closeEngine(engine);

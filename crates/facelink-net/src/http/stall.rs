@@ -92,7 +92,7 @@ mod tests {
         let (near, mut far) = duplex(16);
         let mut near = StallLimit::new(near, Duration::from_millis(20));
         near.write_all(&[0; 16]).await.expect("there is room");
-        let error = near.write_all(&[0; 16]).await.expect_err("nobody reads");
+        let error = near.write_all(&[0; 16]).await.expect_err("there is no reader");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         far.read_exact(&mut [0; 16]).await.expect("read");
         near.write_all(&[0; 16]).await.expect("the limit is for each wait");

@@ -32,7 +32,7 @@ const FOUND_EVERY: u64 = 60;
 const FOUND_FOR: u64 = 8;
 /// A phone that was found is forgotten when it has not been heard for this many seconds.
 const FOUND_KEPT: u64 = 7 * 24 * 3600;
-/// How often the file is told that it was heard, seconds.
+/// Interval at which the file notes that it was heard, seconds.
 const FOUND_NOTED: u64 = 24 * 3600;
 /// Most commands that wait for one phone.
 const MAX_COMMANDS: usize = 64;

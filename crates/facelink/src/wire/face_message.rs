@@ -163,7 +163,7 @@ const WEIGHT_DECIMALS: i32 = 4;
 const HEAD_DECIMALS: i32 = 7;
 /// Decimals of the weights that an endpoint lists.
 const OUT_DECIMALS: i32 = 5;
-/// Decimals of the weights in an update that is to fit a packet. With the last, a step is one that nobody sees in motion.
+/// Decimals of the weights in an update that is to fit a packet. With the last, a step is not visible in motion.
 const SHORT_DECIMALS: [i32; 2] = [3, 2];
 /// Decimals of a head in an update: a hundredth of a degree, and a tenth of a millimetre.
 const UPDATE_HEAD_DECIMALS: i32 = 4;

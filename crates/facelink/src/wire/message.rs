@@ -852,7 +852,7 @@ mod tests {
             }
             let (moved, rested) = seen.split_at(moving);
             assert!(moved.iter().all(|count| *count == 64) && rested.iter().all(|count| *count >= 9), "{seen:?}");
-            // What comes to rest is written as 0, so that nobody is left with what it was before.
+            // What comes to rest is written as 0, so that no receiver keeps what it was before.
             frame.set(Blendshape::ALL[0], 0.0);
             for _ in 0..6 {
                 assert_eq!(update(&mut writer, &frame).1[Blendshape::ALL[0].name()], 0);
