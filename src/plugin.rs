@@ -17,13 +17,8 @@ use crate::{
 };
 #[cfg(feature = "net")]
 use crate::{
-    diagnostics::DiagnosticsPlugin,
-    endpoint::EndpointPlugin,
-    performers::PerformersPlugin,
-    phones::PhonesPlugin,
-    rates::{AdaptiveFps, RatesPlugin},
-    send::SendPlugin,
-    sources::SourcesPlugin,
+    diagnostics::DiagnosticsPlugin, endpoint::EndpointPlugin, performers::PerformersPlugin, phones::PhonesPlugin,
+    rates::RatesPlugin, send::SendPlugin, sources::SourcesPlugin,
 };
 
 /// Receives faces and drives avatars with them.
@@ -181,13 +176,7 @@ impl Plugin for FaceLinkPlugin {
 #[cfg(feature = "net")]
 impl FaceLinkPlugin {
     fn build_network(&self, app: &mut App) {
-        let defaults = self.endpoint.as_ref().map_or_else(AdaptiveFps::default, |config| AdaptiveFps {
-            enabled: config.adaptive_fps,
-            min_fps: config.min_fps,
-            max_fps: config.max_fps,
-            law: config.rate_law,
-            ..AdaptiveFps::default()
-        });
+        let defaults = self.endpoint.as_ref().map(|config| config.adaptive_fps.into()).unwrap_or_default();
         app.add_plugins((DiagnosticsPlugin, SourcesPlugin, SendPlugin, PhonesPlugin, PerformersPlugin))
             .add_plugins((RatesPlugin { defaults }, EndpointPlugin { config: self.endpoint.clone() }));
     }

@@ -1,6 +1,7 @@
 //! How many frames a second senders are asked for: by the network's state, by what of a face is seen, or by the game.
 
 use bevy::prelude::*;
+use facelink::timing::RateSettings;
 
 /// Which law decides what a sender is asked for.
 pub use facelink::timing::RateLaw as FpsLaw;
@@ -77,7 +78,20 @@ pub struct AdaptiveFps {
 
 impl Default for AdaptiveFps {
     fn default() -> Self {
-        Self { enabled: true, law: FpsLaw::default(), engine: true, min_fps: 10.0, max_fps: 60.0 }
+        RateSettings::default().into()
+    }
+}
+
+impl From<RateSettings> for AdaptiveFps {
+    fn from(RateSettings { enabled, law, min_fps, max_fps }: RateSettings) -> Self {
+        Self { enabled, law, engine: true, min_fps, max_fps }
+    }
+}
+
+impl From<AdaptiveFps> for RateSettings {
+    /// The network's part.
+    fn from(AdaptiveFps { enabled, law, min_fps, max_fps, engine: _ }: AdaptiveFps) -> Self {
+        Self { enabled, law, min_fps, max_fps }
     }
 }
 
@@ -94,11 +108,11 @@ pub(crate) fn apply_rates(
 ) {
     let Some(endpoint) = endpoint else { return };
     if adaptive.is_changed() || endpoint.is_added() {
-        endpoint.set_adaptive_fps(adaptive.enabled, adaptive.min_fps, adaptive.max_fps, adaptive.law);
+        endpoint.set_adaptive_fps((*adaptive).into());
     }
     for (subject, SubjectAdaptiveFps(own)) in &own {
         if let Some(id) = subject.id() {
-            endpoint.set_adaptive_fps_of(id, Some((own.enabled, own.min_fps, own.max_fps, own.law)));
+            endpoint.set_adaptive_fps_of(id, Some((*own).into()));
         }
     }
     for entity in handed_back.read() {

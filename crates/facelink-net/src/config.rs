@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use facelink::timing::RateLaw;
+use facelink::{
+    subject::{RECONNECT_GRACE, SUBJECT_TIMEOUT},
+    timing::RateSettings,
+};
 
 #[cfg(feature = "phones")]
 use crate::phone_config::{PhoneCall, SourceProfiles, VmcOut};
@@ -87,14 +90,8 @@ pub struct EndpointConfig {
     pub models: Option<PathBuf>,
     /// A UDP source that is silent for this long is gone, and its subject with it.
     pub subject_timeout: Duration,
-    /// Whether senders are asked for fewer frames when their link is full.
-    pub adaptive_fps: bool,
-    /// By which law.
-    pub rate_law: RateLaw,
-    /// Lowest rate that a sender is asked for, frames a second.
-    pub min_fps: f32,
-    /// Highest rate that a sender is asked for, frames a second.
-    pub max_fps: f32,
+    /// Whether senders are asked for fewer frames when their link is full, by which law and between which rates.
+    pub adaptive_fps: RateSettings,
     /// A face whose connection broke off is kept this long, for its client to reconnect; it then continues as the same
     /// subject. One whose client said goodbye leaves after a second.
     pub reconnect_grace: Duration,
@@ -199,12 +196,9 @@ impl Default for EndpointConfig {
             tls: TlsConfig::Off,
             #[cfg(feature = "http")]
             models: Some(PathBuf::from(MODELS_FOLDER)),
-            subject_timeout: Duration::from_secs(5),
-            adaptive_fps: true,
-            rate_law: RateLaw::default(),
-            min_fps: 10.0,
-            max_fps: 60.0,
-            reconnect_grace: Duration::from_secs(5),
+            subject_timeout: SUBJECT_TIMEOUT,
+            adaptive_fps: RateSettings::default(),
+            reconnect_grace: RECONNECT_GRACE,
             signalling: true,
             max_room_peers: 16,
             max_connections: 256,

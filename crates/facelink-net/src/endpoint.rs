@@ -13,7 +13,7 @@ use facelink::{
     calibration::{Calibration, RangeCapture},
     event::{LinkEvent, SubjectFrame, SubjectId},
     frame::FaceFrame,
-    timing::RateLaw,
+    timing::RateSettings,
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -33,7 +33,7 @@ use crate::{
     config::EndpointConfig,
     error::{LinkError, PublishError, TokenError},
     http,
-    hub::{Adaptive, Hub},
+    hub::Hub,
     stats::{ConnectionStats, EndpointStats},
     token::new_token,
 };
@@ -315,15 +315,14 @@ impl EndpointControl {
         self.hub.subjects().set_rate(subject, fps);
     }
 
-    /// Changes the adaptive rate: whether it is on, between which rates it moves, frames a second, and by which law.
-    pub fn set_adaptive_fps(&self, enabled: bool, min_fps: f32, max_fps: f32, law: RateLaw) {
-        self.hub.subjects().set_adaptive(Adaptive { enabled, min_fps, max_fps, law });
+    /// Changes the adaptive rate; every sender starts again at the highest rate.
+    pub fn set_adaptive_fps(&self, settings: RateSettings) {
+        self.hub.subjects().set_adaptive(settings);
     }
 
     /// The same for one subject alone; `None` returns to the endpoint's settings.
-    pub fn set_adaptive_fps_of(&self, subject: SubjectId, settings: Option<(bool, f32, f32, RateLaw)>) {
-        let adaptive = settings.map(|(enabled, min_fps, max_fps, law)| Adaptive { enabled, min_fps, max_fps, law });
-        self.hub.subjects().set_adaptive_of(subject, adaptive);
+    pub fn set_adaptive_fps_of(&self, subject: SubjectId, settings: Option<RateSettings>) {
+        self.hub.subjects().set_adaptive_of(subject, settings);
     }
 
     /// How many frames a second of a subject this side can make use of, such as few of one that is not visible: its

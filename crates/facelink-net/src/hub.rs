@@ -21,6 +21,7 @@ use facelink::{
     event::{Emotion, LinkEvent, LostReason, SubjectFrame, SubjectId},
     frame::FaceFrame,
     source::SourceKind,
+    subject::GOODBYE_GRACE,
     timing::micros,
     wire::message::{IceServer, Peer, ServerMessage},
 };
@@ -28,13 +29,12 @@ use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
 pub(crate) use connections::{Connection, ConnectionKey, Counters, Link, Resumed, Role, RoomError};
 pub(crate) use queues::{Origin, Published, Queues};
-pub(crate) use rate::Adaptive;
 pub(crate) use subject::Update;
 pub(crate) use subjects::{Refused, Subjects};
 
 use self::{
     connections::{ConnectionLimits, Connections, RoomPeers},
-    subject::{GOODBYE_GRACE, Ingested, Requests},
+    subject::{Ingested, Requests},
     subjects::{Claim, SubjectLimits},
 };
 use crate::{
@@ -85,13 +85,7 @@ impl Hub {
             max_open_subjects: config.max_open_sources,
             max_subjects_per_connection: config.max_subjects_per_connection,
         };
-        let adaptive = Adaptive {
-            enabled: config.adaptive_fps,
-            min_fps: config.min_fps,
-            max_fps: config.max_fps,
-            law: config.rate_law,
-        };
-        let subjects = Subjects::new(limits, adaptive, now);
+        let subjects = Subjects::new(limits, config.adaptive_fps, now);
         Self {
             ice_servers: Mutex::new(config.ice_config().servers),
             auth: Authentication::new(&config),

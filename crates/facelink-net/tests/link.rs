@@ -11,6 +11,7 @@ use std::{
 
 use facelink::{
     Blendshape, FaceFrame,
+    timing::{RateLaw, RateSettings},
     wire::{facelink1, json::write_arkit_data, llf, viseme::Viseme},
 };
 use facelink_net::{
@@ -286,8 +287,11 @@ fn subscription_receives_other_subjects() {
 
 #[test]
 fn rate_advice_on_a_slow_link() {
-    let endpoint = Endpoint::start(EndpointConfig { rate_law: facelink::timing::RateLaw::Guide, ..config() })
-        .expect("an endpoint");
+    let endpoint = Endpoint::start(EndpointConfig {
+        adaptive_fps: RateSettings { law: RateLaw::Guide, ..RateSettings::default() },
+        ..config()
+    })
+    .expect("an endpoint");
     block_on(&endpoint, async {
         let socket = open(endpoint.addresses().http, "/").await;
         let sender = async {

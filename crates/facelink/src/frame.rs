@@ -13,6 +13,9 @@ pub const MAX_WEIGHT: f32 = 2.0;
 /// Channels besides the 52 shapes that one face may have at most.
 pub const MAX_CHANNELS: usize = 256;
 
+/// Without a frame for this long, an engine eases a face to neutral. A face that its tracker has lost eases at once.
+pub const FACE_HOLD: Duration = Duration::from_millis(250);
+
 /// Lengths of a quaternion that are a rotation: beyond them the squares in an `f32` are too coarse to find the length by.
 pub(crate) const ROTATION_LENGTHS: RangeInclusive<f32> = 1e-3..=1e15;
 

@@ -12,6 +12,8 @@ use crate::{
     wire::{json::VisemeMessage, viseme::Viseme},
 };
 
+pub use crate::frame::FACE_HOLD;
+
 // What happens to a face that stops, by default, from its last frame on:
 //
 // after 100 ms  [`HOLD_MISSING`]: a value that messages leave out counts as 0
@@ -21,8 +23,6 @@ use crate::{
 
 /// A value that a message leaves out keeps its last one for this long.
 pub const HOLD_MISSING: Duration = Duration::from_millis(100);
-/// Without a frame for this long, an engine eases a face to neutral. A face that its tracker has lost eases at once.
-pub const FACE_HOLD: Duration = Duration::from_millis(250);
 /// Without a frame for this long, a face counts as not tracked in the stats.
 pub const SILENT_AFTER: Duration = Duration::from_secs(1);
 /// A face whose sender said goodbye is kept this long, for another sender to take it up.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, bounded, never, select, tick};
-use facelink::{FaceFrame, performer::Performance};
+use facelink::{FaceFrame, performer::Performance, timing::RateSettings};
 use facelink_net::{Client, ClientConfig, ClientState, Endpoint, EndpointConfig, PhonePorts, SubjectFrame};
 use serde_json::{Value, json};
 
@@ -117,7 +117,7 @@ pub fn endpoint(args: &EndpointArgs) -> Res<()> {
         udp_json: Some(0),
         live_link_face: args.phones.then_some(0),
         phones: if args.phones { PhonePorts::free() } else { PhonePorts::NONE },
-        adaptive_fps: args.adaptive,
+        adaptive_fps: RateSettings { enabled: args.adaptive, ..RateSettings::default() },
         ..EndpointConfig::default()
     })?;
     let addresses = endpoint.addresses();

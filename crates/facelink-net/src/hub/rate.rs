@@ -2,33 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use facelink::timing::{LinkReport, RateController, RateLaw};
+use facelink::timing::{LinkReport, RateController, RateSettings};
 
 /// Time between two reports to a sender.
 const REPORT_INTERVAL: Duration = Duration::from_millis(190);
 /// Range of the rates that are set by hand or by demand, frames a second.
 const RATES: std::ops::RangeInclusive<f32> = 1.0..=1000.0;
-
-/// How senders' rates follow their links.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Adaptive {
-    pub enabled: bool,
-    pub min_fps: f32,
-    pub max_fps: f32,
-    pub law: RateLaw,
-}
-
-impl Default for Adaptive {
-    fn default() -> Self {
-        Self { enabled: true, min_fps: 10.0, max_fps: 60.0, law: RateLaw::default() }
-    }
-}
-
-impl Adaptive {
-    fn controller(self) -> Box<dyn RateController> {
-        self.law.controller(self.min_fps, self.max_fps)
-    }
-}
 
 fn in_range(fps: Option<f32>) -> Option<f32> {
     fps.filter(|fps| fps.is_finite()).map(|fps| fps.clamp(*RATES.start(), *RATES.end()))
@@ -39,7 +18,7 @@ fn in_range(fps: Option<f32>) -> Option<f32> {
 pub(crate) struct Pacing {
     controller: Box<dyn RateController>,
     /// Settings of its own, in place of the endpoint's.
-    own: Option<Adaptive>,
+    own: Option<RateSettings>,
     demand_fps: Option<f32>,
     manual_fps: Option<f32>,
     requested_fps: f32,
@@ -47,7 +26,7 @@ pub(crate) struct Pacing {
 }
 
 impl Pacing {
-    pub fn new(endpoint: Adaptive) -> Self {
+    pub fn new(endpoint: RateSettings) -> Self {
         let controller = endpoint.controller();
         let requested_fps = controller.decision().fps;
         Self { controller, own: None, demand_fps: None, manual_fps: None, requested_fps, reported: None }
@@ -64,7 +43,7 @@ impl Pacing {
     }
 
     /// Whether the rate follows the link.
-    pub fn is_adaptive(&self, endpoint: Adaptive) -> bool {
+    pub fn is_adaptive(&self, endpoint: RateSettings) -> bool {
         self.own.unwrap_or(endpoint).enabled
     }
 
@@ -96,14 +75,14 @@ impl Pacing {
     }
 
     /// The endpoint's settings have changed: starts again at the highest rate, unless there are settings of its own.
-    pub fn set_endpoint(&mut self, endpoint: Adaptive) {
+    pub fn set_endpoint(&mut self, endpoint: RateSettings) {
         if self.own.is_none() {
             self.controller = endpoint.controller();
         }
     }
 
     /// Settings of its own; `None` returns to the endpoint's.
-    pub fn set_own(&mut self, own: Option<Adaptive>, endpoint: Adaptive) {
+    pub fn set_own(&mut self, own: Option<RateSettings>, endpoint: RateSettings) {
         if self.own != own {
             self.own = own;
             self.controller = own.unwrap_or(endpoint).controller();
@@ -127,7 +106,7 @@ mod tests {
 
     #[test]
     fn pacing_manual_rate_precedes_demand_and_link() {
-        let endpoint = Adaptive::default();
+        let endpoint = RateSettings::default();
         let mut pacing = Pacing::new(endpoint);
         assert_eq!((pacing.target_fps(), pacing.take_request()), (60.0, None));
         pacing.set_demand(Some(15.0));
@@ -140,16 +119,16 @@ mod tests {
         assert_eq!(pacing.take_request(), Some(1000.0), "a new sender is asked");
         pacing.set_manual(None);
         pacing.set_demand(None);
-        pacing.set_own(Some(Adaptive { max_fps: 30.0, ..endpoint }), endpoint);
-        pacing.set_endpoint(Adaptive { max_fps: 24.0, ..endpoint });
+        pacing.set_own(Some(RateSettings { max_fps: 30.0, ..endpoint }), endpoint);
+        pacing.set_endpoint(RateSettings { max_fps: 24.0, ..endpoint });
         assert_eq!(pacing.take_request(), Some(30.0));
-        pacing.set_own(None, Adaptive { max_fps: 24.0, ..endpoint });
+        pacing.set_own(None, RateSettings { max_fps: 24.0, ..endpoint });
         assert_eq!(pacing.take_request(), Some(24.0));
     }
 
     #[test]
     fn pacing_reports_at_the_interval() {
-        let mut pacing = Pacing::new(Adaptive::default());
+        let mut pacing = Pacing::new(RateSettings::default());
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let sent = (0..1000).step_by(10).filter(|ms| pacing.take_report(at(*ms))).count();

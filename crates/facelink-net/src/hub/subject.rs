@@ -11,9 +11,10 @@ use facelink::{
     event::{Speech, SubjectFrame, SubjectId},
     frame::FaceFrame,
     source::SourceKind,
-    subject::{Sent, SubjectState, Taken},
+    subject::{GOODBYE_GRACE, SILENT_AFTER, Sent, SubjectState, Taken},
     timing::{
-        Average, DelayMeter, Disbelieved, JitterMeter, LinkReport, LoadMeter, RateMeter, SourceClock, Stamp, micros,
+        Average, DelayMeter, Disbelieved, JitterMeter, LinkReport, LoadMeter, RateMeter, RateSettings, SourceClock,
+        Stamp, micros,
     },
     wire::{
         json::VisemeMessage,
@@ -23,14 +24,10 @@ use facelink::{
 
 use super::{
     connections::{Connection, ConnectionKey},
-    rate::{Adaptive, Pacing},
+    rate::Pacing,
 };
 use crate::{auth::AuthLevel, clock::unix_ms, stats::SubjectStats};
 
-/// A subject whose sender said goodbye is kept this long, for another one to take it up.
-pub(crate) const GOODBYE_GRACE: Duration = Duration::from_secs(1);
-/// Without a frame for this long a face counts as not tracked.
-const SILENT: Duration = Duration::from_secs(1);
 /// A new sender's first measurements describe its start, not its link.
 const RATE_WARM_UP: Duration = Duration::from_millis(500);
 /// Share of frames that a playout delay has to cover, for the statistics: see [`facelink::timing::PlayoutSettings`].
@@ -176,7 +173,7 @@ impl Subject {
         (owner, connection): (ConnectionKey, &Connection),
         local: bool,
         calibration: Calibration,
-        adaptive: Adaptive,
+        adaptive: RateSettings,
         (origin, now): (Instant, Instant),
     ) -> Self {
         Self {
@@ -230,7 +227,7 @@ impl Subject {
     }
 
     fn is_live(&self, now: Instant) -> bool {
-        !self.is_silent_for(SILENT, now)
+        !self.is_silent_for(SILENT_AFTER, now)
     }
 
     fn tracked(&self, now: Instant) -> bool {
@@ -313,7 +310,7 @@ impl Subject {
     }
 
     /// Decides the rate, and what its sender is sent now. `owner` is the connection that sends it, if there is one.
-    pub fn tick(&mut self, owner: Option<&Connection>, endpoint: Adaptive, now_us: i64, now: Instant) -> Requests {
+    pub fn tick(&mut self, owner: Option<&Connection>, endpoint: RateSettings, now_us: i64, now: Instant) -> Requests {
         let live = self.is_live(now);
         if self.pacing.is_adaptive(endpoint) && live && now.saturating_duration_since(self.since) >= RATE_WARM_UP {
             let report = self.link_report(now_us);

@@ -13,11 +13,11 @@ use facelink::{
     calibration::{Calibration, RangeCapture},
     event::SubjectId,
     frame::FaceFrame,
+    timing::RateSettings,
 };
 
 use super::{
     connections::{Connection, ConnectionKey, Connections},
-    rate::Adaptive,
     subject::{Subject, Update},
 };
 use crate::{auth::AuthLevel, stats::SubjectStats};
@@ -70,13 +70,13 @@ pub(crate) struct Subjects {
     origin: Instant,
     by_id: HashMap<SubjectId, Subject>,
     by_name: HashMap<Arc<str>, SubjectId>,
-    adaptive: Adaptive,
+    adaptive: RateSettings,
     /// By name, for subjects that come back.
     calibrations: HashMap<Arc<str>, Calibration>,
 }
 
 impl Subjects {
-    pub fn new(limits: SubjectLimits, adaptive: Adaptive, origin: Instant) -> Self {
+    pub fn new(limits: SubjectLimits, adaptive: RateSettings, origin: Instant) -> Self {
         Self { limits, origin, by_id: HashMap::new(), by_name: HashMap::new(), adaptive, calibrations: HashMap::new() }
     }
 
@@ -204,12 +204,12 @@ impl Subjects {
     }
 
     /// The settings of subjects without their own.
-    pub fn adaptive(&self) -> Adaptive {
+    pub fn adaptive(&self) -> RateSettings {
         self.adaptive
     }
 
     /// Changes the adaptive rate's settings; every sender starts again at the highest rate.
-    pub fn set_adaptive(&mut self, adaptive: Adaptive) {
+    pub fn set_adaptive(&mut self, adaptive: RateSettings) {
         self.adaptive = adaptive;
         for subject in self.by_id.values_mut() {
             subject.pacing.set_endpoint(adaptive);
@@ -217,7 +217,7 @@ impl Subjects {
     }
 
     /// The same for one subject; `None` returns it to the endpoint's.
-    pub fn set_adaptive_of(&mut self, id: SubjectId, own: Option<Adaptive>) {
+    pub fn set_adaptive_of(&mut self, id: SubjectId, own: Option<RateSettings>) {
         if let Some(subject) = self.by_id.get_mut(&id) {
             subject.pacing.set_own(own, self.adaptive);
         }

@@ -23,4 +23,4 @@ pub use one_euro::{FaceFilter, OneEuro};
 pub use order::{Disbelieved, FrameOrder, Place, Stated};
 pub use playout::{Concealed, Playout, PlayoutMode, PlayoutSettings, PlayoutStats, Shown};
 pub use present::PresentClock;
-pub use rate::{GuideLaw, LinkReport, NetworkLaw, RateController, RateDecision, RateLaw};
+pub use rate::{GuideLaw, LinkReport, NetworkLaw, RateController, RateDecision, RateLaw, RateSettings};

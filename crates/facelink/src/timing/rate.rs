@@ -62,6 +62,32 @@ pub enum RateLaw {
     Guide,
 }
 
+/// How the frame rate of senders follows their links.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateSettings {
+    /// Off: senders keep their rate. On by default.
+    pub enabled: bool,
+    /// Which law decides; [`RateLaw::Network`] by default.
+    pub law: RateLaw,
+    /// Lowest rate that a sender is asked for, frames a second; 10 by default.
+    pub min_fps: f32,
+    /// Highest rate that a sender is asked for, frames a second; 60 by default.
+    pub max_fps: f32,
+}
+
+impl Default for RateSettings {
+    fn default() -> Self {
+        Self { enabled: true, law: RateLaw::default(), min_fps: 10.0, max_fps: 60.0 }
+    }
+}
+
+impl RateSettings {
+    /// A controller by these settings, at the highest rate.
+    pub fn controller(self) -> Box<dyn RateController> {
+        self.law.controller(self.min_fps, self.max_fps)
+    }
+}
+
 impl RateLaw {
     /// A controller of this law, between two rates in frames a second.
     pub fn controller(self, min_fps: f32, max_fps: f32) -> Box<dyn RateController> {

@@ -40,12 +40,9 @@ use super::{
     viseme::Viseme,
 };
 use crate::{
-    frame::{Channel, FaceFrame, MAX_CHANNELS, clamp_weight},
+    frame::{Channel, FACE_HOLD, FaceFrame, MAX_CHANNELS, clamp_weight},
     names::{BLENDSHAPE_COUNT, Blendshape},
 };
-
-/// An engine eases a face to neutral after this long without a frame, as `subject::FACE_HOLD`.
-const FACE_HOLD: Duration = Duration::from_millis(250);
 
 /// Port of a renderer (Marionette).
 pub const MARIONETTE_PORT: u16 = 39539;
