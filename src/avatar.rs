@@ -10,6 +10,7 @@ use crate::{
     bones::{self, Bone, Bones, Skeleton},
     eyes::{self, LookMesh},
     head::{HeadFrame, Shapes},
+    lifecycle::{self, ComponentAdded, ComponentInserted, ComponentRemoved},
     mapping::{AvatarMapping, FaceMapping, FacePresets},
     model::{self, DeclaredExpressions, FaceModel, Models},
     pose::FacePose,
@@ -52,8 +53,6 @@ impl Plugin for AvatarPlugin {
             .add_observer(on_bindable_added)
             .add_observer(on_mapping_inserted)
             .add_observer(on_mapping_removed)
-            .add_observer(on_morphs_added)
-            .add_observer(on_attached)
             .add_systems(
                 PreUpdate,
                 (
@@ -69,7 +68,7 @@ impl Plugin for AvatarPlugin {
                         .after(Step::Choose)
                         .run_if(resource_changed::<FaceSubjects>.or_else(any_avatar_changed)),
                     // A mapping that has changed is shown in this very frame.
-                    (remap.run_if(resource_exists::<Assets<FaceMapping>>), bind)
+                    (remap.run_if(resource_exists::<Assets<FaceMapping>>), look_again, bind)
                         .chain()
                         .after(AssetEventSystems)
                         .in_set(Step::Bind),
@@ -365,6 +364,7 @@ pub(crate) struct FaceBinding {
 
 /// Its morph targets and bones are to be found: to drive them, or to send what they show.
 #[derive(Component, Debug, Default)]
+#[component(on_add = lifecycle::added::<Self>)]
 pub(crate) struct Bindable;
 
 /// The avatar has to be bound; `ready` once its scene is there.
@@ -428,13 +428,13 @@ impl Morphs<'_, '_> {
 /// An avatar without meshes after this many seconds is reported, once.
 const PATIENCE: f32 = 10.0;
 
-fn on_bindable_added(added: On<Add, Bindable>, mut commands: Commands) {
+fn on_bindable_added(added: On<ComponentAdded<Bindable>>, mut commands: Commands) {
     commands.entity(added.entity).try_insert(NeedsBinding::default());
 }
 
 /// The avatar has another mapping.
 fn on_mapping_inserted(
-    inserted: On<Insert, AvatarMapping>,
+    inserted: On<ComponentInserted<AvatarMapping>>,
     mut commands: Commands,
     avatars: Query<(), With<Bindable>>,
 ) {
@@ -444,7 +444,11 @@ fn on_mapping_inserted(
 }
 
 /// The avatar has no mapping of its own any more.
-fn on_mapping_removed(removed: On<Remove, AvatarMapping>, mut commands: Commands, bound: Query<(), With<FaceBinding>>) {
+fn on_mapping_removed(
+    removed: On<ComponentRemoved<AvatarMapping>>,
+    mut commands: Commands,
+    bound: Query<(), With<FaceBinding>>,
+) {
     if bound.contains(removed.entity) {
         commands.entity(removed.entity).try_insert(NeedsBinding::default());
     }
@@ -477,37 +481,25 @@ fn on_scene_ready(
     }
 }
 
-/// Looks again at the avatars that this entity is below, or is.
-fn look_again(entity: Entity, commands: &mut Commands, avatars: &Query<(), With<Bindable>>, parents: &Query<&ChildOf>) {
+/// Looks again at the avatars that have new morph weights on them or below them, or to which entities were attached that
+/// may have some.
+fn look_again(
+    mut commands: Commands,
+    new: Query<Entity, Or<(Added<MorphWeights>, Added<MeshMorphWeights>, Changed<ChildOf>)>>,
+    avatars: Query<(), With<Bindable>>,
+    parents: Query<&ChildOf>,
+) {
     if avatars.is_empty() {
         return;
     }
-    for avatar in std::iter::once(entity).chain(parents.iter_ancestors(entity)) {
-        if avatars.contains(avatar) {
-            let needs = NeedsBinding { if_new: true, ..NeedsBinding::default() };
-            commands.entity(avatar).try_insert_if_new(needs);
+    for entity in &new {
+        for avatar in std::iter::once(entity).chain(parents.iter_ancestors(entity)) {
+            if avatars.contains(avatar) {
+                let needs = NeedsBinding { if_new: true, ..NeedsBinding::default() };
+                commands.entity(avatar).try_insert_if_new(needs);
+            }
         }
     }
-}
-
-/// Morph weights were added, perhaps below an avatar that is bound already.
-fn on_morphs_added(
-    added: On<Add, (MorphWeights, MeshMorphWeights)>,
-    mut commands: Commands,
-    avatars: Query<(), With<Bindable>>,
-    parents: Query<&ChildOf>,
-) {
-    look_again(added.entity, &mut commands, &avatars, &parents);
-}
-
-/// Entities were put below others, perhaps with morph weights.
-fn on_attached(
-    inserted: On<Insert, ChildOf>,
-    mut commands: Commands,
-    avatars: Query<(), With<Bindable>>,
-    parents: Query<&ChildOf>,
-) {
-    look_again(inserted.entity, &mut commands, &avatars, &parents);
 }
 
 /// Reports why the scene of an avatar cannot be loaded, and what to do.

@@ -166,6 +166,7 @@ mod files;
 pub mod head;
 pub mod input;
 pub mod layers;
+mod lifecycle;
 pub mod mapping;
 pub mod model;
 #[cfg(feature = "panel")]

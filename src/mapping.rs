@@ -14,6 +14,7 @@ use facelink::mapping::{AUTO, Format, Mapping, MappingError, Preset, ResolveErro
 
 use crate::{
     files::{FileWatch, Watched},
+    lifecycle,
     sets::FaceLinkSystems,
 };
 
@@ -81,6 +82,7 @@ impl FaceMapping {
 
 /// The mapping of an avatar. Without one, the preset that shows most of its rig is taken.
 #[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
+#[component(on_insert = lifecycle::inserted::<Self>, on_remove = lifecycle::removed::<Self>)]
 #[reflect(Component)]
 pub struct AvatarMapping(pub Handle<FaceMapping>);
 

@@ -8,6 +8,7 @@ use crate::{
     avatar::{Bindable, FaceBinding, Morphs, Shown},
     bones::Bone,
     endpoint::FaceLinkEndpoint,
+    lifecycle::{self, ComponentAdded, ComponentRemoved},
     pose::FacePose,
     sets::FaceLinkSystems,
     sources::{Dialled, FaceDial},
@@ -27,7 +28,7 @@ impl Plugin for SendPlugin {
 }
 
 /// What is to be sent has to be found like what is to be driven.
-fn on_sender_added(added: On<Add, SendFace>, mut commands: Commands, subjects: Query<(), With<FacePose>>) {
+fn on_sender_added(added: On<ComponentAdded<SendFace>>, mut commands: Commands, subjects: Query<(), With<FacePose>>) {
     if !subjects.contains(added.entity) {
         commands.entity(added.entity).try_insert(Bindable);
     }
@@ -40,6 +41,7 @@ fn on_sender_added(added: On<Add, SendFace>, mut commands: Commands, subjects: Q
 /// the avatar shows after every system of the frame, under the ARKit names of its targets, and its head. Or put it on a
 /// subject, to pass that face on.
 #[derive(Component, Reflect, Clone, Debug, PartialEq)]
+#[component(on_add = lifecycle::added::<Self>, on_remove = lifecycle::removed::<Self>)]
 #[reflect(Component)]
 #[require(SendFaceState, Outgoing)]
 pub struct SendFace {
@@ -226,7 +228,7 @@ impl SentFaces {
 
 /// The others need not wait for its silence to ease it out.
 pub(crate) fn on_sender_removed(
-    removed: On<Remove, SendFace>,
+    removed: On<ComponentRemoved<SendFace>>,
     endpoint: Option<Res<FaceLinkEndpoint>>,
     mut senders: Query<(&SendFace, &mut Outgoing, &mut SendFaceState)>,
     mut connections: Query<(&Dialled, &mut SentFaces, &FaceDial)>,

@@ -9,6 +9,7 @@ use crate::{
     diagnostics::{LinkStats, read_stats},
     endpoint::FaceLinkEndpoint,
     input::LinkMessage,
+    lifecycle::{self, ComponentRemoved},
     sets::{FaceLinkSystems, Step},
 };
 
@@ -151,6 +152,7 @@ impl FaceSource {
 
 /// Where to dial, and as whom. Made by [`FaceSource::connect`]; changing it dials anew.
 #[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
+#[component(on_remove = lifecycle::removed::<Self>)]
 #[reflect(Component)]
 #[require(FaceSource)]
 pub struct FaceDial {
@@ -244,7 +246,7 @@ pub(crate) struct Dialled {
     pub client: Client,
 }
 
-fn on_dial_removed(removed: On<Remove, FaceDial>, mut commands: Commands) {
+fn on_dial_removed(removed: On<ComponentRemoved<FaceDial>>, mut commands: Commands) {
     // Without a source, the end of the connection does not take an entity of the game's along.
     commands.entity(removed.entity).try_remove::<(Dialled, FaceSource, SourceQuality)>();
 }

@@ -12,6 +12,7 @@ use facelink::{
 
 use crate::{
     input::{Inboxes, LinkMessage, continues},
+    lifecycle::{self, ComponentRemoved},
     pose::{FacePose, Presence},
     sets::Step,
 };
@@ -32,6 +33,7 @@ impl Plugin for SubjectsPlugin {
 
 /// A face that is, or was just now, on the link.
 #[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
+#[component(on_remove = lifecycle::removed::<Self>)]
 #[reflect(Component)]
 #[require(FacePose, LinkQuality)]
 pub struct FaceSubject {
@@ -270,7 +272,7 @@ pub(crate) fn lose(
 }
 
 /// A subject's entity may be despawned by the game; a frame that comes after that makes a new one.
-pub(crate) fn on_subject_removed(removed: On<Remove, FaceSubject>, mut subjects: ResMut<FaceSubjects>) {
+pub(crate) fn on_subject_removed(removed: On<ComponentRemoved<FaceSubject>>, mut subjects: ResMut<FaceSubjects>) {
     subjects.forget(removed.entity);
 }
 

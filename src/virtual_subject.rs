@@ -7,6 +7,7 @@ use facelink::{
 };
 
 use crate::{
+    lifecycle::{self, ComponentAdded},
     pose::{FacePose, smooth},
     sets::Step,
     subjects::{FaceSubject, FaceSubjects},
@@ -48,6 +49,7 @@ pub struct FacePart {
 /// # }
 /// ```
 #[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
+#[component(on_add = lifecycle::added::<Self>)]
 #[reflect(Component)]
 pub struct VirtualSubject {
     /// Its name, by which avatars ask for it.
@@ -92,7 +94,7 @@ impl VirtualSubject {
 
 /// A virtual subject is listed like any other.
 pub(crate) fn on_virtual_added(
-    added: On<Add, VirtualSubject>,
+    added: On<ComponentAdded<VirtualSubject>>,
     mut commands: Commands,
     mut subjects: ResMut<FaceSubjects>,
     virtuals: Query<&VirtualSubject>,

@@ -23,7 +23,7 @@ pub(crate) struct VrmPlugin;
 
 impl Plugin for VrmPlugin {
     fn build(&self, app: &mut App) {
-        app.add_observer(on_expressions).add_systems(PreUpdate, find_bones).add_systems(
+        app.add_systems(PreUpdate, (find_expressions, find_bones)).add_systems(
             PostUpdate,
             write_expressions.after(drive::evaluate_mappings).before(VrmSystemSets::Expressions),
         );
@@ -40,19 +40,19 @@ fn rebind(commands: &mut Commands, model: Entity, parents: &Query<&ChildOf>, ava
 }
 
 /// Expressions can be driven like targets.
-fn on_expressions(
-    added: On<Insert, ExpressionEntityMap>,
+fn find_expressions(
     mut commands: Commands,
-    maps: Query<&ExpressionEntityMap>,
+    models: Query<(Entity, &ExpressionEntityMap), Changed<ExpressionEntityMap>>,
     parents: Query<&ChildOf>,
     avatars: Query<(), With<Bindable>>,
 ) {
-    let Ok(map) = maps.get(added.entity) else { return };
-    let mut targets: Vec<_> = map.0.iter().map(|(name, entity)| (name.to_string(), *entity)).collect();
-    targets.sort();
-    let (names, entities) = targets.into_iter().unzip();
-    commands.entity(added.entity).try_insert(NamedTargets { names, entities });
-    rebind(&mut commands, added.entity, &parents, &avatars);
+    for (model, map) in &models {
+        let mut targets: Vec<_> = map.0.iter().map(|(name, entity)| (name.to_string(), *entity)).collect();
+        targets.sort();
+        let (names, entities) = targets.into_iter().unzip();
+        commands.entity(model).try_insert(NamedTargets { names, entities });
+        rebind(&mut commands, model, &parents, &avatars);
+    }
 }
 
 /// The bones that the model itself names.
