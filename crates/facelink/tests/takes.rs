@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use facelink::{Blendshape, FaceFrame, take::llf_csv};
+use facelink::{
+    Blendshape, FaceFrame,
+    take::{Take, llf_csv},
+};
 
 /// A recording that is not part of the repository, where `FACELINK_CAPTURES` names the folder that holds it.
 fn recording(name: &str) -> Option<PathBuf> {
@@ -36,6 +39,15 @@ fn less(a: Blendshape, b: Blendshape) -> impl Fn(&FaceFrame) -> f32 {
     move |frame| frame.weights[a.index()] - frame.weights[b.index()]
 }
 
+/// The file, byte for byte.
+fn assert_written_again(take: &Take, file: &Path) {
+    let mut written = Vec::new();
+    llf_csv::encode(take, llf_csv::CountName::AsRead, &mut written).unwrap();
+    let bytes = std::fs::read(file).unwrap();
+    let line = written.split(|byte| *byte == b'\n').zip(bytes.split(|byte| *byte == b'\n')).position(|(a, b)| a != b);
+    assert!(written == bytes, "other from line {:?} on", line.map(|line| line + 1));
+}
+
 /// Gaze against the shapes.
 fn assert_signs(frames: &[FaceFrame]) {
     use Blendshape::*;
@@ -50,6 +62,7 @@ fn take_recorded_at_60_fps_is_read() {
     let Some(file) = recording("live-link-face-60fps.csv") else { return };
     let take = llf_csv::read(&file).unwrap();
     assert_eq!(take.frames().len(), 328);
+    assert_written_again(&take, &file);
     assert!((take.fps() - 60.0 / 1.001).abs() < 0.1, "{}", take.fps());
     // From 00:32:09:07.867 to 00:32:14:35.066.
     let length = take.frames().last().unwrap().time.as_secs_f64();
@@ -76,6 +89,7 @@ fn take_range_of_motion_at_30_fps_is_read() {
     let Some(file) = recording("live-link-face-rom.csv") else { return };
     let take = llf_csv::read(&file).unwrap();
     assert_eq!(take.frames().len(), 4030);
+    assert_written_again(&take, &file);
     assert!((take.fps() - 30.0).abs() < 0.1, "{}", take.fps());
     // From 13:13:04:31.652 to 13:15:18:54.561, frames counted at 60.
     let length = take.frames().last().unwrap().time;

@@ -10,6 +10,14 @@
 //! milliseconds. A take may go on past midnight. Rows of one timecode are spread evenly up to the next, and a timecode that
 //! steps back does not take the performance back: [`Take::remarks`] reports it.
 //!
+//! Tools that imitate the app write other timecodes: a plain number is one of frames, at 60 a second, or of seconds where the
+//! numbers are less than half apart (NVIDIA's Audio2Face-3D); and NeuroSync repeats the milliseconds of the second after the
+//! frame, which are then left alone.
+//!
+//! Columns are named in any spelling that senders use: `JawOpen`, `jaw_L`, `blendShapes.EyeBlinkLeft`. Where fewer than
+//! [`MIN_SHAPES`] are ARKit's, the columns are those of another face, such as `CTRL_expressions_jawOpen`, and its shapes are
+//! read off as far as one of [`PRESETS`](crate::mapping::PRESETS) names them.
+//!
 //! Columns are separated by commas, semicolons or tabs; where not by commas, numbers may have a decimal comma. A last row that
 //! is cut off is left out, and reported likewise.
 //!
@@ -17,7 +25,11 @@
 //! wire, `mouthLeft` and `mouthRight` are what they say. A row with a count of 0 is one in which the app saw no face; other
 //! counts are not looked at.
 //!
-//! Sources are listed in `docs/sources/live-link-face.md`.
+//! [`encode`] writes a take as the app does. A file of the app's that is read and written again is the same file.
+//!
+//! Sources are listed in `docs/sources/live-link-face-csv.md`.
+
+mod write;
 
 use std::{
     fs::File,
@@ -29,7 +41,13 @@ use std::{
 
 use csv::{ByteRecord, ReaderBuilder};
 
-use super::{LONGEST_STEP, Take, TakeError, TakeFrame};
+pub use write::{CountName, encode};
+
+use super::{
+    dialect::Dialect,
+    frames::{LONGEST_STEP, Take, TakeError, TakeFrame},
+    rows::{LlfRow, LlfRows, Timecode},
+};
 use crate::{
     frame::{Channel, FaceFrame, MAX_CHANNELS, clamp_weight},
     names::{BLENDSHAPE_COUNT, Blendshape},
@@ -56,8 +74,17 @@ const MILLISECONDS: f64 = 240.0;
 const STRAY_ROWS: usize = 3;
 /// Longest first line that is searched for separators, bytes.
 const MAX_FIRST_LINE: u64 = 64 * 1024;
+/// Two plain numbers this far apart count frames, not seconds.
+const FRAMES_APART: f64 = 0.5;
+/// Largest plain number.
+const MAX_NUMBER: f64 = 1e7;
+/// Frames of a second that must have been counted for their fractions to show that they are milliseconds.
+const MILLISECONDS_FROM: f64 = 4.0;
 /// Seconds that must have gone by before the highest frame number seen is believed to be the highest there is.
 const SURE_AFTER: usize = 2;
+/// How far a step may be beyond whole frames, such as 1001 thousandths of one.
+const STEP_TOLERANCE: f64 = 0.01;
+const ANGLES: usize = CURVE_COUNT - BLENDSHAPE_COUNT;
 const DAY: f64 = 86_400.0;
 
 /// Why a file was refused.
@@ -173,15 +200,14 @@ pub fn decode(bytes: impl Read) -> Result<Take, LlfCsvError> {
             return Err(error);
         }
         match columns.row(&record, line) {
-            Ok(row) => rows.add(row, line),
+            Ok(row) => rows.add(row, line)?,
             // If it is the last one, the file was cut off.
             Err(error) if columns.is_cut_off(&record, &error) && !rows.frames.is_empty() => cut_off = Some(error),
             Err(error) => return Err(error),
         }
     }
-    let mut take = rows.into_take()?;
-    take.remarks.extend(cut_off.map(|error| format!("{error}: the file ends there, and this line is left out")));
-    Ok(take)
+    rows.remarks.extend(cut_off.map(|error| format!("{error}: the file ends there, and this line is left out")));
+    rows.into_take(&columns)
 }
 
 /// What separates the columns of the first line: the one that there is most of.
@@ -205,6 +231,8 @@ fn unread(error: &csv::Error) -> LlfCsvError {
 /// The meaning of a column.
 #[derive(Clone, Debug)]
 enum Column {
+    /// Of the row.
+    Number,
     Timecode,
     Count,
     Curve(usize),
@@ -213,6 +241,8 @@ enum Column {
 
 struct Columns {
     columns: Vec<(Column, String)>,
+    /// What the channels of another face are made of.
+    dialect: Option<Dialect>,
     /// Shapes that have a column.
     present: u64,
     timecode: usize,
@@ -234,9 +264,13 @@ impl Columns {
         for (place, name) in header.iter().enumerate() {
             let bad = |message: String| LlfCsvError::Name { column: place + 1, message };
             let name = std::str::from_utf8(name.trim_ascii()).map_err(|_| bad("the name is no UTF-8".to_owned()))?;
-            check_name(name).map_err(bad)?;
-            let column = Column::called(name);
+            // Tables of pandas have a first column of row numbers, without a name.
+            if !(place == 0 && name.is_empty()) {
+                check_name(name).map_err(bad)?;
+            }
+            let column = if name.is_empty() { Column::Number } else { Column::called(name) };
             let twice = match &column {
+                Column::Number => false,
                 Column::Timecode => timecode.replace(place).is_some(),
                 Column::Count => count.replace(place).is_some(),
                 Column::Curve(curve) => {
@@ -252,12 +286,23 @@ impl Columns {
             columns.push((column, name.to_owned()));
         }
         let timecode = timecode.ok_or(LlfCsvError::NoColumn("Timecode"))?;
-        let present = curves & ((1 << BLENDSHAPE_COUNT) - 1);
-        let shapes = present.count_ones() as usize;
-        if shapes < MIN_SHAPES {
-            return Err(LlfCsvError::TooFewShapes(shapes));
+        let mut present = curves & ((1 << BLENDSHAPE_COUNT) - 1);
+        let mut dialect = None;
+        if (present.count_ones() as usize) < MIN_SHAPES {
+            let names: Vec<&str> = columns.iter().map(|(_, name)| name.as_str()).collect();
+            dialect = if names.len() > MIN_SHAPES { Dialect::of(&names) } else { None };
+            let shapes = dialect.as_ref().map_or(present, |dialect| dialect.present()).count_ones() as usize;
+            if shapes < MIN_SHAPES {
+                return Err(LlfCsvError::TooFewShapes(shapes));
+            }
+            present = (1 << BLENDSHAPE_COUNT) - 1;
         }
-        Ok(Self { columns, present, timecode, count, decimal_comma: separator != b',' })
+        Ok(Self { columns, dialect, present, timecode, count, decimal_comma: separator != b',' })
+    }
+
+    /// Whether the columns begin as those of the app.
+    fn is_of_app(&self) -> bool {
+        self.timecode == 0 && self.count == Some(1) && !self.decimal_comma && self.dialect.is_none()
     }
 
     /// Whether a row may have been refused because the file ends in it.
@@ -280,15 +325,18 @@ impl Columns {
         if record.len() < self.columns.len() && record.len() <= self.timecode {
             return Err(LlfCsvError::Cells { line, found: record.len(), wanted: self.columns.len() });
         }
-        let timecode = Timecode::parse(text(self.timecode)?).map_err(|message| fail(self.timecode, message))?;
+        let timecode = Code::parse(text(self.timecode)?).map_err(|message| fail(self.timecode, message))?;
         if self.count.is_some_and(|count| cell(count) == b"0") {
-            return Ok(Row { timecode, frame: FaceFrame { tracked: false, ..FaceFrame::default() } });
+            let frame = FaceFrame { tracked: false, ..FaceFrame::default() };
+            let rest = record.iter().skip(1).map(String::from_utf8_lossy).collect::<Vec<_>>().join(",");
+            return Ok(Row { timecode, frame, angles: [0.0; ANGLES], lost: Some(rest) });
         }
         if record.len() != self.columns.len() {
             return Err(LlfCsvError::Cells { line, found: record.len(), wanted: self.columns.len() });
         }
         let mut curves = [0.0; CURVE_COUNT];
         let mut channels = crate::frame::Channels::new();
+        let mut values = vec![0.0; if self.dialect.is_some() { self.columns.len() } else { 0 }];
         for (place, (column, _)) in self.columns.iter().enumerate() {
             let number = || -> Result<f32, LlfCsvError> {
                 let text = text(place)?;
@@ -300,7 +348,11 @@ impl Columns {
                 number.ok_or_else(|| fail(place, format!("`{}` is no number", shortened(text))))
             };
             match column {
-                Column::Timecode | Column::Count => {}
+                Column::Timecode | Column::Count | Column::Number => {}
+                Column::Channel(_) if self.dialect.is_some() => values[place] = number()?,
+                Column::Curve(curve) if self.dialect.is_some() && *curve < BLENDSHAPE_COUNT => {
+                    values[place] = number()?
+                }
                 Column::Curve(curve) => curves[*curve] = number()?,
                 Column::Channel(name) => {
                     channels.push(Channel { name: name.clone(), value: clamp_weight(number()?) });
@@ -319,7 +371,11 @@ impl Columns {
         let mut frame = frame_from_curves(&curves, &PLAIN_PROFILE);
         frame.present &= self.present;
         frame.channels = channels;
-        Ok(Row { timecode, frame })
+        if let Some(dialect) = &self.dialect {
+            dialect.read(&values, &mut frame);
+        }
+        let angles = std::array::from_fn(|angle| curves[BLENDSHAPE_COUNT + angle]);
+        Ok(Row { timecode, frame, angles, lost: None })
     }
 }
 
@@ -332,8 +388,10 @@ impl Column {
             return Self::Count;
         }
         let angles = BLENDSHAPE_COUNT..CURVE_COUNT;
-        let angle = angles.into_iter().find(|curve| curve_name(*curve).is_some_and(|n| n.eq_ignore_ascii_case(name)));
-        match Blendshape::from_any_name(name).map(Blendshape::index).or(angle) {
+        let letters: String = name.rsplit('.').next().unwrap_or(name).chars().filter(|c| !"_- ".contains(*c)).collect();
+        let is = |curve: &usize| curve_name(*curve).is_some_and(|angle| angle.eq_ignore_ascii_case(&letters));
+        let angle = angles.into_iter().find(is);
+        match Blendshape::from_sender_name(name).map(Blendshape::index).or(angle) {
             Some(curve) => Self::Curve(curve),
             None => Self::Channel(name.into()),
         }
@@ -345,21 +403,27 @@ fn shortened(text: &str) -> String {
 }
 
 struct Row {
-    timecode: Timecode,
+    timecode: Code,
     frame: FaceFrame,
+    angles: [f32; ANGLES],
+    lost: Option<String>,
 }
 
-/// `HH:MM:SS:FF.mmm`
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Timecode {
-    second: u32,
-    /// Within the second.
-    frame: f64,
+/// What a cell of the first column says.
+#[derive(Clone, Copy)]
+enum Code {
+    Timecode(Timecode),
+    /// Frames or seconds.
+    Number(f64),
 }
 
-impl Timecode {
+impl Code {
     fn parse(text: &str) -> Result<Self, String> {
         let bad = || format!("`{}` is no timecode HH:MM:SS:FF.mmm", shortened(text));
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+            let number = text.parse::<f64>().ok().filter(|number| *number <= MAX_NUMBER);
+            return number.map(Self::Number).ok_or_else(bad);
+        }
         // Drop-frame timecodes have a semicolon before the frame.
         let mut parts = text.split([':', ';']);
         let mut number = |most: u32| {
@@ -372,7 +436,7 @@ impl Timecode {
         let frame = frame.and_then(|part| part.parse::<f64>().ok()).filter(|frame| *frame < 1000.0);
         match (hour, minute, second, frame, parts.next()) {
             (Some(hour), Some(minute), Some(second), Some(frame), None) => {
-                Ok(Self { second: (hour * 60 + minute) * 60 + second, frame })
+                Ok(Self::Timecode(Timecode { second: (hour * 60 + minute) * 60 + second, frame }))
             }
             _ => Err(bad()),
         }
@@ -384,21 +448,41 @@ impl Timecode {
 struct Rows {
     /// Their times are set at the end.
     frames: Vec<TakeFrame>,
-    /// Timecode and line of each.
-    times: Vec<(Timecode, u64)>,
+    /// What else is known of each.
+    rows: Vec<LlfRow>,
+    lines: Vec<u64>,
+    /// Timecodes that are plain numbers, where the first is one.
+    numbers: Vec<f64>,
     highest: f64,
     /// How often a second has changed.
     seconds: usize,
+    remarks: Vec<String>,
 }
 
 impl Rows {
-    fn add(&mut self, Row { timecode, frame }: Row, line: u64) {
-        if self.times.last().is_some_and(|(last, _)| last.second != timecode.second) {
+    fn add(&mut self, row: Row, line: u64) -> Result<(), LlfCsvError> {
+        let timecode = match row.timecode {
+            Code::Timecode(timecode) if self.numbers.is_empty() => timecode,
+            Code::Number(number) if self.numbers.len() == self.frames.len() => {
+                self.numbers.push(number);
+                Timecode { second: 0, frame: 0.0 }
+            }
+            _ => {
+                let message = "a number here and a timecode HH:MM:SS:FF.mmm in other rows".to_owned();
+                return Err(LlfCsvError::Cell { line, column: "Timecode".to_owned(), message });
+            }
+        };
+        if self.rows.last().is_some_and(|last| last.timecode.second != timecode.second) {
             self.seconds += 1;
         }
         self.highest = self.highest.max(timecode.frame);
-        self.times.push((timecode, line));
-        self.frames.push(TakeFrame { time: Duration::ZERO, frame });
+        // Nearly always as in the row before.
+        let last = self.rows.last().and_then(|row| row.lost.clone());
+        let lost = row.lost.map(|text| last.filter(|last| **last == *text).unwrap_or_else(|| text.into()));
+        self.rows.push(LlfRow { timecode, angles: row.angles, lost });
+        self.lines.push(line);
+        self.frames.push(TakeFrame { time: Duration::ZERO, frame: row.frame });
+        Ok(())
     }
 
     /// What the frames of a second are counted at.
@@ -413,37 +497,75 @@ impl Rows {
             return rate.map_or(highest + 1.0, f64::from);
         }
         // After the last frame of a second comes the first of the next, one step later.
-        let mut steps: Vec<f64> = self.times.windows(2).map(|pair| pair[1].0.frame - pair[0].0.frame).collect();
+        let frames = self.rows.windows(2).map(|pair| pair[1].timecode.frame - pair[0].timecode.frame);
+        let mut steps: Vec<f64> = frames.collect();
         steps.retain(|step| *step > 0.0);
         let middle = steps.len() / 2;
         let step = if steps.is_empty() { 1.0 } else { *steps.select_nth_unstable_by(middle, f64::total_cmp).1 };
-        let counted = highest + step.round().max(1.0);
+        let counted = highest + (step - STEP_TOLERANCE).ceil().max(1.0);
         // What is counted in larger steps may end anywhere in the last one.
         let near = |rate: &u32| known(rate) && f64::from(*rate) <= counted;
         RATES.into_iter().rfind(near).map_or(counted, f64::from)
     }
 
-    fn into_take(mut self) -> Result<Take, LlfCsvError> {
-        let rate = self.rate();
-        let time = |timecode: Timecode| f64::from(timecode.second) + timecode.frame / rate;
-        let mut remarks = Vec::new();
-        let mut times: Vec<f64> = self.times.iter().map(|(timecode, _)| time(*timecode)).collect();
-        for (frame, (timecode, of_day)) in self.frames.iter_mut().zip(self.times.iter().zip(&times)) {
+    /// Whether what follows the frame is the milliseconds of the second once more, instead of a part of the frame.
+    fn repeats_milliseconds(&self, rate: f64) -> bool {
+        let repeats = |row: &LlfRow| {
+            let (frame, fraction) = (row.timecode.frame.floor(), row.timecode.frame.fract());
+            (fraction - frame / rate).abs() < 0.0025
+        };
+        self.highest >= MILLISECONDS_FROM && self.rows.iter().all(repeats)
+    }
+
+    fn into_take(mut self, columns: &Columns) -> Result<Take, LlfCsvError> {
+        let is_numbered = !self.numbers.is_empty();
+        let (mut times, rate) = if is_numbered { self.numbered() } else { self.timed() };
+        for (place, (frame, of_day)) in self.frames.iter_mut().zip(&times).enumerate() {
             frame.frame.capture_time = Duration::try_from_secs_f64(*of_day).ok();
-            frame.frame.sequence = Some((f64::from(timecode.0.second) * rate + timecode.0.frame).floor() as u64);
+            let number = match (self.numbers.get(place), self.rows.get(place)) {
+                (Some(_), _) => *of_day * rate,
+                (None, Some(row)) => f64::from(row.timecode.second) * rate + row.timecode.frame,
+                (None, None) => 0.0,
+            };
+            frame.frame.sequence = Some((number + 1e-6).floor() as u64);
         }
         let back = go_on(&mut times, 1.0 / rate);
         if let Some((first, rows)) = back {
-            let line = self.times.get(first).map_or(0, |(_, line)| *line);
+            let line = self.lines.get(first).copied().unwrap_or_default();
             let more = if rows > 1 { format!(", and {} more like it", rows - 1) } else { String::new() };
-            remarks
-                .push(format!("line {line}: the timecode is earlier than on the line before{more}; the take goes on"));
+            let words = format!("line {line}: the timecode is earlier than on the line before{more}; the take goes on");
+            self.remarks.insert(0, words);
         }
         spread(&mut times, 1.0 / rate);
         for (frame, time) in self.frames.iter_mut().zip(times) {
             frame.time = Duration::try_from_secs_f64(time).unwrap_or_default();
         }
-        Ok(Take { remarks, ..Take::new(self.frames)? })
+        let rows = (columns.is_of_app() && !is_numbered).then(|| LlfRows {
+            count_name: columns.columns.get(1).map(|(_, name)| name.as_str().into()).unwrap_or_default(),
+            rows: self.rows,
+        });
+        Ok(Take::new(self.frames)?.read_from(self.remarks, rows))
+    }
+
+    /// Times of day by timecodes, and what the frames of a second are counted at.
+    fn timed(&mut self) -> (Vec<f64>, f64) {
+        let rate = self.rate();
+        if self.repeats_milliseconds(rate) {
+            for row in &mut self.rows {
+                row.timecode.frame = row.timecode.frame.floor();
+            }
+        }
+        let time = |row: &LlfRow| f64::from(row.timecode.second) + row.timecode.frame / rate;
+        (self.rows.iter().map(time).collect(), rate)
+    }
+
+    /// Times by plain numbers, and what they count in a second.
+    fn numbered(&self) -> (Vec<f64>, f64) {
+        let mut steps: Vec<f64> = self.numbers.windows(2).map(|pair| pair[1] - pair[0]).filter(|s| *s > 0.0).collect();
+        let middle = steps.len() / 2;
+        let step = if steps.is_empty() { 1.0 } else { *steps.select_nth_unstable_by(middle, f64::total_cmp).1 };
+        let unit = if step >= FRAMES_APART { 1.0 / f64::from(USUAL_RATE) } else { 1.0 };
+        (self.numbers.iter().map(|number| number * unit).collect(), 1.0 / (step * unit))
     }
 }
 
@@ -668,6 +790,84 @@ mod tests {
         assert!(decode(text.as_bytes()).unwrap().remarks().is_empty());
         let none = decode(&text.as_bytes()[..text.find('\n').unwrap() + 20]);
         assert_eq!(none.unwrap_err().to_string(), "line 2: 3 cells under 63 columns");
+    }
+
+    #[test]
+    fn llf_csv_timecodes_of_other_tools() {
+        let file = |codes: &[String]| {
+            let lines: Vec<_> =
+                std::iter::once(header("BlendshapeCount")).chain(codes.iter().map(|t| row(t))).collect();
+            decode(lines.join("\n").as_bytes()).unwrap()
+        };
+        // Numbers of frames, as whole numbers or with decimals, and seconds.
+        let frames: Vec<_> = (0..200).map(|i| i.to_string()).collect();
+        let decimals: Vec<_> = (0..200).map(|i| format!("{i}.0")).collect();
+        let seconds: Vec<_> = (0..200).map(|i| format!("{:.6}", f64::from(i) / 30.0)).collect();
+        for (codes, rate) in [(frames, 60.0), (decimals, 60.0), (seconds, 30.0)] {
+            let take = file(&codes);
+            assert!((take.fps() - rate).abs() < 0.01, "{}", take.fps());
+            let last = take.frames().last().unwrap();
+            assert!((last.time.as_secs_f64() - 199.0 / rate).abs() < 1e-5, "{:?}", last.time);
+            assert_eq!(last.frame.sequence, Some(199));
+        }
+        // The milliseconds of the second after the frame, as NeuroSync writes them.
+        let repeated: Vec<_> =
+            (0..240).map(|i| format!("00:00:{:02}:{:02}.{:03}", i / 60, i % 60, i % 60 * 1000 / 60)).collect();
+        assert_even(&times(&repeated).0, 1000.0 / 60.0, "milliseconds after the frame");
+        let mixed = [header("BlendshapeCount"), row("00:00:00:00.000"), row("1")].join("\n");
+        assert!(refused(&mixed).starts_with("line 3, column `Timecode`: a number here"), "{}", refused(&mixed));
+    }
+
+    #[test]
+    fn llf_csv_columns_in_spellings_of_senders() {
+        let names = Blendshape::ALL.map(|shape| {
+            let name = shape.name();
+            let short = name.strip_suffix("Left").map(|stem| format!("{stem}_L"));
+            short
+                .or_else(|| name.strip_suffix("Right").map(|stem| format!("{stem}_R")))
+                .unwrap_or_else(|| name.to_owned())
+        });
+        let values: Vec<_> = (0..BLENDSHAPE_COUNT).map(|i| format!("{:.2}", i as f32 / 100.0)).collect();
+        for prefix in ["", "blendShapes."] {
+            let names: Vec<_> = names.iter().map(|name| format!("{prefix}{name}")).collect();
+            let text = format!(
+                ",timeCode,{},head_yaw\n0,0.0,{},0.25\n1,0.033,{},0.25\n",
+                names.join(","),
+                values.join(","),
+                values.join(",")
+            );
+            let take = decode(text.as_bytes()).unwrap();
+            let frame = &take.frames()[1].frame;
+            assert!(frame.is_complete() && frame.channels.is_empty(), "{:?}", frame.channels);
+            for (index, weight) in frame.weights.iter().enumerate() {
+                assert!((weight - index as f32 / 100.0).abs() < 1e-6, "{}", Blendshape::ALL[index]);
+            }
+            assert!(frame.head.is_some());
+        }
+    }
+
+    #[test]
+    fn llf_csv_columns_of_metahuman_controls() {
+        let names = [
+            ("CTRL_expressions_jawOpen", Blendshape::JawOpen),
+            ("CTRL_expressions_eyeBlinkL", Blendshape::EyeBlinkLeft),
+            ("CTRL_expressions_eyeLookRightL", Blendshape::EyeLookInLeft),
+            ("CTRL_expressions_mouthCornerPullR", Blendshape::MouthSmileRight),
+        ];
+        let resolved = super::super::dialect::presets().iter().find(|preset| preset.id == "metahuman").unwrap();
+        let mut columns: Vec<String> =
+            resolved.mapping.rules.iter().flat_map(|rule| &rule.to).map(|to| to.target.clone()).collect();
+        columns.retain(|name| name.starts_with("CTRL_"));
+        columns.sort();
+        columns.dedup();
+        for (name, shape) in names {
+            let values: Vec<_> = columns.iter().map(|column| if column == name { "0.5" } else { "0" }).collect();
+            let text = format!("Timecode,{},HeadYaw\n00:00:00:00.000,{},0.1\n", columns.join(","), values.join(","));
+            let take = decode(text.as_bytes()).unwrap();
+            let frame = &take.frames()[0].frame;
+            assert!(frame.get(shape).unwrap() > 0.2, "{name}: {:?}", frame.get(shape));
+            assert!(frame.head.is_some() && frame.present.count_ones() >= MIN_SHAPES as u32);
+        }
     }
 
     #[test]

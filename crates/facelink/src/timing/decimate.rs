@@ -16,25 +16,63 @@ pub struct Decimator {
     due: Option<Instant>,
     last: Option<Instant>,
     interval: Duration,
-    sent: [f32; BLENDSHAPE_COUNT],
-    low: [f32; BLENDSHAPE_COUNT],
-    high: [f32; BLENDSHAPE_COUNT],
-    waiting: bool,
+    peaks: Peaks,
     thinned: u64,
 }
 
 impl Default for Decimator {
     fn default() -> Self {
-        Self {
-            due: None,
-            last: None,
-            interval: Duration::from_micros(16_667),
-            sent: [0.0; BLENDSHAPE_COUNT],
-            low: [0.0; BLENDSHAPE_COUNT],
-            high: [0.0; BLENDSHAPE_COUNT],
-            waiting: false,
-            thinned: 0,
+        Self { due: None, last: None, interval: Duration::from_micros(16_667), peaks: Peaks::default(), thinned: 0 }
+    }
+}
+
+/// How far each shape went since the last frame that is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Peaks {
+    kept: [f32; BLENDSHAPE_COUNT],
+    low: [f32; BLENDSHAPE_COUNT],
+    high: [f32; BLENDSHAPE_COUNT],
+    waiting: bool,
+}
+
+impl Default for Peaks {
+    fn default() -> Self {
+        let zero = [0.0; BLENDSHAPE_COUNT];
+        Self { kept: zero, low: zero, high: zero, waiting: false }
+    }
+}
+
+impl Peaks {
+    /// Takes in a frame, which may be left out.
+    pub fn gather(&mut self, frame: &FaceFrame) {
+        for (i, value) in frame.weights.into_iter().enumerate() {
+            if self.waiting {
+                self.low[i] = self.low[i].min(value);
+                self.high[i] = self.high[i].max(value);
+            } else {
+                (self.low[i], self.high[i]) = (value, value);
+            }
         }
+        self.waiting = true;
+    }
+
+    /// Forgets what was gathered since the last frame that is kept.
+    pub fn forget(&mut self) {
+        self.waiting = false;
+    }
+
+    /// Gives a frame that is kept the peaks since the one before.
+    pub fn keep(&mut self, frame: &mut FaceFrame) {
+        for (i, weight) in frame.weights.iter_mut().enumerate().filter(|_| self.waiting) {
+            let (kept, newest) = (self.kept[i], *weight);
+            let above = self.high[i] - kept.max(newest);
+            let below = kept.min(newest) - self.low[i];
+            if above.max(below) > PEAK {
+                *weight = if above >= below { self.high[i] } else { self.low[i] };
+            }
+        }
+        self.kept = frame.weights;
+        self.waiting = false;
     }
 }
 
@@ -45,7 +83,7 @@ impl Decimator {
         let period = Duration::from_secs_f32(1.0 / fps.clamp(1.0, 1000.0));
         if let Some(gap) = self.last.map(|last| now.saturating_duration_since(last)) {
             if gap > PAUSE {
-                self.waiting = false;
+                self.peaks.forget();
                 self.due = None;
             } else if !gap.is_zero() {
                 self.interval = self.interval.mul_f32(0.9) + gap.mul_f32(0.1);
@@ -54,41 +92,20 @@ impl Decimator {
         self.last = Some(now);
         // A lost face has no peaks to keep, and must not be delayed.
         if !frame.tracked {
-            self.waiting = false;
+            self.peaks.forget();
             self.due = Some(now + period);
             return true;
         }
-        self.gather(frame);
+        self.peaks.gather(frame);
         let slack = self.interval.min(period) / 2;
         if self.due.is_some_and(|due| now + slack < due) {
             self.thinned += 1;
             return false;
         }
-        for (i, weight) in frame.weights.iter_mut().enumerate() {
-            let (sent, newest) = (self.sent[i], *weight);
-            let above = self.high[i] - sent.max(newest);
-            let below = sent.min(newest) - self.low[i];
-            if above.max(below) > PEAK {
-                *weight = if above >= below { self.high[i] } else { self.low[i] };
-            }
-        }
-        self.sent = frame.weights;
-        self.waiting = false;
+        self.peaks.keep(frame);
         // The cadence is kept while the source keeps up with it.
         self.due = Some(self.due.filter(|due| *due + period > now).unwrap_or(now) + period);
         true
-    }
-
-    fn gather(&mut self, frame: &FaceFrame) {
-        for (i, value) in frame.weights.into_iter().enumerate() {
-            if self.waiting {
-                self.low[i] = self.low[i].min(value);
-                self.high[i] = self.high[i].max(value);
-            } else {
-                (self.low[i], self.high[i]) = (value, value);
-            }
-        }
-        self.waiting = true;
     }
 
     /// Frames that were left out, their peaks kept.

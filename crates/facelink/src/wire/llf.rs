@@ -452,7 +452,7 @@ fn source_from_curves(curves: &[f32; CURVE_COUNT]) -> SourceFace {
 }
 
 /// The inverse of [`frame_from_curves`]. Shapes that are not given, and a head or gaze that is not known, are 0.
-pub(super) fn curves_from_frame(frame: &FaceFrame, profile: &SourceProfile) -> [f32; CURVE_COUNT] {
+pub(crate) fn curves_from_frame(frame: &FaceFrame, profile: &SourceProfile) -> [f32; CURVE_COUNT] {
     let source = profile.unapply(frame);
     let mut curves = [0.0; CURVE_COUNT];
     for (curve, shape) in curves.iter_mut().zip(Blendshape::ALL) {
