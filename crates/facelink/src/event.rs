@@ -86,6 +86,11 @@ impl LostReason {
             Self::Stopped => "stopped",
         }
     }
+
+    /// The reason of a name on the wire.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Disconnected, Self::Silent, Self::Stopped].into_iter().find(|reason| reason.as_str() == name)
+    }
 }
 
 impl std::fmt::Display for LostReason {

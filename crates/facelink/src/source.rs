@@ -56,6 +56,15 @@ macro_rules! apps {
                 }
             }
 
+            /// The kind of a name on the wire.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $( $name => Some(Self::$app), )+
+                    $( $other_name => Some(Self::$other), )+
+                    _ => None,
+                }
+            }
+
             /// The name as its makers write it.
             pub const fn title(self) -> &'static str {
                 match self {

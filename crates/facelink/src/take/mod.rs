@@ -1,15 +1,70 @@
 //! Recorded faces: frames at times, to be played at any rate, edited, and handed on to other tools.
+//!
+//! A [`Take`] is the frames of one face, in memory. A recording of everything that an endpoint gives is a file in the
+//! format MCAP: [`TakeWriter`] writes it, [`TakeReader`] opens it, and [`TakePlayer`] plays it as if it were live, bit for bit.
+//!
+//! ```
+//! use std::{io::Cursor, time::{Duration, Instant}};
+//! use facelink::{FaceFrame, event::{SubjectFrame, SubjectId}, source::SourceKind};
+//! use facelink::take::{Played, TakeAbout, TakePlayer, TakeReader, TakeWriter};
+//!
+//! let start = Instant::now();
+//! let mut writer = TakeWriter::new(Vec::new(), &TakeAbout::new("scene 7", 1, Duration::ZERO), start)?;
+//! writer.frame(&SubjectFrame {
+//!     id: SubjectId(1),
+//!     name: "Ann".into(),
+//!     source: SourceKind::Custom,
+//!     frame: FaceFrame::neutral(),
+//!     speech: None,
+//!     received: start + Duration::from_millis(20),
+//!     stamp: None,
+//!     late: false,
+//!     repeated: false,
+//! })?;
+//! let file = writer.finish(start + Duration::from_secs(1))?;
+//!
+//! let mut reader = TakeReader::open(Cursor::new(file))?;
+//! let info = reader.info()?;
+//! assert_eq!((info.about.slate.as_str(), info.complete, info.subjects[0].frames), ("scene 7", true, 1));
+//!
+//! // An hour later, by the clock of the player.
+//! let now = start + Duration::from_secs(3600);
+//! let mut player = TakePlayer::new(reader, now);
+//! assert!(player.poll(now)?.is_none(), "nothing is due yet");
+//! let due = player.next_at()?.expect("a frame");
+//! assert_eq!(due - now, Duration::from_millis(20));
+//! assert!(matches!(player.poll(due)?, Some(Played::Event(_))), "Ann appears");
+//! assert!(matches!(player.poll(due)?, Some(Played::Frame(frame)) if frame.frame == FaceFrame::neutral()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod dialect;
 mod edit;
+mod face;
 mod frames;
 pub mod jsonl;
 mod keys;
 pub mod llf_csv;
+mod log;
+mod packet;
+mod play;
+mod proto;
 mod rate;
+mod read;
+mod records;
 mod rows;
+mod schema;
+mod subject_stats;
+mod write;
 
 pub use edit::{AlignError, align};
+pub use face::{FaceError, RecordedFrame};
 pub use frames::{LONGEST_STEP, Take, TakeError, TakeFrame};
 pub use keys::{Curves, Keys, MAX_KEY_ERROR};
+pub use packet::RecordedPacket;
+pub use play::{Played, SPEEDS, TakePlayer};
+pub use proto::ProtoError;
 pub use rate::{FrameRate, FrameRateError};
+pub use read::{TakeAttachment, TakeContent, TakeEntry, TakeInfo, TakeReadError, TakeReader};
+pub use subject_stats::RecordedSubject;
+pub use write::{FLUSH_AFTER, MAX_SUBJECTS, TakeAbout, TakeWriteError, TakeWriter};

@@ -1,0 +1,138 @@
+//! What is in a take besides frames, as JSON: events of the link, marks, statistics.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    event::{Emotion, LinkEvent, LostReason, SubjectId},
+    source::SourceKind,
+};
+
+/// A [`LinkEvent`] as a message of the channel `/events`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Event {
+    SubjectAppeared {
+        id: u64,
+        name: Arc<str>,
+        source: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+    },
+    SubjectLost {
+        id: u64,
+        name: Arc<str>,
+        reason: String,
+    },
+    Emotion {
+        id: u64,
+        name: Arc<str>,
+        emotion: Arc<str>,
+        intensity: f32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fade_ns: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        duration_ns: Option<u64>,
+    },
+    Connected {
+        connection_id: Arc<str>,
+        source: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+    },
+    Disconnected {
+        connection_id: Arc<str>,
+        reason: String,
+    },
+    /// The recording was ended here.
+    Stopped,
+}
+
+/// A mark as a message of the channel `/marks`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Mark {
+    text: String,
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // Strings and finite numbers: nothing here can fail.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+pub(super) fn stopped() -> Vec<u8> {
+    json(&Event::Stopped)
+}
+
+pub(super) fn mark(text: &str) -> Vec<u8> {
+    json(&Mark { text: text.to_owned() })
+}
+
+pub(super) fn read_mark(data: &[u8]) -> Result<String, serde_json::Error> {
+    serde_json::from_slice::<Mark>(data).map(|mark| mark.text)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn event(event: &LinkEvent) -> Vec<u8> {
+    json(&match event {
+        LinkEvent::SubjectAppeared { id, name, source, address } => Event::SubjectAppeared {
+            id: id.0,
+            name: name.clone(),
+            source: source.as_str().to_owned(),
+            address: address.map(|address| address.to_string()),
+        },
+        LinkEvent::SubjectLost { id, name, reason } => {
+            Event::SubjectLost { id: id.0, name: name.clone(), reason: reason.as_str().to_owned() }
+        }
+        LinkEvent::Emotion { id, name, emotion } => Event::Emotion {
+            id: id.0,
+            name: name.clone(),
+            emotion: emotion.name.clone(),
+            intensity: emotion.intensity,
+            fade_ns: emotion.fade.map(nanos),
+            duration_ns: emotion.duration.map(nanos),
+        },
+        LinkEvent::Connected { connection_id, source, address } => Event::Connected {
+            connection_id: connection_id.clone(),
+            source: source.as_str().to_owned(),
+            address: address.map(|address| address.to_string()),
+        },
+        LinkEvent::Disconnected { connection_id, reason } => {
+            Event::Disconnected { connection_id: connection_id.clone(), reason: reason.clone() }
+        }
+    })
+}
+
+/// The event of a message; `None` for the end of the recording.
+pub(super) fn read_event(data: &[u8]) -> Result<Option<LinkEvent>, serde_json::Error> {
+    let source = |name: &str| SourceKind::from_name(name).unwrap_or(SourceKind::Custom);
+    let address = |text: Option<String>| text.and_then(|text| text.parse().ok());
+    Ok(Some(match serde_json::from_slice(data)? {
+        Event::SubjectAppeared { id, name, source: from, address: at } => {
+            LinkEvent::SubjectAppeared { id: SubjectId(id), name, source: source(&from), address: address(at) }
+        }
+        Event::SubjectLost { id, name, reason } => LinkEvent::SubjectLost {
+            id: SubjectId(id),
+            name,
+            reason: LostReason::from_name(&reason).unwrap_or(LostReason::Disconnected),
+        },
+        Event::Emotion { id, name, emotion, intensity, fade_ns, duration_ns } => LinkEvent::Emotion {
+            id: SubjectId(id),
+            name,
+            emotion: Emotion {
+                name: emotion,
+                intensity: if intensity.is_finite() { intensity } else { 0.0 },
+                fade: fade_ns.map(Duration::from_nanos),
+                duration: duration_ns.map(Duration::from_nanos),
+            },
+        },
+        Event::Connected { connection_id, source: from, address: at } => {
+            LinkEvent::Connected { connection_id, source: source(&from), address: address(at) }
+        }
+        Event::Disconnected { connection_id, reason } => LinkEvent::Disconnected { connection_id, reason },
+        Event::Stopped => return Ok(None),
+    }))
+}

@@ -1,0 +1,645 @@
+//! Takes as files: what is recorded is played bit for bit, and what is cut or damaged opens.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    hash::{Hash, Hasher},
+    io::{self, Cursor, Write},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use facelink::{
+    BLENDSHAPE_COUNT, Blendshape, Channel, EyeGaze, FaceFrame, Gaze, HeadPose,
+    event::{Emotion, LinkEvent, LostReason, Speech, SubjectFrame, SubjectId},
+    performer::Performance,
+    source::{PhonePort, SourceKind},
+    take::{
+        Played, RecordedFrame, RecordedPacket, TakeAbout, TakeContent, TakePlayer, TakeReadError, TakeReader,
+        TakeWriteError, TakeWriter,
+    },
+    timing::{SourceClock, Stamp},
+    wire::viseme::Viseme,
+};
+use proptest::prelude::*;
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn about() -> TakeAbout {
+    TakeAbout::new("scene 7", 3, Duration::new(1_790_000_000, 123_456_789))
+}
+
+fn subject_frame(id: u64, name: &str, frame: FaceFrame, received: Instant) -> SubjectFrame {
+    SubjectFrame {
+        id: SubjectId(id),
+        name: name.into(),
+        source: SourceKind::WebRtc,
+        frame,
+        speech: None,
+        received,
+        stamp: None,
+        late: false,
+        repeated: false,
+    }
+}
+
+/// A session of some seconds with two faces of 60 Hz, one of which numbers its frames and loses some.
+fn session(start: Instant, seconds: u64) -> Vec<SubjectFrame> {
+    let names: [Arc<str>; 2] = ["Ann".into(), "Bob \"the\" face/1".into()];
+    let performances = [Performance::new(1), Performance::new(2)];
+    let mut clocks = [SourceClock::new(start), SourceClock::new(start)];
+    let mut frames = Vec::new();
+    for number in 0..seconds * 60 {
+        for place in 0..2 {
+            if place == 0 && number % 50 == 7 {
+                continue;
+            }
+            let captured = Duration::from_micros(16_667) * number as u32;
+            let received = start + captured + Duration::from_micros(number * 7919 % 4000);
+            let mut frame = performances[place].frame_at(captured);
+            if place == 0 {
+                // As the compact wire carries it.
+                frame.weights = frame.weights.map(|weight| (weight * 255.0).round().clamp(0.0, 255.0) / 255.0);
+                frame.sequence = Some(number);
+            }
+            frame.capture_time = Some(captured);
+            let stamp = clocks[place].record(Some(captured), received);
+            let mut frame = subject_frame(place as u64 + 1, &names[place], frame, received);
+            frame.name = names[place].clone();
+            frame.stamp = Some(stamp);
+            frames.push(frame);
+        }
+    }
+    frames
+}
+
+fn record(start: Instant, frames: &[SubjectFrame]) -> Vec<u8> {
+    let mut writer = TakeWriter::new(Vec::new(), &about(), start).unwrap();
+    for frame in frames {
+        writer.frame(frame).unwrap();
+    }
+    let end = frames.last().map_or(start, |frame| frame.received);
+    writer.finish(end).unwrap()
+}
+
+fn open(bytes: &[u8]) -> TakeReader<Cursor<&[u8]>> {
+    TakeReader::open(Cursor::new(bytes)).unwrap()
+}
+
+fn frames(bytes: &[u8]) -> Vec<(Duration, RecordedFrame)> {
+    let mut reader = open(bytes);
+    std::iter::from_fn(|| reader.next_entry().unwrap())
+        .filter_map(|entry| match entry.content {
+            TakeContent::Frame(frame) => Some((entry.time, *frame)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Every bit of a frame: what `==` takes for equal is not always.
+fn bits(frame: &FaceFrame) -> Vec<u64> {
+    let float = |value: f32| u64::from(value.to_bits());
+    let mut bits: Vec<u64> = frame.weights.iter().map(|weight| float(*weight)).collect();
+    bits.extend([frame.present, u64::from(frame.tracked), frame.sequence.map_or(0, |number| number.wrapping_add(1))]);
+    bits.extend(frame.capture_time.iter().flat_map(|time| [time.as_secs(), u64::from(time.subsec_nanos())]));
+    bits.extend(frame.channels.iter().map(|channel| float(channel.value)));
+    if let Some(head) = &frame.head {
+        bits.extend(head.rotation.iter().chain(head.position.iter().flatten()).map(|value| float(*value)));
+    }
+    if let Some(Gaze { left, right }) = frame.gaze {
+        bits.extend([left.yaw, left.pitch, right.yaw, right.pitch].map(float));
+    }
+    bits
+}
+
+fn assert_same(start: Instant, time: Duration, read: RecordedFrame, given: &SubjectFrame) {
+    let read = read.at(start + time);
+    assert_eq!(bits(&read.frame), bits(&given.frame));
+    assert_eq!(read.frame, given.frame);
+    assert_eq!((read.id, &read.name, read.source), (given.id, &given.name, given.source));
+    assert_eq!((read.stamp, read.late, read.repeated), (given.stamp, given.late, given.repeated));
+    assert_eq!(read.received, given.received);
+    match (read.speech, given.speech) {
+        (None, None) => {}
+        (Some(a), Some(b)) => {
+            assert_eq!((a.viseme, a.weight.to_bits()), (b.viseme, b.weight.to_bits()));
+            assert_eq!(a.weights.map(f32::to_bits), b.weights.map(f32::to_bits));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn take_file_keeps_every_frame_exactly() {
+    let start = Instant::now();
+    let session = session(start, 5);
+    let bytes = record(start, &session);
+    let read = frames(&bytes);
+    assert_eq!(read.len(), session.len());
+    for ((time, read), given) in read.into_iter().zip(&session) {
+        assert_same(start, time, read, given);
+    }
+    let info = open(&bytes).info().unwrap();
+    assert!(info.complete);
+    assert_eq!((info.about, info.dropped, info.damaged), (about(), Some(0), 0));
+    assert_eq!(info.duration, session.last().unwrap().received - start);
+    let [ann, bob] = &info.subjects[..] else { panic!("{:?}", info.subjects) };
+    assert_eq!((&*ann.name, ann.source, ann.frames, ann.lost, ann.late), ("Ann", SourceKind::WebRtc, 294, 6, 0));
+    assert_eq!((&*bob.name, bob.frames, bob.lost), ("Bob \"the\" face/1", 300, 0));
+    assert!((bob.fps - 60.0).abs() < 0.1, "{}", bob.fps);
+}
+
+#[test]
+fn take_file_keeps_events_marks_packets_and_attachments() {
+    let start = Instant::now();
+    let mut writer = TakeWriter::new(Vec::new(), &about(), start).unwrap();
+    let events = [
+        LinkEvent::Connected {
+            connection_id: "c-1".into(),
+            source: SourceKind::WebSocket,
+            address: Some("[::1]:5".parse().unwrap()),
+        },
+        LinkEvent::SubjectAppeared { id: SubjectId(4), name: "Ann".into(), source: SourceKind::Vmc, address: None },
+        LinkEvent::Emotion {
+            id: SubjectId(4),
+            name: "Ann".into(),
+            emotion: Emotion {
+                name: "happy".into(),
+                intensity: 0.1,
+                fade: Some(Duration::from_nanos(250_000_001)),
+                duration: None,
+            },
+        },
+        LinkEvent::SubjectLost { id: SubjectId(4), name: "Ann".into(), reason: LostReason::Silent },
+        LinkEvent::Disconnected { connection_id: "c-1".into(), reason: "bye".to_owned() },
+    ];
+    writer.attach("performers.ron", "text/plain", b"[]").unwrap();
+    for (place, event) in events.iter().enumerate() {
+        writer.event(event, start + ms(place as u64)).unwrap();
+    }
+    writer.mark("the good one", start + ms(10)).unwrap();
+    writer.stats(&serde_json::json!({"connections": 1}), start + ms(11)).unwrap();
+    let packet = RecordedPacket {
+        data: vec![0, 255, 7],
+        port: PhonePort::LiveLinkFace,
+        peer: "192.0.2.1:11111".parse().unwrap(),
+        tcp: false,
+    };
+    writer.packet(&packet, start + ms(12)).unwrap();
+    writer.count_dropped(3);
+    let bytes = writer.finish(start + ms(20)).unwrap();
+
+    let mut reader = open(&bytes);
+    let (mut read, mut rest) = (Vec::new(), Vec::new());
+    while let Some(entry) = reader.next_entry().unwrap() {
+        match entry.content {
+            TakeContent::Event(event) => read.push(format!("{event:?}")),
+            other => rest.push((entry.time, format!("{other:?}"))),
+        }
+    }
+    assert_eq!(read, events.map(|event| format!("{event:?}")));
+    assert_eq!(
+        rest,
+        [
+            (ms(10), "Mark(\"the good one\")".to_owned()),
+            (ms(11), "Stats(\"{\\\"connections\\\":1}\")".to_owned()),
+            (ms(12), format!("Packet({packet:?})")),
+            (ms(20), "Stopped".to_owned()),
+        ]
+    );
+    assert_eq!(reader.attachment("performers.ron").unwrap(), b"[]");
+    assert!(matches!(reader.attachment("x"), Err(TakeReadError::NoAttachment(_))));
+    let info = reader.info().unwrap();
+    assert_eq!((info.duration, info.dropped), (ms(20), Some(3)));
+}
+
+#[test]
+fn take_file_cut_at_every_byte_opens_and_loses_the_last_chunk_alone() {
+    let start = Instant::now();
+    // The rate is low so that the file is short: every length of it is opened.
+    let session: Vec<_> = session(start, 4).into_iter().step_by(20).collect();
+    let mut writer = TakeWriter::new(Vec::new(), &about(), start).unwrap();
+    writer.attach("a", "text/plain", b"first").unwrap();
+    // Frames that are in the file for sure once it has this length.
+    let mut whole = vec![(0, 0)];
+    for (count, frame) in session.iter().enumerate() {
+        writer.frame(frame).unwrap();
+        if writer.whole_bytes() > whole.last().unwrap().0 {
+            whole.push((writer.whole_bytes(), count));
+        }
+    }
+    assert!(whole.len() > 4, "several chunks: {whole:?}");
+    let bytes = writer.finish(session.last().unwrap().received).unwrap();
+    let header = whole[1].0 as usize;
+    for len in 0..bytes.len() {
+        let cut = &bytes[..len];
+        let mut reader = match TakeReader::open(Cursor::new(cut)) {
+            Ok(reader) => reader,
+            Err(error) => {
+                assert!(len < header, "{len} of {}: {error}", bytes.len());
+                continue;
+            }
+        };
+        assert!(!reader.is_complete(), "{len}");
+        let sure = whole.iter().rev().find(|(at, _)| *at <= len as u64).unwrap().1;
+        let mut read = Vec::new();
+        while let Some(entry) = reader.next_entry().unwrap() {
+            if let TakeContent::Frame(frame) = entry.content {
+                read.push((entry.time, *frame));
+            }
+        }
+        assert!(read.len() >= sure, "{len}: {} of {sure}", read.len());
+        let info = reader.info().unwrap();
+        assert_eq!(info.subjects.iter().map(|subject| subject.frames).sum::<u64>(), read.len() as u64);
+        for ((time, read), given) in read.into_iter().zip(&session) {
+            assert_same(start, time, read, given);
+        }
+    }
+    let mut reader = open(&bytes);
+    assert!(reader.is_complete());
+    // What is counted in a file that was cut is what the end of a whole one says.
+    let counted = TakeReader::open(Cursor::new(&bytes[..bytes.len() - 1])).unwrap().info().unwrap().subjects;
+    assert_eq!(counted, reader.info().unwrap().subjects);
+}
+
+#[test]
+fn take_file_damaged_anywhere_is_read_without_harm() {
+    let start = Instant::now();
+    let session: Vec<_> = session(start, 2).into_iter().step_by(4).collect();
+    let bytes = record(start, &session);
+    let mut random = fastrand::Rng::with_seed(5);
+    for round in 0..1000 {
+        let mut damaged = bytes.clone();
+        for _ in 0..random.usize(1..6) {
+            let at = random.usize(0..damaged.len());
+            match random.u8(0..4) {
+                0 => damaged[at] = random.u8(..),
+                1 => damaged[at] ^= 1 << random.u8(0..8),
+                2 => damaged[at..].iter_mut().take(8).for_each(|byte| *byte = 0xff),
+                _ => {
+                    let end = (at + random.usize(0..64)).min(damaged.len());
+                    damaged.drain(at..end);
+                }
+            }
+            if damaged.is_empty() {
+                break;
+            }
+        }
+        let peak = allocation_counter::measure(|| {
+            let Ok(mut reader) = TakeReader::open(Cursor::new(&damaged)) else { return };
+            let _ = reader.info().unwrap();
+            reader.seek(ms(700)).unwrap();
+            while let Some(entry) = reader.next_entry().unwrap() {
+                if let TakeContent::Frame(frame) = entry.content {
+                    assert!(frame.frame.clone().check().is_ok());
+                }
+            }
+            let _ = reader.faces_at(ms(900)).unwrap();
+            let _ = reader.take("Ann");
+            let mut player = TakePlayer::new(reader, start);
+            let mut now = start;
+            for _ in 0..50 {
+                while player.poll(now).unwrap().is_some() {}
+                now += ms(100);
+            }
+        });
+        assert!(peak.bytes_max < 40 << 20, "round {round}: {peak:?}");
+    }
+}
+
+#[test]
+fn take_file_of_something_else_is_refused() {
+    let refused = |bytes: &[u8]| TakeReader::open(Cursor::new(bytes)).err().map(|error| error.to_string());
+    assert_eq!(refused(b"").as_deref(), Some("this is no take: an MCAP file begins with other bytes"));
+    assert_eq!(refused(b"Timecode,BlendShapeCount,").as_deref(), refused(b"").as_deref());
+    let mut other = mcap::WriteOptions::new().compression(None).create(Cursor::new(Vec::new())).unwrap();
+    other.add_channel(0, "/points", "cdr", &Default::default()).unwrap();
+    other.finish().unwrap();
+    let other = other.into_inner().into_inner();
+    assert_eq!(refused(&other).as_deref(), Some("this MCAP file has no faces"));
+}
+
+#[test]
+fn take_file_order_holds_when_arrivals_go_back() {
+    let start = Instant::now();
+    let mut writer = TakeWriter::new(Vec::new(), &about(), start).unwrap();
+    let frame = |at: Duration, number: u64| {
+        let frame = FaceFrame { sequence: Some(number), ..FaceFrame::neutral() };
+        subject_frame(1, "Ann", frame, start + at)
+    };
+    // A viseme that ends is a face of the last arrival; and one that came before the take began.
+    let given = [frame(ms(100), 1), frame(ms(40), 2), frame(ms(100), 3), frame(ms(2000), 4), frame(ms(1), 5)];
+    for frame in &given {
+        writer.frame(frame).unwrap();
+    }
+    let bytes = writer.finish(start).unwrap();
+    let read = frames(&bytes);
+    assert_eq!(read.iter().map(|(time, _)| *time).collect::<Vec<_>>(), [100, 100, 100, 2000, 2000].map(ms));
+    for ((time, read), given) in read.into_iter().zip(&given) {
+        assert_same(start, time, read, given);
+    }
+    // The time of day is no part of the order: one that cannot be is written, and read.
+    for started in [Duration::ZERO, Duration::MAX] {
+        let mut writer = TakeWriter::new(Vec::new(), &TakeAbout::new("", 1, started), start).unwrap();
+        writer.frame(&given[0]).unwrap();
+        let bytes = writer.finish(start + ms(500)).unwrap();
+        assert_eq!(frames(&bytes)[0].0, ms(100));
+        assert_eq!(open(&bytes).duration(), ms(500));
+    }
+}
+
+#[test]
+fn take_seek_reads_one_chunk() {
+    let start = Instant::now();
+    let frame = |at: u64| {
+        let frame = FaceFrame { sequence: Some(at), ..FaceFrame::neutral() };
+        subject_frame(1, "Ann", frame, start + ms(at))
+    };
+    // An hour of a slow face.
+    let session: Vec<_> = (0..36_000).map(|number| frame(number * 100)).collect();
+    let bytes = record(start, &session);
+    let mut reader = open(&bytes);
+    assert_eq!((reader.chunks_read(), reader.duration()), (0, ms(3_599_900)), "opened by its index");
+    for (time, found) in [(1_800_050, 1_800_100), (0, 0), (3_599_900, 3_599_900), (1_234_500, 1_234_500)] {
+        let before = reader.chunks_read();
+        reader.seek(ms(time)).unwrap();
+        assert_eq!(reader.next_entry().unwrap().unwrap().time, ms(found));
+        assert!(reader.chunks_read() <= before + 2, "at most the chunk, and the next where it is the end of one");
+        let faces = reader.faces_at(ms(time)).unwrap();
+        assert_eq!(faces[0].frame.sequence, Some(time / 100 * 100));
+        assert!(reader.chunks_read() <= before + 5);
+    }
+    reader.seek(ms(4_000_000)).unwrap();
+    assert!(reader.next_entry().unwrap().is_none());
+}
+
+/// Everything that is played in virtual time, as a hash and a count.
+fn played(
+    bytes: &[u8],
+    start: Instant,
+    setup: impl Fn(&mut TakePlayer<Cursor<&[u8]>>),
+) -> (u64, Vec<(Duration, Played)>) {
+    let mut player = TakePlayer::new(open(bytes), start);
+    setup(&mut player);
+    let mut hasher = DefaultHasher::new();
+    let mut all = Vec::new();
+    for step in 0..3000 {
+        let now = start + ms(step * 5);
+        while let Some(played) = player.poll(now).unwrap() {
+            if let Played::Frame(frame) = &played {
+                (&frame.name, bits(&frame.frame), frame.received - start, frame.late, frame.repeated).hash(&mut hasher);
+                frame.stamp.map(|Stamp { capture_us, base_us, queue_us, epoch, interval_us }| {
+                    (capture_us, base_us, queue_us, epoch, interval_us).hash(&mut hasher)
+                });
+            }
+            all.push((now - start, played));
+        }
+        if player.is_finished() {
+            break;
+        }
+    }
+    (hasher.finish(), all)
+}
+
+#[test]
+fn take_played_twice_is_the_same_and_is_what_was_recorded() {
+    let start = Instant::now();
+    let session = session(start, 3);
+    let bytes = record(start, &session);
+    let (first, all) = played(&bytes, start, |_| {});
+    let (second, _) = played(&bytes, start + ms(77), |_| {});
+    assert_eq!(first, second);
+    let only: Vec<_> = all
+        .iter()
+        .filter_map(|(_, played)| if let Played::Frame(frame) = played { Some(frame.clone()) } else { None })
+        .collect();
+    assert_eq!(only.len(), session.len());
+    for (played, given) in only.iter().zip(&session) {
+        assert_eq!(bits(&played.frame), bits(&given.frame));
+        assert_eq!((played.stamp, played.received), (given.stamp, given.received));
+    }
+    // Played and recorded again, it is the same take.
+    assert_eq!(frames(&record(start, &only)), frames(&bytes));
+    let appeared = all.iter().filter(|(_, played)| matches!(played, Played::Event(LinkEvent::SubjectAppeared { .. })));
+    let lost = all.iter().filter(|(_, played)| matches!(played, Played::Event(LinkEvent::SubjectLost { .. })));
+    assert_eq!((appeared.count(), lost.count()), (2, 2));
+}
+
+#[test]
+fn take_player_speed_range_loop_and_subjects() {
+    let start = Instant::now();
+    let bytes = record(start, &session(start, 3));
+    let times = |all: &[(Duration, Played)]| -> Vec<Duration> {
+        all.iter().filter_map(|(at, played)| matches!(played, Played::Frame(_)).then_some(*at)).collect()
+    };
+    let (_, double) = played(&bytes, start, |player| player.set_speed(2.0, start));
+    let double = times(&double);
+    assert!(*double.last().unwrap() <= ms(1505) && *double.last().unwrap() >= ms(1480), "{:?}", double.last());
+
+    let (_, part) = played(&bytes, start, |player| player.set_range(ms(1000), Some(ms(1500)), start).unwrap());
+    assert_eq!(times(&part).len(), 60, "half a second of two faces");
+    assert!(*times(&part).last().unwrap() <= ms(500));
+
+    let (_, alias) = played(&bytes, start, |player| {
+        player.set_subjects(Some(vec![("Ann".into(), "Carol".into())]));
+    });
+    let names = |played: &Played| match played {
+        Played::Frame(frame) => frame.name.clone(),
+        Played::Event(LinkEvent::SubjectAppeared { name, .. } | LinkEvent::SubjectLost { name, .. }) => name.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert!(alias.iter().all(|(_, played)| *names(played) == *"Carol"));
+    assert_eq!(times(&alias).len(), 3 * 60 - 4);
+
+    let mut player = TakePlayer::new(open(&bytes), start);
+    player.set_range(ms(500), Some(ms(1500)), start).unwrap();
+    player.set_looped(true);
+    let mut stamps: Vec<(i64, Stamp)> = Vec::new();
+    for step in 0..500 {
+        let now = start + ms(step * 10);
+        while let Some(played) = player.poll(now).unwrap() {
+            if let Played::Frame(frame) = played
+                && *frame.name == *"Ann"
+            {
+                stamps.push(((frame.received - start).as_micros() as i64, frame.stamp.unwrap()));
+            }
+        }
+    }
+    assert!((280..=300).contains(&stamps.len()), "five rounds of a second: {}", stamps.len());
+    let arrivals: Vec<_> = stamps.iter().map(|(_, stamp)| stamp.arrival_us()).collect();
+    assert!(arrivals.windows(2).skip(60).all(|pair| pair[1] >= pair[0]), "time goes on over the turn");
+    let epochs: std::collections::BTreeSet<_> = stamps.iter().map(|(_, stamp)| stamp.epoch).collect();
+    assert_eq!(epochs.len(), 5, "each round is an epoch");
+
+    player.pause(start + ms(5000));
+    let position = player.position(start + ms(5000));
+    assert!(player.poll(start + ms(9000)).unwrap().is_none() && player.is_paused());
+    assert_eq!(player.position(start + ms(9000)), position);
+    player.resume(start + ms(9000));
+    assert!(player.poll(start + ms(9200)).unwrap().is_some());
+    player.seek(ms(600), start + ms(9300)).unwrap();
+    assert_eq!(player.position(start + ms(9300)), ms(600));
+}
+
+#[test]
+fn take_of_one_subject_has_late_frames_in_their_places() {
+    let start = Instant::now();
+    let mut session: Vec<_> = session(start, 2).into_iter().filter(|frame| frame.id == SubjectId(2)).collect();
+    // Number 50 arrives behind number 53.
+    let late = session.remove(50);
+    let received = session[52].received;
+    session.insert(53, SubjectFrame { late: true, received, ..late });
+    let (take, first) = open(&record(start, &session)).take("Bob \"the\" face/1").unwrap();
+    assert_eq!(take.frames().len(), 120);
+    assert!(first < ms(5), "{first:?}");
+    for (number, frame) in take.frames().iter().enumerate() {
+        let captured = Duration::from_micros(16_667) * number as u32;
+        assert_eq!(frame.frame.capture_time, Some(captured));
+        assert!(frame.time.abs_diff(captured) < ms(1), "{number}: {:?}", frame.time);
+    }
+    assert!(matches!(open(&record(start, &session)).take("x"), Err(TakeReadError::NoSubject(_))));
+}
+
+/// An output that is full after some bytes.
+struct Small(Vec<u8>, usize);
+
+impl Write for Small {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.1 - self.0.len();
+        if room == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let len = bytes.len().min(room);
+        self.0.extend_from_slice(&bytes[..len]);
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn take_writer_output_full_keeps_what_was_written() {
+    let start = Instant::now();
+    let session = session(start, 3);
+    let mut writer = TakeWriter::new(Small(Vec::new(), 24_000), &about(), start).unwrap();
+    let error = session.iter().find_map(|frame| writer.frame(frame).err()).unwrap();
+    assert!(matches!(error, TakeWriteError::Full(_)), "{error:?}");
+    assert_eq!(error.to_string(), "no space is left for the take; what was recorded before is kept");
+    assert!(writer.frame(&session[0]).is_err(), "and nothing more is written");
+    let whole = writer.whole_bytes() as usize;
+    let Small(mut bytes, _) = writer.into_inner();
+    for len in [bytes.len(), whole] {
+        bytes.truncate(len);
+        let mut reader = open(&bytes);
+        let info = reader.info().unwrap();
+        assert!(!info.complete && info.subjects.len() == 2 && info.subjects[0].frames > 20, "{info:?}");
+    }
+}
+
+fn weight() -> impl Strategy<Value = f32> {
+    prop_oneof![
+        (0_u8..=255).prop_map(|step| f32::from(step) / 255.0),
+        -1.0_f32..=2.0,
+        Just(-0.0),
+        Just(f32::MIN_POSITIVE)
+    ]
+}
+
+fn weights() -> impl Strategy<Value = [f32; BLENDSHAPE_COUNT]> {
+    let steps = prop::array::uniform32(0_u8..=255)
+        .prop_map(|steps| std::array::from_fn(|place| f32::from(steps[place % 32]) / 255.0));
+    let any = prop::collection::vec(weight(), BLENDSHAPE_COUNT).prop_map(|weights| weights.try_into().unwrap());
+    prop_oneof![steps, any]
+}
+
+prop_compose! {
+    fn any_frame()(
+        weights in weights(),
+        present in 0_u64..1 << 52,
+        channels in prop::collection::vec(("[a-zé_]{1,9}", weight()), 0..12),
+        rotation in prop::option::of([-1.0_f32..1.0, -1.0..1.0, -1.0..1.0, 0.1..1.0]),
+        position in prop::option::of([-1e6_f32..1e6, -1.0..1.0, -1.0..1.0]),
+        gaze in prop::option::of([-1.5_f32..1.5, -1.5..1.5, -1.5..1.5, -1.5..1.5]),
+        (tracked, sequence) in (any::<bool>(), prop::option::of(any::<u64>())),
+        capture in prop::option::of((any::<u64>(), 0_u32..1_000_000_000)),
+    ) -> FaceFrame {
+        let mut frame = FaceFrame {
+            weights,
+            present,
+            channels: channels.iter().map(|(name, value)| Channel { name: name.as_str().into(), value: *value }).collect(),
+            head: rotation.map(|rotation| HeadPose { rotation, position }),
+            gaze: gaze.map(|[a, b, c, d]| Gaze {
+                left: EyeGaze { yaw: a, pitch: b },
+                right: EyeGaze { yaw: c, pitch: d },
+            }),
+            tracked,
+            capture_time: capture.map(|(seconds, nanos)| Duration::new(seconds, nanos)),
+            sequence,
+        };
+        // As where frames enter.
+        frame.check().unwrap();
+        frame
+    }
+}
+
+prop_compose! {
+    fn any_subject_frame()(
+        frame in any_frame(),
+        id in any::<u64>(),
+        name in "[A-Za-zé /]{1,12}",
+        source in prop::sample::select(vec![SourceKind::WebRtc, SourceKind::Vmc, SourceKind::Custom]),
+        speech in prop::option::of((0_usize..15, 0.0_f32..=1.0, weights())),
+        stamp in prop::option::of((any::<i32>(), any::<i32>(), any::<i32>(), any::<u32>(), 0_i64..1_000_000)),
+        (late, repeated) in any::<(bool, bool)>(),
+        at in 0_u64..3_000_000_000,
+    ) -> (u64, SubjectFrame) {
+        let speech = speech.map(|(viseme, weight, weights)| Speech { viseme: Viseme::ALL[viseme], weight, weights });
+        let stamp = stamp.map(|(capture, base, queue, epoch, interval_us)| Stamp {
+            capture_us: i64::from(capture) << 20,
+            base_us: i64::from(base) << 20,
+            queue_us: queue.into(),
+            epoch,
+            interval_us,
+        });
+        let name: Arc<str> = name.into();
+        let received = Instant::now();
+        (at, SubjectFrame { id: SubjectId(id), name, source, frame, speech, received, stamp, late, repeated })
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn take_file_round_trip_is_exact(given in prop::collection::vec(any_subject_frame(), 1..40)) {
+        let start = Instant::now();
+        let given: Vec<_> = given
+            .into_iter()
+            .map(|(at, frame)| SubjectFrame { received: start + Duration::from_nanos(at), ..frame })
+            .collect();
+        let read = frames(&record(start, &given));
+        prop_assert_eq!(read.len(), given.len());
+        for ((time, read), given) in read.into_iter().zip(&given) {
+            assert_same(start, time, read, given);
+        }
+    }
+}
+
+#[test]
+fn take_size_of_an_hour() {
+    // Of a performance as the compact wire carries it: weights of 8 bits, head and gaze of 16.
+    let start = Instant::now();
+    let frames: Vec<_> = session(start, 20).into_iter().filter(|frame| frame.id == SubjectId(1)).collect();
+    let bytes = record(start, &frames);
+    let hour = bytes.len() as f64 * 216_000.0 / frames.len() as f64 / 1e6;
+    eprintln!("{hour:.1} MB an hour and face of 60 Hz ({})", if cfg!(feature = "zstd") { "zstd" } else { "raw" });
+    // Raw, the container's header and index of a message alone are 47 bytes, 10 MB an hour.
+    let limit = if cfg!(feature = "zstd") { 24.0 } else { 45.0 };
+    assert!(hour < limit, "{hour}");
+    assert!(frames[0].frame.get(Blendshape::JawOpen).is_some());
+}
