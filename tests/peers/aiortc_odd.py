@@ -29,6 +29,8 @@ parser.add_argument("--delay", type=float, default=0, help="seconds that its pac
 parser.add_argument("--channels", type=int, default=0, help="open so many channels more")
 parser.add_argument("--stuff", type=int, default=0, help="messages of 60 kB that each of those sends")
 parser.add_argument("--label", type=int, default=0, help="length of their labels")
+parser.add_argument("--churn", action="store_true", help="open one channel after the other, closing each when it is open")
+parser.add_argument("--even", action="store_true", help="take even ids, as the DTLS client should (RFC 8832, 6)")
 args = parser.parse_args()
 
 chance = random.Random(7)
@@ -74,6 +76,16 @@ def make(self, transport, port=5000):
 
 
 RTCSctpTransport.__init__ = make
+started = RTCSctpTransport.start
+
+
+async def start(self, *parameters):
+    await started(self, *parameters)
+    if args.even:
+        self._data_channel_id = 0
+
+
+RTCSctpTransport.start = start
 options = {"ordered": False, "maxRetransmits": 0, "protocol": "animation-data"}
 
 
@@ -117,6 +129,17 @@ async def main():
     await opened.wait()
     say(open=True)
     losing = True
+    churned = 0
+    while args.churn and pc.connectionState == "connected":
+        other, open, closed = pc.createDataChannel("another", **options), asyncio.Event(), asyncio.Event()
+        other.on("open", open.set)
+        other.on("close", closed.set)
+        await open.wait()
+        other.close()
+        await closed.wait()
+        churned += 1
+        if churned % 100 == 0:
+            say(churned=churned)
     for other in more:
         for _ in range(args.stuff):
             if other.readyState == "open":

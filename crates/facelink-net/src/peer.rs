@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use webrtc::data_channel::{DataChannel, DataChannelEvent};
+use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelState};
 
 use crate::{
     clock::unix_ms,
@@ -42,6 +42,9 @@ const MAX_OWN_CHANNELS: usize = 3;
 /// Answers an offer and serves the peer from then on, for this session. Without signalling, every candidate is in the
 /// answer.
 pub(crate) async fn accept(
+/// How long no channel of the peer has come before this side opens its own, where both may choose the same id; see
+/// [`RtcPeer::may_collide`].
+const SETTLE: Duration = Duration::from_millis(200);
     session: &Arc<Session>,
     offer: String,
     signal: Signal,
@@ -165,10 +168,8 @@ enum Heard {
 struct Channels {
     /// Those that are open.
     open: usize,
-    /// The peer's, open or about to be.
-    theirs: usize,
-    /// The last one that the peer opened.
-    newest: Option<Weak<dyn DataChannel>>,
+    /// The peer's that are read, oldest first.
+    theirs: Vec<Weak<dyn DataChannel>>,
     /// Those that this side has opened in-band so far.
     own: usize,
     /// The peer hears us on the negotiated one.
@@ -177,6 +178,8 @@ struct Channels {
     /// theirs in-band.
     in_band: bool,
 }
+    /// When this side opens its first one.
+    own_at: Option<tokio::time::Instant>,
 
 struct PeerTask {
     number: u64,
@@ -184,6 +187,22 @@ struct PeerTask {
     peer: RtcPeer,
     signal: Signal,
     cancel: CancellationToken,
+impl Channels {
+    /// How many of the peer's are open. A new one may come before the reader of a closed one has reported its end.
+    async fn open_of_peer(&mut self) -> usize {
+        let mut open = Vec::new();
+        for channel in std::mem::take(&mut self.theirs) {
+            if let Some(still) = channel.upgrade()
+                && still.ready_state().await.is_ok_and(|state| state == RTCDataChannelState::Open)
+            {
+                open.push(channel);
+            }
+        }
+        self.theirs = open;
+        self.theirs.len() + usize::from(self.in_band)
+    }
+}
+
     /// The channel that reaches the peer unreliably, once it is known.
     out: Option<(Maker, FrameSender)>,
     channels: Channels,
@@ -237,13 +256,16 @@ impl PeerTask {
                     Some(PeerEvent::Candidate(candidate)) => self.signal_candidate(Some(candidate)),
                     Some(PeerEvent::Gathered) => self.signal_candidate(None),
                     Some(PeerEvent::Channel(channel)) => {
-                        match self.peer.admit(&channel, self.channels.theirs).await {
+                        let open = self.channels.open_of_peer().await;
+                        let admission = self.peer.admit(&channel, open).await;
+                        tracing::debug!(connection = %session.id, open, ?admission, "the peer opened a data channel");
+                        match admission {
                             Admission::Read => {
-                                self.channels.theirs += 1;
-                                self.channels.newest = Some(Arc::downgrade(&channel));
+                                self.channels.theirs.push(Arc::downgrade(&channel));
                                 self.read(channel, Maker::Peer);
                                 if self.channels.own == 0 && self.out.is_none() {
-                                    self.open_own().await;
+                                    let settled = if self.peer.may_collide() { SETTLE } else { Duration::ZERO };
+                                    self.channels.own_at = Some(tokio::time::Instant::now() + settled);
                                 }
                             }
                             Admission::Refused => Counters::add(&session.counters.refused, 1),
@@ -256,6 +278,7 @@ impl PeerTask {
                     Some(PeerEvent::State(state)) => {
                         tracing::debug!(connection = %session.id, ?state, "WebRTC");
                         if let Some(state) = peer_state(state) {
+                            Admission::Ended => {}
                             session.peer_state(self.number, state, Instant::now());
                         }
                     }
@@ -282,10 +305,10 @@ impl PeerTask {
                     }
                     Some(Heard::InBand) => {
                         self.channels.in_band = true;
-                        self.channels.theirs += 1;
+                        tracing::debug!(connection = %session.id, "the peer opened the negotiated data channel in-band");
                         // Another one was let in before this one was known.
-                        if self.channels.theirs > MAX_CHANNELS
-                            && let Some(channel) = self.channels.newest.take().and_then(|newest| newest.upgrade())
+                        if self.channels.open_of_peer().await > MAX_CHANNELS
+                            && let Some(channel) = self.channels.theirs.pop().and_then(|newest| newest.upgrade())
                         {
                             Counters::add(&session.counters.refused, 1);
                             self.peer.refuse(&channel).await;
@@ -300,6 +323,7 @@ impl PeerTask {
                         }
                     }
                     None => return Cause::Closed(None),
+                        // It takes ids as it should, none of which is ours.
                 },
                 command = commands.recv() => match command {
                     Some(PeerCommand::Candidate(Some(candidate))) => self.peer.add_candidate(candidate).await,
@@ -332,18 +356,19 @@ impl PeerTask {
             }
         }
     }
+                () = at(self.channels.own_at) => {
+                    if self.channels.own == 0 {
+                        self.open_own().await;
+                    }
+                    self.channels.own_at = None;
+                }
 
     /// A channel has ended. The connection ends with the last one, and where nothing can be sent any more.
     async fn closed(&mut self, maker: Maker, was_open: bool) -> ControlFlow<()> {
         let channels = &mut self.channels;
         channels.open -= usize::from(was_open);
-        match maker {
-            Maker::Both => {
-                channels.negotiated = false;
-                channels.theirs -= usize::from(std::mem::take(&mut channels.in_band));
-            }
-            Maker::Own => {}
-            Maker::Peer => channels.theirs -= 1,
+        if maker == Maker::Both {
+            (channels.negotiated, channels.in_band) = (false, false);
         }
         if was_open && channels.open == 0 {
             return ControlFlow::Break(());
@@ -528,3 +553,11 @@ async fn watch(session: &Session, number: u64, traffic: &AtomicU64) -> Infallibl
 fn ping_json() -> String {
     ClientMessage::Ping(Ping::new(unix_ms())).to_json()
 }
+/// Waits until then, or for ever.
+async fn at(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+

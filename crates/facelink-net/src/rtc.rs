@@ -7,7 +7,8 @@
 //! - Its driver may panic, and nothing more is reported then: [`runtime`] notices.
 //! - As the DTLS client it refuses an association that the peer starts (RFC 8841, 9.3), and it knows no SCTP port but 5000. As
 //!   the server it takes both as they come, so it is the server where the peer leaves the choice. Then the peer's first in-band
-//!   channel has the id 0 too (RFC 8832, 6), and only the acknowledgement that the crate sends shows it: [`IN_BAND`].
+//!   channel has the id 0 too (RFC 8832, 6), and only the acknowledgement that the crate sends shows it: [`IN_BAND`]. Some peers
+//!   go by the ICE role instead and take the ids that are ours (aiortc, werift): [`RtcPeer::may_collide`].
 //! - A channel that is not read keeps what arrives: [`RtcPeer::admit`] limits channels.
 //! - The crate binds the given addresses, knows neither port ranges nor addresses behind a NAT, prefers TCP to some pairs
 //!   over UDP, and lets a slow TCP peer or name server stop everything: see [`addresses`], [`candidates`] and [`runtime`].
@@ -133,6 +134,8 @@ pub(crate) enum Admission {
     Read,
     /// It was closed.
     Refused,
+    /// The peer has closed it already.
+    Ended,
     /// The peer has opened too many: the connection is to be closed.
     TooMany,
 }
@@ -350,6 +353,13 @@ impl RtcPeer {
         self.connection.create_data_channel(label, Some(channel_init(None))).await.map_err(RtcError::Open)
     }
 
+    /// Whether the peer may be about to open a channel with the id that the next one of this side gets: it should take even ids,
+    /// being the DTLS client, and does not if it goes by the ICE role. Two channels of one id become one, and aiortc stops
+    /// reading. What a peer opens as soon as it is connected arrives at once, so a while later the next id is free.
+    pub fn may_collide(&self) -> bool {
+        !self.active
+    }
+
     /// What becomes of a channel that the peer has opened, where `read` others of its are read.
     pub async fn admit(&mut self, channel: &Arc<dyn DataChannel>, read: usize) -> Admission {
         self.opened += 1;
@@ -357,10 +367,11 @@ impl RtcPeer {
         if self.opened > MAX_OPENED_CHANNELS {
             return Admission::TooMany;
         }
-        if read < MAX_CHANNELS && length.await.is_some_and(|length| length <= MAX_LABEL) {
-            return Admission::Read;
+        match length.await {
+            None => Admission::Ended,
+            Some(length) if read < MAX_CHANNELS && length <= MAX_LABEL => Admission::Read,
+            Some(_) => self.refuse(channel).await,
         }
-        self.refuse(channel).await
     }
 
     /// Closes a channel that the peer has opened.

@@ -265,6 +265,17 @@ impl Listener {
         }
     }
 
+    /// Why the next connection that ends has ended.
+    pub fn disconnected(&self) -> String {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let (_, event) = self.event(end);
+            if event["event"] == "disconnected" {
+                return event["reason"].as_str().expect("text").to_owned();
+            }
+        }
+    }
+
     /// Whether a face of this name has been there.
     pub fn has_seen(&self, subject: &str) -> bool {
         self.seen.lock().expect("no panic").contains(subject)

@@ -59,6 +59,19 @@ fn json(line: &str) -> Option<Value> {
     serde_json::from_str(line).ok()
 }
 
+/// Waits until something of the only connection was refused.
+fn refused(listener: &Listener) {
+    let end = Instant::now() + LIMIT;
+    loop {
+        let stats = listener.get("/api/v1/stats");
+        if stats["connections"][0]["refused"].as_u64() > Some(0) {
+            return;
+        }
+        assert!(Instant::now() < end, "{stats}");
+        thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
 /// Waits until no connection is left.
 fn alone(listener: &Listener) {
     let end = Instant::now() + LIMIT;
@@ -85,6 +98,20 @@ fn stacks_that_answer_find_a_channel() {
     let _noisy = noisy();
     let Some((listener, _peer)) = node("node-datachannel", "answer") else { return };
     frames(&listener, 30);
+}
+
+/// node-datachannel takes even ids, so that its first channel has that of the negotiated one; werift takes odd ones, which are
+/// ours.
+#[test]
+fn stacks_third_channel_is_closed_and_counted() {
+    let _noisy = noisy();
+    for stack in STACKS {
+        let Some((listener, peer)) = node(stack, "channels") else { return };
+        frames(&listener, 30);
+        let _: Value = peer.find(|line| json(line).filter(|said| said["ended"].is_string()));
+        refused(&listener);
+        frames(&listener, 30);
+    }
 }
 
 #[test]
@@ -134,6 +161,33 @@ fn peer_that_stands_still_is_let_go() {
     let Some(_peer) = aiortc(&listener, &["--freeze", "60"]) else { return };
     frames(&listener, 30);
     alone(&listener);
+}
+
+/// Its second channel and the one of this side would both have the id 3.
+#[test]
+fn stack_with_two_channels_finds_ours_too() {
+    let _noisy = noisy();
+    let listener = Listener::start(&[]);
+    let Some(peer) = aiortc(&listener, &["--channels", "1"]) else { return };
+    let _: Value = peer.find(|line| json(line).filter(|said| said["channel"] == "animation-out"));
+    frames(&listener, 60);
+}
+
+#[test]
+fn hostile_channels_end_the_connection() {
+    let _noisy = noisy();
+    for args in [
+        &["--even", "--channels", "30", "--stuff", "250", "--label", "8"][..],
+        &["--even", "--channels", "30", "--stuff", "1", "--label", "30000"],
+        &["--even", "--churn"],
+    ] {
+        let listener = Listener::start(&[]);
+        let Some(peer) = aiortc(&listener, args) else { return };
+        if args.contains(&"--churn") {
+            let _: Value = peer.find(|line| json(line).filter(|said| said["churned"] == 900));
+        }
+        assert_eq!(listener.disconnected(), "too many data channels");
+    }
 }
 
 /// An update in JSON of the usual face fits one packet, and what is lost is not waited for.
