@@ -35,16 +35,20 @@ const GATHER_LIMIT: Duration = Duration::from_secs(3);
 /// Time between two looks at the connection.
 const TICK: Duration = Duration::from_millis(100);
 const CLOSED: &str = "closed by this side";
+/// From a description to our candidates for TCP.
+const TCP_WAIT: Duration = Duration::from_millis(1500);
+/// The same of an ICE restart, before which UDP has had its time.
+const TCP_WAIT_RESTART: Duration = Duration::from_millis(500);
 const ROUTE_INTERVAL: Duration = Duration::from_secs(1);
 /// Channels that this side opens in-band in the life of a connection: a peer that closes them all wants nothing sent.
 const MAX_OWN_CHANNELS: usize = 3;
+/// How long no channel of the peer has come before this side opens its own, where both may choose the same id; see
+/// [`RtcPeer::may_collide`].
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// Answers an offer and serves the peer from then on, for this session. Without signalling, every candidate is in the
 /// answer.
 pub(crate) async fn accept(
-/// How long no channel of the peer has come before this side opens its own, where both may choose the same id; see
-/// [`RtcPeer::may_collide`].
-const SETTLE: Duration = Duration::from_millis(200);
     session: &Arc<Session>,
     offer: String,
     signal: Signal,
@@ -137,6 +141,8 @@ fn serve(
         channels: Channels::default(),
         heard: mpsc::channel(8),
         route,
+        tcp_wait: TCP_WAIT,
+        tcp_due: None,
     };
     tokio::spawn(task.run(events, command_queue, own));
 }
@@ -172,21 +178,15 @@ struct Channels {
     theirs: Vec<Weak<dyn DataChannel>>,
     /// Those that this side has opened in-band so far.
     own: usize,
+    /// When this side opens its first one.
+    own_at: Option<tokio::time::Instant>,
     /// The peer hears us on the negotiated one.
     negotiated: bool,
     /// The negotiated one is the peer's, which knows nothing of it. Frames leave by a channel of this side, as for all that open
     /// theirs in-band.
     in_band: bool,
 }
-    /// When this side opens its first one.
-    own_at: Option<tokio::time::Instant>,
 
-struct PeerTask {
-    number: u64,
-    session: Arc<Session>,
-    peer: RtcPeer,
-    signal: Signal,
-    cancel: CancellationToken,
 impl Channels {
     /// How many of the peer's are open. A new one may come before the reader of a closed one has reported its end.
     async fn open_of_peer(&mut self) -> usize {
@@ -203,11 +203,21 @@ impl Channels {
     }
 }
 
+struct PeerTask {
+    number: u64,
+    session: Arc<Session>,
+    peer: RtcPeer,
+    signal: Signal,
+    cancel: CancellationToken,
     /// The channel that reaches the peer unreliably, once it is known.
     out: Option<(Maker, FrameSender)>,
     channels: Channels,
     heard: (mpsc::Sender<Heard>, mpsc::Receiver<Heard>),
     route: Arc<Mutex<Option<String>>>,
+    /// How long our candidates for TCP are held back.
+    tcp_wait: Duration,
+    /// When they are sent, once there is one.
+    tcp_due: Option<tokio::time::Instant>,
 }
 
 impl PeerTask {
@@ -268,6 +278,7 @@ impl PeerTask {
                                     self.channels.own_at = Some(tokio::time::Instant::now() + settled);
                                 }
                             }
+                            Admission::Ended => {}
                             Admission::Refused => Counters::add(&session.counters.refused, 1),
                             Admission::TooMany => {
                                 Counters::add(&session.counters.refused, 1);
@@ -278,7 +289,6 @@ impl PeerTask {
                     Some(PeerEvent::State(state)) => {
                         tracing::debug!(connection = %session.id, ?state, "WebRTC");
                         if let Some(state) = peer_state(state) {
-                            Admission::Ended => {}
                             session.peer_state(self.number, state, Instant::now());
                         }
                     }
@@ -313,6 +323,7 @@ impl PeerTask {
                             Counters::add(&session.counters.refused, 1);
                             self.peer.refuse(&channel).await;
                         }
+                        // It takes ids as it should, none of which is ours.
                         if self.channels.own == 0 {
                             self.open_own().await;
                         }
@@ -323,12 +334,11 @@ impl PeerTask {
                         }
                     }
                     None => return Cause::Closed(None),
-                        // It takes ids as it should, none of which is ours.
                 },
                 command = commands.recv() => match command {
                     Some(PeerCommand::Candidate(Some(candidate))) => self.peer.add_candidate(candidate).await,
                     Some(PeerCommand::Candidate(None)) => {}
-                    Some(PeerCommand::Offer(offer)) => match self.peer.answer(offer).await {
+                    Some(PeerCommand::Offer(offer)) => match self.restart(offer).await {
                         Ok(sdp) => self.signal_answer(sdp),
                         Err(error) => self.signal_error(&error.to_string()),
                     },
@@ -346,6 +356,12 @@ impl PeerTask {
                     None => return Cause::Local(CLOSED),
                 },
                 next = queue.next() => self.write(next).await,
+                () = at(self.channels.own_at) => {
+                    if self.channels.own == 0 {
+                        self.open_own().await;
+                    }
+                    self.channels.own_at = None;
+                }
                 _ = tick.tick() => {
                     if self.channels.open > 0 {
                         let stats = self.peer.stats().await;
@@ -356,12 +372,6 @@ impl PeerTask {
             }
         }
     }
-                () = at(self.channels.own_at) => {
-                    if self.channels.own == 0 {
-                        self.open_own().await;
-                    }
-                    self.channels.own_at = None;
-                }
 
     /// A channel has ended. The connection ends with the last one, and where nothing can be sent any more.
     async fn closed(&mut self, maker: Maker, was_open: bool) -> ControlFlow<()> {
@@ -429,6 +439,12 @@ impl PeerTask {
         }
     }
 
+    /// Answers a further offer of the same session, which restarts ICE.
+    async fn restart(&mut self, offer: String) -> Result<String, RtcError> {
+        (self.tcp_wait, self.tcp_due) = (TCP_WAIT_RESTART, None);
+        self.peer.answer(offer).await
+    }
+
     fn signal_answer(&self, sdp: String) {
         let answer = Description::new(sdp);
         match &self.signal {
@@ -440,8 +456,32 @@ impl PeerTask {
         }
     }
 
-    /// A candidate of ours, or the end of them.
-    fn signal_candidate(&self, candidate: Option<IceCandidate>) {
+    /// A candidate of ours, or the end of them. Those for TCP, and what follows them, come when UDP has had its time: some
+    /// browsers keep the first pair that works. Room peers wait by themselves.
+    fn signal_candidate(&mut self, candidate: Option<IceCandidate>) {
+        let is_tcp = candidate.as_ref().is_some_and(IceCandidate::is_tcp);
+        if matches!(self.signal, Signal::Relay(..)) || !(is_tcp || candidate.is_none() && self.tcp_due.is_some()) {
+            self.signal_now(candidate);
+            return;
+        }
+        let due = *self.tcp_due.get_or_insert_with(|| tokio::time::Instant::now() + self.tcp_wait);
+        // Their end after the last of them.
+        let due = if is_tcp { due } else { due + TICK };
+        let (session, cancel, restarts) =
+            (self.session.clone(), self.cancel.clone(), self.tcp_wait == TCP_WAIT_RESTART);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep_until(due) => {}
+            }
+            let wanted = !is_tcp || restarts || !session.is_channel_open();
+            if wanted && session.has_socket() {
+                session.send_signal(ServerMessage::IceCandidate(Trickle { candidate, ..Trickle::default() }).to_json());
+            }
+        });
+    }
+
+    fn signal_now(&self, candidate: Option<IceCandidate>) {
         let trickle = Trickle { candidate, ..Trickle::default() };
         match &self.signal {
             Signal::None if !self.session.has_socket() => {}
@@ -534,6 +574,14 @@ impl PeerTask {
     }
 }
 
+/// Waits until then, or for ever.
+async fn at(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Runs the clock of the session's connection, and reports that its path lives.
 async fn watch(session: &Session, number: u64, traffic: &AtomicU64) -> Infallible {
     let mut tick = tokio::time::interval(TICK);
@@ -553,11 +601,3 @@ async fn watch(session: &Session, number: u64, traffic: &AtomicU64) -> Infallibl
 fn ping_json() -> String {
     ClientMessage::Ping(Ping::new(unix_ms())).to_json()
 }
-/// Waits until then, or for ever.
-async fn at(time: Option<tokio::time::Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-

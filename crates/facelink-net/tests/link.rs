@@ -216,6 +216,32 @@ fn client_upgrade_to_webrtc_keeps_subject() {
     assert_eq!(get(&endpoint, "/api/v1/subjects")["subjects"], json!([]));
 }
 
+/// Some browsers keep the first pair that works.
+#[test]
+fn candidates_for_tcp_come_after_udp_had_its_time() {
+    let ice = facelink_net::IceConfig { tcp_loopback: true, ..Default::default() };
+    let endpoint = Endpoint::start(EndpointConfig { ice, ..config() }).expect("an endpoint");
+    let address = endpoint.addresses().http;
+    let (kinds, waited) = block_on(&endpoint, async move {
+        let mut socket = open(address, "/").await;
+        say(&mut socket, json!({"type": "request_offer"})).await;
+        hear(&mut socket, "offer").await;
+        let (asked, mut waited, mut kinds) = (Instant::now(), Duration::ZERO, Vec::new());
+        loop {
+            let message = hear(&mut socket, "ice_candidate").await;
+            let Some(candidate) = message["candidate"]["candidate"].as_str() else { return (kinds, waited) };
+            let kind = candidate.split(' ').nth(2).expect("a protocol").to_lowercase();
+            if kind == "tcp" && waited.is_zero() {
+                waited = asked.elapsed();
+            }
+            kinds.push(kind);
+        }
+    });
+    let first = kinds.iter().position(|kind| kind == "tcp").unwrap_or_else(|| panic!("none for TCP: {kinds:?}"));
+    assert!(first > 0 && kinds[first..].iter().all(|kind| kind == "tcp"), "{kinds:?}");
+    assert!(waited > Duration::from_secs(1), "{waited:?}");
+}
+
 #[test]
 fn datagrams_of_phones_and_legacy_senders() {
     let endpoint = start();

@@ -325,6 +325,13 @@ pub struct IceCandidate {
     pub sdp_mline_index: Option<u16>,
 }
 
+impl IceCandidate {
+    /// Whether it is for ICE over TCP (RFC 6544).
+    pub fn is_tcp(&self) -> bool {
+        self.candidate.split_ascii_whitespace().nth(2).is_some_and(|protocol| protocol.eq_ignore_ascii_case("tcp"))
+    }
+}
+
 /// `join`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Join<'a> {
