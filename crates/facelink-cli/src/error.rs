@@ -15,6 +15,8 @@ pub enum Error {
     Signals(io::Error),
     #[error("cannot start the background runtime: {0}")]
     Runtime(io::Error),
+    #[error("the takes differ")]
+    Different,
     #[error("{0}")]
     Plain(String),
 }

@@ -3,19 +3,19 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     str::FromStr,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, select_biased, tick};
+use crossbeam_channel::{Receiver, after, never, select_biased, tick};
 use facelink::{Blendshape, FaceFrame};
 use facelink_net::{
     CertificateAuthority, DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LostReason,
-    MODELS_FOLDER, PhonePort, SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TlsConfig,
-    UDP_JSON_PORT, outward_address,
+    MODELS_FOLDER, PhonePort, SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TakeOptions,
+    TakeRecordError, TakeStatus, TlsConfig, UDP_JSON_PORT, outward_address,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
@@ -161,6 +161,18 @@ enum Line<'a> {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         unavailable: Vec<&'a str>,
     },
+    Recording {
+        file: &'a str,
+        slate: &'a str,
+        take: u32,
+    },
+    Recorded {
+        file: &'a str,
+        seconds: f64,
+        frames: u64,
+        dropped: u64,
+        bytes: u64,
+    },
     Connected {
         connection_id: &'a str,
         source: SourceKind,
@@ -229,9 +241,31 @@ trait Show {
     fn event(&mut self, event: &LinkEvent) -> Result<(), Error>;
     fn frame(&mut self, frame: &SubjectFrame) -> Result<(), Error>;
     fn tick(&mut self, endpoint: &Endpoint) -> Result<(), Error>;
+    /// A take is in its file.
+    fn recorded(&mut self, take: &TakeStatus) -> Result<(), Error> {
+        println!("{}", take_in_words(take));
+        Ok(())
+    }
+}
+
+fn take_in_words(take: &TakeStatus) -> String {
+    let dropped = if take.dropped > 0 { format!(", {} not recorded", take.dropped) } else { String::new() };
+    format!("Recorded {:.1} s with {} frames{dropped} to {}", take.seconds, take.frames, take.file)
+}
+
+/// A take that is recorded while faces are shown.
+pub struct Recording {
+    pub options: TakeOptions,
+    /// Until it is this long.
+    pub seconds: Option<Duration>,
 }
 
 pub fn run(args: Args) -> Result<(), Error> {
+    receive(args, None)
+}
+
+/// Receives faces and shows them, and records them if that is wanted.
+pub fn receive(args: Args, recording: Option<Recording>) -> Result<(), Error> {
     let stop = stop_signal()?;
     let bind = if args.lan { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { args.bind };
     let mut profiles = SourceProfiles::default();
@@ -266,27 +300,64 @@ pub fn run(args: Args) -> Result<(), Error> {
         eprintln!("facelink: {}", port.message);
     }
     let mut out = Output::new(stop.clone()).map_err(Error::Output)?;
-    if args.json {
+    let seconds = recording.as_ref().and_then(|recording| recording.seconds);
+    let mut take = None;
+    let begin = || -> Result<Option<TakeStatus>, Error> {
+        let options = recording.map(|recording| recording.options);
+        take = options.map(|options| endpoint.start_take(options)).transpose().map_err(plain)?;
+        Ok(take.clone())
+    };
+    let mut show: Box<dyn Show> = if args.json {
         let mut json = Json { out, counts: HashMap::new() };
         json.listening(&endpoint, endpoint.token().as_deref())?;
-        watch(&endpoint, &stop, Duration::from_secs(1), &mut json)
+        if let Some(take) = begin()? {
+            json.line(&Line::Recording { file: &take.file, slate: &take.slate, take: take.take })?;
+        }
+        Box::new(json)
     } else {
         introduce(&endpoint, endpoint.token().as_deref(), &mut out).map_err(Error::Output)?;
-        if out.is_terminal() {
-            watch(&endpoint, &stop, Duration::from_millis(150), &mut Live { table: Table::new() })
-        } else {
-            watch(&endpoint, &stop, Duration::from_secs(1), &mut Plain { out })
+        if let Some(take) = begin()? {
+            writeln!(out, "Recording {} take {} to {}\n", printable(&take.slate), take.take, take.file)
+                .map_err(Error::Output)?;
         }
+        if out.is_terminal() { Box::new(Live { table: Table::new() }) } else { Box::new(Plain { out }) }
+    };
+    let period = if !args.json && io::stdout().is_terminal() { 150 } else { 1000 };
+    let end = seconds.map_or_else(never, after);
+    let watched = watch(&endpoint, &stop, &end, Duration::from_millis(period), &mut *show);
+    if take.is_some() {
+        // The file is whole whatever became of the output.
+        let take = endpoint.stop_take().map_err(plain)?;
+        watched.and_then(|()| show.recorded(&take))
+    } else {
+        watched
     }
 }
 
-fn watch(endpoint: &Endpoint, stop: &Receiver<()>, period: Duration, show: &mut dyn Show) -> Result<(), Error> {
+fn plain(error: TakeRecordError) -> Error {
+    Error::Plain(error.to_string())
+}
+
+/// Shows what comes, until it is asked to stop, `end` has a message, or a recording has ended by itself.
+fn watch(
+    endpoint: &Endpoint,
+    stop: &Receiver<()>,
+    end: &Receiver<Instant>,
+    period: Duration,
+    show: &mut dyn Show,
+) -> Result<(), Error> {
     let ticks = tick(period);
     loop {
         // In this order: a subject appears before its first frame.
         select_biased! {
             recv(stop) -> _ => return Ok(()),
-            recv(ticks) -> _ => show.tick(endpoint)?,
+            recv(end) -> _ => return Ok(()),
+            recv(ticks) -> _ => {
+                show.tick(endpoint)?;
+                if endpoint.take_status().is_some_and(|take| take.error.is_some()) {
+                    return Ok(());
+                }
+            }
             recv(endpoint.events()) -> event => match event {
                 Ok(event) => show.event(&event)?,
                 Err(_) => return Ok(()),
@@ -378,6 +449,16 @@ impl<W: Write> Show for Json<W> {
     fn tick(&mut self, _: &Endpoint) -> Result<(), Error> {
         Ok(())
     }
+
+    fn recorded(&mut self, take: &TakeStatus) -> Result<(), Error> {
+        self.line(&Line::Recorded {
+            file: &take.file,
+            seconds: take.seconds,
+            frames: take.frames,
+            dropped: take.dropped,
+            bytes: take.bytes,
+        })
+    }
 }
 
 /// The live table.
@@ -415,6 +496,10 @@ impl<W: Write> Show for Plain<W> {
             Some(line) => writeln!(self.out, "{line}").and_then(|()| self.out.flush()).map_err(Error::Output),
             None => Ok(()),
         }
+    }
+
+    fn recorded(&mut self, take: &TakeStatus) -> Result<(), Error> {
+        writeln!(self.out, "{}", take_in_words(take)).and_then(|()| self.out.flush()).map_err(Error::Output)
     }
 
     fn frame(&mut self, _: &SubjectFrame) -> Result<(), Error> {
@@ -510,7 +595,7 @@ mod tests {
             source: SourceKind::LiveLinkFace,
             frame: face,
             speech: None,
-            received: std::time::Instant::now(),
+            received: Instant::now(),
             stamp: None,
             late: false,
             repeated: false,

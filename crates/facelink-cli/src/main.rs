@@ -7,9 +7,12 @@ mod ice;
 mod listen;
 mod output;
 mod phones;
+mod play;
+mod record;
 mod send;
 mod stop;
 mod table;
+mod take;
 
 use std::{io, process::ExitCode};
 
@@ -33,6 +36,13 @@ enum Command {
     #[command(args_override_self = true)]
     Send(send::Args),
     #[command(args_override_self = true)]
+    Record(record::Args),
+    #[command(args_override_self = true)]
+    Play(play::Args),
+    /// Look into takes, cut and compare them.
+    #[command(subcommand)]
+    Take(take::Command),
+    #[command(args_override_self = true)]
     Doctor(doctor::Args),
 }
 
@@ -46,6 +56,9 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Listen(args) => listen::run(args),
         Command::Send(args) => send::run(args),
+        Command::Record(args) => record::run(args),
+        Command::Play(args) => play::run(&args),
+        Command::Take(command) => take::run(command),
         Command::Doctor(args) => doctor::run(&args),
     };
     match done {

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use facelink::{
     FaceFrame,
+    event::Emotion,
     performer::Performance,
     simulate::SimulatorConfig,
     take::{Take, llf_csv},
@@ -43,6 +44,40 @@ const USUAL_FPS: f64 = 60.0;
 /// app's own bytes, handshake and lost face.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// Play this take, a CSV file of Live Link Face, at its own timing; resampled if --fps is given.
+    #[arg(long, value_name = "FILE.csv")]
+    take: Option<PathBuf>,
+    /// Play the take again and again.
+    #[arg(long = "loop", requires = "take")]
+    looped: bool,
+    /// Frames a second; fewer when the receiver asks for fewer [default: 60].
+    #[arg(long, value_parser = fps)]
+    fps: Option<f64>,
+    /// How long to send, once a receiver listens; until Ctrl-C or the end of the take if not given.
+    #[arg(long, value_parser = seconds)]
+    seconds: Option<f64>,
+    /// Lose the face after every so many seconds, and report it as the app does.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    lose_face_every: Option<f64>,
+    /// For how long the face is lost each time [default: 1].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "lose_face_every")]
+    lose_face_for: Option<f64>,
+    /// Drop this many of a hundred frames, as a bad network does.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
+    drop: f64,
+    /// Name of the face, where the wire or the app has one.
+    #[arg(long, value_name = "NAME", default_value = "facelink", value_parser = subject)]
+    subject: String,
+    /// Another seed is another performance, and drops other frames.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Where frames go, and how.
+#[derive(Debug, clap::Args)]
+pub struct Target {
     /// What carries the frames to a FaceLink endpoint.
     #[arg(long, value_enum, default_value_t = Via::Webrtc)]
     via: Via,
@@ -68,39 +103,12 @@ pub struct Args {
     /// Port of the caller that iFacialMocap and Facemotion3d send to, whichever they are called from [default: 49983].
     #[arg(long, value_name = "PORT", requires = "app")]
     data_port: Option<u16>,
-    /// Play this take, a CSV file of Live Link Face, at its own timing; resampled if --fps is given.
-    #[arg(long, value_name = "FILE.csv")]
-    take: Option<PathBuf>,
-    /// Play the take again and again.
-    #[arg(long = "loop", requires = "take")]
-    looped: bool,
-    /// Frames a second; fewer when the receiver asks for fewer [default: 60].
-    #[arg(long, value_parser = fps)]
-    fps: Option<f64>,
-    /// How long to send, once a receiver listens; until Ctrl-C or the end of the take if not given.
-    #[arg(long, value_parser = seconds)]
-    seconds: Option<f64>,
-    /// Lose the face after every so many seconds, and report it as the app does.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    lose_face_every: Option<f64>,
-    /// For how long the face is lost each time [default: 1].
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "lose_face_every")]
-    lose_face_for: Option<f64>,
-    /// Drop this many of a hundred frames, as a bad network does.
-    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
-    drop: f64,
-    /// Name of the face, where the wire or the app has one.
-    #[arg(long, value_name = "NAME", default_value = "facelink", value_parser = subject)]
-    subject: String,
     /// Pairing token of the receiver (webrtc and websocket).
     #[arg(long)]
     token: Option<String>,
     /// Take the receiver's certificate with this SHA-256 fingerprint and no other (wss://).
     #[arg(long, value_name = "SHA256")]
     fingerprint: Option<String>,
-    /// Another seed is another performance, and drops other frames.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     #[command(flatten)]
     ice: IceArgs,
 }
@@ -117,7 +125,23 @@ enum Via {
     LiveLinkFace,
 }
 
-impl Args {
+impl Target {
+    /// Opens the way to the receiver for these faces, at about this rate; `None` when asked to stop before.
+    pub fn open(&self, subjects: &[String], fps: f64, stop: &Receiver<()>) -> Result<Option<Box<dyn Sender>>, Error> {
+        let Some(app) = self.app() else {
+            let own = subjects.first().map_or("facelink", String::as_str);
+            return Ok(Link::connect(self, own, stop)?.map(|link| Box::new(link) as Box<dyn Sender>));
+        };
+        let mut apps = Vec::new();
+        for subject in subjects {
+            match App::open(self, app, subject, fps, stop)? {
+                Some(app) => apps.push((subject.clone(), app)),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Box::new(Apps(apps))))
+    }
+
     /// The app to play, if any.
     fn app(&self) -> Option<SourceKind> {
         self.app.or(match self.via {
@@ -149,7 +173,7 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-fn subject(text: &str) -> Result<String, String> {
+pub fn subject(text: &str) -> Result<String, String> {
     match text.len() {
         1..=128 => Ok(text.to_owned()),
         _ => Err("expected a name of 1 to 128 bytes".to_owned()),
@@ -159,16 +183,8 @@ fn subject(text: &str) -> Result<String, String> {
 pub fn run(args: Args) -> Result<(), Error> {
     let stop = stop_signal()?;
     let mut play = Play::new(&args)?;
-    let mut sender: Box<dyn Sender> = match args.app() {
-        None => match Link::connect(&args, &stop)? {
-            Some(link) => Box::new(link),
-            None => return Ok(()),
-        },
-        Some(app) => match App::open(&args, app, play.fps(), &stop)? {
-            Some(app) => Box::new(app),
-            None => return Ok(()),
-        },
-    };
+    let subjects = [args.subject.clone()];
+    let Some(mut sender) = args.target.open(&subjects, play.fps(), &stop)? else { return Ok(()) };
     eprintln!("Sending {} to {}. Ctrl-C ends.", args.subject, sender.describe());
 
     let mut random = fastrand::Rng::with_seed(args.seed);
@@ -187,7 +203,7 @@ pub fn run(args: Args) -> Result<(), Error> {
         number += 1;
         // A frame that is dropped has its number, as one that the network lost.
         if random.f64() * 100.0 >= args.drop {
-            sender.send(frame)?;
+            sender.send(&args.subject, frame)?;
             count += 1;
         }
         // After a stall (a laptop's lid), continues from now instead of catching up.
@@ -318,9 +334,12 @@ impl Play {
 }
 
 /// Takes frames to where they go.
-trait Sender {
+pub trait Sender {
     fn describe(&self) -> String;
-    fn send(&mut self, frame: FaceFrame) -> Result<(), Error>;
+    /// Sends a frame of one of the faces that it was opened for.
+    fn send(&mut self, subject: &str, frame: FaceFrame) -> Result<(), Error>;
+    /// Sends an emotion, where the wire has them.
+    fn emotion(&mut self, _subject: &str, _emotion: &Emotion) {}
     /// The rate that the receiver asked for.
     fn wanted_fps(&self) -> Option<f64> {
         None
@@ -334,12 +353,14 @@ struct Link {
     /// Keeps the client going.
     _runtime: Runtime,
     url: String,
+    /// The face that the connection is for; others are sent by their names.
+    own: String,
     state: ClientState,
 }
 
 impl Link {
     /// Connects, or gives `None` when asked to stop before that.
-    fn connect(args: &Args, stop: &Receiver<()>) -> Result<Option<Self>, Error> {
+    fn connect(args: &Target, subject: &str, stop: &Receiver<()>) -> Result<Option<Self>, Error> {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Error::Runtime)?;
         let url = args.to.clone().unwrap_or_else(|| format!("ws://127.0.0.1:{DEFAULT_PORT}"));
         let config = ClientConfig {
@@ -348,10 +369,11 @@ impl Link {
             delta: args.delta,
             trust: args.fingerprint.clone().map_or(ServerTrust::Public, ServerTrust::Fingerprint),
             ice: args.ice.config()?,
-            ..ClientConfig::new(&url).subject(&args.subject)
+            ..ClientConfig::new(&url).subject(subject)
         };
         let client = Client::start(config, runtime.handle());
-        let mut link = Self { client, _runtime: runtime, url, state: ClientState::Connecting };
+        let own = subject.to_owned();
+        let mut link = Self { client, _runtime: runtime, url, own, state: ClientState::Connecting };
         let connected = link.wait(stop, CONNECT_LIMIT, |state| matches!(state, ClientState::Connected(_)));
         match connected {
             Waited::Stopped => return Ok(None),
@@ -400,8 +422,16 @@ impl Sender for Link {
         }
     }
 
-    fn send(&mut self, frame: FaceFrame) -> Result<(), Error> {
-        self.client.send(frame);
+    fn emotion(&mut self, subject: &str, emotion: &Emotion) {
+        self.client.set_emotion((subject != self.own).then_some(subject), emotion);
+    }
+
+    fn send(&mut self, subject: &str, frame: FaceFrame) -> Result<(), Error> {
+        if subject == self.own {
+            self.client.send(frame);
+        } else {
+            self.client.send_as(subject, frame);
+        }
         let state = self.client.state();
         if state != self.state {
             match &state {
@@ -444,7 +474,13 @@ fn usual_port(app: SourceKind) -> u16 {
 
 impl App {
     /// Opens the app and, if it is to be called, waits for that; `None` when asked to stop before.
-    fn open(args: &Args, app: SourceKind, fps: f64, stop: &Receiver<()>) -> Result<Option<Self>, Error> {
+    fn open(
+        args: &Target,
+        app: SourceKind,
+        subject: &str,
+        fps: f64,
+        stop: &Receiver<()>,
+    ) -> Result<Option<Self>, Error> {
         let waits = args.wait || (args.to.is_none() && can_be_called(app));
         let usual = match app {
             SourceKind::IFacialMocap if args.tcp => PhonePort::IFacialMocapTcp.usual(),
@@ -454,7 +490,7 @@ impl App {
         };
         let to = if waits { None } else { Some(resolve(args.to.as_deref(), usual)?) };
         let mut config = SimulatorConfig::new(app, to);
-        config.subject.clone_from(&args.subject);
+        subject.clone_into(&mut config.subject);
         config.port = args.port;
         config.data_port = args.data_port;
         // One that is free, for UDP, is no better for TCP than another.
@@ -486,7 +522,7 @@ impl App {
     }
 }
 
-impl Sender for App {
+impl App {
     fn describe(&self) -> String {
         let to = self.to.map_or("the caller".to_owned(), |to| to.to_string());
         format!("{to} as {} ({})", self.app.title(), app_name(self.app))
@@ -500,6 +536,22 @@ impl Sender for App {
             self.streams = streams;
         }
         Ok(())
+    }
+}
+
+/// An app for each face.
+struct Apps(Vec<(String, App)>);
+
+impl Sender for Apps {
+    fn describe(&self) -> String {
+        self.0.first().map(|(_, app)| app.describe()).unwrap_or_default()
+    }
+
+    fn send(&mut self, subject: &str, frame: FaceFrame) -> Result<(), Error> {
+        match self.0.iter_mut().find(|(name, _)| name == subject) {
+            Some((_, app)) => app.send(frame),
+            None => Ok(()),
+        }
     }
 }
 

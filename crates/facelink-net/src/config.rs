@@ -1,9 +1,8 @@
 //! Settings of an endpoint.
 
-#[cfg(any(feature = "http", feature = "phones"))]
-use std::path::PathBuf;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -26,6 +25,9 @@ pub const DEFAULT_PORT: u16 = 8765;
 #[cfg(feature = "http")]
 /// Where the face tracker's files for the page are looked for; see [`EndpointConfig::models`].
 pub const MODELS_FOLDER: &str = "assets/web/models";
+
+/// Where takes are recorded; see [`EndpointConfig::takes`].
+pub const TAKES_FOLDER: &str = "takes";
 
 /// What to listen on, and which peers to authenticate.
 #[derive(Clone, Debug)]
@@ -88,6 +90,9 @@ pub struct EndpointConfig {
     /// "Use this camera", where phones cannot reach the Internet. `docs/sources/browser-camera.md` names the files. The
     /// default is `assets/web/models` under the current directory; a folder that is not there is no error.
     pub models: Option<PathBuf>,
+    /// Folder of takes that are recorded without a file of their own; relative to where the program runs, and made when
+    /// it is needed. Default: `takes`.
+    pub takes: PathBuf,
     /// A UDP source that is silent for this long is gone, and its subject with it.
     pub subject_timeout: Duration,
     /// Whether senders are asked for fewer frames when their link is full, by which law and between which rates.
@@ -196,6 +201,7 @@ impl Default for EndpointConfig {
             tls: TlsConfig::Off,
             #[cfg(feature = "http")]
             models: Some(PathBuf::from(MODELS_FOLDER)),
+            takes: PathBuf::from(TAKES_FOLDER),
             subject_timeout: SUBJECT_TIMEOUT,
             adaptive_fps: RateSettings::default(),
             reconnect_grace: RECONNECT_GRACE,

@@ -34,7 +34,8 @@ use crate::{
     error::{LinkError, PublishError, TokenError},
     http,
     hub::Hub,
-    stats::{ConnectionStats, EndpointStats},
+    stats::{ConnectionStats, EndpointStats, TakeStatus},
+    takes::{TakeFile, TakeOptions, TakeRecordError, Takes},
     token::new_token,
 };
 #[cfg(feature = "phones")]
@@ -81,6 +82,7 @@ pub struct EndpointControl {
     phones: Arc<Phones>,
     #[cfg(feature = "phones")]
     doctor: Arc<Doctor>,
+    takes: Arc<Takes>,
     addresses: Addresses,
     fingerprint: Option<String>,
     #[cfg(feature = "tls")]
@@ -124,6 +126,7 @@ impl Endpoint {
         let hub = Arc::new(Hub::new(config, Instant::now()));
         let config = &hub.config;
         let cancel = CancellationToken::new();
+        let takes = Arc::new(Takes::new(hub.clone()));
 
         let address = SocketAddr::new(config.bind, config.port);
         let http_error = |source| LinkError::Bind { what: "HTTP and WebSocket", address, setting: "`port`", source };
@@ -172,6 +175,8 @@ impl Endpoint {
                 phones: phones.clone(),
                 #[cfg(all(feature = "http", feature = "phones"))]
                 doctor: doctor.clone(),
+                #[cfg(feature = "http")]
+                takes: takes.clone(),
                 cancel: cancel.clone(),
                 #[cfg(feature = "http")]
                 https: secured.acceptor.is_some(),
@@ -206,6 +211,7 @@ impl Endpoint {
             phones,
             #[cfg(feature = "phones")]
             doctor,
+            takes,
             addresses,
             fingerprint: secured.fingerprint,
             #[cfg(feature = "tls")]
@@ -303,6 +309,48 @@ impl EndpointControl {
     /// Current stats.
     pub fn stats(&self) -> EndpointStats {
         self.hub.stats(Instant::now())
+    }
+
+    /// Begins to record a take: everything that leaves for the engine, written by a thread of its own. What it is too slow
+    /// for is left out and counted; the faces never wait for it. It ends by [`stop_take`](Self::stop_take), with the
+    /// endpoint, or when the disk is full; see [`TakeStatus::error`].
+    ///
+    /// # Errors
+    /// [`TakeRecordError`], when one is being recorded already, or the file cannot be made.
+    pub fn start_take(&self, options: TakeOptions) -> Result<TakeStatus, TakeRecordError> {
+        #[cfg(feature = "phones")]
+        let options = {
+            let mut options = options;
+            options.attachments.extend(self.phones.profiles.attachment());
+            options
+        };
+        self.takes.start(options)
+    }
+
+    /// Ends the take, and returns when its file is whole.
+    ///
+    /// # Errors
+    /// [`TakeRecordError`], when none is being recorded, or it was cut: what was written before the error is kept.
+    pub fn stop_take(&self) -> Result<TakeStatus, TakeRecordError> {
+        self.takes.stop()
+    }
+
+    /// Puts a mark into the take, in words.
+    ///
+    /// # Errors
+    /// [`TakeRecordError`], when none is being recorded, or the text is empty or too long.
+    pub fn mark_take(&self, text: impl Into<String>) -> Result<(), TakeRecordError> {
+        self.takes.mark(text.into())
+    }
+
+    /// The take that is being recorded, or the last one.
+    pub fn take_status(&self) -> Option<TakeStatus> {
+        self.takes.status()
+    }
+
+    /// The files in [`EndpointConfig::takes`], by name.
+    pub fn take_files(&self) -> Vec<TakeFile> {
+        self.takes.files()
     }
 
     /// Stats of every connection, oldest first.
@@ -527,6 +575,10 @@ impl Drop for EndpointControl {
     fn drop(&mut self) {
         self.cancel.cancel();
         self.hub.stop();
+        // The file is whole before the program may end.
+        if let Err(error @ TakeRecordError::Write { .. }) = self.takes.stop() {
+            tracing::error!(%error, "the take was cut");
+        }
         if let Some(runtime) = self.runtime.take() {
             // A runtime may not wait inside another one.
             if Handle::try_current().is_ok() {

@@ -113,6 +113,7 @@
 //! | `phones` | yes | the phone apps over UDP and TCP, VMC protocol, simulated phones, the doctor | 2 |
 //! | `tls` | yes | HTTPS and `wss://`, as an endpoint and as a client | 20 |
 //! | `webrtc` | yes | data channels, STUN and TURN | 121 |
+//! | `zstd` | yes | takes are written compressed | 4 |
 //!
 //! The WebSocket is always there, with 102 crates.
 //!
@@ -164,6 +165,8 @@ mod session;
 mod simulator;
 mod stats;
 mod subscribe;
+mod takes;
+mod tap;
 #[cfg(feature = "tls")]
 mod tls;
 mod token;
@@ -176,7 +179,7 @@ pub use authority::CertificateAuthority;
 pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
 #[cfg(feature = "http")]
 pub use config::MODELS_FOLDER;
-pub use config::{DEFAULT_PORT, EndpointConfig};
+pub use config::{DEFAULT_PORT, EndpointConfig, TAKES_FOLDER};
 pub use endpoint::{Addresses, Endpoint, EndpointControl};
 pub use error::{LinkError, PublishError, TokenError};
 #[cfg(feature = "webrtc")]
@@ -188,6 +191,7 @@ pub use phones::{PhoneCommand, PhoneCommandError, PhoneState, PhoneStatus, PortS
 #[cfg(feature = "phones")]
 pub use simulator::{SimulateError, Simulator};
 pub use stats::*;
+pub use takes::{TakeFile, TakeOptions, TakeRecordError};
 #[cfg(feature = "tls")]
 pub use tls::{TlsConfig, TlsError};
 pub use token::new_token;

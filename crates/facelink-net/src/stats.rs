@@ -129,6 +129,31 @@ pub struct ConnectionStats {
     pub dropped: u64,
 }
 
+/// A take that is being recorded, or was.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TakeStatus {
+    /// Whether it is being recorded.
+    pub recording: bool,
+    /// Its file.
+    pub file: String,
+    /// Slate.
+    pub slate: String,
+    /// Number of the take.
+    pub take: u32,
+    /// Its length so far, seconds.
+    pub seconds: f64,
+    /// Frames so far.
+    pub frames: u64,
+    /// Bytes in the file.
+    pub bytes: u64,
+    /// Frames and events that were not recorded, because writing was too slow.
+    pub dropped: u64,
+    /// Why the recording stopped by itself, such as a disk that is full. What was written before is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// Stats of a whole endpoint.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]

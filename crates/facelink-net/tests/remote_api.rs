@@ -5,18 +5,107 @@
 
 use std::time::Duration;
 
-use facelink::{Blendshape, FaceFrame};
+use facelink::{
+    Blendshape, FaceFrame,
+    take::{TakeContent, TakeReader},
+};
 use facelink_net::{
-    Endpoint, EndpointConfig, PhonePorts, SourceKind, SourceProfiles,
+    Endpoint, EndpointConfig, PhonePorts, SourceKind, SourceProfiles, TakeOptions,
     doctor::{Report, Severity},
-    outward_address,
+    new_token, outward_address,
 };
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn config() -> EndpointConfig {
-    EndpointConfig { port: 0, live_link_face: Some(0), phones: PhonePorts::free(), ..EndpointConfig::default() }
+    EndpointConfig {
+        port: 0,
+        live_link_face: Some(0),
+        udp_json: Some(0),
+        phones: PhonePorts::free(),
+        // A folder of its own for each, removed by the system.
+        takes: std::env::temp_dir().join(format!("facelink-takes-{}", new_token())),
+        ..EndpointConfig::default()
+    }
+}
+
+#[test]
+fn takes_by_http_have_every_frame_that_the_engine_got() {
+    let endpoint = Endpoint::start(config()).expect("an endpoint");
+    let api = Api::of(&endpoint);
+    assert_eq!(refusal(&api.send("POST", "takes/stop", &Value::Null)).1, "not_recording");
+    for (body, field) in [
+        (json!({"slate": ""}), "field `slate`"),
+        (json!({"slate": "a\u{7}"}), "field `slate`"),
+        (json!({"take": 0}), "field `take`"),
+        (json!({"folder": "/etc"}), "field `folder`"),
+    ] {
+        let answer = api.send("POST", "takes/start", &body);
+        assert_eq!(answer.0, 400, "{answer:?}");
+        assert!(refusal(&answer).2.starts_with(field), "{answer:?}");
+    }
+    let (status, begun) = api.send("POST", "takes/start", &json!({"slate": "../sc/7", "packets": true}));
+    assert_eq!((status, &begun["take"], &begun["recording"]), (200, &json!(1), &json!(true)), "{begun}");
+    let file = std::path::PathBuf::from(begun["file"].as_str().expect("a file"));
+    assert_eq!(file, endpoint.config().takes.join("___sc_7_001.mcap"), "no slate leaves the folder");
+    let answer = api.send("POST", "takes/start", &json!({}));
+    assert_eq!((refusal(&answer).0, refusal(&answer).1), (409, "already_recording"));
+
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let to = endpoint.addresses().udp_json.expect("a port");
+    let mut received = Vec::new();
+    for number in 0..100 {
+        let face = json!({
+            "type": "arkit_data", "subject": "Ann", "frame": number,
+            "blendshapes": {"jawOpen": f64::from(number) / 97.0, "mine": 0.3},
+        });
+        socket.send_to(face.to_string().as_bytes(), to).expect("sent");
+        received.push(endpoint.frames().recv_timeout(LIMIT).expect("a frame"));
+    }
+    assert_eq!(api.send("POST", "takes/mark", &json!({"text": "the good one"})).0, 204);
+    assert_eq!(api.send("GET", "stats", &Value::Null).1["take"]["recording"], true);
+    let (status, ended) = api.send("POST", "takes/stop", &Value::Null);
+    assert_eq!((status, &ended["frames"], &ended["dropped"]), (200, &json!(100), &json!(0)), "{ended}");
+    let listed = api.send("GET", "takes", &Value::Null).1;
+    assert_eq!(listed["files"][0]["file"], "___sc_7_001.mcap");
+    assert_eq!((&listed["take"]["recording"], &listed["files"][0]["bytes"]), (&json!(false), &ended["bytes"]));
+
+    let mut reader = TakeReader::open(std::fs::File::open(&file).expect("a file")).expect("a take");
+    let (mut frames, mut marks, mut packets, mut stats, mut appeared) = (Vec::new(), Vec::new(), 0, 0, 0);
+    while let Some(entry) = reader.next_entry().expect("readable") {
+        match entry.content {
+            TakeContent::Frame(frame) => frames.push(*frame),
+            TakeContent::Mark(text) => marks.push(text),
+            TakeContent::Packet(_) => packets += 1,
+            TakeContent::Stats(_) => stats += 1,
+            TakeContent::Event(facelink_net::LinkEvent::SubjectAppeared { .. }) => appeared += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((marks, packets, appeared), (vec!["the good one".to_owned()], 100, 1));
+    assert!(stats >= 1 && reader.is_complete());
+    assert_eq!(frames.len(), received.len());
+    for (recorded, given) in frames.iter().zip(&received) {
+        assert_eq!(recorded.frame.weights.map(f32::to_bits), given.frame.weights.map(f32::to_bits));
+        assert_eq!((&recorded.frame, recorded.stamp, recorded.id), (&given.frame, given.stamp, given.id));
+    }
+    let profiles: Value = serde_json::from_slice(&reader.attachment("profiles.json").expect("attached")).expect("JSON");
+    assert!(profiles["apps"]["live_link_face"].is_object(), "{profiles}");
+    assert!(reader.attachments().iter().any(|attachment| attachment.name == "calibration.json"));
+
+    // The number counts up, and no take is overwritten.
+    let (_, second) = api.send("POST", "takes/start", &json!({"slate": "../sc/7"}));
+    assert_eq!(second["take"], 2, "{second}");
+    assert_eq!(api.send("POST", "takes/stop", &Value::Null).0, 200);
+    let answer = api.send("POST", "takes/start", &json!({"slate": "../sc/7", "take": 2}));
+    assert_eq!((refusal(&answer).0, refusal(&answer).1), (409, "take_exists"), "{answer:?}");
+    // What still runs when the endpoint ends is ended with it.
+    let third = endpoint.start_take(TakeOptions::default()).expect("a take");
+    let folder = endpoint.config().takes.clone();
+    drop(endpoint);
+    assert!(TakeReader::open(std::fs::File::open(&third.file).expect("a file")).expect("a take").is_complete());
+    let _ = std::fs::remove_dir_all(folder);
 }
 
 /// An endpoint on every address, and its address for a remote peer; `None` on a machine that has none but loopback.
@@ -69,8 +158,11 @@ fn refusal(answer: &(u16, Value)) -> (u16, &str, &str) {
 }
 
 /// Every request that there is, with a body that would be taken.
-fn requests() -> [(&'static str, &'static str, Value); 9] {
+fn requests() -> [(&'static str, &'static str, Value); 12] {
     [
+        ("GET", "takes", Value::Null),
+        ("POST", "takes/start", json!({"slate": "scene 7"})),
+        ("POST", "takes/mark", json!({"text": "good"})),
         ("GET", "doctor", Value::Null),
         ("GET", "phones", Value::Null),
         ("GET", "profiles/vmc", Value::Null),
@@ -92,12 +184,12 @@ fn remote_api_requires_token_of_remote_peers() {
         assert_eq!(refusal(&answer).0, 401, "{method} {path}: {answer:?}");
     }
     assert!(endpoint.phones().is_empty());
-    assert!(!endpoint.profile(SourceKind::Vmc).mirror);
+    assert!(endpoint.take_status().is_none() && !endpoint.profile(SourceKind::Vmc).mirror);
     for (method, path, body) in requests() {
         let headers = [("content-type", "application/json"), ("authorization", "Bearer right")];
         let (status, answer) = api.ask(method, path, &headers, &body.to_string());
         let wanted = match (method, path) {
-            ("DELETE", _) => 204,
+            ("DELETE", _) | ("POST", "takes/mark") => 204,
             ("POST", "phones/127.0.0.9/command") => 202,
             ("POST", "subjects/Ann/calibrate") => 404,
             _ => 200,

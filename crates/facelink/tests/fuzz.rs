@@ -20,8 +20,6 @@ use std::{
 
 use targets::{Source, Target};
 
-/// What one input may allocate at a time, in addition to a multiple of its own length: buffers that a decoder keeps.
-const BOUND: u64 = 512 * 1024;
 /// A decoder's state is thrown away after this many inputs, so that some of them meet it fresh.
 const FRESH: u64 = 4096;
 /// Half of what a thread of a server or a test has: whatever recurses must do so within that.
@@ -43,7 +41,7 @@ fn fuzz<T: Target>(times: u64) {
 
 fn inputs<T: Target>(times: u64) {
     let name = T::NAME;
-    let inputs = setting("FACELINK_FUZZ_INPUTS", 20_000);
+    let inputs = setting("FACELINK_FUZZ_INPUTS", 20_000) / T::ONE_OF;
     let seed = setting("FACELINK_FUZZ_SEED", 1);
     let mut source = Source::random(seed);
     let mut target = T::fresh();
@@ -69,7 +67,7 @@ fn inputs<T: Target>(times: u64) {
         };
         good += u64::from(taken);
         largest = largest.max(counted.bytes_max);
-        let bound = BOUND + times * input.len() as u64;
+        let bound = T::KEPT + times * input.len() as u64;
         assert!(
             counted.bytes_max <= bound,
             "{name}: input {number} of seed {seed} took {} bytes: {}",
@@ -132,6 +130,11 @@ fn fuzz_float32() {
 #[test]
 fn fuzz_take() {
     fuzz::<targets::Takes>(32);
+}
+
+#[test]
+fn fuzz_take_file() {
+    fuzz::<targets::TakeFiles>(64);
 }
 
 #[test]

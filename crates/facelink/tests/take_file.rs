@@ -1,6 +1,6 @@
 //! Takes as files: what is recorded is played bit for bit, and what is cut or damaged opens.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -391,9 +391,9 @@ fn played(
         while let Some(played) = player.poll(now).unwrap() {
             if let Played::Frame(frame) = &played {
                 (&frame.name, bits(&frame.frame), frame.received - start, frame.late, frame.repeated).hash(&mut hasher);
-                frame.stamp.map(|Stamp { capture_us, base_us, queue_us, epoch, interval_us }| {
-                    (capture_us, base_us, queue_us, epoch, interval_us).hash(&mut hasher)
-                });
+                if let Some(Stamp { capture_us, base_us, queue_us, epoch, interval_us }) = frame.stamp {
+                    (capture_us, base_us, queue_us, epoch, interval_us).hash(&mut hasher);
+                }
             }
             all.push((now - start, played));
         }

@@ -22,6 +22,8 @@ mod phones;
 mod server;
 mod stall;
 mod state;
+#[cfg(feature = "http")]
+mod takes;
 mod websocket;
 
 pub(crate) use server::serve;

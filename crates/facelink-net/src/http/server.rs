@@ -27,7 +27,7 @@ use super::{
     websocket::root,
 };
 #[cfg(feature = "http")]
-use super::{api, calibrate, models, offer, page, state::Secure};
+use super::{api, calibrate, models, offer, page, state::Secure, takes};
 #[cfg(feature = "http")]
 use crate::hub::Hub;
 use crate::{
@@ -51,6 +51,10 @@ fn api_routes(hub: &Hub) -> Router<Server> {
         .route("/api/v1/stats", get(api::stats))
         .route("/api/v1/subjects", get(api::subjects))
         .route("/api/v1/subjects/{name}/calibrate", post(calibrate::calibrate))
+        .route("/api/v1/takes", get(takes::list))
+        .route("/api/v1/takes/start", post(takes::start))
+        .route("/api/v1/takes/stop", post(takes::stop))
+        .route("/api/v1/takes/mark", post(takes::mark))
         .route("/metrics", get(api::metrics))
         .merge(page::routes());
     #[cfg(feature = "tls")]

@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(all(feature = "http", feature = "tls"))]
 use crate::authority::CertificateAuthority;
+#[cfg(feature = "http")]
+use crate::takes::Takes;
 use crate::{auth::AuthLevel, hub::Hub};
 #[cfg(all(feature = "http", feature = "phones"))]
 use crate::{doctor::Doctor, phones::Phones};
@@ -31,6 +33,8 @@ pub(crate) struct Server {
     pub phones: Arc<Phones>,
     #[cfg(all(feature = "http", feature = "phones"))]
     pub doctor: Arc<Doctor>,
+    #[cfg(feature = "http")]
+    pub takes: Arc<Takes>,
     pub cancel: CancellationToken,
     /// Whether the port speaks TLS too.
     #[cfg(feature = "http")]
@@ -38,6 +42,17 @@ pub(crate) struct Server {
     /// Who vouches for the certificate, if that is this machine's own authority.
     #[cfg(all(feature = "http", feature = "tls"))]
     pub authority: Option<Arc<CertificateAuthority>>,
+}
+
+#[cfg(feature = "http")]
+impl Server {
+    /// What a take is given to know later what its numbers mean.
+    pub fn take_attachments(&self) -> Vec<(String, String, Vec<u8>)> {
+        #[cfg(feature = "phones")]
+        return self.phones.profiles.attachment().into_iter().collect();
+        #[cfg(not(feature = "phones"))]
+        Vec::new()
+    }
 }
 
 /// Whether a request came over TLS.

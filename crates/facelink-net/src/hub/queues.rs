@@ -1,15 +1,20 @@
 //! Queues out of the hub: frames and events for the engine, and what subscribers receive.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use facelink::event::{LinkEvent, SubjectFrame};
+use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
 use super::connections::ConnectionKey;
+use crate::tap::{Tap, Tapped};
 
 /// Frames that wait for the engine; about two seconds of eight faces.
 const FRAME_QUEUE: usize = 1024;
@@ -40,6 +45,8 @@ pub(crate) struct Queues {
     events: (Sender<LinkEvent>, Receiver<LinkEvent>),
     published: broadcast::Sender<Published>,
     overrun: AtomicU64,
+    /// A recorder, which hears what the engine does.
+    tap: RwLock<Option<Tap>>,
 }
 
 impl Default for Queues {
@@ -49,6 +56,7 @@ impl Default for Queues {
             events: crossbeam_channel::bounded(EVENT_QUEUE),
             published: broadcast::channel(PUBLISH_QUEUE).0,
             overrun: AtomicU64::new(0),
+            tap: RwLock::default(),
         }
     }
 }
@@ -86,6 +94,7 @@ impl Queues {
         if local {
             return;
         }
+        self.tap(|tap| tap.push(|| Tapped::Frame(frame.clone())));
         if let Err(TrySendError::Full(frame)) = self.frames.0.try_send(frame) {
             if self.frames.1.try_recv().is_ok() {
                 self.overrun.fetch_add(1, Ordering::Relaxed);
@@ -97,6 +106,18 @@ impl Queues {
         }
     }
 
+    /// Gives what leaves for the engine to a recorder too; `None` ends the recording.
+    pub fn set_tap(&self, tap: Option<Tap>) {
+        *self.tap.write() = tap;
+    }
+
+    /// Hands something to the recorder, if there is one. Never blocks for longer than that takes.
+    pub fn tap(&self, hand: impl FnOnce(&Tap)) {
+        if let Some(tap) = &*self.tap.read() {
+            hand(tap);
+        }
+    }
+
     /// A subject has gone, for subscribers.
     pub fn publish_lost(&self, name: Arc<str>) {
         let _ = self.published.send(Published::Lost(name));
@@ -104,6 +125,7 @@ impl Queues {
 
     pub fn event(&self, event: LinkEvent) {
         tracing::debug!(?event, "link");
+        self.tap(|tap| tap.push(|| Tapped::Event(event.clone(), Instant::now())));
         if let Err(TrySendError::Full(event)) = self.events.0.try_send(event) {
             let _ = self.events.1.try_recv();
             let _ = self.events.0.try_send(event);

@@ -66,6 +66,15 @@ impl LiveProfiles {
         self.inner.read().by_kind.get(kind)
     }
 
+    /// The profiles of all apps, as a take keeps them: name, media type, bytes.
+    pub fn attachment(&self) -> Option<(String, String, Vec<u8>)> {
+        let inner = self.inner.read();
+        let kinds: BTreeMap<_, _> =
+            SourceKind::PHONES.iter().map(|kind| (kind.as_str(), inner.by_kind.get(*kind))).collect();
+        let json = serde_json::json!({"apps": kinds, "subjects": inner.by_subject});
+        Some(("profiles.json".to_owned(), "application/json".to_owned(), serde_json::to_vec(&json).ok()?))
+    }
+
     pub fn set_kind(&self, kind: SourceKind, profile: SourceProfile) {
         self.inner.write().by_kind.set(kind, profile);
     }

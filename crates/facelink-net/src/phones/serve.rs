@@ -18,9 +18,10 @@ use super::{
     protocol::{Io, Protocol, Sockets},
     text, vts,
 };
-use crate::hub::Counters;
+use crate::{hub::Counters, tap::Tapped};
 use facelink::{
     source::PhonePort,
+    take::RecordedPacket,
     wire::sniff::{Format, sniff},
 };
 
@@ -90,6 +91,12 @@ impl Service {
             Counters::add(&io.hub().refused, 1);
             return;
         }
+        io.hub().queues.tap(|tap| {
+            if tap.wants_packets() {
+                let packet = RecordedPacket { data: datagram.to_vec(), port: self.port, peer: from, tcp: false };
+                tap.push(|| Tapped::Packet(packet, now));
+            }
+        });
         let format = sniff(datagram);
         let taken_for = format.unwrap_or(self.port.format());
         let refused = counters.refused.load(Ordering::Relaxed);

@@ -18,6 +18,8 @@ use crate::{
 
 /// Steps of a unit that a weight is written in where every weight of the face is a whole number of them.
 const STEPS: f32 = 255.0;
+/// Longest name of a channel, bytes.
+const MAX_NAME: usize = 255;
 const ALL: u64 = (1 << BLENDSHAPE_COUNT) - 1;
 /// Different names of channels that a reader shares between frames.
 const MAX_SHARED: usize = 4096;
@@ -334,6 +336,9 @@ fn channel(value: Value<'_>, names: &mut Names) -> Result<Channel, FaceError> {
             (2, value) => number = value.float().ok_or_else(wrong)?,
             _ => {}
         }
+    }
+    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
+        return Err(wrong());
     }
     Ok(Channel { name: names.share(name), value: number })
 }

@@ -196,6 +196,7 @@ pub struct TakeWriter<W: Write> {
     stats: u16,
     packets: Option<u16>,
     dropped: u64,
+    ended: bool,
     scratch: Vec<u8>,
 }
 
@@ -244,6 +245,7 @@ impl<W: Write> TakeWriter<W> {
             stats,
             packets: None,
             dropped: 0,
+            ended: false,
             scratch: Vec::new(),
         })
     }
@@ -321,6 +323,7 @@ impl<W: Write> TakeWriter<W> {
     }
 
     fn add_subject(&mut self, frame: &SubjectFrame) -> Result<(u16, SourceKind), TakeWriteError> {
+        self.check_open()?;
         let metadata = BTreeMap::from([
             ("subject".to_owned(), frame.name.to_string()),
             ("source".to_owned(), frame.source.as_str().to_owned()),
@@ -366,6 +369,7 @@ impl<W: Write> TakeWriter<W> {
     /// # Errors
     /// [`TakeWriteError`]; nothing more can be written then.
     pub fn packet(&mut self, packet: &RecordedPacket, received: Instant) -> Result<(), TakeWriteError> {
+        self.check_open()?;
         let channel = match self.packets {
             Some(channel) => channel,
             None => {
@@ -387,6 +391,7 @@ impl<W: Write> TakeWriter<W> {
     /// # Errors
     /// [`TakeWriteError`]; nothing more can be written then.
     pub fn attach(&mut self, name: &str, media_type: &str, data: &[u8]) -> Result<(), TakeWriteError> {
+        self.check_open()?;
         let time = self.started_ns.saturating_add(self.last_ns);
         self.writer.attach(&Attachment {
             log_time: time,
@@ -413,6 +418,7 @@ impl<W: Write> TakeWriter<W> {
     /// # Errors
     /// [`TakeWriteError`]; nothing more can be written then.
     pub fn flush(&mut self) -> Result<(), TakeWriteError> {
+        self.check_open()?;
         self.writer.flush()?;
         self.whole = self.bytes();
         self.pending = 0;
@@ -425,8 +431,18 @@ impl<W: Write> TakeWriter<W> {
     /// # Errors
     /// [`TakeWriteError`], when the end cannot be written: the output is a take that was cut.
     pub fn finish(mut self, now: Instant) -> Result<W, TakeWriteError> {
+        self.end(now)?;
+        Ok(self.into_inner())
+    }
+
+    /// The same, where the output is needed after an error too. Nothing can be written after it.
+    ///
+    /// # Errors
+    /// [`TakeWriteError`], as of [`finish`](Self::finish).
+    pub fn end(&mut self, now: Instant) -> Result<(), TakeWriteError> {
         let time = self.nanos(now);
         self.message(self.events, time, &log::stopped())?;
+        self.flush()?;
         let subjects: BTreeMap<_, _> = self
             .subjects()
             .iter()
@@ -435,15 +451,19 @@ impl<W: Write> TakeWriter<W> {
         self.writer.write_metadata(&Metadata { name: SUBJECTS.to_owned(), metadata: subjects })?;
         let end = BTreeMap::from([("dropped".to_owned(), self.dropped.to_string())]);
         self.writer.write_metadata(&Metadata { name: END.to_owned(), metadata: end })?;
+        self.ended = true;
         self.writer.finish()?;
-        let mut out = self.writer.into_inner().into_inner().inner;
-        out.flush()?;
-        Ok(out)
+        Ok(())
     }
 
     /// The output as it is, after an error.
     pub fn into_inner(self) -> W {
         self.writer.into_inner().into_inner().inner
+    }
+
+    /// What was ended takes nothing more.
+    fn check_open(&self) -> Result<(), TakeWriteError> {
+        if self.ended { Err(TakeWriteError::Io(io::Error::other("the take has ended"))) } else { Ok(()) }
     }
 
     /// Time of a message since the start, never before the newest one.
@@ -452,6 +472,7 @@ impl<W: Write> TakeWriter<W> {
     }
 
     fn message(&mut self, channel_id: u16, time_ns: u64, data: &[u8]) -> Result<(), TakeWriteError> {
+        self.check_open()?;
         let began = *self.chunk_ns.get_or_insert(time_ns);
         if self.pending >= MAX_CHUNK || time_ns.saturating_sub(began) >= FLUSH_AFTER.as_nanos() as u64 {
             self.flush()?;

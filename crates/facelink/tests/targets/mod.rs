@@ -10,6 +10,7 @@ mod models;
 mod osc;
 mod phones;
 mod source;
+mod takes;
 
 use facelink::{Channel, EyeGaze, FaceFrame, Gaze, HeadPose, MAX_WEIGHT, MIN_WEIGHT};
 
@@ -21,12 +22,19 @@ pub use self::{
     osc::Osc,
     phones::{Fmv3, LiveLinkFace, MocapText, Sniff, VTubeStudio},
     source::Source,
+    takes::TakeFiles,
 };
 
 /// One decoder and a generator of inputs for it.
 pub trait Target {
     /// As test output and fuzz targets name it.
     const NAME: &'static str;
+
+    /// What a decoder may keep, bytes, in addition to a multiple of its input.
+    const KEPT: u64 = 512 * 1024;
+
+    /// One of so many inputs is made, where making one is slow.
+    const ONE_OF: u64 = 1;
 
     /// A decoder in its first state.
     fn fresh() -> Self;

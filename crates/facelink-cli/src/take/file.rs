@@ -1,0 +1,58 @@
+//! Takes that are named on the command line, and times within them.
+
+use std::{fs::File, io::BufReader, path::Path, time::Duration};
+
+use facelink::take::{TakeReadError, TakeReader};
+
+use crate::error::Error;
+
+/// Opens a take.
+pub fn open(file: &Path) -> Result<TakeReader<BufReader<File>>, Error> {
+    let input = File::open(file).map_err(|error| Error::Plain(format!("cannot read {}: {error}", file.display())))?;
+    TakeReader::open(BufReader::new(input)).map_err(|error| read_error(file, &error))
+}
+
+pub fn read_error(file: &Path, error: &TakeReadError) -> Error {
+    Error::Plain(format!("{}: {error}", file.display()))
+}
+
+/// A number of seconds above 0.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= 1e9);
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected a number of seconds above 0".to_owned())
+}
+
+/// A time of a take: seconds, `M:SS` or `H:MM:SS`.
+pub fn time(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("expected seconds, M:SS or H:MM:SS: got `{text}`");
+    let mut total = 0.0;
+    let parts: Vec<_> = text.split(':').collect();
+    if parts.len() > 3 {
+        return Err(wrong());
+    }
+    for (place, part) in parts.iter().enumerate() {
+        let last = place + 1 == parts.len();
+        // A whole number everywhere but in the last place, and below 60 everywhere but in the first.
+        let number = part.parse::<f64>().ok().filter(|number| {
+            number.is_finite() && *number >= 0.0 && (last || number.fract() == 0.0) && (place == 0 || *number < 60.0)
+        });
+        total = total * 60.0 + number.ok_or_else(wrong)?;
+    }
+    if total <= 1e9 { Ok(Duration::from_secs_f64(total)) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn take_time_is_read_in_seconds_or_clock() {
+        let read = |text: &str| time(text).ok().map(|time| time.as_secs_f64());
+        assert_eq!(
+            [read("0"), read("12.5"), read("1:30"), read("1:00:01.25")],
+            [Some(0.0), Some(12.5), Some(90.0), Some(3601.25)]
+        );
+        assert_eq!(["", "-1", "1:60", "1.5:00", "1:2:3:4", "nan", "inf", "1e10"].map(read), [None; 8]);
+        assert!(seconds("0").is_err() && seconds("nan").is_err() && seconds("2").is_ok());
+    }
+}

@@ -1,0 +1,413 @@
+//! Recording takes: a thread that writes what leaves for the engine.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter},
+    mem,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use facelink::{
+    calibration::Calibration,
+    take::{TakeAbout, TakeWriteError, TakeWriter},
+};
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::{
+    hub::Hub,
+    stats::{EndpointStats, TakeStatus},
+    tap::{Tap, TapState, Tapped},
+};
+
+/// Between two looks at whether a chunk is due.
+const TICK: Duration = Duration::from_millis(50);
+/// Between two statistics in a take.
+const STATS_EVERY: Duration = Duration::from_millis(250);
+/// Longest slate, bytes.
+const MAX_SLATE: usize = 128;
+/// Longest mark, bytes.
+const MAX_MARK: usize = 1024;
+/// The slate where none is given.
+const SLATE: &str = "take";
+/// Bytes that are written at once.
+const BUFFER: usize = 256 << 10;
+/// Takes of a folder that are listed.
+const MAX_LISTED: usize = 1000;
+
+/// What to record.
+#[derive(Clone, Debug, Default)]
+pub struct TakeOptions {
+    /// The name of the scene or line; `take` without one.
+    pub slate: Option<String>,
+    /// Number of the take; without one, the next that the folder has no file of.
+    pub take: Option<u32>,
+    /// The file, which is overwritten; without one, a new file `SLATE_TAKE.mcap` in
+    /// [`EndpointConfig::takes`](crate::EndpointConfig::takes).
+    pub file: Option<PathBuf>,
+    /// Record the datagrams of phones too, as they arrived.
+    pub packets: bool,
+    /// Timecode at the start, and its frames a second.
+    pub timecode: Option<(String, String)>,
+    /// Files to put in: name, media type, bytes.
+    pub attachments: Vec<(String, String, Vec<u8>)>,
+}
+
+/// Why a take does not begin, or end, as it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TakeRecordError {
+    /// One is being recorded.
+    #[error("{} is being recorded already", .0.display())]
+    AlreadyRecording(PathBuf),
+    /// None is being recorded.
+    #[error("no take is being recorded")]
+    NotRecording,
+    /// A field that will not do.
+    #[error("field `{field}`: {reason}")]
+    Field {
+        /// Which.
+        field: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The file cannot be made.
+    #[error("cannot record to {}: {source}", .file.display())]
+    Create {
+        /// Which file.
+        file: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file could not be written to its end.
+    #[error("{}: {source}", .file.display())]
+    Write {
+        /// Which file. What was written before is a take that was cut.
+        file: PathBuf,
+        /// The reason.
+        source: TakeWriteError,
+    },
+    /// The system gives no thread.
+    #[error("cannot start the recorder: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// A file in the folder of takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TakeFile {
+    /// Its name.
+    pub file: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+struct Running {
+    status: Arc<Mutex<TakeStatus>>,
+    file: PathBuf,
+    thread: JoinHandle<Option<TakeWriteError>>,
+}
+
+#[derive(Default)]
+struct State {
+    running: Option<Running>,
+    last: Option<TakeStatus>,
+    /// The last number of each slate.
+    numbers: HashMap<String, u32>,
+}
+
+/// The recorder of an endpoint.
+pub(crate) struct Takes {
+    hub: Arc<Hub>,
+    state: Mutex<State>,
+}
+
+impl Takes {
+    pub fn new(hub: Arc<Hub>) -> Self {
+        Self { hub, state: Mutex::default() }
+    }
+
+    /// Begins a take.
+    pub fn start(&self, options: TakeOptions) -> Result<TakeStatus, TakeRecordError> {
+        let mut state = self.state.lock();
+        if let Some(running) = &state.running {
+            return Err(TakeRecordError::AlreadyRecording(running.file.clone()));
+        }
+        let slate = options.slate.unwrap_or_else(|| SLATE.to_owned());
+        check_text("slate", &slate, MAX_SLATE)?;
+        if options.take == Some(0) {
+            return Err(TakeRecordError::Field { field: "take", reason: "takes count from 1".to_owned() });
+        }
+        let known = state.numbers.get(&slate).copied().unwrap_or(0);
+        let (path, take, file) = match options.file {
+            Some(path) => {
+                let file = File::create(&path).map_err(create_error(&path))?;
+                (path, options.take.unwrap_or(known + 1), file)
+            }
+            None => create(&self.hub.config.takes, &slate, options.take, known)?,
+        };
+        let start = Instant::now();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut about = TakeAbout::new(slate.clone(), take, since_epoch);
+        if let Some((timecode, rate)) = options.timecode {
+            (about.timecode, about.timecode_rate) = (Some(timecode), Some(rate));
+        }
+        let written = |source| TakeRecordError::Write { file: path.clone(), source };
+        let mut writer = TakeWriter::new(BufWriter::with_capacity(BUFFER, file), &about, start).map_err(written)?;
+        for (name, kind, data) in &options.attachments {
+            writer.attach(name, kind, data).map_err(written)?;
+        }
+        let status = TakeStatus {
+            recording: true,
+            file: path.display().to_string(),
+            slate: slate.clone(),
+            take,
+            seconds: 0.0,
+            frames: 0,
+            bytes: writer.bytes(),
+            dropped: 0,
+            error: None,
+        };
+        let shared = Arc::new(Mutex::new(status.clone()));
+        let (tap, queue, tap_state) = Tap::new(options.packets);
+        let recorder = Recorder {
+            writer,
+            queue,
+            tap: tap_state,
+            hub: self.hub.clone(),
+            status: shared.clone(),
+            calibrations: BTreeMap::new(),
+        };
+        let thread = thread::Builder::new()
+            .name("facelink-take".to_owned())
+            .spawn(move || recorder.run())
+            .map_err(TakeRecordError::Thread)?;
+        self.hub.queues.set_tap(Some(tap));
+        if state.numbers.len() < MAX_LISTED {
+            state.numbers.insert(slate, take);
+        }
+        tracing::info!(file = status.file, "recording");
+        state.running = Some(Running { status: shared, file: path, thread });
+        Ok(status)
+    }
+
+    /// Ends the take, and waits until its file is whole.
+    pub fn stop(&self) -> Result<TakeStatus, TakeRecordError> {
+        let mut state = self.state.lock();
+        let Some(Running { status, file, thread }) = state.running.take() else {
+            return Err(TakeRecordError::NotRecording);
+        };
+        self.hub.queues.set_tap(None);
+        let error = thread
+            .join()
+            .unwrap_or_else(|_| Some(TakeWriteError::Io(io::Error::other("the recorder's thread ended in a panic"))));
+        let mut status = status.lock().clone();
+        status.recording = false;
+        if let Some(error) = &error {
+            status.error.get_or_insert_with(|| error.to_string());
+        }
+        state.last = Some(status.clone());
+        match error {
+            Some(source) => Err(TakeRecordError::Write { file, source }),
+            None => Ok(status),
+        }
+    }
+
+    /// Puts a mark into the take.
+    pub fn mark(&self, text: String) -> Result<(), TakeRecordError> {
+        check_text("text", &text, MAX_MARK)?;
+        if self.state.lock().running.is_none() {
+            return Err(TakeRecordError::NotRecording);
+        }
+        let now = Instant::now();
+        self.hub.queues.tap(|tap| tap.push(|| Tapped::Mark(text, now)));
+        Ok(())
+    }
+
+    /// The take that is being recorded, or the last one.
+    pub fn status(&self) -> Option<TakeStatus> {
+        let state = self.state.lock();
+        match &state.running {
+            Some(running) => Some(running.status.lock().clone()),
+            None => state.last.clone(),
+        }
+    }
+
+    /// The files in the folder of takes, by name.
+    pub fn files(&self) -> Vec<TakeFile> {
+        let entries = fs::read_dir(&self.hub.config.takes).into_iter().flatten().flatten();
+        let mut files: Vec<_> = entries
+            .filter_map(|entry| {
+                let file = entry.file_name().into_string().ok().filter(|name| name.ends_with(".mcap"))?;
+                let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+                Some(TakeFile { file, bytes: metadata.len() })
+            })
+            .take(MAX_LISTED)
+            .collect();
+        files.sort_by(|a, b| a.file.cmp(&b.file));
+        files
+    }
+}
+
+impl std::fmt::Debug for Takes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Takes").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+fn check_text(field: &'static str, text: &str, max: usize) -> Result<(), TakeRecordError> {
+    let wrong = |reason: String| TakeRecordError::Field { field, reason };
+    match text.len() {
+        0 => Err(wrong("it is empty".to_owned())),
+        len if len > max => Err(wrong(format!("longer than {max} bytes"))),
+        _ if text.chars().any(char::is_control) => Err(wrong("it holds a control character".to_owned())),
+        _ => Ok(()),
+    }
+}
+
+fn create_error(file: &Path) -> impl FnOnce(io::Error) -> TakeRecordError {
+    let file = file.to_owned();
+    move |source| TakeRecordError::Create { file, source }
+}
+
+/// The slate as a part of a file's name: nothing that leaves the folder, or that some system does not take.
+fn file_part(slate: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | ' ') { c } else { '_' };
+    let part: String = slate.trim().chars().map(plain).take(64).collect();
+    if part.is_empty() { SLATE.to_owned() } else { part }
+}
+
+/// A new file in the folder: of the number that is wanted, or of the next one.
+fn create(
+    folder: &Path,
+    slate: &str,
+    wanted: Option<u32>,
+    known: u32,
+) -> Result<(PathBuf, u32, File), TakeRecordError> {
+    fs::create_dir_all(folder).map_err(create_error(folder))?;
+    let part = file_part(slate);
+    let number_of = |name: &str| -> Option<u32> {
+        name.strip_prefix(part.as_str())?.strip_prefix('_')?.strip_suffix(".mcap")?.parse().ok()
+    };
+    let entries = fs::read_dir(folder).map_err(create_error(folder))?.flatten();
+    let last = entries.filter_map(|entry| number_of(entry.file_name().to_str()?)).max().unwrap_or(0);
+    let mut take = wanted.unwrap_or(last.max(known).saturating_add(1));
+    loop {
+        let path = folder.join(format!("{part}_{take:03}.mcap"));
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(file) => return Ok((path, take, file)),
+            // Another process took the number just now.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && wanted.is_none() && take < last + 100 => {
+                take += 1
+            }
+            Err(error) => return Err(create_error(&path)(error)),
+        }
+    }
+}
+
+/// The thread's side.
+struct Recorder {
+    writer: TakeWriter<BufWriter<File>>,
+    queue: Receiver<Tapped>,
+    tap: Arc<TapState>,
+    hub: Arc<Hub>,
+    status: Arc<Mutex<TakeStatus>>,
+    /// The newest calibration of every subject that was there.
+    calibrations: BTreeMap<Arc<str>, Calibration>,
+}
+
+#[derive(Serialize)]
+struct Stats {
+    #[serde(flatten)]
+    endpoint: EndpointStats,
+    /// Frames and events that this take does not have.
+    dropped: u64,
+}
+
+impl Recorder {
+    /// Writes until the other end is gone, or an error.
+    fn run(mut self) -> Option<TakeWriteError> {
+        match self.record().and_then(|()| self.finish()) {
+            Ok(()) => None,
+            Err(error) => {
+                self.tap.close();
+                self.report();
+                self.status.lock().recording = false;
+                self.status.lock().error = Some(error.to_string());
+                tracing::error!(%error, file = self.status.lock().file, "the take was cut");
+                // The rest of a chunk that found no room is of no use; without it the file ends with a whole one.
+                let whole = self.writer.whole_bytes();
+                let (file, _) = self.writer.into_inner().into_parts();
+                if let Err(error) = file.set_len(whole) {
+                    tracing::warn!(%error, "cannot shorten the take to its last whole chunk");
+                }
+                Some(error)
+            }
+        }
+    }
+
+    fn record(&mut self) -> Result<(), TakeWriteError> {
+        let mut next = Instant::now();
+        loop {
+            match self.queue.recv_timeout(TICK) {
+                Ok(tapped) => self.write(tapped)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            let now = Instant::now();
+            self.writer.tick(now)?;
+            if now >= next {
+                next = now + STATS_EVERY;
+                self.write_stats(now)?;
+            }
+        }
+    }
+
+    fn write(&mut self, tapped: Tapped) -> Result<(), TakeWriteError> {
+        match tapped {
+            Tapped::Frame(frame) => self.writer.frame(&frame),
+            Tapped::Event(event, at) => self.writer.event(&event, at),
+            Tapped::Packet(packet, at) => self.writer.packet(&packet, at),
+            Tapped::Mark(text, at) => self.writer.mark(&text, at),
+        }
+    }
+
+    fn write_stats(&mut self, now: Instant) -> Result<(), TakeWriteError> {
+        self.writer.count_dropped(self.tap.take_dropped());
+        let endpoint = self.hub.stats(now);
+        for subject in &endpoint.subjects {
+            let calibration = self.hub.subjects().calibrate(&subject.name, |calibration, _| *calibration);
+            if let Some(calibration) = calibration {
+                self.calibrations.insert(subject.name.clone(), calibration);
+            }
+        }
+        self.report();
+        let stats = Stats { endpoint, dropped: self.writer.dropped() };
+        self.writer.stats(&stats, now)
+    }
+
+    fn report(&self) {
+        let mut status = self.status.lock();
+        status.seconds = self.writer.duration().as_secs_f64();
+        status.frames = self.writer.frames();
+        status.bytes = self.writer.bytes();
+        status.dropped = self.writer.dropped();
+    }
+
+    fn finish(&mut self) -> Result<(), TakeWriteError> {
+        let now = Instant::now();
+        self.writer.count_dropped(self.tap.take_dropped());
+        let calibrations = mem::take(&mut self.calibrations);
+        if let Ok(json) = serde_json::to_vec(&calibrations) {
+            self.writer.attach("calibration.json", "application/json", &json)?;
+        }
+        self.writer.end(now)?;
+        self.report();
+        Ok(())
+    }
+}
