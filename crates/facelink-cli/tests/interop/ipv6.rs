@@ -1,7 +1,5 @@
 //! Two machines on a network without IPv4 and without a router.
 
-#![expect(clippy::expect_used, reason = "helpers of tests")]
-
 use std::process::Command;
 
 use crate::{
