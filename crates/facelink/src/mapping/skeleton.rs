@@ -229,7 +229,9 @@ fn side(word: &str) -> Option<bool> {
     match word {
         "l" | "left" | "lt" | "lf" | "左" => Some(true),
         "r" | "right" | "rt" | "rg" | "右" => Some(false),
-        "links" | "linkes" | "gauche" | "izquierdo" | "izquierda" | "izq" | "sinistro" | "sinistra" | "sx" => Some(true),
+        "links" | "linkes" | "gauche" | "izquierdo" | "izquierda" | "izq" | "sinistro" | "sinistra" | "sx" => {
+            Some(true)
+        }
         "rechts" | "rechtes" | "droit" | "droite" | "derecho" | "derecha" | "destro" | "destra" | "dx" => Some(false),
         "esquerdo" | "esquerda" => Some(true),
         "direito" | "direita" => Some(false),
@@ -601,9 +603,24 @@ mod tests {
     fn bone_names_of_other_languages() {
         use BoneKind::{EyeLeft, EyeRight, Head, Jaw, Neck};
         for (kind, names) in [
-            (Head, &["Kopf", "Tête", "Te\u{302}te", "TÊTE", "cabeza", "Testa_01", "Cabeça", "Armature_Kopf", "def_kopf"][..]),
+            (
+                Head,
+                &["Kopf", "Tête", "Te\u{302}te", "TÊTE", "cabeza", "Testa_01", "Cabeça", "Armature_Kopf", "def_kopf"][..],
+            ),
             (Neck, &["Hals", "Cou", "Cuello", "Collo.001", "Pescoço"]),
-            (EyeLeft, &["Auge_links", "AugeL", "Linkes_Auge", "Œil_gauche", "ojo_izquierdo", "Ojo.L", "occhio_sx", "Olho_E_esquerdo"]),
+            (
+                EyeLeft,
+                &[
+                    "Auge_links",
+                    "AugeL",
+                    "Linkes_Auge",
+                    "Œil_gauche",
+                    "ojo_izquierdo",
+                    "Ojo.L",
+                    "occhio_sx",
+                    "Olho_E_esquerdo",
+                ],
+            ),
             (EyeRight, &["Auge_rechts", "OeilDroit", "ojo_derecho", "occhio_destro", "Olho.R"]),
             (Jaw, &["Kiefer", "Unterkiefer", "Mâchoire", "Mandíbula", "mandibola", "Mascella"]),
         ] {
