@@ -14,7 +14,6 @@ mod mapping;
 mod models;
 mod outward;
 mod phones;
-mod quality;
 mod rigs;
 mod support;
 mod timing;

@@ -128,6 +128,11 @@ fn fuzz_float32() {
 }
 
 #[test]
+fn fuzz_imports() {
+    fuzz::<targets::Imports>(4096);
+}
+
+#[test]
 fn fuzz_take() {
     fuzz::<targets::Takes>(32);
 }

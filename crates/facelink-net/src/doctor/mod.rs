@@ -11,7 +11,6 @@ mod firewall;
 mod port_owner;
 mod report;
 
-pub(crate) use addresses::read as own_addresses;
 pub use addresses::{Medium, OwnAddress};
 pub use clock::{Clock, SenderClock};
 pub(crate) use diagnose::{Doctor, Facts};

@@ -4,7 +4,7 @@
 //! ranges of the eyes and the direction it faces. [`mend`] rewrites what glTF allows and the `gltf` crate refuses.
 //! [`target_names`] collects the names of morph targets from all places where exporters put them.
 
-mod glb;
+pub(crate) mod glb;
 mod mend;
 mod names;
 mod vrm;

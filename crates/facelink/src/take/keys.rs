@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::frames::{LONGEST_STEP, Take, TakeFrame};
 use crate::{
-    frame::{FaceFrame, MAX_CHANNELS},
+    frame::{EYE_LOOK_RANGE, EyeGaze, FaceFrame, Gaze, MAX_CHANNELS},
     names::Blendshape,
 };
 
@@ -126,7 +126,7 @@ impl Curves {
     /// Keys of a quaternion `[x, y, z, w]` that is worked out from a face; the shorter way between two of them.
     pub fn turns(&self, mut turn: impl FnMut(&FaceFrame) -> [f32; 4]) -> Keys {
         let mut before: Option<[f32; 4]> = None;
-        self.keys_within(self.max_error.min(MAX_TURN_ERROR), |frame, out| {
+        self.turn_rows(|frame, out| {
             let mut now = turn(frame);
             let dot: f32 = before.map_or(1.0, |before| before.iter().zip(now).map(|(a, b)| a * b).sum());
             if dot < 0.0 {
@@ -135,6 +135,11 @@ impl Curves {
             before = Some(now);
             out.extend(now);
         })
+    }
+
+    /// Keys of parts of quaternions, which are more exact.
+    pub(super) fn turn_rows(&self, values: impl FnMut(&FaceFrame, &mut Vec<f32>)) -> Keys {
+        self.keys_within(self.max_error.min(MAX_TURN_ERROR), values)
     }
 
     /// Keys of the head's rotation, `[x, y, z, w]`; `None` without a head.
@@ -147,6 +152,19 @@ impl Curves {
     pub fn end(&self) -> Duration {
         self.frames.last().map_or(Duration::ZERO, |frame| frame.time)
     }
+}
+
+/// Where a frame looks: its gaze, else what its `eyeLook*` shapes show.
+pub(super) fn gaze(frame: &FaceFrame) -> Gaze {
+    use Blendshape::*;
+    let of = |shape: Blendshape| frame.weights[shape.index()] * EYE_LOOK_RANGE;
+    frame.gaze.unwrap_or_else(|| Gaze {
+        left: EyeGaze { yaw: of(EyeLookOutLeft) - of(EyeLookInLeft), pitch: of(EyeLookUpLeft) - of(EyeLookDownLeft) },
+        right: EyeGaze {
+            yaw: of(EyeLookInRight) - of(EyeLookOutRight),
+            pitch: of(EyeLookUpRight) - of(EyeLookDownRight),
+        },
+    })
 }
 
 /// The `eyeLook*` shapes.

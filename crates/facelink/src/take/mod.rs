@@ -38,10 +38,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod a2f;
 mod dialect;
 mod edit;
 mod face;
 mod frames;
+pub mod gltf;
+pub mod gltf_animation;
+pub mod import;
 pub mod jsonl;
 mod keys;
 pub mod llf_csv;
@@ -55,6 +59,8 @@ mod records;
 mod rows;
 mod schema;
 mod subject_stats;
+pub mod usda;
+pub mod vrma;
 mod write;
 
 pub use edit::{AlignError, align};

@@ -6,7 +6,7 @@ use facelink::{
     BLENDSHAPE_COUNT, Blendshape,
     calibration::Performer,
     mapping::{Face, Format, Mapping, Scratch},
-    take::llf_csv,
+    take::{FrameRate, Take, TakeFrame, gltf, import, jsonl, llf_csv, vrma},
 };
 
 use super::{Source, Target, check_face, json::value, name};
@@ -87,6 +87,60 @@ impl Target for Takes {
         assert!(take.frames().windows(2).all(|pair| pair[0].time <= pair[1].time), "times go forward");
         assert!(take.fps().is_finite());
         check_face(&take.frame_at(take.duration() / 2));
+        true
+    }
+}
+
+/// What other tools made: animations, JSON of Audio2Face, JSON lines. Good files, which the caller changes in places.
+pub struct Imports {
+    files: Vec<Vec<u8>>,
+    take: Take,
+}
+
+impl Target for Imports {
+    const NAME: &'static str = "imports";
+
+    /// Names are compared with every preset.
+    const ONE_OF: u64 = 20;
+
+    fn fresh() -> Self {
+        let performance = facelink::performer::Performance::new(1);
+        let frame = |i| TakeFrame {
+            time: FrameRate::SIXTY.time_of(i),
+            frame: performance.frame_at(FrameRate::SIXTY.time_of(i)),
+        };
+        let Ok(take) = Take::new((0..4).map(frame).collect()) else { panic!("four frames") };
+        let mut files = Vec::new();
+        for expressions in [vrma::Expressions::Custom, vrma::Expressions::Presets] {
+            let mut file = Vec::new();
+            assert!(vrma::encode(&take, expressions, &gltf::GltfSettings::default(), &mut file).is_ok());
+            files.push(file);
+        }
+        let model = r#"{"asset":{"version":"2.0"},"nodes":[{"name":"Head","children":[1,2]},{"name":"EyeLeft","matrix":[1,0,0,0,0,1,0,0,0,0,1,0,0,1,0,1]},{"mesh":0,"weights":[0.5]}],"meshes":[{"primitives":[{"targets":[{"POSITION":0}]}],"extras":{"targetNames":["jawOpen"]}}]}"#;
+        files.push(model.as_bytes().to_vec());
+        let mut file = Vec::new();
+        assert!(gltf::glb(&take, Some(model.as_bytes()), &gltf::GltfSettings::default(), &mut file).is_ok());
+        files.push(file);
+        let mut file = Vec::new();
+        assert!(jsonl::encode(&take, &mut file).is_ok());
+        files.push(file);
+        files.push(br#"{"exportFps": 30.0, "facsNames": ["jawOpen", "mouth_L", "tail"], "weightMat": [[0, 1, 2], [0.5, 0.25, 0]]}"#.to_vec());
+        Self { files, take }
+    }
+
+    fn generate(&mut self, source: &mut Source<'_>, out: &mut Vec<u8>) {
+        let file = source.below(self.files.len());
+        out.extend_from_slice(&self.files[file]);
+    }
+
+    fn decode(&mut self, input: &[u8]) -> bool {
+        // As an avatar, too.
+        let _ = gltf::glb(&self.take, Some(input), &gltf::GltfSettings::default(), &mut Vec::new());
+        let Ok(take) = import::read(input) else { return false };
+        for frame in take.frames() {
+            check_face(&frame.frame);
+        }
+        assert!(take.frames().windows(2).all(|pair| pair[0].time <= pair[1].time), "times go forward");
         true
     }
 }

@@ -16,7 +16,7 @@ use facelink::{Channel, EyeGaze, FaceFrame, Gaze, HeadPose, MAX_WEIGHT, MIN_WEIG
 
 pub use self::{
     compact::{Deltas, Facelink1, Float32},
-    files::{Mappings, Takes},
+    files::{Imports, Mappings, Takes},
     json::Json,
     models::Models,
     osc::Osc,

@@ -1,0 +1,103 @@
+//! Files that hold takes.
+
+use std::{
+    fs::{self, File},
+    io::{BufReader, BufWriter, Read, Write},
+    path::Path,
+    time::Duration,
+};
+
+use facelink::take::{Take, TakeReadError, TakeReader, import, llf_csv::MAX_BYTES};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::error::Error;
+
+/// Reads the take of a subject, or of the only one that there is: its name and the take.
+pub fn read(path: &Path, subject: Option<&str>) -> Result<(String, Take), Error> {
+    let bar = busy(format!("reading {}", path.display()));
+    let fail = |reason: String| Error::Plain(format!("{}: {reason}", path.display()));
+    let file = File::open(path).map_err(|error| fail(error.to_string()))?;
+    let found = match TakeReader::open(BufReader::new(&file)) {
+        Ok(mut reader) => {
+            let names: Vec<String> = reader
+                .info()
+                .map_err(|error| fail(error.to_string()))?
+                .subjects
+                .into_iter()
+                .map(|subject| subject.name.to_string())
+                .collect();
+            let name = match (subject, names.as_slice()) {
+                (None, [only]) => only.clone(),
+                (None, []) => return Err(fail("it holds no subject".to_owned())),
+                (None, names) => {
+                    return Err(fail(format!(
+                        "it has several subjects, and --subject chooses one: {}",
+                        names.join(", ")
+                    )));
+                }
+                (Some(wanted), names) if names.iter().any(|name| name == wanted) => wanted.to_owned(),
+                (Some(wanted), names) => {
+                    return Err(fail(format!("no subject is called `{wanted}`; there are: {}", names.join(", "))));
+                }
+            };
+            let (take, _) = reader.take(&name).map_err(|error| fail(error.to_string()))?;
+            (name, take)
+        }
+        Err(TakeReadError::NotMcap) => {
+            // Its name is that of the face.
+            let own = path.file_stem().map_or_else(|| "take".to_owned(), |name| name.to_string_lossy().into_owned());
+            if let Some(wanted) = subject.filter(|wanted| *wanted != own) {
+                return Err(fail(format!("no subject is called `{wanted}`; there is `{own}`")));
+            }
+            let mut bytes = Vec::new();
+            let file = File::open(path).map_err(|error| fail(error.to_string()))?;
+            file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| fail(error.to_string()))?;
+            if bytes.len() as u64 > MAX_BYTES {
+                return Err(fail(format!("larger than the {MAX_BYTES} bytes that are read")));
+            }
+            (own, import::read(&bytes).map_err(|error| fail(error.to_string()))?)
+        }
+        Err(error) => return Err(fail(error.to_string())),
+    };
+    bar.finish_and_clear();
+    for remark in found.1.remarks() {
+        eprintln!("{}: {remark}", path.display());
+    }
+    Ok(found)
+}
+
+/// Writes a file: whole or not at all. `-` is the standard output.
+pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Result<(), Error> {
+    if path == Path::new("-") {
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        write(&mut out)?;
+        return out.flush().map_err(Error::Output);
+    }
+    let bar = busy(format!("writing {}", path.display()));
+    let fail = |error: std::io::Error| Error::Plain(format!("cannot write {}: {error}", path.display()));
+    // Next to its place, so that it can be put there in one step.
+    let mut part = path.as_os_str().to_owned();
+    part.push(format!(".{}.part", std::process::id()));
+    let part = Path::new(&part);
+    let done = File::create(part).map_err(fail).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        write(&mut out)?;
+        out.into_inner().map_err(|error| fail(error.into_error()))?.sync_all().map_err(fail)?;
+        fs::rename(part, path).map_err(fail)
+    });
+    if done.is_err() {
+        let _ = fs::remove_file(part);
+    }
+    bar.finish_and_clear();
+    done
+}
+
+/// Shows on a terminal that something takes long.
+fn busy(words: String) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(words);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}

@@ -1,0 +1,165 @@
+//! Exported takes, read back by libraries of other makers: pygltflib and OpenUSD from PyPI, three.js and three-vrm from npm.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use facelink::{
+    performer::Performance,
+    take::{
+        FrameRate, Take, TakeFrame,
+        llf_csv::{self, CountName},
+    },
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{file, have, missing, noisy};
+
+/// What no weight may be off by.
+const BAR: f64 = 1.0 / 510.0;
+/// And no turn, radians: a quarter of a degree.
+const TURN: f64 = 0.0044;
+const RATES: [&str; 8] = ["23.976", "24", "25", "29.97", "30", "50", "59.94", "60"];
+
+/// A take of a performance of nearly eight seconds, as a CSV file, and its length in seconds.
+fn take(folder: &Path) -> (PathBuf, f64) {
+    let performance = Performance::new(21);
+    let frame = |i| {
+        let time = FrameRate::SIXTY.time_of(i);
+        TakeFrame { time, frame: performance.frame_at(time) }
+    };
+    let take = Take::new((0..471).map(frame).collect()).expect("frames");
+    let path = folder.join("Ann.csv");
+    llf_csv::encode(&take, CountName::New, &mut File::create(&path).expect("a file")).expect("written");
+    (path, FrameRate::SIXTY.time_of(470).as_secs_f64())
+}
+
+/// `facelink take export`: the file that it wrote.
+fn export(take: &Path, format: &str, rate: Option<&str>, more: &[&str]) -> PathBuf {
+    let name = rate.unwrap_or("recorded");
+    let out = take.with_file_name(format!("{name}.{}", if format == "llf-csv" { "csv" } else { format }));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_facelink"));
+    command.args(["take", "export"]).arg(take).args(["--format", format, "--out"]).arg(&out).args(more);
+    if let Some(rate) = rate {
+        command.args(["--rate", rate]);
+    }
+    let done = command.output().expect("facelink runs");
+    assert!(done.status.success(), "{format} at {name}: {}", String::from_utf8_lossy(&done.stderr));
+    out
+}
+
+/// What a reader prints, a line of JSON for each file.
+fn read(mut command: Command) -> Vec<Value> {
+    let done = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{command:?}: {said}");
+    let text = String::from_utf8(done.stdout).expect("UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+}
+
+fn assert_good(found: &Value, length: f64, shapes: u64) {
+    let number = |name: &str| found[name].as_f64().unwrap_or_else(|| panic!("{name} of {found}"));
+    eprintln!("{found}");
+    assert!(number("error") <= BAR, "{found}");
+    assert!(number("turn") <= TURN, "{found}");
+    assert!((number("duration") - length).abs() < 0.001, "{length} s: {found}");
+    assert_eq!(found["shapes"].as_u64(), Some(shapes), "{found}");
+}
+
+/// Each of these formats at every rate, with the JSON lines of the frames of that rate.
+fn exports(take: &Path, formats: &[&str], more: &[&str]) -> Vec<(PathBuf, Vec<PathBuf>)> {
+    let rates = std::iter::once(None).chain(RATES.map(Some));
+    rates
+        .map(|rate| {
+            let expected = export(take, "jsonl", rate, &[]);
+            (expected, formats.iter().map(|format| export(take, format, rate, more)).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn exports_are_read_by_pygltflib_and_openusd() {
+    let home = || std::env::home_dir().map(|home| home.join(".cache/facelink/take-readers"));
+    let Some(packages) = std::env::var_os("FACELINK_TAKE_READERS").map(PathBuf::from).or_else(home) else { return };
+    let python = std::env::var("FACELINK_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let command = || {
+        let mut command = Command::new(&python);
+        command.env("PYTHONPATH", &packages);
+        command
+    };
+    let imports = command().args(["-c", "import pygltflib, pxr.UsdSkel"]).output();
+    if !imports.is_ok_and(|out| out.status.success()) {
+        missing(&format!("`{python} -c 'import pygltflib, pxr.UsdSkel'` fails (.ci/take-readers fetches them)"));
+        return;
+    }
+    let _noisy = noisy();
+    let folder = TempDir::new().expect("a folder");
+    let (take, length) = take(folder.path());
+    for (expected, files) in exports(&take, &["glb", "vrma", "usda"], &[]) {
+        let mut reader = command();
+        reader.arg(file("tests/peers/read_takes.py")).arg(&expected).args(&files);
+        let found = read(reader);
+        assert_eq!(found.len(), 3);
+        for found in &found {
+            assert_good(found, length, 52);
+            assert!(found["turns"].as_u64().is_some_and(|turns| turns > 0), "{found}");
+        }
+    }
+}
+
+#[test]
+fn exports_are_played_by_three_and_three_vrm() {
+    let usual = || std::env::home_dir().map(|home| home.join(".cache/facelink/npm"));
+    let Some(packages) = std::env::var_os("FACELINK_NODE_PACKAGES").map(PathBuf::from).or_else(usual) else { return };
+    if !have("node", &["--version"], "nodejs") {
+        return;
+    }
+    if !packages.join("node_modules/@pixiv/three-vrm-animation").is_dir() {
+        missing(&format!("{} lacks the packages of tests/peers/package.json (npm ci there)", packages.display()));
+        return;
+    }
+    let _noisy = noisy();
+    let folder = TempDir::new().expect("a folder");
+    let (take, length) = take(folder.path());
+    let reader = |expected: &Path, files: &[PathBuf]| {
+        let mut command = Command::new("node");
+        command.arg(file("tests/peers/read_takes.mjs")).arg(&packages).arg(expected).args(files);
+        read(command)
+    };
+    for (expected, files) in exports(&take, &["glb", "vrma"], &[]) {
+        for found in reader(&expected, &files) {
+            assert_good(&found, length, 52);
+        }
+    }
+    // And an avatar with several meshes.
+    let aria = file("assets/avatars/aria.glb");
+    let expected = export(&take, "jsonl", None, &[]);
+    let animated = export(&take, "glb", None, &["--model", aria.to_str().expect("UTF-8")]);
+    let found = reader(&expected, &[animated]);
+    assert_good(&found[0], length, 52);
+}
+
+#[test]
+fn exported_csv_is_the_file_that_it_came_from() {
+    let _noisy = noisy();
+    let folder = TempDir::new().expect("a folder");
+    let (take, length) = take(folder.path());
+    let same = export(&take, "llf-csv", None, &[]);
+    assert_eq!(fs::read(&same).expect("written"), fs::read(&take).expect("there"));
+    let old = export(&take, "llf-csv", None, &["--header", "old"]);
+    assert!(fs::read_to_string(&old).expect("written").starts_with("Timecode,BlendShapeCount,EyeBlinkLeft,"));
+    for rate in RATES {
+        let read = llf_csv::read(&export(&take, "llf-csv", Some(rate), &[])).expect("a take");
+        let wanted: FrameRate = rate.parse().expect("a rate");
+        assert!((read.fps() - wanted.as_f64()).abs() < 0.01, "{rate}: {}", read.fps());
+        let last = read.frames().last().expect("frames").time;
+        let missing = Duration::from_secs_f64(length).saturating_sub(last);
+        assert!(missing < wanted.time_of(1), "{rate}: {missing:?}");
+    }
+}
