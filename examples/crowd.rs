@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example crowd                     100 avatars, 12 streams
 //! cargo run --release --example crowd -- --count 400 --streams 40
+//! cargo run --release --example crowd -- --headless --count 1000      what an update costs, without drawing
 //! ```
 //!
 //! The endpoint asks senders for fewer frames while their latency rises (adaptive rate); the panel shows what each sends.
@@ -15,17 +16,21 @@ mod performer;
 #[path = "avatar/screen.rs"]
 mod screen;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use bevy::{
+    camera::{ImageRenderTarget, RenderTarget},
     diagnostic::{DiagnosticsStore, FrameTimeDiagnosticsPlugin},
     prelude::*,
-    render::view::screenshot::{Screenshot, ScreenshotCaptured},
+    render::{
+        render_resource::{TextureFormat, TextureUsages},
+        view::screenshot::{Screenshot, ScreenshotCaptured},
+    },
     world_serialization::WorldAssetRoot,
 };
 use bevy_facelink::{
-    BindReport, EndpointState, FaceLinkEndpoint, facelink::performer::Performance, panel::FaceLinkPanelPlugin,
-    prelude::*,
+    BindReport, EndpointState, FaceLinkEndpoint, FaceLoad, facelink::performer::Performance,
+    panel::FaceLinkPanelPlugin, prelude::*,
 };
 use clap::Parser;
 
@@ -48,7 +53,11 @@ struct Args {
     /// Port of HTTP, WebSocket and signalling; 0 picks a free one.
     #[arg(long, default_value_t = 8765)]
     port: u16,
-    /// Frames to draw before the screenshot, counted once all stand there.
+    /// Open no window and draw nothing: play `--frames` frames, print what an update costs, and end. With `--screenshot`
+    /// the last one is drawn.
+    #[arg(long)]
+    headless: bool,
+    /// Frames to play before the end, counted once all stand there.
     #[arg(long, default_value_t = 60)]
     frames: u32,
     /// Save a screenshot as PNG, and end.
@@ -68,23 +77,43 @@ struct Crowd {
     streams: u32,
     frames: u32,
     screenshot: Option<PathBuf>,
+    /// What is drawn to without a window.
+    canvas: Option<Handle<Image>>,
+}
+
+/// What an update of the world took, without drawing; milliseconds.
+#[derive(Resource, Default)]
+struct Updates {
+    began: Option<Instant>,
+    ms: Vec<f32>,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Err(missing) = guard::display() {
-        eprintln!("{missing}");
+    if !args.headless
+        && let Err(missing) = guard::display()
+    {
+        eprintln!("{missing}\nWithout one, --headless measures an update.");
         return ExitCode::from(2);
     }
-    guard::watch_start();
+    guard::watch_start(false);
     let mut app = App::new();
     let complete = args.screenshot.is_some();
-    screen::Screen { title: "FaceLink: crowd", size: args.size, windowed: true, complete }.open(&mut app);
+    let windowed = !args.headless;
+    screen::Screen { title: "FaceLink: crowd", size: args.size, windowed, complete }.open(&mut app);
     app.add_plugins((
         FaceLinkPlugin::default().port(args.port).live_link_face(Some(0)).udp_json(Some(0)),
-        FaceLinkPanelPlugin { open: args.panel, ..default() },
         FrameTimeDiagnosticsPlugin::default(),
     ));
+    let canvas = (!windowed).then(|| {
+        let (width, height) = args.size;
+        let mut image = Image::new_target_texture(width, height, TextureFormat::Rgba8UnormSrgb, None);
+        image.texture_descriptor.usage |= TextureUsages::COPY_SRC;
+        app.world_mut().resource_mut::<Assets<Image>>().add(image)
+    });
+    if windowed {
+        app.add_plugins(FaceLinkPanelPlugin { open: args.panel, ..default() });
+    }
     if let Some(error) = app.world().get_resource::<EndpointState>().and_then(EndpointState::error) {
         eprintln!("{error}");
         return ExitCode::from(1);
@@ -96,10 +125,17 @@ fn main() -> ExitCode {
             performer::stream(endpoint, format!("Face {seed}"), move |at| performance.frame_at(at));
         }
     }
-    app.insert_resource(Crowd { count: args.count, streams, frames: args.frames, screenshot: args.screenshot })
+    app.insert_resource(Crowd { count: args.count, streams, frames: args.frames, screenshot: args.screenshot, canvas })
         .insert_resource(ClearColor(Color::srgb(0.20, 0.23, 0.28)))
+        .init_resource::<Updates>()
         .add_systems(Startup, set_up)
-        .add_systems(Update, (guard::started, print_stats, take_screenshot));
+        .add_systems(First, |mut updates: ResMut<Updates>| updates.began = Some(Instant::now()))
+        .add_systems(Last, |mut updates: ResMut<Updates>| {
+            if let Some(began) = updates.began.take() {
+                updates.ms.push(began.elapsed().as_secs_f32() * 1000.0);
+            }
+        })
+        .add_systems(Update, (guard::started, print_stats, finish));
     match app.run() {
         AppExit::Success => ExitCode::SUCCESS,
         AppExit::Error(code) => ExitCode::from(code.get()),
@@ -137,11 +173,15 @@ fn set_up(mut commands: Commands, crowd: Res<Crowd>, assets: Res<AssetServer>) {
     let depth = rows as f32 * APART.1;
     let middle = Vec3::new(0.0, 0.24 + (rows - 1) as f32 * STEP * 0.36, -depth / 2.0);
     let away = (columns as f32 * APART.0).max(0.6) * 1.2 + depth / 2.0;
-    commands.spawn((
+    let mut camera = commands.spawn((
         Camera3d::default(),
         Projection::from(PerspectiveProjection { fov: 0.5, ..default() }),
         Transform::from_translation(middle + Vec3::new(0.0, 0.16 * away, away)).looking_at(middle, Vec3::Y),
     ));
+    if let Some(handle) = crowd.canvas.clone() {
+        let target = RenderTarget::Image(ImageRenderTarget { handle, scale_factor: 1.0 });
+        camera.insert((target, Camera { is_active: false, ..default() }));
+    }
     let light = |at: Vec3, color, illuminance| {
         (
             DirectionalLight { color, illuminance, ..default() },
@@ -174,34 +214,55 @@ fn print_stats(
     );
 }
 
-fn take_screenshot(
+fn finish(
     mut commands: Commands,
     crowd: Res<Crowd>,
+    load: Res<FaceLoad>,
+    mut updates: ResMut<Updates>,
     avatars: Query<(), With<BindReport>>,
-    mut drawn: Local<u32>,
+    meshes: Res<Assets<Mesh>>,
+    mut cameras: Query<&mut Camera>,
+    mut played: Local<u32>,
+    mut exit: MessageWriter<AppExit>,
 ) {
-    let Some(path) = &crowd.screenshot else { return };
-    if avatars.iter().count() < crowd.count as usize {
+    let headless = crowd.canvas.is_some();
+    if (!headless && crowd.screenshot.is_none()) || avatars.iter().count() < crowd.count as usize {
         return;
     }
-    *drawn += 1;
-    if *drawn != crowd.frames {
+    *played += 1;
+    if *played == 1 {
+        updates.ms.clear();
+    }
+    if *played != crowd.frames.max(2) {
         return;
     }
-    let path = path.clone();
-    commands.spawn(Screenshot::primary_window()).observe(
-        move |captured: On<ScreenshotCaptured>, mut exit: MessageWriter<AppExit>| {
-            let saved = captured.image.clone().try_into_dynamic().map_err(|error| error.to_string());
-            match saved.and_then(|image| image.to_rgb8().save(&path).map_err(|error| error.to_string())) {
-                Ok(()) => {
-                    println!("wrote {}", path.display());
-                    exit.write(AppExit::Success);
-                }
-                Err(error) => {
-                    eprintln!("cannot write {}: {error}", path.display());
-                    exit.write(AppExit::error());
-                }
-            }
-        },
+    updates.ms.sort_by(f32::total_cmp);
+    let median = updates.ms.get(updates.ms.len() / 2).copied().unwrap_or_default();
+    println!(
+        "{} characters of {} meshes: an update takes {median:.2} ms, {:.2} ms of it for their faces",
+        crowd.count,
+        meshes.len(),
+        load.ms
     );
+    let Some(path) = crowd.screenshot.clone() else {
+        exit.write(AppExit::Success);
+        return;
+    };
+    for mut camera in &mut cameras {
+        camera.is_active = true;
+    }
+    let screenshot = crowd.canvas.clone().map_or_else(Screenshot::primary_window, Screenshot::image);
+    commands.spawn(screenshot).observe(move |captured: On<ScreenshotCaptured>, mut exit: MessageWriter<AppExit>| {
+        let saved = captured.image.clone().try_into_dynamic().map_err(|error| error.to_string());
+        match saved.and_then(|image| image.to_rgb8().save(&path).map_err(|error| error.to_string())) {
+            Ok(()) => {
+                println!("wrote {}", path.display());
+                exit.write(AppExit::Success);
+            }
+            Err(error) => {
+                eprintln!("cannot write {}: {error}", path.display());
+                exit.write(AppExit::error());
+            }
+        }
+    });
 }

@@ -72,10 +72,10 @@ struct Args {
     /// Open the window with the panel; F1 closes it.
     #[arg(long)]
     panel: bool,
-    /// Draw without a window.
+    /// Open no window: play `--frames` frames, draw the last one, and end. The default without a display.
     #[arg(long)]
     headless: bool,
-    /// Frames to draw before the screenshot, counted once the other one is seen.
+    /// Frames to play before the screenshot, counted once the other one is seen.
     #[arg(long, default_value_t = 60)]
     frames: u32,
     /// Save a screenshot as PNG, and end.
@@ -102,11 +102,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let windowed = !args.headless;
-    if windowed && let Err(missing) = guard::display() {
-        eprintln!("{missing}");
-        return ExitCode::from(2);
-    }
+    let windowed = guard::windowed(args.headless);
     // A separate endpoint, if we host it: our game connects to it like any other.
     let (_meeting, dial) = match meet(&args) {
         Ok(found) => found,
@@ -115,12 +111,12 @@ fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    guard::watch_start();
+    guard::watch_start(false);
 
     let mut app = App::new();
     let title = format!("FaceLink: {}", args.name);
     let size = args.size;
-    let complete = args.screenshot.is_some();
+    let complete = !windowed || args.screenshot.is_some();
     screen::Screen { title: &title, size, windowed, complete }.open(&mut app);
     // All that it takes: `SendFace` on our avatar, and a connection to the meeting point.
     let role = |name, send, aside| stage::Role { name, avatar: FaceAvatar::of(""), send, aside, ..default() };
@@ -131,6 +127,8 @@ fn main() -> ExitCode {
         windowed,
         panel: windowed && args.panel,
         close: false,
+        quality: stage::quality::QualityArg::Auto,
+        draw: windowed,
     });
     // Any free port will do: only a page on this machine connects to it.
     app.add_plugins(FaceLinkPlugin::default().port(0).live_link_face(None).udp_json(None));
@@ -152,10 +150,10 @@ fn main() -> ExitCode {
                 .run_if(once_after_real_delay(PATIENCE)),
         )
         .add_systems(EguiPrimaryContextPass, caption);
-    if args.headless || args.screenshot.is_some() {
+    if !windowed || args.screenshot.is_some() {
         app.add_plugins(screenshot::ScreenshotPlugin {
             frames: args.frames,
-            path: args.screenshot,
+            path: args.screenshot.unwrap_or_else(screenshot::default_path),
             windowed,
             face: true,
         });

@@ -11,19 +11,21 @@ use bevy_facelink::{
 };
 use clap::Parser;
 
+use crate::stage::quality::QualityArg;
+
 /// A face on an avatar, live.
 #[derive(Parser, Debug)]
 #[command(name = "avatar")]
 pub struct Args {
     /// Model to drive, a .glb or .gltf; Aria without one.
     model: Option<PathBuf>,
-    /// Draw without a window, for `--frames` frames.
+    /// Open no window: play `--frames` frames, draw the last one, and end. The default without a display.
     #[arg(long)]
     pub headless: bool,
-    /// Frames to draw before the screenshot, counted once a face is on the avatar.
+    /// Frames to play before the screenshot, counted once a face is on the avatar.
     #[arg(long, default_value_t = 60)]
     pub frames: u32,
-    /// Save a screenshot as PNG, and end.
+    /// Save a screenshot as PNG, and end. Without a window, `avatar.png` by default.
     #[arg(long, value_name = "PNG")]
     pub screenshot: Option<PathBuf>,
     /// Save an image of every shape as PNG, and end.
@@ -35,6 +37,9 @@ pub struct Args {
     /// Size of the rendered frame, pixels.
     #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = crate::screen::size)]
     pub size: (u32, u32),
+    /// How finely to draw.
+    #[arg(long, value_enum, default_value_t)]
+    pub quality: QualityArg,
     /// Open it to the local network, and show a QR code for the phone.
     #[arg(long)]
     lan: bool,

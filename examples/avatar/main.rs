@@ -5,7 +5,7 @@
 //! cargo run --example avatar -- --lan                    open to the network, with a QR code for the phone
 //! cargo run --example avatar -- --phones                  every phone app, on the ports that they send to
 //! cargo run --example avatar -- path/to/model.glb        another model
-//! cargo run --example avatar -- --headless --frames 300 --screenshot out.png
+//! cargo run --example avatar -- --headless --screenshot out.png          no display needed
 //! cargo run --example avatar -- --contact-sheet out.png  every shape of the model on one image
 //! cargo run --example avatar -- --animation folder --frames 60     numbered images of the performance
 //! ```
@@ -43,12 +43,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let windowed = !args.headless && args.contact_sheet.is_none() && args.animation.is_none();
-    if windowed && let Err(missing) = guard::display() {
-        eprintln!("{missing}");
-        return ExitCode::from(2);
-    }
-    guard::watch_start();
+    let sheets = args.contact_sheet.is_some() || args.animation.is_some();
+    let windowed = !sheets && guard::windowed(args.headless);
+    guard::watch_start(windowed);
 
     let mut app = App::new();
     // A screenshot waits for all assets; a window opens at once.
@@ -64,7 +61,9 @@ fn main() -> ExitCode {
         size,
         windowed,
         panel: windowed && !args.no_panel,
-        close: args.contact_sheet.is_some() || args.animation.is_some(),
+        close: sheets,
+        quality: args.quality,
+        draw: windowed || sheets,
     });
     app.add_systems(Update, guard::started);
 
@@ -99,7 +98,7 @@ fn main() -> ExitCode {
     if !windowed || args.screenshot.is_some() {
         app.add_plugins(screenshot::ScreenshotPlugin {
             frames: args.frames,
-            path: args.screenshot,
+            path: args.screenshot.unwrap_or_else(screenshot::default_path),
             windowed,
             face: !args.no_performer,
         });

@@ -1,6 +1,10 @@
-//! Draws a number of frames, saves a screenshot, and ends.
+//! Plays a number of frames, saves a screenshot of the last, and ends.
 
-use std::path::PathBuf;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use bevy::{
     prelude::*,
@@ -14,10 +18,10 @@ use crate::stage::{Canvas, Ready};
 
 /// Counts frames from the moment that a face can be seen, then saves a screenshot.
 pub struct ScreenshotPlugin {
-    /// Frames to wait.
+    /// Frames to play.
     pub frames: u32,
     /// Where to save it.
-    pub path: Option<PathBuf>,
+    pub path: PathBuf,
     /// Whether to capture the window rather than the canvas.
     pub windowed: bool,
     /// Whether the first frame is the first with a face.
@@ -31,11 +35,12 @@ pub struct Hold;
 #[derive(Resource)]
 struct Plan {
     left: u32,
-    path: Option<PathBuf>,
+    path: PathBuf,
     windowed: bool,
     face: bool,
     frames: u32,
     taken: bool,
+    began: Option<Instant>,
     /// Largest `jawOpen` so far.
     jaw: f32,
 }
@@ -43,8 +48,17 @@ struct Plan {
 impl Plugin for ScreenshotPlugin {
     fn build(&self, app: &mut App) {
         let (left, path, windowed) = (self.frames, self.path.clone(), self.windowed);
-        app.insert_resource(Plan { left, path, windowed, face: self.face, frames: left, taken: false, jaw: 0.0 })
-            .add_systems(Update, count);
+        app.insert_resource(Plan {
+            left,
+            path,
+            windowed,
+            face: self.face,
+            frames: left,
+            taken: false,
+            began: None,
+            jaw: 0.0,
+        })
+        .add_systems(Update, count);
     }
 }
 
@@ -58,13 +72,21 @@ fn count(
     avatars: Query<(&BindReport, Option<&DrivenBy>)>,
     faces: Query<(&FaceSubject, &FacePose)>,
     endpoint: Option<Res<FaceLinkEndpoint>>,
-    mut exit: MessageWriter<AppExit>,
+    mut cameras: Query<&mut Camera>,
 ) {
-    if plan.taken || ready.is_none() || hold.is_some() || (plan.face && subjects.is_empty()) {
+    if plan.taken {
+        // The image is on its way, and no other frame is needed.
+        for mut camera in cameras.iter_mut().filter(|_| !plan.windowed) {
+            camera.is_active = false;
+        }
+        return;
+    }
+    if ready.is_none() || hold.is_some() || (plan.face && subjects.is_empty()) {
         return;
     }
     let face = avatars.iter().find_map(|(_, driven)| faces.get(driven?.0).ok());
     plan.jaw = face.map_or(plan.jaw, |(_, pose)| plan.jaw.max(pose.weights[Blendshape::JawOpen.index()]));
+    let began = *plan.began.get_or_insert_with(Instant::now);
     plan.left = plan.left.saturating_sub(1);
     if plan.left > 0 {
         return;
@@ -73,14 +95,19 @@ fn count(
     let summary = avatars.iter().map(|(report, _)| report.summary()).collect::<Vec<_>>().join("; ");
     let face = face.map_or("none", |(subject, _)| subject.name.as_str());
     let received = endpoint.map_or(0, |endpoint| endpoint.stats().subjects.iter().map(|s| s.frames).sum());
-    println!(
-        "{} frames drawn; {summary}; live face: {face}; {received} frames received; jawOpen up to {:.2}",
-        plan.frames, plan.jaw
-    );
-    let Some(path) = plan.path.clone() else {
-        exit.write(AppExit::Success);
-        return;
+    let (frames, jaw) = (plan.frames, plan.jaw);
+    let drawn = if plan.windowed {
+        let rate = f64::from(frames.saturating_sub(1)) / began.elapsed().as_secs_f64().max(1e-9);
+        format!("{frames} frames drawn, {rate:.1} a second")
+    } else {
+        format!("{frames} frames, the last one drawn")
     };
+    println!("{drawn}; {summary}; live face: {face}; {received} frames received; jawOpen up to {jaw:.2}");
+    let path = plan.path.clone();
+    // Those of frames that are not drawn.
+    for mut camera in &mut cameras {
+        camera.is_active = true;
+    }
     let screenshot = match (plan.windowed, canvas) {
         (false, Some(canvas)) => Screenshot::image(canvas.0.clone()),
         _ => Screenshot::primary_window(),
@@ -90,7 +117,7 @@ fn count(
         // Without alpha: the window is opaque.
         match saved.and_then(|image| image.to_rgb8().save(&path).map_err(|error| error.to_string())) {
             Ok(()) => {
-                println!("wrote {}", path.display());
+                println!("wrote {}", fs::canonicalize(&path).as_ref().unwrap_or(&path).display());
                 exit.write(AppExit::Success);
             }
             Err(error) => {
@@ -99,4 +126,10 @@ fn count(
             }
         }
     });
+}
+
+/// Where a picture without a name goes: `avatar.png` in the working folder for the example `avatar`.
+pub fn default_path() -> PathBuf {
+    let program = env::current_exe().unwrap_or_default();
+    Path::new(program.file_stem().unwrap_or("picture".as_ref())).with_extension("png")
 }

@@ -11,18 +11,21 @@ use crate::{guard, screen, screenshot, stage};
 /// Where to draw, and for how long.
 #[derive(Args, Debug)]
 pub struct Show {
-    /// Draw without a window, for `--frames` frames.
+    /// Open no window: play `--frames` frames, draw the last one, and end. The default without a display.
     #[arg(long)]
     headless: bool,
-    /// Frames to draw before the screenshot.
+    /// Frames to play before the screenshot.
     #[arg(long, default_value_t = 60)]
     frames: u32,
-    /// Save a screenshot as PNG, and end.
+    /// Save a screenshot as PNG, and end. Without a window, by default `duet.png` for the example `duet`.
     #[arg(long, value_name = "PNG")]
     screenshot: Option<PathBuf>,
     /// Size of the rendered frame, pixels.
     #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = screen::size)]
     size: (u32, u32),
+    /// How finely to draw.
+    #[arg(long, value_enum, default_value_t)]
+    quality: stage::quality::QualityArg,
     /// Open the window without the panel; F1 brings it.
     #[arg(long)]
     no_panel: bool,
@@ -34,17 +37,21 @@ pub struct Show {
 impl Show {
     /// A game with these characters, or the exit code. With `face`, a screenshot waits for the first face.
     pub fn open(&self, title: &str, roles: Vec<stage::Role>, face: bool) -> Result<App, ExitCode> {
-        let windowed = !self.headless;
-        if windowed && let Err(missing) = guard::display() {
-            eprintln!("{missing}");
-            return Err(ExitCode::from(2));
-        }
-        guard::watch_start();
+        let windowed = guard::windowed(self.headless);
+        guard::watch_start(windowed);
         let mut app = App::new();
         let complete = !windowed || self.screenshot.is_some();
         screen::Screen { title, size: self.size, windowed, complete }.open(&mut app);
         let panel = windowed && !self.no_panel;
-        app.add_plugins(stage::StagePlugin { roles, size: self.size, windowed, panel, close: false });
+        app.add_plugins(stage::StagePlugin {
+            roles,
+            size: self.size,
+            windowed,
+            panel,
+            close: false,
+            quality: self.quality,
+            draw: windowed,
+        });
         // Two of them may run at once, so the phone ports are any free ones.
         app.add_plugins(FaceLinkPlugin::default().port(self.port).live_link_face(Some(0)).udp_json(Some(0)));
         if let Some(error) = app.world().get_resource::<EndpointState>().and_then(EndpointState::error) {
@@ -56,7 +63,8 @@ impl Show {
             app.add_plugins(FaceLinkPanelPlugin { open: panel, ..default() });
         }
         if !windowed || self.screenshot.is_some() {
-            let (frames, path) = (self.frames, self.screenshot.clone());
+            let frames = self.frames;
+            let path = self.screenshot.clone().unwrap_or_else(screenshot::default_path);
             app.add_plugins(screenshot::ScreenshotPlugin { frames, path, windowed, face });
         }
         Ok(app)

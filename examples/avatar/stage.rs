@@ -1,11 +1,16 @@
 //! The stage: model, light, backdrop, and a camera that finds the face.
 
+#[path = "quality.rs"]
+pub mod quality;
+#[path = "simple.rs"]
+mod simple;
+
 use std::f32::consts::TAU;
 
 use bevy::{
     asset::{RenderAssetUsages, UntypedAssetLoadFailedEvent},
     camera::{Exposure, ImageRenderTarget, RenderTarget, visibility::NoFrustumCulling},
-    core_pipeline::tonemapping::Tonemapping,
+    core_pipeline::tonemapping::{DebandDither, Tonemapping},
     input::mouse::{AccumulatedMouseMotion, AccumulatedMouseScroll},
     light::{
         CascadeShadowConfig, CascadeShadowConfigBuilder, EnvironmentMapLight, GlobalAmbientLight, NotShadowCaster,
@@ -13,14 +18,46 @@ use bevy::{
     },
     mesh::{Indices, PrimitiveTopology},
     prelude::*,
-    render::render_resource::{TextureFormat, TextureUsages},
+    render::{
+        render_resource::{TextureFormat, TextureUsages},
+        renderer::RenderAdapterInfo,
+    },
 };
 use bevy_facelink::{FaceModel, HeadFrame, prelude::*};
+use quality::{Quality, QualityArg};
 
 /// Vertical field of view: a portrait lens.
 const FIELD_OF_VIEW: f32 = 26.0 * TAU / 360.0;
 /// Metres from the camera to the backdrop: behind any model.
 const BACKDROP: f32 = 60.0;
+/// Of the camera.
+const EXPOSURE: Exposure = Exposure::BLENDER;
+/// A studio's walls, linear: cool from above, around, warm from below. They fill the shadows and give the eyes something
+/// to mirror.
+const STUDIO: [[f32; 3]; 3] = [[0.72, 0.84, 1.0], [0.46, 0.47, 0.50], [0.30, 0.23, 0.19]];
+/// Their luminance, candela per square metre.
+const STUDIO_INTENSITY: f32 = 330.0;
+/// The lamps.
+const LAMPS: [Lamp; 3] = [
+    // A warm key from the upper left, as seen by the camera, whose shadows model the face.
+    Lamp { at: Vec3::new(-0.85, 1.0, 1.25), color: Color::srgb(1.0, 0.92, 0.82), illuminance: 5000.0, shadows: true },
+    // A low fill from the other side.
+    Lamp { at: Vec3::new(1.4, 0.0, 1.1), color: Color::srgb(0.86, 0.90, 1.0), illuminance: 550.0, shadows: false },
+    // A cool rim from behind that cuts hair and shoulder out of the dark. Without shadows it would shine through the
+    // head into the open mouth.
+    Lamp { at: Vec3::new(0.75, 0.95, -1.5), color: Color::srgb(0.50, 0.74, 1.0), illuminance: 7000.0, shadows: true },
+];
+
+/// A light from far away.
+#[derive(Clone, Copy)]
+struct Lamp {
+    /// Where it comes from.
+    at: Vec3,
+    color: Color,
+    /// Lux.
+    illuminance: f32,
+    shadows: bool,
+}
 
 /// One avatar on the stage.
 #[derive(Clone, Debug)]
@@ -64,6 +101,10 @@ pub struct StagePlugin {
     pub panel: bool,
     /// Whether to come close, so that little but the face is seen.
     pub close: bool,
+    /// How finely it is drawn.
+    pub quality: QualityArg,
+    /// Whether all frames are drawn. Otherwise the camera has to be switched on for those that are.
+    pub draw: bool,
 }
 
 #[derive(Resource, Clone)]
@@ -73,6 +114,8 @@ struct Setup {
     windowed: bool,
     panel: bool,
     close: bool,
+    quality: QualityArg,
+    draw: bool,
 }
 
 /// What is drawn to without a window.
@@ -96,12 +139,13 @@ pub struct Ready;
 
 impl Plugin for StagePlugin {
     fn build(&self, app: &mut App) {
-        let Self { size, windowed, panel, close, .. } = *self;
-        app.insert_resource(Setup { roles: self.roles.clone(), size, windowed, panel, close })
+        let Self { size, windowed, panel, close, quality, draw, .. } = *self;
+        app.insert_resource(Setup { roles: self.roles.clone(), size, windowed, panel, close, quality, draw })
             .insert_resource(ClearColor(Color::srgb(0.07, 0.085, 0.11)))
             // The environment of the camera is the ambient light.
             .insert_resource(GlobalAmbientLight::NONE)
             .insert_resource(Orbit { target: Vec3::Y * 0.25, distance: 1.0, yaw: 0.0, pitch: 0.0, shift: 0.0 })
+            .add_plugins(simple::SimplePlugin)
             .add_systems(Startup, set_up)
             .add_systems(Update, (place_heads, fail_on_missing_model, report_failed_files))
             .add_systems(PostUpdate, place_camera.before(TransformSystems::Propagate));
@@ -118,7 +162,29 @@ fn set_up(
     mut images: ResMut<Assets<Image>>,
     mut meshes: ResMut<Assets<Mesh>>,
     mut materials: ResMut<Assets<StandardMaterial>>,
+    adapter: Res<RenderAdapterInfo>,
 ) {
+    let software = quality::is_software(
+        // Bevy does not export its type.
+        &format!("{:?}", adapter.device_type),
+        &[&adapter.name, &adapter.driver, &adapter.driver_info],
+    );
+    let quality = setup.quality.resolve(software, setup.windowed);
+    if software {
+        println!(
+            "{} draws on the processor{}",
+            adapter.name,
+            match (quality, setup.windowed || setup.draw) {
+                (Quality::Low, true) =>
+                    ": no multisampling, no shadows, simple materials; --quality high draws everything",
+                (Quality::Low, false) =>
+                    ": no multisampling, no shadows, simple materials, and only the last frame is drawn",
+                (Quality::High, true) => ", which takes seconds for each frame; --quality low is quicker",
+                (Quality::High, false) =>
+                    ": only the last frame is drawn; --quality low draws it without shadows and multisampling",
+            }
+        );
+    }
     for role in &setup.roles {
         let mut avatar = commands.spawn((
             FaceModel(assets.load(role.model.clone())),
@@ -136,22 +202,24 @@ fn set_up(
         }
     }
 
-    // A studio's walls: cool from above, warm from below. They fill the shadows and give the eyes something to mirror.
-    let mut studio = EnvironmentMapLight::hemispherical_gradient(
-        &mut images,
-        Color::linear_rgb(0.72, 0.84, 1.0),
-        Color::linear_rgb(0.46, 0.47, 0.50),
-        Color::linear_rgb(0.30, 0.23, 0.19),
-    );
-    studio.intensity = 330.0;
     let mut camera = commands.spawn((
         Camera3d::default(),
+        Camera { is_active: setup.draw, ..default() },
         Projection::from(PerspectiveProjection { fov: FIELD_OF_VIEW, near: 0.01, ..default() }),
-        Tonemapping::TonyMcMapface,
-        Exposure::BLENDER,
-        Msaa::Sample4,
-        studio,
+        EXPOSURE,
     ));
+    match quality {
+        Quality::High => {
+            let [above, around, below] = STUDIO.map(|[red, green, blue]| Color::linear_rgb(red, green, blue));
+            let mut studio = EnvironmentMapLight::hemispherical_gradient(&mut images, above, around, below);
+            studio.intensity = STUDIO_INTENSITY;
+            camera.insert((Tonemapping::TonyMcMapface, Msaa::Sample4, studio));
+        }
+        // The materials know the light, and turn it into colors of the screen.
+        Quality::Low => {
+            camera.insert((Tonemapping::None, DebandDither::Disabled, Msaa::Off));
+        }
+    }
     // It hangs from the camera, so that it looks the same from everywhere.
     camera.with_child((
         Mesh3d(meshes.add(backdrop())),
@@ -170,17 +238,16 @@ fn set_up(
         commands.insert_resource(Canvas(canvas));
     }
 
-    let mut light = |at: Vec3, color: Color, illuminance: f32, shadow_maps_enabled: bool| {
-        let light = DirectionalLight { color, illuminance, shadow_maps_enabled, ..default() };
-        commands.spawn((light, Transform::from_translation(at).looking_at(Vec3::ZERO, Vec3::Y)));
-    };
-    // A warm key from the upper left, as seen by the camera, whose shadows model the face.
-    light(Vec3::new(-0.85, 1.0, 1.25), Color::srgb(1.0, 0.92, 0.82), 5000.0, true);
-    // A low fill from the other side.
-    light(Vec3::new(1.4, 0.0, 1.1), Color::srgb(0.86, 0.90, 1.0), 550.0, false);
-    // A cool rim from behind that cuts hair and shoulder out of the dark. Without shadows it would shine through the
-    // head into the open mouth.
-    light(Vec3::new(0.75, 0.95, -1.5), Color::srgb(0.50, 0.74, 1.0), 7000.0, true);
+    if quality == Quality::Low {
+        commands.insert_resource(simple::Simple);
+        return;
+    }
+    for Lamp { at, color, illuminance, shadows } in LAMPS {
+        commands.spawn((
+            DirectionalLight { color, illuminance, shadow_maps_enabled: shadows, ..default() },
+            Transform::from_translation(at).looking_at(Vec3::ZERO, Vec3::Y),
+        ));
+    }
 }
 
 /// A disc with a glow in the middle that falls off to the edges.

@@ -168,7 +168,7 @@ fn rivet_has_all_52_shapes_in_another_dialect() {
     }
 }
 
-/// Two instances of one scene, each with a face of its own, and one that goes while its face streams.
+/// Two instances of one scene, each with a face of its own on the same meshes, and one that goes while its face streams.
 #[test]
 fn scene_instances_have_independent_faces() {
     let (mut app, faces) = app(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets"));
@@ -194,6 +194,14 @@ fn scene_instances_have_independent_faces() {
         let [ann, bob] = jaws(app);
         near(ann, 0.2) && near(bob, 0.7)
     });
+    // Weights are each one's own, vertices and deltas are there once.
+    let meshes = avatars.map(|avatar| {
+        let world = app.world();
+        let nodes = descendants(world, avatar);
+        nodes.into_iter().filter_map(|node| Some(world.get::<Mesh3d>(node)?.0.id())).collect::<Vec<_>>()
+    });
+    assert!(meshes[0].len() > 5, "{} meshes", meshes[0].len());
+    assert_eq!(meshes[0], meshes[1]);
     app.world_mut().entity_mut(avatars[0]).despawn();
     update_until(&mut app, "the other face", |app| {
         faces.send(1, "Ann", frame(&[(Blendshape::JawOpen, 0.9)]));

@@ -14,6 +14,7 @@ mod mapping;
 mod models;
 mod outward;
 mod phones;
+mod quality;
 mod rigs;
 mod support;
 mod timing;

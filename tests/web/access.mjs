@@ -2,7 +2,8 @@
 //
 //   CARGO_TARGET_DIR=... node tests/web/access.mjs [part of a test's name ...]
 import { writeFileSync } from 'node:fs';
-import { assert, Browser, needBrowser, runAll, Server, until } from './lib.mjs';
+import { createServer } from 'node:http';
+import { assert, atEnd, Browser, needBrowser, runAll, Server, until } from './lib.mjs';
 
 needBrowser();
 
@@ -118,6 +119,50 @@ await runAll({
     const tag = (await of('/facelink.js')).headers.get('etag');
     assert((await of('/facelink.js', { 'if-none-match': tag })).status === 304, 'known by its tag');
     return { files: first.length, packed, plain };
+  },
+
+  async link_of_a_stranger_takes_neither_token_nor_face() {
+    // The page is one server's, and its link names another one that the user has to agree to.
+    const own = await Server.start(0, ['--token-on-loopback', '--token', 'let-me-in']);
+    const other = await Server.start();
+    const heard = [];
+    const stranger = createServer((request, response) => {
+      heard.push(request.url, JSON.stringify(request.headers));
+      response.writeHead(404).end();
+    });
+    stranger.on('upgrade', (request, socket) => {
+      heard.push(request.url, JSON.stringify(request.headers));
+      socket.destroy();
+    });
+    await new Promise((done) => stranger.listen(0, '127.0.0.1', done));
+    atEnd(() => stranger.close());
+    const page = await Browser.open('about:blank', { width: 900, height: 900 });
+    const seen = {};
+    for (const [to, agrees] of [['own', null], ['other', false], ['other', true], ['stranger', true]]) {
+      const port = { own: own.port, other: other.port, stranger: stranger.address().port }[to];
+      const { identifier } = await page.cdp('Page.addScriptToEvaluateOnNewDocument', {
+        source: `window.asked = []; window.confirm = (question) => { window.asked.push(question); return ${agrees}; };`,
+      });
+      const link = `http://127.0.0.1:${own.port}/?token=let-me-in&perform=1&server=${encodeURIComponent(`ws://127.0.0.1:${port}`)}`;
+      await page.post('/url', { url: link });
+      const served = { own, other: agrees ? other : own }[to];
+      if (served) {
+        await until('a connection', () => page.run("return document.getElementById('state')?.dataset.state === 'connected';"));
+        const address = await page.run("return document.getElementById('server').textContent;");
+        assert(address.includes(`:${served.port}`), 'the server that it shows', { to, agrees, address });
+        const before = served.frames.length;
+        await until('a face', () => served.frames.length > before);
+      } else await until('a visit', () => heard.length > 1);
+      const asked = await page.run('return window.asked;');
+      if (to === 'own') assert(asked.length === 0, 'its own server is no question', asked);
+      else assert(asked.length === 1 && asked[0].includes(`127.0.0.1:${port}`), 'the question names the host', asked);
+      if (to === 'other' && !agrees) assert(other.frames.length === 0 && other.events.length === 0, 'nothing went there', other.events);
+      seen[`${to} ${agrees}`] = asked.length;
+      await page.cdp('Page.removeScriptToEvaluateOnNewDocument', { identifier });
+      await page.post('/url', { url: 'about:blank' });
+    }
+    assert(!heard.join().includes('let-me-in'), 'the token is not shown to it', heard);
+    return seen;
   },
 
   async classic_script_runs() {

@@ -140,6 +140,26 @@ fn assert_whole_face(frame: &Value) {
     assert_eq!(frame["head"]["rotation"].as_array().map(Vec::len), Some(4), "{frame}");
 }
 
+/// Without a word of it, phones that were there yesterday are just not called any more.
+#[test]
+fn listen_reports_remembered_phones_that_cannot_be_read() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("data/facelink/phones.json");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "{\"phones\": [").unwrap();
+    let mut command = facelink(&Listener::args(&["--lan", "--no-tls", "--phone-port", "all=0"]));
+    command.env("HOME", home.path()).env("XDG_DATA_HOME", home.path().join("data"));
+    command.env("APPDATA", home.path().join("data"));
+    let mut listener = Listener::run(command);
+    let mut said = BufReader::new(listener.child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("phones.json") {
+        line.clear();
+        assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ends without a warning");
+    }
+    assert!(line.contains("WARN") && line.contains("no remembered phones"), "{line}");
+}
+
 #[test]
 fn listen_binds_free_loopback_ports() {
     let listener = Listener::start(&[]);

@@ -40,7 +40,7 @@ use crate::{
 };
 #[cfg(feature = "phones")]
 use crate::{
-    doctor::{Doctor, Facts, Report},
+    doctor::{Doctor, Facts, Report, own_addresses},
     phone_config::PhoneCall,
     phones::{Listening, PhoneCommand, PhoneCommandError, PhoneStatus, Phones, PortStats, Unavailable},
 };
@@ -292,13 +292,22 @@ impl EndpointControl {
     pub fn invitation(&self) -> String {
         let bound = self.addresses.http;
         let host = match bound.ip() {
-            IpAddr::V6(ip) if ip.is_unspecified() => outward_address().unwrap_or(Ipv6Addr::LOCALHOST.into()),
-            IpAddr::V4(ip) if ip.is_unspecified() => outward_address()
-                .filter(|address| address.is_ipv4() || self.hub.config.dual_stack)
-                .unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => self.own_address(true).unwrap_or(Ipv6Addr::LOCALHOST.into()),
+            IpAddr::V4(ip) if ip.is_unspecified() => {
+                self.own_address(self.hub.config.dual_stack).unwrap_or(Ipv4Addr::LOCALHOST.into())
+            }
             ip => ip,
         };
         page_url(SocketAddr::new(host, bound.port()), self.fingerprint.is_some(), self.token().as_deref())
+    }
+
+    /// The address of this machine that others use.
+    fn own_address(&self, ipv6: bool) -> Option<IpAddr> {
+        let routed = outward_address().filter(|address| address.is_ipv4() || ipv6);
+        // A network without a router: a switch between a few machines, or one whose router does not route.
+        #[cfg(feature = "phones")]
+        let routed = routed.or_else(|| own_addresses(self.hub.config.bind, ipv6).first().map(|own| own.address));
+        routed
     }
 
     /// How it was started. What was changed since, such as the [token](Self::token), is not in it.

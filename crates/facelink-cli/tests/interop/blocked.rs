@@ -25,7 +25,7 @@ struct Network {
     there: String,
 }
 
-fn ip(arguments: &str) -> Result<(), String> {
+pub fn ip(arguments: &str) -> Result<(), String> {
     let out = Command::new("ip").args(arguments.split(' ')).output().map_err(|error| error.to_string())?;
     if out.status.success() {
         return Ok(());

@@ -185,6 +185,7 @@ pub struct Listener {
     pub http: SocketAddr,
     pub udp_json: Option<SocketAddr>,
     pub live_link_face: Option<SocketAddr>,
+    pub invitation: String,
     phones: Value,
     seen: Mutex<HashSet<String>>,
 }
@@ -193,7 +194,11 @@ impl Listener {
     pub fn start(extra: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_facelink"));
         command.args(["listen", "--json", "--port", "0", "--live-link-face", "off", "--udp-json", "off"]).args(extra);
-        let process = Process::start(command, "facelink listen");
+        Self::of(Process::start(command, "facelink listen"))
+    }
+
+    /// The same of a process that was started another way, such as in another network.
+    pub fn of(process: Process) -> Self {
         let listening: Value = process.find(|line| serde_json::from_str(line).ok());
         assert_eq!(listening["event"], "listening");
         let address = |of: &str| listening[of].as_str().map(|text| text.parse().expect("an address"));
@@ -201,6 +206,7 @@ impl Listener {
             http: address("http").expect("always there"),
             udp_json: address("udp_json"),
             live_link_face: address("live_link_face"),
+            invitation: listening["invitation"].as_str().expect("always there").to_owned(),
             phones: listening["phones"].clone(),
             process,
             seen: Mutex::default(),

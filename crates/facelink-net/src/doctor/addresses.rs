@@ -153,6 +153,11 @@ fn rank(address: IpAddr, medium: Option<Medium>) -> (u8, Option<&'static str>) {
     }
 }
 
+/// Whether there is a network of IPv4 behind it: link-local addresses are taken where no network gives any.
+fn of_ipv4_network(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(v4) if !v4.is_loopback() && !v4.is_unspecified() && !v4.is_link_local())
+}
+
 fn network(address: IpAddr, prefix: u8) -> String {
     let network: IpAddr = match address {
         IpAddr::V4(ip) => {
@@ -203,8 +208,8 @@ fn ranked(bind: IpAddr, listed: Vec<Listed>, outward: &[IpAddr]) -> Vec<OwnAddre
     addresses.into_iter().map(|(_, address)| address).collect()
 }
 
-/// The addresses of now.
-pub(super) fn read(bind: IpAddr) -> Vec<OwnAddress> {
+/// The addresses of now. Those of IPv6 count where the endpoint hears both families and there are no others.
+pub(crate) fn read(bind: IpAddr, dual_stack: bool) -> Vec<OwnAddress> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
         tracing::warn!("cannot list the network interfaces: {error}");
         Vec::new()
@@ -212,18 +217,25 @@ pub(super) fn read(bind: IpAddr) -> Vec<OwnAddress> {
     let gone = |status: &IfOperStatus| {
         matches!(status, IfOperStatus::Down | IfOperStatus::NotPresent | IfOperStatus::LowerLayerDown)
     };
-    let listed = interfaces.into_iter().filter(|interface| !gone(&interface.oper_status)).map(|interface| Listed {
-        address: interface.ip(),
-        prefix: match &interface.addr {
-            IfAddr::V4(v4) => v4.prefixlen,
-            IfAddr::V6(v6) => v6.prefixlen,
-        },
-        point_to_point: interface.is_p2p,
-        wireless: Path::new("/sys/class/net").join(&interface.name).join("phy80211").exists(),
-        interface: interface.name,
-    });
+    let listed: Vec<Listed> = interfaces
+        .into_iter()
+        .filter(|interface| !gone(&interface.oper_status))
+        .map(|interface| Listed {
+            address: interface.ip(),
+            prefix: match &interface.addr {
+                IfAddr::V4(v4) => v4.prefixlen,
+                IfAddr::V6(v6) => v6.prefixlen,
+            },
+            point_to_point: interface.is_p2p,
+            wireless: Path::new("/sys/class/net").join(&interface.name).join("phy80211").exists(),
+            interface: interface.name,
+        })
+        .collect();
     let outward: Vec<IpAddr> = outward_address().into_iter().chain(outward_ipv6()).collect();
-    ranked(bind, listed.collect(), &outward)
+    if dual_stack && bind.is_unspecified() && !listed.iter().any(|listed| of_ipv4_network(listed.address)) {
+        return ranked(Ipv6Addr::UNSPECIFIED.into(), listed, &outward);
+    }
+    ranked(bind, listed, &outward)
 }
 
 #[cfg(test)]

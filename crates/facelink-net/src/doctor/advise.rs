@@ -95,7 +95,13 @@ impl Advices {
             let text = if inputs.bind.is_unspecified() { "this machine is on no network".to_owned() } else { text };
             return self.say(Severity::Error, text);
         };
-        if !first.likely {
+        if first.address.is_ipv6() {
+            let text = format!(
+                "this network has no IPv4: pages and apps that take an IPv6 address reach {}, others do not",
+                first.address
+            );
+            self.say(Severity::Hint, text);
+        } else if !first.likely {
             let (address, note) = (first.address, first.note.as_deref().unwrap_or_default());
             let text = format!(
                 "this machine has no address on a local network, only {address} ({note}): connect it to the phone's Wi-Fi"

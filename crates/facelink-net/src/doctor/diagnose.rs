@@ -65,8 +65,8 @@ impl Doctor {
     }
 
     fn take_survey(&self) -> Survey {
-        let (facts, bind) = (&self.facts, self.phones.hub.config.bind);
-        let addresses = addresses::read(bind);
+        let (facts, config) = (&self.facts, &self.phones.hub.config);
+        let addresses = addresses::read(config.bind, config.dual_stack);
         let owners = facts.unavailable.iter().map(|port| port_owner(port.port.is_tcp(), port.address)).collect();
         let mut ports = firewall::Ports { tcp: facts.http.iter().map(SocketAddr::port).collect(), udp: Vec::new() };
         for open in self.phones.ports() {

@@ -11,6 +11,7 @@ mod firewall;
 mod port_owner;
 mod report;
 
+pub(crate) use addresses::read as own_addresses;
 pub use addresses::{Medium, OwnAddress};
 pub use clock::{Clock, SenderClock};
 pub(crate) use diagnose::{Doctor, Facts};

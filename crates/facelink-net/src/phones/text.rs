@@ -116,6 +116,10 @@ impl Voice {
     }
 }
 
+/// What is said of a sender whose head or eyes are left out for it.
+const UNCLEAR_COMMAS: &str = "the numbers of head or eyes have decimal commas, and some have none, so that it is not clear which belong \
+                              together: set the phone's region to one with decimal points";
+
 /// The same for frames of a port or a stream: reads one, counts what was left out of it, and hands it on.
 struct Reader<'a> {
     intake: &'a mut Intake,
@@ -137,6 +141,9 @@ impl Reader<'_> {
                 let sender = Sender::of_port(kind, sender, Some(kind.title()));
                 let arrived = Arrived { face: Some(face), bytes: frame.len(), ..Arrived::default() };
                 protocol::take(self.intake, self.counters, &sender, from, arrived, now);
+                if voice.decoder.has_unclear_commas() {
+                    self.counters.record_part(from, kind, &UNCLEAR_COMMAS);
+                }
                 true
             }
             Err(error) => {

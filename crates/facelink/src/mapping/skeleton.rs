@@ -211,8 +211,13 @@ enum Part {
 fn part(word: &str) -> Option<Part> {
     Some(match word {
         "head" | "cranium" | "atama" | "頭" | "头" | "頭部" | "头部" | "あたま" | "머리" => Part::Head,
+        // German, French, Spanish, Italian and Portuguese, without their accents.
+        "kopf" | "tete" | "cabeza" | "testa" | "cabeca" => Part::Head,
         "neck" | "kubi" | "首" | "颈" | "頸" | "脖子" | "くび" | "목" => Part::Neck,
+        "hals" | "nacken" | "cou" | "nuque" | "cuello" | "collo" | "pescoco" => Part::Neck,
         "eye" | "eyeball" | "目" | "眼" | "眼球" | "め" => Part::Eye,
+        "auge" | "augapfel" | "oeil" | "ojo" | "occhio" | "olho" => Part::Eye,
+        "kiefer" | "unterkiefer" | "machoire" | "mandibula" | "mandibola" | "mascella" => Part::Jaw,
         "jaw" | "jawbone" | "mandible" | "ago" | "顎" | "下顎" | "あご" | "アゴ" | "下あご" | "下アゴ" | "下巴" => {
             Part::Jaw
         }
@@ -224,6 +229,12 @@ fn side(word: &str) -> Option<bool> {
     match word {
         "l" | "left" | "lt" | "lf" | "左" => Some(true),
         "r" | "right" | "rt" | "rg" | "右" => Some(false),
+        "links" | "linkes" | "gauche" | "izquierdo" | "izquierda" | "izq" | "sinistro" | "sinistra" | "sx" => {
+            Some(true)
+        }
+        "rechts" | "rechtes" | "droit" | "droite" | "derecho" | "derecha" | "destro" | "destra" | "dx" => Some(false),
+        "esquerdo" | "esquerda" => Some(true),
+        "direito" | "direita" => Some(false),
         _ => None,
     }
 }
@@ -298,11 +309,44 @@ fn rigify_spine(words: &[String]) -> Option<(BoneKind, Match)> {
     }
 }
 
-/// The words of a name, lower case: parted by separators, by humps, by digits, and where known words are joined.
+/// A Latin letter without its accent, and nothing for a mark of the letter before it; `None` for all others.
+fn without_accent(letter: char) -> Option<&'static str> {
+    Some(match letter {
+        '\u{300}'..='\u{36f}' => "",
+        'à'..='å' => "a",
+        'À'..='Å' => "A",
+        'æ' => "ae",
+        'Æ' => "Ae",
+        'ç' => "c",
+        'Ç' => "C",
+        'è'..='ë' => "e",
+        'È'..='Ë' => "E",
+        'ì'..='ï' => "i",
+        'Ì'..='Ï' => "I",
+        'ñ' => "n",
+        'Ñ' => "N",
+        'ò'..='ö' | 'ø' => "o",
+        'Ò'..='Ö' | 'Ø' => "O",
+        'œ' => "oe",
+        'Œ' => "Oe",
+        'ù'..='ü' => "u",
+        'Ù'..='Ü' => "U",
+        'ß' => "ss",
+        _ => return None,
+    })
+}
+
+/// The words of a name, lower case and without accents: parted by separators, by humps, by digits, and where known words are joined.
 fn words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut word = String::new();
-    let letters: Vec<char> = name.chars().collect();
+    let mut letters = Vec::with_capacity(name.len());
+    for letter in name.chars() {
+        match without_accent(letter) {
+            Some(plain) => letters.extend(plain.chars()),
+            None => letters.push(letter),
+        }
+    }
     let class = |letter: char| match letter {
         '0'..='9' => 0,
         'a'..='z' => 1,
@@ -554,6 +598,40 @@ impl Groups {
 mod tests {
     use super::*;
     use crate::mapping::{EyeBones, HeadBone, JawBone};
+
+    #[test]
+    fn bone_names_of_other_languages() {
+        use BoneKind::{EyeLeft, EyeRight, Head, Jaw, Neck};
+        for (kind, names) in [
+            (
+                Head,
+                &["Kopf", "Tête", "Te\u{302}te", "TÊTE", "cabeza", "Testa_01", "Cabeça", "Armature_Kopf", "def_kopf"][..],
+            ),
+            (Neck, &["Hals", "Cou", "Cuello", "Collo.001", "Pescoço"]),
+            (
+                EyeLeft,
+                &[
+                    "Auge_links",
+                    "AugeL",
+                    "Linkes_Auge",
+                    "Œil_gauche",
+                    "ojo_izquierdo",
+                    "Ojo.L",
+                    "occhio_sx",
+                    "Olho_E_esquerdo",
+                ],
+            ),
+            (EyeRight, &["Auge_rechts", "OeilDroit", "ojo_derecho", "occhio_destro", "Olho.R"]),
+            (Jaw, &["Kiefer", "Unterkiefer", "Mâchoire", "Mandíbula", "mandibola", "Mascella"]),
+        ] {
+            for name in names {
+                assert_eq!(bone_kind(name), Some(kind), "{name}");
+            }
+        }
+        for name in ["Kopf_ik", "Oberkiefer", "Kopfkissen", "Auge", "Tetra", "Halsband", "Augenlid_L", "Testament"] {
+            assert_eq!(bone_kind(name), None, "{name}");
+        }
+    }
 
     #[test]
     fn bone_names_of_known_rigs() {

@@ -139,6 +139,8 @@ pub struct Decoder {
     names: NameTable,
     /// The sender's numbers have decimal commas.
     commas: bool,
+    /// The last frame had numbers whose commas are not clear.
+    unclear: bool,
     ignored: u64,
 }
 
@@ -151,6 +153,12 @@ impl Decoder {
     /// Fields that made no sense and were left out, since the start.
     pub fn ignored(&self) -> u64 {
         self.ignored
+    }
+
+    /// Whether the last frame had a head or an eye whose decimal commas cannot be told from those between its numbers: some
+    /// numbers have a fraction and others have none. It was left out.
+    pub fn has_unclear_commas(&self) -> bool {
+        self.unclear
     }
 
     /// Reads one frame, with or without [`FRAME_END`].
@@ -191,6 +199,7 @@ impl Decoder {
             self.ignored += u64::from(taken.is_none());
         }
         self.ignored += read.read_blocks(&mut self.commas);
+        self.unclear = read.unclear;
         let Reading { mut frame, eyes, .. } = read;
         if let [Some(left), Some(right)] = eyes {
             frame.face.eyes = Some([left, right].map(SourceRotation::Angles));
@@ -261,6 +270,8 @@ struct Reading<'a> {
     eyes: [Option<[f32; 3]>; 2],
     /// Head or eyes have come: no new names are expected any more.
     is_behind: bool,
+    /// Some of them have commas that are not clear.
+    unclear: bool,
 }
 
 impl<'a> Reading<'a> {
@@ -283,17 +294,20 @@ impl<'a> Reading<'a> {
     fn read_blocks(&mut self, commas: &mut bool) -> u64 {
         let [head, left, right] = self.blocks;
         let mut ignored = 0;
-        if let Some(read) = head.map(|numbers| Numbers::of(numbers).transform(6, commas)) {
+        if let Some(numbers) = head.map(Numbers::of) {
+            let read = numbers.transform(6, commas);
             ignored += u64::from(read.is_none());
+            self.unclear |= read.is_none() && numbers.is_unclear(6);
             if let Some((rotation, position)) = read {
                 self.frame.face.head = Some(SourceRotation::Angles(rotation));
                 self.frame.face.position = position;
             }
         }
         for (slot, numbers) in self.eyes.iter_mut().zip([left, right]) {
-            let Some(numbers) = numbers else { continue };
-            *slot = Numbers::of(numbers).transform(3, commas).map(|(rotation, _)| rotation);
+            let Some(numbers) = numbers.map(Numbers::of) else { continue };
+            *slot = numbers.transform(3, commas).map(|(rotation, _)| rotation);
             ignored += u64::from(slot.is_none());
+            self.unclear |= slot.is_none() && numbers.is_unclear(3);
         }
         ignored
     }
@@ -327,6 +341,13 @@ impl<'a> Numbers<'a> {
 
     fn parts(&self) -> &[&'a str] {
         self.parts.get(..self.count).unwrap_or_default()
+    }
+
+    /// Whether these may be `expected` numbers of which some have a decimal comma.
+    fn is_unclear(&self, expected: usize) -> bool {
+        let whole = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        let parts = self.parts();
+        !self.semicolons && expected < parts.len() && parts.len() < 2 * expected && parts.iter().all(whole)
     }
 
     /// Three angles, and three more numbers for a position where there are so many. `expected` numbers belong here; in
@@ -612,6 +633,11 @@ mod tests {
         for count in [1, 2, 4, 5, 7, 8, 9, 10, 11, 13, 14, 40] {
             let text = format!("=head#{}|", vec!["20"; count].join(","));
             assert_eq!(read(&text), (None, None, None, 1), "{text}");
+            let mut decoder = Decoder::new();
+            let _ = decoder.decode(format!("jawOpen-5|{text}").as_bytes());
+            assert_eq!(decoder.has_unclear_commas(), (7..=11).contains(&count), "{text}");
+            let _ = decoder.decode(b"jawOpen-5|=head#1,2,3,4,5,6|");
+            assert!(!decoder.has_unclear_commas());
         }
         for wrong in [
             // Twelve numbers, and none with a decimal comma; more than an angle or a position can be.
