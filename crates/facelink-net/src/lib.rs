@@ -113,9 +113,9 @@
 //! | `phones` | yes | the phone apps over UDP and TCP, VMC protocol, simulated phones, the doctor | 2 |
 //! | `tls` | yes | HTTPS and `wss://`, as an endpoint and as a client | 20 |
 //! | `webrtc` | yes | data channels, STUN and TURN | 121 |
-//! | `zstd` | yes | takes are written compressed | 4 |
+//! | `zstd` | yes | takes are written compressed | 3 |
 //!
-//! The WebSocket is always there, with 102 crates.
+//! The WebSocket is always there, with 117 crates.
 //!
 //! # Threads
 //!

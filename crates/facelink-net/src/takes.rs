@@ -21,14 +21,14 @@ use serde::Serialize;
 
 use crate::{
     hub::Hub,
-    stats::{EndpointStats, TakeStatus},
+    stats::{SubjectStats, TakeStatus},
     tap::{Tap, TapState, Tapped},
 };
 
 /// Between two looks at whether a chunk is due.
 const TICK: Duration = Duration::from_millis(50);
 /// Between two statistics in a take.
-const STATS_EVERY: Duration = Duration::from_millis(250);
+const STATS_EVERY: Duration = Duration::from_millis(400);
 /// Longest slate, bytes.
 const MAX_SLATE: usize = 128;
 /// Longest mark, bytes.
@@ -321,12 +321,47 @@ struct Recorder {
     calibrations: BTreeMap<Arc<str>, Calibration>,
 }
 
+/// What changes of the statistics, rounded: in full they would be a fifth of a take.
 #[derive(Serialize)]
-struct Stats {
-    #[serde(flatten)]
-    endpoint: EndpointStats,
+struct Stats<'a> {
+    connections: usize,
+    refused: u64,
+    overrun: u64,
     /// Frames and events that this take does not have.
     dropped: u64,
+    subjects: Vec<SubjectLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct SubjectLine<'a> {
+    name: &'a str,
+    tracked: bool,
+    fps: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<f64>,
+    jitter_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss: Option<f64>,
+    queue_ms: f64,
+    delay_ms: f64,
+    age_ms: f64,
+}
+
+impl<'a> SubjectLine<'a> {
+    fn of(subject: &'a SubjectStats) -> Self {
+        let tenth = |value: f32| (f64::from(value) * 10.0).round() / 10.0;
+        Self {
+            name: &subject.name,
+            tracked: subject.tracked,
+            fps: tenth(subject.fps),
+            latency_ms: subject.latency_ms.map(tenth),
+            jitter_ms: tenth(subject.jitter_ms),
+            loss: subject.loss.map(|loss| (f64::from(loss) * 1000.0).round() / 1000.0),
+            queue_ms: tenth(subject.queue_ms),
+            delay_ms: tenth(subject.delay_ms),
+            age_ms: tenth(subject.age_ms),
+        }
+    }
 }
 
 impl Recorder {
@@ -387,7 +422,13 @@ impl Recorder {
             }
         }
         self.report();
-        let stats = Stats { endpoint, dropped: self.writer.dropped() };
+        let stats = Stats {
+            connections: endpoint.connections,
+            refused: endpoint.refused,
+            overrun: endpoint.overrun,
+            dropped: self.writer.dropped(),
+            subjects: endpoint.subjects.iter().map(SubjectLine::of).collect(),
+        };
         self.writer.stats(&stats, now)
     }
 

@@ -103,9 +103,15 @@ pub(super) fn encode(out: &mut Vec<u8>, face: &SubjectFrame, age: Duration, usua
         proto::required_uint(out, 7, sequence);
     }
     if let Some(capture) = frame.capture_time {
+        let stamped = face.stamp.and_then(|stamp| u64::try_from(stamp.capture_us).ok()).map(Duration::from_micros);
         proto::message(out, 8, |out| {
-            proto::uint(out, 1, capture.as_secs());
-            proto::uint(out, 2, u64::from(capture.subsec_nanos()));
+            // What most sources are stamped by is not written twice.
+            if stamped == Some(capture) {
+                proto::uint(out, 3, 1);
+            } else {
+                proto::uint(out, 1, capture.as_secs());
+                proto::uint(out, 2, u64::from(capture.subsec_nanos()));
+            }
         });
     }
     if let Some(stamp) = &face.stamp {
@@ -194,6 +200,7 @@ pub(super) fn decode(
         late: false,
         repeated: false,
     };
+    let mut as_stamped = false;
     let frame = &mut face.frame;
     for field in Fields(data) {
         let (field, value) = field?;
@@ -211,7 +218,7 @@ pub(super) fn decode(
             }
             6 => frame.tracked = !value.flag().ok_or(FaceError::Field("untracked"))?,
             7 => frame.sequence = Some(value.uint().ok_or(FaceError::Field("sequence"))?),
-            8 => frame.capture_time = Some(capture(value)?),
+            8 => (frame.capture_time, as_stamped) = capture(value)?,
             9 => face.stamp = Some(stamp(value)?),
             10 => face.late = value.flag().ok_or(FaceError::Field("late"))?,
             11 => face.repeated = value.flag().ok_or(FaceError::Field("repeated"))?,
@@ -230,6 +237,10 @@ pub(super) fn decode(
             }
             _ => {}
         }
+    }
+    if as_stamped {
+        let stamped = face.stamp.and_then(|stamp| u64::try_from(stamp.capture_us).ok());
+        face.frame.capture_time = Some(stamped.map(Duration::from_micros).ok_or(FaceError::Field("capture"))?);
     }
     // What was recorded had passed the same check: it changes nothing of it.
     face.frame.check()?;
@@ -274,17 +285,19 @@ fn head(value: Value<'_>) -> Result<HeadPose, FaceError> {
     Ok(head)
 }
 
-fn capture(value: Value<'_>) -> Result<Duration, FaceError> {
+/// The time, or that it is the one of the stamp.
+fn capture(value: Value<'_>) -> Result<(Option<Duration>, bool), FaceError> {
     let wrong = FaceError::Field("capture");
-    let (mut seconds, mut nanos) = (0, 0);
+    let (mut seconds, mut nanos, mut as_stamped) = (0, 0, false);
     for field in Fields(value.bytes().ok_or(wrong.clone())?) {
         match field? {
             (1, value) => seconds = value.uint().ok_or(wrong.clone())?,
             (2, value) => nanos = value.uint().filter(|nanos| *nanos < 1_000_000_000).ok_or(wrong.clone())?,
+            (3, value) => as_stamped = value.flag().ok_or(wrong.clone())?,
             _ => {}
         }
     }
-    Ok(Duration::new(seconds, nanos as u32))
+    Ok((Some(Duration::new(seconds, nanos as u32)), as_stamped))
 }
 
 fn stamp(value: Value<'_>) -> Result<Stamp, FaceError> {

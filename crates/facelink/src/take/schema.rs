@@ -75,7 +75,7 @@ const MESSAGES: &[(&str, &[Field])] = &[
             ("right_pitch", 4, Float, Plain),
         ],
     ),
-    ("Time", &[("seconds", 1, Uint64, Plain), ("nanos", 2, Uint32, Plain)]),
+    ("Time", &[("seconds", 1, Uint64, Plain), ("nanos", 2, Uint32, Plain), ("as_stamped", 3, Bool, Plain)]),
     (
         "Stamp",
         &[
@@ -170,10 +170,9 @@ pub(super) const MARK: (&str, &str) = (
 pub(super) const STATS: (&str, &str) = (
     "facelink.Stats",
     r#"{"type":"object","title":"facelink.Stats","properties":{
-"connections":{"type":"integer"},"refused":{"type":"integer"},"ignored":{"type":"integer"},"overrun":{"type":"integer"},
-"dropped":{"type":"integer"},"subjects":{"type":"array","items":{"type":"object","properties":{
-"name":{"type":"string"},"source":{"type":"string"},"tracked":{"type":"boolean"},"fps":{"type":"number"},
-"target_fps":{"type":"number"},"latency_ms":{"type":"number"},"jitter_ms":{"type":"number"},"loss":{"type":"number"},
-"queue_ms":{"type":"number"},"delay_ms":{"type":"number"},"skew_ppm":{"type":"number"},"frames":{"type":"integer"},
+"connections":{"type":"integer"},"refused":{"type":"integer"},"overrun":{"type":"integer"},"dropped":{"type":"integer"},
+"subjects":{"type":"array","items":{"type":"object","properties":{
+"name":{"type":"string"},"tracked":{"type":"boolean"},"fps":{"type":"number"},"latency_ms":{"type":"number"},
+"jitter_ms":{"type":"number"},"loss":{"type":"number"},"queue_ms":{"type":"number"},"delay_ms":{"type":"number"},
 "age_ms":{"type":"number"}}}}}}"#,
 );

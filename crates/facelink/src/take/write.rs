@@ -30,7 +30,10 @@ use crate::{
 };
 
 /// A chunk is written when its first message is this old: what a killed process loses at most.
-pub const FLUSH_AFTER: Duration = Duration::from_millis(750);
+pub const FLUSH_AFTER: Duration = Duration::from_millis(900);
+/// Of zstd: a third of the time of the levels that save more.
+#[cfg(feature = "zstd")]
+const COMPRESSION_LEVEL: u32 = 6;
 /// A chunk is written when it has this many bytes, before compression.
 const MAX_CHUNK: usize = 1 << 20;
 /// Different subjects of one take; frames of others are left out and counted.
@@ -215,7 +218,7 @@ impl<W: Write> TakeWriter<W> {
             .chunk_size(None)
             .disable_seeking(true);
         #[cfg(feature = "zstd")]
-        let options = options.compression_threads(0);
+        let options = options.compression_threads(0).compression_level(COMPRESSION_LEVEL);
         let mut writer = options.create(NoSeek::new(Counted { inner: out, written: written.clone() }))?;
         writer.write_metadata(&Metadata { name: ABOUT.to_owned(), metadata: about.to_map() })?;
         let descriptors = schema::descriptor_set();
