@@ -1,21 +1,24 @@
 //! `facelink play`: a take, over any of the wires, as if it were live.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fs::File,
     io::{self, BufReader, Write},
+    net::{SocketAddr, UdpSocket},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use facelink::{
     event::LinkEvent,
-    take::{Played, SPEEDS, TakeInfo, TakePlayer},
+    source::PhonePort,
+    take::{Played, SPEEDS, TakeContent, TakeInfo, TakePlayer, TakeReader},
 };
 
 use crate::{
+    address::resolve,
     error::Error,
     send::{Sender, Target, subject},
     stop::stop_signal,
@@ -24,6 +27,8 @@ use crate::{
 
 /// After a stall (a laptop's lid) that is longer, playing goes on from where it was instead of catching up.
 const MAX_STALL: Duration = Duration::from_millis(250);
+/// Senders of datagrams that are played at once.
+const MAX_SENDERS: usize = 64;
 /// Frame numbers that jump further than this began another count.
 const MAX_GAP: u64 = 1000;
 
@@ -50,6 +55,10 @@ pub struct Args {
     /// Play this subject, under another name if one is given; may be repeated [default: all, under their own].
     #[arg(long = "subject", value_name = "NAME[=ALIAS]", value_parser = named)]
     subjects: Vec<(String, String)>,
+    /// Send the datagrams that `record --raw` kept, byte for byte, to the ports that they came to: what was received is received
+    /// once more. With a port in --to, all of them go there.
+    #[arg(long, conflicts_with_all = ["subjects", "looped", "app", "via", "delta"])]
+    raw: bool,
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -81,6 +90,9 @@ fn chosen(args: &Args, info: &TakeInfo) -> Result<Vec<(String, String)>, Error> 
 pub fn run(args: &Args) -> Result<(), Error> {
     let stop = stop_signal()?;
     let mut reader = open(&args.file)?;
+    if args.raw {
+        return packets(args, reader, &stop);
+    }
     let info = reader.info().map_err(|error| read_error(&args.file, &error))?;
     if args.from.zip(args.until).is_some_and(|(from, until)| from >= until) || args.from >= Some(info.duration) {
         return Err(Error::Plain("nothing of the take lies between --from and --until".to_owned()));
@@ -112,7 +124,7 @@ fn play(
     args: &Args,
     player: &mut TakePlayer<BufReader<File>>,
     sender: &mut dyn Sender,
-    stop: &crossbeam_channel::Receiver<()>,
+    stop: &Receiver<()>,
     start: Instant,
 ) -> Result<u64, Error> {
     let failed = |error| read_error(&args.file, &error);
@@ -143,6 +155,54 @@ fn play(
         }
     }
     Ok(count)
+}
+
+/// Sends the datagrams of a take at their times. Each sender of then has a socket of its own, since receivers tell senders by that.
+fn packets(args: &Args, mut reader: TakeReader<BufReader<File>>, stop: &Receiver<()>) -> Result<(), Error> {
+    let failed = |error| read_error(&args.file, &error);
+    let from = args.from.unwrap_or_default();
+    reader.seek(from).map_err(failed)?;
+    let (start, mut count) = (Instant::now(), 0_u64);
+    let mut sockets: HashMap<SocketAddr, UdpSocket> = HashMap::new();
+    let mut addresses: HashMap<PhonePort, SocketAddr> = HashMap::new();
+    while let Some(entry) = reader.next_entry().map_err(failed)? {
+        if args.until.is_some_and(|until| entry.time >= until) {
+            break;
+        }
+        let TakeContent::Packet(packet) = entry.content else { continue };
+        let to = match addresses.get(&packet.port) {
+            Some(to) => *to,
+            None => {
+                let to = resolve(args.target.address(), packet.port.usual())?;
+                *addresses.entry(packet.port).or_insert(to)
+            }
+        };
+        if sockets.len() >= MAX_SENDERS && !sockets.contains_key(&packet.peer) {
+            continue;
+        }
+        let bind_error = |error| Error::Plain(format!("cannot open a socket: {error}"));
+        let any: SocketAddr = if to.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
+        let socket = match sockets.entry(packet.peer) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(UdpSocket::bind(any).map_err(bind_error)?),
+        };
+        let due = start + entry.time.saturating_sub(from).div_f64(args.speed);
+        if !matches!(stop.recv_deadline(due), Err(RecvTimeoutError::Timeout)) {
+            break;
+        }
+        match socket.send_to(&packet.data, to) {
+            Ok(_) => count += 1,
+            // On some systems the answer of a port that does not listen surfaces here.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(error) => return Err(Error::Plain(format!("cannot send to {to}: {error}"))),
+        }
+    }
+    if addresses.is_empty() {
+        let message = "it has no datagrams between these times; `facelink record --raw` keeps them";
+        return Err(Error::Plain(format!("{}: {message}", args.file.display())));
+    }
+    let took = start.elapsed().as_secs_f64();
+    writeln!(io::stdout(), "Sent {count} datagrams in {took:.1} s.").map_err(Error::Output)
 }
 
 /// Numbers of frames that count on where the recorded ones begin anew, with the gaps that they had.

@@ -142,6 +142,11 @@ impl Target {
         Ok(Some(Box::new(Apps(apps))))
     }
 
+    /// Where to, as it was given.
+    pub fn address(&self) -> Option<&str> {
+        self.to.as_deref()
+    }
+
     /// The app to play, if any.
     fn app(&self) -> Option<SourceKind> {
         self.app.or(match self.via {

@@ -204,6 +204,18 @@ fn take_of_record_is_read_cut_and_played_after_signal() {
     let of_ann: Vec<_> = recorded.iter().filter(|frame| *frame.name == *"Ann").collect();
     assert!(again.iter().all(|frame| of_ann.iter().any(|other| other.frame.weights == frame.frame.weights)));
 
+    // The datagrams once more, to the decoders of another endpoint.
+    let mut third = Recorder::start(Path::new(&b), &[]);
+    let played = output(&["play", &a, "--raw", "--to", &third.udp_json, "--speed", "4"]);
+    assert!(String::from_utf8_lossy(&played.stdout).starts_with("Sent 1 datagrams"), "{played:?}");
+    third.find("frame");
+    third.signal("-INT");
+    assert_eq!(third.wait().code(), Some(0));
+    let (received, _) = read(Path::new(&b));
+    assert_eq!((received.len(), &received[0].frame.weights), (1, &face.frame.weights));
+    let none = output(&["play", &cut, "--raw"]);
+    assert!(String::from_utf8_lossy(&none.stderr).contains("`facelink record --raw` keeps them"), "{none:?}");
+
     let unknown = output(&["play", &a, "--subject", "Eve"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("no subject `Eve`; there are: Ann, Bob"), "{unknown:?}");

@@ -643,3 +643,43 @@ fn take_size_of_an_hour() {
     assert!(hour < limit, "{hour}");
     assert!(frames[0].frame.get(Blendshape::JawOpen).is_some());
 }
+
+/// An output that counts what it is given.
+#[derive(Default)]
+struct Length(u64);
+
+impl Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn take_of_eight_hours_needs_little_memory() {
+    let start = Instant::now();
+    let performance = Performance::new(1);
+    // As many chunks as of any face; fewer frames, so that it takes seconds.
+    let given: Vec<_> =
+        (0..50).map(|number| subject_frame(1, "Ann", performance.frame_at(ms(number * 20)), start)).collect();
+    let mut lengths = Vec::new();
+    let peak = allocation_counter::measure(|| {
+        let mut writer = TakeWriter::new(Length::default(), &about(), start).unwrap();
+        for number in 0..8 * 3600 * 2_u64 {
+            let received = start + ms(number * 500);
+            writer.frame(&SubjectFrame { received, ..given[number as usize % 50].clone() }).unwrap();
+            if number % 7200 == 7199 {
+                lengths.push(writer.bytes());
+            }
+        }
+        lengths.push(writer.finish(start + Duration::from_secs(8 * 3600)).unwrap().0);
+    });
+    let hours: Vec<_> = lengths.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(hours[..7].iter().all(|hour| hour.abs_diff(hours[0]) < hours[0] / 50), "each hour is as long: {hours:?}");
+    // The index of the chunks: some 400 bytes each, and the buffers of the compression.
+    assert!(peak.bytes_max < 20 << 20, "{peak:?}");
+}

@@ -34,8 +34,9 @@ pub const FLUSH_AFTER: Duration = Duration::from_millis(900);
 /// Of zstd: a third of the time of the levels that save more.
 #[cfg(feature = "zstd")]
 const COMPRESSION_LEVEL: u32 = 6;
-/// A chunk is written when it has this many bytes, before compression.
-const MAX_CHUNK: usize = 1 << 20;
+/// A chunk is written when it has this many bytes, before compression: twice a second of 256 faces. Each chunk costs memory
+/// until the end, for its place in the index.
+const MAX_CHUNK: usize = 4 << 20;
 /// Different subjects of one take; frames of others are left out and counted.
 pub const MAX_SUBJECTS: usize = 4096;
 /// The profile in the header of the file, by which a take is recognised.
