@@ -2,15 +2,19 @@
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use facelink::{
     calibration::Performer,
+    event::{SubjectFrame, SubjectId},
     mapping::Format,
+    source::SourceKind,
     take::{
-        self, FrameRate, Take, jsonl,
+        self, FrameRate, Take, TakeAbout, TakeFrame, TakeWriteError, TakeWriter, jsonl,
         llf_csv::{self, CountName},
     },
 };
@@ -51,7 +55,10 @@ pub struct Args {
     /// Frames a second, with blinks that would fall between two frames kept.
     #[arg(long)]
     rate: Option<FrameRate>,
-    /// Where to write it: a .csv or .jsonl file.
+    /// The subject's name in a .mcap; as it was if not given.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Where to write it: a .mcap, .csv or .jsonl file.
     #[arg(long, short, value_name = "FILE")]
     out: PathBuf,
 }
@@ -68,10 +75,10 @@ pub struct AlignArgs {
 }
 
 pub fn run(args: &Args) -> Result<(), Error> {
-    let mut takes = args.files.iter().map(|file| input::read(file, args.subject.as_deref()).map(|(_, take)| take));
-    let mut take = takes.next().ok_or_else(|| Error::Plain("no take".to_owned()))??;
+    let mut takes = args.files.iter().map(|file| input::read(file, args.subject.as_deref()));
+    let (own, mut take) = takes.next().ok_or_else(|| Error::Plain("no take".to_owned()))??;
     for next in takes {
-        take = take.joined(&next?);
+        take = take.joined(&next?.1);
     }
     if args.from.is_some() || args.until.is_some() {
         let (from, until) = (args.from.unwrap_or_default(), args.until.unwrap_or(Duration::MAX));
@@ -101,39 +108,62 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if let Some(rate) = args.rate {
         take = take.at_rate_with_peaks(rate);
     }
-    write(&args.out, &take)
+    write(&args.out, args.name.as_deref().unwrap_or(&own), &take)
 }
 
 pub fn align(args: &AlignArgs) -> Result<(), Error> {
-    let takes: Vec<Take> =
-        args.files.iter().map(|file| input::read(file, None).map(|(_, take)| take)).collect::<Result<_, _>>()?;
+    let (names, takes): (Vec<String>, Vec<Take>) =
+        args.files.iter().map(|file| input::read(file, None)).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     let aligned = take::align(&takes).map_err(|error| Error::Plain(error.to_string()))?;
     fs::create_dir_all(&args.out)
         .map_err(|error| Error::Plain(format!("cannot make {}: {error}", args.out.display())))?;
-    for (file, take) in args.files.iter().zip(&aligned) {
-        let name = file.file_name().unwrap_or_default();
-        let out = args.out.join(name);
+    for ((file, name), take) in args.files.iter().zip(&names).zip(&aligned) {
+        let out = args.out.join(file.file_name().unwrap_or_default());
         let same = |path: &Path| path.canonicalize().ok();
         if same(&out).is_some() && same(&out) == same(file) {
             return Err(Error::Plain(format!("{} would be overwritten: --out names its own folder", file.display())));
         }
-        write(&out, take)?;
+        write(&out, name, take)?;
     }
     Ok(())
 }
 
-fn write(out: &Path, take: &Take) -> Result<(), Error> {
+fn write(out: &Path, name: &str, take: &Take) -> Result<(), Error> {
     let is = |extension: &str| out.extension().is_some_and(|name| name.eq_ignore_ascii_case(extension));
     input::write(out, |mut file| {
-        if is("jsonl") {
+        if is("mcap") {
+            mcap(name, take, file).map_err(|error| Error::Plain(format!("{}: {error}", out.display())))
+        } else if is("jsonl") {
             jsonl::encode(take, &mut file).map_err(Error::Output)
         } else if is("csv") {
             llf_csv::encode(take, CountName::AsRead, &mut file).map_err(Error::Output)
         } else {
-            Err(Error::Plain(format!("{}: the name of a take ends in .csv or .jsonl", out.display())))
+            Err(Error::Plain(format!("{}: the name of a take ends in .mcap, .csv or .jsonl", out.display())))
         }
     })?;
     let last = take.frames().last().map_or(0.0, |frame| frame.time.as_secs_f64());
     eprintln!("{}: {} frames, {last:.3} s", out.display(), take.frames().len());
+    Ok(())
+}
+
+/// A take file of one subject.
+fn mcap(name: &str, take: &Take, out: &mut dyn Write) -> Result<(), TakeWriteError> {
+    let start = Instant::now();
+    let name: Arc<str> = name.into();
+    let mut writer = TakeWriter::new(out, &TakeAbout::new(&*name, 1, Duration::ZERO), start)?;
+    for TakeFrame { time, frame } in take.frames() {
+        writer.frame(&SubjectFrame {
+            id: SubjectId(1),
+            name: name.clone(),
+            source: SourceKind::Custom,
+            frame: frame.clone(),
+            speech: None,
+            received: start + *time,
+            stamp: None,
+            late: false,
+            repeated: false,
+        })?;
+    }
+    writer.finish(start + take.duration())?;
     Ok(())
 }

@@ -44,11 +44,9 @@ pub fn read(path: &Path, subject: Option<&str>) -> Result<(String, Take), Error>
             (name, take)
         }
         Err(TakeReadError::NotMcap) => {
-            // Its name is that of the face.
+            // Such a file has one face and no name for it.
             let own = path.file_stem().map_or_else(|| "take".to_owned(), |name| name.to_string_lossy().into_owned());
-            if let Some(wanted) = subject.filter(|wanted| *wanted != own) {
-                return Err(fail(format!("no subject is called `{wanted}`; there is `{own}`")));
-            }
+            let own = subject.map_or(own, str::to_owned);
             let mut bytes = Vec::new();
             let file = File::open(path).map_err(|error| fail(error.to_string()))?;
             file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| fail(error.to_string()))?;

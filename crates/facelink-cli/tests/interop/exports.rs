@@ -163,3 +163,36 @@ fn exported_csv_is_the_file_that_it_came_from() {
         assert!(missing < wanted.time_of(1), "{rate}: {missing:?}");
     }
 }
+
+#[test]
+fn edited_takes_are_exported_again() {
+    let _noisy = noisy();
+    let folder = TempDir::new().expect("a folder");
+    let (take, _) = take(folder.path());
+    let facelink = |args: &[&str], input: &Path, out: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_facelink"));
+        command.args(["take", "edit"]).arg(input).args(args).arg("--out").arg(out);
+        let done = command.output().expect("facelink runs");
+        assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    let frames = |path: &Path| -> Vec<Value> {
+        let lines = fs::read_to_string(export(path, "jsonl", None, &[])).expect("written");
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    // Mirrored as a take file, and back as another: what it was, at the times that it had.
+    let (mirrored, back) = (folder.path().join("mirrored.mcap"), folder.path().join("back.mcap"));
+    facelink(&["--mirror", "--name", "Ann II"], &take, &mirrored);
+    facelink(&["--mirror", "--from", "1", "--until", "2"], &mirrored, &back);
+    let (was, is) = (frames(&take), frames(&back));
+    assert_eq!(is.len(), 61);
+    for (place, frame) in is.iter().enumerate() {
+        assert_eq!(frame["blendshapes"], was[60 + place]["blendshapes"], "frame {place}");
+        let time = |frame: &Value| frame["time"].as_f64().expect("a time");
+        assert!((time(frame) - (time(&was[60 + place]) - time(&was[60]))).abs() < 1e-6, "frame {place}");
+    }
+    let mut wrong = Command::new(env!("CARGO_BIN_EXE_facelink"));
+    wrong.args(["take", "export", "--format", "vrma", "--subject", "Bob", "--out", "-"]).arg(&mirrored);
+    let done = wrong.output().expect("facelink runs");
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(!done.status.success() && said.contains("there are: Ann II"), "{said}");
+}

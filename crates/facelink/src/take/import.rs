@@ -2,10 +2,10 @@
 //!
 //! | content | is read as |
 //! |---|---|
-//! | binary glTF, or JSON with `asset` | an animation of morph targets, of VRM expressions (`VRMC_vrm_animation`), of head and eyes: [`gltf_animation`](super::gltf_animation) |
-//! | JSON with `weightMat` | blend shapes of NVIDIA's Audio2Face: [`a2f`](super::a2f) |
-//! | JSON lines with `time` | a take of [`jsonl`](super::jsonl) |
-//! | anything else | CSV of Live Link Face or of a tool that imitates it: [`llf_csv`](super::llf_csv) |
+//! | binary glTF, or JSON with `asset` | an animation of morph targets, of VRM expressions (`VRMC_vrm_animation`), of head and eyes: [`gltf_animation`] |
+//! | JSON with `weightMat` | blend shapes of NVIDIA's Audio2Face: [`a2f`] |
+//! | JSON lines with `time` | a take of [`jsonl`] |
+//! | anything else | CSV of Live Link Face or of a tool that imitates it: [`llf_csv`] |
 
 use super::{
     a2f::{self, A2fError},

@@ -70,7 +70,7 @@ fn yes() -> bool {
     true
 }
 
-/// A duration as seconds: an `f64` tells nanoseconds apart for three months.
+/// A duration as seconds: an `f64` distinguishes nanoseconds for three months.
 struct Seconds(Duration);
 
 impl Serialize for Seconds {

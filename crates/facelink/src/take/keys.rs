@@ -13,7 +13,7 @@ use crate::{
 pub const MAX_KEY_ERROR: f32 = 1.0 / 1024.0;
 /// And on the parts of a quaternion: less than a tenth of a degree.
 const MAX_TURN_ERROR: f32 = 1.0 / 4096.0;
-/// No two keys are nearer than a file of 32-bit seconds tells apart in the first hour.
+/// No two keys are nearer than 32-bit seconds distinguish in the first hour.
 const MIN_STEP: Duration = Duration::from_micros(250);
 
 /// Keys of a curve: rows of values at times, the first at 0, in a straight line in between.

@@ -85,7 +85,7 @@ impl Animation {
 
     /// Index of a sampler for these keys; `kind` and `size` are those of one accessor element.
     pub fn sampler(&mut self, keys: &Keys, kind: &str, size: usize) -> usize {
-        // Where 32 bits do not tell two times apart, the later key is left out.
+        // Where 32 bits do not distinguish two times, the later key is left out.
         let mut times: Vec<f32> = Vec::with_capacity(keys.times.len());
         let mut values: Vec<f32> = Vec::with_capacity(keys.values.len());
         for (time, row) in keys.seconds().zip(keys.rows()) {

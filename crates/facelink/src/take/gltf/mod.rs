@@ -5,10 +5,10 @@
 //!
 //! Which targets show what is found as for any avatar: by the names of the targets and the preset that shows most of the
 //! 52 shapes, or by the expressions that a VRM file declares. Channels of the take move targets of their own name. The
-//! head takes the whole turn, and the eyes theirs, where the model has such bones ([`find_bones`]). Keys are linear; times
+//! head takes the whole turn, and the eyes theirs, where the model has such bones ([`find_bones`](crate::mapping::find_bones)). Keys are linear; times
 //! are seconds since the start of the take.
 //!
-//! Without a model, the file holds a plain head of our own ([`proxy`]) with the 52 targets under ARKit's names: enough to
+//! Without a model, the file holds a plain head of our own ([`proxy()`]) with the 52 targets under ARKit's names: enough to
 //! see the performance, and to copy its keys to another face.
 //!
 //! Sources: the glTF 2.0 specification, sections 3.6 (accessors), 3.11 (animations) and 4 (binary files);
@@ -33,7 +33,7 @@ pub(super) use types::asset;
 pub use types::{ExportError, GltfReport, GltfSettings};
 
 /// Writes a take as an animation of `model`, the bytes of a glTF file (`.glb`, `.vrm`, or `.gltf` with its data inside), or of
-/// the [`proxy`].
+/// the [`proxy()`].
 ///
 /// # Errors
 /// [`ExportError`] when the model cannot be read, when nothing of it moves, or when `out` fails.
