@@ -5,7 +5,7 @@ pub mod quality;
 #[path = "simple.rs"]
 mod simple;
 
-use std::f32::consts::TAU;
+use std::{f32::consts::TAU, num::NonZero};
 
 use bevy::{
     asset::{RenderAssetUsages, UntypedAssetLoadFailedEvent},
@@ -22,6 +22,7 @@ use bevy::{
         render_resource::{TextureFormat, TextureUsages},
         renderer::RenderAdapterInfo,
     },
+    window::PresentMode,
 };
 use bevy_facelink::{FaceModel, HeadFrame, prelude::*};
 use quality::{Quality, QualityArg};
@@ -163,6 +164,7 @@ fn set_up(
     mut meshes: ResMut<Assets<Mesh>>,
     mut materials: ResMut<Assets<StandardMaterial>>,
     adapter: Res<RenderAdapterInfo>,
+    mut windows: Query<&mut Window>,
 ) {
     let software = quality::is_software(
         // Bevy does not export its type.
@@ -240,6 +242,11 @@ fn set_up(
 
     if quality == Quality::Low {
         commands.insert_resource(simple::Simple);
+        // The next frame is begun while one is drawn and another shown: nobody waits for a processor's screen.
+        for mut window in &mut windows {
+            window.present_mode = PresentMode::AutoNoVsync;
+            window.desired_maximum_frame_latency = NonZero::new(3);
+        }
         return;
     }
     for Lamp { at, color, illuminance, shadows } in LAMPS {
