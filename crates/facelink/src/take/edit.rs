@@ -73,11 +73,12 @@ impl Take {
         if to_end && times.last().is_some_and(|time| last.saturating_sub(*time) > Duration::from_micros(500)) {
             times.push(last);
         }
+        // As regular as the rate, however unevenly the frames came.
+        let captured = self.frames().first().and_then(|first| first.frame.capture_time);
         let frames = times.into_iter().enumerate().map(|(place, time)| {
-            let before = self.frame_before(time);
             let mut frame = self.frame_at(time);
             frame.sequence = Some(place as u64);
-            frame.capture_time = before.frame.capture_time.map(|captured| captured + time.saturating_sub(before.time));
+            frame.capture_time = captured.map(|captured| captured.saturating_add(time));
             TakeFrame { time, frame }
         });
         self.remade(frames.collect())
@@ -277,6 +278,20 @@ mod tests {
             }
             let missing = ms(10_000) - resampled.frames().last().unwrap().time;
             assert!(missing < rate.time_of(1), "{rate}: {missing:?}");
+        }
+    }
+
+    #[test]
+    fn edit_rate_has_regular_capture_times() {
+        let mut frames = take(2, 60, ms(5000)).frames().to_vec();
+        for (place, frame) in frames.iter_mut().enumerate() {
+            let late = ms((place as u64 * 7) % 11);
+            frame.frame.capture_time = frame.frame.capture_time.map(|captured| captured + late);
+        }
+        let even = Take::new(frames).unwrap().resampled(FrameRate::STANDARD[3]);
+        for (place, frame) in even.frames().iter().enumerate() {
+            let wanted = ms(5000) + FrameRate::STANDARD[3].time_of(place as u64);
+            assert!(frame.frame.capture_time.unwrap().abs_diff(wanted) < ms(1));
         }
     }
 
