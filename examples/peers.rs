@@ -72,10 +72,10 @@ struct Args {
     /// Open the window with the panel; F1 closes it.
     #[arg(long)]
     panel: bool,
-    /// Open no window: play `--frames` frames, draw the last one, and end. The default without a display.
+    /// Open no window: draw `--frames` frames, save the last one, and end. The default without a display.
     #[arg(long)]
     headless: bool,
-    /// Frames to play before the screenshot, counted once the other one is seen.
+    /// Frames to draw before the screenshot, counted once the other one is seen.
     #[arg(long, default_value_t = 60)]
     frames: u32,
     /// Save a screenshot as PNG, and end.
@@ -128,7 +128,8 @@ fn main() -> ExitCode {
         panel: windowed && args.panel,
         close: false,
         quality: stage::quality::QualityArg::Auto,
-        draw: windowed,
+        // The captions come from egui, which is not ready in the first frame that is drawn.
+        draw: true,
     });
     // Any free port will do: only a page on this machine connects to it.
     app.add_plugins(FaceLinkPlugin::default().port(0).live_link_face(None).udp_json(None));
