@@ -4,6 +4,7 @@ mod age;
 mod attack;
 mod browser;
 mod bytes;
+mod capacity;
 mod common;
 mod cycles;
 mod flood;
@@ -57,6 +58,8 @@ enum Command {
     Bytes(bytes::Args),
     /// Many WebRTC connections at once on a busy machine.
     Storm(storm::Args),
+    /// What a message costs, and how many senders one core takes, next to other stacks.
+    Capacity(capacity::Args),
     /// A process of the lab: receives.
     #[command(hide = true)]
     Endpoint(role::EndpointArgs),
@@ -72,6 +75,12 @@ enum Command {
     /// A process of the lab: datagrams.
     #[command(hide = true)]
     Udp(raw::UdpArgs),
+    /// A process of the lab: takes faces and reports their ages.
+    #[command(hide = true)]
+    Receiver(capacity::ReceiverArgs),
+    /// A process of the lab: many senders.
+    #[command(hide = true)]
+    Senders(capacity::SenderArgs),
 }
 
 pub fn main() -> ExitCode {
@@ -91,11 +100,14 @@ pub fn main() -> ExitCode {
         Command::Loss(args) => loss::run(&args),
         Command::Bytes(args) => bytes::run(&args),
         Command::Storm(args) => storm::run(&args),
+        Command::Capacity(args) => capacity::run(&args),
         Command::Endpoint(args) => role::endpoint(&args),
         Command::Client(args) => role::client(&args),
         Command::Raw(args) => raw::run(&args),
         Command::Browser(args) => browser::run(&args),
         Command::Udp(args) => raw::udp(&args),
+        Command::Receiver(args) => capacity::receive(&args),
+        Command::Senders(args) => capacity::send(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -106,8 +106,19 @@ impl Proc {
 
     /// Processor time so far, microseconds, over all its threads.
     pub fn cpu_us(&self) -> f64 {
+        self.cpu_us_of(|_| true)
+    }
+
+    /// The same without the thread that it began with.
+    pub fn background_cpu_us(&self) -> f64 {
+        let first = self.pid().to_string();
+        self.cpu_us_of(|thread| *thread != *first)
+    }
+
+    fn cpu_us_of(&self, counts: impl Fn(&str) -> bool) -> f64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid()));
-        let times = tasks.into_iter().flatten().flatten().filter_map(|task| {
+        let tasks = tasks.into_iter().flatten().flatten().filter(|task| task.file_name().to_str().is_some_and(&counts));
+        let times = tasks.filter_map(|task| {
             let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
             text.split(' ').next()?.parse::<f64>().ok()
         });
