@@ -366,7 +366,7 @@ struct Link {
 impl Link {
     /// Connects, or gives `None` when asked to stop before that.
     fn connect(args: &Target, subject: &str, stop: &Receiver<()>) -> Result<Option<Self>, Error> {
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Error::Runtime)?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Runtime)?;
         let url = args.to.clone().unwrap_or_else(|| format!("ws://127.0.0.1:{DEFAULT_PORT}"));
         let config = ClientConfig {
             token: args.token.clone(),

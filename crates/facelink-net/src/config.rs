@@ -125,6 +125,9 @@ pub struct EndpointConfig {
     pub max_subjects_per_connection: usize,
     /// Messages a second that one connection may send, or faces a second that one phone may; twice as many in a burst.
     pub max_messages_per_second: f32,
+    /// Threads of the endpoint's own. One serves some hundreds of WebRTC peers or thousands of phones; with more, each face costs
+    /// more, for they wake each other.
+    pub threads: usize,
     #[cfg(feature = "phones")]
     /// Datagrams a second that one address may send to one port, and half of what all may; more are dropped unread.
     pub max_datagrams_per_second: f32,
@@ -215,6 +218,7 @@ impl Default for EndpointConfig {
             max_subjects: 256,
             max_subjects_per_connection: 32,
             max_messages_per_second: 1000.0,
+            threads: 1,
             #[cfg(feature = "phones")]
             max_datagrams_per_second: 10_000.0,
         }

@@ -30,6 +30,7 @@ use crate::{
     address::{bind_tcp, outward_address, page_url},
     auth::check_token,
     client::{Client, ClientConfig},
+    clock::ticks,
     config::EndpointConfig,
     error::{LinkError, PublishError, TokenError},
     http,
@@ -64,6 +65,8 @@ pub struct Addresses {
 }
 
 const TICK: Duration = Duration::from_millis(50);
+/// Subjects or connections whose periodic work is done before frames have their turn.
+const AT_ONCE: usize = 64;
 /// Time that connections get to say goodbye when an endpoint stops.
 const STOP_LIMIT: Duration = Duration::from_millis(400);
 
@@ -117,7 +120,7 @@ impl Endpoint {
         check_ice(&config.ice)?;
         config.token.as_deref().map_or(Ok(()), check_token)?;
         let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(config.threads.max(1))
             .thread_name("facelink")
             .enable_all()
             .build()
@@ -194,13 +197,26 @@ impl Endpoint {
             }
             let (tick_hub, tick_cancel) = (hub.clone(), cancel.clone());
             runtime.spawn(async move {
-                let mut ticks = tokio::time::interval(TICK);
-                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                let mut ticks = ticks(TICK);
+                // Connections are looked at every second time.
+                let mut turn = false;
                 loop {
                     tokio::select! {
                         () = tick_cancel.cancelled() => return,
-                        _ = ticks.tick() => tick_hub.tick(Instant::now()),
+                        _ = ticks.tick() => {}
                     }
+                    turn = !turn;
+                    if turn {
+                        for links in tick_hub.links().chunks(AT_ONCE) {
+                            links.iter().for_each(|link| link.on_time(Instant::now()));
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                    for subjects in tick_hub.subject_ids().chunks(AT_ONCE) {
+                        tick_hub.tick_subjects(subjects, Instant::now());
+                        tokio::task::yield_now().await;
+                    }
+                    tick_hub.expire_connections(Instant::now());
                 }
             });
         }

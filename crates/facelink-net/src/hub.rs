@@ -86,12 +86,13 @@ impl Hub {
             max_subjects_per_connection: config.max_subjects_per_connection,
         };
         let subjects = Subjects::new(limits, config.adaptive_fps, now);
+        let queues = Queues::new(config.max_subjects.saturating_add(config.max_open_sources));
         Self {
             ice_servers: Mutex::new(config.ice_config().servers),
             auth: Authentication::new(&config),
             config,
             started: now,
-            queues: Queues::default(),
+            queues,
             refused: AtomicU64::new(0),
             ignored: AtomicU64::new(0),
             table: Mutex::new(Table { connections, subjects, local: None }),
@@ -187,8 +188,7 @@ impl Hub {
     pub fn set_ice_servers(&self, servers: Vec<IceServer>) {
         *self.ice_servers.lock() = servers;
         let own = self.peer_config().ice.current().own;
-        let links: Vec<_> = self.connections().iter().filter_map(|(_, c)| c.link.clone()).collect();
-        for link in links {
+        for link in self.links() {
             link.set_ice_servers(&own);
         }
     }
@@ -350,21 +350,54 @@ impl Hub {
     }
 
     /// Periodic work: visemes that end, subjects that leave, rates that change. Called about ten times a second.
+    #[cfg(all(test, feature = "phones"))]
     pub fn tick(&self, now: Instant) {
+        let subjects = self.subject_ids();
+        self.tick_subjects(&subjects, now);
+        self.expire_connections(now);
+    }
+
+    /// For the same in parts: [`tick_subjects`](Self::tick_subjects) a few at a time, so that frames need not wait, and
+    /// [`expire_connections`](Self::expire_connections) last.
+    pub fn subject_ids(&self) -> Vec<SubjectId> {
+        self.subjects().iter().map(|subject| subject.id).collect()
+    }
+
+    /// Sources that cannot be answered and have fallen silent end.
+    pub fn expire_connections(&self, now: Instant) {
+        let expired = self.connections().expire(self.config.subject_timeout, now);
+        for connection in expired {
+            self.report_ended(connection, "silent");
+        }
+    }
+
+    /// The other side of every connection that can be answered.
+    pub fn links(&self) -> Vec<Arc<dyn Link>> {
+        self.connections().iter().filter_map(|(_, connection)| connection.link.clone()).collect()
+    }
+
+    /// Periodic work of some subjects.
+    pub fn tick_subjects(&self, subjects: &[SubjectId], now: Instant) {
         let requests = {
             let mut guard = self.table.lock();
             let table = &mut *guard;
-            self.expire_visemes(table, now);
-            self.expire_subjects(table, now);
-            for connection in table.connections.expire(self.config.subject_timeout, now) {
-                self.report_ended(connection, "silent");
-            }
             let (now_us, adaptive) = (micros(now, self.started), table.subjects.adaptive());
             let mut requests = Vec::new();
-            for subject in table.subjects.iter_mut() {
+            for id in subjects {
+                let Some(subject) = table.subjects.get_mut(*id) else { continue };
                 let owner = table.connections.get(subject.owner);
+                if subject.state.expire_viseme(now) {
+                    let from = Origin { key: subject.owner, room: table.connections.room_of(subject.owner) };
+                    self.queues.push(subject.frame(), from, subject.local);
+                }
+                if let Some(reason) = self.lost(subject, owner, now) {
+                    self.lose(&mut table.subjects, *id, reason);
+                    continue;
+                }
                 let request = subject.tick(owner, adaptive, now_us, now);
-                requests.extend(owner.and_then(|owner| owner.link.clone()).map(|link| (link, request)));
+                if !request.is_empty() {
+                    requests.extend(owner.and_then(|owner| owner.link.clone()).map(|link| (link, request)));
+                }
             }
             requests
         };
@@ -378,35 +411,24 @@ impl Hub {
         }
     }
 
-    fn expire_visemes(&self, table: &mut Table, now: Instant) {
-        for subject in table.subjects.iter_mut() {
-            if subject.state.expire_viseme(now) {
-                let from = Origin { key: subject.owner, room: table.connections.room_of(subject.owner) };
-                self.queues.push(subject.frame(), from, subject.local);
+    /// Why a subject leaves now, if it does.
+    fn lost(&self, subject: &subject::Subject, owner: Option<&Connection>, now: Instant) -> Option<LostReason> {
+        // A source that cannot be answered has no end of its own. It may have expired a moment ago.
+        let unanswerable = || owner.is_none_or(|connection| connection.link.is_none());
+        match subject.owner_gone {
+            Some(_) => subject.is_expired(now).then_some(LostReason::Disconnected),
+            None if subject.is_silent_for(self.config.subject_timeout, now) && unanswerable() => {
+                Some(LostReason::Silent)
             }
+            None => None,
         }
     }
 
-    fn expire_subjects(&self, table: &mut Table, now: Instant) {
-        let reason = |subject: &subject::Subject| {
-            // A source that cannot be answered has no end of its own.
-            let unanswerable =
-                || table.connections.get(subject.owner).is_some_and(|connection| connection.link.is_none());
-            match subject.owner_gone {
-                Some(_) => subject.is_expired(now).then_some(LostReason::Disconnected),
-                None if subject.is_silent_for(self.config.subject_timeout, now) && unanswerable() => {
-                    Some(LostReason::Silent)
-                }
-                None => None,
-            }
-        };
-        let lost: Vec<_> = table.subjects.iter().filter_map(|s| Some((s.id, reason(s)?))).collect();
-        for (id, reason) in lost {
-            if let Some(subject) = table.subjects.remove(id) {
-                self.queues.publish_lost(subject.name.clone());
-                if !subject.local {
-                    self.queues.event(LinkEvent::SubjectLost { id, name: subject.name, reason });
-                }
+    fn lose(&self, subjects: &mut Subjects, id: SubjectId, reason: LostReason) {
+        if let Some(subject) = subjects.remove(id) {
+            self.queues.publish_lost(subject.name.clone());
+            if !subject.local {
+                self.queues.event(LinkEvent::SubjectLost { id, name: subject.name, reason });
             }
         }
     }

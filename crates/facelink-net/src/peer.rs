@@ -1,8 +1,8 @@
 //! The task of one WebRTC peer of the endpoint.
 
 use std::{
-    convert::Infallible,
     ops::ControlFlow,
+    pin::pin,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelState};
 
 use crate::{
-    clock::unix_ms,
+    clock::{ticks, unix_ms},
     hub::{Counters, Link as _, Role},
     ice::{IcePolicy, PeerConfig},
     outbox::{Next, OutQueue, Outbox, Outgoing, outbox},
@@ -32,13 +32,13 @@ use facelink::wire::{
 };
 
 const GATHER_LIMIT: Duration = Duration::from_secs(3);
-/// Time between two looks at the connection.
-const TICK: Duration = Duration::from_millis(100);
 const CLOSED: &str = "closed by this side";
 /// From a description to our candidates for TCP.
 const TCP_WAIT: Duration = Duration::from_millis(1500);
 /// The same of an ICE restart, before which UDP has had its time.
 const TCP_WAIT_RESTART: Duration = Duration::from_millis(500);
+/// From the last of those candidates to their end.
+const TICK: Duration = Duration::from_millis(100);
 const ROUTE_INTERVAL: Duration = Duration::from_secs(1);
 /// Channels that this side opens in-band in the life of a connection: a peer that closes them all wants nothing sent.
 const MAX_OWN_CHANNELS: usize = 3;
@@ -129,7 +129,9 @@ fn serve(
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let (commands, command_queue) = mpsc::channel(64);
     let route = Arc::new(Mutex::new(None));
-    let handle = PeerHandle { number, commands, cancel: cancel.clone(), offered, origin, route: route.clone() };
+    let traffic = peer.traffic();
+    let handle =
+        PeerHandle { number, commands, cancel: cancel.clone(), offered, origin, route: route.clone(), traffic };
     session.peer_opened(handle, Instant::now());
     let task = PeerTask {
         number,
@@ -229,15 +231,15 @@ impl PeerTask {
     ) {
         let session = self.session.clone();
         let (outbox, mut queue) = outbox();
-        let (cancel, traffic) = (self.cancel.clone(), self.peer.traffic());
+        let cancel = self.cancel.clone();
         self.read(self.peer.channel.clone(), Maker::Both);
         if let Some(own) = own {
             self.read_own(own);
         }
-        // Apart from what calls the crate: that may wait for a driver that stands still.
+        // Apart from what calls the crate: that may wait for a driver that stands still, until the session's connection gives it
+        // up.
         let cause = tokio::select! {
             () = cancel.cancelled() => Cause::Local(CLOSED),
-            never = watch(&session, self.number, &traffic) => match never {},
             cause = self.serve(&mut events, &mut commands, &outbox, &mut queue) => cause,
         };
         tracing::info!(connection = %session.id, %cause, "WebRTC peer ended");
@@ -257,8 +259,7 @@ impl PeerTask {
         queue: &mut OutQueue,
     ) -> Cause {
         let session = self.session.clone();
-        let mut tick = tokio::time::interval(ROUTE_INTERVAL);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut tick = ticks(ROUTE_INTERVAL);
         loop {
             tokio::select! {
                 event = events.recv() => match event {
@@ -364,7 +365,7 @@ impl PeerTask {
                 }
                 _ = tick.tick() => {
                     if self.channels.open > 0 {
-                        let stats = self.peer.stats().await;
+                        let stats = self.peer.path().await;
                         session.buffered.store(stats.waiting_bytes, Ordering::Relaxed);
                         *self.route.lock() = stats.route();
                     }
@@ -511,9 +512,11 @@ impl PeerTask {
         tokio::spawn(async move {
             let mut decoder = Decoder::default();
             let (mut open, mut spoke, mut in_band) = (false, false, session.role == Role::Peer);
+            let mut cancelled = pin!(cancel.cancelled());
             loop {
                 let event = tokio::select! {
-                    () = cancel.cancelled() => return,
+                    biased;
+                    () = &mut cancelled => return,
                     event = channel.poll() => event,
                 };
                 match event {
@@ -579,22 +582,6 @@ async fn at(time: Option<tokio::time::Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Runs the clock of the session's connection, and reports that its path lives.
-async fn watch(session: &Session, number: u64, traffic: &AtomicU64) -> Infallible {
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut seen = 0;
-    loop {
-        tick.tick().await;
-        let now = Instant::now();
-        let arrived = traffic.load(Ordering::Relaxed);
-        if std::mem::replace(&mut seen, arrived) != arrived {
-            session.path_heard(number, now);
-        }
-        session.on_timeout(now);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A WebRTC peer as its session's transports see it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use facelink::wire::message::{IceCandidate, IceServer};
 use parking_lot::Mutex;
@@ -41,6 +41,8 @@ pub(crate) struct PeerHandle {
     pub offered: bool,
     pub origin: Option<String>,
     pub route: Arc<Mutex<Option<String>>>,
+    /// Counts what arrives on its path.
+    pub traffic: Arc<AtomicU64>,
 }
 
 impl PeerHandle {

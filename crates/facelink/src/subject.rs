@@ -32,6 +32,9 @@ pub const RECONNECT_GRACE: Duration = Duration::from_secs(5);
 /// A source that is silent for this long is gone by default, and its faces with it.
 pub const SUBJECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The bits of every shape.
+const ALL_SHAPES: u64 = (1 << BLENDSHAPE_COUNT) - 1;
+
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -49,6 +52,8 @@ pub enum Taken {
 pub struct SubjectState {
     merged: FaceFrame,
     seen: Option<[Instant; BLENDSHAPE_COUNT]>,
+    /// When a message held every shape: all were seen then.
+    whole: Option<Instant>,
     channels_seen: Vec<Instant>,
     head_seen: Option<Instant>,
     gaze_seen: Option<Instant>,
@@ -142,13 +147,18 @@ impl SubjectState {
     }
 
     fn merge(&mut self, frame: &FaceFrame, now: Instant) {
-        let seen = self.seen.get_or_insert([now; BLENDSHAPE_COUNT]);
-        for (i, seen) in seen.iter_mut().enumerate() {
-            if frame.present & (1 << i) != 0 {
-                self.merged.weights[i] = frame.weights[i];
-                *seen = now;
-            } else if is_old(*seen, now) {
-                self.merged.weights[i] = 0.0;
+        if frame.present & ALL_SHAPES == ALL_SHAPES {
+            self.merged.weights = frame.weights;
+            self.whole = Some(now);
+        } else {
+            let seen = self.seen.get_or_insert([now; BLENDSHAPE_COUNT]);
+            for (i, seen) in seen.iter_mut().enumerate() {
+                if frame.present & (1 << i) != 0 {
+                    self.merged.weights[i] = frame.weights[i];
+                    *seen = now;
+                } else if is_old(self.whole.map_or(*seen, |whole| whole.max(*seen)), now) {
+                    self.merged.weights[i] = 0.0;
+                }
             }
         }
         self.merged.present |= frame.present;
@@ -284,11 +294,17 @@ fn stated(frame: &FaceFrame, sent: Sent) -> Stated {
 
 /// Equal for equal faces, and almost never for others.
 fn fingerprint(frame: &FaceFrame) -> u64 {
-    let mut hash = frame.present ^ u64::from(frame.tracked);
     // As FxHash does it.
-    let mut add =
-        |value: f32| hash = (hash.rotate_left(5) ^ u64::from(value.to_bits())).wrapping_mul(0x517c_c1b7_2722_0a95);
-    frame.weights.iter().for_each(|weight| add(*weight));
+    let with = |hash: u64, value: u64| (hash.rotate_left(5) ^ value).wrapping_mul(0x517c_c1b7_2722_0a95);
+    // Four side by side, for each has to wait for its own last multiplication.
+    let mut lanes = [frame.present, u64::from(frame.tracked), 0, 0];
+    for weights in frame.weights.chunks(lanes.len()) {
+        for (lane, weight) in lanes.iter_mut().zip(weights) {
+            *lane = with(*lane, u64::from(weight.to_bits()));
+        }
+    }
+    let mut hash = lanes.into_iter().fold(0, with);
+    let mut add = |value: f32| hash = with(hash, u64::from(value.to_bits()));
     frame.channels.iter().for_each(|channel| add(channel.value));
     if let Some(head) = frame.head {
         head.rotation.iter().chain(head.position.iter().flatten()).for_each(|part| add(*part));

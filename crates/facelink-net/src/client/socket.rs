@@ -14,7 +14,7 @@ use tokio_tungstenite::{
         self, Message as WsMessage,
         client::IntoClientRequest,
         handshake::client::Response,
-        protocol::{CloseFrame, frame::coding::CloseCode},
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,8 @@ use crate::outbox::{Next, OutQueue, Outbox, Outgoing, outbox};
 
 /// A TCP connection that is not open by then is retried: the system's own next try would come seconds later.
 const TCP_LIMIT: Duration = Duration::from_millis(1500);
+/// Bytes that are read at a time: the crate fills all of it with zeros before each read.
+const READ_BUFFER: usize = 4096;
 
 /// Where to dial.
 #[derive(Clone, Debug)]
@@ -147,17 +149,22 @@ fn tls_of(_: &ClientConfig) -> Result<Tls, String> {
     Err("this build has no TLS; see the feature `tls`".to_owned())
 }
 
+fn websocket_config() -> WebSocketConfig {
+    WebSocketConfig::default().read_buffer_size(READ_BUFFER)
+}
+
 #[cfg(feature = "tls")]
 async fn upgrade(request: tungstenite::http::Request<()>, stream: TcpStream, tls: Option<Tls>) -> Upgraded {
     use tokio_tungstenite::{Connector, client_async_tls_with_config};
 
     let connector = tls.map_or(Connector::Plain, Connector::Rustls);
-    client_async_tls_with_config(request, stream, None, Some(connector)).await
+    client_async_tls_with_config(request, stream, Some(websocket_config()), Some(connector)).await
 }
 
 #[cfg(not(feature = "tls"))]
 async fn upgrade(request: tungstenite::http::Request<()>, stream: TcpStream, _: Option<Tls>) -> Upgraded {
-    tokio_tungstenite::client_async(request, MaybeTlsStream::Plain(stream)).await
+    let config = Some(websocket_config());
+    tokio_tungstenite::client_async_with_config(request, MaybeTlsStream::Plain(stream), config).await
 }
 
 async fn read(mut stream: futures_util::stream::SplitStream<Socket>, events: mpsc::Sender<WsEvent>) {

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -39,8 +40,8 @@ use facelink::{
     },
 };
 
-/// The session's deadlines may move forwards without this task: it looks at least this often.
-const TICK: Duration = Duration::from_millis(125);
+/// Bytes that are read from a socket at a time: the crate fills all of it with zeros before each read.
+const READ_BUFFER: usize = 4096;
 /// Why this side closes when the endpoint stops.
 const STOPS: &str = "this side stops";
 /// A peer that does not take what we send for this long is sent away.
@@ -88,6 +89,7 @@ pub(super) async fn root(
     let session = Session::new(hub, key, id, Some(peer), counters, Role::Inbound, admitted.is_some());
     let hub = server.hub.clone();
     upgrade
+        .read_buffer_size(READ_BUFFER)
         // Refused with an error by the decoder, rather than by a closed connection.
         .max_message_size(MAX_MESSAGE * 4)
         .max_frame_size(MAX_MESSAGE * 4)
@@ -146,24 +148,13 @@ async fn is_closed(pending: Option<&PendingSocket>) {
 impl Reader {
     async fn run(&mut self, mut stream: futures_util::stream::SplitStream<WebSocket>) -> Cause {
         let mut decoder = Decoder::default();
+        let cancel = self.socket.cancel.clone();
+        let mut cancelled = pin!(cancel.cancelled());
+        let mut ended = pin!(self.session.ended.clone().cancelled_owned());
         loop {
-            let latest = Instant::now() + TICK;
-            let deadline = self.session.deadline().map_or(latest, |at| at.min(latest));
-            let ended = self.session.ended.clone();
             tokio::select! {
-                () = self.socket.cancel.cancelled() => {
-                    if !self.server.cancel.is_cancelled() {
-                        // The writer gave up, which is no goodbye: the client may come back for its face.
-                        return Cause::Stalled;
-                    }
-                    self.socket.out.control(Outgoing::Close(CLOSE_STOPPING, STOPS));
-                    return Cause::Local(STOPS);
-                }
-                () = is_closed(self.pending.as_deref()) => {
-                    return Cause::Local("too many pending connections");
-                }
-                () = ended.cancelled() => return Cause::Local("the connection has ended"),
-                () = tokio::time::sleep_until(deadline.into()) => self.session.on_timeout(Instant::now()),
+                // A message that is there spares the others; a flood of them is cut short by the runtime.
+                biased;
                 message = stream.next() => {
                     let now = Instant::now();
                     let actions = match message {
@@ -188,13 +179,31 @@ impl Reader {
                             return Cause::Broken;
                         }
                     };
-                    if let Some(cause) = self.act(actions).await {
-                        return cause;
+                    if !actions.is_empty() {
+                        let before = self.session.key;
+                        if let Some(cause) = self.act(actions).await {
+                            return cause;
+                        }
+                        if self.session.key != before {
+                            ended.set(self.session.ended.clone().cancelled_owned());
+                        }
                     }
-                    if self.session.is_authorised() {
+                    if self.pending.is_some() && self.session.is_authorised() {
                         self.pending = None;
                     }
                 }
+                () = &mut cancelled => {
+                    if !self.server.cancel.is_cancelled() {
+                        // The writer gave up, which is no goodbye: the client may come back for its face.
+                        return Cause::Stalled;
+                    }
+                    self.socket.out.control(Outgoing::Close(CLOSE_STOPPING, STOPS));
+                    return Cause::Local(STOPS);
+                }
+                () = is_closed(self.pending.as_deref()), if self.pending.is_some() => {
+                    return Cause::Local("too many pending connections");
+                }
+                () = &mut ended => return Cause::Local("the connection has ended"),
             }
         }
     }

@@ -91,6 +91,8 @@ pub(crate) trait Link: Any + fmt::Debug + Send + Sync {
     fn send_report(&self, text: String);
     /// Queues a message of a room or of its peers.
     fn send_signal(&self, text: String);
+    /// Called about ten times a second, while the hub's table is not locked.
+    fn on_time(&self, now: Instant);
     /// Other STUN and TURN servers from now on.
     fn set_ice_servers(&self, servers: &[IceServer]);
     /// The hub has let the connection go.

@@ -16,8 +16,12 @@ use tokio::sync::broadcast;
 use super::connections::ConnectionKey;
 use crate::tap::{Tap, Tapped};
 
-/// Frames that wait for the engine; about two seconds of eight faces.
+/// Frames that wait for the engine, at least; about two seconds of eight faces.
 const FRAME_QUEUE: usize = 1024;
+/// The same for each face that there may be: an engine at 30 frames a second finds every frame of senders at 60.
+const FRAMES_OF_EACH: usize = 2;
+/// At most, whatever the limits are.
+const MAX_FRAME_QUEUE: usize = 32 * 1024;
 const EVENT_QUEUE: usize = 4096;
 /// Frames that wait for the slowest subscriber.
 const PUBLISH_QUEUE: usize = 64;
@@ -49,19 +53,20 @@ pub(crate) struct Queues {
     tap: RwLock<Option<Tap>>,
 }
 
-impl Default for Queues {
-    fn default() -> Self {
+impl Queues {
+    /// For so many faces at most.
+    pub fn new(faces: usize) -> Self {
         Self {
-            frames: crossbeam_channel::bounded(FRAME_QUEUE),
+            frames: crossbeam_channel::bounded(
+                faces.saturating_mul(FRAMES_OF_EACH).clamp(FRAME_QUEUE, MAX_FRAME_QUEUE),
+            ),
             events: crossbeam_channel::bounded(EVENT_QUEUE),
             published: broadcast::channel(PUBLISH_QUEUE).0,
             overrun: AtomicU64::new(0),
             tap: RwLock::default(),
         }
     }
-}
 
-impl Queues {
     pub fn frames(&self) -> &Receiver<SubjectFrame> {
         &self.frames.1
     }

@@ -166,6 +166,12 @@ pub(crate) struct Requests {
     pub report: Option<String>,
 }
 
+impl Requests {
+    pub fn is_empty(&self) -> bool {
+        self.rate.is_none() && self.report.is_none()
+    }
+}
+
 impl Subject {
     pub fn new(
         id: SubjectId,
@@ -312,15 +318,23 @@ impl Subject {
     /// Decides the rate, and what its sender is sent now. `owner` is the connection that sends it, if there is one.
     pub fn tick(&mut self, owner: Option<&Connection>, endpoint: RateSettings, now_us: i64, now: Instant) -> Requests {
         let live = self.is_live(now);
-        if self.pacing.is_adaptive(endpoint) && live && now.saturating_duration_since(self.since) >= RATE_WARM_UP {
+        let link = owner.and_then(|owner| owner.link.as_ref());
+        // A sender that cannot be asked sends as it does.
+        if link.is_some()
+            && self.pacing.is_adaptive(endpoint)
+            && live
+            && now.saturating_duration_since(self.since) >= RATE_WARM_UP
+        {
             let report = self.link_report(now_us);
             self.pacing.update(&report, now);
         }
-        let link = owner.and_then(|owner| owner.link.as_ref());
-        self.webcam = link.is_some_and(|link| link.is_webcam());
-        self.takes_reports = link.is_some_and(|link| link.wants_reports());
         let mut requests = Requests::default();
-        if live && self.pacing.take_report(now) && self.takes_reports {
+        let is_due = live && self.pacing.take_report(now);
+        if is_due {
+            self.webcam = link.is_some_and(|link| link.is_webcam());
+            self.takes_reports = link.is_some_and(|link| link.wants_reports());
+        }
+        if is_due && self.takes_reports {
             let named = link.and_then(|link| link.subject()).is_none_or(|own| own != self.name);
             requests.report = Some(self.report_json(named, now_us));
         }

@@ -85,8 +85,8 @@ impl Subjects {
         self.by_id.values()
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subject> {
-        self.by_id.values_mut()
+    pub fn get_mut(&mut self, id: SubjectId) -> Option<&mut Subject> {
+        self.by_id.get_mut(&id)
     }
 
     pub fn take_all(&mut self) -> impl Iterator<Item = Subject> + use<> {

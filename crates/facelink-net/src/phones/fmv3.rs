@@ -9,7 +9,6 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +20,7 @@ use super::{
     receiver::{Event, Out, Receiver, Rhythm},
     roster::PhoneState,
 };
-use crate::phone_config::PhoneCall;
+use crate::{clock::ticks, phone_config::PhoneCall};
 use facelink::source::{PhonePort, PhoneTransport, SourceKind};
 use facelink::wire::fmv3::{self, HEADER_LEN, Header, Part};
 
@@ -293,8 +292,7 @@ pub(super) async fn serve_connection(
     if says_hello {
         connection.receiver.say_hello(&mut out);
     }
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks(TICK);
     let mut piece = vec![0; 16 * 1024];
     let mut waiting = Some(read).filter(|read| !read.is_empty());
     let (reason, goodbye) = loop {

@@ -2,7 +2,9 @@
 
 use std::{
     borrow::Cow,
+    collections::HashMap,
     fmt,
+    hash::{BuildHasher, RandomState},
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
@@ -25,8 +27,8 @@ use super::{context::Phones, sender_ports::SenderPorts};
 use crate::auth::AuthLevel;
 use crate::hub::{ConnectionKey, Counters, Refused, Update};
 
-/// Senders remembered per port; more than any user has phones.
-const MAX_SENDERS: usize = 256;
+/// Senders remembered per port, at least; more than any user has phones.
+const MIN_SENDERS: usize = 256;
 /// A phone that changes its address is silent for at least this long at the old one.
 const MOVED_AFTER: Duration = Duration::from_millis(250);
 /// Two that both send for this long are two.
@@ -121,6 +123,9 @@ fn shown_name(name: &str) -> Option<Cow<'_, str>> {
 pub(super) struct Intake {
     pub phones: Arc<Phones>,
     senders: Vec<Known>,
+    /// Where a sender was found last, by the hash of what it is known by: a look there spares the others.
+    places: HashMap<u64, usize>,
+    hasher: RandomState,
     ports: SenderPorts,
     /// Addresses of which it is not clear yet whose they are, and since when they are heard.
     unclear: Vec<(SourceKind, SocketAddr, Box<str>, Instant)>,
@@ -141,7 +146,14 @@ pub(super) enum NotTaken {
 
 impl Intake {
     pub fn new(phones: Arc<Phones>) -> Self {
-        Self { phones, senders: Vec::new(), ports: SenderPorts::default(), unclear: Vec::new() }
+        Self {
+            phones,
+            senders: Vec::new(),
+            places: HashMap::new(),
+            hasher: RandomState::new(),
+            ports: SenderPorts::default(),
+            unclear: Vec::new(),
+        }
     }
 
     /// The stable address of the program that a datagram comes from; `None` while it is not clear whether it is a new one.
@@ -154,10 +166,27 @@ impl Intake {
         self.ports.newest_program_of(ip)
     }
 
+    /// Senders that are remembered at most.
+    fn most(&self) -> usize {
+        self.phones.hub.config.max_open_sources.max(MIN_SENDERS)
+    }
+
     /// The place of a sender, which is made when its first good message comes.
     fn place(&mut self, sender: &Sender<'_>, now: Instant) -> Result<usize, NotTaken> {
-        let same = |known: &Known| known.kind == sender.kind && *known.identity == *sender.identity;
-        if let Some(place) = self.senders.iter().position(|known| same(known) && known.address == sender.from) {
+        let is_it = |known: &Known| {
+            known.kind == sender.kind && known.address == sender.from && *known.identity == *sender.identity
+        };
+        let hash = self.hasher.hash_one((sender.kind, sender.from, sender.identity));
+        if let Some(place) = self.places.get(&hash)
+            && self.senders.get(*place).is_some_and(is_it)
+        {
+            return Ok(*place);
+        }
+        if let Some(place) = self.senders.iter().position(is_it) {
+            if self.places.len() >= 2 * self.most() {
+                self.places.clear();
+            }
+            self.places.insert(hash, place);
             return Ok(place);
         }
         match self.newcomer(sender, now) {
@@ -171,7 +200,7 @@ impl Intake {
             Newcomer::Unclear => return Err(NotTaken::Unclear),
             Newcomer::New => {}
         }
-        if self.senders.len() >= MAX_SENDERS {
+        if self.senders.len() >= self.most() {
             self.senders.remove(0);
         }
         let counters = Arc::new(Counters::default());
@@ -239,7 +268,7 @@ impl Intake {
         };
         match (decided, place) {
             (Newcomer::Unclear, None) => {
-                if self.unclear.len() >= MAX_SENDERS {
+                if self.unclear.len() >= MIN_SENDERS {
                     self.unclear.remove(0);
                 }
                 self.unclear.push((sender.kind, sender.from, sender.identity.into(), now));

@@ -1,6 +1,7 @@
 //! Live Link Face: the phone sends of its own accord.
 
 use std::{
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
     time::Instant,
 };
@@ -17,31 +18,33 @@ use facelink::{
     },
 };
 
-/// Senders whose packets are compared; more than any user has phones.
-const MAX_SENDERS: usize = 64;
+/// Senders whose packets are compared, at least; more than any user has phones.
+const MIN_SENDERS: usize = 64;
 
 #[derive(Default)]
 pub(super) struct LiveLinkFace {
-    /// The one that was silent longest first.
-    senders: Vec<(IpAddr, Identity, AuthorDetector)>,
+    senders: HashMap<(IpAddr, Identity), (AuthorDetector, Instant)>,
 }
 
 impl LiveLinkFace {
-    /// Whether a packet is the app's or another program's.
-    fn author(&mut self, from: IpAddr, identity: &Identity, packet: &LlfPacket<'_, SourceFace>) -> Author {
-        let known = self.senders.iter().rposition(|(address, other, _)| *address == from && other == identity);
-        let mut sender = match known {
-            Some(place) => self.senders.remove(place),
-            None => {
-                if self.senders.len() >= MAX_SENDERS {
-                    self.senders.remove(0);
-                }
-                (from, identity.clone(), AuthorDetector::default())
-            }
-        };
-        let author = sender.2.observe(packet);
-        self.senders.push(sender);
-        author
+    /// Whether a packet is the app's or another program's. Beyond `most` senders, the one that was silent longest is
+    /// forgotten.
+    fn author(
+        &mut self,
+        key: (IpAddr, Identity),
+        packet: &LlfPacket<'_, SourceFace>,
+        most: usize,
+        now: Instant,
+    ) -> Author {
+        if self.senders.len() >= most.max(MIN_SENDERS)
+            && !self.senders.contains_key(&key)
+            && let Some(oldest) = self.senders.iter().min_by_key(|(_, (_, heard))| *heard).map(|(key, _)| key.clone())
+        {
+            self.senders.remove(&oldest);
+        }
+        let (detector, heard) = self.senders.entry(key).or_insert_with(|| (AuthorDetector::default(), now));
+        *heard = now;
+        detector.observe(packet)
     }
 }
 
@@ -50,7 +53,8 @@ impl Protocol for LiveLinkFace {
         match llf::decode_source(datagram) {
             Ok(packet) => {
                 let identity = Identity::new(packet.device_id, packet.subject);
-                let author = self.author(from.ip(), &identity, &packet);
+                let most = io.hub().config.max_open_sources;
+                let author = self.author((from.ip(), identity.clone()), &packet, most, now);
                 // The phone's port may change between two packets of one stream; its device id does not.
                 let sender = Sender {
                     kind: SourceKind::LiveLinkFace,
@@ -69,7 +73,7 @@ impl Protocol for LiveLinkFace {
 }
 
 /// Device id and subject as one key, without allocating for the usual lengths.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Identity(smallvec::SmallVec<[u8; 128]>);
 
 impl Identity {

@@ -20,6 +20,8 @@ use facelink::{
 const MAX_SENDERS: usize = 16;
 /// Bytes that are shown of an unknown datagram.
 const SHOWN_BYTES: usize = 16;
+/// A sender that was silent for this long gives its place to another one.
+const QUIET: Duration = Duration::from_secs(1);
 /// A sender that was silent for this long is not shown any more.
 const SHOWN_FOR: Duration = Duration::from_secs(10);
 
@@ -119,11 +121,18 @@ impl PortCounters {
         }
         let mut seen = self.seen.lock();
         let place = seen.iter().position(|seen| seen.address == address && (seen.app == app || error.is_some()));
-        let place = place.unwrap_or_else(|| {
-            seen.retain(|seen| now.saturating_duration_since(seen.last) < SHOWN_FOR);
-            if seen.len() >= MAX_SENDERS {
-                seen.remove(0);
+        if place.is_none() && seen.len() >= MAX_SENDERS {
+            let silent = |seen: &Seen| now.saturating_duration_since(seen.last);
+            seen.retain(|seen| silent(seen) < SHOWN_FOR);
+            // Among many that send well, one more is not worth the place of another.
+            let oldest = seen.iter().enumerate().max_by_key(|(_, seen)| silent(seen));
+            match oldest.filter(|_| seen.len() >= MAX_SENDERS) {
+                Some((_, oldest)) if error.is_none() && silent(oldest) < QUIET => return,
+                Some((oldest, _)) => drop(seen.remove(oldest)),
+                None => {}
             }
+        }
+        let place = place.unwrap_or_else(|| {
             let first_bytes = SmallVec::new();
             seen.push(Seen {
                 address,

@@ -2,11 +2,11 @@
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     protocol::{Io, Protocol, Sockets},
     text, vts,
 };
-use crate::{hub::Counters, tap::Tapped};
+use crate::{clock::ticks, hub::Counters, tap::Tapped};
 use facelink::{
     source::PhonePort,
     take::RecordedPacket,
@@ -145,15 +145,18 @@ pub(crate) async fn serve(
     let mut service = Service::new(counters.port, phones.hub.config.max_datagrams_per_second, Instant::now());
     let mut intake = Intake::new(phones);
     let mut buffer = vec![0; DATAGRAM];
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut cancelled = pin!(cancel.cancelled());
+    let mut ticks = ticks(TICK);
+    // Phones are called at once.
+    service.on_tick(&mut Io { sockets: &sockets, intake: &mut intake, counters: &counters }, Instant::now());
     loop {
         let deadline = service.deadline();
         let (mut received, is_tick) = tokio::select! {
-            () = cancel.cancelled() => break,
+            biased;
+            () = &mut cancelled => break,
             _ = ticks.tick() => (None, true),
-            () = sleep_until(deadline) => (None, false),
             received = sockets.receive(&mut buffer) => (Some(received), false),
+            () = sleep_until(deadline) => (None, false),
         };
         let now = Instant::now();
         let mut io = Io { sockets: &sockets, intake: &mut intake, counters: &counters };
@@ -162,24 +165,28 @@ pub(crate) async fn serve(
         }
         service.on_timeout(&mut io, now);
         // What waits already is taken in one go, so that a flood costs few wake-ups; then the others have their turn.
-        for _ in 0..MAX_BATCH {
-            match received.take() {
-                None => break,
-                Some(Ok((len, from))) => {
+        let mut taken = 0;
+        while let Some(next) = received.take() {
+            match next {
+                Ok((len, from)) => {
                     if let Some(datagram) = buffer.get(..len) {
                         service.on_datagram(&mut io, from, datagram, now);
                     }
                 }
                 // On some systems the answer of an unreachable peer surfaces here. The socket is still good.
-                Some(Err(error)) => {
+                Err(error) => {
                     Counters::add(&io.hub().refused, 1);
                     tracing::debug!(%error, "receive");
                     break;
                 }
             }
+            taken += 1;
+            if taken == MAX_BATCH {
+                tokio::task::yield_now().await;
+                break;
+            }
             received = sockets.try_receive(&mut buffer);
         }
-        tokio::task::coop::consume_budget().await;
     }
     let mut io = Io { sockets: &sockets, intake: &mut intake, counters: &counters };
     service.on_stop(&mut io, Instant::now());

@@ -73,6 +73,8 @@ struct State {
     channel: Option<Outbox>,
     channel_state: &'static str,
     peer: Option<PeerHandle>,
+    /// What had arrived on its path when that was looked at last.
+    arrived: u64,
     rtt_ms: [Option<f32>; 2],
     address: Option<SocketAddr>,
     /// The peer answers JSON pings.
@@ -125,6 +127,7 @@ impl Lanes {
                 channel: None,
                 channel_state: "none",
                 peer: None,
+                arrived: 0,
                 rtt_ms: [None; 2],
                 address,
                 introduced,
@@ -174,7 +177,7 @@ impl Lanes {
         self.input(|connection, state| {
             let id = PeerId(peer.number);
             state.end_peer("connecting");
-            state.peer = Some(peer);
+            (state.peer, state.arrived) = (Some(peer), 0);
             connection.on_peer_opened(id, now);
         })
     }
@@ -191,13 +194,6 @@ impl Lanes {
         })
     }
 
-    /// Something has arrived on the path of a peer connection.
-    pub fn path_heard(&self, peer: u64, now: Instant) {
-        if let Some(connection) = &mut self.state.lock().connection {
-            connection.on_path_heard(PeerId(peer), now);
-        }
-    }
-
     pub fn peer_state(&self, peer: u64, is: PeerState, now: Instant) -> Option<Over> {
         self.input(|connection, _| connection.on_peer_state(PeerId(peer), is, now))
     }
@@ -207,12 +203,17 @@ impl Lanes {
         self.input(|connection, _| connection.on_peer_ended(PeerId(peer), cause, now))
     }
 
+    /// Called about ten times a second: does what is due, and notes whether the path of the peer connection lives.
     pub fn on_timeout(&self, now: Instant) -> Option<Over> {
-        self.input(|connection, _| connection.on_timeout(now))
-    }
-
-    pub fn deadline(&self) -> Option<Instant> {
-        self.state.lock().connection.as_ref()?.poll_timeout()
+        self.input(|connection, state| {
+            if let Some(peer) = &state.peer {
+                let arrived = peer.traffic.load(Ordering::Relaxed);
+                if std::mem::replace(&mut state.arrived, arrived) != arrived {
+                    connection.on_path_heard(PeerId(peer.number), now);
+                }
+            }
+            connection.on_timeout(now);
+        })
     }
 
     pub fn authorised(&self) {

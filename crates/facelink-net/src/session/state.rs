@@ -153,11 +153,6 @@ impl Session {
         self.settle(self.lanes.channel_opened(peer, out, now), now);
     }
 
-    /// Something has arrived on the path of a peer connection.
-    pub fn path_heard(&self, peer: u64, now: Instant) {
-        self.lanes.path_heard(peer, now);
-    }
-
     pub fn peer_state(&self, peer: u64, state: PeerState, now: Instant) {
         self.settle(self.lanes.peer_state(peer, state, now), now);
     }
@@ -165,15 +160,6 @@ impl Session {
     /// A peer connection has ended.
     pub fn peer_ended(&self, peer: u64, cause: Cause, now: Instant) {
         self.settle(self.lanes.peer_ended(peer, cause, now), now);
-    }
-
-    /// When [`on_timeout`](Self::on_timeout) is due.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.lanes.deadline()
-    }
-
-    pub fn on_timeout(&self, now: Instant) {
-        self.settle(self.lanes.on_timeout(now), now);
     }
 
     /// A WebSocket ping with this clock was answered.
@@ -371,6 +357,10 @@ impl Link for Session {
         if !self.lanes.send_signal(text) {
             Counters::add(&self.counters.dropped, 1);
         }
+    }
+
+    fn on_time(&self, now: Instant) {
+        self.settle(self.lanes.on_timeout(now), now);
     }
 
     fn set_ice_servers(&self, servers: &[IceServer]) {

@@ -7,6 +7,12 @@ use super::{LossMeter, Order, Stamp, source_delay::SourceDelay};
 /// Width of a step of the histogram, microseconds, and how many there are: half a second in all.
 const STEP_US: i64 = 2_000;
 const STEPS: usize = 256;
+/// Steps whose weights are also kept as a sum, so that a quantile is found without looking at each.
+const BLOCK: usize = 16;
+/// A new frame weighs this much when all weights are scaled back to it weighing 1.
+const MAX_WEIGHT: f32 = 1e4;
+/// What weighs less by then is forgotten: ever smaller numbers would become slow ones.
+const NOTHING: f32 = 1e-6;
 /// A frame weighs 1/e of a new one after this time.
 const MEMORY_US: f64 = 8_000_000.0;
 /// And after this time when it was slow and none has been nearly as slow for a while: a queue that has gone.
@@ -22,8 +28,12 @@ const SMALL_US: i64 = 20_000;
 /// exponentially.
 #[derive(Clone, Debug)]
 pub struct DelayMeter {
+    /// Weights of the steps. They stay as they are while that of a new frame grows, so that nothing is done for each.
     steps: [f32; STEPS],
+    blocks: [f32; STEPS / BLOCK],
     total: f32,
+    /// What a new frame weighs.
+    weight: f32,
     last_us: Option<i64>,
     slow_us: i64,
     high_us: i64,
@@ -32,7 +42,16 @@ pub struct DelayMeter {
 
 impl Default for DelayMeter {
     fn default() -> Self {
-        Self { steps: [0.0; STEPS], total: 0.0, last_us: None, slow_us: 0, high_us: 0, count: 0 }
+        Self {
+            steps: [0.0; STEPS],
+            blocks: [0.0; STEPS / BLOCK],
+            total: 0.0,
+            weight: 1.0,
+            last_us: None,
+            slow_us: 0,
+            high_us: 0,
+            count: 0,
+        }
     }
 }
 
@@ -44,15 +63,13 @@ impl DelayMeter {
             let calm = self.high_us > SMALL_US && arrival_us - self.slow_us > CALM_US;
             let memory = if calm { SHORT_MEMORY_US } else { MEMORY_US };
             let keep = (-((arrival_us - last).max(0) as f64) / memory).exp() as f32;
-            if keep < 1.0 {
-                self.steps.iter_mut().for_each(|step| *step *= keep);
-                self.total *= keep;
-            }
+            self.forget(keep);
         }
         self.last_us = Some(self.last_us.map_or(arrival_us, |last| last.max(arrival_us)));
         let step = usize::try_from(stamp.queue_us / STEP_US).unwrap_or(0).min(STEPS - 1);
-        self.steps[step] += 1.0;
-        self.total += 1.0;
+        self.steps[step] += self.weight;
+        self.blocks[step / BLOCK] += self.weight;
+        self.total += self.weight;
         self.count = self.count.wrapping_add(1);
         if self.count % 8 == 1 {
             self.high_us = self.quantile_us(0.95);
@@ -65,15 +82,42 @@ impl DelayMeter {
     /// The delay that the share `quantile` of frames keep to, microseconds above the least.
     pub fn quantile_us(&self, quantile: f32) -> i64 {
         let mut left = self.total * (1.0 - quantile.clamp(0.0, 1.0));
-        for (step, weight) in self.steps.iter().enumerate().rev() {
-            left -= weight;
-            if left < 0.0 {
-                // Within a step, as if its frames were spread evenly.
-                let into = if *weight > 0.0 { (1.0 + left / weight).clamp(0.0, 1.0) } else { 0.0 };
-                return step as i64 * STEP_US + ((1.0 - into) * STEP_US as f32) as i64;
+        for (block, sum) in self.blocks.iter().enumerate().rev() {
+            if left >= *sum {
+                left -= sum;
+                continue;
+            }
+            let first = block * BLOCK;
+            for (step, weight) in self.steps.iter().enumerate().skip(first).take(BLOCK).rev() {
+                left -= weight;
+                // The sum may be greater by a rounding.
+                if left < 0.0 || step == first {
+                    // Within a step, as if its frames were spread evenly.
+                    let into = if *weight > 0.0 { (1.0 + left / weight).clamp(0.0, 1.0) } else { 0.0 };
+                    return step as i64 * STEP_US + ((1.0 - into) * STEP_US as f32) as i64;
+                }
             }
         }
         0
+    }
+
+    /// What was recorded so far counts for this share of what it did, in proportion to what follows.
+    fn forget(&mut self, keep: f32) {
+        self.weight /= keep.clamp(1.0 / MAX_WEIGHT, 1.0);
+        if self.weight < MAX_WEIGHT {
+            return;
+        }
+        for (steps, sum) in self.steps.chunks_mut(BLOCK).zip(&mut self.blocks) {
+            for step in steps.iter_mut() {
+                *step /= self.weight;
+                if *step < NOTHING {
+                    *step = 0.0;
+                }
+            }
+            *sum = steps.iter().sum();
+        }
+        self.total = self.blocks.iter().sum();
+        self.weight = 1.0;
     }
 
     /// Share of frames that were slower than this, `0..=1`.
@@ -214,6 +258,38 @@ mod tests {
 
     fn stamp(arrival_us: i64, queue_us: i64) -> Stamp {
         Stamp { capture_us: arrival_us - queue_us, queue_us, ..Stamp::default() }
+    }
+
+    #[test]
+    fn delay_weights_scaled_back_change_no_quantile() {
+        // As plain as it gets: every step is scaled with every frame.
+        let mut plain = [0.0_f64; STEPS];
+        let mut meter = DelayMeter::default();
+        let (mut at, mut chance) = (0_i64, 1_u64);
+        for i in 0..20_000_i64 {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let gap = if i % 4000 == 3999 { 1_200_000 } else { 16_667 };
+            at += gap;
+            let queue = (chance >> 40) as i64 % 30_000 + if chance % 50 == 0 { 200_000 } else { 0 };
+            // Frames in order of arrival.
+            meter.record(&stamp(at, queue));
+            let keep = (-(gap as f64) / MEMORY_US).exp();
+            if i > 0 {
+                plain.iter_mut().for_each(|step| *step *= keep);
+            }
+            plain[(queue / STEP_US) as usize] += 1.0;
+            let (mut left, mut expected) = (plain.iter().sum::<f64>() * 0.05, 0);
+            for (step, weight) in plain.iter().enumerate().rev() {
+                left -= weight;
+                if left < 0.0 {
+                    expected = step as i64 * STEP_US;
+                    break;
+                }
+            }
+            let quantile = meter.quantile_us(0.95);
+            assert!((quantile - expected).abs() <= 2 * STEP_US, "{i}: {quantile} and {expected}");
+        }
+        assert!(meter.weight >= 1.0 && meter.total.is_finite());
     }
 
     #[test]

@@ -112,6 +112,8 @@ pub struct FrameOrder {
     /// The last late frame since the newest, and how many each were older than the one before.
     descending: Option<(i64, u32)>,
     recent: VecDeque<Seen>,
+    /// No key in `recent` is greater: what is need not be looked for.
+    highest: Option<i64>,
     candidate: Option<Candidate>,
     faults: smallvec::SmallVec<[Instant; MAX_FAULTS]>,
     /// Since when numbers are not believed, as they have been right, and how often.
@@ -178,7 +180,11 @@ impl FrameOrder {
             return Place::Newest;
         };
         let waited_us = micros(now, newest.at);
-        let again = self.recent.iter().rev().find(|other| other.key == key).copied();
+        let again = if self.highest.is_none_or(|highest| key > highest) {
+            None
+        } else {
+            self.recent.iter().rev().find(|other| other.key == key).copied()
+        };
         if let Some(again) = again {
             let copy = again.face == seen.face && micros(now, again.at) < REORDERED_US;
             // A face that stands still is no copy.
@@ -314,6 +320,7 @@ impl FrameOrder {
             self.recent.pop_front();
         }
         self.recent.push_back(seen);
+        self.highest = self.highest.max(Some(seen.key));
     }
 
     fn accept(&mut self, seen: Seen, stated: &Stated) {
@@ -349,6 +356,7 @@ impl FrameOrder {
 
     fn accept_anew(&mut self, seen: Seen, stated: &Stated) {
         self.recent.clear();
+        self.highest = None;
         self.least_us = None;
         self.accept(seen, stated);
         self.begun = seen.key;
