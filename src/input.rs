@@ -114,6 +114,27 @@ impl FaceInput {
         self.put(name, frame, |new| new.speech = Some(Speech { viseme, weight, weights: new.frame.weights }))
     }
 
+    /// A frame of a recording, with everything that it came with.
+    pub(crate) fn replay(&self, recorded: SubjectFrame) {
+        let SubjectFrame { id: _, name, source, frame, speech, received, stamp, late, repeated } = recorded;
+        let put = self.put(&name, frame, |new| {
+            *new = SubjectFrame {
+                id: new.id,
+                name: new.name.clone(),
+                frame: std::mem::take(&mut new.frame),
+                source,
+                speech,
+                received,
+                stamp,
+                late,
+                repeated,
+            };
+        });
+        if let Err(error) = put {
+            debug!("a recorded frame of \"{name}\": {error}");
+        }
+    }
+
     /// Has a subject show an emotion over whatever its face does.
     pub fn emotion(&self, name: &str, emotion: Emotion) {
         let (name, id) = self.subject(name);

@@ -115,6 +115,7 @@
 //! | [`AvatarMapping`] | avatar | which channels move which morph targets and bones |
 //! | [`FaceExpressions`], [`FaceSpeech`], [`FaceIdle`] | avatar or subject | layers over the face |
 //! | [`VirtualSubject`] | entity of its own | one face from several subjects |
+//! | [`TakePlayer`] | entity of its own | plays a [`FaceTake`], a recording, as if it were live |
 //! | [`SendFace`] | avatar or subject | sends the face to subscribers and dialled endpoints |
 //!
 //! # Features
@@ -187,6 +188,7 @@ pub mod settings;
 #[cfg(feature = "net")]
 pub mod sources;
 pub mod subjects;
+pub mod takes;
 pub mod virtual_subject;
 #[cfg(feature = "vrm")]
 mod vrm;
@@ -226,6 +228,7 @@ pub use settings::{FacePlayout, FaceSettings, PlayoutFilter, PlayoutMode};
 #[cfg(feature = "net")]
 pub use sources::{FaceDial, FaceSource, SourceQuality, SourceState};
 pub use subjects::{FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, SubjectAppeared, SubjectLost};
+pub use takes::{FaceTake, TakeClock, TakeMark, TakePlayback, TakePlayer, TakeState};
 pub use virtual_subject::{FacePart, VirtualSubject};
 
 /// What most games need.
@@ -237,8 +240,8 @@ pub mod prelude {
     pub use crate::{
         AvatarBound, AvatarMapping, BindReport, DrivenBy, FaceAvatar, FaceExpressions, FaceIdle, FaceInput,
         FaceLinkPlugin, FaceLinkSystems, FaceMapping, FaceModel, FacePlayout, FacePose, FaceSettings, FaceSpeech,
-        FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, SubjectAppeared, SubjectLost,
-        VirtualSubject,
+        FaceSubject, FaceSubjects, FaceTake, FaceTracked, FaceUntracked, LinkQuality, SubjectAppeared, SubjectLost,
+        TakePlayback, TakePlayer, VirtualSubject,
     };
     #[cfg(feature = "net")]
     pub use crate::{EndpointCommandsExt, EndpointSettings, EndpointState, FaceLinkEndpoint, FaceSource, SendFace};

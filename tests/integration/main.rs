@@ -17,5 +17,6 @@ mod phones;
 mod quality;
 mod rigs;
 mod support;
+mod takes;
 mod timing;
 mod vrm;
