@@ -1,6 +1,8 @@
 //! Events for a component's coming and going, the same for every Bevy that this crate builds with: the engine's own
 //! observers of these are spelled differently in 0.19 and 0.20, its component hooks are not.
 //!
+//! They come once the commands of the moment are applied: what has to read a component before it goes observes `Remove`.
+//!
 //! `#[component(on_add = lifecycle::added::<Self>)]` on the component, `On<ComponentAdded<C>>` as the observer's parameter.
 
 use std::marker::PhantomData;
@@ -28,5 +30,5 @@ macro_rules! lifecycle {
 lifecycle! {
     ComponentAdded added: "An entity has the component now, and had it not.";
     ComponentInserted inserted: "The component was added, or has another value.";
-    ComponentRemoved removed: "The component is about to be removed, and is still there to be read.";
+    ComponentRemoved removed: "The component was removed, or the entity is gone.";
 }

@@ -8,7 +8,7 @@ use crate::{
     avatar::{Bindable, FaceBinding, Morphs, Shown},
     bones::Bone,
     endpoint::FaceLinkEndpoint,
-    lifecycle::{self, ComponentAdded, ComponentRemoved},
+    lifecycle::{self, ComponentAdded},
     pose::FacePose,
     sets::FaceLinkSystems,
     sources::{Dialled, FaceDial},
@@ -41,7 +41,7 @@ fn on_sender_added(added: On<ComponentAdded<SendFace>>, mut commands: Commands, 
 /// the avatar shows after every system of the frame, under the ARKit names of its targets, and its head. Or put it on a
 /// subject, to pass that face on.
 #[derive(Component, Reflect, Clone, Debug, PartialEq)]
-#[component(on_add = lifecycle::added::<Self>, on_remove = lifecycle::removed::<Self>)]
+#[component(on_add = lifecycle::added::<Self>)]
 #[reflect(Component)]
 #[require(SendFaceState, Outgoing)]
 pub struct SendFace {
@@ -228,7 +228,7 @@ impl SentFaces {
 
 /// The others need not wait for its silence to ease it out.
 pub(crate) fn on_sender_removed(
-    removed: On<ComponentRemoved<SendFace>>,
+    removed: On<Remove, SendFace>,
     endpoint: Option<Res<FaceLinkEndpoint>>,
     mut senders: Query<(&SendFace, &mut Outgoing, &mut SendFaceState)>,
     mut connections: Query<(&Dialled, &mut SentFaces, &FaceDial)>,
