@@ -97,6 +97,14 @@ pub(crate) struct PresentationTime {
 /// A clock this far from ours is a test's, or a replay's.
 const OTHER_CLOCK: Duration = Duration::from_millis(500);
 
+/// When this frame of the engine began, by the system's clock; now, where the engine is driven by another one.
+pub(crate) fn begun(time: &Time<Real>) -> Instant {
+    let now = Instant::now();
+    let begun = time.last_update().unwrap_or(now);
+    let far = now.saturating_duration_since(begun).max(begun.saturating_duration_since(now)) > OTHER_CLOCK;
+    if far { now } else { begun }
+}
+
 /// Sets the moment, and the subjects' settings.
 pub(crate) fn set_presentation_time(
     time: Res<Time<Real>>,
@@ -105,10 +113,7 @@ pub(crate) fn set_presentation_time(
     mut timecode: ResMut<FaceTimecode>,
     mut subjects: Query<(&FaceSubject, Option<&FacePlayout>, Option<&LinkQuality>, &mut Incoming)>,
 ) {
-    let now = Instant::now();
-    let begun = time.last_update().unwrap_or(now);
-    let far = now.saturating_duration_since(begun).max(begun.saturating_duration_since(now)) > OTHER_CLOCK;
-    let now = presentation.clock.tick(if far { now } else { begun });
+    let now = presentation.clock.tick(begun(&time));
     presentation.now = Some(now);
 
     let mut lead: Option<i64> = None;

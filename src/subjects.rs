@@ -81,6 +81,11 @@ impl Incoming {
         incoming
     }
 
+    /// The face stays as it is without frames, for now.
+    pub(crate) fn hold(&mut self) {
+        self.fresh = true;
+    }
+
     pub(crate) fn buffer(&mut self) -> &mut Playout {
         &mut self.playout
     }

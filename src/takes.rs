@@ -16,22 +16,19 @@ use facelink::{
     event::{LinkEvent, SubjectFrame, SubjectId},
     source::SourceKind,
     take::{
-        Played, RecordedFrame, SPEEDS, Take, TakeAbout, TakeContent, TakeInfo, TakePlayer as Player, TakeReadError,
-        TakeReader, TakeWriteError, TakeWriter, llf_csv,
+        Played, SPEEDS, Take, TakeAbout, TakeContent, TakeInfo, TakePlayer as Player, TakeReadError, TakeReader,
+        TakeWriteError, TakeWriter, llf_csv,
     },
-    timing::Stamp,
+    timing::{Stamp, micros},
 };
 
 use crate::{
     input::FaceInput,
-    lifecycle::{self, ComponentRemoved},
+    playout::begun,
     sets::Step,
+    subjects::{FaceSubjects, Incoming},
 };
 
-/// While a take is held, its faces are shown again this often: well within [`FaceSettings::hold`](crate::FaceSettings::hold).
-const HOLD_INTERVAL: Duration = Duration::from_millis(50);
-/// Stamps of faces that are held have epochs from here on; those of recordings count from 0.
-const HOLD_EPOCH: u32 = 1 << 31;
 /// Longest distance at which a step back looks for a frame.
 const STEP_BACK: Duration = Duration::from_secs(2);
 
@@ -216,7 +213,6 @@ pub enum TakeClock {
 /// }
 /// ```
 #[derive(Component, Reflect, Clone, Debug, PartialEq)]
-#[component(on_remove = lifecycle::removed::<Self>)]
 #[reflect(Component)]
 #[require(TakePlayback)]
 pub struct TakePlayer {
@@ -331,18 +327,12 @@ struct Run {
     /// The clock that the take is played by shows this at its zero.
     zero: Instant,
     elapsed: Duration,
-    /// Whether the clock stood still since it was looked at last.
-    stands: bool,
+    /// From that clock to the system's, at the first frame.
+    apart_us: Option<i64>,
     /// Subjects that are there, by the names that they have here.
     present: HashSet<Arc<str>>,
-    held: Option<Held>,
-    seeks: u32,
-}
-
-/// Faces that are shown while the take does not run.
-struct Held {
-    faces: Vec<RecordedFrame>,
-    shown: Instant,
+    /// It stands still, and its faces are those of this moment.
+    held: bool,
 }
 
 impl Run {
@@ -352,12 +342,12 @@ impl Run {
             settings: TakePlayer::new(settings.take.clone()),
             zero,
             elapsed,
-            stands: false,
+            apart_us: None,
             present: HashSet::new(),
-            held: None,
-            seeks: 0,
+            held: false,
         };
         run.apply(settings)?;
+        run.set_running(settings.playing);
         Ok(run)
     }
 
@@ -374,24 +364,30 @@ impl Run {
         if self.settings.subjects != settings.subjects {
             let names = settings.subjects.iter().map(|(name, alias)| (name.as_str().into(), alias.as_str().into()));
             self.player.set_subjects((!settings.subjects.is_empty()).then(|| names.collect()));
-            self.held = None;
+            self.held = false;
         }
         if (self.settings.from, self.settings.until) != (settings.from, settings.until) {
             self.player.set_range(settings.from, settings.until, now)?;
-        }
-        match (self.player.is_paused(), settings.playing) {
-            (false, false) => self.player.pause(now),
-            (true, true) => self.player.resume(now),
-            _ => {}
         }
         self.settings.clone_from(settings);
         Ok(())
     }
 
+    fn set_running(&mut self, runs: bool) {
+        let now = self.now();
+        match (self.player.is_paused(), runs) {
+            (false, false) => self.player.pause(now),
+            (true, true) => {
+                self.player.resume(now);
+                self.held = false;
+            }
+            _ => {}
+        }
+    }
+
     fn seek(&mut self, time: Duration) -> Result<(), TakeReadError> {
         self.player.seek(time, self.now())?;
-        self.held = None;
-        self.seeks = self.seeks.wrapping_add(1);
+        self.held = false;
         Ok(())
     }
 
@@ -415,7 +411,7 @@ impl Run {
         Ok(found)
     }
 
-    /// Puts in what is due. `real` is the moment by the system's clock.
+    /// Puts in what is due, or the faces of a take that stands still. `real` is the moment by the system's clock.
     fn advance(
         &mut self,
         input: &FaceInput,
@@ -423,67 +419,39 @@ impl Run {
         mut mark: impl FnMut(Duration, String),
     ) -> Result<(), TakeReadError> {
         let now = self.now();
-        // A frame is as old now as it would be by the clock of the take.
-        let moved = |at: Instant| match now.checked_duration_since(at) {
-            Some(age) => real.checked_sub(age).unwrap_or(real),
-            None => real + at.saturating_duration_since(now),
-        };
         while let Some(played) = self.player.poll(now)? {
-            self.held = None;
-            match played {
-                Played::Frame(mut frame) => {
-                    frame.received = moved(frame.received);
-                    self.present.insert(frame.name.clone());
-                    input.replay(frame);
-                }
-                Played::Event(LinkEvent::SubjectLost { name, .. }) => {
-                    self.present.remove(&name);
-                    input.lose(&name);
-                }
-                Played::Event(LinkEvent::Emotion { name, emotion, .. }) => input.emotion(&name, emotion),
-                Played::Mark { time, text } => mark(time, text),
-                _ => {}
+            self.put(played, input, real, &mut mark);
+        }
+        if self.player.is_paused() && !self.held {
+            self.held = true;
+            for played in self.player.still(now)? {
+                self.put(played, input, real, &mut mark);
             }
         }
         Ok(())
     }
 
-    /// Shows the faces of a take that stands still, again and again.
-    fn hold(&mut self, input: &FaceInput, real: Instant) -> Result<(), TakeReadError> {
-        if self.held.is_none() {
-            let at = self.player.position(self.now());
-            let faces = self.player.reader_mut().faces_at(at)?;
-            let names = &self.settings.subjects;
-            let alias = |name: Arc<str>| {
-                if names.is_empty() {
-                    return Some(name);
-                }
-                names.iter().find(|(from, _)| **from == *name).map(|(_, alias)| Arc::from(alias.as_str()))
-            };
-            let faces: Vec<_> = faces
-                .into_iter()
-                .filter_map(|face| Some(RecordedFrame { name: alias(face.name.clone())?, ..face }))
-                .collect();
-            for name in self.present.extract_if(|name| !faces.iter().any(|face| face.name == *name)) {
+    fn put(&mut self, played: Played, input: &FaceInput, real: Instant, mark: &mut impl FnMut(Duration, String)) {
+        match played {
+            Played::Frame(mut frame) => {
+                // As old now as it is by the clock of the take, which may have stood still or run at another speed.
+                let now = self.now();
+                let age = now.saturating_duration_since(frame.received);
+                frame.received = real.checked_sub(age).unwrap_or(real);
+                let apart_us = micros(real, now);
+                let moved_us = apart_us - *self.apart_us.get_or_insert(apart_us);
+                frame.stamp = frame.stamp.map(|stamp| Stamp { base_us: stamp.base_us + moved_us, ..stamp });
+                self.present.insert(frame.name.clone());
+                input.replay(frame);
+            }
+            Played::Event(LinkEvent::SubjectLost { name, .. }) => {
+                self.present.remove(&name);
                 input.lose(&name);
             }
-            self.held = Some(Held { faces, shown: real - HOLD_INTERVAL });
+            Played::Event(LinkEvent::Emotion { name, emotion, .. }) => input.emotion(&name, emotion),
+            Played::Mark { time, text } => mark(time, text),
+            _ => {}
         }
-        let Some(held) = &mut self.held else { return Ok(()) };
-        if real.saturating_duration_since(held.shown) < HOLD_INTERVAL {
-            return Ok(());
-        }
-        held.shown = real;
-        let us = i64::try_from(real.saturating_duration_since(self.zero).as_micros()).unwrap_or(i64::MAX);
-        let interval_us = i64::try_from(HOLD_INTERVAL.as_micros()).unwrap_or(i64::MAX);
-        let stamp =
-            Stamp { capture_us: us, base_us: 0, queue_us: 0, epoch: HOLD_EPOCH.wrapping_add(self.seeks), interval_us };
-        for face in &held.faces {
-            self.present.insert(face.name.clone());
-            let shown = face.clone().at(real);
-            input.replay(SubjectFrame { received: real, stamp: Some(stamp), late: false, repeated: false, ..shown });
-        }
-        Ok(())
     }
 }
 
@@ -495,6 +463,7 @@ fn play(
     takes: Res<Assets<FaceTake>>,
     mut changed: MessageReader<AssetEvent<FaceTake>>,
     mut players: Query<(Entity, Ref<TakePlayer>, &mut TakePlayback)>,
+    (subjects, mut faces): (Res<FaceSubjects>, Query<&mut Incoming>),
 ) {
     let reloaded: HashSet<AssetId<FaceTake>> = changed
         .read()
@@ -503,7 +472,7 @@ fn play(
             _ => None,
         })
         .collect();
-    let now = Instant::now();
+    let now = begun(&real);
     for (entity, settings, mut playback) in &mut players {
         let playback = &mut *playback;
         let elapsed = match settings.clock {
@@ -538,14 +507,13 @@ fn play(
             }
         }
         let Some(run) = &mut playback.run else { continue };
-        if !is_opened {
-            run.stands = run.elapsed == elapsed;
-            run.elapsed = elapsed;
-        }
+        let stands = !is_opened && run.elapsed == elapsed;
+        run.elapsed = elapsed;
         let mut go = || -> Result<(), TakeReadError> {
             if run.settings != *settings {
                 run.apply(&settings)?;
             }
+            run.set_running(settings.playing && !stands);
             if let Some(time) = playback.sought.take() {
                 run.seek(time)?;
             }
@@ -556,11 +524,7 @@ fn play(
                 let time = run.neighbour(forward)?.unwrap_or(before);
                 run.seek(time)?;
             }
-            run.advance(&input, now, |time, text| commands.trigger(TakeMark { entity, time, text }))?;
-            if run.player.is_paused() || (run.stands && !run.player.is_finished()) {
-                run.hold(&input, now)?;
-            }
-            Ok(())
+            run.advance(&input, now, |time, text| commands.trigger(TakeMark { entity, time, text }))
         };
         if let Err(error) = go() {
             if let Some(run) = playback.run.take() {
@@ -568,6 +532,13 @@ fn play(
             }
             fail(playback, &error);
             continue;
+        }
+        if run.held {
+            for face in run.present.iter().filter_map(|name| subjects.get(name)) {
+                if let Ok(mut face) = faces.get_mut(face) {
+                    face.hold();
+                }
+            }
         }
         playback.position = run.player.position(run.now());
         playback.duration = run.player.reader().duration();
@@ -594,7 +565,7 @@ fn lose(run: &Run, input: &FaceInput) {
 }
 
 fn on_player_removed(
-    removed: On<ComponentRemoved<TakePlayer>>,
+    removed: On<Remove, TakePlayer>,
     input: Option<Res<FaceInput>>,
     mut playbacks: Query<&mut TakePlayback>,
 ) {

@@ -134,7 +134,7 @@ fn take_pauses_seeks_steps_and_ends() {
     run(&mut app, second, || {});
     assert_eq!(*playback(&mut app, player).state(), TakeState::Playing);
     set(&mut app, player, |player| player.playing = false);
-    app.update();
+    run(&mut app, second / 2, || {});
     let held = shown(&app);
     let position = playback(&mut app, player).position();
     // Far longer than a face without frames is held.
@@ -190,7 +190,7 @@ fn take_is_looped_renamed_and_follows_the_game_clock() {
     }
 
     app.world_mut().resource_mut::<Time<Virtual>>().pause();
-    app.update();
+    run(&mut app, Duration::from_millis(500), || {});
     let (held, position) = (weights(&app, nodes[0])[0], playback(&mut app, player).position());
     run(&mut app, Duration::from_secs(3), || {});
     assert_eq!(playback(&mut app, player).position(), position, "it waits with the game");

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::read::{TakeContent, TakeEntry, TakeReadError, TakeReader};
+use super::{
+    face::RecordedFrame,
+    read::{TakeContent, TakeEntry, TakeReadError, TakeReader},
+};
 use crate::{
     event::{LinkEvent, LostReason, SubjectFrame, SubjectId},
     timing::{Stamp, micros},
@@ -40,6 +43,8 @@ pub enum Played {
 /// How the stamps of a subject go on after a jump or at another speed.
 #[derive(Clone, Copy, Debug)]
 struct Retime {
+    /// From the origin of stamps that were changed to that of the recording's, for a subject that began with the latter.
+    offset_us: i64,
     segment: u32,
     epoch: u32,
     capture_us: i64,
@@ -299,19 +304,7 @@ impl<R: Read + Seek> TakePlayer<R> {
 
     fn play(&mut self, entry: TakeEntry, due: Instant) {
         match entry.content {
-            TakeContent::Frame(mut frame) => {
-                let Some(alias) = self.alias(&frame.name) else { return };
-                let source = frame.source;
-                let appeared = |id, name| LinkEvent::SubjectAppeared { id, name, source, address: None };
-                frame.id = self.appear(&alias, appeared);
-                frame.name = alias;
-                if self.speed != 1.0 {
-                    frame.age = frame.age.div_f64(self.speed);
-                }
-                let mut frame = frame.at(due);
-                frame.stamp = frame.stamp.map(|stamp| self.retime(&frame.name, stamp, frame.received));
-                self.queue.push_back(Played::Frame(frame));
-            }
+            TakeContent::Frame(frame) => self.play_frame(*frame, due),
             TakeContent::Event(LinkEvent::SubjectAppeared { name, source, address, .. }) => {
                 if let Some(alias) = self.alias(&name) {
                     self.appear(&alias, |id, name| LinkEvent::SubjectAppeared { id, name, source, address });
@@ -337,10 +330,44 @@ impl<R: Read + Seek> TakePlayer<R> {
         }
     }
 
+    fn play_frame(&mut self, mut frame: RecordedFrame, due: Instant) {
+        let Some(alias) = self.alias(&frame.name) else { return };
+        let source = frame.source;
+        let appeared = |id, name| LinkEvent::SubjectAppeared { id, name, source, address: None };
+        frame.id = self.appear(&alias, appeared);
+        frame.name = alias;
+        if self.speed != 1.0 {
+            frame.age = frame.age.div_f64(self.speed);
+        }
+        let mut frame = frame.at(due);
+        frame.stamp = frame.stamp.map(|stamp| self.retime(&frame.name, stamp, frame.received));
+        self.queue.push_back(Played::Frame(frame));
+    }
+
+    /// The faces at the time of the take where it is, for one that is paused: what [`poll`](Self::poll) would have returned
+    /// last, as frames of `now`. Subjects that are not there at that time leave.
+    ///
+    /// # Errors
+    /// [`TakeReadError::Io`].
+    pub fn still(&mut self, now: Instant) -> Result<Vec<Played>, TakeReadError> {
+        let position = self.position(now);
+        let faces = self.reader.faces_at(position)?;
+        let shown: Vec<_> = faces.iter().filter_map(|face| self.alias(&face.name)).collect();
+        let absent = self.present.extract_if(|name, _| !shown.contains(name));
+        let lost = |(name, id)| Played::Event(LinkEvent::SubjectLost { id, name, reason: LostReason::Stopped });
+        self.queue.extend(absent.map(lost));
+        for mut face in faces {
+            (face.age, face.late, face.repeated) = (Duration::ZERO, false, false);
+            self.play_frame(face, now);
+        }
+        Ok(self.queue.drain(..).collect())
+    }
+
     /// The stamp of a frame that is shown at another pace, or after a jump.
     fn retime(&mut self, name: &Arc<str>, stamp: Stamp, received: Instant) -> Stamp {
         if self.segment == 0 && self.speed == 1.0 {
             self.retimes.entry(name.clone()).or_insert(Retime {
+                offset_us: stamp.arrival_us() - micros(received, self.origin),
                 segment: 0,
                 epoch: stamp.epoch,
                 capture_us: stamp.capture_us,
@@ -348,10 +375,12 @@ impl<R: Read + Seek> TakePlayer<R> {
             });
             return stamp;
         }
-        let shown_us = micros(received, self.origin);
+        let offset_us = self.retimes.get(name).map_or(0, |retime| retime.offset_us);
+        let shown_us = micros(received, self.origin) + offset_us;
         let speed = self.speed;
         let scaled = |us: i64| (us as f64 / speed).round() as i64;
-        let begun = Retime { segment: self.segment, epoch: stamp.epoch, capture_us: stamp.capture_us, shown_us };
+        let begun =
+            Retime { offset_us, segment: self.segment, epoch: stamp.epoch, capture_us: stamp.capture_us, shown_us };
         let retime = self.retimes.entry(name.clone()).or_insert(begun);
         if (retime.segment, retime.epoch) != (self.segment, stamp.epoch) {
             *retime = begun;
