@@ -485,6 +485,50 @@ fn take_player_speed_range_loop_and_subjects() {
 }
 
 #[test]
+fn take_player_keeps_the_origin_of_stamps_over_jumps() {
+    let start = Instant::now();
+    let frames: Vec<_> = (0..120_i64)
+        .map(|i| {
+            let received = start + ms(u64::try_from(i).unwrap() * 16);
+            // The endpoint ran for an hour before.
+            let stamp =
+                Stamp { capture_us: i * 16_000, base_us: 3_600_000_000, queue_us: 0, epoch: 2, interval_us: 16_000 };
+            SubjectFrame { stamp: Some(stamp), ..subject_frame(1, "Ann", FaceFrame::neutral(), received) }
+        })
+        .collect();
+    let bytes = record(start, &frames);
+    let mut player = TakePlayer::new(open(&bytes), start);
+    let mut taken: Vec<SubjectFrame> = Vec::new();
+    let mut take = |player: &mut TakePlayer<_>, now: Instant| {
+        while let Some(played) = player.poll(now).unwrap() {
+            if let Played::Frame(frame) = played {
+                taken.push(frame);
+            }
+        }
+    };
+    take(&mut player, start + ms(500));
+    player.seek(ms(1000), start + ms(500)).unwrap();
+    take(&mut player, start + ms(900));
+    player.pause(start + ms(900));
+    assert_eq!(player.next_at().unwrap(), None);
+    let still = player.still(start + ms(2000)).unwrap();
+    let [Played::Frame(still)] = still.as_slice() else { panic!("one face, and nothing else: {still:?}") };
+    assert_eq!(still.received, start + ms(2000));
+    taken.push(still.clone());
+    let origins: Vec<i64> = taken
+        .iter()
+        .map(|frame| {
+            let received = i64::try_from(frame.received.duration_since(start).as_micros()).unwrap();
+            frame.stamp.unwrap().arrival_us() - received
+        })
+        .collect();
+    let (first, last) = (origins[0], origins.len() - 1);
+    assert!(origins[..last].iter().all(|origin| (origin - first).abs() <= 1), "{origins:?}");
+    let epochs: Vec<u32> = taken.iter().map(|frame| frame.stamp.unwrap().epoch).collect();
+    assert_eq!((epochs[0], epochs[last]), (2, 3), "a jump begins a new epoch");
+}
+
+#[test]
 fn take_of_one_subject_has_late_frames_in_their_places() {
     let start = Instant::now();
     let mut session: Vec<_> = session(start, 2).into_iter().filter(|frame| frame.id == SubjectId(2)).collect();
