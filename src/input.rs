@@ -115,6 +115,7 @@ impl FaceInput {
     }
 
     /// A frame of a recording, with everything that it came with.
+    #[cfg(feature = "takes")]
     pub(crate) fn replay(&self, recorded: SubjectFrame) {
         let SubjectFrame { id: _, name, source, frame, speech, received, stamp, late, repeated } = recorded;
         let put = self.put(&name, frame, |new| {

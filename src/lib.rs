@@ -123,6 +123,7 @@
 //! | Feature | Default | Adds |
 //! |---|---|---|
 //! | `net` | yes | the network: endpoint, connections, phones, sending; without it faces come by [`FaceInput`] alone |
+//! | `takes` | yes | recordings as assets, and playing them |
 //! | `aria` | no | `ARIA`, an avatar inside the library, for a first face and for tests; 6.5 MB in the program |
 //! | `panel` | no | `FaceLinkPanelPlugin`: an egui panel with sources, statistics, the mapping and the 52 values |
 //! | `vrm` | no | VRM 1.0 avatars drawn by `bevy_vrm1`: put [`FaceAvatar`] on the entity with its `VrmHandle`; `.vrm` files open without it ([`FaceModel`]) |
@@ -188,6 +189,7 @@ pub mod settings;
 #[cfg(feature = "net")]
 pub mod sources;
 pub mod subjects;
+#[cfg(feature = "takes")]
 pub mod takes;
 pub mod virtual_subject;
 #[cfg(feature = "vrm")]
@@ -228,6 +230,7 @@ pub use settings::{FacePlayout, FaceSettings, PlayoutFilter, PlayoutMode};
 #[cfg(feature = "net")]
 pub use sources::{FaceDial, FaceSource, SourceQuality, SourceState};
 pub use subjects::{FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, SubjectAppeared, SubjectLost};
+#[cfg(feature = "takes")]
 pub use takes::{FaceTake, TakeClock, TakeMark, TakePlayback, TakePlayer, TakeState};
 pub use virtual_subject::{FacePart, VirtualSubject};
 
@@ -240,10 +243,12 @@ pub mod prelude {
     pub use crate::{
         AvatarBound, AvatarMapping, BindReport, DrivenBy, FaceAvatar, FaceExpressions, FaceIdle, FaceInput,
         FaceLinkPlugin, FaceLinkSystems, FaceMapping, FaceModel, FacePlayout, FacePose, FaceSettings, FaceSpeech,
-        FaceSubject, FaceSubjects, FaceTake, FaceTracked, FaceUntracked, LinkQuality, SubjectAppeared, SubjectLost,
-        TakePlayback, TakePlayer, VirtualSubject,
+        FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, SubjectAppeared, SubjectLost,
+        VirtualSubject,
     };
     #[cfg(feature = "net")]
     pub use crate::{EndpointCommandsExt, EndpointSettings, EndpointState, FaceLinkEndpoint, FaceSource, SendFace};
+    #[cfg(feature = "takes")]
+    pub use crate::{FaceTake, TakePlayback, TakePlayer};
     pub use facelink::{Blendshape, FaceFrame};
 }

@@ -13,7 +13,7 @@ use facelink_net::{
 use crate::{
     avatar::AvatarPlugin, detail::DetailPlugin, drive::DrivePlugin, files::FilesPlugin, input::InputPlugin,
     layers::LayersPlugin, mapping::MappingPlugin, model::ModelPlugin, playout::PlayoutPlugin, sets::SchedulePlugin,
-    settings::FaceSettings, subjects::SubjectsPlugin, takes::TakesPlugin, virtual_subject::VirtualSubjectPlugin,
+    settings::FaceSettings, subjects::SubjectsPlugin, virtual_subject::VirtualSubjectPlugin,
 };
 #[cfg(feature = "net")]
 use crate::{
@@ -163,8 +163,9 @@ impl Plugin for FaceLinkPlugin {
         }
         app.register_type::<FaceSettings>()
             .add_plugins((SchedulePlugin, FilesPlugin, InputPlugin, SubjectsPlugin, LayersPlugin, VirtualSubjectPlugin))
-            .add_plugins(TakesPlugin)
             .add_plugins((PlayoutPlugin, MappingPlugin, ModelPlugin, AvatarPlugin, DetailPlugin, DrivePlugin));
+        #[cfg(feature = "takes")]
+        app.add_plugins(crate::takes::TakesPlugin);
         #[cfg(feature = "aria")]
         app.add_plugins(crate::aria::AriaPlugin);
         #[cfg(feature = "vrm")]

@@ -82,6 +82,7 @@ impl Incoming {
     }
 
     /// The face stays as it is without frames, for now.
+    #[cfg(feature = "takes")]
     pub(crate) fn hold(&mut self) {
         self.fresh = true;
     }

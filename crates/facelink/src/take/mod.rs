@@ -41,7 +41,8 @@
 pub mod a2f;
 mod dialect;
 mod edit;
-mod face;
+#[cfg(feature = "takes")]
+mod file;
 mod frames;
 pub mod gltf;
 pub mod gltf_animation;
@@ -49,28 +50,18 @@ pub mod import;
 pub mod jsonl;
 mod keys;
 pub mod llf_csv;
-mod log;
-mod packet;
-mod play;
-mod proto;
 mod rate;
-mod read;
-mod records;
 mod rows;
-mod schema;
-mod subject_stats;
 pub mod usda;
 pub mod vrma;
-mod write;
 
 pub use edit::{AlignError, align};
-pub use face::{FaceError, RecordedFrame};
+#[cfg(feature = "takes")]
+pub use file::{
+    FLUSH_AFTER, FaceError, MAX_SUBJECTS, Played, ProtoError, RecordedFrame, RecordedPacket, RecordedSubject, SPEEDS,
+    TakeAbout, TakeAttachment, TakeContent, TakeEntry, TakeInfo, TakePlayer, TakeReadError, TakeReader, TakeWriteError,
+    TakeWriter,
+};
 pub use frames::{LONGEST_STEP, Take, TakeError, TakeFrame};
 pub use keys::{Curves, Keys, MAX_KEY_ERROR};
-pub use packet::RecordedPacket;
-pub use play::{Played, SPEEDS, TakePlayer};
-pub use proto::ProtoError;
 pub use rate::{FrameRate, FrameRateError};
-pub use read::{TakeAttachment, TakeContent, TakeEntry, TakeInfo, TakeReadError, TakeReader};
-pub use subject_stats::RecordedSubject;
-pub use write::{FLUSH_AFTER, MAX_SUBJECTS, TakeAbout, TakeWriteError, TakeWriter};

@@ -11,7 +11,7 @@ use mcap::{MAGIC, records::op};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::{
-    Take, TakeError, TakeFrame,
+    super::{Take, TakeError, TakeFrame},
     face::{self, Names, RecordedFrame},
     log, packet,
     packet::RecordedPacket,

@@ -1,0 +1,20 @@
+//! Recordings of everything that an endpoint gives, as files in the format MCAP.
+
+mod face;
+mod log;
+mod packet;
+mod play;
+mod proto;
+mod read;
+mod records;
+mod schema;
+mod subject_stats;
+mod write;
+
+pub use face::{FaceError, RecordedFrame};
+pub use packet::RecordedPacket;
+pub use play::{Played, SPEEDS, TakePlayer};
+pub use proto::ProtoError;
+pub use read::{TakeAttachment, TakeContent, TakeEntry, TakeInfo, TakeReadError, TakeReader};
+pub use subject_stats::RecordedSubject;
+pub use write::{FLUSH_AFTER, MAX_SUBJECTS, TakeAbout, TakeWriteError, TakeWriter};
