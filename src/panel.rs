@@ -8,6 +8,8 @@ mod doctor;
 mod moods;
 #[cfg(feature = "net")]
 mod network;
+#[cfg(feature = "takes")]
+mod takes;
 mod theme;
 mod timing;
 mod tune;
@@ -105,6 +107,7 @@ fn draw(
     avatars: Query<AvatarParts>,
     mut tuner: tune::Tuner,
     mut timed: timing::Timing,
+    #[cfg(feature = "takes")] mut takes: takes::Takes,
 ) {
     // No camera yet, so there is nothing to draw on.
     let Ok(context) = contexts.ctx_mut() else { return };
@@ -151,6 +154,8 @@ fn draw(
                 });
                 #[cfg(feature = "net")]
                 network.sources(ui);
+                #[cfg(feature = "takes")]
+                takes.takes(ui);
                 card(ui, |ui| avatar_list(ui, &avatars, &subjects));
                 let shown = selected.and_then(|entity| subjects.get(entity).ok());
                 // The avatar that shows the face that is looked at, or the only one there is.

@@ -232,6 +232,10 @@ fn sent_face_follows_avatar_and_thinning_is_no_loss() {
     // A sender that stops sends goodbye: the receiver does not wait for its timeout.
     host.world_mut().entity_mut(actors[0]).remove::<SendFace>();
     guest.world_mut().entity_mut(actors[1]).remove::<SendFace>();
+    for (app, actor) in [(&host, actors[0]), (&guest, actors[1])] {
+        // It has said goodbye: the others need not wait for its silence.
+        assert_eq!(app.world().get::<SendFaceState>(actor), Some(&SendFaceState::Idle));
+    }
     let tracked = |app: &App, subject| app.world().get::<FacePose>(subject).is_some_and(|pose| pose.tracked);
     update_until(&mut guest, "the ends", |guest| {
         host.update();

@@ -1,0 +1,135 @@
+//! Takes in the panel: recording one, and those that are played.
+
+use std::time::Duration;
+
+use bevy::{ecs::system::SystemParam, prelude::*};
+use bevy_egui::egui;
+#[cfg(feature = "net")]
+use facelink_net::TakeOptions;
+
+use super::theme::{BAD, DIM, GOOD, TEXT, WARN, card, small, title};
+#[cfg(feature = "net")]
+use crate::endpoint::FaceLinkEndpoint;
+use crate::takes::{TakePlayback, TakePlayer, TakeState};
+
+#[derive(SystemParam)]
+pub(super) struct Takes<'w, 's> {
+    #[cfg(feature = "net")]
+    endpoint: Option<Res<'w, FaceLinkEndpoint>>,
+    #[cfg(feature = "net")]
+    slate: Local<'s, String>,
+    #[cfg(feature = "net")]
+    refused: Local<'s, Option<String>>,
+    players: Query<'w, 's, (Entity, Option<&'static Name>, &'static mut TakePlayer, &'static mut TakePlayback)>,
+}
+
+impl Takes<'_, '_> {
+    pub fn takes(&mut self, ui: &mut egui::Ui) {
+        #[cfg(feature = "net")]
+        let records = self.endpoint.is_some();
+        #[cfg(not(feature = "net"))]
+        let records = false;
+        if !records && self.players.is_empty() {
+            return;
+        }
+        card(ui, |ui| {
+            title(ui, "Takes");
+            #[cfg(feature = "net")]
+            self.record(ui);
+            for (entity, name, player, playback) in &mut self.players {
+                let label = name.map_or_else(|| entity.to_string(), |name| name.as_str().to_owned());
+                play(ui, &label, player, playback);
+            }
+        });
+    }
+
+    /// Slate and button, and what the take is so far.
+    #[cfg(feature = "net")]
+    fn record(&mut self, ui: &mut egui::Ui) {
+        let Some(endpoint) = &self.endpoint else { return };
+        let status = endpoint.take_status();
+        let recording = status.as_ref().is_some_and(|take| take.recording);
+        ui.horizontal(|ui| {
+            let (sign, word) = if recording { ("\u{25a0}", "Stop") } else { ("\u{25cf}", "Record") };
+            let button = ui.button(small(format!("{sign} {word}"), if recording { TEXT } else { BAD }));
+            if button.clicked() {
+                let slate = Some(self.slate.trim().to_owned()).filter(|slate| !slate.is_empty());
+                let done = if recording {
+                    endpoint.stop_take()
+                } else {
+                    endpoint.start_take(TakeOptions { slate, ..TakeOptions::default() })
+                };
+                *self.refused = done.err().map(|error| error.to_string());
+            }
+            let slate = egui::TextEdit::singleline(&mut *self.slate).hint_text("slate").desired_width(f32::INFINITY);
+            ui.add_enabled(!recording, slate);
+        });
+        if let Some(take) = &status {
+            let megabytes = take.bytes as f64 / 1e6;
+            let text = format!("{}, take {}: {:.1} s, {megabytes:.1} MB", take.slate, take.take, take.seconds);
+            let color = if recording { GOOD } else { DIM };
+            ui.add(egui::Label::new(small(text, color)).truncate()).on_hover_text(&take.file);
+            if take.dropped > 0 {
+                ui.label(small(format!("{} not recorded: writing is too slow", take.dropped), WARN));
+            }
+        }
+        let error = self.refused.as_ref().or(status.as_ref().and_then(|take| take.error.as_ref()));
+        if let Some(error) = error {
+            ui.add(egui::Label::new(small(error, BAD)).wrap());
+        }
+    }
+}
+
+/// A take that is played: its place, to be moved, and how it runs.
+fn play(ui: &mut egui::Ui, label: &str, mut player: Mut<TakePlayer>, mut playback: Mut<TakePlayback>) {
+    let (state, color) = match playback.state() {
+        TakeState::Loading => ("loading", DIM),
+        TakeState::Playing => ("plays", GOOD),
+        TakeState::Paused => ("paused", TEXT),
+        TakeState::Finished => ("at its end", DIM),
+        TakeState::Failed(error) => (error.as_str(), BAD),
+    };
+    ui.horizontal(|ui| {
+        ui.add(egui::Label::new(small(label, TEXT)).truncate());
+        ui.add(egui::Label::new(small(state, color)).truncate());
+    });
+    if matches!(playback.state(), TakeState::Loading | TakeState::Failed(_)) {
+        return;
+    }
+    ui.horizontal(|ui| {
+        let sign = if player.playing { "\u{23f8}" } else { "\u{25b6}" };
+        if ui.small_button(sign).on_hover_text("Play or pause").clicked() {
+            player.playing = !player.playing;
+            if *playback.state() == TakeState::Finished {
+                player.playing = true;
+                let from = player.from;
+                playback.seek(from);
+            }
+        }
+        for (sign, frames, hint) in [("\u{23ea}", -1, "One frame back"), ("\u{23e9}", 1, "One frame on")] {
+            if ui.small_button(sign).on_hover_text(hint).clicked() {
+                player.playing = false;
+                playback.step(frames);
+            }
+        }
+        let mut looped = player.looped;
+        if ui.checkbox(&mut looped, small("loop", TEXT)).changed() {
+            player.looped = looped;
+        }
+        let mut speed = player.speed;
+        let range = 0.1..=4.0;
+        if ui.add(egui::DragValue::new(&mut speed).range(range).speed(0.02).max_decimals(2).suffix("\u{d7}")).changed()
+        {
+            player.speed = speed;
+        }
+    });
+    let mut seconds = playback.position().as_secs_f64();
+    ui.horizontal(|ui| {
+        ui.spacing_mut().slider_width = (ui.available_width() - 70.0).max(40.0);
+        let slider =
+            egui::Slider::new(&mut seconds, 0.0..=playback.duration().as_secs_f64()).fixed_decimals(2).suffix(" s");
+        if ui.add(slider).changed() {
+            playback.seek(Duration::from_secs_f64(seconds.max(0.0)));
+        }
+    });
+}
