@@ -50,7 +50,7 @@ impl Takes<'_, '_> {
         let status = endpoint.take_status();
         let recording = status.as_ref().is_some_and(|take| take.recording);
         ui.horizontal(|ui| {
-            let (sign, word) = if recording { ("\u{25a0}", "Stop") } else { ("\u{25cf}", "Record") };
+            let (sign, word) = if recording { ("\u{23f9}", "Stop") } else { ("\u{23fa}", "Record") };
             let button = ui.button(small(format!("{sign} {word}"), if recording { TEXT } else { BAD }));
             if button.clicked() {
                 let slate = Some(self.slate.trim().to_owned()).filter(|slate| !slate.is_empty());
