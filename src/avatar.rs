@@ -35,7 +35,7 @@ use bevy::{
 use facelink::{
     BLENDSHAPE_COUNT, Blendshape,
     layers::ChannelGroup,
-    mapping::{BoneMap, Compiled, Detection, EyeDrive, GazeRange, MatchReport, Scratch, detect},
+    mapping::{BoneMap, Compiled, EyeDrive, GazeRange, MatchReport, Scratch, detect, detect_either},
     model::{Expression, names_in_extras},
 };
 
@@ -589,27 +589,10 @@ impl MapCache {
     }
 }
 
-/// The preset that shows most. Where the model has a table of expressions, which is the last list, either the targets or the
-/// expressions are driven, whichever shows more: both together would move what an expression moves twice.
-fn detect_either(names: &[Vec<String>], table: bool, presets: &FacePresets) -> Option<Detection> {
-    let Some((expressions, targets)) = names.split_last().filter(|_| table) else {
-        return detect(presets.presets(), names);
-    };
-    let mut only = vec![Vec::new(); names.len()];
-    only[..targets.len()].clone_from_slice(targets);
-    let by_targets = detect(presets.presets(), &only);
-    only.fill(Vec::new());
-    only[targets.len()].clone_from(expressions);
-    let by_expressions = detect(presets.presets(), &only);
-    let shows = |found: &Option<Detection>| {
-        found.as_ref().map_or(0, |found| found.report.shown.len().min(found.report.written))
-    };
-    if shows(&by_expressions) > shows(&by_targets) { by_expressions } else { by_targets }
-}
-
 /// Chooses and compiles an avatar's mapping: its own where that can be used, else the preset that shows most.
 fn map(names: &[Vec<String>], table: bool, own: Option<Result<&FaceMapping, String>>, presets: &FacePresets) -> Mapped {
-    let found = detect_either(names, table, presets);
+    let detect = if table { detect_either } else { detect };
+    let found = detect(presets.presets(), names);
     let preset = found.as_ref().map(|found| &presets.presets()[found.preset]);
     let id = preset.map_or(String::new(), |preset| preset.id.clone());
     let own = own.map(|own| {

@@ -1,7 +1,7 @@
 //! The pose of a face that is shown now, and how it eases in and out.
 
 use bevy::prelude::*;
-use facelink::{BLENDSHAPE_COUNT, Blendshape, Channel, Channels, FaceFrame};
+use facelink::{BLENDSHAPE_COUNT, Blendshape, Channel, Channels, FaceFrame, frame::Gaze};
 
 use crate::settings::FaceSettings;
 
@@ -82,11 +82,8 @@ impl FacePose {
         let head = frame.head.map_or(Quat::IDENTITY, |head| Quat::from_array(head.rotation));
         self.head = Quat::IDENTITY.slerp(head, share);
         self.head_position = frame.head.and_then(|head| head.position).map(Vec3::from_array);
-        let gaze = match frame.gaze {
-            Some(gaze) => [gaze.left, gaze.right].map(|eye| Vec2::new(eye.yaw, eye.pitch)),
-            None => gaze_from_shapes(&frame.weights),
-        };
-        self.gaze = gaze.map(|eye| eye * share);
+        let gaze = frame.gaze.unwrap_or_else(|| Gaze::from_weights(&frame.weights));
+        self.gaze = eyes(gaze).map(|eye| eye * share);
         self.tracked = frame.tracked;
         self.presence = presence;
     }
@@ -127,12 +124,11 @@ impl FacePose {
 
 /// Gaze from the `eyeLook*` shapes: yaw and pitch of the left and the right eye.
 pub fn gaze_from_shapes(weights: &[f32; BLENDSHAPE_COUNT]) -> [Vec2; 2] {
-    use Blendshape::*;
-    let of = |shape: Blendshape| weights[shape.index()];
-    // "Out" is to the left for the left eye and to the right for the right one.
-    let left = Vec2::new(of(EyeLookOutLeft) - of(EyeLookInLeft), of(EyeLookUpLeft) - of(EyeLookDownLeft));
-    let right = Vec2::new(of(EyeLookInRight) - of(EyeLookOutRight), of(EyeLookUpRight) - of(EyeLookDownRight));
-    [left * EYE_LOOK_RANGE, right * EYE_LOOK_RANGE]
+    eyes(Gaze::from_weights(weights))
+}
+
+fn eyes(gaze: Gaze) -> [Vec2; 2] {
+    [gaze.left, gaze.right].map(|eye| Vec2::new(eye.yaw, eye.pitch))
 }
 
 /// A face that was gone for less than this share of the ease to neutral returns as if it had moved on meanwhile: a tracker

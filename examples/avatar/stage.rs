@@ -242,7 +242,7 @@ fn set_up(
 
     if quality == Quality::Low {
         commands.insert_resource(simple::Simple);
-        // The next frame is begun while one is drawn and another shown: nobody waits for a processor's screen.
+        // The next frame is begun while one is drawn and another shown: a processor draws to no screen that has to be waited for.
         for mut window in &mut windows {
             window.present_mode = PresentMode::AutoNoVsync;
             window.desired_maximum_frame_latency = NonZero::new(3);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bevy::{ecs::system::SystemParam, prelude::*};
 use bevy_egui::egui;
+use facelink::take::SPEEDS;
 #[cfg(feature = "net")]
 use facelink_net::TakeOptions;
 
@@ -117,8 +118,7 @@ fn play(ui: &mut egui::Ui, label: &str, mut player: Mut<TakePlayer>, mut playbac
             player.looped = looped;
         }
         let mut speed = player.speed;
-        let range = 0.1..=4.0;
-        if ui.add(egui::DragValue::new(&mut speed).range(range).speed(0.02).max_decimals(2).suffix("\u{d7}")).changed()
+        if ui.add(egui::DragValue::new(&mut speed).range(SPEEDS).speed(0.02).max_decimals(2).suffix("\u{d7}")).changed()
         {
             player.speed = speed;
         }

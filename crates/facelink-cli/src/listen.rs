@@ -11,13 +11,13 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, after, never, select_biased, tick};
-use facelink::{Blendshape, FaceFrame};
+use facelink::frame::WeightsByName;
 use facelink_net::{
     CertificateAuthority, DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LostReason,
     MODELS_FOLDER, PhonePort, SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TakeOptions,
     TakeRecordError, TakeStatus, TlsConfig, UDP_JSON_PORT, outward_address,
 };
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::Serialize;
 
 use crate::{
     error::Error,
@@ -188,7 +188,7 @@ enum Line<'a> {
         source: SourceKind,
         tracked: bool,
         frame: u64,
-        blendshapes: Weights<'a>,
+        blendshapes: WeightsByName<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         head: Option<Head>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -216,24 +216,6 @@ struct Head {
 struct Gaze {
     left: [f32; 2],
     right: [f32; 2],
-}
-
-/// The given weights by name.
-struct Weights<'a>(&'a FaceFrame);
-
-impl Serialize for Weights<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for shape in Blendshape::ALL {
-            if let Some(weight) = self.0.get(shape) {
-                map.serialize_entry(shape.name(), &weight)?;
-            }
-        }
-        for channel in &self.0.channels {
-            map.serialize_entry(&*channel.name, &channel.value)?;
-        }
-        map.end()
-    }
 }
 
 /// Where events and frames are shown.
@@ -437,7 +419,7 @@ impl<W: Write> Show for Json<W> {
             source: subject.source,
             tracked: subject.frame.tracked,
             frame: number,
-            blendshapes: Weights(&subject.frame),
+            blendshapes: WeightsByName(&subject.frame),
             head: subject.frame.head.map(|head| Head { rotation: head.rotation, position: head.position }),
             gaze: subject
                 .frame
@@ -583,6 +565,8 @@ fn introduce(endpoint: &Endpoint, token: Option<&str>, out: &mut Output) -> io::
 
 #[cfg(test)]
 mod tests {
+    use facelink::{Blendshape, FaceFrame};
+
     use super::*;
 
     fn frame(sequence: Option<u64>) -> SubjectFrame {

@@ -141,7 +141,7 @@ fn play(
         }
         while let Some(played) = player.poll(now).map_err(failed)? {
             match played {
-                // A frame that arrived late is late for whoever receives it from here.
+                // A frame that arrived late is late for the receiver too.
                 Played::Frame(frame) if !frame.late => {
                     let mut face = frame.frame;
                     face.sequence = Some(numbers.entry(frame.name.clone()).or_default().next(face.sequence));

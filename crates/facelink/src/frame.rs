@@ -2,6 +2,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use smallvec::SmallVec;
 
 use crate::names::{BLENDSHAPE_COUNT, Blendshape};
@@ -51,6 +52,23 @@ pub struct Gaze {
     pub left: EyeGaze,
     /// The performer's right eye.
     pub right: EyeGaze,
+}
+
+impl Gaze {
+    /// What the `eyeLook*` shapes show: [`EYE_LOOK_RANGE`] at full shape.
+    pub fn from_weights(weights: &[f32; BLENDSHAPE_COUNT]) -> Self {
+        use Blendshape::*;
+        let of = |shape: Blendshape| weights[shape.index()];
+        let eye = |left: f32, right: f32, up: f32, down: f32| EyeGaze {
+            yaw: (left - right) * EYE_LOOK_RANGE,
+            pitch: (up - down) * EYE_LOOK_RANGE,
+        };
+        // "Out" is to the left for the left eye and to the right for the right one.
+        Self {
+            left: eye(of(EyeLookOutLeft), of(EyeLookInLeft), of(EyeLookUpLeft), of(EyeLookDownLeft)),
+            right: eye(of(EyeLookInRight), of(EyeLookOutRight), of(EyeLookUpRight), of(EyeLookDownRight)),
+        }
+    }
 }
 
 /// A channel besides the 52 shapes, under the name it came with.
@@ -105,6 +123,25 @@ pub enum FrameError {
         /// Its length; [`FaceFrame::check`] normalises what is longer than 1e-3.
         length: f32,
     },
+}
+
+/// The shapes that a frame has and its channels, serialised as a map of weights by name.
+#[derive(Clone, Copy, Debug)]
+pub struct WeightsByName<'a>(pub &'a FaceFrame);
+
+impl Serialize for WeightsByName<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(None)?;
+        for shape in Blendshape::ALL {
+            if let Some(weight) = self.0.get(shape) {
+                map.serialize_entry(shape.name(), &weight)?;
+            }
+        }
+        for channel in &self.0.channels {
+            map.serialize_entry(&*channel.name, &channel.value)?;
+        }
+        map.end()
+    }
 }
 
 impl Default for FaceFrame {

@@ -172,7 +172,7 @@ fn hears(library: Library, names: &str, wanted: &[(&str, f64)], absent: &[&str])
         "blendshapes": {"jawOpen": 0.3, "eyeBlinkLeft": 0.75, "eyeBlinkRight": 0.25, "mouthSmileLeft": 1, "mouthSmileRight": 1},
         "head": {"rotation": [0.0, 0.6, 0.0, 0.8]},
     });
-    // All the time: datagrams are lost on a busy machine, here and on the way to the receiver.
+    // All the time: datagrams are lost on a busy machine, here and before they reach the receiver.
     let (going, gone) = channel::<()>();
     thread::spawn(move || {
         while gone.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {

@@ -128,7 +128,8 @@ fn websocket(args: &Args, writer: Writer, hello: &Value) -> Res<()> {
     Ok(runtime.block_on(sink.close())?)
 }
 
-struct Handler(mpsc::UnboundedSender<()>);
+/// Sends when all candidates are gathered.
+pub(super) struct Handler(pub(super) mpsc::UnboundedSender<()>);
 
 #[async_trait::async_trait]
 impl PeerConnectionEventHandler for Handler {

@@ -22,6 +22,22 @@ pub struct Detection {
     pub compiled: Compiled,
 }
 
+/// The preset that shows most by the targets of the meshes, or by the expressions of a model, which are the last list:
+/// whichever shows more, since both together would move what an expression moves twice.
+pub fn detect_either(presets: &[Preset], names: &[Vec<String>]) -> Option<Detection> {
+    let (expressions, targets) = names.split_last()?;
+    let mut only = targets.to_vec();
+    only.push(Vec::new());
+    let by_targets = detect(presets, &only);
+    only.iter_mut().for_each(Vec::clear);
+    only[targets.len()].clone_from(expressions);
+    let by_expressions = detect(presets, &only);
+    let shows = |found: &Option<Detection>| {
+        found.as_ref().map_or(0, |found| found.report.shown.len().min(found.report.written))
+    };
+    if shows(&by_expressions) > shows(&by_targets) { by_expressions } else { by_targets }
+}
+
 /// Finds the preset that shows most of the 52 shapes on a rig, each by a target of its own; among equals the one that knows
 /// more of its targets, then the one that shows more shapes, then the earlier one. `None` when none shows anything.
 pub fn detect<S: AsRef<str>>(presets: &[Preset], meshes: &[Vec<S>]) -> Option<Detection> {

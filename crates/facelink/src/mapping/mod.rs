@@ -45,7 +45,7 @@ use serde::{Deserialize, Serialize};
 pub use bones::{BoneMap, EyeBones, EyeDrive, Facing, GazeRange, HeadBone, JawBone, NeckBone, RangeMap};
 pub use compile::{Compiled, Face, MatchReport, Scratch};
 pub use curve::Curve;
-pub use detect::{Detection, Preset, detect};
+pub use detect::{Detection, Preset, detect, detect_either};
 pub use presets::PRESETS;
 pub use read::{Format, MappingError};
 pub use resolve::{ResolveError, Resolved};

@@ -15,11 +15,11 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::frames::{Take, TakeError, TakeFrame};
 use crate::{
-    frame::{Channel, EyeGaze, FaceFrame, FrameError, Gaze, HeadPose, MAX_CHANNELS},
+    frame::{Channel, EyeGaze, FaceFrame, FrameError, Gaze, HeadPose, MAX_CHANNELS, WeightsByName},
     names::Blendshape,
     wire::json::check_name,
 };
@@ -107,16 +107,7 @@ struct Weights(FaceFrame);
 
 impl Serialize for Weights {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_map(None)?;
-        for shape in Blendshape::ALL {
-            if let Some(weight) = self.0.get(shape) {
-                map.serialize_entry(shape.name(), &weight)?;
-            }
-        }
-        for channel in &self.0.channels {
-            map.serialize_entry(&*channel.name, &channel.value)?;
-        }
-        map.end()
+        WeightsByName(&self.0).serialize(to)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::frames::{LONGEST_STEP, Take, TakeFrame};
 use crate::{
-    frame::{EYE_LOOK_RANGE, EyeGaze, FaceFrame, Gaze, MAX_CHANNELS},
+    frame::{FaceFrame, Gaze, MAX_CHANNELS},
     names::Blendshape,
 };
 
@@ -156,15 +156,7 @@ impl Curves {
 
 /// Where a frame looks: its gaze, else what its `eyeLook*` shapes show.
 pub(super) fn gaze(frame: &FaceFrame) -> Gaze {
-    use Blendshape::*;
-    let of = |shape: Blendshape| frame.weights[shape.index()] * EYE_LOOK_RANGE;
-    frame.gaze.unwrap_or_else(|| Gaze {
-        left: EyeGaze { yaw: of(EyeLookOutLeft) - of(EyeLookInLeft), pitch: of(EyeLookUpLeft) - of(EyeLookDownLeft) },
-        right: EyeGaze {
-            yaw: of(EyeLookInRight) - of(EyeLookOutRight),
-            pitch: of(EyeLookUpRight) - of(EyeLookDownRight),
-        },
-    })
+    frame.gaze.unwrap_or_else(|| Gaze::from_weights(&frame.weights))
 }
 
 /// The `eyeLook*` shapes.

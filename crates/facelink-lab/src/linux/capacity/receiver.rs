@@ -26,15 +26,13 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message;
 use webrtc::{
     data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit},
-    peer_connection::{
-        PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-        RTCIceGatheringState, RTCSessionDescription,
-    },
+    peer_connection::{PeerConnection, PeerConnectionBuilder, RTCConfigurationBuilder, RTCSessionDescription},
 };
 
 use super::{Carrier, open_many_files, pin};
 use crate::linux::{
     common::{Res, now_us},
+    raw::Handler,
     role::{commands, say},
     table::quantile,
 };
@@ -104,7 +102,7 @@ fn since_fraction(sent: f32, now_us: i64) -> i64 {
     (now_us - (f64::from(sent) * 1e6) as i64 + 500_000).rem_euclid(1_000_000) - 500_000
 }
 
-/// Age when it arrived, on the way to the queue.
+/// Age when it arrived, before the queue.
 fn age_of(frame: &SubjectFrame, now: (Instant, i64), carrier: Carrier) -> Option<i64> {
     let arrived = now.1 - now.0.saturating_duration_since(frame.received).as_micros() as i64;
     if carrier == Carrier::Udp {
@@ -231,17 +229,6 @@ async fn websocket(stream: TcpStream, ages: Ages) -> Res<()> {
         }
     }
     Ok(())
-}
-
-struct Handler(mpsc::UnboundedSender<()>);
-
-#[async_trait::async_trait]
-impl PeerConnectionEventHandler for Handler {
-    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
-        if state == RTCIceGatheringState::Complete {
-            let _ = self.0.send(());
-        }
-    }
 }
 
 /// One HTTP request with an offer.

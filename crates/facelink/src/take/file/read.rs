@@ -303,7 +303,7 @@ impl<R: Read + Seek> TakeReader<R> {
                 counting.record(entry.time, frame.frame.sequence, frame.late);
             }
         }
-        // What is damaged is counted once, by whoever reads it.
+        // What is damaged is counted once, where it is read.
         self.damaged = self.damaged.max(damaged);
         self.next = next;
         Ok(subjects.into_iter().map(|(name, (source, counting))| counting.summary(name, source)).collect())

@@ -9,9 +9,7 @@ use super::{
 };
 use crate::{
     frame::{EyeGaze, FaceFrame},
-    mapping::{
-        BoneMap, Detection, EyeDrive, Face, Facing, GazeRange, RigNode, Scratch, SkeletonNodes, detect, find_bones,
-    },
+    mapping::{BoneMap, EyeDrive, Face, Facing, GazeRange, RigNode, Scratch, SkeletonNodes, detect_either, find_bones},
     model::{Expression, ModelError, Vrm, VrmVersion, names_in_extras, target_names},
     wire::profile::{EulerOrder, IDENTITY, from_angles, inverse, normalized, product, to_angles},
 };
@@ -255,26 +253,6 @@ pub(in super::super) fn names_of_targets(document: &Value) -> Result<Vec<Vec<Str
     Ok(all)
 }
 
-/// The preset that shows most, by the targets or by the expressions of the file, whichever shows more: both together would
-/// move what an expression moves twice. The expressions come behind the meshes.
-fn detect_either(targets: &[Vec<String>], expressions: &[String]) -> Option<Detection> {
-    let mut only: Vec<Vec<String>> = targets.to_vec();
-    only.push(Vec::new());
-    let by_targets = detect(presets(), &only);
-    if expressions.is_empty() {
-        return by_targets;
-    }
-    only.iter_mut().for_each(Vec::clear);
-    if let Some(last) = only.last_mut() {
-        last.extend_from_slice(expressions);
-    }
-    let by_expressions = detect(presets(), &only);
-    let shows = |found: &Option<Detection>| {
-        found.as_ref().map_or(0, |found| found.report.shown.len().min(found.report.written))
-    };
-    if shows(&by_expressions) > shows(&by_targets) { by_expressions } else { by_targets }
-}
-
 /// Yaw, pitch and roll of a head as mappings have them: positive to its own left, up, and to its own left shoulder.
 fn head_angles(frame: &FaceFrame) -> [f32; 3] {
     let [down, yaw, roll] = frame.head.map_or([0.0; 3], |head| to_angles(head.rotation, EulerOrder::Yxz));
@@ -296,7 +274,8 @@ pub(super) fn animate(
     };
     let expressions: &[Expression] = vrm.as_ref().map_or(&[], |vrm| &vrm.expressions);
     let expression_names: Vec<String> = expressions.iter().map(|expression| expression.name.clone()).collect();
-    let found = detect_either(&names, &expression_names);
+    let lists = [names.as_slice(), std::slice::from_ref(&expression_names)].concat();
+    let found = detect_either(presets(), &lists);
     let curves = take.curves(settings.max_error);
     let mut report = GltfReport::default();
     if let Some(found) = &found {
