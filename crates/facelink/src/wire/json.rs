@@ -412,6 +412,14 @@ mod tests {
     }
 
     #[test]
+    fn json_timestamp_too_large_to_round_is_written_as_it_is() {
+        let text = r#"{"type":"arkit_data","blendshapes":{"jawOpen":0.5},"timestamp":1e308}"#;
+        let read = face(text);
+        let written = ClientMessage::Face(read).to_json();
+        assert_eq!(face(&written).unix_ms, Some(1e308), "{written}");
+    }
+
+    #[test]
     fn json_untyped_objects_of_old_system_are_read() {
         let both = face(r#"{"blendshapes":{"jawOpen":0.3},"viseme":"AA","weight":0.8}"#);
         assert!(both.has_face);

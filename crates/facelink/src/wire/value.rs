@@ -237,10 +237,11 @@ pub(super) fn milliseconds(ms: f64, max: f64) -> Duration {
 pub(super) struct Written(pub f64);
 
 impl Written {
-    /// Rounded to so many decimals.
+    /// Rounded to so many decimals; a value too large to have any stays as it is.
     pub fn rounded(value: impl Into<f64>, decimals: i32) -> Self {
-        let scale = 10_f64.powi(decimals);
-        Self((value.into() * scale).round() / scale)
+        let (value, scale) = (value.into(), 10_f64.powi(decimals));
+        let scaled = value * scale;
+        Self(if scaled.is_finite() { scaled.round() / scale } else { value })
     }
 }
 
