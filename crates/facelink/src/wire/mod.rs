@@ -15,6 +15,7 @@ pub mod mocap_text;
 mod name_table;
 pub mod osc;
 pub mod profile;
+pub mod sealed;
 pub mod sniff;
 mod value;
 pub mod viseme;
