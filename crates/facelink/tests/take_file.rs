@@ -16,8 +16,8 @@ use facelink::{
     performer::Performance,
     source::{PhonePort, SourceKind},
     take::{
-        Played, RecordedFrame, RecordedPacket, TakeAbout, TakeContent, TakePlayer, TakeReadError, TakeReader,
-        TakeWriteError, TakeWriter,
+        Played, RecordedFrame, RecordedPacket, TakeAbout, TakeContent, TakeLane, TakePart, TakePlayer, TakeReadError,
+        TakeReader, TakeWriteError, TakeWriter,
     },
     timing::{SourceClock, Stamp},
     wire::viseme::Viseme,
@@ -87,6 +87,46 @@ fn record(start: Instant, frames: &[SubjectFrame]) -> Vec<u8> {
 
 fn open(bytes: &[u8]) -> TakeReader<Cursor<&[u8]>> {
     TakeReader::open(Cursor::new(bytes)).unwrap()
+}
+
+#[test]
+fn timeline_shows_movement_loss_and_marks() {
+    let start = Instant::now();
+    let recorded = session(start, 10);
+    let mut writer = TakeWriter::new(Vec::new(), &about(), start).unwrap();
+    for (number, frame) in recorded.iter().enumerate() {
+        let mut frame = frame.clone();
+        if &*frame.name != "Ann" {
+            // It looks away for the last two seconds, and is as it was a second before.
+            frame.late = number == 500;
+            frame.frame.tracked = frame.received < start + ms(8000);
+            if !frame.frame.tracked {
+                frame.frame.weights = [0.0; BLENDSHAPE_COUNT];
+            }
+        }
+        writer.frame(&frame).unwrap();
+        if number == 600 {
+            writer.mark("line 3", frame.received).unwrap();
+        }
+    }
+    let bytes = writer.finish(start + ms(10_000)).unwrap();
+    let mut reader = open(&bytes);
+    let timeline = reader.timeline(10).unwrap();
+    assert!(timeline.duration.abs_diff(ms(10_000)) < ms(5), "{:?}", timeline.duration);
+    assert_eq!(timeline.marks.len(), 1);
+    assert_eq!(timeline.marks[0].1, "line 3");
+    let [ann, bob] = &timeline.lanes[..] else { panic!("{:?}", timeline.lanes) };
+    assert_eq!((&*ann.name, ann.source, ann.parts.len()), ("Ann", SourceKind::WebRtc, 10));
+    let sum = |of: fn(&TakePart) -> u32, lane: &TakeLane| lane.parts.iter().map(of).sum::<u32>();
+    assert_eq!((sum(|part| part.frames, ann), sum(|part| part.lost, ann)), (588, 12));
+    assert_eq!((sum(|part| part.frames, bob), sum(|part| part.late, bob)), (600, 1));
+    assert!(bob.parts[..7].iter().all(|part| part.untracked == 0 && part.movement > 0.0), "{bob:?}");
+    assert!(bob.parts[9].untracked > 55 && bob.parts[9].movement == 0.0, "{bob:?}");
+    assert!(ann.parts.iter().all(|part| (57..=61).contains(&part.frames)), "{ann:?}");
+
+    assert_eq!(open(&bytes).timeline(0).unwrap().lanes[0].parts.len(), 1);
+    let first = reader.next_entry().unwrap().unwrap();
+    assert!(first.time < ms(10), "it begins again at the start");
 }
 
 fn frames(bytes: &[u8]) -> Vec<(Duration, RecordedFrame)> {

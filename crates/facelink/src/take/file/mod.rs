@@ -9,6 +9,7 @@ mod read;
 mod records;
 mod schema;
 mod subject_stats;
+mod timeline;
 mod write;
 
 pub use face::{FaceError, RecordedFrame};
@@ -17,4 +18,5 @@ pub use play::{Played, SPEEDS, TakePlayer};
 pub use proto::ProtoError;
 pub use read::{TakeAttachment, TakeContent, TakeEntry, TakeInfo, TakeReadError, TakeReader};
 pub use subject_stats::RecordedSubject;
+pub use timeline::{TakeLane, TakePart, TakeTimeline};
 pub use write::{FLUSH_AFTER, MAX_SUBJECTS, TakeAbout, TakeWriteError, TakeWriter};

@@ -47,6 +47,10 @@ impl Counting {
         self.frames
     }
 
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
     pub fn record(&mut self, time: Duration, sequence: Option<u64>, late: bool) {
         self.first.get_or_insert(time);
         self.last = time;
