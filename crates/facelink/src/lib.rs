@@ -198,6 +198,8 @@ pub mod mapping;
 pub mod model;
 pub mod names;
 pub mod performer;
+#[cfg(feature = "seal")]
+pub mod seal;
 pub mod simulate;
 pub mod source;
 pub mod subject;

@@ -117,6 +117,12 @@ fn fuzz_facelink1() {
     fuzz::<targets::Facelink1>(4);
 }
 
+#[cfg(feature = "seal")]
+#[test]
+fn fuzz_sealed() {
+    fuzz::<targets::Sealed>(16);
+}
+
 #[test]
 fn fuzz_delta() {
     fuzz::<targets::Deltas>(4);

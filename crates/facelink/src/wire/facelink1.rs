@@ -433,27 +433,63 @@ impl Encoder {
         }
         let start = out.len();
         let written = put([MAGIC, count], out)
-            .and_then(|()| faces.iter().try_for_each(|(subject, frame)| self.face(subject, frame, clock, out)));
+            .and_then(|()| faces.iter().try_for_each(|(subject, frame)| self.face(subject, frame, clock, None, out)));
         if written.is_err() {
             out.truncate(start);
         }
         written
     }
 
-    fn face(&mut self, name: &str, frame: &FaceFrame, clock: Clock, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    /// Appends one face as it is sealed: without what is in the clear, and with its subject's name. The last three frames
+    /// are remembered whatever the redundancy; `also` of them, 1 for the last one, is repeated too.
+    #[cfg(feature = "seal")]
+    pub(crate) fn encode_body(
+        &mut self,
+        subject: &str,
+        frame: &FaceFrame,
+        (sequence, also): (u32, Option<usize>),
+        clock: Clock,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let room = check(subject, frame)?;
+        if room > crate::wire::sealed::MAX_SEALED {
+            return Err(EncodeError::TooLarge(room));
+        }
+        let start = out.len();
+        let written = self.face(subject, frame, clock, Some((sequence, also)), out);
+        if written.is_err() {
+            out.truncate(start);
+        }
+        written
+    }
+
+    fn face(
+        &mut self,
+        name: &str,
+        frame: &FaceFrame,
+        clock: Clock,
+        sealed: Option<(u32, Option<usize>)>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
         let Self { redundancy, subjects, keys, used } = self;
         *used += 1;
         let subject = remembered(subjects, name, *used);
-        let sequence = frame.sequence.map_or(subject.next_sequence, |sequence| sequence as u32);
+        let sequence = match sealed {
+            Some((sequence, _)) => sequence,
+            None => frame.sequence.map_or(subject.next_sequence, |sequence| sequence as u32),
+        };
+        let also = sealed.and_then(|(_, also)| also);
         // `check` has seen that it fits.
         let time = frame.capture_time.and_then(|time| u64::try_from(time.as_micros()).ok());
         let stamped = time.map(|time| (time, clock));
         // Newest first, as in the history; what cannot be written is left out.
         let mut repeats = [None; MAX_REDUNDANCY as usize];
         let mut farthest = 0;
-        for (repeat, past) in repeats.iter_mut().zip(&subject.history[..subject.sent.min(usize::from(*redundancy))]) {
-            *repeat = backwards(sequence, stamped, past).filter(|(distance, _)| *distance > farthest);
-            farthest = repeat.map_or(farthest, |(distance, _)| distance);
+        for (back, (repeat, past)) in (1..).zip(repeats.iter_mut().zip(&subject.history[..subject.sent])) {
+            if back <= usize::from(*redundancy) || also == Some(back) {
+                *repeat = backwards(sequence, stamped, past).filter(|(distance, _)| *distance > farthest);
+                farthest = repeat.map_or(farthest, |(distance, _)| distance);
+            }
         }
 
         let mut flags = (repeats.iter().flatten().count() as u16) << REPEATED_SHIFT;
@@ -478,7 +514,9 @@ impl Encoder {
         if !name.is_empty() {
             put_name(name, out)?;
         }
-        put(sequence, out)?;
+        if sealed.is_none() {
+            put(sequence, out)?;
+        }
         if let Some(time) = time {
             put(time, out)?;
         }
@@ -500,7 +538,7 @@ impl Encoder {
         }
 
         subject.next_sequence = sequence.wrapping_add(1);
-        if *redundancy > 0 {
+        if *redundancy > 0 || sealed.is_some() {
             subject.history.rotate_right(1);
             let newest = &mut subject.history[0];
             (newest.flags, newest.sequence, newest.time, newest.len) = (own, sequence, stamped, end - start);
@@ -766,6 +804,35 @@ impl Decoder {
         self.packet(bytes, &mut Some(&mut each))
     }
 
+    /// Reads one face as it is sealed: its number is in the clear. As [`Decoder::decode`] otherwise.
+    #[cfg(feature = "seal")]
+    pub(crate) fn decode_body<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        sequence: u32,
+        mut each: impl FnMut(Face<'a>),
+    ) -> Result<(), Facelink1Error> {
+        let known = self.names.len();
+        let checked = self.body(bytes, sequence, &mut None::<&mut dyn FnMut(Face<'a>)>);
+        if checked.is_err() {
+            self.names.truncate(known);
+            return checked;
+        }
+        self.body(bytes, sequence, &mut Some(&mut each))
+    }
+
+    #[cfg(feature = "seal")]
+    fn body<'a, F: FnMut(Face<'a>) + ?Sized>(
+        &mut self,
+        bytes: &'a [u8],
+        sequence: u32,
+        each: &mut Option<&mut F>,
+    ) -> Result<(), Facelink1Error> {
+        let mut input = Input::new(bytes);
+        self.face(&mut input, Some(sequence), each)?;
+        input.end()
+    }
+
     fn packet<'a, F: FnMut(Face<'a>) + ?Sized>(
         &mut self,
         bytes: &'a [u8],
@@ -782,17 +849,15 @@ impl Decoder {
         }
         for face in 0..count {
             input.face = Some(face);
-            self.face(&mut input, each)?;
+            self.face(&mut input, None, each)?;
         }
-        match u8::decode(&mut input.bytes) {
-            Ok(_) => Err(Facelink1Error::Trailing),
-            Err(_) => Ok(()),
-        }
+        input.end()
     }
 
     fn face<'a, F: FnMut(Face<'a>) + ?Sized>(
         &mut self,
         input: &mut Input<'a>,
+        sequence: Option<u32>,
         each: &mut Option<&mut F>,
     ) -> Result<(), Facelink1Error> {
         let flags: u16 = input.take("flags")?;
@@ -803,7 +868,10 @@ impl Decoder {
             return Err(input.fault("flags", "hold a bit that this version does not know"));
         }
         let subject = if flags & SUBJECT != 0 { input.name("subject")? } else { "" };
-        let sequence: u32 = input.take("sequence")?;
+        let sequence = match sequence {
+            Some(sequence) => sequence,
+            None => input.take("sequence")?,
+        };
         let time: Option<u64> = if flags & TIME != 0 { Some(input.take("time")?) } else { None };
         let body = Body::read(flags, input)?;
         let mut newest = each.is_some().then(|| body.frame(sequence, time));
@@ -904,6 +972,13 @@ struct Input<'a> {
 impl<'a> Input<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         Self { bytes: DecoderImpl::new(SliceReader::new(bytes), WIRE, ()), face: None, repeated: None }
+    }
+
+    fn end(&mut self) -> Result<(), Facelink1Error> {
+        match u8::decode(&mut self.bytes) {
+            Ok(_) => Err(Facelink1Error::Trailing),
+            Err(_) => Ok(()),
+        }
     }
 
     fn place(&self, field: &'static str) -> Place {

@@ -9,11 +9,15 @@ mod json;
 mod models;
 mod osc;
 mod phones;
+#[cfg(feature = "seal")]
+mod sealed;
 mod source;
 mod takes;
 
 use facelink::{Channel, EyeGaze, FaceFrame, Gaze, HeadPose, MAX_WEIGHT, MIN_WEIGHT};
 
+#[cfg(feature = "seal")]
+pub use self::sealed::Sealed;
 pub use self::{
     compact::{Deltas, Facelink1, Float32},
     files::{Imports, Mappings, Takes},
