@@ -18,6 +18,7 @@ use facelink::{
     source::SourceKind,
     take::{TakeAbout, TakeReader, TakeWriter},
     timing::SourceClock,
+    wire::facelink1::{Clock, Decoder, Encoder},
 };
 
 const FACES: u64 = 256;
@@ -31,14 +32,16 @@ fn second(start: Instant, faces: u64) -> Vec<SubjectFrame> {
             (name, Performance::new(face), SourceClock::new(start))
         })
         .collect();
+    let (mut encoder, mut decoder, mut packet) = (Encoder::new(), Decoder::new(), Vec::new());
     let mut frames = Vec::new();
     for number in 0..RATE {
         let captured = Duration::from_micros(16_667) * number;
         for (id, (name, performance, clock)) in (1..).zip(&mut performers) {
             let received = start + captured + Duration::from_nanos(fastrand::u64(0..2_000_000));
             let mut frame = performance.frame_at(captured);
-            frame.weights = frame.weights.map(|weight| (weight * 255.0).round().clamp(0.0, 255.0) / 255.0);
-            frame.sequence = Some(number.into());
+            (frame.sequence, frame.capture_time) = (Some(number.into()), Some(captured));
+            encoder.encode("", &frame, Clock::Unix, &mut packet).unwrap();
+            decoder.decode(&packet, |face| frame = face.frame).unwrap();
             let stamp = clock.record(Some(captured), received);
             frames.push(SubjectFrame {
                 id: SubjectId(id),

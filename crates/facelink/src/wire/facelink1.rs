@@ -93,8 +93,10 @@ const WIDE_UNIT: u16 = 21845;
 const PART_STEPS: f64 = 32767.0 * std::f64::consts::SQRT_2;
 /// Farthest head position on each axis, millimetres.
 const FARTHEST_MM: f64 = 32_000.0;
+/// Steps of a position, a metre.
+pub(crate) const POSITION_STEPS: f32 = 1000.0;
 /// Steps of a gaze angle, a radian.
-const GAZE_STEPS: f32 = 8192.0;
+pub(crate) const GAZE_STEPS: f32 = 8192.0;
 
 type Wire = Configuration<LittleEndian, Fixint, NoLimit>;
 const WIRE: Wire = config::standard().with_fixed_int_encoding();
@@ -269,7 +271,7 @@ fn from_wide(steps: u16) -> f32 {
 
 /// Which part of a unit quaternion is the largest, and the others in order. A turn and its negative are the same turn:
 /// the largest part is positive.
-fn pack_rotation(rotation: [f32; 4]) -> Option<(u16, [i16; 3])> {
+pub(crate) fn pack_rotation(rotation: [f32; 4]) -> Option<(u16, [i16; 3])> {
     let [x, y, z, w] = rotation.map(f64::from);
     let length = (x * x + y * y + z * z + w * w).sqrt();
     if !(0.5..=2.0).contains(&length) {
@@ -286,7 +288,7 @@ fn pack_rotation(rotation: [f32; 4]) -> Option<(u16, [i16; 3])> {
     Some((largest, others.map(|part| round(part * scale))))
 }
 
-fn unpack_rotation(largest: u16, parts: [i16; 3]) -> [f32; 4] {
+pub(crate) fn unpack_rotation(largest: u16, parts: [i16; 3]) -> [f32; 4] {
     let [a, b, c] = parts.map(|part| f64::from(part) / PART_STEPS);
     let most = (1.0 - a * a - b * b - c * c).max(0.0).sqrt();
     let rotation = match largest {
@@ -299,7 +301,7 @@ fn unpack_rotation(largest: u16, parts: [i16; 3]) -> [f32; 4] {
 }
 
 /// Whether the squares of the three parts leave something for the fourth.
-fn is_rotation(parts: [i16; 3]) -> bool {
+pub(crate) fn is_rotation(parts: [i16; 3]) -> bool {
     let sum: i64 = parts.iter().map(|part| i64::from(*part) * i64::from(*part)).sum();
     sum <= 2 * 32767 * 32767
 }
@@ -1093,7 +1095,7 @@ impl<'a> Body<'a> {
         if self.has(HEAD) {
             frame.head = Some(HeadPose {
                 rotation: unpack_rotation((self.flags & LARGEST) >> LARGEST_SHIFT, self.rotation),
-                position: self.has(POSITION).then(|| self.position.map(|mm| f32::from(mm) / 1000.0)),
+                position: self.has(POSITION).then(|| self.position.map(|mm| f32::from(mm) / POSITION_STEPS)),
             });
         }
         if self.has(GAZE) {

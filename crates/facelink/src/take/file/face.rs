@@ -13,7 +13,10 @@ use crate::{
     names::BLENDSHAPE_COUNT,
     source::SourceKind,
     timing::Stamp,
-    wire::viseme::Viseme,
+    wire::{
+        facelink1::{GAZE_STEPS, POSITION_STEPS, is_rotation, pack_rotation, unpack_rotation},
+        viseme::Viseme,
+    },
 };
 
 /// Steps of a unit that a weight is written in where every weight of the face is a whole number of them.
@@ -89,14 +92,23 @@ pub(super) fn encode(out: &mut Vec<u8>, face: &SubjectFrame, age: Duration, usua
     proto::uint(out, 3, !frame.present & ALL);
     if let Some(head) = &frame.head {
         proto::message(out, 4, |out| {
-            proto::message(out, 1, |out| axes(out, &head.rotation));
+            match rotation_steps(head.rotation) {
+                Some((left_out, parts)) => proto::message(out, 3, |out| {
+                    for (place, part) in parts_of(left_out).into_iter().zip(parts) {
+                        proto::fixed_int(out, place + 1, part.into());
+                    }
+                    // 0 is the usual one.
+                    proto::uint(out, 5, 3 - u64::from(left_out));
+                }),
+                None => proto::message(out, 1, |out| axes(out, &head.rotation)),
+            }
             if let Some(position) = &head.position {
-                proto::message(out, 2, |out| axes(out, position));
+                stepped(out, [4, 2], position, POSITION_STEPS);
             }
         });
     }
     if let Some(Gaze { left, right }) = &frame.gaze {
-        proto::message(out, 5, |out| axes(out, &[left.yaw, left.pitch, right.yaw, right.pitch]));
+        stepped(out, [17, 5], &[left.yaw, left.pitch, right.yaw, right.pitch], GAZE_STEPS);
     }
     proto::uint(out, 6, u64::from(!frame.tracked));
     if let Some(sequence) = frame.sequence {
@@ -159,6 +171,36 @@ fn weights(out: &mut Vec<u8>, [steps_field, weights_field]: [u32; 2], weights: &
     proto::bytes(out, steps_field, &steps);
 }
 
+/// The places of the three parts that are written of a quaternion x, y, z, w.
+fn parts_of(left_out: u16) -> [u32; 3] {
+    let mut places = [0, 1, 2];
+    for place in &mut places[usize::from(left_out.min(3))..] {
+        *place += 1;
+    }
+    places
+}
+
+/// A rotation as the compact wire has it, where that is exact.
+fn rotation_steps(rotation: [f32; 4]) -> Option<(u16, [i16; 3])> {
+    let packed = pack_rotation(rotation)?;
+    let (left_out, parts) = packed;
+    (unpack_rotation(left_out, parts).map(f32::to_bits) == rotation.map(f32::to_bits)).then_some(packed)
+}
+
+/// Numbers as steps where that is exact, in the first field; otherwise as floats, in the second.
+fn stepped<const N: usize>(out: &mut Vec<u8>, [steps_field, floats_field]: [u32; 2], values: &[f32; N], scale: f32) {
+    // Saturates, and turns NaN into 0: neither is exact then.
+    let steps = values.map(|value| (value * scale).round() as i16);
+    if steps.map(|steps| (f32::from(steps) / scale).to_bits()) != values.map(f32::to_bits) {
+        return proto::message(out, floats_field, |out| axes(out, values));
+    }
+    proto::message(out, steps_field, |out| {
+        for (field, steps) in (1..).zip(steps) {
+            proto::fixed_int(out, field, steps.into());
+        }
+    });
+}
+
 fn axes(out: &mut Vec<u8>, values: &[f32]) {
     for (field, value) in (1..).zip(values) {
         proto::float(out, field, *value);
@@ -209,13 +251,8 @@ pub(super) fn decode(
             2 => read_floats(value, &mut frame.weights).ok_or(FaceError::Field("weights"))?,
             3 => frame.present = !value.uint().ok_or(FaceError::Field("missing"))? & ALL,
             4 => frame.head = Some(head(value)?),
-            5 => {
-                let [left_yaw, left_pitch, right_yaw, right_pitch] = read_axes(value, "gaze")?;
-                frame.gaze = Some(Gaze {
-                    left: EyeGaze { yaw: left_yaw, pitch: left_pitch },
-                    right: EyeGaze { yaw: right_yaw, pitch: right_pitch },
-                });
-            }
+            5 => frame.gaze = Some(gaze(read_axes(value, "gaze")?)),
+            17 => frame.gaze = Some(gaze(read_stepped(value, GAZE_STEPS, "gaze_steps")?)),
             6 => frame.tracked = !value.flag().ok_or(FaceError::Field("untracked"))?,
             7 => frame.sequence = Some(value.uint().ok_or(FaceError::Field("sequence"))?),
             8 => (frame.capture_time, as_stamped) = capture(value)?,
@@ -273,12 +310,49 @@ fn read_axes<const N: usize>(value: Value<'_>, name: &'static str) -> Result<[f3
     Ok(axes)
 }
 
+fn gaze([left_yaw, left_pitch, right_yaw, right_pitch]: [f32; 4]) -> Gaze {
+    Gaze { left: EyeGaze { yaw: left_yaw, pitch: left_pitch }, right: EyeGaze { yaw: right_yaw, pitch: right_pitch } }
+}
+
+fn step(value: Value<'_>) -> Option<i16> {
+    value.fixed_int()?.try_into().ok()
+}
+
+/// Steps in the fields from 1 on.
+fn read_stepped<const N: usize>(value: Value<'_>, scale: f32, name: &'static str) -> Result<[f32; N], FaceError> {
+    let mut values = [0.0; N];
+    for field in Fields(value.bytes().ok_or(FaceError::Field(name))?) {
+        let (field, value) = field?;
+        if let Some(slot) = (field as usize).checked_sub(1).and_then(|place| values.get_mut(place)) {
+            *slot = f32::from(step(value).ok_or(FaceError::Field(name))?) / scale;
+        }
+    }
+    Ok(values)
+}
+
+fn read_rotation(value: Value<'_>) -> Result<[f32; 4], FaceError> {
+    let wrong = || FaceError::Field("head.rotation_steps");
+    let (mut steps, mut left_out) = ([0; 4], 3);
+    for field in Fields(value.bytes().ok_or_else(wrong)?) {
+        let (field, value) = field?;
+        match field {
+            1..=4 => steps[field as usize - 1] = step(value).ok_or_else(wrong)?,
+            5 => left_out = value.uint().and_then(|number| 3_u64.checked_sub(number)).ok_or_else(wrong)? as u16,
+            _ => {}
+        }
+    }
+    let parts = parts_of(left_out).map(|place| steps[place as usize]);
+    if is_rotation(parts) { Ok(unpack_rotation(left_out, parts)) } else { Err(wrong()) }
+}
+
 fn head(value: Value<'_>) -> Result<HeadPose, FaceError> {
     let mut head = HeadPose { rotation: [0.0, 0.0, 0.0, 1.0], position: None };
     for field in Fields(value.bytes().ok_or(FaceError::Field("head"))?) {
         match field? {
             (1, value) => head.rotation = read_axes(value, "head.rotation")?,
             (2, value) => head.position = Some(read_axes(value, "head.position")?),
+            (3, value) => head.rotation = read_rotation(value)?,
+            (4, value) => head.position = Some(read_stepped(value, POSITION_STEPS, "head.position_mm")?),
             _ => {}
         }
     }
@@ -354,4 +428,81 @@ fn channel(value: Value<'_>, names: &mut Names) -> Result<Channel, FaceError> {
         return Err(wrong());
     }
     Ok(Channel { name: names.share(name), value: number })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Blendshape;
+
+    fn subject(frame: FaceFrame) -> SubjectFrame {
+        SubjectFrame {
+            id: SubjectId(1),
+            name: "Ann".into(),
+            source: SourceKind::WebRtc,
+            frame,
+            speech: None,
+            received: Instant::now(),
+            stamp: None,
+            late: false,
+            repeated: false,
+        }
+    }
+
+    fn read(data: &[u8]) -> Result<RecordedFrame, FaceError> {
+        decode(data, &"Ann".into(), SourceKind::WebRtc, &mut Names::default())
+    }
+
+    /// Numbers of the fields of a message within a frame.
+    fn within(data: &[u8], outer: u32) -> Vec<u32> {
+        let value = Fields(data).map(Result::unwrap).find(|(field, _)| *field == outer).unwrap().1;
+        Fields(value.bytes().unwrap()).map(|field| field.unwrap().0).collect()
+    }
+
+    #[test]
+    fn take_frame_writes_steps_only_where_they_are_exact() {
+        for left_out in 0..4 {
+            for parts in [[-5, 4000, 0], [0, 0, 0], [20_000, -20_000, 1]] {
+                let rotation = unpack_rotation(left_out, parts);
+                let head = HeadPose { rotation, position: Some([-0.001, 1.234, -0.0]) };
+                let gaze = Gaze { left: EyeGaze { yaw: 0.125, pitch: 0.0 }, right: EyeGaze { yaw: -0.5, pitch: 0.1 } };
+                let mut given = subject(FaceFrame { head: Some(head), gaze: Some(gaze), ..FaceFrame::neutral() });
+                let mut data = Vec::new();
+                encode(&mut data, &given, Duration::ZERO, SourceKind::WebRtc);
+                assert_eq!(within(&data, 4), [3, 2], "-0 is no step");
+                assert_eq!(
+                    read(&data).unwrap().frame.head.unwrap().rotation.map(f32::to_bits),
+                    rotation.map(f32::to_bits)
+                );
+                assert_eq!(within(&data, 5).len(), 3, "0.1 is no step, and 0 is left out");
+
+                // One bit off, and it is written as it is.
+                let mut off = rotation;
+                off[2] = f32::from_bits(off[2].to_bits() ^ 1);
+                given.frame.head = Some(HeadPose { rotation: off, position: Some([-0.001, 1.234, 0.0]) });
+                data.clear();
+                encode(&mut data, &given, Duration::ZERO, SourceKind::WebRtc);
+                assert_eq!(within(&data, 4), [1, 4]);
+            }
+        }
+    }
+
+    #[test]
+    fn take_frame_with_steps_that_are_none_is_refused() {
+        let head = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut data = Vec::new();
+            proto::message(&mut data, 4, |out| proto::message(out, 3, |out| write(out)));
+            read(&data).map(|face| face.frame.head.unwrap().rotation)
+        };
+        assert_eq!(head(&|_| {}), Ok([0.0, 0.0, 0.0, 1.0]));
+        assert_eq!(head(&|out| proto::uint(out, 5, 3)), Ok([1.0, 0.0, 0.0, 0.0]));
+        let refused = Err(FaceError::Field("head.rotation_steps"));
+        assert_eq!(head(&|out| proto::uint(out, 5, 4)), refused);
+        assert_eq!(head(&|out| proto::fixed_int(out, 1, 32_768)), refused);
+        assert_eq!(head(&|out| (1..4).for_each(|field| proto::fixed_int(out, field, 30_000))), refused);
+        let mut data = Vec::new();
+        proto::message(&mut data, 17, |out| proto::fixed_int(out, 4, i32::MIN));
+        assert_eq!(read(&data).err(), Some(FaceError::Field("gaze_steps")));
+        assert_eq!(read(&[]).unwrap().frame.get(Blendshape::JawOpen), Some(0.0));
+    }
 }

@@ -60,6 +60,12 @@ pub(super) fn float(out: &mut Vec<u8>, field: u32, value: f32) {
     }
 }
 
+/// A number of fixed width, written when it is 0 too: messages that are as long as the one before compress better.
+pub(super) fn fixed_int(out: &mut Vec<u8>, field: u32, value: i32) {
+    key(out, field, 5);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
 pub(super) fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     key(out, field, 2);
     varint(out, value.len() as u64);
@@ -128,6 +134,10 @@ impl<'a> Value<'a> {
 
     pub fn float(self) -> Option<f32> {
         if let Self::Fixed32(bits) = self { Some(f32::from_bits(bits)) } else { None }
+    }
+
+    pub fn fixed_int(self) -> Option<i32> {
+        if let Self::Fixed32(bits) = self { Some(bits.cast_signed()) } else { None }
     }
 
     pub fn bytes(self) -> Option<&'a [u8]> {
@@ -218,13 +228,15 @@ mod tests {
         sint(&mut out, 4, i64::MIN);
         float(&mut out, 5, -0.0);
         message(&mut out, 600, |out| bytes(out, 1, &[7; 300]));
+        fixed_int(&mut out, 7, -3);
         let fields: Vec<_> = Fields(&out).map(Result::unwrap).collect();
-        assert_eq!(fields.iter().map(|(field, _)| *field).collect::<Vec<_>>(), [1, 3, 4, 5, 600]);
+        assert_eq!(fields.iter().map(|(field, _)| *field).collect::<Vec<_>>(), [1, 3, 4, 5, 600, 7]);
         assert_eq!(fields[0].1.uint(), Some(u64::MAX));
         assert_eq!(fields[2].1.sint(), Some(i64::MIN));
         assert_eq!(fields[3].1.float().map(f32::to_bits), Some((-0.0_f32).to_bits()));
         let inner: Vec<_> = Fields(fields[4].1.bytes().unwrap()).map(Result::unwrap).collect();
         assert_eq!(inner, [(1, Value::Bytes(&[7; 300]))]);
+        assert_eq!(fields[5].1.fixed_int(), Some(-3));
         for len in 0..out.len() {
             // Nothing of a message that is cut can be read beyond its end.
             let _ = Fields(&out[..len]).count();

@@ -14,6 +14,7 @@ enum Kind {
     Uint64,
     Uint32,
     Sint64,
+    Sfixed32,
     Bool,
     Text,
     Bytes,
@@ -31,7 +32,7 @@ enum Label {
 
 type Field = (&'static str, u32, Kind, Label);
 
-use Kind::{Bool, Bytes, Float, Message, Sint64, Text, Uint32, Uint64};
+use Kind::{Bool, Bytes, Float, Message, Sfixed32, Sint64, Text, Uint32, Uint64};
 use Label::{Optional, Plain, Repeated};
 
 /// Every message: name, and fields by name and number.
@@ -55,6 +56,7 @@ const MESSAGES: &[(&str, &[Field])] = &[
             ("age_ns", 14, Uint64, Plain),
             ("subject_id", 15, Uint64, Plain),
             ("source", 16, Text, Plain),
+            ("gaze_steps", 17, Message(".facelink.GazeSteps"), Plain),
         ],
     ),
     (
@@ -62,8 +64,21 @@ const MESSAGES: &[(&str, &[Field])] = &[
         &[
             ("rotation", 1, Message(".facelink.Quaternion"), Plain),
             ("position", 2, Message(".facelink.Vector3"), Plain),
+            ("rotation_steps", 3, Message(".facelink.RotationSteps"), Plain),
+            ("position_mm", 4, Message(".facelink.PositionSteps"), Plain),
         ],
     ),
+    (
+        "RotationSteps",
+        &[
+            ("x", 1, Sfixed32, Plain),
+            ("y", 2, Sfixed32, Plain),
+            ("z", 3, Sfixed32, Plain),
+            ("w", 4, Sfixed32, Plain),
+            ("left_out", 5, Uint32, Plain),
+        ],
+    ),
+    ("PositionSteps", &[("x", 1, Sfixed32, Plain), ("y", 2, Sfixed32, Plain), ("z", 3, Sfixed32, Plain)]),
     ("Quaternion", &[("x", 1, Float, Plain), ("y", 2, Float, Plain), ("z", 3, Float, Plain), ("w", 4, Float, Plain)]),
     ("Vector3", &[("x", 1, Float, Plain), ("y", 2, Float, Plain), ("z", 3, Float, Plain)]),
     (
@@ -73,6 +88,15 @@ const MESSAGES: &[(&str, &[Field])] = &[
             ("left_pitch", 2, Float, Plain),
             ("right_yaw", 3, Float, Plain),
             ("right_pitch", 4, Float, Plain),
+        ],
+    ),
+    (
+        "GazeSteps",
+        &[
+            ("left_yaw", 1, Sfixed32, Plain),
+            ("left_pitch", 2, Sfixed32, Plain),
+            ("right_yaw", 3, Sfixed32, Plain),
+            ("right_pitch", 4, Sfixed32, Plain),
         ],
     ),
     ("Time", &[("seconds", 1, Uint64, Plain), ("nanos", 2, Uint32, Plain), ("as_stamped", 3, Bool, Plain)]),
@@ -133,6 +157,7 @@ fn descriptor(out: &mut Vec<u8>, name: &str, fields: &[Field]) {
                 Message(of) => (11, *of),
                 Bytes => (12, ""),
                 Uint32 => (13, ""),
+                Sfixed32 => (15, ""),
                 Sint64 => (18, ""),
             };
             required_uint(out, 5, kind);
