@@ -70,6 +70,12 @@ pub struct Args {
     /// Take mouthLeft and mouthRight from Live Link Face as they arrive, instead of exchanging them.
     #[arg(long)]
     no_mouth_swap: bool,
+    /// Have Live Link Face on phones that are called (--call) record too while a take is recorded, under the same slate and number.
+    #[arg(long)]
+    pub with_phone: bool,
+    /// Let other machines begin and end takes by OSC, which has no token; this machine always may.
+    #[arg(long)]
+    osc_control: bool,
     /// Write one JSON object a line, for other programs.
     #[arg(long)]
     json: bool,
@@ -272,6 +278,8 @@ pub fn receive(args: Args, recording: Option<Recording>) -> Result<(), Error> {
             _ if args.lan && !args.no_tls => TlsConfig::self_signed(),
             _ => TlsConfig::Off,
         },
+        takes_with_phones: args.with_phone,
+        osc_control: args.osc_control,
         models: Some(args.models.unwrap_or_else(|| MODELS_FOLDER.into())),
         ice: args.ice.config()?,
         ..EndpointConfig::default()

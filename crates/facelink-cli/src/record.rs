@@ -34,7 +34,14 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<(), Error> {
-    let options =
-        TakeOptions { slate: args.slate, take: args.take, file: args.out, packets: args.raw, ..TakeOptions::default() };
+    let options = TakeOptions {
+        slate: args.slate,
+        take: args.take,
+        file: args.out,
+        packets: args.raw,
+        // Asked for, and therefore an error without a phone.
+        phones: args.listen.with_phone.then_some(true),
+        ..TakeOptions::default()
+    };
     listen::receive(args.listen, Some(Recording { options, seconds: args.seconds }))
 }

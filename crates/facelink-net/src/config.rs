@@ -93,6 +93,13 @@ pub struct EndpointConfig {
     /// Folder of takes that are recorded without a file of their own; relative to where the program runs, and made when
     /// it is needed. Default: `takes`.
     pub takes: PathBuf,
+    /// Whether phones record too while a take is recorded: see [`TakeOptions::phones`](crate::TakeOptions::phones). Off by
+    /// default.
+    pub takes_with_phones: bool,
+    #[cfg(feature = "phones")]
+    /// Whether other machines may begin and end takes by OSC, at any UDP port for phones. Off by default, for OSC has no
+    /// authentication: only this machine may.
+    pub osc_control: bool,
     /// A UDP source that is silent for this long is gone, and its subject with it.
     pub subject_timeout: Duration,
     /// Whether senders are asked for fewer frames when their link is full, by which law and between which rates.
@@ -205,6 +212,9 @@ impl Default for EndpointConfig {
             #[cfg(feature = "http")]
             models: Some(PathBuf::from(MODELS_FOLDER)),
             takes: PathBuf::from(TAKES_FOLDER),
+            takes_with_phones: false,
+            #[cfg(feature = "phones")]
+            osc_control: false,
             subject_timeout: SUBJECT_TIMEOUT,
             adaptive_fps: RateSettings::default(),
             reconnect_grace: RECONNECT_GRACE,

@@ -37,6 +37,7 @@ use crate::{
     hub::Hub,
     stats::{ConnectionStats, EndpointStats, TakeStatus},
     takes::{TakeFile, TakeOptions, TakeRecordError, Takes},
+    tap::Tapped,
     token::new_token,
 };
 #[cfg(feature = "phones")]
@@ -151,7 +152,12 @@ impl Endpoint {
         #[cfg(feature = "phones")]
         let mut listening = Listening::open(config);
         #[cfg(feature = "phones")]
-        let phones = Arc::new(Phones::new(hub.clone(), listening.counters()));
+        let phones = Arc::new(Phones::new(hub.clone(), takes.clone(), listening.counters()));
+        #[cfg(feature = "phones")]
+        {
+            let companion = Arc::downgrade(&phones);
+            takes.set_companion(companion);
+        }
         #[cfg(feature = "phones")]
         let doctor = {
             let unavailable = std::mem::take(&mut listening.unavailable);
@@ -343,16 +349,26 @@ impl EndpointControl {
     /// # Errors
     /// [`TakeRecordError`], when one is being recorded already, or the file cannot be made.
     pub fn start_take(&self, options: TakeOptions) -> Result<TakeStatus, TakeRecordError> {
-        #[cfg(feature = "phones")]
-        let options = {
-            let mut options = options;
-            options.attachments.extend(self.phones.profiles.attachment());
-            options
-        };
         self.takes.start(options)
     }
 
-    /// Ends the take, and returns when its file is whole.
+    /// Records a frame that did not come by this endpoint: of a face that a game makes itself. It stands in the take as those
+    /// of the network do, under its subject's name, at the time at which it was `received`. Costs nothing while no take is
+    /// recorded, and never waits: what finds no room in the queue is counted in the take.
+    ///
+    /// A subject that appears or is lost is told by [`record_event`](Self::record_event); names and ids must be none of the
+    /// endpoint's own subjects.
+    pub fn record_frame(&self, frame: &SubjectFrame) {
+        self.hub.queues.tap(|tap| tap.push(|| Tapped::Frame(frame.clone())));
+    }
+
+    /// Records an event that did not come by this endpoint, as of now; see [`record_frame`](Self::record_frame).
+    pub fn record_event(&self, event: &LinkEvent) {
+        self.hub.queues.tap(|tap| tap.push(|| Tapped::Event(event.clone(), Instant::now())));
+    }
+
+    /// Ends the take, and returns when its file is whole. Where phones record in step, it waits up to two seconds for them to
+    /// report their files.
     ///
     /// # Errors
     /// [`TakeRecordError`], when none is being recorded, or it was cut: what was written before the error is kept.
@@ -598,12 +614,12 @@ fn check_ice(ice: &IceConfig) -> Result<(), IceError> {
 
 impl Drop for EndpointControl {
     fn drop(&mut self) {
-        self.cancel.cancel();
-        self.hub.stop();
-        // The file is whole before the program may end.
+        // The file is whole before the program may end; phones are stopped while their ports are open.
         if let Err(error @ TakeRecordError::Write { .. }) = self.takes.stop() {
             tracing::error!(%error, "the take was cut");
         }
+        self.cancel.cancel();
+        self.hub.stop();
         if let Some(runtime) = self.runtime.take() {
             // A runtime may not wait inside another one.
             if Handle::try_current().is_ok() {

@@ -149,6 +149,8 @@ pub struct TakeStatus {
     pub bytes: u64,
     /// Frames and events that were not recorded, because writing was too slow.
     pub dropped: u64,
+    /// Phones that were asked to record in step.
+    pub phones: usize,
     /// Why the recording stopped by itself, such as a disk that is full. What was written before is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -6,7 +6,7 @@ use std::{
     io::{self, BufWriter},
     mem,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock, Weak},
     thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -40,6 +40,25 @@ const BUFFER: usize = 256 << 10;
 /// Takes of a folder that are listed.
 const MAX_LISTED: usize = 1000;
 
+/// How long the end of a take waits for phones that record in step to report their files.
+const PHONES_LIMIT: Duration = Duration::from_secs(2);
+/// Between two looks at whether they have.
+const PHONES_EVERY: Duration = Duration::from_millis(10);
+
+/// What else there is besides the hub while a take is recorded: phones.
+pub(crate) trait Companion: Send + Sync {
+    /// Files that say what the numbers of a take mean: name, media type, bytes.
+    fn attachments(&self) -> Vec<(String, String, Vec<u8>)>;
+    /// Phones that can record at a command.
+    fn recorders(&self) -> usize;
+    /// Asks them to begin.
+    fn record(&self, slate: &str, take: u32);
+    /// Asks them to end.
+    fn stop(&self);
+    /// Whether any of them has yet to report that it ended.
+    fn is_ending(&self) -> bool;
+}
+
 /// What to record.
 #[derive(Clone, Debug, Default)]
 pub struct TakeOptions {
@@ -52,6 +71,11 @@ pub struct TakeOptions {
     pub file: Option<PathBuf>,
     /// Record the datagrams of phones too, as they arrived.
     pub packets: bool,
+    /// Have the phones record too that can: Live Link Face begins and ends its own recording, under the same slate and
+    /// number, and what it reports of its files is in the take. Needs one that is called
+    /// ([`EndpointConfig::call`](crate::EndpointConfig::call)). `None` is
+    /// [`EndpointConfig::takes_with_phones`](crate::EndpointConfig::takes_with_phones).
+    pub phones: Option<bool>,
     /// Timecode at the start, and its frames a second.
     pub timecode: Option<(String, String)>,
     /// Files to put in: name, media type, bytes.
@@ -108,6 +132,7 @@ pub struct TakeFile {
 }
 
 struct Running {
+    with_phones: bool,
     status: Arc<Mutex<TakeStatus>>,
     file: PathBuf,
     thread: JoinHandle<Option<TakeWriteError>>,
@@ -117,6 +142,9 @@ struct Running {
 struct State {
     running: Option<Running>,
     last: Option<TakeStatus>,
+    /// Slate of takes that are begun without one, and number of the next such take.
+    slate: Option<String>,
+    take: Option<u32>,
     /// The last number of each slate.
     numbers: HashMap<String, u32>,
 }
@@ -125,11 +153,22 @@ struct State {
 pub(crate) struct Takes {
     hub: Arc<Hub>,
     state: Mutex<State>,
+    companion: OnceLock<Weak<dyn Companion>>,
 }
 
 impl Takes {
     pub fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, state: Mutex::default() }
+        Self { hub, state: Mutex::default(), companion: OnceLock::new() }
+    }
+
+    /// Records with these, from the next take on. Once.
+    #[cfg(feature = "phones")]
+    pub fn set_companion(&self, companion: Weak<dyn Companion>) {
+        let _ = self.companion.set(companion);
+    }
+
+    fn companion(&self) -> Option<Arc<dyn Companion>> {
+        self.companion.get().and_then(Weak::upgrade)
     }
 
     /// Begins a take.
@@ -138,18 +177,26 @@ impl Takes {
         if let Some(running) = &state.running {
             return Err(TakeRecordError::AlreadyRecording(running.file.clone()));
         }
-        let slate = options.slate.unwrap_or_else(|| SLATE.to_owned());
+        let slate = options.slate.or_else(|| state.slate.clone()).unwrap_or_else(|| SLATE.to_owned());
+        let wanted = options.take.or(state.take);
         check_text("slate", &slate, MAX_SLATE)?;
-        if options.take == Some(0) {
+        if wanted == Some(0) {
             return Err(TakeRecordError::Field { field: "take", reason: "takes count from 1".to_owned() });
         }
+        let companion = self.companion();
+        let recorders = companion.as_ref().map_or(0, |companion| companion.recorders());
+        if options.phones == Some(true) && recorders == 0 {
+            let reason = "no phone is called whose app records at a command: `call` one with Live Link Face, or --call ADDRESS=live-link-face".to_owned();
+            return Err(TakeRecordError::Field { field: "phones", reason });
+        }
+        let with_phones = options.phones.unwrap_or(self.hub.config.takes_with_phones) && recorders > 0;
         let known = state.numbers.get(&slate).copied().unwrap_or(0);
         let (path, take, file) = match options.file {
             Some(path) => {
                 let file = File::create(&path).map_err(create_error(&path))?;
-                (path, options.take.unwrap_or(known + 1), file)
+                (path, wanted.unwrap_or(known + 1), file)
             }
-            None => create(&self.hub.config.takes, &slate, options.take, known)?,
+            None => create(&self.hub.config.takes, &slate, wanted, known)?,
         };
         let start = Instant::now();
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -159,7 +206,8 @@ impl Takes {
         }
         let written = |source| TakeRecordError::Write { file: path.clone(), source };
         let mut writer = TakeWriter::new(BufWriter::with_capacity(BUFFER, file), &about, start).map_err(written)?;
-        for (name, kind, data) in &options.attachments {
+        let attachments = companion.as_ref().map(|companion| companion.attachments()).unwrap_or_default();
+        for (name, kind, data) in options.attachments.iter().chain(&attachments) {
             writer.attach(name, kind, data).map_err(written)?;
         }
         let status = TakeStatus {
@@ -171,6 +219,7 @@ impl Takes {
             frames: 0,
             bytes: writer.bytes(),
             dropped: 0,
+            phones: if with_phones { recorders } else { 0 },
             error: None,
         };
         let shared = Arc::new(Mutex::new(status.clone()));
@@ -188,18 +237,24 @@ impl Takes {
             .spawn(move || recorder.run())
             .map_err(TakeRecordError::Thread)?;
         self.hub.queues.set_tap(Some(tap));
+        // Behind the tap: what they report is in the take.
+        if let Some(companion) = companion.filter(|_| with_phones) {
+            companion.record(&slate, take);
+        }
+        state.take = None;
         if state.numbers.len() < MAX_LISTED {
             state.numbers.insert(slate, take);
         }
         tracing::info!(file = status.file, "recording");
-        state.running = Some(Running { status: shared, file: path, thread });
+        state.running = Some(Running { with_phones, status: shared, file: path, thread });
         Ok(status)
     }
 
     /// Ends the take, and waits until its file is whole.
     pub fn stop(&self) -> Result<TakeStatus, TakeRecordError> {
+        self.stop_phones();
         let mut state = self.state.lock();
-        let Some(Running { status, file, thread }) = state.running.take() else {
+        let Some(Running { status, file, thread, .. }) = state.running.take() else {
             return Err(TakeRecordError::NotRecording);
         };
         self.hub.queues.set_tap(None);
@@ -215,6 +270,17 @@ impl Takes {
         match error {
             Some(source) => Err(TakeRecordError::Write { file, source }),
             None => Ok(status),
+        }
+    }
+
+    /// Ends what phones record, and waits for their answers, which belong to the take.
+    fn stop_phones(&self) {
+        let with_phones = self.state.lock().running.as_ref().is_some_and(|running| running.with_phones);
+        let Some(companion) = self.companion().filter(|_| with_phones) else { return };
+        companion.stop();
+        let end = Instant::now() + PHONES_LIMIT;
+        while companion.is_ending() && Instant::now() < end {
+            thread::sleep(PHONES_EVERY);
         }
     }
 
@@ -236,6 +302,39 @@ impl Takes {
             Some(running) => Some(running.status.lock().clone()),
             None => state.last.clone(),
         }
+    }
+
+    /// Slate of the takes that are begun without one.
+    #[cfg(feature = "phones")]
+    pub fn set_slate(&self, slate: Option<String>) {
+        self.state.lock().slate = slate;
+    }
+
+    /// Number of the next take that is begun without one.
+    #[cfg(feature = "phones")]
+    pub fn set_take(&self, take: Option<u32>) {
+        self.state.lock().take = take;
+    }
+
+    /// The number that the next take of a slate has, without one of its own.
+    #[cfg(feature = "http")]
+    pub fn next_number(&self, slate: Option<&str>) -> u32 {
+        let (slate, known) = {
+            let state = self.state.lock();
+            if let Some(take) = state.take {
+                return take;
+            }
+            let slate = slate.or(state.slate.as_deref()).unwrap_or(SLATE).to_owned();
+            let known = state.numbers.get(&slate).copied().unwrap_or(0);
+            (slate, known)
+        };
+        last_number(&self.hub.config.takes, &file_part(&slate)).max(known).saturating_add(1)
+    }
+
+    /// Phones that can record too.
+    #[cfg(feature = "http")]
+    pub fn recorders(&self) -> usize {
+        self.companion().map_or(0, |companion| companion.recorders())
     }
 
     /// The files in the folder of takes, by name.
@@ -282,6 +381,14 @@ fn file_part(slate: &str) -> String {
     if part.is_empty() { SLATE.to_owned() } else { part }
 }
 
+/// The highest number of the files of a slate; 0 without any.
+fn last_number(folder: &Path, part: &str) -> u32 {
+    let number_of =
+        |name: &str| -> Option<u32> { name.strip_prefix(part)?.strip_prefix('_')?.strip_suffix(".mcap")?.parse().ok() };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| number_of(entry.file_name().to_str()?)).max().unwrap_or(0)
+}
+
 /// A new file in the folder: of the number that is wanted, or of the next one.
 fn create(
     folder: &Path,
@@ -291,11 +398,7 @@ fn create(
 ) -> Result<(PathBuf, u32, File), TakeRecordError> {
     fs::create_dir_all(folder).map_err(create_error(folder))?;
     let part = file_part(slate);
-    let number_of = |name: &str| -> Option<u32> {
-        name.strip_prefix(part.as_str())?.strip_prefix('_')?.strip_suffix(".mcap")?.parse().ok()
-    };
-    let entries = fs::read_dir(folder).map_err(create_error(folder))?.flatten();
-    let last = entries.filter_map(|entry| number_of(entry.file_name().to_str()?)).max().unwrap_or(0);
+    let last = last_number(folder, &part);
     let mut take = wanted.unwrap_or(last.max(known).saturating_add(1));
     loop {
         let path = folder.join(format!("{part}_{take:03}.mcap"));
@@ -409,6 +512,7 @@ impl Recorder {
             Tapped::Event(event, at) => self.writer.event(&event, at),
             Tapped::Packet(packet, at) => self.writer.packet(&packet, at),
             Tapped::Mark(text, at) => self.writer.mark(&text, at),
+            Tapped::Phone(recording, at) => self.writer.phone(&recording, at),
         }
     }
 

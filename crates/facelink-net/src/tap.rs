@@ -11,7 +11,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use facelink::{
     event::{LinkEvent, SubjectFrame},
-    take::RecordedPacket,
+    take::{PhoneRecording, RecordedPacket},
 };
 
 /// What waits to be written: half a second of 256 faces of 60 Hz.
@@ -25,6 +25,7 @@ pub(crate) enum Tapped {
     Event(LinkEvent, Instant),
     Packet(RecordedPacket, Instant),
     Mark(String, Instant),
+    Phone(PhoneRecording, Instant),
 }
 
 /// What both ends know.

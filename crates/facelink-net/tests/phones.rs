@@ -8,12 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use facelink::{Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose, simulate::SimulatorConfig, wire::llf};
-use facelink_net::Simulator;
+use facelink::{
+    Blendshape, EyeGaze, FaceFrame, Gaze, HeadPose,
+    event::SubjectId,
+    simulate::SimulatorConfig,
+    take::{PhoneRecording, TakeContent, TakeReader},
+    wire::{llf, osc},
+};
 use facelink_net::{
     Endpoint, EndpointConfig, LinkEvent, PhoneCall, PhoneCommand, PhonePort, PhonePorts, PhoneState, PhoneStatus,
-    SourceKind, SubjectFrame, VmcOut,
+    Simulator, SourceKind, SubjectFrame, TakeOptions, VmcOut, outward_address,
 };
+use rosc::{OscMessage, OscType};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -423,6 +429,188 @@ fn live_link_face_remote_control() {
     while phone.is_streaming() {
         assert!(Instant::now() < end, "what was started stops with the endpoint");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Something that begins and ends takes by OSC.
+struct Controller {
+    socket: UdpSocket,
+    to: std::net::SocketAddr,
+}
+
+impl Controller {
+    fn new(endpoint: &Endpoint, port: PhonePort) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("binds");
+        socket.set_read_timeout(Some(LIMIT)).expect("set");
+        Self { socket, to: endpoint.phone_port(port).expect("listens") }
+    }
+
+    fn say(&self, address: &str, args: &[OscType]) {
+        self.socket.send_to(&osc::encode(&osc::message(address, args.to_vec())), self.to).expect("sent");
+    }
+
+    fn answer(&self) -> OscMessage {
+        let mut buffer = [0; 2048];
+        let len = self.socket.recv(&mut buffer).expect("an answer");
+        let mut answer = None;
+        let _ = osc::read(&buffer[..len], |message| answer = Some(message.clone()));
+        answer.expect("OSC")
+    }
+
+    fn ask(&self, address: &str, args: &[OscType]) -> OscMessage {
+        self.say(address, args);
+        self.answer()
+    }
+}
+
+fn string(text: &str) -> OscType {
+    OscType::String(text.to_owned())
+}
+
+fn open_take(file: &str) -> TakeReader<std::fs::File> {
+    TakeReader::open(std::fs::File::open(file).expect("a file")).expect("a take")
+}
+
+#[test]
+fn take_by_osc_with_phone_in_step() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bind = Some([127, 0, 0, 1].into());
+    let app = SourceKind::LiveLinkFace;
+    let phone = Simulator::start(&SimulatorConfig { bind, port: Some(0), ..SimulatorConfig::new(app, None) });
+    let phone = phone.expect("starts");
+    let at = phone.address().expect("bound");
+    let call = vec![PhoneCall { port: Some(at.port()), ..PhoneCall::app(at.ip(), app) }];
+    let takes = folder.path().to_owned();
+    let endpoint =
+        Endpoint::start(EndpointConfig { call, takes, takes_with_phones: true, ..config() }).expect("starts");
+    let send = || phone.send(&turned_face()).expect("sent");
+    frame(&endpoint, send, |frame| frame.source == app);
+
+    // By the words of the app, at a port for something else.
+    let controller = Controller::new(&endpoint, PhonePort::UdpJson);
+    controller.say("/Slate", &[string("Duel")]);
+    controller.say("/Take", &[OscType::Int(7)]);
+    let begun = controller.ask("/RecordStart", &[]);
+    assert_eq!((begun.addr.as_str(), begun.args.len()), ("/RecordStartConfirm", 1), "{begun:?}");
+    let status = endpoint.take_status().expect("a take");
+    assert_eq!((&*status.slate, status.take, status.phones), ("Duel", 7, 1));
+    let end = Instant::now() + LIMIT;
+    while endpoint.phones()[0].recording != Some(true) {
+        send();
+        assert!(Instant::now() < end, "{:?}", endpoint.phones());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!((endpoint.phones()[0].slate.as_deref(), endpoint.phones()[0].take), (Some("Duel"), Some(7)));
+    // Live, so that its answer is waited for.
+    send();
+    let again = controller.ask("/RecordStart", &[]);
+    assert!(again.addr == "/facelink/error" && format!("{again:?}").contains("already"), "{again:?}");
+    send();
+    let ended = controller.ask("/RecordStop", &[]);
+    assert_eq!((ended.addr.as_str(), &ended.args[1]), ("/RecordStopConfirm", &string(&status.file)), "{ended:?}");
+    let mut reader = open_take(&status.file);
+    assert!(reader.is_complete());
+    let mut reports: Vec<PhoneRecording> = Vec::new();
+    let mut frames = 0;
+    while let Some(entry) = reader.next_entry().expect("readable") {
+        match entry.content {
+            TakeContent::Phone(report) => reports.push(report),
+            TakeContent::Frame(_) => frames += 1,
+            _ => {}
+        }
+    }
+    let [started, stopped] = &reports[..] else { panic!("{reports:?}") };
+    assert!(frames > 0 && started.recording && !stopped.recording && started.address == at.ip(), "{reports:?}");
+    assert_eq!(stopped.files, ["Duel_7_iPhone.csv", "Duel_7_iPhone.mov"]);
+    assert!(started.timecode.len() == 11 && stopped.timecode.len() == 11, "{reports:?}");
+
+    // By words of this project: the number counts on, and a game's own face is in it.
+    let controller = Controller::new(&endpoint, PhonePort::Vmc);
+    let begun = controller.ask("/facelink/record", &[]);
+    assert_eq!(
+        (begun.addr.as_str(), &begun.args[..3]),
+        ("/facelink/recording", &[OscType::Int(1), string("Duel"), OscType::Int(8)][..])
+    );
+    controller.say("/facelink/mark", &[string("the good one")]);
+    let own = SubjectFrame {
+        id: SubjectId(u64::MAX),
+        name: "made by the game".into(),
+        source: SourceKind::Custom,
+        frame: turned_face(),
+        speech: None,
+        received: Instant::now(),
+        stamp: None,
+        late: false,
+        repeated: false,
+    };
+    endpoint.record_frame(&own);
+    endpoint.record_event(&LinkEvent::SubjectLost {
+        id: own.id,
+        name: own.name.clone(),
+        reason: facelink_net::LostReason::Stopped,
+    });
+    let ended = controller.ask("/facelink/record", &[OscType::Float(0.0)]);
+    assert_eq!(ended.args[0], OscType::Int(0), "{ended:?}");
+    let OscType::String(file) = &ended.args[3] else { panic!("{ended:?}") };
+    let mut reader = open_take(file);
+    let (mut marks, mut made, mut lost) = (Vec::new(), Vec::new(), 0);
+    while let Some(entry) = reader.next_entry().expect("readable") {
+        match entry.content {
+            TakeContent::Mark(text) => marks.push(text),
+            TakeContent::Frame(frame) if frame.name == own.name => made.push(frame.frame),
+            TakeContent::Event(LinkEvent::SubjectLost { id, .. }) if id == own.id => lost += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((marks, made, lost), (vec!["the good one".to_owned()], vec![own.frame], 1));
+    let none = controller.ask("/facelink/record/stop", &[]);
+    assert_eq!((none.addr.as_str(), &none.args[0]), ("/facelink/error", &string("no take is being recorded")));
+    // What still runs is stopped on the phone too, when the endpoint ends.
+    let third = endpoint.start_take(TakeOptions::default()).expect("a take");
+    assert_eq!(third.phones, 1);
+    drop(endpoint);
+    assert!(open_take(&third.file).is_complete());
+}
+
+#[test]
+fn take_with_phone_needs_one() {
+    let endpoint = Endpoint::start(config()).expect("starts");
+    let error = endpoint.start_take(TakeOptions { phones: Some(true), ..TakeOptions::default() }).expect_err("none");
+    assert!(error.to_string().starts_with("field `phones`: no phone is called"), "{error}");
+    assert!(endpoint.take_status().is_none());
+}
+
+#[test]
+fn take_by_osc_of_other_machines_is_refused() {
+    let Some(own) = outward_address() else {
+        assert!(std::env::var_os("CI").is_none(), "this machine has no network");
+        eprintln!("skipped: this machine has no network");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    for osc_control in [false, true] {
+        let takes = folder.path().to_owned();
+        let open = EndpointConfig { bind: [0, 0, 0, 0].into(), takes, osc_control, ..config() };
+        let endpoint = Endpoint::start(open).expect("starts");
+        let mut controller = Controller::new(&endpoint, PhonePort::Vmc);
+        controller.socket = UdpSocket::bind((own, 0)).expect("binds");
+        controller.socket.set_read_timeout(Some(LIMIT)).expect("set");
+        controller.to.set_ip(own);
+        if osc_control {
+            assert_eq!(controller.ask("/facelink/record/start", &[]).addr, "/facelink/recording");
+            continue;
+        }
+        let end = Instant::now() + LIMIT;
+        loop {
+            controller.say("/RecordStart", &[]);
+            let report = endpoint.diagnose().expect("runs");
+            if report.advice.iter().any(|advice| advice.text.contains("--osc-control")) {
+                break;
+            }
+            assert!(Instant::now() < end, "{:#?}", report.advice);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(endpoint.take_status().is_none());
     }
 }
 

@@ -40,6 +40,7 @@ fn second(start: Instant, faces: u64) -> Vec<SubjectFrame> {
             let received = start + captured + Duration::from_nanos(fastrand::u64(0..2_000_000));
             let mut frame = performance.frame_at(captured);
             (frame.sequence, frame.capture_time) = (Some(number.into()), Some(captured));
+            packet.clear();
             encoder.encode("", &frame, Clock::Unix, &mut packet).unwrap();
             decoder.decode(&packet, |face| frame = face.frame).unwrap();
             let stamp = clock.record(Some(captured), received);

@@ -80,6 +80,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
                 writer.frame(&frame.at(at)).map_err(wrong)?;
             }
             TakeContent::Event(event) => writer.event(&event, at).map_err(wrong)?,
+            TakeContent::Phone(recording) => writer.phone(&recording, at).map_err(wrong)?,
             TakeContent::Mark(text) => writer.mark(&text, at).map_err(wrong)?,
             TakeContent::Packet(packet) => writer.packet(&packet, at).map_err(wrong)?,
             TakeContent::Stats(text) => {

@@ -12,3 +12,4 @@ mod matrix;
 mod osc;
 mod senders;
 mod stacks;
+mod take_file;

@@ -44,17 +44,6 @@ pub(crate) struct Server {
     pub authority: Option<Arc<CertificateAuthority>>,
 }
 
-#[cfg(feature = "http")]
-impl Server {
-    /// What a take is given to know later what its numbers mean.
-    pub fn take_attachments(&self) -> Vec<(String, String, Vec<u8>)> {
-        #[cfg(feature = "phones")]
-        return self.phones.profiles.attachment().into_iter().collect();
-        #[cfg(not(feature = "phones"))]
-        Vec::new()
-    }
-}
-
 /// Whether a request came over TLS.
 #[cfg(feature = "http")]
 #[derive(Clone, Copy)]

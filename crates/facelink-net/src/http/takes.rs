@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::State,
+    extract::{Query, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -24,6 +24,7 @@ struct Start {
     take: Option<u32>,
     #[serde(default)]
     packets: bool,
+    phones: Option<bool>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,14 +66,12 @@ pub(super) async fn start(State(server): State<Server>, headers: HeaderMap, body
         Ok(bytes) if bytes.is_empty() => Ok(Start::default()),
         body => read(&server.hub, &headers, body),
     };
-    let Start { slate, take, packets } = match start {
+    let Start { slate, take, packets, phones } = match start {
         Ok(start) => start,
         Err(response) => return *response,
     };
-    let begun = on_disk(&server, move |server| {
-        let attachments = server.take_attachments();
-        server.takes.start(TakeOptions { slate, take, packets, attachments, ..TakeOptions::default() })
-    });
+    let options = TakeOptions { slate, take, packets, phones, ..TakeOptions::default() };
+    let begun = on_disk(&server, move |server| server.takes.start(options));
     begun.await.map_or_else(|response| response, |status| Json(status).into_response())
 }
 
@@ -92,10 +91,20 @@ pub(super) async fn mark(State(server): State<Server>, headers: HeaderMap, body:
     }
 }
 
-pub(super) async fn list(State(server): State<Server>) -> Response {
-    let listed = on_disk(&server, |server| Ok((server.takes.status(), server.takes.files())));
-    match listed.await {
-        Ok((status, files)) => Json(json!({"take": status, "files": files})).into_response(),
-        Err(response) => response,
-    }
+#[derive(Deserialize)]
+pub(super) struct Of {
+    slate: Option<String>,
+}
+
+pub(super) async fn list(State(server): State<Server>, Query(Of { slate }): Query<Of>) -> Response {
+    let listed = on_disk(&server, move |server| {
+        let takes = &server.takes;
+        Ok(json!({
+            "take": takes.status(),
+            "next": takes.next_number(slate.as_deref()),
+            "phones": takes.recorders(),
+            "files": takes.files(),
+        }))
+    });
+    listed.await.map_or_else(|response| response, |listed| Json(listed).into_response())
 }

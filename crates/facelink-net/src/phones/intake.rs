@@ -428,7 +428,8 @@ mod tests {
 
     fn intake() -> Intake {
         let hub = Arc::new(Hub::new(EndpointConfig::default(), Instant::now()));
-        Intake::new(Arc::new(Phones::new(hub, Vec::new())))
+        let takes = Arc::new(crate::takes::Takes::new(hub.clone()));
+        Intake::new(Arc::new(Phones::new(hub, takes, Vec::new())))
     }
 
     fn face() -> Arrived<'static> {

@@ -4,6 +4,7 @@
 //! handshakes go out from it, and which error is shown for bytes of no known format.
 
 mod context;
+mod control;
 mod fmv3;
 mod intake;
 mod json;

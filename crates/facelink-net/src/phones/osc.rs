@@ -1,4 +1,4 @@
-//! OSC: Face Cap and VMC protocol in, and the remote control of Live Link Face.
+//! OSC: Face Cap and VMC protocol in, the remote control of Live Link Face, and takes by remote control.
 
 use std::{
     fmt,
@@ -10,6 +10,7 @@ use rosc::OscMessage;
 use smallvec::SmallVec;
 
 use super::{
+    control::{self, Control},
     intake::{Arrived, NotTaken, Sender},
     protocol::{Io, Protocol},
     remote::Remote,
@@ -29,6 +30,8 @@ const UNENDED: Duration = Duration::from_millis(50);
 const FORGOTTEN: Duration = Duration::from_secs(60);
 /// Characters that are shown of an address.
 const SHOWN: usize = 64;
+/// Longest datagram in which commands of a controller are looked for.
+const MAX_CONTROL: usize = 1024;
 /// A bundle of this size may continue in the next datagram.
 const NEARLY_FULL: usize = 1000;
 
@@ -51,11 +54,28 @@ impl Speaker {
 pub(super) struct Osc {
     speakers: Vec<Speaker>,
     remote: Option<Remote>,
+    control: Control,
 }
 
 impl Osc {
     pub fn new(port: PhonePort) -> Self {
-        Self { speakers: Vec::new(), remote: (port == PhonePort::LiveLinkFaceOsc).then(Remote::default) }
+        let remote = (port == PhonePort::LiveLinkFaceOsc).then(Remote::default);
+        Self { speakers: Vec::new(), remote, control: Control::default() }
+    }
+
+    /// Does what a controller asks for, wherever it sends from; `true` when there is nothing else in the datagram.
+    fn take_control(&mut self, io: &Io<'_>, from: SocketAddr, datagram: &[u8], now: Instant) -> bool {
+        if datagram.len() > MAX_CONTROL || datagram.starts_with(b"/VMC/") {
+            return false;
+        }
+        let mut words: SmallVec<[OscMessage; 1]> = SmallVec::new();
+        let read = osc::read(datagram, |message| {
+            if control::is_word(&message.addr) {
+                words.push(message.clone());
+            }
+        });
+        words.iter().for_each(|message| self.control.on_message(io, from, message, now));
+        !words.is_empty() && words.len() == read.messages + read.refused
     }
 
     fn speaker(&mut self, address: SocketAddr, now: Instant) -> Option<&mut Speaker> {
@@ -99,6 +119,9 @@ fn take(io: &mut Io<'_>, kind: SourceKind, from: SocketAddr, face: SourceFace, b
 
 impl Protocol for Osc {
     fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, datagram: &[u8], now: Instant) {
+        if self.take_control(io, from, datagram, now) {
+            return;
+        }
         let Some(from) = io.program_of(io.counters.port.app(), from, now) else { return };
         let Some(speaker) = self.speaker(from, now) else { return };
         speaker.last = now;
@@ -149,22 +172,26 @@ impl Protocol for Osc {
             }
             (None, _) => {}
         }
+        let mut unknown = None;
         for message in &other {
-            if !self.remote.as_mut().is_some_and(|remote| remote.on_message(io, from, message, now)) {
+            let known = self.remote.as_mut().is_some_and(|remote| remote.on_message(io, from, message, now));
+            if !known && !control::is_word(&message.addr) {
                 Counters::add(&io.hub().ignored, 1);
+                unknown.get_or_insert(message);
             }
         }
         // Something arrives, and the diagnosis says what.
-        if let (None, None, Some(message)) = (kind, &self.remote, other.first()) {
+        if let (None, None, Some(message)) = (kind, &self.remote, unknown) {
             io.counters.record(from, None, Some(&Unknown(&message.addr)), now);
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.speakers.iter().filter_map(Speaker::deadline).min()
+        self.speakers.iter().filter_map(Speaker::deadline).chain(self.control.deadline()).min()
     }
 
     fn on_timeout(&mut self, io: &mut Io<'_>, now: Instant) {
+        self.control.on_timeout(io, now);
         for speaker in &mut self.speakers {
             if speaker.face_cap_deadline.is_some_and(|deadline| deadline <= now) {
                 speaker.face_cap_deadline = None;

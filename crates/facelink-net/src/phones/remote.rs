@@ -13,8 +13,12 @@ use super::{
     protocol::Io,
     roster::{PhoneCommand, PhoneState},
 };
-use facelink::source::{LIVE_LINK_FACE_OSC_PORT, PhonePort, SourceKind};
-use facelink::wire::osc::{encode, message, number, text};
+use crate::tap::Tapped;
+use facelink::{
+    source::{LIVE_LINK_FACE_OSC_PORT, PhonePort, SourceKind},
+    take::PhoneRecording,
+    wire::osc::{encode, message, number, text},
+};
 
 /// Between two attempts to aim a phone that sends nothing.
 const AIM_EVERY: Duration = Duration::from_secs(2);
@@ -65,6 +69,11 @@ fn own_address(towards: SocketAddr, bound: Option<IpAddr>) -> Option<IpAddr> {
 
 fn send(io: &Io<'_>, to: SocketAddr, address: &str, args: Vec<OscType>) {
     io.send(to, &encode(&message(address, args)));
+}
+
+/// What a phone reported of its recording, for the take.
+fn keep(io: &Io<'_>, recording: PhoneRecording, now: Instant) {
+    io.hub().queues.tap(|tap| tap.push(|| Tapped::Phone(recording, now)));
 }
 
 fn target(address: IpAddr, port: u16) -> Vec<OscType> {
@@ -123,6 +132,14 @@ impl Phone {
             PhoneCommand::Session(false) => "/ARSessionStopConfirm",
             _ => return,
         };
+        // The opposite is not asked for again.
+        let opposite = match confirmation {
+            "/RecordStartConfirm" => "/RecordStopConfirm",
+            "/RecordStopConfirm" => "/RecordStartConfirm",
+            "/ARSessionStartConfirm" => "/ARSessionStopConfirm",
+            _ => "/ARSessionStartConfirm",
+        };
+        self.waiting.retain(|waiting| waiting.confirmation != opposite);
         match self.waiting.iter_mut().find(|waiting| waiting.confirmation == confirmation) {
             Some(waiting) => (waiting.attempts, waiting.last) = (waiting.attempts + 1, now),
             None => self.waiting.push(Waiting { command, confirmation, attempts: 1, last: now }),
@@ -199,15 +216,22 @@ impl Remote {
                 true
             }
             "/RecordStartConfirm" => {
+                // First, so that a take does not end between the two.
+                keep(io, PhoneRecording::new(from.ip(), true, text(args.first()).unwrap_or_default()), now);
                 roster.note(from.ip(), |phone| phone.recording = Some(true));
                 true
             }
             "/RecordStopConfirm" => {
                 let parts: Vec<&str> = (0..3).filter_map(|place| text(args.get(place))).collect();
+                let mut recording = PhoneRecording::new(from.ip(), false, parts.first().copied().unwrap_or_default());
+                recording.files =
+                    parts.iter().skip(1).filter(|file| !file.is_empty()).map(|file| (*file).to_owned()).collect();
+                keep(io, recording, now);
                 roster.note(from.ip(), |phone| {
                     phone.recording = Some(false);
                     phone.last_recording = Some(parts.join(" "));
                 });
+                roster.ended(from.ip());
                 true
             }
             "/SlateConfirm" => {

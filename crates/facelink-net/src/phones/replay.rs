@@ -30,6 +30,7 @@ use crate::{
     config::EndpointConfig,
     doctor::{Doctor, Facts},
     hub::Hub,
+    takes::Takes,
 };
 
 /// Between two rendered frames, microseconds.
@@ -299,7 +300,7 @@ async fn play(recording: &Recording) -> Outcome {
     let hub = Arc::new(Hub::new(EndpointConfig::default(), start));
     let sockets = Sockets::new(UdpSocket::bind("127.0.0.1:0").await.unwrap(), None);
     let counters = Arc::new(PortCounters::new(recording.port, sockets.own().unwrap()));
-    let phones = Arc::new(Phones::new(hub.clone(), vec![counters.clone()]));
+    let phones = Arc::new(Phones::new(hub.clone(), Arc::new(Takes::new(hub.clone())), vec![counters.clone()]));
     let facts = Facts { http: None, https: false, unavailable: Vec::new() };
     let doctor = Doctor::new(phones.clone(), facts);
     let mut service = Service::new(recording.port, hub.config.max_datagrams_per_second, start);

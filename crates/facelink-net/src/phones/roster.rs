@@ -161,11 +161,17 @@ struct Entry {
     /// When it was heard last, or else came into the list.
     active: Instant,
     commands: VecDeque<PhoneCommand>,
+    /// It was asked to end its recording.
+    ends: bool,
 }
 
 impl Entry {
     fn new(Remembered { call, found }: Remembered, now: Instant) -> Self {
-        Self { status: PhoneStatus::new(call), heard: None, found, active: now, commands: VecDeque::new() }
+        Self { status: PhoneStatus::new(call), heard: None, found, active: now, commands: VecDeque::new(), ends: false }
+    }
+
+    fn has_remote(&self) -> bool {
+        self.status.call.app == Some(SourceKind::LiveLinkFace)
     }
 
     fn is_called(&self, now: Instant) -> bool {
@@ -316,7 +322,7 @@ impl Roster {
         let State { entries, .. } = &mut *self.state.lock();
         let entry = entries.iter_mut().find(|entry| entry.status.call.address == address);
         let entry = entry.ok_or(PhoneCommandError::Unknown(address))?;
-        if entry.status.call.app != Some(SourceKind::LiveLinkFace) {
+        if !entry.has_remote() {
             return Err(PhoneCommandError::NoRemote(address));
         }
         if entry.commands.len() >= MAX_COMMANDS {
@@ -324,6 +330,35 @@ impl Roster {
         }
         entry.commands.push_back(command);
         Ok(())
+    }
+
+    /// Phones whose app has a remote control.
+    pub fn remotes(&self) -> usize {
+        self.state.lock().entries.iter().filter(|entry| entry.has_remote()).count()
+    }
+
+    /// Takes a command for each of them. One for which too many wait is left out: it does not answer.
+    pub fn command_all(&self, command: &PhoneCommand) {
+        for entry in self.state.lock().entries.iter_mut().filter(|entry| entry.has_remote()) {
+            if entry.commands.len() < MAX_COMMANDS {
+                entry.commands.push_back(command.clone());
+            }
+            let answers = matches!(entry.status.state, PhoneState::Answered | PhoneState::Streaming);
+            entry.ends = answers && *command == PhoneCommand::RecordStop;
+        }
+    }
+
+    /// A phone reported that its recording has ended.
+    pub fn ended(&self, address: IpAddr) {
+        let State { entries, .. } = &mut *self.state.lock();
+        if let Some(entry) = entries.iter_mut().find(|entry| entry.status.call.address == address) {
+            entry.ends = false;
+        }
+    }
+
+    /// Whether any phone that answers was asked to end its recording, and has not reported that.
+    pub fn is_any_ending(&self) -> bool {
+        self.state.lock().entries.iter().any(|entry| entry.ends)
     }
 
     /// The commands that wait for a phone, oldest first.

@@ -1,6 +1,6 @@
 //! What is in a take besides frames, as JSON: events of the link, marks, statistics.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,39 @@ use crate::{
     source::SourceKind,
 };
 
-/// A [`LinkEvent`] as a message of the channel `/events`.
+/// What a phone reported that records on its own while a take is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PhoneRecording {
+    /// The phone.
+    pub address: IpAddr,
+    /// Whether it began to record, or ended.
+    pub recording: bool,
+    /// Its timecode then, as it wrote it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub timecode: String,
+    /// The files that it made, on the phone; known when it has ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+}
+
+impl PhoneRecording {
+    /// A phone began to record, or ended, at a timecode of its own.
+    pub fn new(address: IpAddr, recording: bool, timecode: impl Into<String>) -> Self {
+        Self { address, recording, timecode: timecode.into(), files: Vec::new() }
+    }
+}
+
+/// What a message of the channel `/events` is.
+#[derive(Debug)]
+pub(super) enum Logged {
+    Link(LinkEvent),
+    Phone(PhoneRecording),
+    /// The recording was ended here.
+    Stopped,
+}
+
+/// A message of the channel `/events`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Event {
@@ -45,7 +77,7 @@ enum Event {
         connection_id: Arc<str>,
         reason: String,
     },
-    /// The recording was ended here.
+    PhoneRecording(PhoneRecording),
     Stopped,
 }
 
@@ -62,6 +94,10 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 
 pub(super) fn stopped() -> Vec<u8> {
     json(&Event::Stopped)
+}
+
+pub(super) fn phone(recording: &PhoneRecording) -> Vec<u8> {
+    json(&Event::PhoneRecording(recording.clone()))
 }
 
 pub(super) fn mark(text: &str) -> Vec<u8> {
@@ -106,11 +142,10 @@ pub(super) fn event(event: &LinkEvent) -> Vec<u8> {
     })
 }
 
-/// The event of a message; `None` for the end of the recording.
-pub(super) fn read_event(data: &[u8]) -> Result<Option<LinkEvent>, serde_json::Error> {
+pub(super) fn read_event(data: &[u8]) -> Result<Logged, serde_json::Error> {
     let source = |name: &str| SourceKind::from_name(name).unwrap_or(SourceKind::Custom);
     let address = |text: Option<String>| text.and_then(|text| text.parse().ok());
-    Ok(Some(match serde_json::from_slice(data)? {
+    Ok(Logged::Link(match serde_json::from_slice(data)? {
         Event::SubjectAppeared { id, name, source: from, address: at } => {
             LinkEvent::SubjectAppeared { id: SubjectId(id), name, source: source(&from), address: address(at) }
         }
@@ -133,6 +168,7 @@ pub(super) fn read_event(data: &[u8]) -> Result<Option<LinkEvent>, serde_json::E
             LinkEvent::Connected { connection_id, source: source(&from), address: address(at) }
         }
         Event::Disconnected { connection_id, reason } => LinkEvent::Disconnected { connection_id, reason },
-        Event::Stopped => return Ok(None),
+        Event::PhoneRecording(recording) => return Ok(Logged::Phone(recording)),
+        Event::Stopped => return Ok(Logged::Stopped),
     }))
 }

@@ -326,7 +326,11 @@ impl<R: Read + Seek> TakePlayer<R> {
             }
             TakeContent::Mark(text) => self.queue.push_back(Played::Mark { time: entry.time, text }),
             // Connections and datagrams of then are no connections and datagrams of now.
-            TakeContent::Event(_) | TakeContent::Packet(_) | TakeContent::Stats(_) | TakeContent::Stopped => {}
+            TakeContent::Event(_)
+            | TakeContent::Phone(_)
+            | TakeContent::Packet(_)
+            | TakeContent::Stats(_)
+            | TakeContent::Stopped => {}
         }
     }
 

@@ -13,7 +13,8 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use super::{
     super::{Take, TakeError, TakeFrame},
     face::{self, Names, RecordedFrame},
-    log, packet,
+    log::{self, Logged, PhoneRecording},
+    packet,
     packet::RecordedPacket,
     records,
     records::{Channel, ChunkIndex},
@@ -89,6 +90,8 @@ pub enum TakeContent {
     Frame(Box<RecordedFrame>),
     /// An event of the link.
     Event(LinkEvent),
+    /// What a phone reported that records in step.
+    Phone(PhoneRecording),
     /// A mark, in words.
     Mark(String),
     /// Statistics, as JSON.
@@ -673,9 +676,11 @@ impl<R: Read + Seek> TakeReader<R> {
             ChannelKind::Face { name, usual } => {
                 face::decode(data, &name, usual, &mut self.names).ok().map(|frame| TakeContent::Frame(Box::new(frame)))
             }
-            ChannelKind::Events => {
-                log::read_event(data).ok().map(|event| event.map_or(TakeContent::Stopped, TakeContent::Event))
-            }
+            ChannelKind::Events => log::read_event(data).ok().map(|event| match event {
+                Logged::Link(event) => TakeContent::Event(event),
+                Logged::Phone(recording) => TakeContent::Phone(recording),
+                Logged::Stopped => TakeContent::Stopped,
+            }),
             ChannelKind::Marks => log::read_mark(data).ok().map(TakeContent::Mark),
             ChannelKind::Stats => std::str::from_utf8(data).ok().map(|text| TakeContent::Stats(text.to_owned())),
             ChannelKind::Packets => packet::decode(data).ok().map(TakeContent::Packet),

@@ -19,7 +19,9 @@ use mcap::{
 use serde::Serialize;
 
 use super::{
-    face, log, packet,
+    face,
+    log::{self, PhoneRecording},
+    packet,
     packet::RecordedPacket,
     schema,
     subject_stats::{Counting, RecordedSubject},
@@ -347,6 +349,15 @@ impl<W: Write> TakeWriter<W> {
     pub fn event(&mut self, event: &LinkEvent, now: Instant) -> Result<(), TakeWriteError> {
         let time = self.nanos(now);
         self.message(self.events, time, &log::event(event))
+    }
+
+    /// Records what a phone reported that records in step.
+    ///
+    /// # Errors
+    /// [`TakeWriteError`]; nothing more can be written then.
+    pub fn phone(&mut self, recording: &PhoneRecording, now: Instant) -> Result<(), TakeWriteError> {
+        let time = self.nanos(now);
+        self.message(self.events, time, &log::phone(recording))
     }
 
     /// Records a mark: something of note at this time, in words.
