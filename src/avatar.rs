@@ -20,12 +20,12 @@ use crate::{
 };
 use bevy::{
     asset::{AssetEventSystems, LoadState},
-    camera::{primitives::MeshAabb, visibility::NoFrustumCulling},
+    camera::{primitives::Aabb, visibility::NoFrustumCulling},
     ecs::system::SystemParam,
     gltf::{Gltf, GltfExtras, GltfMeshExtras},
     math::Affine3A,
     mesh::{
-        MeshAccessError,
+        MeshAccessError, VertexAttributeValues,
         morph::{MAX_MORPH_WEIGHTS, MeshMorphWeights, MorphWeights},
         skinning::SkinnedMesh,
     },
@@ -351,8 +351,8 @@ pub(crate) struct FaceBinding {
     pub scratch: Scratch,
     /// Every entity with morph weights that was found, also those that are refused.
     pub seen: Vec<Entity>,
-    /// The targets that are entities, as the last mesh of the mapping.
-    pub named: Option<(usize, Vec<Entity>)>,
+    /// The targets that another plugin drives, as the last mesh of the mapping.
+    pub named: Option<(usize, Vec<(String, Entity)>)>,
     pub expressions: Option<ExpressionTable>,
     pub bones: Bones,
     pub map: BoneMap,
@@ -732,7 +732,7 @@ pub(crate) fn bind(
         }
         let named = declared.named.as_ref();
         let table = declared.expressions.as_ref();
-        target_lists.extend(named.map(|named| named.names.clone()));
+        target_lists.extend(named.map(|named| named.0.iter().map(|(name, _)| name.clone()).collect()));
         target_lists.extend(table.map(|table| table.list.iter().map(|it| it.name.clone()).collect()));
         let mapped = cache.map(&target_lists, named.is_some() || table.is_some(), own, &presets);
         let (compiled, map) = (mapped.compiled.clone(), mapped.map.clone());
@@ -752,7 +752,7 @@ pub(crate) fn bind(
             }
             binding.meshes.push(bound);
         }
-        binding.named = named.map(|named| (found.len(), named.entities.clone()));
+        binding.named = named.map(|named| (found.len(), named.0.clone()));
         binding.expressions =
             table.filter(|_| binding.meshes.iter().any(|mesh| !mesh.expressed.is_empty())).map(|table| {
                 ExpressionTable { mesh: found.len(), list: table.list.clone(), levels: vec![0.0; table.list.len()] }
@@ -970,7 +970,7 @@ fn pivot(
     let mut nodes = vec![(bone.entity, Affine3A::IDENTITY)];
     while let Some((entity, place)) = nodes.pop() {
         let mesh = primitives.get(entity).ok().filter(|_| !skins.contains(entity)).and_then(|mesh| meshes.get(&mesh.0));
-        if let Some(aabb) = mesh.and_then(MeshAabb::compute_aabb) {
+        if let Some(aabb) = mesh.and_then(aabb) {
             let (center, half) = (Vec3::from(aabb.center), Vec3::from(aabb.half_extents));
             for corner in 0..8 {
                 let side = Vec3::new(
@@ -992,6 +992,19 @@ fn pivot(
     }
     let rest = transforms.get(bone.entity).map_or(Quat::IDENTITY, |transform| transform.rotation);
     bones::pivot(low, high, is_eye, (bone.parent * rest).inverse() * Vec3::Y)
+}
+
+/// As Bevy's `MeshAabb`, whose method has another name in 0.20.
+fn aabb(mesh: &Mesh) -> Option<Aabb> {
+    if let Some(aabb) = mesh.final_aabb {
+        return Some(aabb.into());
+    }
+    match mesh.try_attribute(Mesh::ATTRIBUTE_POSITION) {
+        Ok(VertexAttributeValues::Float32x3(positions)) => {
+            Aabb::enclosing(positions.iter().map(|position| Vec3::from_array(*position)))
+        }
+        _ => None,
+    }
 }
 
 /// The entities that hold morph weights, in the order of the hierarchy, each with the meshes that they move.

@@ -1,7 +1,7 @@
 //! Events for a component's coming and going, the same for every Bevy that this crate builds with: the engine's own
 //! observers of these are spelled differently in 0.19 and 0.20, its component hooks are not.
 //!
-//! They come once the commands of the moment are applied: what has to read a component before it goes observes `Remove`.
+//! They come once the commands of the moment are applied: what has to read a component before it goes has a hook of its own.
 //!
 //! `#[component(on_add = lifecycle::added::<Self>)]` on the component, `On<ComponentAdded<C>>` as the observer's parameter.
 

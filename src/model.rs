@@ -62,6 +62,8 @@ impl Plugin for ModelPlugin {
             default_convert_coordinates: plugin.convert_coordinates,
             extensions: world.resource::<GltfExtensionHandlers>().0.clone(),
             default_skinned_mesh_bounds_policy: plugin.skinned_mesh_bounds_policy,
+            #[cfg(bevy_0_20)]
+            default_mesh_compression: plugin.mesh_compression.clone(),
         };
         quietly(|| app.register_asset_loader(ModelLoader(loader)));
     }
@@ -313,13 +315,10 @@ impl GltfExtensionHandler for Declarations {
     }
 }
 
-/// Targets that are entities with a weight of their own, such as the expressions of a model that another plugin drives; on
-/// the model.
+/// Targets that are no morph weights, such as the expressions of a model that another plugin drives: their names, and the
+/// entities that hold their weights; on the model.
 #[derive(Component, Clone, Debug, Default)]
-pub(crate) struct NamedTargets {
-    pub names: Vec<String>,
-    pub entities: Vec<Entity>,
-}
+pub(crate) struct NamedTargets(pub Vec<(String, Entity)>);
 
 /// What the models below an avatar declare.
 #[derive(SystemParam)]

@@ -1,6 +1,9 @@
 //! Faces of this game, sent to others.
 
-use bevy::prelude::*;
+use bevy::{
+    ecs::{lifecycle::HookContext, world::DeferredWorld},
+    prelude::*,
+};
 use facelink::{BLENDSHAPE_COUNT, Channel, EyeGaze, FaceFrame, Gaze, HeadPose};
 use facelink_net::Client;
 
@@ -41,7 +44,7 @@ fn on_sender_added(added: On<ComponentAdded<SendFace>>, mut commands: Commands, 
 /// the avatar shows after every system of the frame, under the ARKit names of its targets, and its head. Or put it on a
 /// subject, to pass that face on.
 #[derive(Component, Reflect, Clone, Debug, PartialEq)]
-#[component(on_add = lifecycle::added::<Self>)]
+#[component(on_add = lifecycle::added::<Self>, on_remove = before_removal)]
 #[reflect(Component)]
 #[require(SendFaceState, Outgoing)]
 pub struct SendFace {
@@ -226,28 +229,46 @@ impl SentFaces {
     }
 }
 
-/// The others need not wait for its silence to ease it out.
-pub(crate) fn on_sender_removed(
-    removed: On<Remove, SendFace>,
-    endpoint: Option<Res<FaceLinkEndpoint>>,
-    mut senders: Query<(&SendFace, &mut Outgoing, &mut SendFaceState)>,
-    mut connections: Query<(&Dialled, &mut SentFaces, &FaceDial)>,
-) {
-    let Ok((send, mut outgoing, mut state)) = senders.get_mut(removed.entity) else { return };
-    *state = SendFaceState::Idle;
-    let Some(endpoint) = endpoint else { return };
+/// A sender was removed.
+#[derive(Event)]
+pub(crate) struct SenderRemoved {
+    sender: Entity,
+    send: SendFace,
+    /// Its last frame, without a face.
+    farewell: FaceFrame,
+}
+
+/// While there is something left to read.
+fn before_removal(mut world: DeferredWorld, context: HookContext) {
+    let sender = context.entity;
+    if let Some(mut state) = world.get_mut::<SendFaceState>(sender) {
+        *state = SendFaceState::Idle;
+    }
+    let Some(send) = world.get::<SendFace>(sender).cloned() else { return };
+    let Some(mut outgoing) = world.get_mut::<Outgoing>(sender) else { return };
     if outgoing.sequence == 0 {
         return;
     }
     let sequence = outgoing.sequence + 1;
     let farewell = FaceFrame { tracked: false, sequence: Some(sequence), ..std::mem::take(&mut outgoing.frame) };
+    world.trigger(SenderRemoved { sender, send, farewell });
+}
+
+/// The others need not wait for its silence to ease it out.
+pub(crate) fn on_sender_removed(
+    removed: On<SenderRemoved>,
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    mut connections: Query<(&Dialled, &mut SentFaces, &FaceDial)>,
+) {
+    let Some(endpoint) = endpoint else { return };
+    let SenderRemoved { sender, send, farewell } = removed.event();
     if send.to_subscribers {
         // If publishing is refused, no subscriber ever had it.
-        let _ = endpoint.publish(&send.name, &farewell);
+        let _ = endpoint.publish(&send.name, farewell);
     }
     if send.to_connections {
         for (dialled, mut sent, _) in connections.iter_mut().filter(|(.., dial)| dial.send) {
-            let Some(index) = sent.0.iter().position(|sent| sent.sender == removed.entity) else { continue };
+            let Some(index) = sent.0.iter().position(|sent| sent.sender == *sender) else { continue };
             let sequence = sent.0.swap_remove(index).sequence + 1;
             dialled.client.send_as(&send.name, FaceFrame { sequence: Some(sequence), ..farewell.clone() });
         }

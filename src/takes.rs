@@ -9,6 +9,7 @@ use std::{
 
 use bevy::{
     asset::{AssetLoader, LoadContext, io::Reader},
+    ecs::{lifecycle::HookContext, world::DeferredWorld},
     prelude::*,
     reflect::TypePath,
 };
@@ -39,7 +40,6 @@ impl Plugin for TakesPlugin {
         add_assets(app);
         app.register_type::<TakePlayer>()
             .register_type::<TakePlayback>()
-            .add_observer(on_player_removed)
             .add_systems(PreUpdate, play.before(Step::Frames).run_if(resource_exists::<Assets<FaceTake>>));
     }
 
@@ -213,6 +213,7 @@ pub enum TakeClock {
 /// }
 /// ```
 #[derive(Component, Reflect, Clone, Debug, PartialEq)]
+#[component(on_remove = before_removal)]
 #[reflect(Component)]
 #[require(TakePlayback)]
 pub struct TakePlayer {
@@ -564,16 +565,13 @@ fn lose(run: &Run, input: &FaceInput) {
     }
 }
 
-fn on_player_removed(
-    removed: On<Remove, TakePlayer>,
-    input: Option<Res<FaceInput>>,
-    mut playbacks: Query<&mut TakePlayback>,
-) {
-    let (Some(input), Ok(mut playback)) = (input, playbacks.get_mut(removed.entity)) else { return };
-    if let Some(run) = playback.run.take() {
-        lose(&run, &input);
+/// The faces of a player leave with it.
+fn before_removal(mut world: DeferredWorld, context: HookContext) {
+    let Some(mut playback) = world.get_mut::<TakePlayback>(context.entity) else { return };
+    let run = std::mem::take(&mut *playback).run;
+    if let (Some(run), Some(input)) = (run, world.get_resource::<FaceInput>()) {
+        lose(&run, input);
     }
-    *playback = TakePlayback::default();
 }
 
 const _: () = assert!(*SPEEDS.start() == 0.1 && *SPEEDS.end() == 4.0, "as the docs of TakePlayer say");

@@ -7,8 +7,7 @@
 
 use bevy::{app::AnimationSystems, prelude::*};
 use bevy_vrm1::prelude::{
-    ExpressionEntityMap, ExpressionOverride, HeadBoneEntity, Initialized, LeftEyeBoneEntity, NeckBoneEntity,
-    RightEyeBoneEntity, VrmSystemSets,
+    HeadBoneEntity, Initialized, LeftEyeBoneEntity, NeckBoneEntity, RightEyeBoneEntity, VrmSystemSets,
 };
 
 use crate::{
@@ -16,7 +15,70 @@ use crate::{
     bones::KnownBones,
     drive,
     model::NamedTargets,
+    vrm::expressions::{Expressions, Overrides},
 };
+
+/// Expressions of bevy_vrm1 0.10: an entity each, with a component that overrides its weight.
+#[cfg(not(bevy_0_20))]
+mod expressions {
+    use bevy::prelude::*;
+    pub use bevy_vrm1::prelude::{ExpressionEntityMap as Expressions, ExpressionOverride as Overrides};
+
+    /// Their names, and the entities that have their overrides.
+    pub fn targets(_: Entity, expressions: &Expressions) -> Vec<(String, Entity)> {
+        expressions.0.iter().map(|(name, entity)| (name.to_string(), *entity)).collect()
+    }
+
+    pub fn begin(commands: &mut Commands, entity: Entity, _: &str, weight: f32) {
+        commands.entity(entity).try_insert(Overrides(weight));
+    }
+
+    pub fn write(overrides: &mut Overrides, _: &str, weight: f32) {
+        overrides.0 = weight;
+    }
+
+    pub fn release(commands: &mut Commands, entity: Entity, _: &mut Overrides, _: &str) {
+        commands.entity(entity).try_remove::<Overrides>();
+    }
+}
+
+/// Expressions of bevy_vrm1 0.11: components of the model list them, and override weights by their names.
+#[cfg(bevy_0_20)]
+mod expressions {
+    use bevy::prelude::*;
+    pub use bevy_vrm1::prelude::{ExpressionOverrides as Overrides, ExpressionSettings as Expressions};
+
+    /// Their names, and the entities that have their overrides.
+    pub fn targets(model: Entity, expressions: &Expressions) -> Vec<(String, Entity)> {
+        expressions.0.keys().map(|name| (name.clone(), model)).collect()
+    }
+
+    pub fn begin(commands: &mut Commands, entity: Entity, name: &str, weight: f32) {
+        let name = name.to_owned();
+        commands.entity(entity).queue_silenced(move |mut model: EntityWorldMut| {
+            // A model that was detached has none.
+            if model.contains::<Expressions>() {
+                model.entry::<Overrides>().or_default().into_mut().0.insert(name, weight);
+            }
+        });
+    }
+
+    pub fn write(overrides: &mut Overrides, name: &str, weight: f32) {
+        match overrides.0.get_mut(name) {
+            Some(written) => *written = weight,
+            None => {
+                overrides.0.insert(name.to_owned(), weight);
+            }
+        }
+    }
+
+    pub fn release(commands: &mut Commands, entity: Entity, overrides: &mut Overrides, name: &str) {
+        overrides.0.remove(name);
+        if overrides.0.is_empty() {
+            commands.entity(entity).try_remove::<Overrides>();
+        }
+    }
+}
 
 /// Takes its place between the systems of `bevy_vrm1`, whether or not its plugin is there.
 pub(crate) struct VrmPlugin;
@@ -42,15 +104,14 @@ fn rebind(commands: &mut Commands, model: Entity, parents: &Query<&ChildOf>, ava
 /// Expressions can be driven like targets.
 fn find_expressions(
     mut commands: Commands,
-    models: Query<(Entity, &ExpressionEntityMap), Changed<ExpressionEntityMap>>,
+    models: Query<(Entity, &Expressions), Changed<Expressions>>,
     parents: Query<&ChildOf>,
     avatars: Query<(), With<Bindable>>,
 ) {
-    for (model, map) in &models {
-        let mut targets: Vec<_> = map.0.iter().map(|(name, entity)| (name.to_string(), *entity)).collect();
+    for (model, found) in &models {
+        let mut targets = expressions::targets(model, found);
         targets.sort();
-        let (names, entities) = targets.into_iter().unzip();
-        commands.entity(model).try_insert(NamedTargets { names, entities });
+        commands.entity(model).try_insert(NamedTargets(targets));
         rebind(&mut commands, model, &parents, &avatars);
     }
 }
@@ -85,27 +146,23 @@ fn find_bones(
 fn write_expressions(
     mut commands: Commands,
     avatars: Query<(&FaceAvatar, &FaceBinding, &Shown)>,
-    mut overrides: Query<&mut ExpressionOverride>,
+    mut overrides: Query<&mut Overrides>,
 ) {
     for (avatar, binding, shown) in &avatars {
-        let Some((mesh, entities)) = &binding.named else { continue };
+        let Some((mesh, targets)) = &binding.named else { continue };
         if shown.idle {
             continue;
         }
         // Without a face the expressions are the animation's again.
         let release = drive::is_neutral(shown);
         for (target, weight) in binding.compiled.mesh(*mesh, &binding.scratch) {
-            let Some(entity) = entities.get(target) else { continue };
+            let Some((name, entity)) = targets.get(target) else { continue };
             let weight = (weight * avatar.gain).clamp(0.0, 1.0);
             match overrides.get_mut(*entity) {
-                Ok(_) if release => {
-                    commands.entity(*entity).try_remove::<ExpressionOverride>();
-                }
-                Ok(mut written) => written.0 = weight,
+                Ok(mut overrides) if release => expressions::release(&mut commands, *entity, &mut overrides, name),
+                Ok(mut overrides) => expressions::write(&mut overrides, name, weight),
                 Err(_) if release => {}
-                Err(_) => {
-                    commands.entity(*entity).try_insert(ExpressionOverride(weight));
-                }
+                Err(_) => expressions::begin(&mut commands, *entity, name, weight),
             }
         }
     }

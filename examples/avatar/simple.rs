@@ -142,6 +142,24 @@ impl Material for SimpleMaterial {
     }
 }
 
+#[cfg(not(bevy_0_20))]
+fn shader() -> Shader {
+    Shader::from_wgsl(include_str!("simple.wgsl"), "avatar/simple.wgsl")
+}
+
+/// In WESL, the language of shaders since Bevy 0.20, which spells conditions and imports differently.
+#[cfg(bevy_0_20)]
+fn shader() -> Shader {
+    let translated = include_str!("simple.wgsl").lines().map(|line| match line.split_once(' ') {
+        Some(("#import", path)) => format!("import {};\n", path.replacen("bevy_pbr::", "bevy_pbr::render::", 1)),
+        Some(("#ifdef", name)) => format!("@if({name}) {{\n"),
+        Some(("#ifndef", name)) => format!("@if(!{name}) {{\n"),
+        _ if line == "#endif" => "}\n".to_owned(),
+        _ => line.replace("#{MATERIAL_BIND_GROUP}", "constants::MATERIAL_BIND_GROUP") + "\n",
+    });
+    Shader::from_wesl(translated.collect::<String>(), "avatar/simple.wesl")
+}
+
 /// While this resource exists, simple materials stand in for Bevy's.
 #[derive(Resource)]
 pub struct Simple;
@@ -151,8 +169,7 @@ pub struct SimplePlugin;
 
 impl Plugin for SimplePlugin {
     fn build(&self, app: &mut App) {
-        let shader = Shader::from_wgsl(include_str!("simple.wgsl"), "avatar/simple.wgsl");
-        if let Err(error) = app.world_mut().resource_mut::<Assets<Shader>>().insert(&SHADER, shader) {
+        if let Err(error) = app.world_mut().resource_mut::<Assets<Shader>>().insert(&SHADER, shader()) {
             error!("{error}");
         }
         app.add_plugins(MaterialPlugin::<SimpleMaterial>::default())

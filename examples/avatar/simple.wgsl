@@ -66,14 +66,13 @@ fn fragment(in: VertexOutput, @builtin(front_facing) front: bool) -> @location(0
         discard;
     }
 #endif
-#ifdef UNLIT
     var color = base.rgb;
-#else
+#ifndef UNLIT
     var normal = normalize(in.world_normal);
 #ifdef DOUBLE_SIDED
     normal = select(-normal, normal, front);
 #endif
-    var color = lit(base.rgb, normal, normalize(view.world_position - in.world_position.xyz));
+    color = lit(base.rgb, normal, normalize(view.world_position - in.world_position.xyz));
 #endif
     // Brightness is compressed, and bright colors turn towards white.
     let each = color / (1.0 + color);

@@ -5,12 +5,54 @@ use bevy_facelink::{
     BindReport, FaceAvatar, FaceInjector,
     facelink::{Blendshape, FaceFrame, HeadPose},
 };
-use bevy_vrm1::prelude::{EffectiveExpressionWeight, ExpressionEntityMap, Vrm, VrmExpression, VrmHandle, VrmPlugin};
+use bevy_vrm1::prelude::{Vrm, VrmHandle, VrmPlugin};
 
 use crate::{
     gltf::app_with_plugins,
     support::{frame, near, update_until, write_model},
 };
+
+/// The expressions of a model, by bevy_vrm1 0.10.
+#[cfg(not(bevy_0_20))]
+mod expressions {
+    use bevy::prelude::*;
+    use bevy_vrm1::prelude::{EffectiveExpressionWeight, ExpressionEntityMap, ExpressionOverride, VrmExpression};
+
+    fn get<'a, C: Component>(world: &'a World, model: Entity, name: &str) -> Option<&'a C> {
+        world.get(*world.get::<ExpressionEntityMap>(model)?.0.get(&VrmExpression::from(name))?)
+    }
+
+    pub fn are_there(world: &World, model: Entity) -> bool {
+        world.get::<ExpressionEntityMap>(model).is_some()
+    }
+
+    pub fn weight(world: &World, model: Entity, name: &str) -> Option<f32> {
+        get(world, model, name).map(|weight: &EffectiveExpressionWeight| weight.0)
+    }
+
+    pub fn is_overridden(world: &World, model: Entity, name: &str) -> bool {
+        get::<ExpressionOverride>(world, model, name).is_some()
+    }
+}
+
+/// The same by bevy_vrm1 0.11.
+#[cfg(bevy_0_20)]
+mod expressions {
+    use bevy::prelude::*;
+    use bevy_vrm1::prelude::{EffectiveExpressionWeights, ExpressionOverrides, ExpressionSettings};
+
+    pub fn are_there(world: &World, model: Entity) -> bool {
+        world.get::<ExpressionSettings>(model).is_some()
+    }
+
+    pub fn weight(world: &World, model: Entity, name: &str) -> Option<f32> {
+        world.get::<EffectiveExpressionWeights>(model)?.0.get(name).copied()
+    }
+
+    pub fn is_overridden(world: &World, model: Entity, name: &str) -> bool {
+        world.get::<ExpressionOverrides>(model).is_some_and(|overrides| overrides.0.contains_key(name))
+    }
+}
 
 fn model(targets: &[&str]) -> (App, FaceInjector, Entity, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -23,7 +65,7 @@ fn model(targets: &[&str]) -> (App, FaceInjector, Entity, tempfile::TempDir) {
     update_until(&mut app, "model with its bones", |app| {
         let world = app.world();
         world.get::<Vrm>(avatar).is_some()
-            && world.get::<ExpressionEntityMap>(avatar).is_some()
+            && expressions::are_there(world, avatar)
             && world.get::<BindReport>(avatar).is_some_and(|report| report.bones.len() == 3)
     });
     (app, faces, avatar, folder)
@@ -69,12 +111,10 @@ fn vrm_model_with_other_names_uses_its_expressions() {
         let weights = weights(app);
         weights[1] > 0.75 && weights[0] > 0.5
     });
-    let blink =
-        app.world().get::<ExpressionEntityMap>(avatar).expect("expressions").0[&VrmExpression::from("blinkLeft")];
-    assert!(app.world().get::<EffectiveExpressionWeight>(blink).is_some_and(|weight| weight.0 > 0.75));
+    assert!(expressions::weight(app.world(), avatar, "blinkLeft").is_some_and(|weight| weight > 0.75));
     // The face goes, and the expressions are the animation's again.
     faces.lose(1, "Ann");
     update_until(&mut app, "face at rest", |app| {
-        app.world().get::<bevy_vrm1::prelude::ExpressionOverride>(blink).is_none() && weights(app)[1] == 0.0
+        !expressions::is_overridden(app.world(), avatar, "blinkLeft") && weights(app)[1] == 0.0
     });
 }
