@@ -58,6 +58,16 @@ impl Turned {
         self.0 = Some(Turn { base, written, moved });
     }
 
+    /// Where the bone is without the turn.
+    #[cfg(feature = "animation")]
+    pub fn without(&self, mut transform: Transform) -> Transform {
+        if let Some(turn) = self.0 {
+            transform.rotation = turn.base;
+            transform.translation = turn.moved.map_or(transform.translation, |(place, _)| place);
+        }
+        transform
+    }
+
     /// Moves a bone that was turned, along the axes of the model, in the units of its parent.
     pub fn shift(&mut self, bone: &Bone, transform: &mut Transform, by: Vec3) {
         let Some(turn) = &mut self.0 else { return };

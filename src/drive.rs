@@ -151,8 +151,14 @@ pub(crate) fn evaluate_mappings(mut avatars: Query<(&mut FaceBinding, &Shown)>) 
         if shown.skipped || shown.idle && is_neutral(shown) {
             continue;
         }
-        let FaceBinding { compiled, scratch, eyes, expressions, .. } = &mut *binding;
-        let pose = &shown.pose;
+        binding.map(&shown.pose);
+    }
+}
+
+impl FaceBinding {
+    /// What its targets get for a pose.
+    pub fn map(&mut self, pose: &FacePose) {
+        let Self { compiled, scratch, eyes, expressions, .. } = self;
         let mut weights = pose.weights;
         if *eyes == EyeDrive::Targets {
             look_by_targets(&mut weights, pose.gaze);
@@ -169,43 +175,49 @@ pub(crate) fn evaluate_mappings(mut avatars: Query<(&mut FaceBinding, &Shown)>) 
             Expression::settle(&table.list, &mut table.levels);
         }
     }
+
+    /// Writes what the targets of one of its meshes got, moved there by the share `step`.
+    pub fn write(&mut self, mesh: usize, pose: &FacePose, gain: f32, step: f32, weights: &mut [f32]) {
+        let visible = |weight: f32| if weight.abs() < INVISIBLE { 0.0 } else { weight };
+        let Self { meshes, compiled, scratch, expressions, .. } = self;
+        for (target, weight) in compiled.mesh(mesh, scratch) {
+            if let Some(slot) = weights.get_mut(target) {
+                let to = weight * gain;
+                *slot = visible(if step < 1.0 { *slot + (to - *slot) * step } else { to });
+            }
+        }
+        let Some(mesh) = meshes.get_mut(mesh) else { return };
+        let levels = expressions.as_ref().map_or(&[][..], |table| &table.levels);
+        for bound in &mesh.expressed {
+            if let Some(slot) = weights.get_mut(usize::from(bound.target)) {
+                let to = bound.weight(levels) * gain;
+                *slot = visible(if step < 1.0 { *slot + (to - *slot) * step } else { to });
+            }
+        }
+        for bound in &mut mesh.channels {
+            let channel = pose.channels.iter().find(|channel| channel.name == bound.name);
+            // A target that no channel names is left to others, once it is back at 0.
+            if channel.is_none() && !bound.driven {
+                continue;
+            }
+            bound.driven = channel.is_some();
+            if let Some(slot) = weights.get_mut(usize::from(bound.target)) {
+                let weight = visible(channel.map_or(0.0, |channel| channel.value * gain));
+                *slot = if bound.mapped { slot.max(weight) } else { weight };
+            }
+        }
+    }
 }
 
 pub(crate) fn write_weights(mut avatars: Query<(&FaceAvatar, &mut FaceBinding, &Shown)>, mut morphs: Morphs) {
-    let visible = |weight: f32| if weight.abs() < INVISIBLE { 0.0 } else { weight };
     for (avatar, mut binding, shown) in &mut avatars {
         if shown.step <= 0.0 || shown.idle && is_neutral(shown) {
             continue;
         }
-        let step = shown.step;
-        let FaceBinding { meshes, compiled, scratch, expressions, .. } = &mut *binding;
-        let pose = &shown.pose;
-        for (index, mesh) in meshes.iter_mut().enumerate() {
-            let Some(weights) = mesh.node.and_then(|node| morphs.get_mut(node)) else { continue };
-            for (target, weight) in compiled.mesh(index, scratch) {
-                if let Some(slot) = weights.get_mut(target) {
-                    let to = weight * avatar.gain;
-                    *slot = visible(if step < 1.0 { *slot + (to - *slot) * step } else { to });
-                }
-            }
-            let levels = expressions.as_ref().map_or(&[][..], |table| &table.levels);
-            for bound in &mesh.expressed {
-                if let Some(slot) = weights.get_mut(usize::from(bound.target)) {
-                    let to = bound.weight(levels) * avatar.gain;
-                    *slot = visible(if step < 1.0 { *slot + (to - *slot) * step } else { to });
-                }
-            }
-            for bound in &mut mesh.channels {
-                let channel = pose.channels.iter().find(|channel| channel.name == bound.name);
-                // A target that no channel names is left to others, once it is back at 0.
-                if channel.is_none() && !bound.driven {
-                    continue;
-                }
-                bound.driven = channel.is_some();
-                if let Some(slot) = weights.get_mut(usize::from(bound.target)) {
-                    let weight = visible(channel.map_or(0.0, |channel| channel.value * avatar.gain));
-                    *slot = if bound.mapped { slot.max(weight) } else { weight };
-                }
+        for mesh in 0..binding.meshes.len() {
+            let node = binding.meshes[mesh].node;
+            if let Some(weights) = node.and_then(|node| morphs.get_mut(node)) {
+                binding.write(mesh, &shown.pose, avatar.gain, shown.step, weights);
             }
         }
     }
@@ -255,52 +267,62 @@ pub(crate) fn turn_bones(
         if neutral && shown.idle {
             continue;
         }
-        let FaceBinding { bones, map, compiled, scratch, .. } = binding;
-        let head = head_turn(&shown.pose, avatar, map, compiled.mirror());
-        let gaze = eye_turns(&shown.pose, avatar, binding);
-        let of = |shape: Blendshape| compiled.shape(shape, scratch) * avatar.gain;
-        for skeleton in &bones.skeletons {
-            // Everything is worked out for a model that looks along +Z.
-            let facing = Quat::from_rotation_y(map.facing.unwrap_or(skeleton.facing).angle());
-            let mut turn = |bone: &Bone, by: Quat, shift: Vec3| {
-                if let Ok((mut transform, mut turned)) = transforms.get_mut(bone.entity) {
-                    turned.turn(bone, &mut transform, facing * by * facing.inverse());
-                    if shift != Vec3::ZERO {
-                        turned.shift(bone, &mut transform, facing * shift);
-                    }
+        turns(avatar, binding, &shown.pose, |bone, by, shift| {
+            if let Ok((mut transform, mut turned)) = transforms.get_mut(bone.entity) {
+                turned.turn(bone, &mut transform, by);
+                if shift != Vec3::ZERO {
+                    turned.shift(bone, &mut transform, shift);
                 }
+            }
+        });
+        shown.idle = neutral;
+    }
+}
+
+/// Turns and shifts of the bones for a pose that was mapped, in the axes of the model.
+pub(crate) fn turns(
+    avatar: &FaceAvatar,
+    binding: &FaceBinding,
+    pose: &FacePose,
+    mut to: impl FnMut(&Bone, Quat, Vec3),
+) {
+    let FaceBinding { bones, map, compiled, scratch, .. } = binding;
+    let head = head_turn(pose, avatar, map, compiled.mirror());
+    let gaze = eye_turns(pose, avatar, binding);
+    let of = |shape: Blendshape| compiled.shape(shape, scratch) * avatar.gain;
+    for skeleton in &bones.skeletons {
+        // Everything is worked out for a model that looks along +Z.
+        let facing = Quat::from_rotation_y(map.facing.unwrap_or(skeleton.facing).angle());
+        let mut turn = |bone: &Bone, by: Quat, shift: Vec3| to(bone, facing * by * facing.inverse(), facing * shift);
+        if avatar.drive_head {
+            let share = map.neck.as_ref().and_then(|neck| neck.share).unwrap_or(avatar.neck_share);
+            // One of the two alone does it all.
+            let share = match (skeleton.neck, skeleton.head) {
+                (Some(_), None) => 1.0,
+                (None, _) => 0.0,
+                (Some(_), Some(_)) => share.clamp(0.0, 1.0),
             };
-            if avatar.drive_head {
-                let share = map.neck.as_ref().and_then(|neck| neck.share).unwrap_or(avatar.neck_share);
-                // One of the two alone does it all.
-                let share = match (skeleton.neck, skeleton.head) {
-                    (Some(_), None) => 1.0,
-                    (None, _) => 0.0,
-                    (Some(_), Some(_)) => share.clamp(0.0, 1.0),
-                };
-                let neck = Quat::IDENTITY.slerp(head, share);
-                let rest = neck.inverse() * head;
-                for (bone, by) in [(skeleton.neck, neck), (skeleton.head, rest)] {
-                    if let Some(bone) = bone {
-                        turn(&bone, by, Vec3::ZERO);
-                    }
+            let neck = Quat::IDENTITY.slerp(head, share);
+            let rest = neck.inverse() * head;
+            for (bone, by) in [(skeleton.neck, neck), (skeleton.head, rest)] {
+                if let Some(bone) = bone {
+                    turn(&bone, by, Vec3::ZERO);
                 }
-            }
-            if avatar.drive_eyes && binding.eyes != EyeDrive::Targets {
-                for (bone, by) in skeleton.eyes.iter().zip(gaze) {
-                    if let Some(bone) = bone {
-                        turn(bone, eye_turn(by), Vec3::ZERO);
-                    }
-                }
-            }
-            if let (Some(bone), Some(jaw)) = (&skeleton.jaw, &map.jaw) {
-                let side = of(Blendshape::JawLeft) - of(Blendshape::JawRight);
-                let open = Quat::from_rotation_x((jaw.open * of(Blendshape::JawOpen)).to_radians());
-                let by = Quat::from_rotation_y((jaw.side * side).to_radians()) * open;
-                turn(bone, by, Vec3::Z * jaw.forward * of(Blendshape::JawForward));
             }
         }
-        shown.idle = neutral;
+        if avatar.drive_eyes && binding.eyes != EyeDrive::Targets {
+            for (bone, by) in skeleton.eyes.iter().zip(gaze) {
+                if let Some(bone) = bone {
+                    turn(bone, eye_turn(by), Vec3::ZERO);
+                }
+            }
+        }
+        if let (Some(bone), Some(jaw)) = (&skeleton.jaw, &map.jaw) {
+            let side = of(Blendshape::JawLeft) - of(Blendshape::JawRight);
+            let open = Quat::from_rotation_x((jaw.open * of(Blendshape::JawOpen)).to_radians());
+            let by = Quat::from_rotation_y((jaw.side * side).to_radians()) * open;
+            turn(bone, by, Vec3::Z * jaw.forward * of(Blendshape::JawForward));
+        }
     }
 }
 

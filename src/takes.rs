@@ -18,7 +18,7 @@ use facelink::{
     source::SourceKind,
     take::{
         Played, SPEEDS, Take, TakeAbout, TakeContent, TakeInfo, TakePlayer as Player, TakeReadError, TakeReader,
-        TakeWriteError, TakeWriter, llf_csv,
+        TakeTimeline, TakeWriteError, TakeWriter, llf_csv,
     },
     timing::{Stamp, micros},
 };
@@ -142,6 +142,29 @@ impl FaceTake {
     /// Slate, number, duration, subjects and the rest.
     pub fn info(&self) -> &TakeInfo {
         &self.info
+    }
+
+    /// What each subject does over its time, in so many parts, 1 to 1024, and its marks. Reads all of it, which takes about
+    /// a second for an hour of one face: best done in a task.
+    ///
+    /// # Errors
+    /// [`TakeReadError`].
+    pub fn timeline(&self, parts: usize) -> Result<TakeTimeline, TakeReadError> {
+        self.reader()?.timeline(parts)
+    }
+
+    /// The frames of one subject, and the time of the first of them since the start of the recording.
+    ///
+    /// # Errors
+    /// [`TakeReadError`], when there is no such subject.
+    pub fn frames(&self, subject: &str) -> Result<(Take, Duration), TakeReadError> {
+        self.reader()?.take(subject)
+    }
+
+    /// Whether both are one recording, not only equal.
+    #[cfg(feature = "panel")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.bytes, &other.bytes)
     }
 
     /// Its frames and events, to be read in the game.
