@@ -11,6 +11,8 @@ mod network;
 #[cfg(feature = "takes")]
 mod takes;
 mod theme;
+#[cfg(feature = "takes")]
+mod timeline;
 mod timing;
 mod tune;
 

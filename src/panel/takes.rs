@@ -1,17 +1,24 @@
 //! Takes in the panel: recording one, and those that are played.
 
-use std::time::Duration;
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
-use bevy::{ecs::system::SystemParam, prelude::*};
+use bevy::{ecs::system::SystemParam, prelude::*, tasks::AsyncComputeTaskPool};
 use bevy_egui::egui;
-use facelink::take::SPEEDS;
+use facelink::take::{SPEEDS, TakeTimeline};
 #[cfg(feature = "net")]
 use facelink_net::TakeOptions;
 
-use super::theme::{BAD, DIM, GOOD, TEXT, WARN, card, small, title};
+use super::{
+    theme::{BAD, DIM, GOOD, TEXT, WARN, card, small, title},
+    timeline::{Asked, Glance, Range, parts, timeline},
+};
 #[cfg(feature = "net")]
 use crate::endpoint::FaceLinkEndpoint;
-use crate::takes::{TakePlayback, TakePlayer, TakeState};
+use crate::takes::{FaceTake, TakePlayback, TakePlayer, TakeState};
 
 #[derive(SystemParam)]
 pub(super) struct Takes<'w, 's> {
@@ -21,6 +28,8 @@ pub(super) struct Takes<'w, 's> {
     slate: Local<'s, String>,
     #[cfg(feature = "net")]
     refused: Local<'s, Option<String>>,
+    takes: Option<Res<'w, Assets<FaceTake>>>,
+    glances: Local<'s, HashMap<AssetId<FaceTake>, (FaceTake, Glance)>>,
     players: Query<'w, 's, (Entity, Option<&'static Name>, &'static mut TakePlayer, &'static mut TakePlayback)>,
 }
 
@@ -37,11 +46,30 @@ impl Takes<'_, '_> {
             title(ui, "Takes");
             #[cfg(feature = "net")]
             self.record(ui);
+            self.look();
             for (entity, name, player, playback) in &mut self.players {
                 let label = name.map_or_else(|| entity.to_string(), |name| name.as_str().to_owned());
-                play(ui, &label, player, playback);
+                let glance = self.glances.get_mut(&player.take.id()).and_then(|(_, glance)| glance.read());
+                ui.push_id(entity, |ui| play(ui, &label, glance, player, playback));
             }
         });
+    }
+
+    /// Begins to read the timelines of takes that are new, and forgets those of takes that are not played any more.
+    fn look(&mut self) {
+        let Some(takes) = &self.takes else { return };
+        let played: HashSet<_> = self.players.iter().map(|(_, _, player, _)| player.take.id()).collect();
+        self.glances
+            .retain(|id, (read, _)| played.contains(id) && takes.get(*id).is_some_and(|take| take.is_same(read)));
+        for id in played {
+            if let (Entry::Vacant(slot), Some(take)) = (self.glances.entry(id), takes.get(id)) {
+                let take = take.clone();
+                let read = take.clone();
+                let task = AsyncComputeTaskPool::get()
+                    .spawn(async move { Arc::new(read.timeline(parts(read.info().duration)).unwrap_or_default()) });
+                slot.insert((take, Glance::Reading(task)));
+            }
+        }
     }
 
     /// Slate and button, and what the take is so far.
@@ -67,7 +95,7 @@ impl Takes<'_, '_> {
         });
         if let Some(take) = &status {
             let megabytes = take.bytes as f64 / 1e6;
-            let text = format!("{}, take {}: {:.1} s, {megabytes:.1} MB", take.slate, take.take, take.seconds);
+            let text = format!("{}, take {}: {:.1} s, {megabytes:.2} MB", take.slate, take.take, take.seconds);
             let color = if recording { GOOD } else { DIM };
             ui.add(egui::Label::new(small(text, color)).truncate()).on_hover_text(&take.file);
             if take.dropped > 0 {
@@ -82,7 +110,13 @@ impl Takes<'_, '_> {
 }
 
 /// A take that is played: its place, to be moved, and how it runs.
-fn play(ui: &mut egui::Ui, label: &str, mut player: Mut<TakePlayer>, mut playback: Mut<TakePlayback>) {
+fn play(
+    ui: &mut egui::Ui,
+    label: &str,
+    glance: Option<&TakeTimeline>,
+    mut player: Mut<TakePlayer>,
+    mut playback: Mut<TakePlayback>,
+) {
     let (state, color) = match playback.state() {
         TakeState::Loading => ("loading", DIM),
         TakeState::Playing => ("plays", GOOD),
@@ -100,12 +134,7 @@ fn play(ui: &mut egui::Ui, label: &str, mut player: Mut<TakePlayer>, mut playbac
     ui.horizontal(|ui| {
         let sign = if player.playing { "\u{23f8}" } else { "\u{25b6}" };
         if ui.small_button(sign).on_hover_text("Play or pause").clicked() {
-            player.playing = !player.playing;
-            if *playback.state() == TakeState::Finished {
-                player.playing = true;
-                let from = player.from;
-                playback.seek(from);
-            }
+            toggle(&mut player, &mut playback);
         }
         for (sign, frames, hint) in [("\u{23ea}", -1, "One frame back"), ("\u{23e9}", 1, "One frame on")] {
             if ui.small_button(sign).on_hover_text(hint).clicked() {
@@ -123,13 +152,40 @@ fn play(ui: &mut egui::Ui, label: &str, mut player: Mut<TakePlayer>, mut playbac
             player.speed = speed;
         }
     });
-    let mut seconds = playback.position().as_secs_f64();
-    ui.horizontal(|ui| {
-        ui.spacing_mut().slider_width = (ui.available_width() - 70.0).max(40.0);
-        let slider =
-            egui::Slider::new(&mut seconds, 0.0..=playback.duration().as_secs_f64()).fixed_decimals(2).suffix(" s");
-        if ui.add(slider).changed() {
-            playback.seek(Duration::from_secs_f64(seconds.max(0.0)));
+    let range =
+        Range { position: playback.position(), duration: playback.duration(), from: player.from, until: player.until };
+    match timeline(ui, glance, &range) {
+        Some(Asked::Seek(time)) => playback.seek(time),
+        Some(Asked::Step(frames)) => {
+            player.playing = false;
+            playback.step(frames);
         }
+        Some(Asked::Toggle) => toggle(&mut player, &mut playback),
+        None => {}
+    }
+    ui.horizontal(|ui| {
+        let (position, duration) = (range.position.as_secs_f64(), range.duration.as_secs_f64());
+        ui.label(small(format!("{position:.2} / {duration:.2} s"), DIM));
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            let has_range = range.from > Duration::ZERO || range.until.is_some();
+            if has_range && ui.small_button("all").on_hover_text("Play all of it again").clicked() {
+                (player.from, player.until) = (Duration::ZERO, None);
+            }
+            if ui.small_button("out").on_hover_text("Ends here").clicked() && range.position > range.from {
+                player.until = Some(range.position);
+            }
+            let ends = range.until.unwrap_or(range.duration);
+            if ui.small_button("in").on_hover_text("Begins here").clicked() && range.position < ends {
+                player.from = range.position;
+            }
+        });
     });
+}
+
+fn toggle(player: &mut TakePlayer, playback: &mut TakePlayback) {
+    player.playing = !player.playing;
+    if *playback.state() == TakeState::Finished {
+        player.playing = true;
+        playback.seek(player.from);
+    }
 }
