@@ -13,9 +13,9 @@ use std::{
 use crossbeam_channel::{Receiver, after, never, select_biased, tick};
 use facelink::frame::WeightsByName;
 use facelink_net::{
-    CertificateAuthority, DEFAULT_PORT, Endpoint, EndpointConfig, LIVE_LINK_FACE_PORT, LinkEvent, LostReason,
-    MODELS_FOLDER, PhonePort, SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TakeOptions,
-    TakeRecordError, TakeStatus, TlsConfig, UDP_JSON_PORT, outward_address,
+    CertificateAuthority, DEFAULT_PORT, Endpoint, EndpointConfig, KeyError, LIVE_LINK_FACE_PORT, LinkEvent, LostReason,
+    MODELS_FOLDER, PhonePort, RoomKey, SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TakeOptions,
+    TakeRecordError, TakeStatus, TlsConfig, UDP_JSON_PORT, new_room_key, outward_address,
 };
 use serde::Serialize;
 
@@ -44,11 +44,15 @@ pub struct Args {
     #[arg(long, requires = "lan", conflicts_with = "certificate")]
     no_tls: bool,
     /// Certificate chain for HTTPS, PEM; with --lan one is made and kept if none is given.
-    #[arg(long, visible_alias = "tls-cert", value_name = "PEM", requires = "key")]
+    #[arg(long, visible_alias = "tls-cert", value_name = "PEM", requires = "tls_key")]
     certificate: Option<PathBuf>,
     /// Private key of the certificate, PEM.
-    #[arg(long, visible_alias = "tls-key", value_name = "PEM", requires = "certificate")]
-    key: Option<PathBuf>,
+    #[arg(long, value_name = "PEM", requires = "certificate")]
+    tls_key: Option<PathBuf>,
+    /// Key for faces that are encrypted end to end, or `new` for a fresh one: what is sealed with it is shown, and nothing leaves
+    /// in the clear. It is part of the address for others.
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    key: Option<RoomKey>,
     /// Port of HTTP, WebSocket and WebRTC signalling; 0 picks a free one, as for the ports below.
     #[arg(long, default_value_t = DEFAULT_PORT)]
     port: u16,
@@ -109,6 +113,14 @@ impl fmt::Display for UdpPort {
     }
 }
 
+/// A room's key, or a fresh one.
+fn key(text: &str) -> Result<RoomKey, String> {
+    match text {
+        "new" => new_room_key().map_err(|error| error.to_string()),
+        _ => text.parse().map_err(|error: KeyError| format!("{error}; `new` makes one")),
+    }
+}
+
 fn token(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("an empty token would admit every client".to_owned());
@@ -166,6 +178,9 @@ enum Line<'a> {
         authority: Option<&'a str>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         unavailable: Vec<&'a str>,
+        /// Fingerprint of the key for sealed faces.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
     Recording {
         file: &'a str,
@@ -273,7 +288,8 @@ pub fn receive(args: Args, recording: Option<Recording>) -> Result<(), Error> {
         token: args.token,
         allowed_origins: args.allowed_origins,
         token_on_loopback: args.token_on_loopback,
-        tls: match (args.certificate, args.key) {
+        key: args.key,
+        tls: match (args.certificate, args.tls_key) {
             (Some(certificate), Some(key)) => TlsConfig::Files { certificate, key },
             _ if args.lan && !args.no_tls => TlsConfig::self_signed(),
             _ => TlsConfig::Off,
@@ -394,6 +410,7 @@ impl<W: Write> Json<W> {
             fingerprint: endpoint.certificate_fingerprint(),
             authority: endpoint.certificate_authority().map(CertificateAuthority::name),
             unavailable: endpoint.unavailable().iter().map(|port| port.message.as_str()).collect(),
+            key: endpoint.key().map(|key| key.fingerprint()),
         })
     }
 }
@@ -553,6 +570,12 @@ fn introduce(endpoint: &Endpoint, token: Option<&str>, out: &mut Output) -> io::
         writeln!(out, "  from other machines        with the token {token}")?;
     } else if token.is_some() && endpoint.config().token_on_loopback {
         writeln!(out, "  with the token             {}", endpoint.invitation())?;
+    }
+    if let Some(key) = endpoint.key() {
+        writeln!(out, "  sealed, with the key       {}", key.fingerprint())?;
+        if outward.is_none() || token.is_none() {
+            writeln!(out, "  for others                 {}", endpoint.invitation())?;
+        }
     }
     for (port, address) in endpoint.phone_ports() {
         let what = match port {

@@ -17,7 +17,7 @@ use facelink::{
     take::{Take, llf_csv},
 };
 use facelink_net::{
-    Client, ClientConfig, ClientState, DEFAULT_PORT, PhonePort, PhoneTransport, ServerTrust, SourceKind,
+    Client, ClientConfig, ClientState, DEFAULT_PORT, PhonePort, PhoneTransport, RoomKey, ServerTrust, SourceKind,
 };
 use facelink_net::{SimulateError, Simulator};
 use tokio::runtime::{Builder, Runtime};
@@ -106,6 +106,10 @@ pub struct Target {
     /// Pairing token of the receiver (webrtc and websocket).
     #[arg(long)]
     token: Option<String>,
+    /// Key of the room: the face leaves encrypted end to end, and nothing in the clear. An invitation as --to has it in its
+    /// `#k=` (webrtc and websocket).
+    #[arg(long, value_name = "KEY", conflicts_with = "app")]
+    key: Option<RoomKey>,
     /// Take the receiver's certificate with this SHA-256 fingerprint and no other (wss://).
     #[arg(long, value_name = "SHA256")]
     fingerprint: Option<String>,
@@ -370,6 +374,7 @@ impl Link {
         let url = args.to.clone().unwrap_or_else(|| format!("ws://127.0.0.1:{DEFAULT_PORT}"));
         let config = ClientConfig {
             token: args.token.clone(),
+            key: args.key.clone(),
             webrtc: args.via == Via::Webrtc,
             delta: args.delta,
             trust: args.fingerprint.clone().map_or(ServerTrust::Public, ServerTrust::Fingerprint),

@@ -209,7 +209,7 @@ fn listen_lan_has_token_and_https() {
 #[test]
 fn listen_tls_wrong_certificate_is_named() {
     let output =
-        facelink(&["listen", "--port", "0", "--certificate", "/nowhere/a.pem", "--key", "/nowhere/b.pem"]).output();
+        facelink(&["listen", "--port", "0", "--certificate", "/nowhere/a.pem", "--tls-key", "/nowhere/b.pem"]).output();
     let output = output.unwrap();
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
@@ -549,7 +549,7 @@ fn cli_wrong_arguments_are_a_usage_error() {
         &["listen", "--token", ""],
         &["listen", "--no-tls"],
         &["listen", "--certificate", "a.pem"],
-        &["listen", "--lan", "--no-tls", "--certificate", "a.pem", "--key", "b.pem"],
+        &["listen", "--lan", "--no-tls", "--certificate", "a.pem", "--tls-key", "b.pem"],
         &["send", "--via", "pigeon"],
         &["send", "--fps", "0"],
         &["send", "--seconds", "-1"],

@@ -24,7 +24,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::config::{ClientConfig, ClientError, ClientState};
 use self::{driver::Driver, shared::Shared};
-use crate::hub::Hub;
+use crate::{
+    hub::Hub,
+    seal::{SealStats, Sealing},
+    token::new_secret,
+};
+#[cfg(feature = "seal")]
+use facelink::seal::RoomKey;
 use facelink::{
     event::Emotion,
     frame::FaceFrame,
@@ -73,6 +79,9 @@ pub struct ClientStats {
 #[derive(Debug)]
 pub struct Client {
     shared: Arc<Shared>,
+    sealing: Arc<Sealing>,
+    /// Name of the connection's own face, where that is sealed and the endpoint could choose none.
+    own: Option<Arc<str>>,
     cancel: CancellationToken,
 }
 
@@ -93,20 +102,32 @@ impl Client {
 
     /// The same into a hub, until `cancel` at the latest; with the task, which ends when the goodbye has been said.
     pub(crate) fn spawn(
-        config: ClientConfig,
+        mut config: ClientConfig,
         runtime: &tokio::runtime::Handle,
         hub: Option<Arc<Hub>>,
         cancel: CancellationToken,
     ) -> (Self, Option<JoinHandle<()>>) {
         let shared = Arc::<Shared>::default();
-        let task = match socket::parse_url(&config) {
-            Ok(dial) => Some(runtime.spawn(Driver::new(config, dial, shared.clone(), hub, cancel.clone()).run())),
+        let invited = config.take_fragment();
+        #[cfg(feature = "seal")]
+        let own = config.key.clone().map(|key| Arc::new(Sealing::new(Some(key))));
+        #[cfg(not(feature = "seal"))]
+        let own = None;
+        let sealing = own.or_else(|| hub.as_ref().map(|hub| hub.sealing.clone())).unwrap_or_default();
+        if sealing.has_key() {
+            config.subject.get_or_insert_with(|| format!("face-{}", &new_secret()[..4]));
+        }
+        let own = config.subject.as_deref().map(Into::into);
+        let task = match invited.and_then(|()| socket::parse_url(&config)) {
+            Ok(dial) => Some(
+                runtime.spawn(Driver::new(config, dial, shared.clone(), (hub, sealing.clone()), cancel.clone()).run()),
+            ),
             Err(error) => {
                 shared.set_state(ClientState::Refused(error));
                 None
             }
         };
-        (Self { shared, cancel }, task)
+        (Self { shared, sealing, own, cancel }, task)
     }
 
     /// Hands over a frame of the connection's own face. Never blocks: a frame that was not sent yet is replaced.
@@ -122,17 +143,19 @@ impl Client {
     /// Says a viseme of this weight, `0..=1`, with the connection's own face or the face `subject`: until the next one, or
     /// for a time. Never blocks.
     pub fn say(&self, subject: Option<&str>, viseme: Viseme, weight: f32, duration: Option<Duration>) {
+        let subject = subject.or(self.sealed_name());
         let message = ClientMessage::Face(FaceMessage {
             kind: FaceKind::VisemeData,
             subject: subject.map(Into::into),
             viseme: Some(VisemeMessage { viseme, weight, duration }),
             ..FaceMessage::default()
         });
-        self.shared.queue_message(message.to_json());
+        self.shared.queue_message(subject, message.to_json());
     }
 
     /// Has the connection's own face, or the face `subject`, show an emotion. Never blocks.
     pub fn set_emotion(&self, subject: Option<&str>, emotion: &Emotion) {
+        let subject = subject.or(self.sealed_name());
         let message = ClientMessage::SetEmotion(SetEmotion {
             subject: subject.map(Into::into),
             emotion: (&*emotion.name).into(),
@@ -140,7 +163,40 @@ impl Client {
             fade: emotion.fade,
             duration: emotion.duration,
         });
-        self.shared.queue_message(message.to_json());
+        self.shared.queue_message(subject, message.to_json());
+    }
+
+    /// The endpoint may not know the name of the connection's own face.
+    fn sealed_name(&self) -> Option<&str> {
+        self.own.as_deref().filter(|_| self.sealing.has_key())
+    }
+
+    /// The key that seals what is sent; `None` while nothing is sealed. A client without a key of its own has the
+    /// endpoint's.
+    #[cfg(feature = "seal")]
+    pub fn key(&self) -> Option<RoomKey> {
+        self.sealing.key()
+    }
+
+    /// Another key from now on; `None` sends in the clear again. It is that of the endpoint, where the client has none of
+    /// its own.
+    #[cfg(feature = "seal")]
+    pub fn set_key(&self, key: Option<RoomKey>) {
+        self.sealing.set_key(key);
+        self.shared.wake.notify_one();
+    }
+
+    /// Moves the key one step of its ratchet on; the other members follow by themselves. Who is invited with the new key
+    /// cannot read what was sealed before.
+    #[cfg(feature = "seal")]
+    pub fn ratchet_key(&self) {
+        self.sealing.ratchet();
+        self.shared.wake.notify_one();
+    }
+
+    /// How sealed faces fare that come in by this client's key.
+    pub fn seal_stats(&self) -> SealStats {
+        self.sealing.stats()
     }
 
     /// What the client is doing.

@@ -74,6 +74,11 @@ pub struct EndpointConfig {
     /// Whether peers on loopback must show the token too: for a proxy or a tunnel in front of the endpoint, by which
     /// every peer comes from loopback. Off by default. Without a token, one is made up then.
     pub token_on_loopback: bool,
+    /// Key for end-to-end encrypted faces. With one, what clients seal with it is opened, and what goes to subscribers is
+    /// sealed; who has no key gets nothing from here. It is part of the [invitation](crate::EndpointControl::invitation).
+    /// None by default. See `docs/sealing.md`.
+    #[cfg(feature = "seal")]
+    pub key: Option<facelink::seal::RoomKey>,
     /// Pages of these origins may connect, in addition to our own and those of this machine, such as `https://show.example`.
     /// `null` is the origin of files and of sandboxed frames, which any page can make: those need the token unless it is
     /// listed.
@@ -204,6 +209,8 @@ impl Default for EndpointConfig {
             profiles: SourceProfiles::default(),
             token: None,
             token_on_loopback: false,
+            #[cfg(feature = "seal")]
+            key: None,
             allowed_origins: Vec::new(),
             #[cfg(feature = "webrtc")]
             ice: IceConfig::default(),

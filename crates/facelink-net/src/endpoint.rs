@@ -8,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "seal")]
+use crate::seal::{RandomError, new_room_key};
 use crossbeam_channel::Receiver;
+#[cfg(feature = "seal")]
+use facelink::seal::RoomKey;
 use facelink::{
     calibration::{Calibration, RangeCapture},
     event::{LinkEvent, SubjectFrame, SubjectId},
@@ -298,6 +302,39 @@ impl EndpointControl {
         Ok(())
     }
 
+    /// The key for end-to-end encrypted faces; `None` while faces are taken and sent in the clear.
+    #[cfg(feature = "seal")]
+    pub fn key(&self) -> Option<RoomKey> {
+        self.hub.sealing.key()
+    }
+
+    /// Another key from now on, or none; for clients of this endpoint too that have none of their own. What is sealed with
+    /// the key before is opened for two seconds more: what was under way. It is part of the [invitation](Self::invitation)
+    /// from now on.
+    #[cfg(feature = "seal")]
+    pub fn set_key(&self, key: Option<RoomKey>) {
+        self.hub.sealing.set_key(key);
+    }
+
+    /// Makes a new key and seals with it from now on. Who has left the room reads nothing any more, nor does anyone who is
+    /// not given the new [invitation](Self::invitation).
+    ///
+    /// # Errors
+    /// [`RandomError`] when the system has no random source; the key stays.
+    #[cfg(feature = "seal")]
+    pub fn new_key(&self) -> Result<RoomKey, RandomError> {
+        let key = new_room_key()?;
+        self.set_key(Some(key.clone()));
+        Ok(key)
+    }
+
+    /// Moves the key one step of its ratchet on; the other members follow by themselves. Who is invited from now on cannot
+    /// read what was sealed before.
+    #[cfg(feature = "seal")]
+    pub fn ratchet_key(&self) {
+        self.hub.sealing.ratchet();
+    }
+
     /// SHA-256 of the certificate that it shows over TLS, in hexadecimal with colons; `None` without TLS. A client can
     /// pin this one, see `ServerTrust::Fingerprint`.
     pub fn certificate_fingerprint(&self) -> Option<&str> {
@@ -310,7 +347,9 @@ impl EndpointControl {
         self.authority.as_deref()
     }
 
-    /// The page's address for peers on the same network, with the token in it, as a QR code carries it.
+    /// The page's address for peers on the same network, with the token in it, as a QR code carries it. With a
+    /// [key](Self::key) it is in the fragment, `#k=`, which browsers send to no server: who has the invitation reads the
+    /// faces.
     pub fn invitation(&self) -> String {
         let bound = self.addresses.http;
         let host = match bound.ip() {
@@ -320,7 +359,10 @@ impl EndpointControl {
             }
             ip => ip,
         };
-        page_url(SocketAddr::new(host, bound.port()), self.fingerprint.is_some(), self.token().as_deref())
+        let url = page_url(SocketAddr::new(host, bound.port()), self.fingerprint.is_some(), self.token().as_deref());
+        #[cfg(feature = "seal")]
+        let url = self.key().map_or(url.clone(), |key| format!("{url}#k={}", *key.reveal()));
+        url
     }
 
     /// The address of this machine that others use.

@@ -41,6 +41,7 @@ use crate::{
     auth::{AuthLevel, Authentication},
     config::EndpointConfig,
     ice::{IceConfig, PeerConfig},
+    seal::Sealing,
     stats::{ConnectionStats, EndpointStats},
 };
 
@@ -61,6 +62,8 @@ pub(crate) struct Hub {
     /// Refused before there was a connection: bad datagrams, wrong tokens, forbidden origins.
     pub refused: AtomicU64,
     pub ignored: AtomicU64,
+    /// The key of this endpoint, and of clients without one of their own.
+    pub sealing: Arc<Sealing>,
     ice_servers: Mutex<Vec<IceServer>>,
     table: Mutex<Table>,
 }
@@ -90,6 +93,10 @@ impl Hub {
         Self {
             ice_servers: Mutex::new(config.ice_config().servers),
             auth: Authentication::new(&config),
+            #[cfg(feature = "seal")]
+            sealing: Arc::new(Sealing::new(config.key.clone())),
+            #[cfg(not(feature = "seal"))]
+            sealing: Arc::default(),
             config,
             started: now,
             queues,
@@ -258,6 +265,11 @@ impl Hub {
         if let Some(subject) = subjects.of_mut(key).find(|subject| *subject.name == *name) {
             subject.lose_owner(GOODBYE_GRACE, now);
         }
+    }
+
+    /// The name of a subject that the connection sends, of those that `is_it` accepts.
+    pub fn subject_of(&self, key: ConnectionKey, is_it: impl Fn(&str) -> bool) -> Option<Arc<str>> {
+        self.subjects().of_mut(key).find(|subject| is_it(&subject.name)).map(|subject| subject.name.clone())
     }
 
     /// The smallest `face-n` that no subject bears.
@@ -459,6 +471,7 @@ impl Hub {
             refused: refused + self.refused.load(Ordering::Relaxed),
             ignored: self.ignored.load(Ordering::Relaxed),
             overrun: self.queues.overrun(),
+            sealed: self.sealing.stats(),
             subjects,
         }
     }

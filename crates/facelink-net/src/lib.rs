@@ -111,6 +111,7 @@
 //! |---|---|---|---|
 //! | `http` | yes | the web page, the HTTP API and the metrics | 4 |
 //! | `phones` | yes | the phone apps over UDP and TCP, VMC protocol, simulated phones, the doctor | 2 |
+//! | `seal` | yes | end-to-end encrypted faces | 18 |
 //! | `tls` | yes | HTTPS and `wss://`, as an endpoint and as a client | 20 |
 //! | `webrtc` | yes | data channels, STUN and TURN | 121 |
 //! | `zstd` | yes | takes are written compressed | 3 |
@@ -160,6 +161,7 @@ mod rtc;
 #[cfg(not(feature = "webrtc"))]
 #[path = "rtc_absent.rs"]
 mod rtc;
+mod seal;
 mod session;
 #[cfg(feature = "phones")]
 mod simulator;
@@ -188,6 +190,9 @@ pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IceError, IcePolicy, IceServerPr
 pub use phone_config::{PhoneCall, SourceProfiles, VmcOut, remembered_phones};
 #[cfg(feature = "phones")]
 pub use phones::{PhoneCommand, PhoneCommandError, PhoneState, PhoneStatus, PortStats, SenderStats, Unavailable};
+pub use seal::SealStats;
+#[cfg(feature = "seal")]
+pub use seal::{RandomError, new_room_key};
 #[cfg(feature = "phones")]
 pub use simulator::{SimulateError, Simulator};
 pub use stats::*;
@@ -198,6 +203,8 @@ pub use token::new_token;
 #[cfg(feature = "tls")]
 pub use trust::ServerTrust;
 
+#[cfg(feature = "seal")]
+pub use facelink::seal::{KeyError, RoomKey};
 pub use facelink::{
     event::*,
     source::*,

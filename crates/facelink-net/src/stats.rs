@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use serde::Serialize;
 
+use crate::seal::SealStats;
 use facelink::{event::SubjectId, source::SourceKind, timing::Disbelieved};
 
 /// Stats of one subject. Times are averages over about the last second.
@@ -168,6 +169,8 @@ pub struct EndpointStats {
     pub ignored: u64,
     /// Frames that the engine did not fetch in time and newer ones replaced.
     pub overrun: u64,
+    /// End-to-end encrypted packets.
+    pub sealed: SealStats,
     /// Every live subject, by name.
     pub subjects: Vec<SubjectStats>,
 }

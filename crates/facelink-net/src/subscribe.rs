@@ -13,6 +13,7 @@ use crate::{
     clock::unix_ms,
     hub::{Origin, Published},
     outbox::Outgoing,
+    seal::FrameSealer,
     session::{Binary, Session, Subscription},
 };
 use facelink::{
@@ -41,6 +42,7 @@ pub(crate) fn start(session: &Arc<Session>) {
         paced: HashMap::new(),
         updates: HashMap::new(),
         encoder: facelink1::Encoder::new(),
+        sealer: FrameSealer::default(),
         bytes: Vec::new(),
     };
     // What is there already comes at once: a face that holds still is not waited for.
@@ -70,6 +72,7 @@ struct Publisher {
     paced: HashMap<u64, Paced>,
     updates: HashMap<u64, UpdateWriter>,
     encoder: facelink1::Encoder,
+    sealer: FrameSealer,
     bytes: Vec<u8>,
 }
 
@@ -124,7 +127,17 @@ impl Publisher {
             _ => frame,
         };
         let age = Instant::now().saturating_duration_since(frame.received);
+        let name = frame.name.clone();
         let message = match binary {
+            Binary::Sealed => {
+                let frame = stamped(&frame.frame, age);
+                match self.sealer.face(&self.session.hub.sealing, &name, &frame) {
+                    Some(bytes) => Outgoing::Binary(bytes),
+                    None => return,
+                }
+            }
+            // Who has no key gets nothing from an endpoint with one.
+            _ if self.session.hub.sealing.has_key() => return,
             Binary::Float32 => Outgoing::Text(self.update_json(frame)),
             Binary::Facelink1 => {
                 match encode(&mut self.encoder, &mut self.bytes, &frame.name, stamped(&frame.frame, age)) {
@@ -148,8 +161,13 @@ impl Publisher {
     }
 
     fn lost(&mut self, name: &str) {
-        if self.session.subscriptions.of(name).is_some() {
-            let lost = SubjectLost { subject: name.into() };
+        if let Some(Subscription { binary, .. }) = self.session.subscriptions.of(name) {
+            let sealing = &self.session.hub.sealing;
+            if binary != Binary::Sealed && sealing.has_key() {
+                return;
+            }
+            let opaque = sealing.opaque_name(name).filter(|_| binary == Binary::Sealed);
+            let lost = SubjectLost { subject: opaque.map_or_else(|| name.into(), Into::into) };
             self.session.send_control(&ServerMessage::SubjectLost(lost).to_json());
         }
     }

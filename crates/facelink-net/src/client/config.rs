@@ -13,12 +13,17 @@ use crate::trust::ServerTrust;
 /// Where to send, and as whom.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// Address of the endpoint, such as `ws://127.0.0.1:8765`. `http://` is taken for `ws://`.
+    /// Address of the endpoint, such as `ws://127.0.0.1:8765`. `http://` is taken for `ws://`, and an
+    /// [invitation](crate::EndpointControl::invitation) for the address and the key in it.
     pub url: String,
     /// Name of the face; without one the endpoint chooses.
     pub subject: Option<String>,
     /// Pairing token.
     pub token: Option<String>,
+    /// Key for end-to-end encrypted faces: what is sent is sealed, and nothing in the clear is sent or taken. Without one,
+    /// that of the endpoint which made the client, if it has one. See `docs/sealing.md`.
+    #[cfg(feature = "seal")]
+    pub key: Option<facelink::seal::RoomKey>,
     #[cfg(feature = "webrtc")]
     /// Whether to move to a WebRTC data channel once it opens.
     pub webrtc: bool,
@@ -51,6 +56,8 @@ impl ClientConfig {
             url: url.into(),
             subject: None,
             token: None,
+            #[cfg(feature = "seal")]
+            key: None,
             #[cfg(feature = "webrtc")]
             webrtc: true,
             delta: false,
@@ -64,6 +71,27 @@ impl ClientConfig {
             #[cfg(feature = "webrtc")]
             bind: None,
         }
+    }
+
+    /// Takes the key out of the address, where that is an invitation. What follows `#` is sent to nobody, and shown nowhere.
+    pub(crate) fn take_fragment(&mut self) -> Result<(), ClientError> {
+        let Some(at) = self.url.find('#') else { return Ok(()) };
+        let fragment = self.url.split_off(at);
+        let key = fragment[1..].split('&').find_map(|pair| pair.strip_prefix("k="));
+        #[cfg(feature = "seal")]
+        if let (Some(key), None) = (key, &self.key) {
+            let bad = |error: facelink::seal::KeyError| ClientError::Url {
+                url: self.url.clone(),
+                reason: format!("`#k=`: {error}"),
+            };
+            self.key = Some(key.parse().map_err(bad)?);
+        }
+        #[cfg(not(feature = "seal"))]
+        if key.is_some() {
+            let reason = "`#k=`: this build seals nothing (feature `seal`)".to_owned();
+            return Err(ClientError::Url { url: self.url.clone(), reason });
+        }
+        Ok(())
     }
 
     /// Whether it moves to a data channel, in a build that has them.
@@ -108,6 +136,12 @@ pub enum ClientError {
         url: String,
         /// What went wrong.
         reason: String,
+    },
+    /// The endpoint carries no sealed faces, and nothing is sent in the clear.
+    #[error("{url} carries no faces that are encrypted end to end: it is of an older version")]
+    NotSealed {
+        /// The address.
+        url: String,
     },
     /// The token is missing or wrong.
     #[error("{url} wants its pairing token")]

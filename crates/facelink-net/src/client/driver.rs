@@ -30,6 +30,7 @@ use crate::{
     hub::{Hub, Role},
     peer_handle::PeerCommand,
     rtc::{Admission, PeerEvent, peer_state},
+    seal::Sealing,
     session::{self, Mirror, Session, kind_of, subscribe_json},
 };
 
@@ -47,6 +48,9 @@ pub(super) struct Driver {
     /// What was received lands here.
     session: Option<Arc<Session>>,
     room: Room,
+    sealing: Arc<Sealing>,
+    /// Changes of the key that the endpoint knows of.
+    key_changes: u64,
     sender: FrameSender,
     decoders: [Decoder; 2],
     address: Option<AddressWatch>,
@@ -69,7 +73,7 @@ impl Driver {
         config: ClientConfig,
         dial: Dial,
         shared: Arc<Shared>,
-        hub: Option<Arc<Hub>>,
+        (hub, sealing): (Option<Arc<Hub>>, Arc<Sealing>),
         cancel: CancellationToken,
     ) -> Self {
         let now = Instant::now();
@@ -82,8 +86,10 @@ impl Driver {
             address: (!dial.local).then(|| AddressWatch::new(now)),
             transports: Transports::new(config.clone(), dial),
             session: None,
-            room: Room::new(&config, hub.clone(), cancel.clone()),
-            sender: FrameSender::new(config.subject.clone()),
+            room: Room::new(&config, hub.clone(), sealing.clone(), cancel.clone()),
+            sender: FrameSender::new(config.subject.clone().unwrap_or_default(), sealing.clone()),
+            key_changes: sealing.changes(),
+            sealing,
             decoders: <_>::default(),
             resume_token: None,
             detail: None,
@@ -238,15 +244,24 @@ impl Driver {
     }
 
     fn hello(&self, resume: Option<&str>) {
+        let seals = self.sender.writer.seals();
+        // The endpoint may be a relay, which is not to know the name.
+        let opaque = self.sealing.opaque_name(self.sender.subject());
         self.transports.signal(&ClientMessage::Hello(Hello {
-            subject: self.config.subject.as_deref().map(Into::into),
+            subject: opaque.map(Into::into).or_else(|| self.config.subject.as_deref().map(Into::into)),
             token: self.config.token.as_deref().map(Into::into),
-            binary: Some("facelink1".into()),
+            binary: Some(if seals { "sealed" } else { "facelink1" }.into()),
             client: Some(self.config.client.as_str().into()),
             resume: resume.map(Into::into),
             reports: true,
-            delta: self.config.delta,
+            delta: self.config.delta && !seals,
         }));
+    }
+
+    fn subscribe(&self) {
+        if let Some(out) = self.transports.out() {
+            out.text(subscribe_json(None, self.config.room.is_some(), self.sender.writer.seals()));
+        }
     }
 
     fn publish_state(&self) {
@@ -274,7 +289,11 @@ impl Driver {
         if let Some(fps) = self.room.asked_fps() {
             self.shared.set_peer_rate(fps);
         }
+        let writer = &self.sender.writer;
         self.shared.set_state(match (lane, &self.error) {
+            (Some(_), _) if writer.seals() && !writer.takes_sealed() && self.key_changes == self.sealing.changes() => {
+                ClientState::Refused(ClientError::NotSealed { url: self.config.url.clone() })
+            }
             (Some(lane), _) => ClientState::Connected(kind_of(lane)),
             (None, Some(error)) if !self.transports.has_socket() => ClientState::Waiting(error.clone()),
             _ => ClientState::Connecting,
@@ -347,6 +366,13 @@ impl Driver {
     }
 
     async fn on_tick(&mut self, now: Instant) {
+        if self.connection.is_socket_ready() && self.key_changes != self.sealing.changes() {
+            self.key_changes = self.sealing.changes();
+            self.hello(None);
+            if self.session.is_some() && self.config.receive {
+                self.subscribe();
+            }
+        }
         match self.address.as_mut().and_then(|address| address.look(now)) {
             Some(Change::Changed) => self.connection.on_network_changed(now),
             Some(Change::Returned) => self.connection.on_network_returned(now),
@@ -476,7 +502,7 @@ impl Driver {
         let Some(ws) = self.transports.ws() else { return };
         let (out, remote) = (ws.out.clone(), ws.remote);
         self.room.answering = false;
-        self.sender.writer.renew(welcome.binary.as_deref() == Some("facelink1"), welcome.delta);
+        self.sender.writer.renew(welcome.binary.as_deref(), welcome.delta);
         let config = &mut self.transports.peer_config;
         config.ice.servers = self.config.peer_config(config.bind).ice.servers;
         config.ice.servers.extend(welcome.ice_servers);
@@ -485,7 +511,7 @@ impl Driver {
         self.connection.on_welcome(id, welcome.resumed, now);
         if let Some(hub) = &self.hub {
             if self.session.is_none() {
-                self.session = outgoing_session(hub, SourceKind::WebSocket, Role::Outbound, remote, now);
+                self.session = outgoing_session(hub, &self.sealing, SourceKind::WebSocket, Role::Outbound, remote, now);
             }
             if let Some(session) = &self.session {
                 session.in_room.store(self.config.room.is_some(), Ordering::Relaxed);
@@ -493,7 +519,7 @@ impl Driver {
                     out.text(ClientMessage::Join(Join { room: room.into() }).to_json());
                 }
                 if self.config.receive {
-                    out.text(subscribe_json(None, self.config.room.is_some()));
+                    self.subscribe();
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! Frames as they go to the endpoint: one small datagram each, or several faces in one.
 
-use std::hash::{Hash, Hasher};
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use facelink::{
@@ -14,7 +17,12 @@ use facelink::{
 use smallvec::SmallVec;
 
 use super::shared::Waiting;
-use crate::{clock::unix_ms, outbox::Outgoing, subscribe};
+use crate::{
+    clock::unix_ms,
+    outbox::Outgoing,
+    seal::{FrameSealer, Sealing},
+    subscribe,
+};
 
 /// Faces that go into one packet while it repeats nothing, and how long their names may be together, bytes: what fits one
 /// datagram on any path.
@@ -30,26 +38,48 @@ pub(super) struct FrameWriter {
     deltas: Option<Box<DeltaEncoder>>,
     encoder: facelink1::Encoder,
     redundancy: u8,
+    sealing: Arc<Sealing>,
+    sealer: FrameSealer,
+    /// The endpoint takes sealed faces.
+    takes_sealed: bool,
     text: String,
     bytes: Vec<u8>,
 }
 
 impl FrameWriter {
+    /// Seals with this key, while there is one.
+    pub fn new(sealing: Arc<Sealing>) -> Self {
+        Self { sealing, ..Self::default() }
+    }
+
+    /// Whether frames are sealed, and never leave otherwise.
+    pub fn seals(&self) -> bool {
+        self.sealing.has_key()
+    }
+
+    /// Whether the endpoint takes sealed frames.
+    pub const fn takes_sealed(&self) -> bool {
+        self.takes_sealed
+    }
+
     /// The endpoint has said what it reads. It may have lost all state.
-    pub fn renew(&mut self, compact: bool, deltas: bool) {
+    pub fn renew(&mut self, binary: Option<&str>, deltas: bool) {
+        let compact = binary == Some("facelink1");
+        self.takes_sealed = binary == Some("sealed");
         self.compact = compact;
         self.deltas = (compact && deltas).then(Box::default);
     }
 
     /// Whether frames carry numbers, by which a receiver recognises duplicates.
-    pub const fn is_numbered(&self) -> bool {
-        self.compact
+    pub fn is_numbered(&self) -> bool {
+        self.compact || self.seals()
     }
 
     /// How many earlier frames each packet repeats from now on.
     pub fn set_redundancy(&mut self, redundancy: u8) {
         self.redundancy = redundancy;
         self.encoder.set_redundancy(redundancy);
+        self.sealer.set_redundancy(redundancy);
         if let Some(deltas) = &mut self.deltas {
             deltas.plain().set_redundancy(redundancy);
         }
@@ -71,7 +101,7 @@ impl FrameWriter {
     pub fn bundle(&mut self, faces: &[Waiting]) -> Option<Outgoing> {
         let names: usize = faces.iter().map(|(name, _)| name.as_deref().map_or(0, str::len)).sum();
         let plain = faces.iter().all(|(_, frame)| frame.channels.is_empty());
-        if !self.compact || self.deltas.is_some() || faces.len() < 2 || !plain || names > MAX_NAMES {
+        if !self.compact || self.seals() || self.deltas.is_some() || faces.len() < 2 || !plain || names > MAX_NAMES {
             return None;
         }
         self.bytes.clear();
@@ -83,11 +113,30 @@ impl FrameWriter {
 
     /// One frame as a room peer reads it; `None` when it does not fit the format.
     pub fn encode_for_peers(&mut self, name: &str, frame: &FaceFrame) -> Option<Bytes> {
+        if self.seals() {
+            return self.sealer.face(&self.sealing, name, frame);
+        }
         subscribe::encode(&mut self.encoder, &mut self.bytes, name, frame.clone())
     }
 
-    /// One frame as the endpoint reads it.
-    pub fn encode(&mut self, name: Option<&str>, frame: &FaceFrame) -> Outgoing {
+    /// A message about a face, sealed; `None` when it cannot be.
+    pub fn seal_message(&mut self, name: &str, text: &str) -> Option<Outgoing> {
+        self.sealer.message(&self.sealing, name, text).filter(|_| self.takes_sealed).map(Outgoing::Binary)
+    }
+
+    /// One frame as the endpoint reads it; `own` is the name of the connection's own face. `None` for what cannot be sealed
+    /// and would have to leave in the clear.
+    pub fn encode(&mut self, name: Option<&str>, own: &str, frame: &FaceFrame) -> Option<Outgoing> {
+        if self.seals() {
+            return self
+                .encode_for_peers(name.unwrap_or(own), frame)
+                .filter(|_| self.takes_sealed)
+                .map(Outgoing::Binary);
+        }
+        Some(self.encode_plain(name, frame))
+    }
+
+    fn encode_plain(&mut self, name: Option<&str>, frame: &FaceFrame) -> Outgoing {
         if self.compact
             && let Some(deltas) = &mut self.deltas
         {

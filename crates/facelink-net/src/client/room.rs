@@ -22,6 +22,7 @@ use crate::{
     outbox::{Outbox, Outgoing},
     peer,
     peer_handle::{PeerCommand, Signal},
+    seal::Sealing,
     session::Session,
 };
 
@@ -49,6 +50,7 @@ impl RoomPeer {
 #[derive(Debug)]
 pub(super) struct Room {
     hub: Option<Arc<Hub>>,
+    sealing: Arc<Sealing>,
     cancel: CancellationToken,
     /// The client has joined a room.
     joined: bool,
@@ -59,9 +61,9 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub fn new(config: &ClientConfig, hub: Option<Arc<Hub>>, cancel: CancellationToken) -> Self {
+    pub fn new(config: &ClientConfig, hub: Option<Arc<Hub>>, sealing: Arc<Sealing>, cancel: CancellationToken) -> Self {
         let (joined, webrtc) = (config.room.is_some(), config.uses_webrtc());
-        Self { hub, cancel, joined, webrtc, peers: HashMap::new(), answering: false }
+        Self { hub, sealing, cancel, joined, webrtc, peers: HashMap::new(), answering: false }
     }
 
     pub fn len(&self) -> usize {
@@ -152,7 +154,7 @@ impl Room {
 
     fn session(&self, now: Instant) -> Option<(Arc<Session>, Arc<Hub>)> {
         let hub = self.hub.clone()?;
-        Some((outgoing_session(&hub, SourceKind::WebRtc, Role::Peer, None, now)?, hub))
+        Some((outgoing_session(&hub, &self.sealing, SourceKind::WebRtc, Role::Peer, None, now)?, hub))
     }
 
     /// Answers the offer of a peer.
@@ -228,6 +230,7 @@ impl Room {
 /// A connection of the hub for what an endpoint or a room peer sends to this side.
 pub(super) fn outgoing_session(
     hub: &Arc<Hub>,
+    sealing: &Arc<Sealing>,
     kind: SourceKind,
     role: Role,
     address: Option<SocketAddr>,
@@ -239,5 +242,7 @@ pub(super) fn outgoing_session(
         Role::Outbound => hub.connect_quietly(kind, id.clone(), counters.clone(), now)?,
         _ => hub.connect(kind, id.clone(), address, counters.clone(), AuthLevel::Exempt, now)?,
     };
-    Some(Session::new(hub, key, id, address, counters, role, true))
+    let session = Session::new(hub, key, id, address, counters, role, true);
+    session.set_sealing(sealing.clone());
+    Some(session)
 }

@@ -1,6 +1,9 @@
 //! Outbound frames: to the endpoint by the lanes of the connection, to room peers directly.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use facelink::connection::{Connection, Lane};
 
@@ -10,18 +13,23 @@ use super::{
     shared::{Shared, Waiting},
     transports::Transports,
 };
-use crate::outbox::Outgoing;
+use crate::{outbox::Outgoing, seal::Sealing};
 
 /// Sends what waits in [`Shared`].
 pub(super) struct FrameSender {
     pub writer: FrameWriter,
     /// Name of the connection's own face, for peers that do not know it.
-    subject: Option<String>,
+    subject: String,
 }
 
 impl FrameSender {
-    pub fn new(subject: Option<String>) -> Self {
-        Self { writer: FrameWriter::default(), subject }
+    pub fn new(subject: String, sealing: Arc<Sealing>) -> Self {
+        Self { writer: FrameWriter::new(sealing), subject }
+    }
+
+    /// Name of the connection's own face; empty where the endpoint chooses it.
+    pub fn subject(&self) -> &str {
+        &self.subject
     }
 
     /// Sends everything that waits, once.
@@ -35,8 +43,14 @@ impl FrameSender {
     ) {
         // They come one at a time and must not be lost.
         let lane = connection.control_lane().unwrap_or(Lane::DataChannel);
-        for text in shared.take_messages() {
-            transports.send(lane, text).await;
+        for (name, text) in shared.take_messages() {
+            if !self.writer.seals() {
+                transports.send(lane, text).await;
+            } else if let Some(data) = self.writer.seal_message(name.as_deref().unwrap_or(&self.subject), &text) {
+                // Each is a packet of its own that no other replaces.
+                let key = face_key(&text);
+                transports.frame(connection.route(false, now), key, data, None, now).await;
+            }
         }
         let faces = shared.take_faces();
         self.writer.set_redundancy(room.asked_redundancy().max(connection.redundancy()));
@@ -60,7 +74,7 @@ impl FrameSender {
         let mut sent = false;
         if room.has_peers() {
             for (name, frame) in faces {
-                let name = name.as_deref().or(self.subject.as_deref()).unwrap_or_default();
+                let name = name.as_deref().unwrap_or(&self.subject);
                 if let Some(bytes) = self.writer.encode_for_peers(name, frame) {
                     sent |= room.send(name, &bytes);
                 }
@@ -69,9 +83,10 @@ impl FrameSender {
         if let Some(session) = room.endpoint() {
             for (name, frame) in faces {
                 // In the endpoint's own format: it may be of another make.
-                let data = self.writer.encode(name.as_deref(), frame);
-                session.send_frame(face_key(name.as_deref().unwrap_or_default()), data);
-                sent = true;
+                if let Some(data) = self.writer.encode(name.as_deref(), &self.subject, frame) {
+                    session.send_frame(face_key(name.as_deref().unwrap_or_default()), data);
+                    sent = true;
+                }
             }
         }
         sent
@@ -83,6 +98,8 @@ impl FrameSender {
         if let (Some(first), Some(data)) = (faces.first(), self.writer.bundle(faces)) {
             return smallvec::smallvec![(name(first), data)];
         }
-        faces.iter().map(|face| (name(face), self.writer.encode(face.0.as_deref(), &face.1))).collect()
+        let Self { writer, subject } = self;
+        let packets = faces.iter().map(|face| Some((name(face), writer.encode(face.0.as_deref(), subject, &face.1)?)));
+        packets.flatten().collect()
     }
 }

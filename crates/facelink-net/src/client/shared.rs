@@ -25,12 +25,15 @@ const MAX_FACES: usize = 64;
 /// A face that is sent; without a name, the connection's own.
 pub(super) type Waiting = (Option<Arc<str>>, FaceFrame);
 
+/// What is said with a face; without a name, the connection's own.
+pub(super) type Message = (Option<Arc<str>>, String);
+
 /// The newest frame of each face, what must not be replaced, and the stats.
 #[derive(Debug)]
 pub(super) struct Shared {
     slot: Mutex<Slot>,
     /// Visemes and emotions, oldest first.
-    messages: Mutex<VecDeque<String>>,
+    messages: Mutex<VecDeque<Message>>,
     pub wake: Notify,
     state: Mutex<ClientState>,
     pub changed: Notify,
@@ -119,18 +122,18 @@ impl Shared {
     }
 
     /// Queues a message that must not be replaced.
-    pub fn queue_message(&self, text: String) {
+    pub fn queue_message(&self, name: Option<&str>, text: String) {
         let mut messages = self.messages.lock();
         if messages.len() >= MAX_MESSAGES {
             messages.pop_front();
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        messages.push_back(text);
+        messages.push_back((name.map(Into::into), text));
         drop(messages);
         self.wake.notify_one();
     }
 
-    pub fn take_messages(&self) -> VecDeque<String> {
+    pub fn take_messages(&self) -> VecDeque<Message> {
         std::mem::take(&mut *self.messages.lock())
     }
 

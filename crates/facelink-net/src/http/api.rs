@@ -37,6 +37,7 @@ pub(super) async fn stats(State(server): State<Server>) -> Response {
         "refused": totals.refused,
         "ignored": totals.ignored,
         "overrun": totals.overrun,
+        "sealed": totals.sealed,
         "take": server.takes.status(),
         "uptime_seconds": server.hub.started.elapsed().as_secs_f64(),
     }))

@@ -77,6 +77,8 @@ pub(crate) trait Link: Any + fmt::Debug + Send + Sync {
     fn role(&self) -> Role;
     /// The name of the face that it sends.
     fn subject(&self) -> Option<Arc<str>>;
+    /// What stands for a subject in messages to the other side: its name, unless it is sealed there.
+    fn public_name(&self, name: &Arc<str>) -> Arc<str>;
     /// The secret by which its client resumes it.
     fn resume_token(&self) -> &str;
     /// Statistics, with those of the subject that it sent last.

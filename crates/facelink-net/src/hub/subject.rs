@@ -335,8 +335,9 @@ impl Subject {
             self.takes_reports = link.is_some_and(|link| link.wants_reports());
         }
         if is_due && self.takes_reports {
-            let named = link.and_then(|link| link.subject()).is_none_or(|own| own != self.name);
-            requests.report = Some(self.report_json(named, now_us));
+            let name = link.map_or_else(|| self.name.clone(), |link| link.public_name(&self.name));
+            let own = link.and_then(|link| link.subject());
+            requests.report = Some(self.report_json(own.is_none_or(|own| own != name).then_some(&*name), now_us));
         }
         requests.rate = self.pacing.take_request();
         requests
@@ -351,12 +352,12 @@ impl Subject {
     }
 
     /// A message for the sender: what its frames went through, and what to send from now on.
-    fn report_json(&self, named: bool, now_us: i64) -> String {
+    fn report_json(&self, subject: Option<&str>, now_us: i64) -> String {
         let delay = self.measured.load.report(now_us);
         let tenth = |value: f32| (f64::from(value) * 10.0).round() / 10.0;
         let share = |value: f32| (f64::from(value) * 1000.0).round() / 1000.0;
         ServerMessage::Report(Report {
-            subject: named.then(|| (&*self.name).into()),
+            subject: subject.map(Into::into),
             fps: self.pacing.target_fps(),
             redundancy: self.pacing.redundancy(),
             ack: self.state.merged().sequence.map(|sequence| sequence as u32),

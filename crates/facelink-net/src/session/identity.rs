@@ -11,6 +11,8 @@ pub(crate) enum Binary {
     #[default]
     Float32,
     Facelink1,
+    /// End to end encrypted, and nothing else.
+    Sealed,
 }
 
 impl Binary {
@@ -18,6 +20,7 @@ impl Binary {
         match self {
             Self::Float32 => "float32",
             Self::Facelink1 => "facelink1",
+            Self::Sealed => "sealed",
         }
     }
 }
@@ -109,6 +112,7 @@ impl Identity {
         let known = match hello.binary.as_deref() {
             None | Some("float32") => Some(Binary::Float32),
             Some("facelink1") => Some(Binary::Facelink1),
+            Some("sealed") => Some(Binary::Sealed),
             Some(_) => None,
         };
         state.binary = known.unwrap_or_default();

@@ -8,7 +8,6 @@ use std::{
 
 use facelink::{
     connection::{CLOSE_LIMITS, CLOSE_UNAUTHORISED, Lane},
-    event::Emotion,
     wire::{
         json::Decoder,
         message::{
@@ -96,6 +95,16 @@ impl Session {
         now: Instant,
         actions: &mut Actions,
     ) {
+        let is_face = match &message {
+            PeerMessage::Client(message) => {
+                matches!(message, ClientMessage::Face(_) | ClientMessage::BatchUpdate(_) | ClientMessage::SetEmotion(_))
+            }
+            PeerMessage::Server(message) => matches!(message, ServerMessage::Face(_) | ServerMessage::BatchUpdate(_)),
+        };
+        if is_face && !self.takes_clear() {
+            self.refuse_clear(now, actions);
+            return;
+        }
         match message {
             PeerMessage::Client(message) => self.on_client(decoder, lane, message, now, actions),
             PeerMessage::Server(message) => self.on_server(decoder, lane, message, now, actions),
@@ -147,13 +156,7 @@ impl Session {
                 None => actions.push(Action::Candidate(trickle.candidate)),
             },
             ClientMessage::SetEmotion(message) => {
-                let emotion = Emotion {
-                    name: message.emotion.as_ref().into(),
-                    intensity: message.intensity,
-                    fade: message.fade,
-                    duration: message.duration,
-                };
-                self.on_emotion(lane, message.subject.as_deref(), emotion, now, actions);
+                self.on_emotion(lane, message.subject.as_deref(), &message, now, actions);
             }
             ClientMessage::RequestOffer => actions.push(Action::MakeOffer),
             ClientMessage::Join(join) => match self.hub.join(self.key, &join.room) {
@@ -172,7 +175,8 @@ impl Session {
             ClientMessage::Pong(pong) => self.on_pong(lane, &pong, now),
             ClientMessage::GetStats => {
                 let subject = self.hub.subjects().newest_stats_of(self.key, now);
-                let stats = self.stats(subject.as_ref());
+                let mut stats = self.stats(subject.as_ref());
+                stats.subject = stats.subject.map(|name| self.public_name(&name));
                 if let Ok(Value::Object(stats)) = serde_json::to_value(stats) {
                     actions.push(Action::Reply(ServerMessage::Stats(stats).to_json()));
                 }
@@ -196,12 +200,19 @@ impl Session {
         match message {
             ServerMessage::Face(face) => self.on_face(lane, &face, now, actions),
             ServerMessage::BatchUpdate(batch) => self.on_batch(decoder, lane, &batch, now, actions),
-            ServerMessage::SubjectLost(lost) => self.hub.release(self.key, &lost.subject, now),
+            ServerMessage::SubjectLost(lost) => self.on_lost(&lost.subject, now),
             ServerMessage::SetRate(rate) => self.lanes.asked(rate.fps, None),
             ServerMessage::Report(report) => self.lanes.asked(report.fps, Some(report.redundancy)),
             ServerMessage::Pong(pong) => self.on_pong(lane, &pong, now),
             _ => Counters::add(&self.hub.ignored, 1),
         }
+    }
+
+    fn on_lost(&self, name: &str, now: Instant) {
+        let sealed = name.starts_with('~') && self.sealing().has_key();
+        let named = sealed
+            .then(|| self.hub.subject_of(self.key, |own| self.sealing().opaque_name(own).as_deref() == Some(name)));
+        self.hub.release(self.key, named.flatten().as_deref().unwrap_or(name), now);
     }
 
     fn on_pong(&self, lane: Lane, pong: &Pong<'_>, now: Instant) {
@@ -234,7 +245,7 @@ impl Session {
             self.hub.release(session.key, old, now);
         }
         if !greeted.known {
-            let message = "field `binary`: this version reads \"float32\" and \"facelink1\"";
+            let message = "field `binary`: this version reads \"float32\", \"facelink1\" and \"sealed\"";
             self.refuse("unsupported", message, now, actions);
         }
         let welcome = ServerMessage::Welcome(Welcome {
@@ -295,8 +306,9 @@ impl Session {
         let binary = match subscribe.binary.as_deref() {
             None | Some("json") => Binary::Float32,
             Some("facelink1") => Binary::Facelink1,
+            Some("sealed") => Binary::Sealed,
             Some(_) => {
-                self.refuse("bad_field", "field `binary`: must be \"facelink1\" or left out", now, actions);
+                self.refuse("bad_field", "field `binary`: must be \"facelink1\", \"sealed\" or left out", now, actions);
                 return;
             }
         };

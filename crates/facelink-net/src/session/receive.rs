@@ -16,9 +16,12 @@ use facelink::{
     wire::{
         facelink1,
         json::{Decoder, FaceMessage, VisemeMessage},
-        message::Batch,
+        message::{Batch, SetEmotion},
+        sealed::is_sealed,
     },
 };
+#[cfg(feature = "seal")]
+use facelink::{seal::Opened, wire::message::ClientMessage};
 
 /// How the number of a frame is to be read.
 #[derive(Clone, Copy, Default)]
@@ -42,11 +45,21 @@ impl Session {
             self.refuse_unauthorised(now, &mut actions);
             return actions;
         }
+        if bytes.first().is_some_and(|first| is_sealed(*first)) && self.reads_sealed(bytes.len()) {
+            if let Err(error) = self.on_sealed(lane, bytes, now, &mut actions) {
+                self.refuse("sealed", &error, now, &mut actions);
+            }
+            return actions;
+        }
+        if !self.takes_clear() {
+            self.refuse_clear(now, &mut actions);
+            return actions;
+        }
         let floats = |read: Result<FaceFrame, String>, actions: &mut Actions| {
             read.map(|frame| self.ingest(lane, None, Some(&frame), None, None, Numbered::default(), now, actions))
         };
         let read = match self.identity.binary() {
-            Binary::Facelink1 => {
+            Binary::Facelink1 | Binary::Sealed => {
                 let packet = self.frames.facelink1(bytes, |face| {
                     let subject = (!face.subject.is_empty()).then_some(face.subject);
                     let unix_ms = match (face.clock, face.frame.capture_time) {
@@ -65,6 +78,52 @@ impl Session {
             self.refuse("bad_frame", &error, now, &mut actions);
         }
         actions
+    }
+
+    /// Whether a message that begins like a sealed packet is one: of a client that announced none it may be floats.
+    fn reads_sealed(&self, len: usize) -> bool {
+        match self.identity.binary() {
+            Binary::Sealed => true,
+            Binary::Facelink1 => len != 52 * 4 && len != 61 * 4 || self.role != Role::Inbound,
+            Binary::Float32 => false,
+        }
+    }
+
+    #[cfg(feature = "seal")]
+    fn on_sealed(
+        self: &Arc<Self>,
+        lane: Lane,
+        bytes: &[u8],
+        now: Instant,
+        actions: &mut Actions,
+    ) -> Result<(), String> {
+        let mut wrong = None;
+        let opened = self.sealing().open(bytes, now, |opened, decoder| match opened {
+            Opened::Face { face, .. } => {
+                let subject = (!face.subject.is_empty()).then_some(face.subject);
+                let unix_ms = match (face.clock, face.frame.capture_time) {
+                    (Some(facelink1::Clock::Unix), Some(time)) => Some(time.as_secs_f64() * 1000.0),
+                    _ => None,
+                };
+                let from = Numbered { repeated: face.repeated, exact: true };
+                self.ingest(lane, subject, Some(&face.frame), unix_ms, None, from, now, actions);
+            }
+            Opened::Message { text, .. } => match decoder.client(text) {
+                Ok(Some(ClientMessage::Face(face))) => self.on_face(lane, &face, now, actions),
+                Ok(Some(ClientMessage::SetEmotion(message))) => {
+                    self.on_emotion(lane, message.subject.as_deref(), &message, now, actions);
+                }
+                Ok(_) => wrong = Some("sealed message: not about a face".to_owned()),
+                Err(error) => wrong = Some(format!("sealed message: {error}")),
+            },
+            _ => {}
+        });
+        wrong.map_or(opened, Err)
+    }
+
+    #[cfg(not(feature = "seal"))]
+    fn on_sealed(self: &Arc<Self>, _: Lane, _: &[u8], _: Instant, _: &mut Actions) -> Result<(), String> {
+        self.sealing().refuse()
     }
 
     pub(super) fn count(&self, bytes: usize) {
@@ -146,7 +205,7 @@ impl Session {
         self: &Arc<Self>,
         lane: Lane,
         subject: Option<&str>,
-        emotion: Emotion,
+        message: &SetEmotion<'_>,
         now: Instant,
         actions: &mut Actions,
     ) {
@@ -162,6 +221,12 @@ impl Session {
             viseme: None,
             repeated: false,
             exact: false,
+        };
+        let emotion = Emotion {
+            name: message.emotion.as_ref().into(),
+            intensity: message.intensity,
+            fade: message.fade,
+            duration: message.duration,
         };
         if let Err(refused) = self.hub.ingest_emotion(&update, emotion, now) {
             self.refuse("refused", &refused.to_string(), now, actions);

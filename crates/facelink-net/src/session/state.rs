@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     budget::{Budget, Spent},
-    identity::Identity,
+    identity::{Binary, Identity},
     lanes::{LaneStats, Lanes, Mirror, Over, Socket, kind_of},
     latency::Latency,
     reader::FrameReader,
@@ -31,6 +31,7 @@ use crate::{
     hub::{ConnectionKey, Counters, Hub, Link, Role},
     outbox::{Outbox, Outgoing},
     peer_handle::{PeerCommand, PeerHandle},
+    seal::Sealing,
     stats::{ConnectionState, ConnectionStats, SubjectStats},
     token::new_secret,
 };
@@ -80,6 +81,8 @@ pub(crate) struct Session {
     pub(super) lanes: Lanes,
     pub(super) frames: FrameReader,
     pub(super) latency: Latency,
+    /// The key of the client that this session receives for, where it is not the endpoint's.
+    pub(super) own_sealing: OnceLock<Arc<Sealing>>,
     budget: Budget,
 }
 
@@ -118,6 +121,7 @@ impl Session {
             lanes,
             frames: FrameReader::default(),
             latency: Latency::default(),
+            own_sealing: OnceLock::new(),
             budget: Budget::default(),
         });
         hub.connections().attach(key, session.clone());
@@ -241,6 +245,30 @@ impl Session {
         }
     }
 
+    // ---- end-to-end encryption ------------------------------------------------------------------------------------
+
+    /// Has another key than the endpoint's.
+    pub fn set_sealing(&self, sealing: Arc<Sealing>) {
+        let _ = self.own_sealing.set(sealing);
+    }
+
+    pub(crate) fn sealing(&self) -> &Sealing {
+        self.own_sealing.get().unwrap_or(&self.hub.sealing)
+    }
+
+    /// Whether faces in the clear are taken. Of a relay or a room peer they are not where there is a key, or it could send
+    /// any face; nor of a client that said that it seals.
+    pub(super) fn takes_clear(&self) -> bool {
+        let dialled = self.role != Role::Inbound && self.sealing().has_key();
+        !dialled && self.identity.binary() != Binary::Sealed
+    }
+
+    /// Refuses a face in the clear.
+    pub(super) fn refuse_clear(&self, now: Instant, actions: &mut Actions) {
+        self.sealing().count_not_sealed();
+        self.refuse("not_sealed", "faces are sealed on this connection, and this one is not", now, actions);
+    }
+
     // ---- limits ---------------------------------------------------------------------------------------------------
 
     pub fn is_authorised(&self) -> bool {
@@ -296,6 +324,11 @@ impl Link for Session {
         self.identity.subject()
     }
 
+    fn public_name(&self, name: &Arc<str>) -> Arc<str> {
+        let sealed = (self.identity.binary() == Binary::Sealed).then(|| self.sealing().opaque_name(name)).flatten();
+        sealed.map_or_else(|| name.clone(), Into::into)
+    }
+
     fn resume_token(&self) -> &str {
         &self.resume_token
     }
@@ -345,7 +378,7 @@ impl Link for Session {
     fn request_rate(&self, fps: f32) {
         self.send_control(&match self.role {
             Role::Inbound | Role::Peer => ServerMessage::SetRate(SetRate { fps }).to_json(),
-            Role::Outbound => subscribe_json(Some(fps), self.in_room.load(Ordering::Relaxed)),
+            Role::Outbound => subscribe_json(Some(fps), self.in_room.load(Ordering::Relaxed), self.sealing().has_key()),
         });
     }
 
@@ -374,7 +407,7 @@ impl Link for Session {
 }
 
 /// What we ask of an endpoint that we dialled.
-pub(crate) fn subscribe_json(max_fps: Option<f32>, room: bool) -> String {
-    let binary = Some("facelink1".into());
+pub(crate) fn subscribe_json(max_fps: Option<f32>, room: bool, sealed: bool) -> String {
+    let binary = Some(if sealed { "sealed" } else { "facelink1" }.into());
     ClientMessage::Subscribe(Subscribe { subject: None, max_fps, binary, own: Some(false), room: Some(room) }).to_json()
 }
