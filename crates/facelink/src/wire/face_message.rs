@@ -102,7 +102,8 @@ impl Serialize for FaceMessage<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         FaceFields {
             kind: self.kind,
-            frame: self.has_face.then_some(&self.frame),
+            // A viseme without a face has a number too.
+            frame: (self.has_face || self.kind == FaceKind::VisemeData).then_some(&self.frame),
             viseme: self.viseme,
             subject: self.subject.as_deref(),
             unix_ms: self.unix_ms,

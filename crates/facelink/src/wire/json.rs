@@ -412,6 +412,15 @@ mod tests {
     }
 
     #[test]
+    fn json_viseme_keeps_its_number() {
+        for more in ["", r#","tracked":true"#] {
+            let text = format!(r#"{{"type":"viseme_data","viseme":"PP","frame":7{more}}}"#);
+            let written = ClientMessage::Face(face(&text)).to_json();
+            assert_eq!(face(&written).frame.sequence, Some(7), "{written}");
+        }
+    }
+
+    #[test]
     fn json_timestamp_too_large_to_round_is_written_as_it_is() {
         let text = r#"{"type":"arkit_data","blendshapes":{"jawOpen":0.5},"timestamp":1e308}"#;
         let read = face(text);
