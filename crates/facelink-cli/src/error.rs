@@ -17,6 +17,9 @@ pub enum Error {
     Runtime(io::Error),
     #[error("the takes differ")]
     Different,
+    /// What is compared cannot be: not the same as a difference.
+    #[error("{0}")]
+    Incomparable(String),
     #[error("{0}")]
     Plain(String),
 }

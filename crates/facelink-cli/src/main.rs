@@ -67,7 +67,8 @@ fn main() -> ExitCode {
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("facelink: {error}");
-            ExitCode::FAILURE
+            // As of diff(1).
+            if matches!(error, Error::Incomparable(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -20,9 +20,9 @@ use facelink::{
 use crate::{
     address::resolve,
     error::Error,
-    send::{Sender, Target, subject},
+    send::{Sender, Target},
     stop::stop_signal,
-    take::{open, read_error, time},
+    take::{named, open, read_error, time},
 };
 
 /// After a stall (a laptop's lid) that is longer, playing goes on from where it was instead of catching up.
@@ -66,11 +66,6 @@ fn speed(text: &str) -> Result<f64, String> {
         Ok(speed) if SPEEDS.contains(&speed) => Ok(speed),
         _ => Err("expected a number from 0.1 to 4".to_owned()),
     }
-}
-
-fn named(text: &str) -> Result<(String, String), String> {
-    let (name, alias) = text.split_once('=').unwrap_or((text, text));
-    Ok((subject(name)?, subject(alias)?))
 }
 
 /// The subjects to play, each with the name that it is sent under.

@@ -186,6 +186,30 @@ fn take_of_record_is_read_cut_and_played_after_signal() {
     let refused = output(&["take", "cut", &a, "--from", "1", "--out", &a]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("a cut is a new file"), "{refused:?}");
 
+    // One subject alone, under another name; and edited. Slate, number and files within it stay.
+    let done = output(&["take", "cut", &a, "--subject", "Bob=Zoë 顔", "--out", &cut]);
+    assert!(done.status.success(), "{done:?}");
+    let of_cut = parsed(&output(&["take", "info", &cut, "--json"]));
+    assert_eq!((of_cut["subjects"].as_array().unwrap().len(), &of_cut["subjects"][0]["name"]), (1, &json!("Zoë 顔")));
+    let refused = output(&["take", "cut", &a, "--subject", "Eve", "--out", &cut]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no subject `Eve`; there are: Ann, Bob"), "{refused:?}");
+    let edited = path("edited.mcap");
+    let done = output(&["take", "edit", &a, "--subject", "Ann", "--from", "0.5", "--mirror", "--out", &edited]);
+    assert!(done.status.success(), "{done:?}");
+    for file in [&cut, &edited] {
+        let of_it = parsed(&output(&["take", "info", file, "--json"]));
+        for kept in ["slate", "take", "attachments"] {
+            assert_eq!(of_it[kept], info[kept], "{kept} of {file}");
+        }
+        assert_eq!(info["attachments"], json!(["profiles.json", "calibration.json"]));
+    }
+    let of_edited = parsed(&output(&["take", "info", &edited, "--json"]));
+    assert_eq!(of_edited["subjects"][0]["source"], "websocket");
+    let later = of_edited["started"].as_f64().unwrap() - info["started"].as_f64().unwrap();
+    assert!((later - 0.5 - ann["first_s"].as_f64().unwrap()).abs() < 0.05, "{later}");
+    let done = output(&["take", "cut", &a, "--from", "0.5", "--until", "1.5", "--out", &cut]);
+    assert!(done.status.success(), "{done:?}");
+
     // Played to another recorder, under another name and twice as fast.
     let mut second = Recorder::start(Path::new(&b), &[]);
     let args = ["play", &a, "--to", &second.http, "--via", "websocket", "--subject", "Ann=Carol", "--speed", "2"];
@@ -253,8 +277,9 @@ fn take_that_is_none_is_named() {
     assert_eq!(refused.status.code(), Some(1));
     let message = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(message.contains("x.mcap: this is no take"), "{message}");
+    // Not the 1 of takes that differ.
     let missing = output(&["take", "diff", "/nowhere/a.mcap", "/nowhere/b.mcap"]);
-    assert_eq!(missing.status.code(), Some(1));
+    assert_eq!(missing.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("cannot read /nowhere/a.mcap"));
 }
 

@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File, OpenOptions},
     io::{self, BufWriter},
-    mem,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock, Weak},
     thread::{self, JoinHandle},
@@ -29,6 +28,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(50);
 /// Between two statistics in a take.
 const STATS_EVERY: Duration = Duration::from_millis(400);
+/// Least time between two versions of the calibration in a take: it changes with every frame while a range is captured.
+const CALIBRATION_EVERY: Duration = Duration::from_secs(5);
 /// Longest slate, bytes.
 const MAX_SLATE: usize = 128;
 /// Longest mark, bytes.
@@ -231,6 +232,8 @@ impl Takes {
             hub: self.hub.clone(),
             status: shared.clone(),
             calibrations: BTreeMap::new(),
+            attached: BTreeMap::new(),
+            attached_at: None,
         };
         let thread = thread::Builder::new()
             .name("facelink-take".to_owned())
@@ -405,7 +408,11 @@ fn create(
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(file) => return Ok((path, take, file)),
             // Another process took the number just now.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && wanted.is_none() && take < last + 100 => {
+            Err(error)
+                if error.kind() == io::ErrorKind::AlreadyExists
+                    && wanted.is_none()
+                    && take < last.saturating_add(100) =>
+            {
                 take += 1
             }
             Err(error) => return Err(create_error(&path)(error)),
@@ -422,6 +429,9 @@ struct Recorder {
     status: Arc<Mutex<TakeStatus>>,
     /// The newest calibration of every subject that was there.
     calibrations: BTreeMap<Arc<str>, Calibration>,
+    /// The same as it is in the take, and when it was written: a take that is cut has it too.
+    attached: BTreeMap<Arc<str>, Calibration>,
+    attached_at: Option<Instant>,
 }
 
 /// What changes of the statistics, rounded: in full they would be a fifth of a take.
@@ -525,6 +535,10 @@ impl Recorder {
                 self.calibrations.insert(subject.name.clone(), calibration);
             }
         }
+        let is_due = self.attached_at.is_none_or(|at| now.saturating_duration_since(at) >= CALIBRATION_EVERY);
+        if is_due && self.calibrations != self.attached {
+            self.attach_calibration(now)?;
+        }
         self.report();
         let stats = Stats {
             connections: endpoint.connections,
@@ -547,12 +561,20 @@ impl Recorder {
     fn finish(&mut self) -> Result<(), TakeWriteError> {
         let now = Instant::now();
         self.writer.count_dropped(self.tap.take_dropped());
-        let calibrations = mem::take(&mut self.calibrations);
-        if let Ok(json) = serde_json::to_vec(&calibrations) {
-            self.writer.attach("calibration.json", "application/json", &json)?;
+        if self.attached_at.is_none() || self.calibrations != self.attached {
+            self.attach_calibration(now)?;
         }
         self.writer.end(now)?;
         self.report();
+        Ok(())
+    }
+
+    fn attach_calibration(&mut self, now: Instant) -> Result<(), TakeWriteError> {
+        if let Ok(json) = serde_json::to_vec(&self.calibrations) {
+            self.writer.attach("calibration.json", "application/json", &json)?;
+            self.attached.clone_from(&self.calibrations);
+        }
+        self.attached_at = Some(now);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 #![cfg(all(feature = "http", feature = "phones", feature = "tls", feature = "webrtc"))]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use facelink::{
     Blendshape, FaceFrame,
@@ -64,6 +64,19 @@ fn takes_by_http_have_every_frame_that_the_engine_got() {
         received.push(endpoint.frames().recv_timeout(LIMIT).expect("a frame"));
     }
     assert_eq!(api.send("POST", "takes/mark", &json!({"text": "the good one"})).0, 204);
+    assert_eq!(api.send("POST", "subjects/Ann/calibrate", &json!({"what": "neutral"})).0, 204);
+    // What a process that is killed now would leave has it already.
+    let end = Instant::now() + LIMIT;
+    loop {
+        let cut = std::fs::read(&file).expect("a file");
+        let mut reader = TakeReader::open(std::io::Cursor::new(cut)).expect("a take");
+        if reader.attachment("calibration.json").is_ok_and(|json| String::from_utf8_lossy(&json).contains("Ann")) {
+            assert!(!reader.is_complete());
+            break;
+        }
+        assert!(Instant::now() < end, "{:?}", reader.attachments());
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert_eq!(api.send("GET", "stats", &Value::Null).1["take"]["recording"], true);
     let (status, ended) = api.send("POST", "takes/stop", &Value::Null);
     assert_eq!((status, &ended["frames"], &ended["dropped"]), (200, &json!(100), &json!(0)), "{ended}");

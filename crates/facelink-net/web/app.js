@@ -684,25 +684,42 @@ function start() {
     }
   }
 
+  /**
+   * Asks the server of the faces; throws the server's words where it refuses.
+   * @param {string} path @param {{ method?: string, body?: object }} [request]
+   */
+  async function ask(path, { method = 'GET', body } = {}) {
+    const url = new URL(`/api/v1/${path}`, client.url.replace(/^ws/, 'http'));
+    const token = pageToken();
+    if (token) url.searchParams.set('token', token);
+    const abort = new AbortController();
+    // The end of a take waits for phones that record too.
+    const timer = setTimeout(() => abort.abort(), method === 'GET' ? 3000 : 8000);
+    try {
+      const answer = await fetch(url, {
+        method, cache: 'no-store', credentials: 'omit', signal: abort.signal,
+        ...(body ? { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) } : null),
+      });
+      const said = answer.status === 204 ? null : await answer.json().catch(() => null);
+      if (answer.ok) return said;
+      throw new Refusal(answer.status === 401 || answer.status === 403 ? 'The token was refused'
+        : said?.error?.message ?? `HTTP ${answer.status}`);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   let polling = false;
   async function poll() {
     if (polling || document.visibilityState === 'hidden' || client.state === 'failed') return;
     polling = true;
-    const abort = new AbortController();
-    const timer = setTimeout(() => abort.abort(), 3000);
     try {
-      const url = new URL('/api/v1/subjects', client.url.replace(/^ws/, 'http'));
-      const token = pageToken();
-      if (token) url.searchParams.set('token', token);
-      const answer = await fetch(url, { cache: 'no-store', credentials: 'omit', signal: abort.signal });
-      if (!answer.ok) throw new Error(answer.status === 401 || answer.status === 403 ? 'The token was refused' : `HTTP ${answer.status}`);
-      const body = await answer.json();
+      const body = await ask('subjects');
       showSubjects(Array.isArray(body.subjects) ? body.subjects : []);
     } catch (error) {
-      write($('monitor-note'), error instanceof Error && /token|HTTP/.test(error.message) ? error.message : 'The server does not answer');
+      write($('monitor-note'), error instanceof Refusal ? error.message : 'The server does not answer');
       for (const card of cards.values()) card.badge.className = 'badge lost';
     } finally {
-      clearTimeout(timer);
       polling = false;
     }
   }
@@ -734,6 +751,95 @@ function start() {
   }
   setInterval(poll, 500);
 
+  // ---- takes ------------------------------------------------------------------
+  const slateBox = /** @type {HTMLInputElement} */ ($('slate'));
+  const numberBox = /** @type {HTMLInputElement} */ ($('take-number'));
+  const phonesBox = /** @type {HTMLInputElement} */ ($('take-phones'));
+  const recordButton = /** @type {HTMLButtonElement} */ ($('record'));
+  slateBox.value = recall('facelink.slate') ?? '';
+  let recording = false;
+  /** Counts what the user asked for: an answer to what was asked before is old. */
+  let asked = 0;
+
+  /** @param {any} status */
+  function showTake(status) {
+    recording = status?.recording === true;
+    recordButton.setAttribute('aria-pressed', String(recording));
+    write($('record-text'), recording ? 'Stop recording' : 'Record');
+    $('mark-form').hidden = !recording;
+    for (const box of [slateBox, numberBox, phonesBox]) box.disabled = recording;
+    if (!status) return;
+    const seconds = Math.max(0, Math.floor(Number(status.seconds) || 0));
+    const length = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+    write($('take-note'), recording ? `${status.slate}, take ${status.take}, ${length}` : '');
+    $('take-note').classList.toggle('on', recording);
+    const lost = status.dropped > 0 ? `, ${status.dropped.toLocaleString('en')} not recorded` : '';
+    write($('take-hint'), status.error ? `The take was cut: ${status.error}`
+      : recording ? `To ${status.file} on the server${status.phones > 0 ? `, and on ${status.phones === 1 ? 'the phone' : `${status.phones} phones`}` : ''}.`
+        : `Recorded ${length}, ${Number(status.frames).toLocaleString('en')} frames${lost}: ${status.file}`);
+  }
+
+  let lookingAtTakes = false;
+  async function lookAtTakes() {
+    if (lookingAtTakes || document.visibilityState === 'hidden' || client.state === 'failed') return;
+    lookingAtTakes = true;
+    const at = asked;
+    try {
+      const slate = slateBox.value.trim();
+      const said = await ask(slate ? `takes?slate=${encodeURIComponent(slate)}` : 'takes');
+      if (at !== asked) return;
+      showTake(said.take);
+      numberBox.placeholder = String((recording ? said.take.take : said.next) ?? '');
+      $('take-phones-row').hidden = !(said.phones > 0);
+      recordButton.disabled = false;
+    } catch {
+      // "Live subjects" says so.
+    } finally {
+      lookingAtTakes = false;
+    }
+  }
+  setInterval(lookAtTakes, 1000);
+  slateBox.addEventListener('input', lookAtTakes);
+
+  $('take-form').addEventListener('submit', async (event) => {
+    event.preventDefault();
+    const slate = slateBox.value.trim();
+    const take = Number(numberBox.value.trim());
+    const phones = $('take-phones-row').hidden ? undefined : phonesBox.checked;
+    recordButton.disabled = true;
+    asked += 1;
+    try {
+      const status = await (recording
+        ? ask('takes/stop', { method: 'POST' })
+        : ask('takes/start', { method: 'POST', body: { ...(slate && { slate }), ...(take && { take }), phones } }));
+      if (status.recording) numberBox.value = '';
+      keep('facelink.slate', slate);
+      showTake(status);
+      log('info', `${status.recording ? 'recording' : 'recorded'} ${status.file}`);
+    } catch (error) {
+      const words = error instanceof Refusal ? error.message : 'The server does not answer';
+      write($('take-note'), '');
+      write($('take-hint'), words);
+      log('warn', `take: ${words}`);
+    } finally {
+      asked += 1;
+      recordButton.disabled = false;
+    }
+  });
+  $('mark-form').addEventListener('submit', async (event) => {
+    event.preventDefault();
+    const box = /** @type {HTMLInputElement} */ ($('mark'));
+    const text = box.value.trim();
+    if (!text) return;
+    try {
+      await ask('takes/mark', { method: 'POST', body: { text } });
+      box.value = '';
+      log('info', `mark: ${text}`);
+    } catch (error) {
+      log('warn', `mark: ${error instanceof Refusal ? error.message : 'the server does not answer'}`);
+    }
+  });
+
   // ---- camera -----------------------------------------------------------------
   panel = facelink.panel = makeCameraPanel({
     server: new URL(client.url.replace(/^ws/, 'http')).origin,
@@ -756,9 +862,13 @@ function start() {
   sample();
   connect();
   void poll();
+  void lookAtTakes();
   if (flag('perform', false)) perform(true);
   if (flag('camera', false)) void panel.start();
 }
+
+/** What a server answered that did not do what it was asked for. */
+class Refusal extends Error {}
 
 /** @param {string} key @returns {string | null} */
 function recall(key) {

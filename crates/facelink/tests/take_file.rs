@@ -576,6 +576,33 @@ fn take_player_keeps_the_origin_of_stamps_over_jumps() {
 }
 
 #[test]
+fn take_of_a_source_whose_clock_is_set_back_goes_on() {
+    let start = Instant::now();
+    let mut clock = SourceClock::new(start);
+    let hour = Duration::from_secs(3600);
+    let given: Vec<_> = (0..240_u32)
+        .map(|number| {
+            let at = Duration::from_micros(16_667) * number;
+            let captured = if number < 120 { at + hour * 2 } else { at + hour };
+            let frame =
+                FaceFrame { sequence: Some(number.into()), capture_time: Some(captured), ..FaceFrame::neutral() };
+            let stamp = clock.record(Some(captured), start + at);
+            SubjectFrame { stamp: Some(stamp), ..subject_frame(1, "Ann", frame, start + at) }
+        })
+        .collect();
+    assert_eq!(given[239].stamp.unwrap().epoch, given[0].stamp.unwrap().epoch + 1, "it was noticed");
+    let bytes = record(start, &given);
+    for ((time, read), given) in frames(&bytes).into_iter().zip(&given) {
+        assert_same(start, time, read, given);
+    }
+    let (take, _) = open(&bytes).take("Ann").unwrap();
+    let times: Vec<_> = take.frames().iter().map(|frame| frame.time).collect();
+    assert!(times.windows(2).all(|pair| pair[1] >= pair[0]));
+    let length = Duration::from_micros(16_667) * 239;
+    assert!(times[times.len() - 1].abs_diff(length) < ms(5), "{:?}", times.last());
+}
+
+#[test]
 fn take_of_one_subject_has_late_frames_in_their_places() {
     let start = Instant::now();
     let mut session: Vec<_> = session(start, 2).into_iter().filter(|frame| frame.id == SubjectId(2)).collect();

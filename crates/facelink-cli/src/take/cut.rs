@@ -1,19 +1,22 @@
 //! `facelink take cut`: a part of a take as a new one.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::BufWriter,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use facelink::take::{TakeContent, TakeWriteError, TakeWriter};
-use indicatif::{ProgressBar, ProgressStyle};
-
-use super::file::{open, read_error, time};
+use super::file::{attachments, named, open, progress, read_error, time};
 use crate::error::Error;
+use facelink::{
+    event::LinkEvent,
+    take::{TakeContent, TakeWriteError, TakeWriter},
+};
 
-/// Cut a take to what lies between two times, as a new file. Frames stay as they are, bit for bit.
+/// Cut a take to what lies between two times, or to some of its subjects, as a new file. Frames stay as they are, bit for bit.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The take.
@@ -25,6 +28,9 @@ pub struct Args {
     /// The moment to end before [default: the end].
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Duration>,
+    /// Keep this subject, under another name if one is given; may be repeated [default: all, under their own].
+    #[arg(long = "subject", value_name = "NAME[=NEW]", value_parser = named)]
+    subjects: Vec<(String, String)>,
     /// The new file.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -58,11 +64,24 @@ pub fn run(args: &Args) -> Result<(), Error> {
         .map_err(|error| Error::Plain(format!("cannot write {}: {error}", args.out.display())))?;
     let start = Instant::now();
     let mut writer = TakeWriter::new(BufWriter::new(file), &about, start).map_err(wrong)?;
-    let attached: Vec<_> = reader.attachments().to_vec();
-    for attachment in attached {
-        let data = reader.attachment(&attachment.name).map_err(failed)?;
-        writer.attach(&attachment.name, &attachment.media_type, &data).map_err(wrong)?;
+    for (name, kind, data) in attachments(&mut reader).map_err(failed)? {
+        writer.attach(&name, &kind, &data).map_err(wrong)?;
     }
+    let there = if args.subjects.is_empty() { Vec::new() } else { reader.info().map_err(failed)?.subjects };
+    if let Some((missing, _)) =
+        args.subjects.iter().find(|(name, _)| !there.iter().any(|subject| *subject.name == **name))
+    {
+        let there: Vec<_> = there.iter().map(|subject| &*subject.name).collect();
+        return Err(Error::Plain(format!(
+            "{}: no subject `{missing}`; there are: {}",
+            args.file.display(),
+            there.join(", ")
+        )));
+    }
+    let subjects: HashMap<&str, Arc<str>> =
+        args.subjects.iter().map(|(name, new)| (name.as_str(), new.as_str().into())).collect();
+    // The name that a subject is kept under.
+    let kept = |name: &Arc<str>| if subjects.is_empty() { Some(name.clone()) } else { subjects.get(&**name).cloned() };
 
     let bar = progress(until.min(whole).saturating_sub(from));
     reader.seek(from).map_err(failed)?;
@@ -75,11 +94,22 @@ pub fn run(args: &Args) -> Result<(), Error> {
         let at = start + entry.time.saturating_sub(from);
         bar.set_position(entry.time.saturating_sub(from).as_millis() as u64);
         match entry.content {
-            TakeContent::Frame(frame) => {
+            TakeContent::Frame(mut frame) => {
+                let Some(name) = kept(&frame.name) else { continue };
+                frame.name = name;
                 frames += 1;
                 writer.frame(&frame.at(at)).map_err(wrong)?;
             }
-            TakeContent::Event(event) => writer.event(&event, at).map_err(wrong)?,
+            TakeContent::Event(mut event) => {
+                if let LinkEvent::SubjectAppeared { name, .. }
+                | LinkEvent::SubjectLost { name, .. }
+                | LinkEvent::Emotion { name, .. } = &mut event
+                {
+                    let Some(new) = kept(name) else { continue };
+                    *name = new;
+                }
+                writer.event(&event, at).map_err(wrong)?;
+            }
             TakeContent::Phone(recording) => writer.phone(&recording, at).map_err(wrong)?,
             TakeContent::Mark(text) => writer.mark(&text, at).map_err(wrong)?,
             TakeContent::Packet(packet) => writer.packet(&packet, at).map_err(wrong)?,
@@ -97,10 +127,4 @@ pub fn run(args: &Args) -> Result<(), Error> {
     bar.finish_and_clear();
     println!("{}: {:.3} s, {frames} frames", args.out.display(), until.min(whole).saturating_sub(from).as_secs_f64());
     Ok(())
-}
-
-/// A bar of the take's time, where standard error is a terminal.
-fn progress(length: Duration) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {percent}%").unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length.as_millis() as u64).with_style(style)
 }

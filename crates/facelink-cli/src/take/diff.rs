@@ -9,11 +9,11 @@ use std::{
 use facelink::{Blendshape, FaceFrame, take::TakeContent};
 use serde::Serialize;
 
-use super::file::{open, read_error};
+use super::file::{open, progress, read_error};
 use crate::{error::Error, table::printable};
 
 /// Compare two takes: the largest difference of each channel, and frames that only one of them has. Ends with 1 where
-/// there is any.
+/// there is any, and with 2 where one of them cannot be read.
 ///
 /// Frames are compared by subject and by the number that their source gave them, or in their order where it gave none.
 #[derive(Debug, clap::Args)]
@@ -38,9 +38,11 @@ type Frames = BTreeMap<String, HashMap<Key, FaceFrame>>;
 fn read(file: &Path) -> Result<Frames, Error> {
     let failed = |error| read_error(file, &error);
     let mut reader = open(file)?;
+    let bar = progress(reader.duration());
     let mut counts: HashMap<(String, Option<u64>), u64> = HashMap::new();
     let mut frames = Frames::new();
     while let Some(entry) = reader.next_entry().map_err(failed)? {
+        bar.set_position(entry.time.as_millis() as u64);
         if let TakeContent::Frame(frame) = entry.content {
             let count = counts.entry((frame.name.to_string(), frame.frame.sequence)).or_default();
             let key = (frame.frame.sequence, *count);
@@ -48,6 +50,7 @@ fn read(file: &Path) -> Result<Frames, Error> {
             frames.entry(frame.name.to_string()).or_default().insert(key, frame.frame);
         }
     }
+    bar.finish_and_clear();
     Ok(frames)
 }
 
@@ -145,6 +148,7 @@ fn compare(a: &Frames, b: &Frames) -> BTreeMap<String, Subject> {
 }
 
 pub fn run(args: &Args) -> Result<(), Error> {
+    let read = |file| read(file).map_err(|error| Error::Incomparable(error.to_string()));
     let subjects = compare(&read(&args.a)?, &read(&args.b)?);
     let differs = subjects.values().any(Subject::differs);
     let mut out = io::stdout().lock();

@@ -19,7 +19,10 @@ use facelink::{
     },
 };
 
-use super::{file::time, input};
+use super::{
+    file::time,
+    input::{self, Input, Origin},
+};
 use crate::error::Error;
 
 /// Make a new take of one or several: cut, joined, at another rate, smoothed, mirrored, without a neutral face.
@@ -76,9 +79,9 @@ pub struct AlignArgs {
 
 pub fn run(args: &Args) -> Result<(), Error> {
     let mut takes = args.files.iter().map(|file| input::read(file, args.subject.as_deref()));
-    let (own, mut take) = takes.next().ok_or_else(|| Error::Plain("no take".to_owned()))??;
+    let Input { name: own, mut take, origin } = takes.next().ok_or_else(|| Error::Plain("no take".to_owned()))??;
     for next in takes {
-        take = take.joined(&next?.1);
+        take = take.joined(&next?.take);
     }
     if args.from.is_some() || args.until.is_some() {
         let (from, until) = (args.from.unwrap_or_default(), args.until.unwrap_or(Duration::MAX));
@@ -108,31 +111,43 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if let Some(rate) = args.rate {
         take = take.at_rate_with_peaks(rate);
     }
-    write(&args.out, args.name.as_deref().unwrap_or(&own), &take)
+    let origin = origin.map(|mut origin| {
+        origin.about.started += origin.first + args.from.unwrap_or_default();
+        let files: Vec<_> = args.files.iter().map(|file| file.display().to_string()).collect();
+        origin.about.notes.insert("edit_of".to_owned(), files.join(", "));
+        origin
+    });
+    write(&args.out, args.name.as_deref().unwrap_or(&own), &take, origin.as_ref())
 }
 
 pub fn align(args: &AlignArgs) -> Result<(), Error> {
-    let (names, takes): (Vec<String>, Vec<Take>) =
-        args.files.iter().map(|file| input::read(file, None)).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let inputs = args.files.iter().map(|file| input::read(file, None)).collect::<Result<Vec<_>, _>>()?;
+    let takes: Vec<Take> = inputs.iter().map(|input| input.take.clone()).collect();
     let aligned = take::align(&takes).map_err(|error| Error::Plain(error.to_string()))?;
     fs::create_dir_all(&args.out)
         .map_err(|error| Error::Plain(format!("cannot make {}: {error}", args.out.display())))?;
-    for ((file, name), take) in args.files.iter().zip(&names).zip(&aligned) {
+    for ((file, input), take) in args.files.iter().zip(inputs).zip(&aligned) {
         let out = args.out.join(file.file_name().unwrap_or_default());
         let same = |path: &Path| path.canonicalize().ok();
         if same(&out).is_some() && same(&out) == same(file) {
             return Err(Error::Plain(format!("{} would be overwritten: --out names its own folder", file.display())));
         }
-        write(&out, name, take)?;
+        let capture = |take: &Take| take.frames().first().and_then(|first| first.frame.capture_time);
+        let later = capture(take).zip(capture(&input.take)).and_then(|(now, before)| now.checked_sub(before));
+        let origin = input.origin.map(|mut origin| {
+            origin.about.started += origin.first + later.unwrap_or_default();
+            origin
+        });
+        write(&out, &input.name, take, origin.as_ref())?;
     }
     Ok(())
 }
 
-fn write(out: &Path, name: &str, take: &Take) -> Result<(), Error> {
+fn write(out: &Path, name: &str, take: &Take, origin: Option<&Origin>) -> Result<(), Error> {
     let is = |extension: &str| out.extension().is_some_and(|name| name.eq_ignore_ascii_case(extension));
     input::write(out, |mut file| {
         if is("mcap") {
-            mcap(name, take, file).map_err(|error| Error::Plain(format!("{}: {error}", out.display())))
+            mcap(name, take, origin, file).map_err(|error| Error::Plain(format!("{}: {error}", out.display())))
         } else if is("jsonl") {
             jsonl::encode(take, &mut file).map_err(Error::Output)
         } else if is("csv") {
@@ -146,16 +161,20 @@ fn write(out: &Path, name: &str, take: &Take) -> Result<(), Error> {
     Ok(())
 }
 
-/// A take file of one subject.
-fn mcap(name: &str, take: &Take, out: &mut dyn Write) -> Result<(), TakeWriteError> {
+/// A take file of one subject, with what the recording had that it is made of: slate, number, attachments.
+fn mcap(name: &str, take: &Take, origin: Option<&Origin>, out: &mut dyn Write) -> Result<(), TakeWriteError> {
     let start = Instant::now();
     let name: Arc<str> = name.into();
-    let mut writer = TakeWriter::new(out, &TakeAbout::new(&*name, 1, Duration::ZERO), start)?;
+    let about = origin.map_or_else(|| TakeAbout::new(&*name, 1, Duration::ZERO), |origin| origin.about.clone());
+    let mut writer = TakeWriter::new(out, &about, start)?;
+    for (name, kind, data) in origin.iter().flat_map(|origin| &origin.attachments) {
+        writer.attach(name, kind, data)?;
+    }
     for TakeFrame { time, frame } in take.frames() {
         writer.frame(&SubjectFrame {
             id: SubjectId(1),
             name: name.clone(),
-            source: SourceKind::Custom,
+            source: origin.map_or(SourceKind::Custom, |origin| origin.source),
             frame: frame.clone(),
             speech: None,
             received: start + *time,

@@ -12,7 +12,7 @@ use facelink::take::{
     vrma::{self, Expressions},
 };
 
-use super::input;
+use super::input::{self, Input};
 use crate::error::Error;
 
 /// Write a take for other tools.
@@ -35,6 +35,9 @@ pub struct Args {
     /// not given.
     #[arg(long)]
     rate: Option<FrameRate>,
+    /// Begin where the recording does instead of with the subject's first frame, so that all of its subjects line up.
+    #[arg(long)]
+    from_start: bool,
     /// The avatar to animate (glb): any glTF or VRM file; a plain head of our own if not given.
     #[arg(long, value_name = "MODEL.glb")]
     model: Option<PathBuf>,
@@ -85,7 +88,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if args.model.is_some() && args.format != Format::Glb {
         return Err(Error::Plain("--model goes with --format glb: no other format has a model in it".to_owned()));
     }
-    let (subject, take) = input::read(&args.file, args.subject.as_deref())?;
+    let Input { name: subject, take, origin } = input::read(&args.file, args.subject.as_deref())?;
+    let take = match origin.filter(|_| args.from_start) {
+        Some(origin) => take.after(origin.first),
+        None => take,
+    };
     let take = match (args.rate, args.format) {
         (None, _) => take,
         // Rows are frames, one after another.

@@ -1,10 +1,16 @@
 //! Takes that are named on the command line, and times within them.
 
-use std::{fs::File, io::BufReader, path::Path, time::Duration};
+use std::{
+    fs::File,
+    io::{BufReader, Read, Seek},
+    path::Path,
+    time::Duration,
+};
 
 use facelink::take::{TakeReadError, TakeReader};
+use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::error::Error;
+use crate::{error::Error, send::subject};
 
 /// Opens a take.
 pub fn open(file: &Path) -> Result<TakeReader<BufReader<File>>, Error> {
@@ -14,6 +20,31 @@ pub fn open(file: &Path) -> Result<TakeReader<BufReader<File>>, Error> {
 
 pub fn read_error(file: &Path, error: &TakeReadError) -> Error {
     Error::Plain(format!("{}: {error}", file.display()))
+}
+
+/// A file within a take: name, media type, bytes.
+pub type Attached = (String, String, Vec<u8>);
+
+/// The files within a take, the newest of each name.
+pub fn attachments<R: Read + Seek>(reader: &mut TakeReader<R>) -> Result<Vec<Attached>, TakeReadError> {
+    let names: Vec<String> = reader.attachment_names().into_iter().map(str::to_owned).collect();
+    let kind_of = |reader: &TakeReader<R>, name: &str| {
+        let kind = reader.attachments().iter().rev().find(|attachment| attachment.name == name);
+        kind.map(|attachment| attachment.media_type.clone()).unwrap_or_default()
+    };
+    names.into_iter().map(|name| Ok((name.clone(), kind_of(reader, &name), reader.attachment(&name)?))).collect()
+}
+
+/// A bar of the take's time, where standard error is a terminal.
+pub fn progress(length: Duration) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {percent}%").unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length.as_millis() as u64).with_style(style)
+}
+
+/// A subject, and the name that it gets: its own without one.
+pub fn named(text: &str) -> Result<(String, String), String> {
+    let (name, alias) = text.split_once('=').unwrap_or((text, text));
+    Ok((subject(name)?, subject(alias)?))
 }
 
 /// A number of seconds above 0.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use facelink::take::RecordedSubject;
+use indicatif::DecimalBytes;
 use serde::Serialize;
 
 use super::file::{open, read_error};
@@ -88,7 +89,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         dropped: info.dropped,
         damaged: info.damaged,
         subjects: info.subjects.iter().map(Subject::of).collect(),
-        attachments: reader.attachments().iter().map(|attachment| attachment.name.as_str()).collect(),
+        attachments: reader.attachment_names(),
     };
     let mut out = io::stdout().lock();
     let written = if args.json { json(&info, &mut out) } else { words(&info, &mut out) };
@@ -103,11 +104,11 @@ fn json(info: &Info<'_>, out: &mut impl Write) -> io::Result<()> {
 fn words(info: &Info<'_>, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "{} take {}, {:.1} s, {:.1} MB",
+        "{} take {}, {:.1} s, {}",
         printable(info.slate),
         info.take,
         info.duration_s,
-        info.bytes as f64 / 1e6
+        DecimalBytes(info.bytes)
     )?;
     if !info.complete {
         writeln!(out, "It was cut: its last moment is missing.")?;

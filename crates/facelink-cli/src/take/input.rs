@@ -7,25 +7,42 @@ use std::{
     time::Duration,
 };
 
-use facelink::take::{Take, TakeReadError, TakeReader, import, llf_csv::MAX_BYTES};
+use facelink::{
+    source::SourceKind,
+    take::{Take, TakeAbout, TakeReadError, TakeReader, import, llf_csv::MAX_BYTES},
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::file::{Attached, attachments};
 use crate::error::Error;
 
-/// Reads the take of a subject, or of the only one that there is: its name and the take.
-pub fn read(path: &Path, subject: Option<&str>) -> Result<(String, Take), Error> {
+/// A take that was read.
+pub struct Input {
+    /// The subject.
+    pub name: String,
+    pub take: Take,
+    /// The recording that it is a part of.
+    pub origin: Option<Origin>,
+}
+
+/// A recording, without its frames.
+pub struct Origin {
+    pub about: TakeAbout,
+    /// When the subject's first frame came, since its start.
+    pub first: Duration,
+    pub source: SourceKind,
+    pub attachments: Vec<Attached>,
+}
+
+/// Reads the take of a subject, or of the only one that there is.
+pub fn read(path: &Path, subject: Option<&str>) -> Result<Input, Error> {
     let bar = busy(format!("reading {}", path.display()));
     let fail = |reason: String| Error::Plain(format!("{}: {reason}", path.display()));
     let file = File::open(path).map_err(|error| fail(error.to_string()))?;
     let found = match TakeReader::open(BufReader::new(&file)) {
         Ok(mut reader) => {
-            let names: Vec<String> = reader
-                .info()
-                .map_err(|error| fail(error.to_string()))?
-                .subjects
-                .into_iter()
-                .map(|subject| subject.name.to_string())
-                .collect();
+            let info = reader.info().map_err(|error| fail(error.to_string()))?;
+            let names: Vec<String> = info.subjects.iter().map(|subject| subject.name.to_string()).collect();
             let name = match (subject, names.as_slice()) {
                 (None, [only]) => only.clone(),
                 (None, []) => return Err(fail("it holds no subject".to_owned())),
@@ -40,8 +57,11 @@ pub fn read(path: &Path, subject: Option<&str>) -> Result<(String, Take), Error>
                     return Err(fail(format!("no subject is called `{wanted}`; there are: {}", names.join(", "))));
                 }
             };
-            let (take, _) = reader.take(&name).map_err(|error| fail(error.to_string()))?;
-            (name, take)
+            let (take, first) = reader.take(&name).map_err(|error| fail(error.to_string()))?;
+            let of = info.subjects.iter().find(|subject| *subject.name == *name);
+            let source = of.map_or(SourceKind::Custom, |subject| subject.source);
+            let attachments = attachments(&mut reader).map_err(|error| fail(error.to_string()))?;
+            Input { name, take, origin: Some(Origin { about: info.about, first, source, attachments }) }
         }
         Err(TakeReadError::NotMcap) => {
             // Such a file has one face and no name for it.
@@ -53,12 +73,13 @@ pub fn read(path: &Path, subject: Option<&str>) -> Result<(String, Take), Error>
             if bytes.len() as u64 > MAX_BYTES {
                 return Err(fail(format!("larger than the {MAX_BYTES} bytes that are read")));
             }
-            (own, import::read(&bytes).map_err(|error| fail(error.to_string()))?)
+            let take = import::read(&bytes).map_err(|error| fail(error.to_string()))?;
+            Input { name: own, take, origin: None }
         }
         Err(error) => return Err(fail(error.to_string())),
     };
     bar.finish_and_clear();
-    for remark in found.1.remarks() {
+    for remark in found.take.remarks() {
         eprintln!("{}: {remark}", path.display());
     }
     Ok(found)

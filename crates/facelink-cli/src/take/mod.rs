@@ -8,7 +8,7 @@ mod file;
 mod info;
 mod input;
 
-pub use file::{open, read_error, seconds, time};
+pub use file::{named, open, read_error, seconds, time};
 
 use crate::error::Error;
 

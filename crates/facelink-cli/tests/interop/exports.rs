@@ -6,15 +6,18 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use facelink::{
+    event::{SubjectFrame, SubjectId},
     performer::Performance,
+    source::SourceKind,
     take::{
-        FrameRate, Take, TakeFrame,
+        FrameRate, Take, TakeAbout, TakeFrame, TakeWriter,
         llf_csv::{self, CountName},
     },
+    timing::SourceClock,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -38,6 +41,47 @@ fn take(folder: &Path) -> (PathBuf, f64) {
     let path = folder.join("Ann.csv");
     llf_csv::encode(&take, CountName::New, &mut File::create(&path).expect("a file")).expect("written");
     (path, FrameRate::SIXTY.time_of(470).as_secs_f64())
+}
+
+/// A recording of two faces: one that is lost in the middle, by its tracker and then by its link, and one that comes late.
+/// Its file, and of each subject the name, when its first frame came and how long it is there.
+fn recording(folder: &Path) -> (PathBuf, [(&'static str, f64, f64); 2]) {
+    let start = Instant::now();
+    let path = folder.join("Szene Ä.mcap");
+    let about = TakeAbout::new("Szene Ä", 1, Duration::from_secs(1_790_000_000));
+    let mut writer = TakeWriter::new(File::create(&path).expect("a file"), &about, start).expect("begun");
+    let mut clocks = [SourceClock::new(start), SourceClock::new(start)];
+    let names = ["Zoë 顔", "Bob"];
+    for number in 0..301_u32 {
+        let captured = Duration::from_micros(16_683) * number;
+        for place in 0..2 {
+            let is_there = if place == 0 { !(150..200).contains(&number) } else { number >= 97 };
+            if !is_there {
+                continue;
+            }
+            let received = start + captured + Duration::from_millis(3);
+            let mut frame = Performance::new(place as u64 + 5).frame_at(captured);
+            frame.tracked = place == 1 || !(90..120).contains(&number);
+            frame.capture_time = Some(captured);
+            let stamp = clocks[place].record(Some(captured), received);
+            writer
+                .frame(&SubjectFrame {
+                    id: SubjectId(1 + place as u64),
+                    name: names[place].into(),
+                    source: SourceKind::LiveLinkFace,
+                    frame,
+                    speech: None,
+                    received,
+                    stamp: Some(stamp),
+                    late: false,
+                    repeated: false,
+                })
+                .expect("written");
+        }
+    }
+    writer.finish(start + Duration::from_secs(6)).expect("ended");
+    let at = |number: u32| f64::from(number) * 0.016_683;
+    (path, [(names[0], 0.003, at(300)), (names[1], at(97) + 0.003, at(300 - 97))])
 }
 
 /// `facelink take export`: the file that it wrote.
@@ -111,6 +155,51 @@ fn exports_are_read_by_pygltflib_and_openusd() {
             assert!(found["turns"].as_u64().is_some_and(|turns| turns > 0), "{found}");
         }
     }
+}
+
+#[test]
+fn exports_of_faces_with_gaps_last_as_long() {
+    let home = || std::env::home_dir().map(|home| home.join(".cache/facelink/take-readers"));
+    let Some(packages) = std::env::var_os("FACELINK_TAKE_READERS").map(PathBuf::from).or_else(home) else { return };
+    let python = std::env::var("FACELINK_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let command = || {
+        let mut command = Command::new(&python);
+        command.env("PYTHONPATH", &packages);
+        command
+    };
+    let imports = command().args(["-c", "import pygltflib, pxr.UsdSkel"]).output();
+    if !imports.is_ok_and(|out| out.status.success()) {
+        missing(&format!("`{python} -c 'import pygltflib, pxr.UsdSkel'` fails (.ci/take-readers fetches them)"));
+        return;
+    }
+    let _noisy = noisy();
+    let folder = TempDir::new().expect("a folder");
+    let (path, subjects) = recording(folder.path());
+    for (name, first, length) in subjects {
+        // As the subject is there, and as the recording goes.
+        for (more, length) in
+            [(&["--subject", name][..], length), (&["--subject", name, "--from-start"], first + length)]
+        {
+            for rate in [None, Some("23.976"), Some("30"), Some("59.94")] {
+                let expected = export(&path, "jsonl", rate, more);
+                let rows = fs::read_to_string(&expected).expect("lines").lines().count();
+                let fps: f64 = rate.map_or(59.94, |rate| rate.parse().expect("a number"));
+                if rate.is_some() {
+                    assert!((rows as f64 - 1.0 - (length * fps).floor()).abs() <= 1.0, "{rows} rows in {length} s");
+                }
+                let files = ["glb", "vrma", "usda"].map(|format| export(&path, format, rate, more));
+                let mut reader = command();
+                reader.arg(file("tests/peers/read_takes.py")).arg(&expected).args(&files);
+                for found in read(reader) {
+                    assert_good(&found, length, 52);
+                }
+            }
+        }
+    }
+    let mut refused = Command::new(env!("CARGO_BIN_EXE_facelink"));
+    refused.args(["take", "export"]).arg(&path).args(["--format", "glb", "--out", "-"]);
+    let said = refused.output().expect("facelink runs");
+    assert!(!said.status.success() && String::from_utf8_lossy(&said.stderr).contains("Bob, Zoë 顔"), "{said:?}");
 }
 
 #[test]

@@ -163,6 +163,24 @@ impl Take {
         take
     }
 
+    /// This take after its first face has stood still for a while: what begins later in a recording than something else does
+    /// then begins with it.
+    pub fn after(&self, wait: Duration) -> Self {
+        if wait.is_zero() {
+            return self.clone();
+        }
+        let mut frames = Vec::with_capacity(self.frames().len() + 1);
+        frames.extend(self.frames().first().map(|first| {
+            let mut frame = first.frame.clone();
+            frame.capture_time = frame.capture_time.and_then(|time| time.checked_sub(wait));
+            frame.sequence = None;
+            TakeFrame { time: Duration::ZERO, frame }
+        }));
+        let later = |frame: &TakeFrame| TakeFrame { time: frame.time.saturating_add(wait), frame: frame.frame.clone() };
+        frames.extend(self.frames().iter().map(later));
+        self.remade(frames)
+    }
+
     fn changed(&self, mut change: impl FnMut(&mut TakeFrame)) -> Self {
         let mut frames = self.frames().to_vec();
         frames.iter_mut().for_each(&mut change);

@@ -259,9 +259,20 @@ impl<R: Read + Seek> TakeReader<R> {
         self.complete
     }
 
-    /// Files within it.
+    /// Files within it, in the order in which they were put in. A name may be there several times, as what it holds changed.
     pub fn attachments(&self) -> &[TakeAttachment] {
         &self.attachments
+    }
+
+    /// The names of the files within it, each once.
+    pub fn attachment_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for attachment in &self.attachments {
+            if !names.contains(&attachment.name.as_str()) {
+                names.push(&attachment.name);
+            }
+        }
+        names
     }
 
     /// From the start to the newest entry.
@@ -409,12 +420,12 @@ impl<R: Read + Seek> TakeReader<R> {
         Ok((Take::new(frames.collect())?, Duration::from_micros(u64::try_from(first).unwrap_or(0))))
     }
 
-    /// The bytes of an attachment.
+    /// The bytes of an attachment; of several of one name those of the newest.
     ///
     /// # Errors
     /// [`TakeReadError`], when there is none of this name, or it is too large.
     pub fn attachment(&mut self, name: &str) -> Result<Vec<u8>, TakeReadError> {
-        let found = self.attachments.iter().find(|attachment| attachment.name == name);
+        let found = self.attachments.iter().rev().find(|attachment| attachment.name == name);
         let found = found.ok_or_else(|| TakeReadError::NoAttachment(name.to_owned()))?;
         let (offset, len) = (found.offset, found.record_len);
         let (opcode, body) = self.record(offset, len, MAX_ATTACHMENT)?;
