@@ -224,7 +224,7 @@ pub struct BindReport {
     pub meshes: usize,
     /// Names of the bones found: head, neck, left eye, right eye and jaw of each skeleton.
     pub bones: Vec<String>,
-    /// The head cannot turn: no bone of it was found.
+    /// The head is to turn and cannot: no bone of it was found.
     pub no_head: bool,
     /// What turns the eyeballs: `"bones"`, `"targets"`, or nothing where there are neither.
     pub eyes: String,
@@ -635,6 +635,7 @@ pub(crate) fn bind(
         Option<&Name>,
         Option<&AvatarMapping>,
         Option<&FaceBinding>,
+        Option<&FaceAvatar>,
     )>,
     (children, parents): (Query<&Children>, Query<&ChildOf>),
     (names, transforms): (Query<&Name>, Query<&Transform>),
@@ -653,7 +654,7 @@ pub(crate) fn bind(
     if presets.is_changed() {
         cache.0.clear();
     }
-    'avatars: for (avatar, mut needs, root, name, mapping, before) in &mut waiting {
+    'avatars: for (avatar, mut needs, root, name, mapping, before, settings) in &mut waiting {
         let title = || {
             root.and_then(|root| root.0.path().map(ToString::to_string))
                 .or_else(|| name.map(|name| name.as_str().to_owned()))
@@ -804,7 +805,8 @@ pub(crate) fn bind(
             commands.entity(bone.entity).try_insert_if_new(bones::Turned::default());
             report.bones.extend(names.get(bone.entity).map(|name| name.as_str().to_owned()));
         }
-        report.no_head = binding.bones.skeletons.iter().all(|it| it.head.is_none() && it.neck.is_none());
+        let turns = settings.is_none_or(|settings| settings.drive_head);
+        report.no_head = turns && binding.bones.skeletons.iter().all(|it| it.head.is_none() && it.neck.is_none());
         let file_range = known.and_then(|known| known.range);
         let own_range = own_mapping.and_then(|own| own.mapping.bones.eyes.as_ref()?.range);
         binding.range = own_range.or(file_range).or(binding.map.eyes.as_ref().and_then(|eyes| eyes.range));

@@ -130,15 +130,17 @@ fn heads_of_several_skeletons_turn() {
 
 #[test]
 fn head_that_is_not_found_is_reported() {
-    let (mut app, _faces) = fed_app();
-    let root = root(&mut app);
-    let world = app.world_mut();
-    let bones = chain(world, root, &["Bone", "Bone.001", "HeadTop_End"]);
-    skinned(world, root, "Head", bones, &["jawOpen"], 0.0);
-    world.entity_mut(root).insert(FaceAvatar::default());
-    run(&mut app, SECOND, || ());
-    let report = report(&app, root);
-    assert!(report.no_head && report.bones.is_empty(), "{report:?}");
+    for drive_head in [true, false] {
+        let (mut app, _faces) = fed_app();
+        let root = root(&mut app);
+        let world = app.world_mut();
+        let bones = chain(world, root, &["Bone", "Bone.001", "HeadTop_End"]);
+        skinned(world, root, "Head", bones, &["jawOpen"], 0.0);
+        world.entity_mut(root).insert(FaceAvatar { drive_head, ..default() });
+        run(&mut app, SECOND, || ());
+        let report = report(&app, root);
+        assert!(report.no_head == drive_head && report.bones.is_empty(), "{report:?}");
+    }
 }
 
 /// Angle of the left eye's bone and weight of `eyeLookOutLeft` at a full look to the left, for a rig whose `eyeLook*`
