@@ -36,7 +36,7 @@ impl Plugin for EndpointPlugin {
 /// [`stop_endpoint`](EndpointCommandsExt::stop_endpoint), removing it, an [`AppExit`], or dropping the `App` says goodbye
 /// to every connection and frees every port.
 #[derive(Resource, Debug)]
-pub struct FaceLinkEndpoint(Endpoint);
+pub struct FaceLinkEndpoint(Arc<Endpoint>);
 
 impl Deref for FaceLinkEndpoint {
     type Target = EndpointControl;
@@ -168,7 +168,7 @@ fn ask(world: &mut World, wanted: Wanted) {
 }
 
 impl Work {
-    fn begin(&mut self, before: Option<Endpoint>, wanted: Wanted) {
+    fn begin(&mut self, before: Option<Arc<Endpoint>>, wanted: Wanted) {
         let work = move || {
             drop(before);
             match wanted {
@@ -206,7 +206,7 @@ fn settle(world: &mut World) {
         return;
     };
     if let Some(wanted) = work.next.take() {
-        work.begin(outcome.and_then(Result::ok), wanted);
+        work.begin(outcome.and_then(Result::ok).map(Arc::new), wanted);
         return;
     }
     match outcome {
@@ -232,7 +232,9 @@ fn take_up(world: &mut World, started: Result<Endpoint, LinkError>) {
                 info!("FaceLink listens for phones: {}", ports.join(", "));
             }
             let (frames, events) = (endpoint.frames().clone(), endpoint.events().clone());
-            world.insert_resource(LinkInbox(FaceInbox { frames, events }));
+            let endpoint = Arc::new(endpoint);
+            let weak = Arc::downgrade(&endpoint);
+            world.insert_resource(LinkInbox { inbox: FaceInbox { frames, events }, endpoint: weak });
             world.insert_resource(FaceLinkEndpoint(endpoint));
             world.insert_resource(EndpointState::Running(addresses));
         }

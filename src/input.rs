@@ -307,30 +307,60 @@ fn injected(id: SubjectId, name: Arc<str>, frame: FaceFrame) -> SubjectFrame {
 }
 
 /// The network's frames and events, while there is an endpoint.
+#[cfg(feature = "net")]
 #[derive(Resource, Debug)]
-pub(crate) struct LinkInbox(pub FaceInbox);
+pub(crate) struct LinkInbox {
+    pub inbox: FaceInbox,
+    /// Records the frames of the game's own sources too.
+    pub endpoint: std::sync::Weak<facelink_net::Endpoint>,
+}
 
 /// Every origin of frames and events.
 #[derive(bevy::ecs::system::SystemParam)]
 pub(crate) struct Inboxes<'w> {
     own: Option<Res<'w, FaceInput>>,
+    #[cfg(feature = "net")]
     link: Option<Res<'w, LinkInbox>>,
     injected: Option<Res<'w, FaceInbox>>,
 }
 
 impl Inboxes<'_> {
-    fn all(&self) -> impl Iterator<Item = &FaceInbox> {
-        let own = self.own.as_deref().map(|own| &own.inbox);
-        let link = self.link.as_deref().map(|link| &link.0);
-        own.into_iter().chain(link).chain(self.injected.as_deref())
-    }
-
     pub fn frames(&self) -> impl Iterator<Item = SubjectFrame> {
-        self.all().flat_map(|inbox| inbox.frames.try_iter().take(MAX_PER_FRAME))
+        #[cfg(feature = "net")]
+        let endpoint = self.link.as_deref().and_then(|link| link.endpoint.upgrade());
+        let own = self.own().flat_map(|inbox| inbox.frames.try_iter().take(MAX_PER_FRAME));
+        #[cfg(feature = "net")]
+        let own = own.inspect(move |frame| {
+            if let Some(endpoint) = &endpoint {
+                endpoint.record_frame(frame);
+            }
+        });
+        own.chain(self.others().flat_map(|inbox| inbox.frames.try_iter().take(MAX_PER_FRAME)))
     }
 
     fn events(&self) -> impl Iterator<Item = LinkEvent> {
-        self.all().flat_map(|inbox| inbox.events.try_iter().take(MAX_PER_FRAME))
+        #[cfg(feature = "net")]
+        let endpoint = self.link.as_deref().and_then(|link| link.endpoint.upgrade());
+        let own = self.own().flat_map(|inbox| inbox.events.try_iter().take(MAX_PER_FRAME));
+        #[cfg(feature = "net")]
+        let own = own.inspect(move |event| {
+            if let Some(endpoint) = &endpoint {
+                endpoint.record_event(event);
+            }
+        });
+        own.chain(self.others().flat_map(|inbox| inbox.events.try_iter().take(MAX_PER_FRAME)))
+    }
+
+    fn own(&self) -> impl Iterator<Item = &FaceInbox> {
+        self.own.as_deref().map(|own| &own.inbox).into_iter()
+    }
+
+    fn others(&self) -> impl Iterator<Item = &FaceInbox> {
+        #[cfg(feature = "net")]
+        let link = self.link.as_deref().map(|link| &link.inbox);
+        #[cfg(not(feature = "net"))]
+        let link = None;
+        link.into_iter().chain(self.injected.as_deref())
     }
 }
 

@@ -7,17 +7,19 @@ use std::{
 
 use bevy::prelude::*;
 use bevy_facelink::{
-    FaceAvatar, FaceLinkPlugin, FacePlayout, FaceSettings, FaceSubjects, FaceTake, TakeClock, TakeMark, TakePlayback,
-    TakePlayer, TakeState,
+    FaceAvatar, FaceInput, FaceLinkEndpoint, FaceLinkPlugin, FacePlayout, FaceSettings, FaceSubjects, FaceTake,
+    TakeClock, TakeMark, TakePlayback, TakePlayer, TakeState,
     facelink::{
         Blendshape,
-        event::{SubjectFrame, SubjectId},
+        event::{LinkEvent, SubjectFrame, SubjectId},
         source::SourceKind,
-        take::{Take, TakeAbout, TakeFrame, TakeWriter, llf_csv},
+        take::{Take, TakeAbout, TakeContent, TakeFrame, TakeReader, TakeWriter, llf_csv},
         timing::Stamp,
     },
+    net::TakeOptions,
 };
 
+use crate::live::live_app;
 use crate::support::{FRAME, LIMIT, app_with, fed_app, frame, near, run, spawn_node, weights};
 
 const JAW: Blendshape = Blendshape::JawOpen;
@@ -232,4 +234,44 @@ fn take_files_are_assets() {
         app.update();
     }
     assert_eq!(*playback(&mut app, player).state(), TakeState::Playing);
+}
+
+#[test]
+fn own_frames_are_recorded_with_those_of_the_network() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("own.mcap");
+    let (mut app, _addresses) = live_app();
+    let start = |app: &App| app.world().resource::<FaceLinkEndpoint>().start_take(options(&file)).map(|_| ());
+    fn options(file: &std::path::Path) -> TakeOptions {
+        TakeOptions { file: Some(file.to_owned()), ..TakeOptions::default() }
+    }
+    let input = app.world().resource::<FaceInput>().clone();
+    let send = |app: &mut App, value: f32| {
+        input.send("Ghost", frame(&[(JAW, value)])).expect("finite");
+        app.update();
+    };
+    send(&mut app, 0.125);
+    start(&app).expect("begins");
+    let values = [0.25, 0.5, 0.75];
+    for value in values {
+        send(&mut app, value);
+    }
+    input.lose("Ghost");
+    app.update();
+    let status = app.world().resource::<FaceLinkEndpoint>().stop_take().expect("ends");
+    assert_eq!(status.dropped, 0);
+
+    let mut reader = TakeReader::open(fs::File::open(&file).expect("the file")).expect("a take");
+    let (mut recorded, mut lost) = (Vec::new(), 0);
+    while let Some(entry) = reader.next_entry().expect("is read") {
+        match entry.content {
+            TakeContent::Frame(frame) => {
+                assert_eq!((&*frame.name, frame.source), ("Ghost", SourceKind::Custom));
+                recorded.push(frame.frame.weights[JAW.index()]);
+            }
+            TakeContent::Event(LinkEvent::SubjectLost { name, .. }) => lost += u32::from(&*name == "Ghost"),
+            _ => {}
+        }
+    }
+    assert_eq!((recorded, lost), (values.to_vec(), 1), "what was sent before the take is not in it");
 }
