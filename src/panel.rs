@@ -8,6 +8,8 @@ mod doctor;
 mod moods;
 #[cfg(feature = "net")]
 mod network;
+#[cfg(feature = "net")]
+mod sealing;
 #[cfg(feature = "takes")]
 mod takes;
 mod theme;

@@ -6,7 +6,7 @@ use egui::{Align2, FontId, Sense, vec2};
 use facelink::source::SourceKind;
 
 use super::{
-    calibrate, doctor,
+    calibrate, doctor, sealing,
     theme::{ACCENT, BAD, DIM, GOOD, SMALL, TEXT, TINY, WARN, badge, card, fitted, judged, percent, small},
 };
 use crate::{
@@ -63,7 +63,7 @@ impl Network<'_, '_> {
         }
     }
 
-    /// The cards of calibration and diagnosis.
+    /// The cards of calibration, encryption and diagnosis.
     pub fn endpoint(
         &mut self,
         ui: &mut egui::Ui,
@@ -73,6 +73,9 @@ impl Network<'_, '_> {
         let Some(endpoint) = self.endpoint.as_deref() else { return };
         if let Some((entity, subject, quality)) = shown {
             card(ui, |ui| calibrate::calibrate(ui, commands, endpoint, entity, subject, quality));
+        }
+        if let Some(link_stats) = &self.link_stats {
+            card(ui, |ui| sealing::sealing(ui, endpoint, &link_stats.endpoint.sealed));
         }
         card(ui, |ui| doctor::doctor(ui, endpoint, &mut self.diagnosis));
     }
