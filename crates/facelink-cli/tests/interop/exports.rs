@@ -22,7 +22,7 @@ use facelink::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{file, have, missing, noisy};
+use crate::harness::{file, have, missing, noisy, take_readers};
 
 /// What no weight may be off by.
 const BAR: f64 = 1.0 / 510.0;
@@ -129,19 +129,7 @@ fn exports(take: &Path, formats: &[&str], more: &[&str]) -> Vec<(PathBuf, Vec<Pa
 
 #[test]
 fn exports_are_read_by_pygltflib_and_openusd() {
-    let home = || std::env::home_dir().map(|home| home.join(".cache/facelink/take-readers"));
-    let Some(packages) = std::env::var_os("FACELINK_TAKE_READERS").map(PathBuf::from).or_else(home) else { return };
-    let python = std::env::var("FACELINK_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let command = || {
-        let mut command = Command::new(&python);
-        command.env("PYTHONPATH", &packages);
-        command
-    };
-    let imports = command().args(["-c", "import pygltflib, pxr.UsdSkel"]).output();
-    if !imports.is_ok_and(|out| out.status.success()) {
-        missing(&format!("`{python} -c 'import pygltflib, pxr.UsdSkel'` fails (.ci/take-readers fetches them)"));
-        return;
-    }
+    let Some(command) = take_readers("pygltflib, pxr.UsdSkel") else { return };
     let _noisy = noisy();
     let folder = TempDir::new().expect("a folder");
     let (take, length) = take(folder.path());
@@ -159,19 +147,7 @@ fn exports_are_read_by_pygltflib_and_openusd() {
 
 #[test]
 fn exports_of_faces_with_gaps_last_as_long() {
-    let home = || std::env::home_dir().map(|home| home.join(".cache/facelink/take-readers"));
-    let Some(packages) = std::env::var_os("FACELINK_TAKE_READERS").map(PathBuf::from).or_else(home) else { return };
-    let python = std::env::var("FACELINK_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let command = || {
-        let mut command = Command::new(&python);
-        command.env("PYTHONPATH", &packages);
-        command
-    };
-    let imports = command().args(["-c", "import pygltflib, pxr.UsdSkel"]).output();
-    if !imports.is_ok_and(|out| out.status.success()) {
-        missing(&format!("`{python} -c 'import pygltflib, pxr.UsdSkel'` fails (.ci/take-readers fetches them)"));
-        return;
-    }
+    let Some(command) = take_readers("pygltflib, pxr.UsdSkel") else { return };
     let _noisy = noisy();
     let folder = TempDir::new().expect("a folder");
     let (path, subjects) = recording(folder.path());

@@ -37,6 +37,24 @@ pub fn missing(reason: &str) {
     eprintln!("skipped: {reason}");
 }
 
+/// Runs Python with the packages that read takes and what they are exported to; `None` where these modules are missing.
+pub fn take_readers(modules: &str) -> Option<impl Fn() -> Command> {
+    let home = || std::env::home_dir().map(|home| home.join(".cache/facelink/take-readers"));
+    let packages = std::env::var_os("FACELINK_TAKE_READERS").map(PathBuf::from).or_else(home).unwrap_or_default();
+    let python = std::env::var("FACELINK_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let command = move || {
+        let mut command = Command::new(&python);
+        command.env("PYTHONPATH", &packages);
+        command
+    };
+    let imports = format!("import {modules}");
+    if !command().args(["-c", &imports]).output().is_ok_and(|out| out.status.success()) {
+        missing(&format!("`{:?} -c '{imports}'` fails (.ci/take-readers fetches them)", command().get_program()));
+        return None;
+    }
+    Some(command)
+}
+
 static MEASURING: RwLock<()> = RwLock::new(());
 
 /// Held by a test that measures times: no other test runs at the same time.

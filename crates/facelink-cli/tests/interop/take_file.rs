@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use facelink::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{file, missing};
+use crate::harness::{file, take_readers};
 
 const NAMES: [&str; 2] = ["Ann", "Zoë 顔/1"];
 
@@ -118,21 +118,7 @@ fn expected(face: &RecordedFrame) -> Value {
 
 #[test]
 fn take_is_read_by_the_mcap_packages() {
-    let home = || std::env::home_dir().map(|home| home.join(".cache/facelink/take-readers"));
-    let Some(packages) = std::env::var_os("FACELINK_TAKE_READERS").map(PathBuf::from).or_else(home) else { return };
-    let python = std::env::var("FACELINK_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let command = || {
-        let mut command = Command::new(&python);
-        command.env("PYTHONPATH", &packages);
-        command
-    };
-    let imports = command().args(["-c", "import mcap.reader, mcap_protobuf.decoder"]).output();
-    if !imports.is_ok_and(|out| out.status.success()) {
-        missing(&format!(
-            "`{python} -c 'import mcap.reader, mcap_protobuf.decoder'` fails (.ci/take-readers fetches them)"
-        ));
-        return;
-    }
+    let Some(command) = take_readers("mcap.reader, mcap_protobuf.decoder") else { return };
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("a.mcap");
     record(&path);
