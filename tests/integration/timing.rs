@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bevy::{camera::primitives::Frustum, math::primitives::ViewFrustum, prelude::*};
+use bevy::prelude::*;
 use bevy_facelink::{
     AdaptiveFps, FaceAvatar, FaceBudget, FaceDetail, FaceLinkEndpoint, FaceLinkPlugin, FaceLoad, FacePlayout, FacePose,
     FaceSubject, FaceSubjects, FaceTimecode, LinkQuality, PlayoutQuality, facelink::Blendshape,
@@ -137,8 +137,8 @@ fn camera(app: &mut App) {
     let projection = Projection::Perspective(PerspectiveProjection { fov: 0.8, aspect_ratio: 1.0, ..default() });
     let eye = GlobalTransform::from(Transform::from_xyz(0.0, 0.0, 0.0));
     // Looks along -Z. What the camera plugin of a game keeps up to date.
-    let view = ViewFrustum::from_clip_from_world(&(projection.get_clip_from_view() * eye.to_matrix().inverse()));
-    app.world_mut().spawn((Camera::default(), eye, Frustum(view), projection));
+    let frustum = projection.compute_frustum(&eye);
+    app.world_mut().spawn((Camera::default(), eye, frustum, projection));
 }
 
 fn avatar_at(app: &mut App, name: &str, place: Vec3) -> (Entity, Entity) {
