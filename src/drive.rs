@@ -211,14 +211,28 @@ impl FaceBinding {
 
 pub(crate) fn write_weights(mut avatars: Query<(&FaceAvatar, &mut FaceBinding, &Shown)>, mut morphs: Morphs) {
     for (avatar, mut binding, shown) in &mut avatars {
-        if shown.step <= 0.0 || shown.idle && is_neutral(shown) {
-            continue;
+        write(avatar, &mut binding, shown, &mut morphs);
+    }
+}
+
+/// The same for models whose expressions another plugin drives, after it has cleared what they are bound to.
+#[cfg(all(feature = "vrm", bevy_0_20))]
+pub(crate) fn write_weights_again(mut avatars: Query<(&FaceAvatar, &mut FaceBinding, &Shown)>, mut morphs: Morphs) {
+    for (avatar, mut binding, shown) in &mut avatars {
+        if binding.named.is_some() {
+            write(avatar, &mut binding, shown, &mut morphs);
         }
-        for mesh in 0..binding.meshes.len() {
-            let node = binding.meshes[mesh].node;
-            if let Some(weights) = node.and_then(|node| morphs.get_mut(node)) {
-                binding.write(mesh, &shown.pose, avatar.gain, shown.step, weights);
-            }
+    }
+}
+
+fn write(avatar: &FaceAvatar, binding: &mut FaceBinding, shown: &Shown, morphs: &mut Morphs) {
+    if shown.step <= 0.0 || shown.idle && is_neutral(shown) {
+        return;
+    }
+    for mesh in 0..binding.meshes.len() {
+        let node = binding.meshes[mesh].node;
+        if let Some(weights) = node.and_then(|node| morphs.get_mut(node)) {
+            binding.write(mesh, &shown.pose, avatar.gain, shown.step, weights);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     endpoint::FaceLinkEndpoint,
     lifecycle::{self, ComponentAdded},
     pose::FacePose,
-    sets::FaceLinkSystems,
+    sets::Step,
     sources::{Dialled, FaceDial},
 };
 
@@ -26,7 +26,7 @@ impl Plugin for SendPlugin {
             .register_required_components::<Dialled, SentFaces>()
             .add_observer(on_sender_added)
             .add_observer(on_sender_removed)
-            .add_systems(PostUpdate, send_faces.after(FaceLinkSystems::Drive));
+            .add_systems(PostUpdate, send_faces.in_set(Step::Send));
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) enum Step {
     Write,
     /// `Drive`: what it cost.
     Settle,
+    /// After all that is written: faces of this game are sent.
+    Send,
 }
 
 pub(crate) struct SchedulePlugin;
@@ -65,6 +67,7 @@ impl Plugin for SchedulePlugin {
             (
                 Drive.after(AnimationSystems).before(TransformSystems::Propagate),
                 (Step::Choose, Step::Bind, Step::Plan, Step::Write, Step::Settle).chain().in_set(Drive),
+                Step::Send.after(Drive),
             ),
         );
     }

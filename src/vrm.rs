@@ -21,8 +21,14 @@ use crate::{
 /// Expressions of bevy_vrm1 0.10: an entity each, with a component that overrides its weight.
 #[cfg(not(bevy_0_20))]
 mod expressions {
-    use bevy::prelude::*;
     pub use bevy_vrm1::prelude::{ExpressionEntityMap as Expressions, ExpressionOverride as Overrides};
+
+    use super::*;
+
+    /// Weights are written after they have cleared them.
+    pub fn order(app: &mut App) {
+        app.configure_sets(PostUpdate, VrmSystemSets::Expressions.after(AnimationSystems).before(drive::write_weights));
+    }
 
     /// Their names, and the entities that have their overrides.
     pub fn targets(_: Entity, expressions: &Expressions) -> Vec<(String, Entity)> {
@@ -45,8 +51,21 @@ mod expressions {
 /// Expressions of bevy_vrm1 0.11: components of the model list them, and override weights by their names.
 #[cfg(bevy_0_20)]
 mod expressions {
-    use bevy::prelude::*;
     pub use bevy_vrm1::prelude::{ExpressionOverrides as Overrides, ExpressionSettings as Expressions};
+
+    use super::*;
+    use crate::sets::{FaceLinkSystems, Step};
+
+    /// They clear weights after transforms are propagated, and bones are turned before that: weights are written twice.
+    pub fn order(app: &mut App) {
+        app.configure_sets(PostUpdate, VrmSystemSets::Expressions.after(AnimationSystems)).add_systems(
+            PostUpdate,
+            drive::write_weights_again
+                .after(FaceLinkSystems::Drive)
+                .after(VrmSystemSets::Expressions)
+                .before(Step::Send),
+        );
+    }
 
     /// Their names, and the entities that have their overrides.
     pub fn targets(model: Entity, expressions: &Expressions) -> Vec<(String, Entity)> {
@@ -87,9 +106,12 @@ impl Plugin for VrmPlugin {
     fn build(&self, app: &mut App) {
         app.add_systems(PreUpdate, (find_expressions, find_bones)).add_systems(
             PostUpdate,
-            write_expressions.after(drive::evaluate_mappings).before(VrmSystemSets::Expressions),
+            write_expressions
+                .after(drive::evaluate_mappings)
+                .before(drive::write_weights)
+                .before(VrmSystemSets::Expressions),
         );
-        app.configure_sets(PostUpdate, VrmSystemSets::Expressions.after(AnimationSystems).before(drive::write_weights));
+        expressions::order(app);
     }
 }
 
