@@ -9,7 +9,6 @@ use bevy::{
         gltf_curves::WideLinearKeyframeCurve,
     },
     ecs::system::SystemParam,
-    math::curve::UnevenSampleAutoCurve,
     mesh::morph::MorphWeights,
     prelude::*,
 };
