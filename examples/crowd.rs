@@ -29,7 +29,7 @@ use bevy::{
     world_serialization::WorldAssetRoot,
 };
 use bevy_facelink::{
-    BindReport, EndpointState, FaceLinkEndpoint, FaceLoad, facelink::performer::Performance,
+    BindReport, EndpointState, FaceLinkEndpoint, FaceLoad, facelink::performer::Performance, net::TakeOptions,
     panel::FaceLinkPanelPlugin, prelude::*,
 };
 use clap::Parser;
@@ -60,6 +60,9 @@ struct Args {
     /// Frames to play before the end, counted once all stand there.
     #[arg(long, default_value_t = 60)]
     frames: u32,
+    /// Record every streamed face to this take meanwhile.
+    #[arg(long, value_name = "MCAP")]
+    record: Option<PathBuf>,
     /// Save a screenshot as PNG, and end.
     #[arg(long, value_name = "PNG")]
     screenshot: Option<PathBuf>,
@@ -123,6 +126,12 @@ fn main() -> ExitCode {
         for seed in 0..streams {
             let performance = Performance::new(u64::from(seed));
             performer::stream(endpoint, format!("Face {seed}"), move |at| performance.frame_at(at));
+        }
+        if args.record.is_some()
+            && let Err(error) = endpoint.start_take(TakeOptions { file: args.record, ..default() })
+        {
+            eprintln!("{error}");
+            return ExitCode::from(1);
         }
     }
     app.insert_resource(Crowd { count: args.count, streams, frames: args.frames, screenshot: args.screenshot, canvas })
@@ -237,11 +246,13 @@ fn finish(
         return;
     }
     updates.ms.sort_by(f32::total_cmp);
-    let median = updates.ms.get(updates.ms.len() / 2).copied().unwrap_or_default();
+    let percentile = |percent: usize| updates.ms.get(updates.ms.len() * percent / 100).copied().unwrap_or_default();
     println!(
-        "{} characters of {} meshes: an update takes {median:.2} ms, {:.2} ms of it for their faces",
+        "{} characters of {} meshes: an update takes {:.2} ms (p99 {:.2}), {:.2} ms of it for their faces",
         crowd.count,
         meshes.len(),
+        percentile(50),
+        percentile(99),
         load.ms
     );
     let Some(path) = crowd.screenshot.clone() else {
