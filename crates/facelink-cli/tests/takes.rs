@@ -193,6 +193,7 @@ fn take_of_record_is_read_cut_and_played_after_signal() {
     assert_eq!((of_cut["subjects"].as_array().unwrap().len(), &of_cut["subjects"][0]["name"]), (1, &json!("Zoë 顔")));
     let refused = output(&["take", "cut", &a, "--subject", "Eve", "--out", &cut]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no subject `Eve`; there are: Ann, Bob"), "{refused:?}");
+    assert_eq!(parsed(&output(&["take", "info", &cut, "--json"])), of_cut, "what was there is still there");
     let edited = path("edited.mcap");
     let done = output(&["take", "edit", &a, "--subject", "Ann", "--from", "0.5", "--mirror", "--out", &edited]);
     assert!(done.status.success(), "{done:?}");

@@ -187,7 +187,8 @@ impl Takes {
         let companion = self.companion();
         let recorders = companion.as_ref().map_or(0, |companion| companion.recorders());
         if options.phones == Some(true) && recorders == 0 {
-            let reason = "no phone is called whose app records at a command: `call` one with Live Link Face, or --call ADDRESS=live-link-face".to_owned();
+            let reason = "no phone is called whose app records at a command (`call` one with Live Link Face, or --call ADDRESS=live-link-face), \
+                          or the port for its remote control is not open".to_owned();
             return Err(TakeRecordError::Field { field: "phones", reason });
         }
         let with_phones = options.phones.unwrap_or(self.hub.config.takes_with_phones) && recorders > 0;

@@ -2,18 +2,20 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::BufWriter,
+    io::{Read, Seek, Write},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::file::{attachments, named, open, progress, read_error, time};
+use super::{
+    file::{attachments, named, open, progress, read_error, time},
+    input::write_whole,
+};
 use crate::error::Error;
 use facelink::{
     event::LinkEvent,
-    take::{TakeContent, TakeWriteError, TakeWriter},
+    take::{TakeAbout, TakeContent, TakeReadError, TakeReader, TakeWriteError, TakeWriter},
 };
 
 /// Cut a take to what lies between two times, or to some of its subjects, as a new file. Frames stay as they are, bit for bit.
@@ -38,7 +40,6 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<(), Error> {
     let mut reader = open(&args.file)?;
-    let failed = |error| read_error(&args.file, &error);
     let from = args.from.unwrap_or_default();
     let whole = reader.duration();
     let until = args.until.unwrap_or(whole);
@@ -59,15 +60,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
     about.started += from;
     about.notes.insert("cut_from_s".to_owned(), from.as_secs_f64().to_string());
     about.notes.insert("cut_of".to_owned(), args.file.display().to_string());
-    let wrong = |error: TakeWriteError| Error::Plain(format!("{}: {error}", args.out.display()));
-    let file = File::create(&args.out)
-        .map_err(|error| Error::Plain(format!("cannot write {}: {error}", args.out.display())))?;
-    let start = Instant::now();
-    let mut writer = TakeWriter::new(BufWriter::new(file), &about, start).map_err(wrong)?;
-    for (name, kind, data) in attachments(&mut reader).map_err(failed)? {
-        writer.attach(&name, &kind, &data).map_err(wrong)?;
-    }
-    let there = if args.subjects.is_empty() { Vec::new() } else { reader.info().map_err(failed)?.subjects };
+    let there = if args.subjects.is_empty() {
+        Vec::new()
+    } else {
+        reader.info().map_err(|error| read_error(&args.file, &error))?.subjects
+    };
     if let Some((missing, _)) =
         args.subjects.iter().find(|(name, _)| !there.iter().any(|subject| *subject.name == **name))
     {
@@ -83,22 +80,65 @@ pub fn run(args: &Args) -> Result<(), Error> {
     // The name that a subject is kept under.
     let kept = |name: &Arc<str>| if subjects.is_empty() { Some(name.clone()) } else { subjects.get(&**name).cloned() };
 
-    let bar = progress(until.min(whole).saturating_sub(from));
-    reader.seek(from).map_err(failed)?;
+    let part = Part { about, from, until: args.until, length: until.min(whole).saturating_sub(from) };
     let mut frames = 0;
-    while let Some(entry) = reader.next_entry().map_err(failed)? {
-        // The end of the take belongs to it, when all of the rest is wanted.
-        if entry.time >= until && args.until.is_some() {
+    write_whole(&args.out, |file| {
+        frames = copy(&mut reader, &part, kept, file).map_err(|error| match error {
+            CopyError::Read(error) => read_error(&args.file, &error),
+            CopyError::Write(error) => Error::Plain(format!("{}: {error}", args.out.display())),
+        })?;
+        Ok(())
+    })?;
+    // Next to a take that goes to the standard output, it would be a part of it.
+    eprintln!("{}: {:.3} s, {frames} frames", args.out.display(), part.length.as_secs_f64());
+    Ok(())
+}
+
+/// What is kept of a take.
+struct Part {
+    about: TakeAbout,
+    from: Duration,
+    /// Without it, the end of the take is the end.
+    until: Option<Duration>,
+    length: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CopyError {
+    #[error(transparent)]
+    Read(#[from] TakeReadError),
+    #[error(transparent)]
+    Write(#[from] TakeWriteError),
+}
+
+/// Copies what lies within, of the subjects for which `kept` has a name. Returns the number of frames.
+fn copy<R: Read + Seek>(
+    reader: &mut TakeReader<R>,
+    part: &Part,
+    kept: impl Fn(&Arc<str>) -> Option<Arc<str>>,
+    out: &mut dyn Write,
+) -> Result<u64, CopyError> {
+    let start = Instant::now();
+    let mut writer = TakeWriter::new(out, &part.about, start)?;
+    for (name, kind, data) in attachments(reader)? {
+        writer.attach(&name, &kind, &data)?;
+    }
+    let bar = progress(part.length);
+    reader.seek(part.from)?;
+    let mut frames = 0;
+    while let Some(entry) = reader.next_entry()? {
+        if part.until.is_some_and(|until| entry.time >= until) {
             break;
         }
-        let at = start + entry.time.saturating_sub(from);
-        bar.set_position(entry.time.saturating_sub(from).as_millis() as u64);
+        let since = entry.time.saturating_sub(part.from);
+        let at = start + since;
+        bar.set_position(since.as_millis() as u64);
         match entry.content {
             TakeContent::Frame(mut frame) => {
                 let Some(name) = kept(&frame.name) else { continue };
                 frame.name = name;
                 frames += 1;
-                writer.frame(&frame.at(at)).map_err(wrong)?;
+                writer.frame(&frame.at(at))?;
             }
             TakeContent::Event(mut event) => {
                 if let LinkEvent::SubjectAppeared { name, .. }
@@ -108,23 +148,20 @@ pub fn run(args: &Args) -> Result<(), Error> {
                     let Some(new) = kept(name) else { continue };
                     *name = new;
                 }
-                writer.event(&event, at).map_err(wrong)?;
+                writer.event(&event, at)?;
             }
-            TakeContent::Phone(recording) => writer.phone(&recording, at).map_err(wrong)?,
-            TakeContent::Mark(text) => writer.mark(&text, at).map_err(wrong)?,
-            TakeContent::Packet(packet) => writer.packet(&packet, at).map_err(wrong)?,
+            TakeContent::Phone(recording) => writer.phone(&recording, at)?,
+            TakeContent::Mark(text) => writer.mark(&text, at)?,
+            TakeContent::Packet(packet) => writer.packet(&packet, at)?,
             TakeContent::Stats(text) => {
-                let stats: &serde_json::value::RawValue = match serde_json::from_str(&text) {
-                    Ok(stats) => stats,
-                    Err(_) => continue,
-                };
-                writer.stats(&stats, at).map_err(wrong)?;
+                if let Ok(stats) = serde_json::from_str::<&serde_json::value::RawValue>(&text) {
+                    writer.stats(&stats, at)?;
+                }
             }
             _ => {}
         }
     }
-    writer.finish(start + until.min(whole).saturating_sub(from)).map_err(wrong)?;
+    writer.finish(start + part.length)?;
     bar.finish_and_clear();
-    println!("{}: {:.3} s, {frames} frames", args.out.display(), until.min(whole).saturating_sub(from).as_secs_f64());
-    Ok(())
+    Ok(frames)
 }

@@ -45,7 +45,7 @@ pub fn read(path: &Path, subject: Option<&str>) -> Result<Input, Error> {
             let names: Vec<String> = info.subjects.iter().map(|subject| subject.name.to_string()).collect();
             let name = match (subject, names.as_slice()) {
                 (None, [only]) => only.clone(),
-                (None, []) => return Err(fail("it holds no subject".to_owned())),
+                (_, []) => return Err(fail("it holds no face".to_owned())),
                 (None, names) => {
                     return Err(fail(format!(
                         "it has several subjects, and --subject chooses one: {}",
@@ -93,6 +93,13 @@ pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<(), Error
         return out.flush().map_err(Error::Output);
     }
     let bar = busy(format!("writing {}", path.display()));
+    let done = write_whole(path, write);
+    bar.finish_and_clear();
+    done
+}
+
+/// The same for a file alone, without saying so.
+pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Result<(), Error> {
     let fail = |error: std::io::Error| Error::Plain(format!("cannot write {}: {error}", path.display()));
     // Next to its place, so that it can be put there in one step.
     let mut part = path.as_os_str().to_owned();
@@ -107,7 +114,6 @@ pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<(), Error
     if done.is_err() {
         let _ = fs::remove_file(part);
     }
-    bar.finish_and_clear();
     done
 }
 
