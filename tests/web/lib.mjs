@@ -340,9 +340,9 @@ export async function serveFiles(relays) {
     const url = new URL(request.url, 'http://x');
     if (url.pathname === '/relay') {
       response.end(String(await relays.to(Number(url.searchParams.get('port')), url.searchParams.get('host'))));
-    } else if (url.pathname === '/facelink.js') {
+    } else if (url.pathname === '/facelink.js' || url.pathname === '/seal.js') {
       response.setHeader('content-type', 'text/javascript');
-      createReadStream(path.join(root, 'crates/facelink-net/web/facelink.js')).pipe(response);
+      createReadStream(path.join(root, 'crates/facelink-net/web', url.pathname)).pipe(response);
     } else {
       response.setHeader('content-type', 'text/html');
       response.end('<!doctype html><title>test</title>');

@@ -6,7 +6,7 @@
  *
  * URL parameters: `camera=1`, `perform=1`, `subject=Ann`, `webrtc=0|1`, `relay=1` (only
  * through TURN), `binary=float32|json`, `debug=1`, `token=...`,
- * `server=ws://host:port`.
+ * `server=ws://host:port`. With `#k=...` faces are sealed with that key, end to end.
  */
 import { gazeOf } from './camera.js';
 import { makeCameraPanel } from './camera-panel.js';
@@ -25,7 +25,23 @@ const PLOT_MS = 250;
 const DEGREE = Math.PI / 180;
 
 if (typeof document === 'undefined') workerClock();
-else start();
+else void open();
+
+/** With a key in the address, the page has no client but one that seals. */
+async function open() {
+  const key = new URLSearchParams(location.hash.slice(1)).get('k');
+  if (!key) {
+    start((server, options) => new FacialAnimationWebRTCClient(server, options));
+    return;
+  }
+  try {
+    const { SealedClient } = await import('./seal.js');
+    start((server, options) => new SealedClient(server, { ...options, key }));
+  } catch (error) {
+    $('alert-text').textContent = `This link's faces are encrypted end to end, and that does not work here: ${error instanceof Error ? error.message : error}`;
+    $('alert').hidden = false;
+  }
+}
 
 /**
  * This file run as a worker: a timer that keeps its rate while the page is in
@@ -73,7 +89,8 @@ function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-function start() {
+/** @param {(server: string | undefined, options: import('./facelink.js').ClientOptions) => FacialAnimationWebRTCClient} makeClient */
+function start(makeClient) {
   const params = new URLSearchParams(location.search);
   const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
   /** @param {string} name @param {boolean} fallback */
@@ -158,7 +175,7 @@ function start() {
   function newClient() {
     const asked = params.get('binary');
     const binary = asked === 'float32' || asked === 'json' ? asked : undefined;
-    const c = new FacialAnimationWebRTCClient(server, {
+    const c = makeClient(server, {
       subject: subjectBox.value.trim() || undefined,
       webrtc: webrtcBox.checked,
       iceTransportPolicy: flag('relay', false) ? 'relay' : 'all',

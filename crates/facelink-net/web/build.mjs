@@ -1,7 +1,7 @@
 // Builds the npm package from facelink.js: minified as a module and as a classic script, and the types. Nothing here is needed
 // to use FaceLink: every endpoint serves facelink.js as it stands.
 //
-//   npm ci && node build.mjs [--check]     --check: facelink.d.ts has to be what the types of facelink.js are
+//   npm ci && node build.mjs [--check]     --check: the .d.ts files have to be what the modules declare
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -18,7 +18,7 @@ const MAX_BYTES = 17_000;
 const INTERNAL = [
   'answered', 'askedAt', 'blockedSince', 'broken', 'describedAt', 'due', 'established', 'fail', 'greeted', 'helloAt', 'hellos', 'high',
   'history', 'i16', 'interval', 'lastCall', 'lastFrame', 'lastPing', 'lastReceived', 'lastRtt', 'latest', 'limit', 'link', 'low', 'offered',
-  'pending', 'pings', 'proven', 'provenAt', 'recent', 'recentAt', 'reply', 'restartingSince', 'seen', 'sentValues', 'since',
+  'pending', 'pings', 'proven', 'provenAt', 'recent', 'recentAt', 'reply', 'restartingSince', 'seen', 'sentValues', 'shapes', 'since',
   'subscribedAt', 'suspect', 'suspectSince', 'take', 'timer', 'trips', 'u16', 'u32', 'u64', 'u8', 'varint', 'view', 'wide',
 ];
 
@@ -46,14 +46,16 @@ async function build(format, name) {
 function types() {
   const out = mkdtempSync(path.join(os.tmpdir(), 'facelink-types-'));
   const tsc = path.join(here, 'node_modules', '.bin', 'tsc');
-  const args = ['--allowJs', '--declaration', '--emitDeclarationOnly', '--target', 'es2022', '--lib', 'es2022,dom,dom.iterable', '--outDir', out, path.join(here, 'facelink.js')];
+  const args = ['--allowJs', '--declaration', '--emitDeclarationOnly', '--target', 'es2022', '--lib', 'es2022,dom,dom.iterable', '--outDir', out, path.join(here, 'facelink.js'), path.join(here, 'seal.js')];
   const run = spawnSync(tsc, args, { stdio: 'inherit' });
   if (run.status !== 0) throw new Error('tsc failed');
-  const made = readFileSync(path.join(out, 'facelink.d.ts'), 'utf8');
+  for (const name of ['facelink', 'seal']) {
+    const made = readFileSync(path.join(out, `${name}.d.ts`), 'utf8');
+    const file = path.join(here, `${name}.d.ts`);
+    if (!process.argv.includes('--check')) writeFileSync(file, made);
+    else if (readFileSync(file, 'utf8') !== made) throw new Error(`${name}.d.ts is not what ${name}.js declares: run node build.mjs`);
+  }
   rmSync(out, { recursive: true });
-  const file = path.join(here, 'facelink.d.ts');
-  if (!process.argv.includes('--check')) writeFileSync(file, made);
-  else if (readFileSync(file, 'utf8') !== made) throw new Error('facelink.d.ts is not what facelink.js declares: run node build.mjs');
 }
 
 mkdirSync(path.join(here, 'dist'), { recursive: true });

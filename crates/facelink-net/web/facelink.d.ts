@@ -115,6 +115,10 @@ export function samplePerformance(t: number): {
  *   `facelink1`, compact and numbered, so that they may go over both transports at once (the
  *   default, where the server reads it), `float32`, little-endian, or `json`.
  * @property {string} [client] Name and version of the application, for logs.
+ * @property {{
+ *   send(payload: string | ArrayBuffer | Uint8Array<ArrayBuffer>, send: (payload: string | Uint8Array<ArrayBuffer>) => void): boolean,
+ *   receive(data: unknown, receive: (data: unknown) => void): void,
+ * }} [filter] What all messages pass on their way out and in: `SealedClient` of seal.js is a client with one.
  */
 /** @typedef {'idle' | 'connecting' | 'connected' | 'reconnecting' | 'failed' | 'closed'} ClientState */
 /** @typedef {'webrtc' | 'websocket' | 'none'} Transport */
@@ -469,6 +473,13 @@ export type ClientOptions = {
      * Name and version of the application, for logs.
      */
     client?: string;
+    /**
+     * What all messages pass on their way out and in: `SealedClient` of seal.js is a client with one.
+     */
+    filter?: {
+        send(payload: string | ArrayBuffer | Uint8Array<ArrayBuffer>, send: (payload: string | Uint8Array<ArrayBuffer>) => void): boolean;
+        receive(data: unknown, receive: (data: unknown) => void): void;
+    };
 };
 export type ClientState = "idle" | "connecting" | "connected" | "reconnecting" | "failed" | "closed";
 export type Transport = "webrtc" | "websocket" | "none";

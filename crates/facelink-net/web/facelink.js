@@ -71,6 +71,10 @@
  *   `facelink1`, compact and numbered, so that they may go over both transports at once (the
  *   default, where the server reads it), `float32`, little-endian, or `json`.
  * @property {string} [client] Name and version of the application, for logs.
+ * @property {{
+ *   send(payload: string | ArrayBuffer | Uint8Array<ArrayBuffer>, send: (payload: string | Uint8Array<ArrayBuffer>) => void): boolean,
+ *   receive(data: unknown, receive: (data: unknown) => void): void,
+ * }} [filter] What all messages pass on their way out and in: `SealedClient` of seal.js is a client with one.
  */
 /** @typedef {'idle' | 'connecting' | 'connected' | 'reconnecting' | 'failed' | 'closed'} ClientState */
 /** @typedef {'webrtc' | 'websocket' | 'none'} Transport */
@@ -796,16 +800,15 @@ export class FacialAnimationWebRTCClient {
    */
   requestStats() {
     const promise = new Promise((resolve, reject) => {
+      if (!this.#sendControl({ type: 'get_stats' })) {
+        reject(clientError('closed', 'Not connected: call connect() first, or wait for the reconnection.'));
+        return;
+      }
       const timer = setTimeout(() => {
         this.#statsWaiters = this.#statsWaiters.filter((w) => w.timer !== timer);
         reject(clientError('timeout', 'The server did not answer get_stats within 3 s. Check the connection and ask again.'));
       }, 3000);
       this.#statsWaiters.push({ resolve, reject, timer });
-      if (!this.#sendControl({ type: 'get_stats' })) {
-        clearTimeout(timer);
-        this.#statsWaiters = this.#statsWaiters.filter((w) => w.timer !== timer);
-        reject(clientError('closed', 'Not connected: call connect() first, or wait for the reconnection.'));
-      }
     });
     promise.catch(() => {});
     return promise;
@@ -1036,7 +1039,7 @@ export class FacialAnimationWebRTCClient {
     clearTimeout(stream.timer);
     stream.timer = undefined;
     stream.due = (stream.due > now - period ? stream.due : now) + period;
-    const left = this.#sendFrame(stream, p.shapes, { head: p.head, gaze: p.gaze, timestamp: p.timestamp }, now, count);
+    const left = this.#sendFrame(stream, p.shapes, p, now, count);
     if (this.#transport === 'none') {
       stream.pending = null;
       return false;
@@ -1293,15 +1296,16 @@ export class FacialAnimationWebRTCClient {
    * @param {Transport} kind
    * @param {string | ArrayBuffer | Uint8Array<ArrayBuffer>} payload
    * @param {boolean} [frame]
+   * @param {ClientOptions['filter'] | null} [filter]
    * @returns {boolean} True when it was handed to the browser
    */
-  #sendOn(kind, payload, frame = false) {
+  #sendOn(kind, payload, frame = false, filter = this.#options.filter) {
+    if (filter) return filter.send(payload, (sealed) => this.#sendOn(kind, sealed, frame, null));
     try {
       if (kind === 'webrtc') {
         if (this.dataChannel?.readyState !== 'open') return false;
-        if (typeof payload === 'string') this.dataChannel.send(payload);
-        else if (payload instanceof ArrayBuffer) this.dataChannel.send(payload);
-        else this.dataChannel.send(payload);
+        // Any of its overloads.
+        this.dataChannel.send(/** @type {string} */ (payload));
       } else if (kind === 'websocket') {
         if (this.ws?.readyState !== SOCKET_OPEN) return false;
         this.ws.send(payload);
@@ -1351,8 +1355,9 @@ export class FacialAnimationWebRTCClient {
 
   // ---- receiving -----------------------------------------------------------
 
-  /** @param {Link} link @param {unknown} data */
-  #receive(link, data) {
+  /** @param {Link} link @param {unknown} data @param {ClientOptions['filter'] | null} [filter] */
+  #receive(link, data, filter = this.#options.filter) {
+    if (filter) return filter.receive(data, (plain) => this.#receive(link, plain, null));
     this.#received += 1;
     link.lastReceived = performance.now();
     if (typeof data !== 'string') {
@@ -1601,7 +1606,7 @@ export class FacialAnimationWebRTCClient {
       if (this.ws !== ws) return;
       opened = true;
       this.#helloAt = performance.now();
-      ws.send(JSON.stringify(this.#hello(this.#everWelcomed ? this.#resumeToken : null)));
+      this.#sendOn('websocket', JSON.stringify(this.#hello(this.#everWelcomed ? this.#resumeToken : null)));
     };
     ws.onmessage = (event) => {
       if (this.ws === ws) this.#receive(this.#wsLink, event.data);
