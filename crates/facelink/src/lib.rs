@@ -198,6 +198,7 @@ pub mod mapping;
 pub mod model;
 pub mod names;
 pub mod performer;
+pub mod relay;
 #[cfg(feature = "seal")]
 pub mod seal;
 pub mod simulate;

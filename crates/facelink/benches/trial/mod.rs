@@ -70,6 +70,12 @@ impl Signal {
         &self.frames[around.min(2 * last - around) as usize]
     }
 
+    /// The face at a time, as a source would send it.
+    pub fn frame_at(&self, at_us: i64) -> FaceFrame {
+        let present = (1 << BLENDSHAPE_COUNT) - 1;
+        FaceFrame { present, weights: self.weights(at_us), ..self.frame(at_us / SOURCE_US).clone() }
+    }
+
     fn weights(&self, at_us: i64) -> [f32; BLENDSHAPE_COUNT] {
         let (i, into) = (at_us.div_euclid(SOURCE_US), at_us.rem_euclid(SOURCE_US) as f32 / SOURCE_US as f32);
         let (a, b) = (self.frame(i), self.frame(i + 1));
@@ -287,7 +293,8 @@ fn lid(weights: &[f32; BLENDSHAPE_COUNT]) -> f32 {
     weights[Blendshape::EyeBlinkLeft.index()].max(weights[Blendshape::EyeBlinkRight.index()])
 }
 
-fn judge(
+/// Compares what was shown with the truth.
+pub fn judge(
     signal: &Signal,
     shown: &[(i64, i64, [f32; BLENDSHAPE_COUNT])],
     queue: &[(i64, f32)],

@@ -11,18 +11,56 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Thins a stream of frames to a rate, keeping its peaks: a shape that went up or down between two frames that are sent, and
 /// came back, is sent with the value where it turned, so that a blink between them is not lost.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Decimator {
-    due: Option<Instant>,
-    last: Option<Instant>,
-    interval: Duration,
+    cadence: Cadence,
     peaks: Peaks,
     thinned: u64,
 }
 
-impl Default for Decimator {
+/// When the next frame of a thinned stream is due.
+#[derive(Clone, Debug)]
+pub(crate) struct Cadence {
+    due: Option<Instant>,
+    last: Option<Instant>,
+    interval: Duration,
+}
+
+impl Default for Cadence {
     fn default() -> Self {
-        Self { due: None, last: None, interval: Duration::from_micros(16_667), peaks: Peaks::default(), thinned: 0 }
+        Self { due: None, last: None, interval: Duration::from_micros(16_667) }
+    }
+}
+
+impl Cadence {
+    /// Notes that a frame has come; `false` when the ones before do not belong to it.
+    pub fn arrive(&mut self, now: Instant) -> bool {
+        let mut follows = true;
+        if let Some(gap) = self.last.map(|last| now.saturating_duration_since(last)) {
+            if gap > PAUSE {
+                self.due = None;
+                follows = false;
+            } else if !gap.is_zero() {
+                self.interval = self.interval.mul_f32(0.9) + gap.mul_f32(0.1);
+            }
+        }
+        self.last = Some(now);
+        follows
+    }
+
+    /// Whether the frame that has come is kept, at one a `period`. The cadence holds while the source keeps up with it.
+    pub fn take(&mut self, period: Duration, now: Instant) -> bool {
+        let slack = self.interval.min(period) / 2;
+        if self.due.is_some_and(|due| now + slack < due) {
+            return false;
+        }
+        self.due = Some(self.due.filter(|due| *due + period > now).unwrap_or(now) + period);
+        true
+    }
+
+    /// Keeps the frame that has come, whenever it was due.
+    pub fn force(&mut self, period: Duration, now: Instant) {
+        self.due = Some(now + period);
     }
 }
 
@@ -81,30 +119,21 @@ impl Decimator {
     /// frames a second are.
     pub fn offer(&mut self, frame: &mut FaceFrame, fps: f32, now: Instant) -> bool {
         let period = Duration::from_secs_f32(1.0 / fps.clamp(1.0, 1000.0));
-        if let Some(gap) = self.last.map(|last| now.saturating_duration_since(last)) {
-            if gap > PAUSE {
-                self.peaks.forget();
-                self.due = None;
-            } else if !gap.is_zero() {
-                self.interval = self.interval.mul_f32(0.9) + gap.mul_f32(0.1);
-            }
+        if !self.cadence.arrive(now) {
+            self.peaks.forget();
         }
-        self.last = Some(now);
         // A lost face has no peaks to keep, and must not be delayed.
         if !frame.tracked {
             self.peaks.forget();
-            self.due = Some(now + period);
+            self.cadence.force(period, now);
             return true;
         }
         self.peaks.gather(frame);
-        let slack = self.interval.min(period) / 2;
-        if self.due.is_some_and(|due| now + slack < due) {
+        if !self.cadence.take(period, now) {
             self.thinned += 1;
             return false;
         }
         self.peaks.keep(frame);
-        // The cadence is kept while the source keeps up with it.
-        self.due = Some(self.due.filter(|due| *due + period > now).unwrap_or(now) + period);
         true
     }
 

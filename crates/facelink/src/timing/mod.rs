@@ -16,7 +16,7 @@ mod source_delay;
 pub use backoff::Backoff;
 pub use clock::{SourceClock, Stamp, micros};
 pub use decimate::Decimator;
-pub(crate) use decimate::Peaks;
+pub(crate) use decimate::{Cadence, Peaks};
 pub use delay::{DelayMeter, DelayReport, LoadMeter};
 pub use heartbeat::Heartbeat;
 pub use meters::{Average, JitterMeter, LossMeter, Order, RateMeter};

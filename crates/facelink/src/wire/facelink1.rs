@@ -9,9 +9,10 @@
 //! channels. With bincode's own varints a quantised value above 250 would take three bytes instead of two, and times
 //! nine instead of eight. Nothing outside this module uses `bincode`.
 
+pub mod bundle;
 pub mod delta;
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, ops::Range, sync::Arc, time::Duration};
 
 use bincode::{
     Decode, Encode,
@@ -494,40 +495,9 @@ impl Encoder {
             }
         }
 
-        let mut flags = (repeats.iter().flatten().count() as u16) << REPEATED_SHIFT;
-        let own = frame_flags(frame);
-        flags |= own;
-        if time.is_some() && clock == Clock::Own {
-            flags |= OWN_CLOCK;
-        }
-        if !name.is_empty() {
-            flags |= SUBJECT;
-        }
-        if !frame.channels.is_empty() {
-            flags |= CHANNELS;
-            if let Some(keys) = keys
-                && frame.channels.iter().any(|channel| keys.places.contains_key(&*channel.name))
-            {
-                flags |= SCHEMA;
-            }
-        }
-
-        put(flags, out)?;
-        if !name.is_empty() {
-            put_name(name, out)?;
-        }
-        if sealed.is_none() {
-            put(sequence, out)?;
-        }
-        if let Some(time) = time {
-            put(time, out)?;
-        }
-        let start = out.len();
-        put_body(own, frame, out)?;
-        let end = out.len();
-        if flags & CHANNELS != 0 {
-            put_channels(frame, keys.as_ref().filter(|_| flags & SCHEMA != 0), out)?;
-        }
+        let repeated = (repeats.iter().flatten().count() as u16) << REPEATED_SHIFT;
+        let numbered = sealed.is_none().then_some(sequence);
+        let Written { own, body, .. } = put_face(name, (numbered, stamped), repeated, frame, keys.as_ref(), out)?;
         for (past, repeat) in subject.history.iter().zip(&repeats).rev() {
             if let Some((distance, delta)) = *repeat {
                 put(if delta.is_some() { past.flags } else { past.flags & !TIME }, out)?;
@@ -543,8 +513,8 @@ impl Encoder {
         if *redundancy > 0 || sealed.is_some() {
             subject.history.rotate_right(1);
             let newest = &mut subject.history[0];
-            (newest.flags, newest.sequence, newest.time, newest.len) = (own, sequence, stamped, end - start);
-            newest.body[..end - start].copy_from_slice(&out[start..end]);
+            (newest.flags, newest.sequence, newest.time, newest.len) = (own, sequence, stamped, body.len());
+            newest.body[..body.len()].copy_from_slice(&out[body]);
             subject.sent = (subject.sent + 1).min(subject.history.len());
         } else {
             // They would no longer be the last ones when repeating is switched on again.
@@ -552,6 +522,59 @@ impl Encoder {
         }
         Ok(())
     }
+}
+
+/// Where in the output the parts of a face are.
+struct Written {
+    /// The flags that go with its body wherever it is written.
+    own: u16,
+    sequence_at: usize,
+    body: Range<usize>,
+}
+
+/// Appends a face up to its repeated frames, whose number is in `repeated`. A sealed one has its sequence number outside.
+fn put_face(
+    name: &str,
+    (sequence, time): (Option<u32>, Option<(u64, Clock)>),
+    repeated: u16,
+    frame: &FaceFrame,
+    keys: Option<&Keys>,
+    out: &mut Vec<u8>,
+) -> Result<Written, EncodeError> {
+    let own = frame_flags(frame);
+    let mut flags = repeated | own;
+    if time.is_some_and(|(_, clock)| clock == Clock::Own) {
+        flags |= OWN_CLOCK;
+    }
+    if !name.is_empty() {
+        flags |= SUBJECT;
+    }
+    if !frame.channels.is_empty() {
+        flags |= CHANNELS;
+        if let Some(keys) = keys
+            && frame.channels.iter().any(|channel| keys.places.contains_key(&*channel.name))
+        {
+            flags |= SCHEMA;
+        }
+    }
+    put(flags, out)?;
+    if !name.is_empty() {
+        put_name(name, out)?;
+    }
+    let sequence_at = out.len();
+    if let Some(sequence) = sequence {
+        put(sequence, out)?;
+    }
+    if let Some((time, _)) = time {
+        put(time, out)?;
+    }
+    let start = out.len();
+    put_body(own, frame, out)?;
+    let body = start..out.len();
+    if flags & CHANNELS != 0 {
+        put_channels(frame, keys.filter(|_| flags & SCHEMA != 0), out)?;
+    }
+    Ok(Written { own, sequence_at, body })
 }
 
 /// The state of a subject, made if need be. A list, since there are few: mostly one.
