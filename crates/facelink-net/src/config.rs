@@ -7,6 +7,7 @@ use std::{
 };
 
 use facelink::{
+    relay::RelaySettings,
     subject::{RECONNECT_GRACE, SUBJECT_TIMEOUT},
     timing::RateSettings,
 };
@@ -15,7 +16,7 @@ use facelink::{
 use crate::phone_config::{PhoneCall, SourceProfiles, VmcOut};
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
-use crate::{address::ipv6_counterpart, ice::IceConfig, token::new_token};
+use crate::{address::ipv6_counterpart, ice::IceConfig, roles::TokenOptions, token::new_token};
 #[cfg(feature = "phones")]
 use facelink::source::{PhonePort, PhonePorts};
 
@@ -71,6 +72,8 @@ pub struct EndpointConfig {
     /// Pairing token that peers beyond loopback must show. Without one, an endpoint that is open to a network makes one
     /// up; see [`Endpoint::token`](crate::EndpointControl::token).
     pub token: Option<String>,
+    /// Further tokens, with roles; more are made at run time, by [`Endpoint::add_token`](crate::EndpointControl::add_token).
+    pub tokens: Vec<TokenOptions>,
     /// Whether peers on loopback must show the token too: for a proxy or a tunnel in front of the endpoint, by which
     /// every peer comes from loopback. Off by default. Without a token, one is made up then.
     pub token_on_loopback: bool,
@@ -109,6 +112,9 @@ pub struct EndpointConfig {
     pub subject_timeout: Duration,
     /// Whether senders are asked for fewer frames when their link is full, by which law and between which rates.
     pub adaptive_fps: RateSettings,
+    /// How frames are sent to connections that have subscribed: how long they wait for each other, and how many packets may
+    /// leave.
+    pub relay: RelaySettings,
     /// A face whose connection broke off is kept this long, for its client to reconnect; it then continues as the same
     /// subject. One whose client said goodbye leaves after a second.
     pub reconnect_grace: Duration,
@@ -208,6 +214,7 @@ impl Default for EndpointConfig {
             #[cfg(feature = "phones")]
             profiles: SourceProfiles::default(),
             token: None,
+            tokens: Vec::new(),
             token_on_loopback: false,
             #[cfg(feature = "seal")]
             key: None,
@@ -224,6 +231,7 @@ impl Default for EndpointConfig {
             osc_control: false,
             subject_timeout: SUBJECT_TIMEOUT,
             adaptive_fps: RateSettings::default(),
+            relay: RelaySettings::default(),
             reconnect_grace: RECONNECT_GRACE,
             signalling: true,
             max_room_peers: 16,

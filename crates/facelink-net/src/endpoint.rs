@@ -32,13 +32,14 @@ use crate::authority::CertificateAuthority;
 use crate::ice::{IceConfig, IceError};
 use crate::{
     address::{bind_tcp, outward_address, page_url},
-    auth::check_token,
+    auth::{Authentication, check_token},
     client::{Client, ClientConfig},
     clock::ticks,
     config::EndpointConfig,
     error::{LinkError, PublishError, TokenError},
     http,
     hub::Hub,
+    roles::{IssuedToken, TokenId, TokenOptions, TokenStatus},
     stats::{ConnectionStats, EndpointStats, TakeStatus},
     takes::{TakeFile, TakeOptions, TakeRecordError, Takes},
     tap::Tapped,
@@ -124,6 +125,7 @@ impl Endpoint {
         #[cfg(feature = "webrtc")]
         check_ice(&config.ice)?;
         config.token.as_deref().map_or(Ok(()), check_token)?;
+        Authentication::check_tokens(&config)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
             .thread_name("facelink")
@@ -205,6 +207,8 @@ impl Endpoint {
             {
                 ports = listening.serve(&phones, &cancel).map_err(LinkError::Runtime)?;
             }
+            let (relay_hub, relay_cancel) = (hub.clone(), cancel.clone());
+            runtime.spawn(async move { relay_hub.queues.viewers.run(relay_cancel).await });
             let (tick_hub, tick_cancel) = (hub.clone(), cancel.clone());
             runtime.spawn(async move {
                 let mut ticks = ticks(TICK);
@@ -227,6 +231,7 @@ impl Endpoint {
                         tokio::task::yield_now().await;
                     }
                     tick_hub.expire_connections(Instant::now());
+                    tick_hub.expire_tokens(Instant::now());
                 }
             });
         }
@@ -333,6 +338,24 @@ impl EndpointControl {
     #[cfg(feature = "seal")]
     pub fn ratchet_key(&self) {
         self.hub.sealing.ratchet();
+    }
+
+    /// Makes a token with roles, in addition to the pairing token, which has every role.
+    ///
+    /// # Errors
+    /// [`TokenError`] when no client could show it, it is there already, it has no role, or there are 1024.
+    pub fn add_token(&self, options: TokenOptions) -> Result<IssuedToken, TokenError> {
+        self.hub.auth.add_token(options, Instant::now())
+    }
+
+    /// Withdraws a token with roles: its connections are closed, and it lets no other in. `false` when there is none of this id.
+    pub fn withdraw_token(&self, id: TokenId) -> bool {
+        self.hub.withdraw_token(id, Instant::now())
+    }
+
+    /// The tokens with roles.
+    pub fn tokens(&self) -> Vec<TokenStatus> {
+        self.hub.tokens(Instant::now())
     }
 
     /// SHA-256 of the certificate that it shows over TLS, in hexadecimal with colons; `None` without TLS. A client can

@@ -49,6 +49,15 @@ pub enum TokenError {
     /// No client can show it.
     #[error("field `token`: it holds a control character")]
     Control,
+    /// The pairing token, or another one with roles.
+    #[error("field `token`: there is another token of this text")]
+    Taken,
+    /// A token without a role.
+    #[error("field `roles`: must name a role")]
+    NoRole,
+    /// As many tokens with roles as an endpoint keeps.
+    #[error("there are as many tokens as this endpoint keeps")]
+    TooMany,
 }
 
 /// Why a face of this game does not go out.

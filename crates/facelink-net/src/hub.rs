@@ -5,6 +5,7 @@
 mod connections;
 mod queues;
 mod rate;
+mod relay;
 mod subject;
 mod subjects;
 
@@ -18,17 +19,23 @@ use std::{
 };
 
 use facelink::{
+    connection::CLOSE_UNAUTHORISED,
     event::{Emotion, LinkEvent, LostReason, SubjectFrame, SubjectId},
     frame::FaceFrame,
     source::SourceKind,
     subject::GOODBYE_GRACE,
     timing::micros,
-    wire::message::{IceServer, Peer, ServerMessage},
+    wire::{
+        message::{IceServer, Peer, ServerMessage},
+        sealed,
+    },
 };
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
-pub(crate) use connections::{Connection, ConnectionKey, Counters, Link, Resumed, Role, RoomError};
-pub(crate) use queues::{Origin, Published, Queues};
+pub(crate) use connections::{Connection, ConnectionKey, Counters, Link, Origin, Resumed, Role, RoomError};
+#[cfg(feature = "phones")]
+pub(crate) use queues::Published;
+pub(crate) use queues::Queues;
 pub(crate) use subject::Update;
 pub(crate) use subjects::{Refused, Subjects};
 
@@ -38,9 +45,10 @@ use self::{
     subjects::{Claim, SubjectLimits},
 };
 use crate::{
-    auth::{AuthLevel, Authentication},
+    auth::{AuthLevel, Authentication, Grant},
     config::EndpointConfig,
     ice::{IceConfig, PeerConfig},
+    roles::{TokenId, TokenStatus},
     seal::Sealing,
     stats::{ConnectionStats, EndpointStats},
 };
@@ -89,14 +97,16 @@ impl Hub {
             max_subjects_per_connection: config.max_subjects_per_connection,
         };
         let subjects = Subjects::new(limits, config.adaptive_fps, now);
-        let queues = Queues::new(config.max_subjects.saturating_add(config.max_open_sources));
+        #[cfg(feature = "seal")]
+        let sealing = Arc::new(Sealing::new(config.key.clone()));
+        #[cfg(not(feature = "seal"))]
+        let sealing = Arc::<Sealing>::default();
+        let faces = config.max_subjects.saturating_add(config.max_open_sources);
+        let queues = Queues::new(faces, config.relay, sealing.clone());
         Self {
             ice_servers: Mutex::new(config.ice_config().servers),
-            auth: Authentication::new(&config),
-            #[cfg(feature = "seal")]
-            sealing: Arc::new(Sealing::new(config.key.clone())),
-            #[cfg(not(feature = "seal"))]
-            sealing: Arc::default(),
+            auth: Authentication::new(&config, now),
+            sealing,
             config,
             started: now,
             queues,
@@ -123,13 +133,14 @@ impl Hub {
         id: Arc<str>,
         address: Option<SocketAddr>,
         counters: Arc<Counters>,
-        level: AuthLevel,
+        grant: impl Into<Grant>,
         now: Instant,
     ) -> Option<ConnectionKey> {
-        if level == AuthLevel::Open && self.queues.is_crowded() {
+        let grant = grant.into();
+        if grant.level == AuthLevel::Open && self.queues.is_crowded() {
             return None;
         }
-        let connection = Connection { address, ..Connection::new(id.clone(), kind, counters, level, now) };
+        let connection = Connection { address, ..Connection::new(id.clone(), kind, counters, grant, now) };
         let key = self.connections().add(connection)?;
         self.queues.event(LinkEvent::Connected { connection_id: id, source: kind, address });
         Some(key)
@@ -143,8 +154,8 @@ impl Hub {
         counters: Arc<Counters>,
         now: Instant,
     ) -> Option<ConnectionKey> {
-        let level = AuthLevel::Exempt;
-        self.connections().add(Connection { announced: false, ..Connection::new(id, kind, counters, level, now) })
+        let grant = AuthLevel::Exempt.into();
+        self.connections().add(Connection { announced: false, ..Connection::new(id, kind, counters, grant, now) })
     }
 
     /// Adds a connection that still has to show the token: until [`admit`](Self::admit) it takes no room, and the engine
@@ -161,22 +172,56 @@ impl Hub {
             address: Some(address),
             level: None,
             announced: false,
-            ..Connection::new(id, kind, counters, AuthLevel::Open, now)
+            ..Connection::new(id, kind, counters, AuthLevel::Open.into(), now)
         };
         self.connections().add(connection)
     }
 
     /// Lets in a connection that has shown the token. `false` when there are too many.
-    pub fn admit(&self, key: ConnectionKey, level: AuthLevel) -> bool {
+    pub fn admit(&self, key: ConnectionKey, grant: Grant) -> bool {
         let event = {
             let mut connections = self.connections();
-            let Some(connection) = connections.admit(key, level) else { return false };
+            let Some(connection) = connections.admit(key, grant) else { return false };
             connection.announced = true;
             let (source, address) = (connection.kind, connection.address);
             LinkEvent::Connected { connection_id: connection.id.clone(), source, address }
         };
         self.queues.event(event);
         true
+    }
+
+    /// Closes the connections of a token with roles, and lets none in by it. `false` when there is none of this id.
+    pub fn withdraw_token(&self, id: TokenId, now: Instant) -> bool {
+        let known = self.auth.withdraw(id);
+        self.close_connections_of(id, "the token was withdrawn", now);
+        known
+    }
+
+    /// The same for tokens that have expired. Called about twenty times a second.
+    pub fn expire_tokens(&self, now: Instant) {
+        for id in self.auth.expire(now) {
+            self.close_connections_of(id, "the token has expired", now);
+        }
+    }
+
+    fn close_connections_of(&self, id: TokenId, reason: &'static str, now: Instant) {
+        let of_token: Vec<_> = {
+            let connections = self.connections();
+            let of_token = connections.iter().filter(|(_, connection)| connection.token == Some(id));
+            of_token.map(|(key, connection)| (key, connection.link.clone())).collect()
+        };
+        for (key, link) in of_token {
+            if let Some(link) = link {
+                link.close(CLOSE_UNAUTHORISED, reason);
+            }
+            self.disconnect(key, reason, true, now);
+        }
+    }
+
+    /// The tokens with roles, and how many connections each has.
+    pub fn tokens(&self, now: Instant) -> Vec<TokenStatus> {
+        let shown: Vec<TokenId> = self.connections().iter().filter_map(|(_, connection)| connection.token).collect();
+        self.auth.tokens(|id| shown.iter().filter(|shown| **shown == id).count(), now)
     }
 
     /// The client of a connection has come back from another address.
@@ -212,6 +257,7 @@ impl Hub {
     pub fn join(&self, key: ConnectionKey, room: &str) -> Result<Vec<Arc<str>>, RoomError> {
         self.leave(key);
         let joined = self.connections().join(key, room)?;
+        self.queues.viewers.set_room(key, Some(room.into()));
         let Some(RoomPeers { id, peers }) = joined else { return Ok(Vec::new()) };
         send_to_room(&peers, &ServerMessage::PeerJoined(Peer { peer: (&*id).into() }));
         Ok(peers.into_iter().map(|peer| peer.id).collect())
@@ -220,6 +266,7 @@ impl Hub {
     /// Takes a connection out of its room.
     pub fn leave(&self, key: ConnectionKey) {
         let left = self.connections().leave(key);
+        self.queues.viewers.set_room(key, None);
         if let Some(RoomPeers { id, peers }) = left {
             send_to_room(&peers, &ServerMessage::PeerLeft(Peer { peer: (&*id).into() }));
         }
@@ -228,6 +275,7 @@ impl Hub {
     /// A connection has ended. `goodbye` if its client said so: otherwise it may come back, and its face waits for it.
     pub fn disconnect(&self, key: ConnectionKey, reason: &str, goodbye: bool, now: Instant) {
         self.leave(key);
+        self.queues.viewers.leave(key);
         let removed = {
             let mut guard = self.table.lock();
             let table = &mut *guard;
@@ -298,13 +346,10 @@ impl Hub {
         let connection = table.connections.get_mut(update.key).ok_or(Refused::Disconnected)?;
         connection.last_seen = now;
         let from = Origin { key: update.key, room: connection.room.clone() };
-        let claim = Claim {
-            local: table.local,
-            // Where there is no token, no peer can show it.
-            by_level: self.auth.has_token(),
-            crowded: self.queues.is_crowded(),
-        };
-        let (subject, appeared) = table.subjects.claim(update, &table.connections, claim, now)?;
+        let claim = self.claim(table.local);
+        let (subject, mut appeared) = table.subjects.claim(update, &table.connections, claim, now)?;
+        // Now the engine can see it too.
+        appeared |= std::mem::take(&mut subject.sealed);
         let local = subject.local;
         // Queued under the lock, so that the engine gets frames of a subject in their order. Nothing here can block.
         match subject.ingest(update, now) {
@@ -323,6 +368,30 @@ impl Hub {
                 Ok(id)
             }
         }
+    }
+
+    /// Takes a sealed packet of a subject, which appears if it is new: viewers are sent it as it is, and the engine nothing.
+    pub fn publish_sealed(
+        &self,
+        update: &Update<'_>,
+        packet: &sealed::Packet<'_>,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        let mut guard = self.table.lock();
+        let table = &mut *guard;
+        let connection = table.connections.get_mut(update.key).ok_or(Refused::Disconnected)?;
+        connection.last_seen = now;
+        let from = Origin { key: update.key, room: connection.room.clone() };
+        let claim = self.claim(table.local);
+        let (subject, _) = table.subjects.claim(update, &table.connections, claim, now)?;
+        subject.pass_sealed(update.kind, now);
+        self.queues.viewers.publish_sealed((subject.id, &subject.name), &from, packet, now);
+        Ok(())
+    }
+
+    fn claim(&self, local: Option<ConnectionKey>) -> Claim {
+        // Where there is no token, no peer can show it.
+        Claim { local, by_level: self.auth.has_token(), crowded: self.queues.is_crowded() }
     }
 
     /// Takes an emotion for a subject, which appears if it is new, and reports it to the engine.
@@ -408,14 +477,15 @@ impl Hub {
                 }
                 let request = subject.tick(owner, adaptive, now_us, now);
                 if !request.is_empty() {
-                    requests.extend(owner.and_then(|owner| owner.link.clone()).map(|link| (link, request)));
+                    let link = owner.and_then(|owner| owner.link.clone());
+                    requests.extend(link.map(|link| (link, subject.name.clone(), request)));
                 }
             }
             requests
         };
-        for (link, Requests { rate, report }) in requests {
+        for (link, subject, Requests { rate, report }) in requests {
             if let Some(fps) = rate {
-                link.request_rate(fps);
+                link.request_rate(&subject, fps);
             }
             if let Some(report) = report {
                 link.send_report(report);
@@ -438,8 +508,8 @@ impl Hub {
 
     fn lose(&self, subjects: &mut Subjects, id: SubjectId, reason: LostReason) {
         if let Some(subject) = subjects.remove(id) {
-            self.queues.publish_lost(subject.name.clone());
-            if !subject.local {
+            self.queues.publish_lost(id, &subject.name);
+            if !subject.local && !subject.sealed {
                 self.queues.event(LinkEvent::SubjectLost { id, name: subject.name, reason });
             }
         }
@@ -449,20 +519,23 @@ impl Hub {
     pub fn newest(&self) -> Vec<(SubjectFrame, Origin)> {
         let table = self.table.lock();
         let origin = |key| Origin { key, room: table.connections.room_of(key) };
-        table.subjects.iter().map(|subject| (subject.frame(), origin(subject.owner))).collect()
+        let readable = table.subjects.iter().filter(|subject| !subject.sealed);
+        readable.map(|subject| (subject.frame(), origin(subject.owner))).collect()
     }
 
     /// Every live subject's newest frame and statistics, by name.
     #[cfg(any(feature = "http", feature = "phones"))]
     pub fn faces(&self, now: Instant) -> Vec<(SubjectFrame, crate::stats::SubjectStats)> {
-        let mut faces: Vec<_> = self.subjects().iter().map(|s| (s.frame(), s.stats(now))).collect();
+        let mut faces: Vec<_> =
+            self.subjects().iter().filter(|s| !s.sealed).map(|s| (s.frame(), s.stats(now))).collect();
         faces.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         faces
     }
 
     pub fn stats(&self, now: Instant) -> EndpointStats {
         let table = self.table.lock();
-        let mut subjects: Vec<_> = table.subjects.iter().map(|subject| subject.stats(now)).collect();
+        let readable = table.subjects.iter().filter(|subject| !subject.sealed);
+        let mut subjects: Vec<_> = readable.map(|subject| subject.stats(now)).collect();
         let (connections, refused) = (table.connections.len(), table.connections.refused());
         drop(table);
         subjects.sort_by(|a, b| a.name.cmp(&b.name));
@@ -472,6 +545,7 @@ impl Hub {
             ignored: self.ignored.load(Ordering::Relaxed),
             overrun: self.queues.overrun(),
             sealed: self.sealing.stats(),
+            relay: self.queues.viewers.stats(),
             subjects,
         }
     }
@@ -482,8 +556,10 @@ impl Hub {
         let mut connections: Vec<_> =
             table.connections.iter().filter(|(_, connection)| connection.is_admitted()).collect();
         connections.sort_unstable_by_key(|(key, _)| *key);
-        let stats =
-            connections.into_iter().map(|(key, connection)| connection.stats(table.subjects.newest_stats_of(key, now)));
+        let stats = connections.into_iter().map(|(key, connection)| {
+            let viewing = self.queues.viewers.stats_of(key);
+            ConnectionStats { viewing, ..connection.stats(table.subjects.newest_stats_of(key, now)) }
+        });
         stats.collect()
     }
 
@@ -499,7 +575,7 @@ impl Hub {
             }
             self.report_ended(connection, "the endpoint stopped");
         }
-        for subject in subjects {
+        for subject in subjects.filter(|subject| !subject.sealed) {
             let reason = LostReason::Stopped;
             self.queues.event(LinkEvent::SubjectLost { id: subject.id, name: subject.name, reason });
         }

@@ -156,6 +156,7 @@ mod phone_config;
 #[cfg(feature = "phones")]
 mod phones;
 mod rate_limit;
+mod roles;
 #[cfg(feature = "webrtc")]
 mod rtc;
 #[cfg(not(feature = "webrtc"))]
@@ -166,7 +167,6 @@ mod session;
 #[cfg(feature = "phones")]
 mod simulator;
 mod stats;
-mod subscribe;
 mod takes;
 mod tap;
 #[cfg(feature = "tls")]
@@ -190,6 +190,7 @@ pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IceError, IcePolicy, IceServerPr
 pub use phone_config::{PhoneCall, SourceProfiles, VmcOut, remembered_phones};
 #[cfg(feature = "phones")]
 pub use phones::{PhoneCommand, PhoneCommandError, PhoneState, PhoneStatus, PortStats, SenderStats, Unavailable};
+pub use roles::{IssuedToken, Roles, TokenId, TokenOptions, TokenRole, TokenStatus};
 pub use seal::SealStats;
 #[cfg(feature = "seal")]
 pub use seal::{RandomError, new_room_key};

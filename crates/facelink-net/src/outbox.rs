@@ -74,6 +74,11 @@ impl Outbox {
         self.control.send(message).await.is_ok()
     }
 
+    /// Whether no frame waits.
+    pub fn is_clear(&self) -> bool {
+        self.frames.waiting.lock().is_empty()
+    }
+
     /// Puts a frame of face `face` in; `false` when it replaced one that had not left.
     pub fn frame(&self, face: u64, message: Outgoing) -> bool {
         let mut waiting = self.frames.waiting.lock();

@@ -23,7 +23,6 @@ use crate::{
     peer_handle::{PeerCommand, PeerHandle, Signal, session_of},
     rtc::{Admission, FrameData, FrameSender, MAX_CHANNELS, PeerEvent, RtcError, RtcPeer, peer_state},
     session::{Action, Lane, Session},
-    subscribe,
 };
 use facelink::connection::Cause;
 use facelink::wire::{
@@ -428,6 +427,9 @@ impl PeerTask {
                 };
                 let outcome = out.send(data, session.channel_rtt_ms(), now).await;
                 session.buffered.store(outcome.waiting_bytes, Ordering::Relaxed);
+                if !outcome.sent {
+                    session.hub.queues.viewers.refused(session.key);
+                }
                 (frame, outcome.sent)
             }
             Next::End => return,
@@ -549,7 +551,6 @@ impl PeerTask {
                                     cancel.cancel();
                                     return;
                                 }
-                                Action::Subscriptions => subscribe::start(&session),
                                 Action::Offer(_)
                                 | Action::Answer(_)
                                 | Action::MakeOffer

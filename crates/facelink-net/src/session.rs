@@ -11,12 +11,9 @@ mod messages;
 mod reader;
 mod receive;
 mod state;
-mod subscriptions;
 
 pub(crate) use self::{
-    identity::Binary,
     lanes::{Mirror, Socket, kind_of},
     state::{Action, Actions, Session, subscribe_json},
-    subscriptions::Subscription,
 };
 pub(crate) use facelink::connection::Lane;

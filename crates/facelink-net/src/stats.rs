@@ -5,7 +5,12 @@ use std::{net::SocketAddr, sync::Arc};
 use serde::Serialize;
 
 use crate::seal::SealStats;
-use facelink::{event::SubjectId, source::SourceKind, timing::Disbelieved};
+use facelink::{
+    event::SubjectId,
+    relay::{RelayStats, ViewerStats},
+    source::SourceKind,
+    timing::Disbelieved,
+};
 
 /// Stats of one subject. Times are averages over about the last second.
 #[derive(Clone, Debug, Serialize)]
@@ -128,6 +133,9 @@ pub struct ConnectionStats {
     pub refused: u64,
     /// Messages and frames outwards that found no room.
     pub dropped: u64,
+    /// What it is sent as a viewer, if it has subscribed to something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub viewing: Option<ViewerStats>,
 }
 
 /// A take that is being recorded, or was.
@@ -171,6 +179,8 @@ pub struct EndpointStats {
     pub overrun: u64,
     /// End-to-end encrypted packets.
     pub sealed: SealStats,
+    /// What leaves for connections that have subscribed.
+    pub relay: RelayStats,
     /// Every live subject, by name.
     pub subjects: Vec<SubjectStats>,
 }

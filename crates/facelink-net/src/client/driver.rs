@@ -260,7 +260,7 @@ impl Driver {
 
     fn subscribe(&self) {
         if let Some(out) = self.transports.out() {
-            out.text(subscribe_json(None, self.config.room.is_some(), self.sender.writer.seals()));
+            out.text(subscribe_json(None, None, self.config.room.is_some(), self.sender.writer.seals()));
         }
     }
 

@@ -21,7 +21,6 @@ use crate::{
     clock::unix_ms,
     outbox::Outgoing,
     seal::{FrameSealer, Sealing},
-    subscribe,
 };
 
 /// Faces that go into one packet while it repeats nothing, and how long their names may be together, bytes: what fits one
@@ -116,7 +115,14 @@ impl FrameWriter {
         if self.seals() {
             return self.sealer.face(&self.sealing, name, frame);
         }
-        subscribe::encode(&mut self.encoder, &mut self.bytes, name, frame.clone())
+        self.bytes.clear();
+        match self.encoder.encode(name, frame, facelink1::Clock::Unix, &mut self.bytes) {
+            Ok(()) => Some(Bytes::copy_from_slice(&self.bytes)),
+            Err(error) => {
+                tracing::debug!(%error, name, "not sent as facelink1");
+                None
+            }
+        }
     }
 
     /// A message about a face, sealed; `None` when it cannot be.

@@ -242,7 +242,7 @@ pub(super) fn outgoing_session(
         Role::Outbound => hub.connect_quietly(kind, id.clone(), counters.clone(), now)?,
         _ => hub.connect(kind, id.clone(), address, counters.clone(), AuthLevel::Exempt, now)?,
     };
-    let session = Session::new(hub, key, id, address, counters, role, true);
+    let session = Session::new(hub, key, id, address, counters, role, Some(AuthLevel::Exempt.into()));
     session.set_sealing(sealing.clone());
     Some(session)
 }

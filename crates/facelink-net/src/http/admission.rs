@@ -19,9 +19,10 @@ use super::certificate;
 use super::page;
 use super::state::{Admitted, Server, refuse};
 use crate::{
-    auth::{AuthLevel, Denied},
+    auth::{AuthLevel, Denied, Grant},
     hub::{Counters, Hub},
     rate_limit::Wait,
+    roles::TokenRole,
 };
 
 /// A request that is not answered by then is cancelled. The slowest answer, to an offer, waits three seconds for its
@@ -117,6 +118,8 @@ enum Refusal {
     Later(Wait, &'static str),
     /// The token is missing or wrong.
     Token,
+    /// The token has not this role.
+    Role(TokenRole),
 }
 
 impl IntoResponse for Refusal {
@@ -139,6 +142,10 @@ impl IntoResponse for Refusal {
                 response
             }
             Self::Token => refuse(StatusCode::UNAUTHORIZED, "unauthorized", "the pairing token is missing or wrong"),
+            Self::Role(role) => {
+                let message = format!("the token has not the role `{role}`");
+                refuse(StatusCode::FORBIDDEN, "forbidden_role", &message)
+            }
         }
     }
 }
@@ -166,7 +173,11 @@ fn judge(hub: &Hub, request: &Request, peer: IpAddr, origin: Origin, now: Instan
         return Err(Refusal::Origin(origin.to_owned()));
     }
     if must_show {
-        return hub.auth.check_token(peer, token.as_deref(), now).map(|level| Admitted(Some(level))).map_err(denied);
+        return hub
+            .auth
+            .check_token(peer, token.as_deref(), now)
+            .map_err(denied)
+            .and_then(|grant| permitted(request, grant));
     }
     let public = is_public(request.uri().path());
     // Public files are given without a look at the token: a page that was opened by an old link is no guess.
@@ -174,10 +185,26 @@ fn judge(hub: &Hub, request: &Request, peer: IpAddr, origin: Origin, now: Instan
         return Ok(Admitted(None));
     }
     match hub.auth.check(peer, token.as_deref(), now) {
-        Ok(level) => Ok(Admitted(Some(level))),
+        Ok(grant) => permitted(request, grant),
         // It may still show one in `hello`.
         Err(Denied::Token) if public && token.is_none() => Ok(Admitted(None)),
         Err(error) => Err(denied(error)),
+    }
+}
+
+/// Whether a peer may ask for this path, by its roles.
+fn permitted(request: &Request, grant: Grant) -> Result<Admitted, Refusal> {
+    let path = request.uri().path();
+    let role = match path {
+        "/api/v1/rtc/offer" => None,
+        "/api/v1/subjects" => Some(TokenRole::View),
+        "/metrics" => Some(TokenRole::Direct),
+        _ if is_public(path) || !path.starts_with("/api/") => None,
+        _ => Some(TokenRole::Direct),
+    };
+    match role.filter(|role| !grant.may(*role)) {
+        Some(role) => Err(Refusal::Role(role)),
+        None => Ok(Admitted(Some(grant))),
     }
 }
 
@@ -200,7 +227,8 @@ pub(super) async fn admit(State(server): State<Server>, mut request: Request, ne
     let origin = Origin::of(&server.hub, request.headers(), peer);
     let verdict = judge(&server.hub, &request, peer.ip(), origin, Instant::now());
     let options = *request.method() == Method::OPTIONS;
-    let shown = matches!(verdict, Ok(Admitted(Some(AuthLevel::Token))));
+    let by_token = |grant: Grant| matches!(grant.level, AuthLevel::Token | AuthLevel::Issued);
+    let shown = matches!(verdict, Ok(Admitted(Some(grant))) if by_token(grant));
     let readable = origin == Origin::Allowed || (origin == Origin::Opaque && (shown || (options && verdict.is_ok())));
     let mut response = match verdict {
         Err(refusal) => {
@@ -340,6 +368,7 @@ mod tests {
                 Err(Refusal::Host) => "host",
                 Err(Refusal::Later(..)) => "later",
                 Err(Refusal::Token) => "token",
+                Err(Refusal::Role(_)) => "role",
             }
         };
         let show = Some("https://show.example");
@@ -395,7 +424,7 @@ mod tests {
             assert_eq!(ask(without_token.clone(), "OPTIONS", token), Err(()));
         }
         let listed = crate::config::EndpointConfig { allowed_origins: vec!["null".to_owned()], ..without_token };
-        assert_eq!(ask(listed, "GET", ""), Ok(Admitted(Some(AuthLevel::Exempt))));
+        assert_eq!(ask(listed, "GET", ""), Ok(Admitted(Some(AuthLevel::Exempt.into()))));
     }
 
     #[test]

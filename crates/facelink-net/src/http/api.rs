@@ -11,7 +11,10 @@ use axum::{
 use serde::Serialize;
 use serde_json::json;
 
-use facelink::wire::json::{Weights, WrittenHead};
+use facelink::{
+    relay::Layer,
+    wire::json::{Weights, WrittenHead},
+};
 
 use super::state::{Secure, Server};
 use crate::stats::{ConnectionState, ConnectionStats, SubjectStats};
@@ -38,6 +41,7 @@ pub(super) async fn stats(State(server): State<Server>) -> Response {
         "ignored": totals.ignored,
         "overrun": totals.overrun,
         "sealed": totals.sealed,
+        "relay": totals.relay,
         "take": server.takes.status(),
         "uptime_seconds": server.hub.started.elapsed().as_secs_f64(),
     }))
@@ -124,6 +128,29 @@ pub(super) async fn metrics(State(server): State<Server>, headers: HeaderMap) ->
         "Seconds since the endpoint started.",
         server.hub.started.elapsed().as_secs_f64(),
     );
+    let relay = &stats.relay;
+    single("relay_viewers", "gauge", "Connections that subscribed to something.", relay.viewers as f64);
+    single("relay_publishers", "gauge", "Connections that publish faces for viewers.", relay.publishers as f64);
+    single("relay_subscriptions", "gauge", "Faces times the viewers that are sent them.", relay.subscriptions as f64);
+    single(
+        "relay_received_frames_total",
+        "counter",
+        "Frames that came while there were viewers.",
+        relay.frames_in as f64,
+    );
+    single("relay_sent_packets_total", "counter", "Packets sent to viewers.", relay.sent.packets as f64);
+    single("relay_sent_bytes_total", "counter", "Bytes in them.", relay.sent.bytes as f64);
+    single("relay_sent_frames_total", "counter", "Frames in them.", relay.sent.frames as f64);
+    announce(&mut text, open_metrics, "relay_layer_subscriptions", "gauge", "Subscriptions by the layer in force.");
+    for layer in Layer::EVERY {
+        let count = relay.layers.get(&layer).copied().unwrap_or(0);
+        let _ = writeln!(text, "facelink_relay_layer_subscriptions{{layer=\"{layer}\"}} {count}");
+    }
+    announce(&mut text, open_metrics, "relay_thinned_frames_total", "counter", "Frames left out, by the reason.");
+    let thinned = &relay.sent.thinned;
+    for (reason, count) in [("asked", thinned.asked), ("path", thinned.path), ("replaced", thinned.replaced)] {
+        let _ = writeln!(text, "facelink_relay_thinned_frames_total{{reason=\"{reason}\"}} {count}");
+    }
     type Figure = fn(&SubjectStats) -> Option<f64>;
     let per_subject: [(&str, &str, &str, Figure); 7] = [
         ("frames_total", "counter", "Frames received.", |s| Some(s.frames as f64)),

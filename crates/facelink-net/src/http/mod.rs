@@ -24,6 +24,8 @@ mod stall;
 mod state;
 #[cfg(feature = "http")]
 mod takes;
+#[cfg(feature = "http")]
+mod tokens;
 mod websocket;
 
 pub(crate) use server::serve;

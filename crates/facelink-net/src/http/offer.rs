@@ -55,7 +55,7 @@ pub(super) async fn rtc_offer(
         Counters::add(&server.hub.refused, 1);
         return refuse(StatusCode::BAD_REQUEST, "bad_field", "field `session_id`: must be 1 to 128 printable bytes");
     }
-    let Some(level) = admitted else {
+    let Some(grant) = admitted else {
         return refuse(StatusCode::UNAUTHORIZED, "unauthorized", "the pairing token is missing or wrong");
     };
     let now = Instant::now();
@@ -71,7 +71,7 @@ pub(super) async fn rtc_offer(
     // session has another one then.
     let connected = ids.find_map(|id: Arc<str>| {
         let (kind, address) = (SourceKind::WebRtc, Some(peer_address));
-        let key = server.hub.connect(kind, id.clone(), address, counters.clone(), level, now)?;
+        let key = server.hub.connect(kind, id.clone(), address, counters.clone(), grant, now)?;
         Some((id, key))
     });
     let Some((id, key)) = connected else {
@@ -79,7 +79,7 @@ pub(super) async fn rtc_offer(
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections");
     };
     // The offer itself came with the token where one is needed.
-    let session = Session::new(&server.hub, key, id, Some(peer_address), counters, Role::Inbound, true);
+    let session = Session::new(&server.hub, key, id, Some(peer_address), counters, Role::Inbound, Some(grant));
     if let Some(subject) = subject {
         session.continue_subject(subject);
     }

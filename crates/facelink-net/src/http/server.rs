@@ -27,7 +27,7 @@ use super::{
     websocket::root,
 };
 #[cfg(feature = "http")]
-use super::{api, calibrate, models, offer, page, state::Secure, takes};
+use super::{api, calibrate, models, offer, page, state::Secure, takes, tokens};
 #[cfg(feature = "http")]
 use crate::hub::Hub;
 use crate::{
@@ -55,6 +55,8 @@ fn api_routes(hub: &Hub) -> Router<Server> {
         .route("/api/v1/takes/start", post(takes::start))
         .route("/api/v1/takes/stop", post(takes::stop))
         .route("/api/v1/takes/mark", post(takes::mark))
+        .route("/api/v1/tokens", get(tokens::list).post(tokens::make))
+        .route("/api/v1/tokens/{id}", axum::routing::delete(tokens::withdraw))
         .route("/metrics", get(api::metrics))
         .merge(page::routes());
     #[cfg(feature = "tls")]

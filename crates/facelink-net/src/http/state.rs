@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::authority::CertificateAuthority;
 #[cfg(feature = "http")]
 use crate::takes::Takes;
-use crate::{auth::AuthLevel, hub::Hub};
+use crate::{auth::Grant, hub::Hub};
 #[cfg(all(feature = "http", feature = "phones"))]
 use crate::{doctor::Doctor, phones::Phones};
 
@@ -51,7 +51,7 @@ pub(super) struct Secure(pub bool);
 
 /// By what a peer is let in; `None` while it still has to show the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Admitted(pub Option<AuthLevel>);
+pub(super) struct Admitted(pub Option<Grant>);
 
 /// An error as the API answers it.
 pub(super) fn refuse(status: StatusCode, code: &str, message: &str) -> Response {

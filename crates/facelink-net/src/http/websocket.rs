@@ -29,7 +29,6 @@ use crate::{
     peer_handle::{PeerCommand, Signal},
     pending::Socket as PendingSocket,
     session::{Action, Actions, Lane, Session, Socket},
-    subscribe,
 };
 use facelink::{
     connection::{CLOSE_STOPPING, Cause},
@@ -78,7 +77,7 @@ pub(super) async fn root(
     let now = Instant::now();
     let (kind, hub) = (SourceKind::WebSocket, &server.hub);
     let key = match admitted {
-        Some(level) => hub.connect(kind, id.clone(), Some(peer), counters.clone(), level, now),
+        Some(grant) => hub.connect(kind, id.clone(), Some(peer), counters.clone(), grant, now),
         None => hub.connect_pending(kind, id.clone(), peer, counters.clone(), now),
     };
     let Some(key) = key else {
@@ -86,7 +85,7 @@ pub(super) async fn root(
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections");
     };
     let pending = admitted.is_none().then_some(pending);
-    let session = Session::new(hub, key, id, Some(peer), counters, Role::Inbound, admitted.is_some());
+    let session = Session::new(hub, key, id, Some(peer), counters, Role::Inbound, admitted);
     let hub = server.hub.clone();
     upgrade
         .read_buffer_size(READ_BUFFER)
@@ -227,7 +226,6 @@ impl Reader {
                     self.socket.out.text(error_json("unexpected", "field `type`: no offer was made"));
                 }
                 Action::Candidate(candidate) => self.session.peer_command(PeerCommand::Candidate(candidate)),
-                Action::Subscriptions => subscribe::start(&self.session),
                 Action::Resume(session, welcome) => self.resume(session, welcome),
                 Action::Close(code, reason) => {
                     self.socket.out.control(Outgoing::Close(code, reason));
@@ -249,7 +247,6 @@ impl Reader {
         self.session.socket_opened(self.socket.clone(), self.address, now);
         self.session.hub.set_address(self.session.key, Some(self.address));
         tracing::info!(connection = %self.session.id, address = %self.address, "resumed");
-        subscribe::start(&self.session);
     }
 
     /// For a client that would rather answer.

@@ -17,7 +17,9 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     address::limit_key,
-    auth::AuthLevel,
+    auth::{AuthLevel, Grant},
+    outbox::Outgoing,
+    roles::TokenId,
     stats::{ConnectionState, ConnectionStats, SubjectStats},
 };
 
@@ -28,6 +30,13 @@ const RESUMABLE_FOR: Duration = Duration::from_secs(120);
 
 /// Identifies one connection or UDP source inside the hub; grows with time.
 pub(crate) type ConnectionKey = u64;
+
+/// The connection that a frame came by, and the room that it is in.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub key: ConnectionKey,
+    pub room: Option<Arc<str>>,
+}
 
 /// Counters of one connection, written by its tasks without a lock.
 #[derive(Debug, Default)]
@@ -87,16 +96,24 @@ pub(crate) trait Link: Any + fmt::Debug + Send + Sync {
     fn is_webcam(&self) -> bool;
     /// The sender takes reports.
     fn wants_reports(&self) -> bool;
-    /// Asks the sender for a rate, frames a second.
-    fn request_rate(&self, fps: f32);
+    /// Asks the sender for a rate of one subject, frames a second.
+    fn request_rate(&self, subject: &str, fps: f32);
     /// Queues a report.
     fn send_report(&self, text: String);
     /// Queues a message of a room or of its peers.
     fn send_signal(&self, text: String);
+    /// Queues a message that must not be lost lightly.
+    fn send_control(&self, text: &str);
+    /// Whether what was sent to it as a viewer has left, so that more may follow.
+    fn is_ready(&self) -> bool;
+    /// Puts out what is at this place of the packets that a viewer is sent at a time.
+    fn send_face(&self, place: u64, message: Outgoing);
     /// Called about ten times a second, while the hub's table is not locked.
     fn on_time(&self, now: Instant);
     /// Other STUN and TURN servers from now on.
     fn set_ice_servers(&self, servers: &[IceServer]);
+    /// Closes its transports, with this WebSocket code.
+    fn close(&self, code: u16, reason: &'static str);
     /// The hub has let the connection go.
     fn end(&self);
 }
@@ -112,13 +129,15 @@ pub(crate) struct Connection {
     pub room: Option<Arc<str>>,
     /// By what it was let in; `None` while it still has to show the token.
     pub level: Option<AuthLevel>,
+    /// The token with roles that it has shown.
+    pub token: Option<TokenId>,
     /// Its coming and going are events.
     pub announced: bool,
     pub last_seen: Instant,
 }
 
 impl Connection {
-    pub fn new(id: Arc<str>, kind: SourceKind, counters: Arc<Counters>, level: AuthLevel, now: Instant) -> Self {
+    pub fn new(id: Arc<str>, kind: SourceKind, counters: Arc<Counters>, grant: Grant, now: Instant) -> Self {
         Self {
             id,
             kind,
@@ -126,7 +145,8 @@ impl Connection {
             counters,
             link: None,
             room: None,
-            level: Some(level),
+            level: Some(grant.level),
+            token: grant.token,
             announced: true,
             last_seen: now,
         }
@@ -167,6 +187,7 @@ impl Connection {
             bytes_sent: Counters::get(&self.counters.bytes_out),
             refused: Counters::get(&self.counters.refused),
             dropped: Counters::get(&self.counters.dropped),
+            viewing: None,
         }
     }
 }
@@ -253,13 +274,13 @@ impl Connections {
     }
 
     /// Lets in a connection that had to show the token, unless there are too many.
-    pub fn admit(&mut self, key: ConnectionKey, level: AuthLevel) -> Option<&mut Connection> {
+    pub fn admit(&mut self, key: ConnectionKey, grant: Grant) -> Option<&mut Connection> {
         let address = self.by_key.get(&key)?.address;
-        if !self.has_room(address, level) {
+        if !self.has_room(address, grant.level) {
             return None;
         }
         let connection = self.by_key.get_mut(&key)?;
-        connection.level = Some(level);
+        (connection.level, connection.token) = (Some(grant.level), grant.token);
         Some(connection)
     }
 

@@ -9,12 +9,18 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use facelink::event::{LinkEvent, SubjectFrame};
+use facelink::{
+    event::{LinkEvent, SubjectFrame, SubjectId},
+    relay::RelaySettings,
+};
 use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
-use super::connections::ConnectionKey;
-use crate::tap::{Tap, Tapped};
+use super::{connections::Origin, relay::Viewers};
+use crate::{
+    seal::Sealing,
+    tap::{Tap, Tapped},
+};
 
 /// Frames that wait for the engine, at least; about two seconds of eight faces.
 const FRAME_QUEUE: usize = 1024;
@@ -23,17 +29,10 @@ const FRAMES_OF_EACH: usize = 2;
 /// At most, whatever the limits are.
 const MAX_FRAME_QUEUE: usize = 32 * 1024;
 const EVENT_QUEUE: usize = 4096;
-/// Frames that wait for the slowest subscriber.
+/// Frames that wait for the slowest of those.
 const PUBLISH_QUEUE: usize = 64;
 
-/// The connection that a frame came by, and the room that it is in.
-#[derive(Clone, Debug)]
-pub(crate) struct Origin {
-    pub key: ConnectionKey,
-    pub room: Option<Arc<str>>,
-}
-
-/// What subscribers receive.
+/// What leaves this machine by other protocols.
 #[derive(Clone, Debug)]
 pub(crate) enum Published {
     /// A frame, and where it came from.
@@ -47,6 +46,8 @@ pub(crate) enum Published {
 pub(crate) struct Queues {
     frames: (Sender<SubjectFrame>, Receiver<SubjectFrame>),
     events: (Sender<LinkEvent>, Receiver<LinkEvent>),
+    /// Connections that subscribed.
+    pub viewers: Viewers,
     published: broadcast::Sender<Published>,
     overrun: AtomicU64,
     /// A recorder, which hears what the engine does.
@@ -55,12 +56,13 @@ pub(crate) struct Queues {
 
 impl Queues {
     /// For so many faces at most.
-    pub fn new(faces: usize) -> Self {
+    pub fn new(faces: usize, relay: RelaySettings, sealing: Arc<Sealing>) -> Self {
         Self {
             frames: crossbeam_channel::bounded(
                 faces.saturating_mul(FRAMES_OF_EACH).clamp(FRAME_QUEUE, MAX_FRAME_QUEUE),
             ),
             events: crossbeam_channel::bounded(EVENT_QUEUE),
+            viewers: Viewers::new(relay, sealing),
             published: broadcast::channel(PUBLISH_QUEUE).0,
             overrun: AtomicU64::new(0),
             tap: RwLock::default(),
@@ -80,6 +82,7 @@ impl Queues {
         self.events.0.len() >= EVENT_QUEUE / 2
     }
 
+    #[cfg(feature = "phones")]
     pub fn subscribe(&self) -> broadcast::Receiver<Published> {
         self.published.subscribe()
     }
@@ -91,7 +94,7 @@ impl Queues {
 
     /// A frame for subscribers, and, unless it is `local`, for the engine. Never blocks.
     pub fn push(&self, frame: SubjectFrame, from: Origin, local: bool) {
-        // Subscribers show the newest.
+        self.viewers.publish(&frame, &from);
         if self.published.receiver_count() > 0 && !frame.late {
             // Fails only when the last subscriber has just left.
             let _ = self.published.send(Published::Frame(Arc::new(frame.clone()), from));
@@ -124,8 +127,9 @@ impl Queues {
     }
 
     /// A subject has gone, for subscribers.
-    pub fn publish_lost(&self, name: Arc<str>) {
-        let _ = self.published.send(Published::Lost(name));
+    pub fn publish_lost(&self, id: SubjectId, name: &Arc<str>) {
+        self.viewers.lose(id);
+        let _ = self.published.send(Published::Lost(name.clone()));
     }
 
     pub fn event(&self, event: LinkEvent) {

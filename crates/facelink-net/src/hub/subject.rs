@@ -26,7 +26,7 @@ use super::{
     connections::{Connection, ConnectionKey},
     rate::Pacing,
 };
-use crate::{auth::AuthLevel, clock::unix_ms, stats::SubjectStats};
+use crate::{auth::AuthLevel, clock::unix_ms, roles::TokenId, stats::SubjectStats};
 
 /// A new sender's first measurements describe its start, not its link.
 const RATE_WARM_UP: Duration = Duration::from_millis(500);
@@ -135,11 +135,15 @@ pub(crate) struct Subject {
     pub owner: ConnectionKey,
     /// By what its owner was let in, also when it has gone.
     pub level: AuthLevel,
+    /// The token with roles that its owner has shown.
+    pub token: Option<TokenId>,
     pub owner_gone: Option<Instant>,
     /// How long it is kept without a sender.
     grace: Duration,
     /// Our own: it goes out to subscribers, and not to our engine.
     pub local: bool,
+    /// It came sealed so far: subscribers are sent it, and the engine does not know of it.
+    pub sealed: bool,
     pub calibration: Calibration,
     /// While the performer shows their range of motion.
     pub range: Option<Box<RangeCapture>>,
@@ -187,9 +191,11 @@ impl Subject {
             name,
             owner,
             level: connection.level.unwrap_or(AuthLevel::Open),
+            token: connection.token,
             owner_gone: None,
             grace: GOODBYE_GRACE,
             local,
+            sealed: false,
             calibration,
             range: None,
             kind: connection.kind,
@@ -208,7 +214,7 @@ impl Subject {
     /// Another connection sends it from now on.
     pub fn change_owner(&mut self, owner: ConnectionKey, connection: &Connection, now: Instant) {
         self.owner = owner;
-        self.level = connection.level.unwrap_or(AuthLevel::Open);
+        (self.level, self.token) = (connection.level.unwrap_or(AuthLevel::Open), connection.token);
         self.address = connection.address;
         self.connection_id = connection.id.clone();
         self.since = now;
@@ -273,6 +279,13 @@ impl Subject {
             range.observe(self.state.merged(), &self.calibration);
         }
         Ingested::Newest(SubjectFrame { stamp, repeated: update.repeated, ..self.frame() })
+    }
+
+    /// A sealed packet of its present owner has passed.
+    pub fn pass_sealed(&mut self, kind: SourceKind, now: Instant) {
+        (self.owner_gone, self.kind, self.last) = (None, kind, now);
+        self.sealed |= self.state.frames() == 0;
+        self.measured.rate.record(now);
     }
 
     /// A line in the log when the sender's numbers or clock are not believed any more.

@@ -289,6 +289,8 @@ fn may_take_over(
         (false, true) => true,
         (true, false) => false,
         _ if claim.by_level && connection.level > Some(subject.level) => true,
+        // Holders of different tokens are different people.
+        _ if connection.token.is_some() && connection.token != subject.token => false,
         _ => key > subject.owner,
     };
     newer || free

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use facelink::wire::message::Hello;
 use parking_lot::Mutex;
 
+use crate::roles::{Roles, TokenRole};
+
 /// How a connection writes its binary frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Binary {
@@ -27,7 +29,8 @@ impl Binary {
 
 #[derive(Debug, Default)]
 struct State {
-    authorised: bool,
+    /// `None` while it still has to show the token.
+    roles: Option<Roles>,
     subject: Option<Arc<str>>,
     client: Option<Arc<str>>,
     binary: Binary,
@@ -52,22 +55,26 @@ pub(super) struct Greeted {
 }
 
 impl Identity {
-    pub fn new(authorised: bool) -> Self {
-        Self(Mutex::new(State { authorised, ..State::default() }))
+    pub fn new(roles: Option<Roles>) -> Self {
+        Self(Mutex::new(State { roles, ..State::default() }))
     }
 
     /// One that knows this version of the wire.
     pub fn of_this_version() -> Self {
         let (client, binary) = (Some("facelink".into()), Binary::Facelink1);
-        Self(Mutex::new(State { authorised: true, client, binary, ..State::default() }))
+        Self(Mutex::new(State { roles: Some(Roles::ALL), client, binary, ..State::default() }))
     }
 
     pub fn is_authorised(&self) -> bool {
-        self.0.lock().authorised
+        self.0.lock().roles.is_some()
     }
 
-    pub fn authorise(&self) {
-        self.0.lock().authorised = true;
+    pub fn roles(&self) -> Roles {
+        self.0.lock().roles.unwrap_or_default()
+    }
+
+    pub fn authorise(&self, roles: Roles) {
+        self.0.lock().roles = Some(roles);
     }
 
     pub fn subject(&self) -> Option<Arc<str>> {
@@ -101,7 +108,9 @@ impl Identity {
         if state.subject.is_none() {
             state.subject = subject;
         }
-        let renamed = hello.subject.as_deref().and_then(|name| {
+        // Who does not publish keeps no name from others.
+        let publishes = state.roles.is_some_and(|roles| roles.has(TokenRole::Publish));
+        let renamed = hello.subject.as_deref().filter(|_| publishes).and_then(|name| {
             let old = state.subject.replace(name.into());
             old.filter(|old| **old != *name)
         });

@@ -284,6 +284,13 @@ impl Lanes {
         state.address = mirror.address.or(state.address);
     }
 
+    /// Closes the WebSocket with a code, where there is one.
+    pub fn close(&self, code: u16, reason: &'static str) {
+        if let Some(ws) = &self.state.lock().ws {
+            ws.control(Outgoing::Close(code, reason));
+        }
+    }
+
     /// Ends both transports without a word.
     pub fn end(&self) {
         let mut state = self.state.lock();
@@ -376,6 +383,15 @@ impl Lanes {
             (Some(lane), None) | (None, Some(lane)) => lane.frame(face, frame),
             (None, None) => false,
         }
+    }
+
+    /// Whether a lane that the connection chooses has sent every frame that it was given.
+    pub fn is_ready(&self, now: Instant) -> bool {
+        let state = self.state.lock();
+        let State { connection, ws, channel, .. } = &*state;
+        let route = connection.as_ref().map(|connection| connection.preview(now));
+        let by_ws = route.is_none_or(|route| route.websocket) && ws.as_ref().is_some_and(Outbox::is_clear);
+        by_ws || route.is_some_and(|route| route.channel) && channel.as_ref().is_some_and(Outbox::is_clear)
     }
 
     pub fn stats(&self, now: Instant) -> LaneStats {

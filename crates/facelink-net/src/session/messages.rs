@@ -8,25 +8,24 @@ use std::{
 
 use facelink::{
     connection::{CLOSE_LIMITS, CLOSE_UNAUTHORISED, Lane},
+    relay::{Format, RoomFilter, Subscription},
+    timing::{DelayReport, LinkReport},
     wire::{
         json::Decoder,
         message::{
-            ClientMessage, Clock, Description, Hello, PeerMessage, Peers, Pong, ServerMessage, Subscribe, Trickle,
-            Welcome,
+            ClientMessage, Clock, Description, Hello, PeerMessage, Peers, Pong, Room, ServerMessage, Subscribe,
+            Trickle, ViewerReport, Welcome,
         },
     },
 };
 use serde_json::Value;
 
-use super::{
-    identity::Binary,
-    state::{Action, Actions, Session},
-    subscriptions::Subscription,
-};
+use super::state::{Action, Actions, Session};
 use crate::{
     auth::Denied,
     clock::unix_ms,
     hub::{Counters, Hub, Link, Resumed, Role},
+    roles::TokenRole,
 };
 
 /// Longest `hello` of a peer that has not shown its token, bytes.
@@ -129,6 +128,9 @@ impl Session {
             return;
         }
         match message {
+            ClientMessage::Face(_) | ClientMessage::BatchUpdate(_) | ClientMessage::SetEmotion(_)
+                if !self.may(TokenRole::Publish, now, actions) => {}
+            ClientMessage::Subscribe(_) if !self.may(TokenRole::View, now, actions) => {}
             ClientMessage::Face(face) => self.on_face(lane, &face, now, actions),
             ClientMessage::BatchUpdate(batch) => self.on_batch(decoder, lane, &batch, now, actions),
             ClientMessage::Hello(hello) => self.on_hello(&hello, now, actions),
@@ -181,10 +183,10 @@ impl Session {
                     actions.push(Action::Reply(ServerMessage::Stats(stats).to_json()));
                 }
             }
+            ClientMessage::Report(report) => self.on_viewer_report(&report),
             ClientMessage::Subscribe(subscribe) => self.on_subscribe(subscribe, now, actions),
             ClientMessage::Unsubscribe(unsubscribe) => {
-                self.subscriptions.remove(unsubscribe.subject.map(Into::into));
-                actions.push(Action::Subscriptions);
+                self.hub.queues.viewers.unsubscribe(self.key, unsubscribe.subject.as_deref());
             }
         }
     }
@@ -281,8 +283,8 @@ impl Session {
         // A connection without an address was not accepted from a socket.
         let Some(address) = self.address() else { return false };
         match self.hub.auth.check(address.ip(), token, now) {
-            Ok(level) if self.hub.admit(self.key, level) => {
-                self.identity.authorise();
+            Ok(grant) if self.hub.admit(self.key, grant) => {
+                self.identity.authorise(grant.roles);
                 self.lanes.authorised();
             }
             Ok(_) => {
@@ -302,11 +304,11 @@ impl Session {
         self.is_authorised()
     }
 
-    fn on_subscribe(&self, subscribe: Subscribe<'_>, now: Instant, actions: &mut Actions) {
-        let binary = match subscribe.binary.as_deref() {
-            None | Some("json") => Binary::Float32,
-            Some("facelink1") => Binary::Facelink1,
-            Some("sealed") => Binary::Sealed,
+    fn on_subscribe(self: &Arc<Self>, subscribe: Subscribe<'_>, now: Instant, actions: &mut Actions) {
+        let format = match subscribe.binary.as_deref() {
+            None | Some("json") => Format::Json,
+            Some("facelink1") => Format::Facelink1,
+            Some("sealed") => Format::Sealed,
             Some(_) => {
                 self.refuse("bad_field", "field `binary`: must be \"facelink1\", \"sealed\" or left out", now, actions);
                 return;
@@ -314,12 +316,34 @@ impl Session {
         };
         let subscription = Subscription {
             max_fps: subscribe.max_fps,
-            binary,
-            not_own: subscribe.own == Some(false),
-            room_only: subscribe.room == Some(true),
+            format,
+            own: subscribe.own != Some(false),
+            room: match subscribe.room {
+                None | Some(Room::Own(false)) => RoomFilter::Any,
+                Some(Room::Own(true)) => RoomFilter::Own,
+                Some(Room::Named(room)) => RoomFilter::Named(room.into()),
+            },
+            priority: subscribe.priority.unwrap_or_default(),
         };
-        self.subscriptions.add(subscribe.subject.map(Into::into), subscription);
-        actions.push(Action::Subscriptions);
+        let room = self.hub.connections().room_of(self.key);
+        let viewer = (self.key, self.clone() as Arc<dyn Link>, room);
+        let subscribed =
+            self.hub.queues.viewers.subscribe(viewer, subscribe.subject.as_deref(), subscription, || self.hub.newest());
+        if let Err(error) = subscribed {
+            self.refuse("refused", &error.to_string(), now, actions);
+        }
+    }
+
+    /// What this connection, as a viewer, says of its path.
+    fn on_viewer_report(&self, report: &ViewerReport) {
+        let ms = |value: Option<f64>| value.unwrap_or_default().clamp(0.0, 60_000.0) as f32;
+        let mut delay = DelayReport::default();
+        delay.standing_ms = ms(report.queue_ms);
+        delay.high_ms = ms(report.queue_high_ms).max(delay.standing_ms);
+        delay.median_ms = delay.standing_ms;
+        delay.slope = report.slope.unwrap_or_default().clamp(-1e6, 1e6) as f32;
+        delay.loss = report.loss.map(|loss| loss.clamp(0.0, 1.0) as f32);
+        self.hub.queues.viewers.report(self.key, LinkReport::of_delay(delay));
     }
 
     /// A description of this connection, for a room peer.

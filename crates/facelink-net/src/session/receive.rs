@@ -8,7 +8,10 @@ use super::{
     reader::FrameReader,
     state::{Actions, Session},
 };
-use crate::hub::{Counters, Refused, Role, Update};
+use crate::{
+    hub::{Counters, Refused, Role, Update},
+    roles::TokenRole,
+};
 use facelink::{
     connection::Lane,
     event::Emotion,
@@ -17,7 +20,7 @@ use facelink::{
         facelink1,
         json::{Decoder, FaceMessage, VisemeMessage},
         message::{Batch, SetEmotion},
-        sealed::is_sealed,
+        sealed::{self, is_sealed},
     },
 };
 #[cfg(feature = "seal")]
@@ -45,8 +48,18 @@ impl Session {
             self.refuse_unauthorised(now, &mut actions);
             return actions;
         }
+        if !self.may(TokenRole::Publish, now, &mut actions) {
+            return actions;
+        }
         if bytes.first().is_some_and(|first| is_sealed(*first)) && self.reads_sealed(bytes.len()) {
-            if let Err(error) = self.on_sealed(lane, bytes, now, &mut actions) {
+            let opened = self.on_sealed(lane, bytes, now, &mut actions);
+            // Without the key it is for viewers who have it.
+            let passed = if self.role == Role::Inbound && !self.sealing().has_key() {
+                self.pass_sealed(lane, bytes, now)
+            } else {
+                opened
+            };
+            if let Err(error) = passed {
                 self.refuse("sealed", &error, now, &mut actions);
             }
             return actions;
@@ -124,6 +137,28 @@ impl Session {
     #[cfg(not(feature = "seal"))]
     fn on_sealed(self: &Arc<Self>, _: Lane, _: &[u8], _: Instant, _: &mut Actions) -> Result<(), String> {
         self.sealing().refuse()
+    }
+
+    /// Sealed packets of this connection's subject, for viewers with the key.
+    fn pass_sealed(self: &Arc<Self>, lane: Lane, bytes: &[u8], now: Instant) -> Result<(), String> {
+        self.lanes.frame(lane, now);
+        let subject = self.default_subject();
+        let update = Update {
+            key: self.key,
+            kind: kind_of(lane),
+            subject: &subject,
+            frame: None,
+            unix_ms: None,
+            latency_ms: None,
+            viseme: None,
+            repeated: false,
+            exact: true,
+        };
+        for packet in sealed::packets(bytes) {
+            let packet = packet.map_err(|error| error.to_string())?;
+            self.hub.publish_sealed(&update, &packet, now).map_err(|refused| refused.to_string())?;
+        }
+        Ok(())
     }
 
     pub(super) fn count(&self, bytes: usize) {
@@ -270,7 +305,15 @@ mod tests {
         let key = hub
             .connect(SourceKind::WebSocket, "id".into(), None, counters.clone(), crate::auth::AuthLevel::Exempt, start)
             .expect("room");
-        let session = Session::new(&hub, key, "id".into(), None, counters, Role::Inbound, true);
+        let session = Session::new(
+            &hub,
+            key,
+            "id".into(),
+            None,
+            counters,
+            Role::Inbound,
+            Some(crate::auth::AuthLevel::Exempt.into()),
+        );
         let hello = r#"{"type":"hello","subject":"Ann","binary":"facelink1"}"#;
         session.on_text(&mut Decoder::default(), Lane::WebSocket, hello, start);
         (hub, session)
@@ -318,7 +361,15 @@ mod tests {
         let key = hub
             .connect(SourceKind::WebSocket, "id".into(), None, counters.clone(), crate::auth::AuthLevel::Exempt, start)
             .expect("room");
-        let session = Session::new(&hub, key, "id".into(), None, counters, Role::Inbound, true);
+        let session = Session::new(
+            &hub,
+            key,
+            "id".into(),
+            None,
+            counters,
+            Role::Inbound,
+            Some(crate::auth::AuthLevel::Exempt.into()),
+        );
 
         let frames: Vec<FaceFrame> = (0..800).map(|i| performance.frame_at(Duration::from_millis(16 * i))).collect();
         let mut decoder = Decoder::default();

@@ -13,7 +13,7 @@ use facelink::{
     connection::{CLOSE_LIMITS, CLOSE_UNAUTHORISED, Cause, Config, Lane, PeerState, SocketId},
     wire::{
         facelink1,
-        message::{ClientMessage, IceCandidate, IceServer, ServerMessage, SetRate, Subscribe},
+        message::{ClientMessage, IceCandidate, IceServer, Room, ServerMessage, SetRate, Subscribe},
     },
 };
 use smallvec::SmallVec;
@@ -25,12 +25,13 @@ use super::{
     lanes::{LaneStats, Lanes, Mirror, Over, Socket, kind_of},
     latency::Latency,
     reader::FrameReader,
-    subscriptions::Subscriptions,
 };
 use crate::{
+    auth::Grant,
     hub::{ConnectionKey, Counters, Hub, Link, Role},
     outbox::{Outbox, Outgoing},
     peer_handle::{PeerCommand, PeerHandle},
+    roles::TokenRole,
     seal::Sealing,
     stats::{ConnectionState, ConnectionStats, SubjectStats},
     token::new_secret,
@@ -50,8 +51,6 @@ pub(crate) enum Action {
     /// An offer of ours is wanted.
     MakeOffer,
     Candidate(Option<IceCandidate>),
-    /// Subscriptions have changed.
-    Subscriptions,
     /// This WebSocket takes the place of another one of the same client, and then says this.
     Resume(Arc<Session>, String),
     /// Close with this WebSocket code.
@@ -76,7 +75,6 @@ pub(crate) struct Session {
     pub ended: CancellationToken,
     /// Bytes that wait in the data channel, as of the last send.
     pub buffered: AtomicU64,
-    pub subscriptions: Subscriptions,
     pub(super) identity: Identity,
     pub(super) lanes: Lanes,
     pub(super) frames: FrameReader,
@@ -94,15 +92,16 @@ impl Session {
         address: Option<SocketAddr>,
         counters: Arc<Counters>,
         role: Role,
-        authorised: bool,
+        grant: Option<Grant>,
     ) -> Arc<Self> {
+        let authorised = grant.is_some();
         let now = Instant::now();
         let mut config = Config::default();
         config.authorised = authorised;
         config.reconnect_grace = hub.config.reconnect_grace;
         // Room peers and endpoints that this side dialled know this version of the wire.
         let (identity, lanes) = match role {
-            Role::Inbound => (Identity::new(authorised), Lanes::new(config, address, false, now)),
+            Role::Inbound => (Identity::new(grant.map(|grant| grant.roles)), Lanes::new(config, address, false, now)),
             Role::Peer => (Identity::of_this_version(), Lanes::new(config, address, true, now)),
             Role::Outbound => (Identity::of_this_version(), Lanes::mirrored(address)),
         };
@@ -116,7 +115,6 @@ impl Session {
             in_room: AtomicBool::new(false),
             ended: CancellationToken::new(),
             buffered: AtomicU64::new(0),
-            subscriptions: Subscriptions::default(),
             identity,
             lanes,
             frames: FrameReader::default(),
@@ -271,6 +269,15 @@ impl Session {
 
     // ---- limits ---------------------------------------------------------------------------------------------------
 
+    /// Whether the other side has this role; refuses its message otherwise.
+    pub(super) fn may(&self, role: TokenRole, now: Instant, actions: &mut Actions) -> bool {
+        let may = self.identity.roles().has(role);
+        if !may {
+            self.refuse("forbidden_role", &format!("the token has not the role `{role}`"), now, actions);
+        }
+        may
+    }
+
     pub fn is_authorised(&self) -> bool {
         self.identity.is_authorised()
     }
@@ -364,6 +371,7 @@ impl Link for Session {
             bytes_sent: Counters::get(&self.counters.bytes_out),
             refused: Counters::get(&self.counters.refused),
             dropped: Counters::get(&self.counters.dropped),
+            viewing: None,
         }
     }
 
@@ -375,11 +383,31 @@ impl Link for Session {
         self.role == Role::Peer || self.identity.wants_reports()
     }
 
-    fn request_rate(&self, fps: f32) {
-        self.send_control(&match self.role {
+    fn request_rate(&self, subject: &str, fps: f32) {
+        let message = match self.role {
             Role::Inbound | Role::Peer => ServerMessage::SetRate(SetRate { fps }).to_json(),
-            Role::Outbound => subscribe_json(Some(fps), self.in_room.load(Ordering::Relaxed), self.sealing().has_key()),
-        });
+            Role::Outbound => {
+                let (room, sealed) = (self.in_room.load(Ordering::Relaxed), self.sealing().has_key());
+                let opaque = self.sealing().opaque_name(subject);
+                let subject = if sealed { opaque.as_deref() } else { Some(subject) };
+                // No name leaves in the clear where there is a key.
+                let Some(subject) = subject else { return };
+                subscribe_json(Some(subject), Some(fps), room, sealed)
+            }
+        };
+        Self::send_control(self, &message);
+    }
+
+    fn send_control(&self, text: &str) {
+        Self::send_control(self, text);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.lanes.is_ready(Instant::now())
+    }
+
+    fn send_face(&self, place: u64, message: Outgoing) {
+        self.send_frame(place, message);
     }
 
     fn send_report(&self, text: String) {
@@ -400,6 +428,10 @@ impl Link for Session {
         self.peer_command(PeerCommand::IceServers(servers.to_vec()));
     }
 
+    fn close(&self, code: u16, reason: &'static str) {
+        self.lanes.close(code, reason);
+    }
+
     fn end(&self) {
         self.ended.cancel();
         self.lanes.end();
@@ -407,7 +439,8 @@ impl Link for Session {
 }
 
 /// What we ask of an endpoint that we dialled.
-pub(crate) fn subscribe_json(max_fps: Option<f32>, room: bool, sealed: bool) -> String {
+pub(crate) fn subscribe_json(subject: Option<&str>, max_fps: Option<f32>, room: bool, sealed: bool) -> String {
+    let (subject, room) = (subject.map(Into::into), Some(Room::Own(room)));
     let binary = Some(if sealed { "sealed" } else { "facelink1" }.into());
-    ClientMessage::Subscribe(Subscribe { subject: None, max_fps, binary, own: Some(false), room: Some(room) }).to_json()
+    ClientMessage::Subscribe(Subscribe { subject, max_fps, binary, own: Some(false), room, priority: None }).to_json()
 }

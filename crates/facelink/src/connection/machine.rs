@@ -366,17 +366,26 @@ impl Connection {
         self.core.events.pop_front()
     }
 
-    /// The lanes that carry a frame. `numbered` if the receiver can detect duplicates. Allocates nothing.
-    pub fn route(&mut self, numbered: bool, now: Instant) -> Route {
+    /// The lanes that would carry a numbered frame.
+    pub fn preview(&self, now: Instant) -> Route {
+        self.choose(true, now)
+    }
+
+    fn choose(&self, numbered: bool, now: Instant) -> Route {
         if self.core.life != Life::Running {
             return Route::default();
         }
         let takes = self.core.socket.as_ref().is_some_and(|socket| socket.takes_frames(now));
-        let route = match self.core.usable() {
+        match self.core.usable() {
             None => Route { websocket: takes, ..Route::default() },
             Some(channel) if !channel.is_doubtful(now) => Route { channel: true, websocket: false, fallback: takes },
             Some(_) => Route { channel: numbered || !takes, websocket: takes, fallback: false },
-        };
+        }
+    }
+
+    /// The lanes that carry a frame. `numbered` if the receiver can detect duplicates. Allocates nothing.
+    pub fn route(&mut self, numbered: bool, now: Instant) -> Route {
+        let route = self.choose(numbered, now);
         if let Some(channel) = self.core.channel.as_mut().filter(|_| route.channel) {
             channel.link.frame(now);
         }

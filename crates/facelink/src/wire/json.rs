@@ -116,7 +116,9 @@ impl Decoder {
     pub fn peer<'a>(&mut self, text: &'a str) -> Result<Option<PeerMessage<'a>>, JsonError> {
         let text = trimmed(text);
         let kind = read_kind(text)?;
-        let message = match self.client_kind(text, kind.as_deref())? {
+        // Both directions have a message of this name: room peers send that of a receiver to a sender.
+        let of_client = if kind.as_deref() == Some("report") { None } else { self.client_kind(text, kind.as_deref())? };
+        let message = match of_client {
             Some(message) => Some(PeerMessage::Client(message)),
             None => self.server_kind(text, kind.as_deref())?.map(PeerMessage::Server),
         };
@@ -145,6 +147,7 @@ impl Decoder {
             "pong" => C::Pong(self.fields(text, kind)?),
             "get_stats" => self.fields(text, kind).map(|Nothing {}| C::GetStats)?,
             "subscribe" => C::Subscribe(self.fields(text, kind)?),
+            "report" => C::Report(self.fields(text, kind)?),
             "unsubscribe" => C::Unsubscribe(self.fields(text, kind)?),
             _ => return Ok(None),
         }))

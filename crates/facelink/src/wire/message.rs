@@ -5,15 +5,15 @@
 //!
 //! [`json::Decoder`]: super::json::Decoder
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 use serde_json::{Map, Value, value::RawValue};
 use smallvec::SmallVec;
 
 use super::{
     face_message::{FaceMessage, write},
-    name_table::MAX_NAMES,
+    name_table::{MAX_NAMES, check_name},
     value::{Name, Number, Text, bounded_seq, milliseconds},
 };
 
@@ -59,6 +59,8 @@ pub enum ClientMessage<'a> {
     GetStats,
     /// Asks for frames.
     Subscribe(Subscribe<'a>),
+    /// What the frames that it subscribed to went through, by which their number follows its path.
+    Report(ViewerReport),
     /// Ends a subscription.
     Unsubscribe(Unsubscribe<'a>),
     /// `arkit_data`, `blendshape_update`, `viseme_data`, or an object without a type that holds such fields.
@@ -451,9 +453,48 @@ pub struct Subscribe<'a> {
     /// Whether the connection receives its own faces; it does by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own: Option<bool>,
-    /// Whether only faces of room peers are wanted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub room: Option<bool>,
+    /// The faces of which room are wanted; of every one without it.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Room<'a>>,
+    /// Which faces go first where not all of them fit, -10 to 10; see [`Subscription::priority`](crate::relay::Subscription).
+    #[serde(deserialize_with = "priority", skip_serializing_if = "Option::is_none")]
+    pub priority: Option<f32>,
+}
+
+/// The room of a [`Subscribe`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Room<'a> {
+    /// The one that the connection is in; `false` is the same as none.
+    Own(bool),
+    /// The one of this name.
+    Named(Cow<'a, str>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Room<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RoomVisitor;
+        impl<'de> Visitor<'de> for RoomVisitor {
+            type Value = Room<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or the name of a room")
+            }
+
+            fn visit_bool<E>(self, own: bool) -> Result<Self::Value, E> {
+                Ok(Room::Own(own))
+            }
+
+            fn visit_borrowed_str<E: serde::de::Error>(self, name: &'de str) -> Result<Self::Value, E> {
+                check_name(name).map(|()| Room::Named(name.into())).map_err(E::custom)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
+                check_name(name).map(|()| Room::Named(name.to_owned().into())).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(RoomVisitor)
+    }
 }
 
 /// `unsubscribe`.
@@ -503,6 +544,25 @@ pub struct Report<'a> {
     /// Share of frames that came after the playout deadline, `0..=1`.
     #[serde(default, deserialize_with = "optional_number")]
     pub late: Option<f64>,
+}
+
+/// `report` of a viewer, two to ten times a second: what the frames that it subscribed to went through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ViewerReport {
+    /// Delay of the standing queue on the path, milliseconds: the smallest of the last quarter of a second, compared with the
+    /// smallest of all.
+    #[serde(deserialize_with = "optional_number", skip_serializing_if = "Option::is_none")]
+    pub queue_ms: Option<f64>,
+    /// The highest delay of late, milliseconds.
+    #[serde(deserialize_with = "optional_number", skip_serializing_if = "Option::is_none")]
+    pub queue_high_ms: Option<f64>,
+    /// How fast the delay grows, milliseconds a second.
+    #[serde(deserialize_with = "optional_number", skip_serializing_if = "Option::is_none")]
+    pub slope: Option<f64>,
+    /// Share of frames that were lost, `0..=1`.
+    #[serde(deserialize_with = "optional_number", skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
 }
 
 /// `subject_lost`.
@@ -580,6 +640,15 @@ fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f32>, D
     match optional_number(deserializer)?.map(|number| number as f32) {
         Some(number) if number <= 0.0 || !number.is_finite() => Err(serde::de::Error::custom("must be above 0")),
         number => Ok(number),
+    }
+}
+
+fn priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f32>, D::Error> {
+    match optional_number(deserializer)? {
+        Some(number) if !(-10.0..=10.0).contains(&number) => {
+            Err(serde::de::Error::custom("must be a number from -10 to 10"))
+        }
+        number => Ok(number.map(|number| number as f32)),
     }
 }
 
@@ -717,9 +786,18 @@ mod tests {
                     max_fps: Some(59.94),
                     binary: Some("facelink1".into()),
                     own: Some(false),
-                    room: Some(true),
+                    room: Some(Room::Named("stage".into())),
+                    priority: Some(2.5),
                 }),
-                r#"{"type":"subscribe","subject":"Ann","max_fps":59.94,"binary":"facelink1","own":false,"room":true}"#,
+                r#"{"type":"subscribe","subject":"Ann","max_fps":59.94,"binary":"facelink1","own":false,"room":"stage","priority":2.5}"#,
+            ),
+            (
+                C::Subscribe(Subscribe { room: Some(Room::Own(true)), ..Subscribe::default() }),
+                r#"{"type":"subscribe","room":true}"#,
+            ),
+            (
+                C::Report(ViewerReport { queue_ms: Some(12.5), loss: Some(0.01), ..ViewerReport::default() }),
+                r#"{"type":"report","queue_ms":12.5,"loss":0.01}"#,
             ),
             (C::Unsubscribe(Unsubscribe { subject: ann }), r#"{"type":"unsubscribe","subject":"Ann"}"#),
             (
@@ -744,6 +822,20 @@ mod tests {
             assert_eq!(decoder.client(text), Ok(Some(message)), "{text}");
             assert_eq!(decoder.ignored(), 0, "{text}");
         }
+    }
+
+    #[test]
+    fn message_subscribe_errors_name_the_field() {
+        for (field, value) in
+            [("room", "7"), ("room", "\"\""), ("priority", "11"), ("priority", "\"near\""), ("max_fps", "0")]
+        {
+            let text = format!(r#"{{"type":"subscribe","{field}":{value}}}"#);
+            let error = Decoder::default().client(&text).unwrap_err().to_string();
+            assert!(error.contains(field), "{text}: {error}");
+        }
+        // Between room peers, a report is a receiver's.
+        let report = Decoder::default().peer(r#"{"type":"report","fps":30}"#).unwrap();
+        assert!(matches!(report, Some(PeerMessage::Server(ServerMessage::Report(_)))), "{report:?}");
     }
 
     #[test]
