@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     io::{self, IsTerminal, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::PathBuf,
     str::FromStr,
     time::{Duration, Instant},
@@ -13,15 +13,15 @@ use std::{
 use crossbeam_channel::{Receiver, after, never, select_biased, tick};
 use facelink::frame::WeightsByName;
 use facelink_net::{
-    CertificateAuthority, DEFAULT_PORT, Endpoint, EndpointConfig, KeyError, LIVE_LINK_FACE_PORT, LinkEvent, LostReason,
+    CertificateAuthority, Endpoint, EndpointConfig, KeyError, LIVE_LINK_FACE_PORT, LinkEvent, LostReason,
     MODELS_FOLDER, PhonePort, RoomKey, SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TakeOptions,
-    TakeRecordError, TakeStatus, TlsConfig, UDP_JSON_PORT, new_room_key, outward_address,
+    TakeRecordError, TakeStatus, UDP_JSON_PORT, new_room_key,
 };
 use serde::Serialize;
 
 use crate::{
+    endpoint::{EndpointArgs, here, introduce_http},
     error::Error,
-    ice::IceArgs,
     output::Output,
     phones::PhoneArgs,
     stop::stop_signal,
@@ -31,43 +31,18 @@ use crate::{
 /// Receive faces and show them: a live table in a terminal, or one JSON object a line.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Address to listen on.
-    #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    bind: IpAddr,
-    /// Listen on every address of this machine, IPv4 and IPv6; peers need the token.
-    #[arg(long, conflicts_with = "bind")]
-    lan: bool,
-    /// Ask this machine's own peers for the token too: behind a proxy or a tunnel, all peers come from it.
-    #[arg(long)]
-    token_on_loopback: bool,
-    /// With --lan: plain HTTP alone, without HTTPS on the same port.
-    #[arg(long, requires = "lan", conflicts_with = "certificate")]
-    no_tls: bool,
-    /// Certificate chain for HTTPS, PEM; with --lan one is made and kept if none is given.
-    #[arg(long, visible_alias = "tls-cert", value_name = "PEM", requires = "tls_key")]
-    certificate: Option<PathBuf>,
-    /// Private key of the certificate, PEM.
-    #[arg(long, value_name = "PEM", requires = "certificate")]
-    tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    endpoint: EndpointArgs,
     /// Key for faces that are encrypted end to end, or `new` for a fresh one: what is sealed with it is shown, and nothing leaves
     /// in the clear. It is part of the address for others.
     #[arg(long, value_name = "KEY", value_parser = key)]
     key: Option<RoomKey>,
-    /// Port of HTTP, WebSocket and WebRTC signalling; 0 picks a free one, as for the ports below.
-    #[arg(long, default_value_t = DEFAULT_PORT)]
-    port: u16,
     /// Port of the Live Link Face app, or `off`.
     #[arg(long, value_name = "PORT", default_value_t = UdpPort(Some(LIVE_LINK_FACE_PORT)))]
     live_link_face: UdpPort,
     /// Port of JSON datagrams, or `off`.
     #[arg(long, value_name = "PORT", default_value_t = UdpPort(Some(UDP_JSON_PORT)))]
     udp_json: UdpPort,
-    /// Pairing token for peers beyond this machine; made up if none is given. The UDP ports have none.
-    #[arg(long, value_parser = token)]
-    token: Option<String>,
-    /// Let pages of this origin connect too, such as https://show.example; may be repeated. Our own pages always may.
-    #[arg(long = "allow-origin", value_name = "ORIGIN", value_parser = origin)]
-    allowed_origins: Vec<String>,
     /// Folder with the face tracker's files for the page's "Use this camera", where phones have no Internet.
     #[arg(long, value_name = "DIR", value_parser = folder)]
     models: Option<PathBuf>,
@@ -83,8 +58,6 @@ pub struct Args {
     /// Write one JSON object a line, for other programs.
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    ice: IceArgs,
     #[command(flatten)]
     phones: PhoneArgs,
 }
@@ -119,36 +92,6 @@ fn key(text: &str) -> Result<RoomKey, String> {
         "new" => new_room_key().map_err(|error| error.to_string()),
         _ => text.parse().map_err(|error: KeyError| format!("{error}; `new` makes one")),
     }
-}
-
-fn token(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() {
-        return Err("an empty token would admit every client".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
-/// An origin as browsers write it.
-fn origin(text: &str) -> Result<String, String> {
-    let wrong = || format!("an origin is a scheme, a host and a port, such as https://show.example: got `{text}`");
-    if text == "null" {
-        return Ok(text.to_owned());
-    }
-    let lower = text.to_ascii_lowercase();
-    let (scheme, authority) = lower.trim_end_matches('/').split_once("://").ok_or_else(wrong)?;
-    let named = |part: &str, more: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.as_bytes().contains(&byte))
-    };
-    if !named(scheme, "+-.") || !named(authority, "-.:[]_") {
-        return Err(wrong());
-    }
-    // Browsers leave out the usual port.
-    let usual = match scheme {
-        "http" => ":80",
-        "https" => ":443",
-        _ => "",
-    };
-    Ok(format!("{scheme}://{}", authority.strip_suffix(usual).unwrap_or(authority)))
 }
 
 fn folder(text: &str) -> Result<PathBuf, String> {
@@ -270,7 +213,6 @@ pub fn run(args: Args) -> Result<(), Error> {
 /// Receives faces and shows them, and records them if that is wanted.
 pub fn receive(args: Args, recording: Option<Recording>) -> Result<(), Error> {
     let stop = stop_signal()?;
-    let bind = if args.lan { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { args.bind };
     let mut profiles = SourceProfiles::default();
     if args.no_mouth_swap {
         profiles.set(
@@ -278,29 +220,18 @@ pub fn receive(args: Args, recording: Option<Recording>) -> Result<(), Error> {
             SourceProfile { swap_mouth_left_right: false, ..SourceProfiles::usual(SourceKind::LiveLinkFace) },
         );
     }
+    let lan = args.endpoint.lan;
     let config = EndpointConfig {
-        bind,
-        dual_stack: args.lan,
-        port: args.port,
         live_link_face: args.live_link_face.0,
         udp_json: args.udp_json.0,
         profiles,
-        token: args.token,
-        allowed_origins: args.allowed_origins,
-        token_on_loopback: args.token_on_loopback,
         key: args.key,
-        tls: match (args.certificate, args.tls_key) {
-            (Some(certificate), Some(key)) => TlsConfig::Files { certificate, key },
-            _ if args.lan && !args.no_tls => TlsConfig::self_signed(),
-            _ => TlsConfig::Off,
-        },
         takes_with_phones: args.with_phone,
         osc_control: args.osc_control,
         models: Some(args.models.unwrap_or_else(|| MODELS_FOLDER.into())),
-        ice: args.ice.config()?,
-        ..EndpointConfig::default()
+        ..args.endpoint.config()?
     };
-    let Some(config) = args.phones.apply(args.lan, config)? else { return Ok(()) };
+    let Some(config) = args.phones.apply(lan, config)? else { return Ok(()) };
     let endpoint = Endpoint::start(config)?;
     for port in endpoint.unavailable() {
         eprintln!("facelink: {}", port.message);
@@ -321,7 +252,7 @@ pub fn receive(args: Args, recording: Option<Recording>) -> Result<(), Error> {
         }
         Box::new(json)
     } else {
-        introduce(&endpoint, endpoint.token().as_deref(), &mut out).map_err(Error::Output)?;
+        introduce(&endpoint, &mut out).map_err(Error::Output)?;
         if let Some(take) = begin()? {
             writeln!(out, "Recording {} take {} to {}\n", printable(&take.slate), take.take, take.file)
                 .map_err(Error::Output)?;
@@ -539,41 +470,11 @@ fn in_words(event: &LinkEvent) -> Option<String> {
 }
 
 /// Says where to connect to.
-fn introduce(endpoint: &Endpoint, token: Option<&str>, out: &mut Output) -> io::Result<()> {
-    let addresses = endpoint.addresses();
-    let here = |address: SocketAddr| match address.ip().is_unspecified() {
-        true => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
-        false => address,
-    };
-    writeln!(out, "Browser, WebSocket, WebRTC   http://{}", here(addresses.http))?;
-    let outward = outward_address().filter(|_| addresses.http.ip().is_unspecified());
-    if outward.is_some() && token.is_some() {
-        writeln!(out, "  from other machines        {}", endpoint.invitation())?;
-        if let Some(fingerprint) = endpoint.certificate_fingerprint() {
-            writeln!(out, "  its certificate, SHA-256   {fingerprint}")?;
-        }
-        if let (Some(authority), Some(ip)) = (endpoint.certificate_authority(), outward) {
-            let address = SocketAddr::new(ip, addresses.http.port());
-            writeln!(out, "  to trust it on a phone     http://{address}/certificate ({})", authority.name())?;
-        }
-        if out.is_terminal()
-            && let Ok(code) = qrcode::QrCode::new(endpoint.invitation())
-        {
-            use qrcode::render::unicode::Dense1x2;
-            writeln!(
-                out,
-                "{}",
-                code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build()
-            )?;
-        }
-    } else if let (Some(token), false) = (token, addresses.http.ip().is_loopback()) {
-        writeln!(out, "  from other machines        with the token {token}")?;
-    } else if token.is_some() && endpoint.config().token_on_loopback {
-        writeln!(out, "  with the token             {}", endpoint.invitation())?;
-    }
+fn introduce(endpoint: &Endpoint, out: &mut Output) -> io::Result<()> {
+    let outward = introduce_http(endpoint, out)?;
     if let Some(key) = endpoint.key() {
         writeln!(out, "  sealed, with the key       {}", key.fingerprint())?;
-        if outward.is_none() || token.is_none() {
+        if outward.is_none() || endpoint.token().is_none() {
             writeln!(out, "  for others                 {}", endpoint.invitation())?;
         }
     }
@@ -623,24 +524,6 @@ mod tests {
             json.frame(frame).unwrap();
         }
         String::from_utf8(json.out).unwrap().lines().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn listen_origin_is_written_as_browsers_do() {
-        for (given, read) in [
-            ("https://show.example", Some("https://show.example")),
-            ("HTTPS://Show.Example:443/", Some("https://show.example")),
-            ("http://192.0.2.7:3000", Some("http://192.0.2.7:3000")),
-            ("http://[::1]:80", Some("http://[::1]")),
-            ("null", Some("null")),
-            ("show.example", None),
-            ("https://", None),
-            ("*", None),
-            ("https://*.example", None),
-            ("https://show.example/page", None),
-        ] {
-            assert_eq!(origin(given).ok().as_deref(), read, "{given}");
-        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod address;
 mod doctor;
+mod endpoint;
 mod error;
 mod ice;
 mod listen;
@@ -9,6 +10,7 @@ mod output;
 mod phones;
 mod play;
 mod record;
+mod relay;
 mod send;
 mod stop;
 mod table;
@@ -36,6 +38,8 @@ enum Command {
     #[command(args_override_self = true)]
     Send(send::Args),
     #[command(args_override_self = true)]
+    Relay(relay::Args),
+    #[command(args_override_self = true)]
     Record(record::Args),
     #[command(args_override_self = true)]
     Play(play::Args),
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Listen(args) => listen::run(args),
         Command::Send(args) => send::run(args),
+        Command::Relay(args) => relay::run(args),
         Command::Record(args) => record::run(args),
         Command::Play(args) => play::run(&args),
         Command::Take(command) => take::run(command),

@@ -609,3 +609,39 @@ fn listen_pipe_without_json_gets_plain_lines() {
     let _ = child.kill();
     let _ = child.wait();
 }
+
+#[test]
+fn relay_passes_faces_on_by_role() {
+    use facelink_net::{ClientConfig, Endpoint, EndpointConfig};
+
+    let roles = ["--publish-token", "stage", "--view-token", "seat", "--direct-token", "desk"];
+    let relay = Listener::run(facelink(&[&["relay", "--json", "--port", "0"], &roles[..]].concat()));
+    let http = relay.address("http");
+    let tokens: Vec<_> = relay.listening["tokens"].as_array().unwrap().iter().map(|t| t["roles"].clone()).collect();
+    assert_eq!(tokens, [serde_json::json!(["publish"]), serde_json::json!(["view"]), serde_json::json!(["direct"])]);
+    assert!(relay.listening["token"].is_string() && relay.listening["invitation"].is_string());
+
+    let to = format!("ws://{http}");
+    let mut send =
+        facelink(&["send", "--to", &to, "--token", "stage", "--subject", "Ann", "--seconds", "60"]).spawn().unwrap();
+    relay.find(|line| line["event"] == "subject_appeared" && line["subject"] == "Ann");
+    let viewer = Endpoint::start(EndpointConfig::dial_only()).unwrap();
+    let config = ClientConfig { token: Some("seat".to_owned()), receive: true, ..ClientConfig::new(&to) };
+    let _client = viewer.connect(config).unwrap();
+    let frame = viewer.frames().recv_timeout(LIMIT).unwrap();
+    assert_eq!(&*frame.name, "Ann");
+    let stats = relay.find(|line| line["event"] == "relay" && line["subscriptions"] == 1);
+    assert_eq!(
+        (&stats["viewers"], &stats["publishers"], &stats["faces"]),
+        (&1.into(), &1.into(), &1.into()),
+        "{stats}"
+    );
+    let status = |token: &str| {
+        let url = format!("http://{http}/api/v1/stats?token={token}");
+        ureq::get(&url).config().http_status_as_error(false).build().call().unwrap().status().as_u16()
+    };
+    assert_eq!((status("desk"), status("seat"), status("wrong")), (200, 403, 401));
+    send.kill().unwrap();
+    send.wait().unwrap();
+    relay.find(|line| line["event"] == "subject_lost" && line["subject"] == "Ann");
+}

@@ -1,0 +1,160 @@
+//! Arguments of commands that run an endpoint, and where it says that it listens.
+
+use std::{
+    io::{self, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use facelink_net::{DEFAULT_PORT, Endpoint, EndpointConfig, TlsConfig, outward_address};
+
+use crate::{error::Error, ice::IceArgs, output::Output};
+
+/// Where it listens, and who may connect.
+#[derive(Debug, clap::Args)]
+pub struct EndpointArgs {
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub bind: IpAddr,
+    /// Listen on every address of this machine, IPv4 and IPv6; peers need the token.
+    #[arg(long, conflicts_with = "bind")]
+    pub lan: bool,
+    /// Ask this machine's own peers for the token too: behind a proxy or a tunnel, all peers come from it.
+    #[arg(long)]
+    pub token_on_loopback: bool,
+    /// With --lan: plain HTTP alone, without HTTPS on the same port.
+    #[arg(long, requires = "lan", conflicts_with = "certificate")]
+    no_tls: bool,
+    /// Certificate chain for HTTPS, PEM; with --lan one is made and kept if none is given.
+    #[arg(long, visible_alias = "tls-cert", value_name = "PEM", requires = "tls_key")]
+    certificate: Option<PathBuf>,
+    /// Private key of the certificate, PEM.
+    #[arg(long, value_name = "PEM", requires = "certificate")]
+    tls_key: Option<PathBuf>,
+    /// Port of HTTP, WebSocket and WebRTC signalling; 0 picks a free one, as for the ports below.
+    #[arg(long, default_value_t = DEFAULT_PORT)]
+    port: u16,
+    /// Pairing token for peers beyond this machine; made up if none is given. The UDP ports have none.
+    #[arg(long, value_parser = token)]
+    token: Option<String>,
+    /// Let pages of this origin connect too, such as https://show.example; may be repeated. Our own pages always may.
+    #[arg(long = "allow-origin", value_name = "ORIGIN", value_parser = origin)]
+    allowed_origins: Vec<String>,
+    #[command(flatten)]
+    ice: IceArgs,
+}
+
+impl EndpointArgs {
+    /// An endpoint without ports for phones.
+    pub fn config(self) -> Result<EndpointConfig, Error> {
+        Ok(EndpointConfig {
+            bind: if self.lan { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { self.bind },
+            dual_stack: self.lan,
+            port: self.port,
+            token: self.token,
+            allowed_origins: self.allowed_origins,
+            token_on_loopback: self.token_on_loopback,
+            tls: match (self.certificate, self.tls_key) {
+                (Some(certificate), Some(key)) => TlsConfig::Files { certificate, key },
+                _ if self.lan && !self.no_tls => TlsConfig::self_signed(),
+                _ => TlsConfig::Off,
+            },
+            ice: self.ice.config()?,
+            ..EndpointConfig::default()
+        })
+    }
+}
+
+pub fn token(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("an empty token would admit every client".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// An origin as browsers write it.
+fn origin(text: &str) -> Result<String, String> {
+    let wrong = || format!("an origin is a scheme, a host and a port, such as https://show.example: got `{text}`");
+    if text == "null" {
+        return Ok(text.to_owned());
+    }
+    let lower = text.to_ascii_lowercase();
+    let (scheme, authority) = lower.trim_end_matches('/').split_once("://").ok_or_else(wrong)?;
+    let named = |part: &str, more: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.as_bytes().contains(&byte))
+    };
+    if !named(scheme, "+-.") || !named(authority, "-.:[]_") {
+        return Err(wrong());
+    }
+    // Browsers leave out the usual port.
+    let usual = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => "",
+    };
+    Ok(format!("{scheme}://{}", authority.strip_suffix(usual).unwrap_or(authority)))
+}
+
+/// An address of this machine by which it reaches itself.
+pub fn here(address: SocketAddr) -> SocketAddr {
+    match address.ip().is_unspecified() {
+        true => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+        false => address,
+    }
+}
+
+/// Says where pages and clients connect to; returns this machine's address on the network, where that is listened at.
+pub fn introduce_http(endpoint: &Endpoint, out: &mut Output) -> io::Result<Option<IpAddr>> {
+    let (addresses, token) = (endpoint.addresses(), endpoint.token());
+    let token = token.as_deref();
+    writeln!(out, "Browser, WebSocket, WebRTC   http://{}", here(addresses.http))?;
+    let outward = outward_address().filter(|_| addresses.http.ip().is_unspecified());
+    if outward.is_some() && token.is_some() {
+        writeln!(out, "  from other machines        {}", endpoint.invitation())?;
+        if let Some(fingerprint) = endpoint.certificate_fingerprint() {
+            writeln!(out, "  its certificate, SHA-256   {fingerprint}")?;
+        }
+        if let (Some(authority), Some(ip)) = (endpoint.certificate_authority(), outward) {
+            let address = SocketAddr::new(ip, addresses.http.port());
+            writeln!(out, "  to trust it on a phone     http://{address}/certificate ({})", authority.name())?;
+        }
+        if out.is_terminal()
+            && let Ok(code) = qrcode::QrCode::new(endpoint.invitation())
+        {
+            use qrcode::render::unicode::Dense1x2;
+            writeln!(
+                out,
+                "{}",
+                code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build()
+            )?;
+        }
+    } else if let (Some(token), false) = (token, addresses.http.ip().is_loopback()) {
+        writeln!(out, "  from other machines        with the token {token}")?;
+    } else if token.is_some() && endpoint.config().token_on_loopback {
+        writeln!(out, "  with the token             {}", endpoint.invitation())?;
+    }
+    Ok(outward)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoint_origin_is_written_as_browsers_do() {
+        for (given, read) in [
+            ("https://show.example", Some("https://show.example")),
+            ("HTTPS://Show.Example:443/", Some("https://show.example")),
+            ("http://192.0.2.7:3000", Some("http://192.0.2.7:3000")),
+            ("http://[::1]:80", Some("http://[::1]")),
+            ("null", Some("null")),
+            ("show.example", None),
+            ("https://", None),
+            ("*", None),
+            ("https://*.example", None),
+            ("https://show.example/page", None),
+        ] {
+            assert_eq!(origin(given).ok().as_deref(), read, "{given}");
+        }
+    }
+}
