@@ -43,7 +43,7 @@ pub fn outward_address() -> Option<IpAddr> {
     source_for(SocketAddr::new(v4, 9)).or_else(outward_ipv6)
 }
 
-/// Binds a port. With `only_v6`, `::` hears IPv6 alone; otherwise as the system has it.
+/// Binds a port. With `only_v6`, `::` hears IPv6 alone; otherwise IPv4 too, where the system can.
 pub(crate) fn bind_tcp(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     let socket = bind(address, only_v6, Type::STREAM, Protocol::TCP)?;
     socket.listen(1024)?;
@@ -73,8 +73,9 @@ pub(crate) fn ipv6_counterpart(bound: SocketAddr) -> Option<SocketAddr> {
 
 fn bind(address: SocketAddr, only_v6: bool, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
-    if address.is_ipv6() && only_v6 {
-        socket.set_only_v6(true)?;
+    // The systems' defaults differ: Windows hears IPv6 alone.
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6).or_else(|error| if only_v6 { Err(error) } else { Ok(()) })?;
     }
     if kind == Type::DGRAM {
         // As much as the system allows; a small buffer still works.
