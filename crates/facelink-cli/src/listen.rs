@@ -25,7 +25,7 @@ use crate::{
     output::Output,
     phones::PhoneArgs,
     stop::stop_signal,
-    table::{Table, printable},
+    table::{Table, printable, take_name},
 };
 
 /// Receive faces and show them: a live table in a terminal, or one JSON object a line.
@@ -254,7 +254,7 @@ pub fn receive(args: Args, recording: Option<Recording>) -> Result<(), Error> {
     } else {
         introduce(&endpoint, &mut out).map_err(Error::Output)?;
         if let Some(take) = begin()? {
-            writeln!(out, "Recording {} take {} to {}\n", printable(&take.slate), take.take, take.file)
+            writeln!(out, "Recording {} to {}\n", take_name(&take.slate, take.take), take.file)
                 .map_err(Error::Output)?;
         }
         if out.is_terminal() { Box::new(Live { table: Table::new() }) } else { Box::new(Plain { out }) }

@@ -121,6 +121,11 @@ fn shortened(name: &str, width: usize) -> String {
     name.chars().take(width - 1).chain(['…']).collect()
 }
 
+/// Slate and number of a take; the number alone where the slate is the usual one.
+pub fn take_name(slate: &str, take: u32) -> String {
+    if slate == "take" { format!("take {take}") } else { format!("{} take {take}", printable(slate)) }
+}
+
 /// A name from the network without what could move a terminal's cursor.
 pub fn printable(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()

@@ -11,7 +11,10 @@ use indicatif::DecimalBytes;
 use serde::Serialize;
 
 use super::file::{open, read_error};
-use crate::{error::Error, table::printable};
+use crate::{
+    error::Error,
+    table::{printable, take_name},
+};
 
 /// What a take is: its slate, length, subjects, and whether it was cut.
 #[derive(Debug, clap::Args)]
@@ -102,14 +105,7 @@ fn json(info: &Info<'_>, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn words(info: &Info<'_>, out: &mut impl Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "{} take {}, {:.1} s, {}",
-        printable(info.slate),
-        info.take,
-        info.duration_s,
-        DecimalBytes(info.bytes)
-    )?;
+    writeln!(out, "{}, {:.1} s, {}", take_name(info.slate, info.take), info.duration_s, DecimalBytes(info.bytes))?;
     if !info.complete {
         writeln!(out, "It was cut: its last moment is missing.")?;
     }
