@@ -645,3 +645,70 @@ fn relay_passes_faces_on_by_role() {
     send.wait().unwrap();
     relay.find(|line| line["event"] == "subject_lost" && line["subject"] == "Ann");
 }
+
+/// The process's memory that it may write to.
+#[cfg(target_os = "linux")]
+fn memory(pid: u32) -> Vec<Vec<u8>> {
+    use std::os::unix::fs::FileExt as _;
+
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let regions = maps.lines().filter(|line| line.contains(" rw"));
+    regions
+        .filter_map(|line| {
+            let (from, to) = line.split_once(' ')?.0.split_once('-')?;
+            let [from, to] = [from, to].map(|text| u64::from_str_radix(text, 16).unwrap());
+            let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+            // A region that went away meanwhile.
+            memory.read_exact_at(&mut bytes, from).ok().map(|()| bytes)
+        })
+        .collect()
+}
+
+/// A process without the key is handed every packet: neither the face's name nor its weights are anywhere in its memory. In
+/// the clear, the same search finds both.
+#[cfg(target_os = "linux")]
+#[test]
+fn listen_without_the_key_has_no_sealed_face_in_its_memory() {
+    use facelink::FaceFrame;
+    use facelink_net::{Client, ClientConfig, new_room_key};
+
+    const NAME: &str = "Annabel Lee of the kingdom by the sea";
+    let mut frame = FaceFrame::neutral();
+    let steps: [u8; 20] = std::array::from_fn(|i| (i as u8).wrapping_mul(37).wrapping_add(11));
+    for (shape, step) in Blendshape::ALL.into_iter().skip(14).zip(steps) {
+        frame.set(shape, f32::from(step) / 255.0);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for sealed in [false, true] {
+        let listener = Listener::start(&[]);
+        let key = sealed.then(|| new_room_key().unwrap());
+        let config =
+            ClientConfig { key: key.clone(), ..ClientConfig::new(format!("ws://{}", listener.address("http"))) };
+        let client = Client::start(config.subject(NAME), runtime.handle());
+        let end = Instant::now() + LIMIT;
+        let found = loop {
+            for _ in 0..60 {
+                client.send(frame.clone());
+                thread::sleep(Duration::from_millis(5));
+            }
+            let regions = memory(listener.child.id());
+            let contains = |part: &[u8]| {
+                let finder = |region: &Vec<u8>| region.windows(part.len()).any(|window| window == part);
+                regions.iter().any(finder)
+            };
+            let found = (contains(NAME.as_bytes()), contains(&steps), contains(b"facelink-rust/"));
+            // What it may know is there: it has been reached.
+            assert!(Instant::now() < end, "{found:?} {:?}", client.stats());
+            if client.sent() > 60 && found.2 && (sealed || found.0 && found.1) {
+                break found;
+            }
+        };
+        assert_eq!((found.0, found.1), (!sealed, !sealed), "name and weights");
+        if let Some(key) = key {
+            let regions = memory(listener.child.id());
+            let secret = key.reveal();
+            assert!(regions.iter().all(|region| !region.windows(secret.len()).any(|part| part == secret.as_bytes())));
+        }
+    }
+}
