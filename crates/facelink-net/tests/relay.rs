@@ -478,6 +478,9 @@ fn relay_publisher_takes_no_face_of_another_token() {
         let mut viewer = greet(address, "main", "viewer").await;
         say(&mut viewer, json!({"type": "subscribe", "subject": "Ann", "binary": "facelink1"})).await;
         let (mut real, mut forger) = (greet(address, &ann, "Ann").await, greet(address, &eve, "Eve").await);
+        // A name belongs to the token that publishes it first.
+        publish(&mut real, &["Ann".to_owned()], &jaw(0, 0.25)).await;
+        packet(&mut viewer).await;
         for number in 1..=50 {
             publish(&mut real, &["Ann".to_owned()], &jaw(number, 0.25)).await;
             publish(&mut forger, &["Ann".to_owned()], &jaw(number, 1.0)).await;
