@@ -515,6 +515,7 @@ impl Driver {
             }
             if let Some(session) = &self.session {
                 session.in_room.store(self.config.room.is_some(), Ordering::Relaxed);
+                session.viewer_reports.store(welcome.reports, Ordering::Relaxed);
                 if let Some(room) = &self.config.room {
                     out.text(ClientMessage::Join(Join { room: room.into() }).to_json());
                 }

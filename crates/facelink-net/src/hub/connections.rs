@@ -96,6 +96,8 @@ pub(crate) trait Link: Any + fmt::Debug + Send + Sync {
     fn is_webcam(&self) -> bool;
     /// The sender takes reports.
     fn wants_reports(&self) -> bool;
+    /// The other side decides by reports how many frames it sends, and takes one of a connection for all of its subjects.
+    fn takes_viewer_reports(&self) -> bool;
     /// Asks the sender for a rate of one subject, frames a second.
     fn request_rate(&self, subject: &str, fps: f32);
     /// Queues a report.

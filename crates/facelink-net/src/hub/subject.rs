@@ -18,7 +18,7 @@ use facelink::{
     },
     wire::{
         json::VisemeMessage,
-        message::{Report, ServerMessage},
+        message::{ClientMessage, Report, ServerMessage, ViewerReport},
     },
 };
 
@@ -333,7 +333,7 @@ impl Subject {
         let live = self.is_live(now);
         let link = owner.and_then(|owner| owner.link.as_ref());
         // A sender that cannot be asked sends as it does.
-        if link.is_some()
+        if link.is_some_and(|link| !link.takes_viewer_reports())
             && self.pacing.is_adaptive(endpoint)
             && live
             && now.saturating_duration_since(self.since) >= RATE_WARM_UP
@@ -346,6 +346,9 @@ impl Subject {
         if is_due {
             self.webcam = link.is_some_and(|link| link.is_webcam());
             self.takes_reports = link.is_some_and(|link| link.wants_reports());
+            if link.is_some_and(|link| link.takes_viewer_reports()) {
+                return Requests { rate: self.pacing.take_request(), report: Some(self.viewer_report_json(now_us)) };
+            }
         }
         if is_due && self.takes_reports {
             let name = link.map_or_else(|| self.name.clone(), |link| link.public_name(&self.name));
@@ -379,6 +382,19 @@ impl Subject {
             slope: Some(tenth(delay.slope)),
             loss: delay.loss.map(share),
             late: Some(share(delay.late)),
+        })
+        .to_json()
+    }
+
+    /// A message for an endpoint that passes the subject on: what its frames went through.
+    fn viewer_report_json(&self, now_us: i64) -> String {
+        let delay = self.measured.load.report(now_us);
+        let tenth = |value: f32| Some((f64::from(value) * 10.0).round() / 10.0);
+        ClientMessage::Report(ViewerReport {
+            queue_ms: tenth(delay.standing_ms),
+            queue_high_ms: tenth(delay.high_ms),
+            slope: tenth(delay.slope),
+            loss: delay.loss.map(|loss| (f64::from(loss) * 1000.0).round() / 1000.0),
         })
         .to_json()
     }

@@ -258,6 +258,7 @@ impl Session {
             subject: greeted.subject.as_deref().map(str::to_owned),
             binary: Some(greeted.binary.as_str().to_owned()),
             delta: hello.delta,
+            reports: true,
             resumed: live.is_some(),
             resume_token: Some(session.resume_token.to_string()),
         })

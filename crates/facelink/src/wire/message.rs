@@ -188,6 +188,9 @@ pub struct Welcome {
     pub binary: Option<String>,
     /// Whether the endpoint reads deltas.
     pub delta: bool,
+    /// Whether it takes the [`ViewerReport`]s of those that subscribe.
+    #[serde(skip_serializing_if = "is_false")]
+    pub reports: bool,
     /// Whether this is the connection that `hello` asked to resume.
     pub resumed: bool,
     /// The secret that resumes this session, where the endpoint gives one: [`Hello::resume`].
