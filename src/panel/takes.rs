@@ -83,12 +83,12 @@ impl Takes<'_, '_> {
             let button = ui.button(small(format!("{sign} {word}"), if recording { TEXT } else { BAD }));
             if button.clicked() {
                 let slate = Some(self.slate.trim().to_owned()).filter(|slate| !slate.is_empty());
-                let done = if recording {
-                    endpoint.stop_take()
-                } else {
-                    endpoint.start_take(TakeOptions { slate, ..TakeOptions::default() })
-                };
-                *self.refused = done.err().map(|error| error.to_string());
+                *self.refused = None;
+                if recording {
+                    endpoint.end_take();
+                } else if let Err(error) = endpoint.start_take(TakeOptions { slate, ..TakeOptions::default() }) {
+                    *self.refused = Some(error.to_string());
+                }
             }
             let slate = egui::TextEdit::singleline(&mut *self.slate).hint_text("slate").desired_width(f32::INFINITY);
             ui.add_enabled(!recording, slate);

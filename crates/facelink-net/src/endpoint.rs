@@ -432,6 +432,21 @@ impl EndpointControl {
         self.hub.queues.tap(|tap| tap.push(|| Tapped::Event(event.clone(), Instant::now())));
     }
 
+    /// Ends the take as [`stop_take`](Self::stop_take) does, without waiting, for a thread that must not wait, such as that of
+    /// a game. [`take_status`](Self::take_status) has what came of it.
+    pub fn end_take(&self) {
+        let takes = self.takes.clone();
+        let ended = std::thread::Builder::new().name("facelink take".to_owned()).spawn(move || {
+            match takes.stop() {
+                Ok(_) | Err(TakeRecordError::NotRecording) => {}
+                Err(error) => tracing::warn!("{error}"),
+            }
+        });
+        if let Err(error) = ended {
+            tracing::warn!("no thread to end the take: {error}");
+        }
+    }
+
     /// Ends the take, and returns when its file is whole. Where phones record in step, it waits up to two seconds for them to
     /// report their files.
     ///

@@ -154,12 +154,13 @@ struct State {
 pub(crate) struct Takes {
     hub: Arc<Hub>,
     state: Mutex<State>,
+    stopping: Mutex<()>,
     companion: OnceLock<Weak<dyn Companion>>,
 }
 
 impl Takes {
     pub fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, state: Mutex::default(), companion: OnceLock::new() }
+        Self { hub, state: Mutex::default(), stopping: Mutex::default(), companion: OnceLock::new() }
     }
 
     /// Records with these, from the next take on. Once.
@@ -256,12 +257,17 @@ impl Takes {
 
     /// Ends the take, and waits until its file is whole.
     pub fn stop(&self) -> Result<TakeStatus, TakeRecordError> {
+        // One at a time: what ends with the endpoint waits for what is being ended already.
+        let _stopping = self.stopping.lock();
         self.stop_phones();
-        let mut state = self.state.lock();
-        let Some(Running { status, file, thread, .. }) = state.running.take() else {
-            return Err(TakeRecordError::NotRecording);
+        let Running { status, file, thread, .. } = {
+            let mut state = self.state.lock();
+            let running = state.running.take().ok_or(TakeRecordError::NotRecording)?;
+            self.hub.queues.set_tap(None);
+            state.last = Some(running.status.lock().clone());
+            running
         };
-        self.hub.queues.set_tap(None);
+        // Without the lock: who asks for the status need not wait for the disk.
         let error = thread
             .join()
             .unwrap_or_else(|_| Some(TakeWriteError::Io(io::Error::other("the recorder's thread ended in a panic"))));
@@ -270,7 +276,7 @@ impl Takes {
         if let Some(error) = &error {
             status.error.get_or_insert_with(|| error.to_string());
         }
-        state.last = Some(status.clone());
+        self.state.lock().last = Some(status.clone());
         match error {
             Some(source) => Err(TakeRecordError::Write { file, source }),
             None => Ok(status),
