@@ -436,11 +436,9 @@ impl EndpointControl {
     /// a game. [`take_status`](Self::take_status) has what came of it.
     pub fn end_take(&self) {
         let takes = self.takes.clone();
-        let ended = std::thread::Builder::new().name("facelink take".to_owned()).spawn(move || {
-            match takes.stop() {
-                Ok(_) | Err(TakeRecordError::NotRecording) => {}
-                Err(error) => tracing::warn!("{error}"),
-            }
+        let ended = std::thread::Builder::new().name("facelink take".to_owned()).spawn(move || match takes.stop() {
+            Ok(_) | Err(TakeRecordError::NotRecording) => {}
+            Err(error) => tracing::warn!("{error}"),
         });
         if let Err(error) = ended {
             tracing::warn!("no thread to end the take: {error}");

@@ -114,7 +114,8 @@ fn takes_by_http_have_every_frame_that_the_engine_got() {
     let answer = api.send("POST", "takes/start", &json!({"slate": "../sc/7", "take": 2}));
     assert_eq!((refusal(&answer).0, refusal(&answer).1), (409, "take_exists"), "{answer:?}");
     // What still runs when the endpoint ends is ended with it.
-    let whole = |file: &str| TakeReader::open(std::fs::File::open(file).expect("a file")).expect("a take").is_complete();
+    let whole =
+        |file: &str| TakeReader::open(std::fs::File::open(file).expect("a file")).expect("a take").is_complete();
     let third = endpoint.start_take(TakeOptions::default()).expect("a take");
     endpoint.end_take();
     let limit = Instant::now() + LIMIT;

@@ -10,7 +10,10 @@ use super::{
     clock::Clock,
     report::{Advice, Face, Listening, Setting, Severity},
 };
-use crate::phones::{PhoneState, PhoneStatus, PortStats};
+use crate::{
+    phones::{PhoneState, PhoneStatus, PortStats},
+    seal::SealStats,
+};
 use facelink::{
     source::{PhonePort, SourceKind},
     timing::Disbelieved,
@@ -42,6 +45,7 @@ pub(super) struct Inputs<'a> {
     pub phones: &'a [PhoneStatus],
     pub addresses: &'a [OwnAddress],
     pub clock: &'a Clock,
+    pub sealed: &'a SealStats,
 }
 
 /// Advice, the worst first; what is equally bad, in the order of the report.
@@ -53,6 +57,7 @@ pub(super) fn advise(inputs: &Inputs<'_>) -> Vec<Advice> {
     advice.on_faces(inputs);
     advice.on_phones(inputs);
     advice.on_clock(inputs);
+    advice.on_sealed(inputs.sealed);
     if inputs.faces.is_empty() {
         advice.on_silence(inputs);
     }
@@ -337,6 +342,39 @@ impl Advices {
         }
     }
 
+    fn on_sealed(&mut self, sealed: &SealStats) {
+        if sealed.no_key > 0 {
+            self.say(
+                Severity::Warning,
+                format!(
+                    "{} packets of end-to-end encrypted faces arrived, and there is no key here: listen with the key of their \
+                     senders (--key), or have them send without one",
+                    sealed.no_key
+                ),
+            );
+        }
+        let own = sealed.key.as_deref().unwrap_or("none");
+        if sealed.other_key > 0 {
+            self.say(
+                Severity::Warning,
+                format!(
+                    "{} packets were encrypted with another key than {own}: compare the fingerprints, and send the new \
+                     invitation to who has an old one",
+                    sealed.other_key
+                ),
+            );
+        }
+        if sealed.not_sealed > 0 {
+            self.say(
+                Severity::Warning,
+                format!(
+                    "{} faces came unencrypted from peers that have to encrypt, and were refused",
+                    sealed.not_sealed
+                ),
+            );
+        }
+    }
+
     /// No face is there: why not?
     fn on_silence(&mut self, inputs: &Inputs<'_>) {
         if inputs.bind.is_loopback() {
@@ -490,6 +528,7 @@ mod tests {
         phones: Vec<PhoneStatus>,
         addresses: Vec<OwnAddress>,
         clock: Clock,
+        sealed: SealStats,
     }
 
     /// Nothing is wrong, and no sender is active.
@@ -505,13 +544,14 @@ mod tests {
             phones: vec![],
             addresses: vec![wifi()],
             clock: Clock::default(),
+            sealed: SealStats::default(),
         }
     }
 
     fn advice(scene: &Scene) -> Vec<(Severity, String)> {
-        let Scene { bind, https, token, listening, ports, faces, phones, addresses, clock } = scene;
-        let inputs =
-            Inputs { bind: *bind, https: *https, token: *token, listening, ports, faces, phones, addresses, clock };
+        let Scene { bind, https, token, listening, ports, faces, phones, addresses, clock, sealed } = scene;
+        let (bind, https, token) = (*bind, *https, *token);
+        let inputs = Inputs { bind, https, token, listening, ports, faces, phones, addresses, clock, sealed };
         advise(&inputs).into_iter().map(|advice| (advice.severity, advice.text)).collect()
     }
 
@@ -688,6 +728,18 @@ mod tests {
         assert_eq!(found(&scene, "certificates").0, Severity::Error);
         assert!(found(&scene, "was moved").1.contains("-5 s"));
         assert_eq!(found(&scene, "is not set").0, Severity::Hint);
+    }
+
+    #[test]
+    fn advice_sealed_faces_that_are_refused() {
+        let mut scene = scene();
+        assert!(!advice(&scene).iter().any(|(_, text)| text.contains("encrypt")));
+        scene.sealed.no_key = 7;
+        assert_eq!(found(&scene, "there is no key here").0, Severity::Warning);
+        scene.sealed =
+            SealStats { key: Some("1a2b3c4d".to_owned()), other_key: 3, not_sealed: 2, ..SealStats::default() };
+        assert!(found(&scene, "another key than 1a2b3c4d").1.starts_with("3 packets"));
+        assert!(found(&scene, "came unencrypted").1.starts_with("2 faces"));
     }
 
     #[test]

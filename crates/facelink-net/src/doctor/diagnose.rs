@@ -149,6 +149,7 @@ impl Doctor {
             phones: &phones,
             addresses: &survey.addresses,
             clock: &clock,
+            sealed: &hub.sealing.stats(),
         });
         let reachable = !hub.config.bind.is_loopback();
         let shown = survey.addresses.first().filter(|_| reachable);
