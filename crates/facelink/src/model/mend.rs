@@ -112,12 +112,34 @@ pub fn mend(bytes: &[u8]) -> Result<Option<Mended>, ModelError> {
     }
     let mut document = glb::document(&parts)?;
     let Some(root) = document.as_object_mut() else { return Ok(None) };
+    // Accessors that are added must not be what an index beyond the end then means.
+    if refers_beyond_accessors(root) {
+        return Ok(None);
+    }
     let mut notes = Vec::new();
     relax(root, &mut notes);
     fill_targets(root, &mut notes);
     fill_accessors(root, &mut notes);
     let json = serde_json::to_vec(&document).map_err(|error| ModelError::Json(error.to_string()))?;
     Ok(Some(Mended { bytes: glb::join(json, parts.chunks), notes }))
+}
+
+/// Whether a primitive names an accessor that is not there, which is the loader's to report.
+fn refers_beyond_accessors(root: &Map<String, Value>) -> bool {
+    let count = list(root, "accessors").len() as u64;
+    let beyond = |value: &Value| value.as_u64().is_some_and(|index| index >= count);
+    let any_beyond = |attributes: &Value| attributes.as_object().is_some_and(|map| map.values().any(beyond));
+    list(root, "meshes")
+        .iter()
+        .flat_map(|mesh| mesh.get("primitives").and_then(Value::as_array).into_iter().flatten())
+        .any(|primitive| {
+            primitive.get("indices").is_some_and(beyond)
+                || primitive.get("attributes").is_some_and(any_beyond)
+                || primitive
+                    .get("targets")
+                    .and_then(Value::as_array)
+                    .is_some_and(|targets| targets.iter().any(any_beyond))
+        })
 }
 
 fn list<'a>(root: &'a Map<String, Value>, field: &str) -> &'a [Value] {
@@ -418,6 +440,21 @@ mod tests {
         let bytes = serde_json::to_vec(&model).unwrap();
         assert_eq!(mend(&bytes).unwrap(), None);
         assert!(advice(&bytes).unwrap().contains("without mesh compression"));
+    }
+
+    #[test]
+    fn index_beyond_the_accessors_is_left_to_the_loader() {
+        for (place, beyond) in
+            [("/meshes/0/primitives/0/attributes/POSITION", 99), ("/meshes/0/primitives/0/targets/0", 99)]
+        {
+            let mut json = model();
+            match json.pointer_mut(place) {
+                Some(Value::Object(target)) => drop(target.insert("NORMAL".to_owned(), beyond.into())),
+                Some(index) => *index = beyond.into(),
+                None => panic!("the model has {place}"),
+            }
+            assert!(matches!(mend(&glb(&json, &[])), Ok(None)), "{place}");
+        }
     }
 
     #[test]
