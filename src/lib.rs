@@ -124,7 +124,7 @@
 //! |---|---|---|
 //! | `net` | yes | the network: endpoint, connections, phones, sending; without it faces come by [`FaceInput`] alone |
 //! | `takes` | yes | recordings as assets, and playing them |
-//! | `animation` | no | takes as Bevy animations, by [`animation::FaceBaker`] |
+//! | `animation` | no | takes as Bevy animations, by `animation::FaceBaker` |
 //! | `aria` | no | `ARIA`, an avatar inside the library, for a first face and for tests; 6.5 MB in the program |
 //! | `panel` | no | `FaceLinkPanelPlugin`: an egui panel with sources, statistics, the mapping and the 52 values |
 //! | `vrm` | no | VRM 1.0 avatars drawn by `bevy_vrm1`: put [`FaceAvatar`] on the entity with its `VrmHandle`; `.vrm` files open without it ([`FaceModel`]) |

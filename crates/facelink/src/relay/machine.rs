@@ -57,7 +57,7 @@ pub struct Source<'a> {
     pub room: Option<&'a Arc<str>>,
 }
 
-/// A relay. See the [module](self).
+/// A relay. See the [module](super).
 #[derive(Debug, Default)]
 pub struct Relay {
     settings: RelaySettings,
