@@ -326,41 +326,44 @@ pub(crate) struct Inboxes<'w> {
 
 impl Inboxes<'_> {
     pub fn frames(&self) -> impl Iterator<Item = SubjectFrame> {
-        #[cfg(feature = "net")]
-        let endpoint = self.link.as_deref().and_then(|link| link.endpoint.upgrade());
-        let own = self.own().flat_map(|inbox| inbox.frames.try_iter().take(MAX_PER_FRAME));
-        #[cfg(feature = "net")]
-        let own = own.inspect(move |frame| {
-            if let Some(endpoint) = &endpoint {
-                endpoint.record_frame(frame);
-            }
-        });
-        own.chain(self.others().flat_map(|inbox| inbox.frames.try_iter().take(MAX_PER_FRAME)))
+        self.drain(
+            |inbox| &inbox.frames,
+            #[cfg(feature = "net")]
+            facelink_net::EndpointControl::record_frame,
+        )
     }
 
     fn events(&self) -> impl Iterator<Item = LinkEvent> {
+        self.drain(
+            |inbox| &inbox.events,
+            #[cfg(feature = "net")]
+            facelink_net::EndpointControl::record_event,
+        )
+    }
+
+    /// What waits in one channel of every origin. What is the game's own is recorded where the endpoint records.
+    fn drain<T: 'static>(
+        &self,
+        channel: fn(&FaceInbox) -> &Receiver<T>,
+        #[cfg(feature = "net")] record: fn(&facelink_net::EndpointControl, &T),
+    ) -> impl Iterator<Item = T> {
+        let own = self.own.iter().flat_map(move |own| channel(&own.inbox).try_iter().take(MAX_PER_FRAME));
         #[cfg(feature = "net")]
-        let endpoint = self.link.as_deref().and_then(|link| link.endpoint.upgrade());
-        let own = self.own().flat_map(|inbox| inbox.events.try_iter().take(MAX_PER_FRAME));
+        let link = self.link.as_deref();
         #[cfg(feature = "net")]
-        let own = own.inspect(move |event| {
+        let endpoint = link.and_then(|link| link.endpoint.upgrade());
+        #[cfg(feature = "net")]
+        let own = own.inspect(move |new| {
             if let Some(endpoint) = &endpoint {
-                endpoint.record_event(event);
+                record(endpoint, new);
             }
         });
-        own.chain(self.others().flat_map(|inbox| inbox.events.try_iter().take(MAX_PER_FRAME)))
-    }
-
-    fn own(&self) -> impl Iterator<Item = &FaceInbox> {
-        self.own.as_deref().map(|own| &own.inbox).into_iter()
-    }
-
-    fn others(&self) -> impl Iterator<Item = &FaceInbox> {
         #[cfg(feature = "net")]
-        let link = self.link.as_deref().map(|link| &link.inbox);
+        let link = link.map(|link| &link.inbox);
         #[cfg(not(feature = "net"))]
         let link = None;
-        link.into_iter().chain(self.injected.as_deref())
+        let others = link.into_iter().chain(self.injected.as_deref());
+        own.chain(others.flat_map(move |inbox| channel(inbox).try_iter().take(MAX_PER_FRAME)))
     }
 }
 
