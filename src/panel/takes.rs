@@ -2,19 +2,20 @@
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
-    sync::Arc,
     time::Duration,
 };
 
 use bevy::{ecs::system::SystemParam, prelude::*, tasks::AsyncComputeTaskPool};
 use bevy_egui::egui;
-use facelink::take::{SPEEDS, TakeTimeline};
+use facelink::take::SPEEDS;
 #[cfg(feature = "net")]
 use facelink_net::TakeOptions;
 
+#[cfg(feature = "net")]
+use super::theme::WARN;
 use super::{
-    theme::{BAD, DIM, GOOD, TEXT, WARN, card, small, title},
-    timeline::{Asked, Glance, Range, parts, timeline},
+    theme::{BAD, DIM, GOOD, TEXT, card, small, title},
+    timeline::{Asked, Glance, Range, Read, parts, timeline},
 };
 #[cfg(feature = "net")]
 use crate::endpoint::FaceLinkEndpoint;
@@ -66,7 +67,7 @@ impl Takes<'_, '_> {
                 let take = take.clone();
                 let read = take.clone();
                 let task = AsyncComputeTaskPool::get()
-                    .spawn(async move { Arc::new(read.timeline(parts(read.info().duration)).unwrap_or_default()) });
+                    .spawn(async move { Read::new(read.timeline(parts(read.info().duration)).unwrap_or_default()) });
                 slot.insert((take, Glance::Reading(task)));
             }
         }
@@ -113,7 +114,7 @@ impl Takes<'_, '_> {
 fn play(
     ui: &mut egui::Ui,
     label: &str,
-    glance: Option<&TakeTimeline>,
+    glance: Option<&Read>,
     mut player: Mut<TakePlayer>,
     mut playback: Mut<TakePlayback>,
 ) {

@@ -1,6 +1,6 @@
 //! The timeline of a take: each subject's lane with what it does, what is missing, marks, and the place that is played.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bevy_egui::egui;
 use egui::{Color32, Key, Rect, Sense, Stroke, pos2, vec2};
@@ -40,7 +40,8 @@ pub(super) struct Range {
 
 /// Draws the lanes, and returns what was done with them: a click or a drag seeks; with the focus, the arrows step and the
 /// space bar plays or pauses.
-pub(super) fn timeline(ui: &mut egui::Ui, timeline: Option<&TakeTimeline>, range: &Range) -> Option<Asked> {
+pub(super) fn timeline(ui: &mut egui::Ui, glance: Option<&Read>, range: &Range) -> Option<Asked> {
+    let timeline = glance.map(|glance| &glance.timeline);
     let lanes = timeline.map_or(&[][..], |timeline| &timeline.lanes);
     let mut asked = None;
     let height = LANE * LANES + MARKS;
@@ -55,14 +56,10 @@ pub(super) fn timeline(ui: &mut egui::Ui, timeline: Option<&TakeTimeline>, range
         let painter = ui.painter_at(rect);
         painter.rect_filled(rect, 3.0, GROUND);
 
-        // One scale for all, so that lanes can be compared; single jumps do not flatten the rest.
-        let mut moves: Vec<f32> = lanes.iter().flat_map(|lane| &lane.parts).map(|part| part.movement).collect();
-        moves.sort_unstable_by(f32::total_cmp);
-        let scale = moves.get(moves.len() * 19 / 20).copied().unwrap_or(0.0).max(0.01);
         for (place, lane) in lanes.iter().enumerate() {
             let top = rect.top() + MARKS + LANE * place as f32;
             let area = Rect::from_min_size(pos2(rect.left(), top), vec2(rect.width(), LANE - 1.0));
-            draw_lane(&painter, area, lane, scale);
+            draw_lane(&painter, area, lane, glance.map_or(1.0, |glance| glance.scale));
             let name = fitted(ui, &lane.name, TINY, TEXT, rect.width() * 0.4);
             painter.galley(pos2(rect.left() + 3.0, top + 1.0), name, TEXT);
         }
@@ -166,21 +163,39 @@ fn told(ui: &mut egui::Ui, time: Duration, lane: Option<&TakeLane>, mark: Option
 
 /// A timeline that is read in the background.
 pub(super) enum Glance {
-    Reading(bevy::tasks::Task<Arc<TakeTimeline>>),
-    Read(Arc<TakeTimeline>),
+    Reading(bevy::tasks::Task<Read>),
+    Read(Read),
+}
+
+/// A timeline to be drawn.
+pub(super) struct Read {
+    timeline: TakeTimeline,
+    /// The movement that fills a lane's height: one for all lanes, so that they can be compared. Single jumps do not flatten
+    /// the rest.
+    scale: f32,
+}
+
+impl Read {
+    pub fn new(timeline: TakeTimeline) -> Self {
+        let parts = timeline.lanes.iter().flat_map(|lane| &lane.parts);
+        let mut moves: Vec<f32> = parts.map(|part| part.movement).collect();
+        moves.sort_unstable_by(f32::total_cmp);
+        let scale = moves.get(moves.len() * 19 / 20).copied().unwrap_or(0.0).max(0.01);
+        Self { timeline, scale }
+    }
 }
 
 impl Glance {
     /// What is known by now.
-    pub fn read(&mut self) -> Option<&TakeTimeline> {
+    pub fn read(&mut self) -> Option<&Read> {
         if let Self::Reading(task) = self
-            && let Some(timeline) = bevy::tasks::futures::check_ready(task)
+            && let Some(read) = bevy::tasks::futures::check_ready(task)
         {
-            *self = Self::Read(timeline);
+            *self = Self::Read(read);
         }
         match self {
             Self::Reading(_) => None,
-            Self::Read(timeline) => Some(timeline),
+            Self::Read(read) => Some(read),
         }
     }
 }
