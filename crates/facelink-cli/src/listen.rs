@@ -13,15 +13,16 @@ use std::{
 use crossbeam_channel::{Receiver, after, never, select_biased, tick};
 use facelink::frame::WeightsByName;
 use facelink_net::{
-    CertificateAuthority, Endpoint, EndpointConfig, KeyError, LIVE_LINK_FACE_PORT, LinkEvent, LostReason,
-    MODELS_FOLDER, PhonePort, RoomKey, SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TakeOptions,
-    TakeRecordError, TakeStatus, UDP_JSON_PORT, new_room_key,
+    CertificateAuthority, Endpoint, EndpointConfig, KeyError, LIVE_LINK_FACE_PORT, LinkEvent, MODELS_FOLDER, PhonePort,
+    RoomKey, SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TakeOptions, TakeRecordError,
+    TakeStatus, UDP_JSON_PORT, new_room_key,
 };
 use serde::Serialize;
 
 use crate::{
     endpoint::{EndpointArgs, here, introduce_http},
     error::Error,
+    event_line::{EventLine, write_line},
     output::Output,
     phones::PhoneArgs,
     stop::stop_signal,
@@ -137,16 +138,6 @@ enum Line<'a> {
         dropped: u64,
         bytes: u64,
     },
-    Connected {
-        connection_id: &'a str,
-        source: SourceKind,
-        address: Option<SocketAddr>,
-    },
-    SubjectAppeared {
-        subject: &'a str,
-        source: SourceKind,
-        address: Option<SocketAddr>,
-    },
     Frame {
         subject: &'a str,
         source: SourceKind,
@@ -157,14 +148,6 @@ enum Line<'a> {
         head: Option<Head>,
         #[serde(skip_serializing_if = "Option::is_none")]
         gaze: Option<Gaze>,
-    },
-    SubjectLost {
-        subject: &'a str,
-        reason: LostReason,
-    },
-    Disconnected {
-        connection_id: &'a str,
-        reason: &'a str,
     },
 }
 
@@ -324,9 +307,7 @@ struct Json<W> {
 
 impl<W: Write> Json<W> {
     fn line(&mut self, line: &Line<'_>) -> Result<(), Error> {
-        let mut text = serde_json::to_vec(line).map_err(|error| Error::Output(error.into()))?;
-        text.push(b'\n');
-        self.out.write_all(&text).and_then(|()| self.out.flush()).map_err(Error::Output)
+        write_line(&mut self.out, line)
     }
 
     fn listening(&mut self, endpoint: &Endpoint, token: Option<&str>) -> Result<(), Error> {
@@ -348,22 +329,10 @@ impl<W: Write> Json<W> {
 
 impl<W: Write> Show for Json<W> {
     fn event(&mut self, event: &LinkEvent) -> Result<(), Error> {
-        match event {
-            LinkEvent::Connected { connection_id, source, address } => {
-                self.line(&Line::Connected { connection_id, source: *source, address: *address })
-            }
-            LinkEvent::SubjectAppeared { name, source, address, .. } => {
-                self.line(&Line::SubjectAppeared { subject: name, source: *source, address: *address })
-            }
-            LinkEvent::SubjectLost { id, name, reason } => {
-                self.counts.remove(id);
-                self.line(&Line::SubjectLost { subject: name, reason: *reason })
-            }
-            LinkEvent::Disconnected { connection_id, reason } => {
-                self.line(&Line::Disconnected { connection_id, reason })
-            }
-            _ => Ok(()),
+        if let LinkEvent::SubjectLost { id, .. } = event {
+            self.counts.remove(id);
         }
+        EventLine::new(event).map_or(Ok(()), |line| write_line(&mut self.out, &line))
     }
 
     fn frame(&mut self, subject: &SubjectFrame) -> Result<(), Error> {

@@ -4,6 +4,7 @@ mod address;
 mod doctor;
 mod endpoint;
 mod error;
+mod event_line;
 mod ice;
 mod listen;
 mod output;

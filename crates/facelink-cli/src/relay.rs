@@ -9,14 +9,14 @@ use std::{
 use crossbeam_channel::{select_biased, tick};
 use facelink::relay::{RelaySettings, RelayStats};
 use facelink_net::{
-    CertificateAuthority, Endpoint, EndpointConfig, LinkEvent, LostReason, Roles, SourceKind, TokenOptions, TokenRole,
-    TokenStatus,
+    CertificateAuthority, Endpoint, EndpointConfig, LinkEvent, Roles, TokenOptions, TokenRole, TokenStatus,
 };
 use serde::Serialize;
 
 use crate::{
     endpoint::{EndpointArgs, introduce_http, token},
     error::Error,
+    event_line::{EventLine, write_line},
     output::Output,
     stop::stop_signal,
     table::printable,
@@ -81,24 +81,6 @@ enum Line<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         authority: Option<&'a str>,
     },
-    Connected {
-        connection_id: &'a str,
-        source: SourceKind,
-        address: Option<SocketAddr>,
-    },
-    SubjectAppeared {
-        subject: &'a str,
-        source: SourceKind,
-        address: Option<SocketAddr>,
-    },
-    SubjectLost {
-        subject: &'a str,
-        reason: LostReason,
-    },
-    Disconnected {
-        connection_id: &'a str,
-        reason: &'a str,
-    },
     /// Once a second.
     Relay(&'a RelayStats),
 }
@@ -145,7 +127,7 @@ pub fn run(args: Args) -> Result<(), Error> {
             fingerprint: endpoint.certificate_fingerprint(),
             authority: endpoint.certificate_authority().map(CertificateAuthority::name),
         };
-        write(&mut out, &listening)?;
+        write_line(&mut out, &listening)?;
     } else {
         introduce_http(&endpoint, &mut out).and_then(|_| writeln!(out, "Ctrl-C ends.\n")).map_err(Error::Output)?;
     }
@@ -157,42 +139,20 @@ pub fn run(args: Args) -> Result<(), Error> {
             recv(ticks) -> _ => {
                 let stats = endpoint.stats().relay;
                 if json {
-                    write(&mut out, &Line::Relay(&stats))?;
+                    write_line(&mut out, &Line::Relay(&stats))?;
                 } else if stats != last {
                     print(&mut out, &stats, &last).map_err(Error::Output)?;
                 }
                 last = stats;
             }
             recv(endpoint.events()) -> event => match event {
-                Ok(event) if json => json_event(&mut out, &event)?,
+                Ok(event) if json => EventLine::new(&event).map_or(Ok(()), |line| write_line(&mut out, &line))?,
                 Ok(event) => print_event(&mut out, &event).map_err(Error::Output)?,
                 Err(_) => return Ok(()),
             },
             // It shows none of them.
             recv(endpoint.frames()) -> frame => if frame.is_err() { return Ok(()) },
         }
-    }
-}
-
-fn write(out: &mut Output, line: &Line<'_>) -> Result<(), Error> {
-    let mut text = serde_json::to_vec(line).map_err(|error| Error::Output(error.into()))?;
-    text.push(b'\n');
-    out.write_all(&text).map_err(Error::Output)
-}
-
-fn json_event(out: &mut Output, event: &LinkEvent) -> Result<(), Error> {
-    match event {
-        LinkEvent::Connected { connection_id, source, address } => {
-            write(out, &Line::Connected { connection_id, source: *source, address: *address })
-        }
-        LinkEvent::SubjectAppeared { name, source, address, .. } => {
-            write(out, &Line::SubjectAppeared { subject: name, source: *source, address: *address })
-        }
-        LinkEvent::SubjectLost { name, reason, .. } => {
-            write(out, &Line::SubjectLost { subject: name, reason: *reason })
-        }
-        LinkEvent::Disconnected { connection_id, reason } => write(out, &Line::Disconnected { connection_id, reason }),
-        _ => Ok(()),
     }
 }
 
