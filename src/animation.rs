@@ -204,7 +204,7 @@ struct Targets<'q, 'w, 's> {
     avatar: Entity,
     /// Who animates the first of them.
     player: Option<Entity>,
-    /// Those that nobody animates yet.
+    /// Those without an animation player yet.
     added: Vec<(Entity, AnimationTargetId)>,
 }
 

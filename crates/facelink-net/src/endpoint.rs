@@ -421,7 +421,7 @@ impl EndpointControl {
     /// of the network do, under its subject's name, at the time at which it was `received`. Costs nothing while no take is
     /// recorded, and never waits: what finds no room in the queue is counted in the take.
     ///
-    /// A subject that appears or is lost is told by [`record_event`](Self::record_event); names and ids must be none of the
+    /// A subject that appears or is lost is reported by [`record_event`](Self::record_event); names and ids must be none of the
     /// endpoint's own subjects.
     pub fn record_frame(&self, frame: &SubjectFrame) {
         self.hub.queues.tap(|tap| tap.push(|| Tapped::Frame(frame.clone())));

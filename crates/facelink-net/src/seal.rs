@@ -28,7 +28,7 @@ pub struct SealStats {
     pub no_key: u64,
     /// Refused: sealed by another key.
     pub other_key: u64,
-    /// Refused: changed on the way, or by no member.
+    /// Refused: changed in transit, or by no member.
     pub forged: u64,
     /// Refused: read before; also the second copy of what came by two transports.
     pub replayed: u64,

@@ -73,7 +73,7 @@ impl ClientConfig {
         }
     }
 
-    /// Takes the key out of the address, where that is an invitation. What follows `#` is sent to nobody, and shown nowhere.
+    /// Takes the key out of the address, where that is an invitation. What follows `#` is neither sent nor shown.
     pub(crate) fn take_fragment(&mut self) -> Result<(), ClientError> {
         let Some(at) = self.url.find('#') else { return Ok(()) };
         let fragment = self.url.split_off(at);

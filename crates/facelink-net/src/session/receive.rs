@@ -298,22 +298,17 @@ mod tests {
         allocation_counter::measure(|| run(400..800)).count_total
     }
 
+    fn session(hub: &Arc<Hub>, start: Instant) -> Arc<Session> {
+        let counters = Arc::new(Counters::default());
+        let level = crate::auth::AuthLevel::Exempt;
+        let key = hub.connect(SourceKind::WebSocket, "id".into(), None, counters.clone(), level, start).expect("room");
+        Session::new(hub, key, "id".into(), None, counters, Role::Inbound, Some(level.into()))
+    }
+
     /// A session that said `hello` with facelink1.
     fn facelink1_session(start: Instant) -> (Arc<Hub>, Arc<Session>) {
         let hub = Arc::new(Hub::new(EndpointConfig::default(), start));
-        let counters = Arc::new(Counters::default());
-        let key = hub
-            .connect(SourceKind::WebSocket, "id".into(), None, counters.clone(), crate::auth::AuthLevel::Exempt, start)
-            .expect("room");
-        let session = Session::new(
-            &hub,
-            key,
-            "id".into(),
-            None,
-            counters,
-            Role::Inbound,
-            Some(crate::auth::AuthLevel::Exempt.into()),
-        );
+        let session = session(&hub, start);
         let hello = r#"{"type":"hello","subject":"Ann","binary":"facelink1"}"#;
         session.on_text(&mut Decoder::default(), Lane::WebSocket, hello, start);
         (hub, session)
@@ -357,19 +352,7 @@ mod tests {
         let at = |i: u64| start + Duration::from_micros(16_667 * i);
         let hub =
             Arc::new(Hub::new(EndpointConfig { max_messages_per_second: 1e6, ..EndpointConfig::default() }, start));
-        let counters = Arc::new(Counters::default());
-        let key = hub
-            .connect(SourceKind::WebSocket, "id".into(), None, counters.clone(), crate::auth::AuthLevel::Exempt, start)
-            .expect("room");
-        let session = Session::new(
-            &hub,
-            key,
-            "id".into(),
-            None,
-            counters,
-            Role::Inbound,
-            Some(crate::auth::AuthLevel::Exempt.into()),
-        );
+        let session = session(&hub, start);
 
         let frames: Vec<FaceFrame> = (0..800).map(|i| performance.frame_at(Duration::from_millis(16 * i))).collect();
         let mut decoder = Decoder::default();
@@ -415,7 +398,7 @@ mod tests {
             |i| {
                 let packet = llf::decode(&packets[i as usize], &profile).expect("decodes");
                 let update = Update {
-                    key,
+                    key: session.key,
                     kind: SourceKind::LiveLinkFace,
                     subject: packet.subject,
                     frame: Some(&packet.frame),

@@ -57,7 +57,7 @@ pub struct ViewerStats {
     pub faces: usize,
     /// How many of them in which layer, by [`Layer::as_str`].
     pub layers: BTreeMap<Layer, usize>,
-    /// What fits its path, as a share of everything that it asked for; 1 while nothing is in the way.
+    /// What fits its path, as a share of everything that it asked for; 1 while all of it fits.
     pub share: f32,
     /// Earlier frames that each face repeats, against loss.
     pub redundancy: u8,

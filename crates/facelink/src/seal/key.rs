@@ -13,7 +13,7 @@ const TEXT_LEN: usize = 43;
 const LABEL: &[u8] = b"facelink seal 1 ";
 
 /// 32 random bytes that the members of a room share. As text, as in the fragment of an invitation (`#k=`), it is base64url
-/// without padding, 43 characters. Whoever has it reads every face of the room, and can send as any member.
+/// without padding, 43 characters. Anyone who has it reads every face of the room, and can send as any member.
 ///
 /// It is erased from memory when it is dropped, and `Debug` shows its [fingerprint](Self::fingerprint) alone.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -37,7 +37,7 @@ impl RoomKey {
         Self(bytes)
     }
 
-    /// As text: the value of `k` in an invitation's fragment. Whoever sees it has the key.
+    /// As text: the value of `k` in an invitation's fragment. Anyone who sees it has the key.
     pub fn reveal(&self) -> Zeroizing<String> {
         Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0))
     }

@@ -50,7 +50,7 @@ pub enum OpenError {
     /// It is sealed by a key that is not here, or no longer accepted.
     #[error("sealed by another key (its fingerprint begins with {0:02x})")]
     OtherKey(u8),
-    /// Its authentication fails: it was changed on the way, or is by no member.
+    /// Its authentication fails: it was changed in transit, or is by no member.
     #[error("the authentication of the packet fails")]
     Forged,
     /// It was read before.
@@ -75,7 +75,7 @@ pub struct OpenStats {
     pub opened: u64,
     /// Refused: sealed by a key that is not here.
     pub other_key: u64,
-    /// Refused: changed on the way, or by no member.
+    /// Refused: changed in transit, or by no member.
     pub forged: u64,
     /// Refused: read before. Also the copies that a sender in doubt sends by a second transport.
     pub replayed: u64,

@@ -27,7 +27,7 @@ pub struct Sealed {
     sealers: [(RoomKeys, Sealer); 2],
     keys: RoomKeys,
     opener: Opener,
-    /// Packets that members have sealed and nobody has opened.
+    /// Packets that members have sealed and that are not opened yet.
     genuine: HashSet<Vec<u8>>,
     last: Vec<Vec<u8>>,
     now: Instant,
