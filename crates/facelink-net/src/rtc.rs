@@ -220,8 +220,10 @@ pub(crate) struct RtcPeer {
     refused: u32,
     sent_candidates: SentCandidates,
     policy: IcePolicy,
+    bind: IpAddr,
     tcp: bool,
-    pending: Vec<IceCandidate>,
+    /// Those that came before the description, and whether they are for TCP.
+    pending: Vec<(IceCandidate, bool)>,
     taken: candidates::Taken,
     described: Option<tokio::time::Instant>,
     closed: bool,
@@ -340,6 +342,7 @@ impl RtcPeer {
             refused: 0,
             sent_candidates,
             policy: ice.policy,
+            bind,
             tcp,
             pending: Vec::new(),
             taken: candidates::Taken::default(),
@@ -446,20 +449,29 @@ impl RtcPeer {
     async fn described(&mut self, candidates: Vec<IceCandidate>) {
         self.described = Some(tokio::time::Instant::now());
         self.taken = candidates::Taken::default();
-        for candidate in candidates.into_iter().chain(std::mem::take(&mut self.pending)) {
+        for candidate in candidates {
             self.add_candidate(candidate).await;
+        }
+        for (candidate, tcp) in std::mem::take(&mut self.pending) {
+            self.take_candidate(candidate, tcp).await;
         }
     }
 
     /// Takes a candidate of the peer, before or after its description.
     pub async fn add_candidate(&mut self, candidate: IceCandidate) {
-        let Some((candidate, tcp)) = candidates::incoming(&candidate, self.tcp) else { return };
-        let Some(described) = self.described else {
-            if self.pending.len() < candidates::MAX_CANDIDATES {
-                self.pending.push(candidate);
+        let on_loopback = candidates::on_loopback(&candidate, self.bind);
+        for candidate in on_loopback.into_iter().chain([candidate]) {
+            let Some((candidate, tcp)) = candidates::incoming(&candidate, self.tcp) else { continue };
+            if self.described.is_some() {
+                self.take_candidate(candidate, tcp).await;
+            } else if self.pending.len() < candidates::MAX_CANDIDATES {
+                self.pending.push((candidate, tcp));
             }
-            return;
-        };
+        }
+    }
+
+    async fn take_candidate(&mut self, candidate: IceCandidate, tcp: bool) {
+        let Some(described) = self.described else { return };
         if !self.taken.take(&candidate) {
             return;
         }

@@ -175,6 +175,20 @@ pub(super) fn incoming(candidate: &IceCandidate, tcp: bool) -> Option<(IceCandid
     Some((IceCandidate { candidate: parsed.text(), ..candidate.clone() }, is_tcp))
 }
 
+/// The same port of a peer's host at the loopback address that this side is bound to: such a socket reaches this machine alone,
+/// and what a peer bound to all addresses answers comes from there, which is no answer of the address that was asked (RFC 8445,
+/// 7.2.5.2.1). `None` where it would say nothing new.
+pub(super) fn on_loopback(candidate: &IceCandidate, bind: IpAddr) -> Option<IceCandidate> {
+    let mut parsed = Candidate::parse(&candidate.candidate)?;
+    let address = parsed.address();
+    let other = address.is_some_and(|address| address.is_loopback() || address.is_ipv4() != bind.is_ipv4());
+    if !bind.is_loopback() || parsed.is_tcp() || parsed.words[Candidate::KIND] != "host" || other {
+        return None;
+    }
+    parsed.words[Candidate::ADDRESS] = Cow::Owned(bind.to_string());
+    Some(IceCandidate { candidate: parsed.text(), ..candidate.clone() })
+}
+
 /// Candidates of the peer that one description may bring: a hostile peer may send them without end.
 pub(super) const MAX_CANDIDATES: usize = 32;
 /// Those of them with addresses of the Internet. Each is sent several checks, so that a peer which names the addresses of
@@ -350,6 +364,31 @@ mod tests {
             "candidate:7 1 udp 1 192.0.2.1 99999 typ host",
         ] {
             assert_eq!(incoming_text(text, true), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn candidates_of_this_machine_are_tried_on_loopback() {
+        let on_loopback = |text: &str, bind: &str| {
+            let candidate = IceCandidate { candidate: text.to_owned(), ..IceCandidate::default() };
+            super::on_loopback(&candidate, bind.parse().unwrap()).map(|candidate| candidate.candidate)
+        };
+        let local = HOST.replace("192.168.1.5", "5c1b0f4e-1b1a-4b3e-8f43-4c5e8a2e9a11.local");
+        let wanted = |address| Some(HOST.replace("192.168.1.5", address));
+        assert_eq!(on_loopback(HOST, "127.0.0.1"), wanted("127.0.0.1"));
+        assert_eq!(on_loopback(&local, "127.0.0.1"), wanted("127.0.0.1"));
+        assert_eq!(on_loopback(&local, "::1"), wanted("::1"));
+        assert_eq!(on_loopback(&HOST.replace("192.168.1.5", "fd00::2"), "::1"), wanted("::1"));
+        for (text, bind) in [
+            (HOST, "0.0.0.0"),
+            (HOST, "192.168.1.5"),
+            (HOST, "::1"),
+            (&HOST.replace("192.168.1.5", "127.0.0.1"), "127.0.0.1"),
+            (&HOST.replace("udp", "tcp"), "127.0.0.1"),
+            (&HOST.replace("typ host", "typ srflx"), "127.0.0.1"),
+            ("garbage", "127.0.0.1"),
+        ] {
+            assert_eq!(on_loopback(text, bind), None, "{text} {bind}");
         }
     }
 
