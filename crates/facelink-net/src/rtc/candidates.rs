@@ -369,16 +369,16 @@ mod tests {
 
     #[test]
     fn candidates_of_this_machine_are_tried_on_loopback() {
-        let on_loopback = |text: &str, bind: &str| {
+        let tried = |text: &str, bind: &str| {
             let candidate = IceCandidate { candidate: text.to_owned(), ..IceCandidate::default() };
-            super::on_loopback(&candidate, bind.parse().unwrap()).map(|candidate| candidate.candidate)
+            on_loopback(&candidate, bind.parse().unwrap()).map(|candidate| candidate.candidate)
         };
         let local = HOST.replace("192.168.1.5", "5c1b0f4e-1b1a-4b3e-8f43-4c5e8a2e9a11.local");
         let wanted = |address| Some(HOST.replace("192.168.1.5", address));
-        assert_eq!(on_loopback(HOST, "127.0.0.1"), wanted("127.0.0.1"));
-        assert_eq!(on_loopback(&local, "127.0.0.1"), wanted("127.0.0.1"));
-        assert_eq!(on_loopback(&local, "::1"), wanted("::1"));
-        assert_eq!(on_loopback(&HOST.replace("192.168.1.5", "fd00::2"), "::1"), wanted("::1"));
+        assert_eq!(tried(HOST, "127.0.0.1"), wanted("127.0.0.1"));
+        assert_eq!(tried(&local, "127.0.0.1"), wanted("127.0.0.1"));
+        assert_eq!(tried(&local, "::1"), wanted("::1"));
+        assert_eq!(tried(&HOST.replace("192.168.1.5", "fd00::2"), "::1"), wanted("::1"));
         for (text, bind) in [
             (HOST, "0.0.0.0"),
             (HOST, "192.168.1.5"),
@@ -388,7 +388,7 @@ mod tests {
             (&HOST.replace("typ host", "typ srflx"), "127.0.0.1"),
             ("garbage", "127.0.0.1"),
         ] {
-            assert_eq!(on_loopback(text, bind), None, "{text} {bind}");
+            assert_eq!(tried(text, bind), None, "{text} {bind}");
         }
     }
 
