@@ -11,7 +11,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, after, never, select_biased, tick};
-use facelink::frame::WeightsByName;
+use facelink::{frame::WeightsByName, gesture::GestureSet, mapping::Format};
 use facelink_net::{
     CertificateAuthority, Endpoint, EndpointConfig, KeyError, LIVE_LINK_FACE_PORT, LinkEvent, MODELS_FOLDER, PhonePort,
     RoomKey, SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TakeOptions, TakeRecordError,
@@ -56,6 +56,10 @@ pub struct Args {
     /// Let other machines begin and end takes by OSC, which has no token; this machine always may.
     #[arg(long)]
     osc_control: bool,
+    /// Recognise gestures: winks, a kiss, the tongue out, surprise, a smile, nods, shakes of the head; with a file (RON, or JSON), those of
+    /// its rules too.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, value_parser = gestures)]
+    gestures: Option<Option<GestureSet>>,
     /// Write one JSON object a line, for other programs.
     #[arg(long)]
     json: bool,
@@ -93,6 +97,12 @@ fn key(text: &str) -> Result<RoomKey, String> {
         "new" => new_room_key().map_err(|error| error.to_string()),
         _ => text.parse().map_err(|error: KeyError| format!("{error}; `new` makes one")),
     }
+}
+
+/// A file of rules.
+fn gestures(path: &str) -> Result<GestureSet, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    GestureSet::read(&text, Format::of_path(path)).map_err(|error| error.to_string())
 }
 
 fn folder(text: &str) -> Result<PathBuf, String> {
@@ -211,6 +221,7 @@ pub fn receive(args: Args, recording: Option<Recording>) -> Result<(), Error> {
         key: args.key,
         takes_with_phones: args.with_phone,
         osc_control: args.osc_control,
+        gestures: args.gestures.map(Option::unwrap_or_default),
         models: Some(args.models.unwrap_or_else(|| MODELS_FOLDER.into())),
         ..args.endpoint.config()?
     };
@@ -434,6 +445,7 @@ fn in_words(event: &LinkEvent) -> Option<String> {
         LinkEvent::SubjectLost { name, reason, .. } => {
             Some(format!("{} is lost: {}", printable(name), reason.as_str()))
         }
+        LinkEvent::Gesture { name, gesture, active: true, .. } => Some(format!("{}: {gesture}", printable(name))),
         _ => None,
     }
 }

@@ -140,6 +140,40 @@ fn assert_whole_face(frame: &Value) {
     assert_eq!(frame["head"]["rotation"].as_array().map(Vec::len), Some(4), "{frame}");
 }
 
+#[test]
+fn listen_reports_gestures_of_a_file_as_they_start_and_end() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("own.gestures.ron");
+    let rules = r#"(gestures: [(name: "jaw", when: [(from: "jawOpen", above: 0.6)], hold: 0.05, release: 0.05)])"#;
+    std::fs::write(&file, rules).unwrap();
+    let listener = Listener::start(&["--gestures", file.to_str().unwrap()]);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let show = |jaw: f32, active: bool| {
+        let end = Instant::now() + LIMIT;
+        let text = format!(r#"{{"subject": "Ann", "blendshapes": {{"jawOpen": {jaw}}}}}"#);
+        loop {
+            socket.send_to(text.as_bytes(), listener.address("udp_json")).unwrap();
+            while let Ok(line) = listener.lines.recv_timeout(Duration::from_millis(20)) {
+                if line["event"] == "gesture" {
+                    assert_eq!((&line["subject"], &line["gesture"]), (&"Ann".into(), &"jaw".into()), "{line}");
+                    assert_eq!(line["active"], active, "{line}");
+                    return line["seconds"].as_f64().unwrap();
+                }
+            }
+            assert!(Instant::now() < end, "no gesture");
+        }
+    };
+    assert_eq!(show(0.9, true), 0.0);
+    assert!(show(0.1, false) > 0.0);
+
+    std::fs::write(&file, rules.replace("0.6", "\"wide\"")).unwrap();
+    let mut child = facelink(&["listen", "--gestures", file.to_str().unwrap()]).spawn().unwrap();
+    assert_eq!(wait(&mut child).code(), Some(2));
+    let mut error = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert!(error.contains("gestures[0].when[0].above"), "{error}");
+}
+
 /// Without a word of it, phones that were there yesterday are just not called any more.
 #[test]
 fn listen_reports_remembered_phones_that_cannot_be_read() {

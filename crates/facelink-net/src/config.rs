@@ -7,6 +7,7 @@ use std::{
 };
 
 use facelink::{
+    gesture::GestureSet,
     relay::RelaySettings,
     subject::{RECONNECT_GRACE, SUBJECT_TIMEOUT},
     timing::RateSettings,
@@ -108,6 +109,9 @@ pub struct EndpointConfig {
     /// Whether other machines may begin and end takes by OSC, at any UDP port for phones. Off by default, for OSC has no
     /// authentication: only this machine may.
     pub osc_control: bool,
+    /// Gestures to recognise on every subject: each that starts and ends is a
+    /// [`LinkEvent::Gesture`](crate::LinkEvent::Gesture). None by default; `Some(GestureSet::default())` has the built-in ones.
+    pub gestures: Option<GestureSet>,
     /// A UDP source that is silent for this long is gone, and its subject with it.
     pub subject_timeout: Duration,
     /// Whether senders are asked for fewer frames when their link is full, by which law and between which rates.
@@ -229,6 +233,7 @@ impl Default for EndpointConfig {
             takes_with_phones: false,
             #[cfg(feature = "phones")]
             osc_control: false,
+            gestures: None,
             subject_timeout: SUBJECT_TIMEOUT,
             adaptive_fps: RateSettings::default(),
             relay: RelaySettings::default(),

@@ -17,6 +17,7 @@ use facelink::{
     calibration::{Calibration, RangeCapture},
     event::{LinkEvent, SubjectFrame, SubjectId},
     frame::FaceFrame,
+    gesture::{GestureError, GestureRecognizer, GestureSet},
     timing::RateSettings,
 };
 use parking_lot::Mutex;
@@ -126,6 +127,7 @@ impl Endpoint {
         check_ice(&config.ice)?;
         config.token.as_deref().map_or(Ok(()), check_token)?;
         Authentication::check_tokens(&config)?;
+        let gestures = config.gestures.as_ref().map(GestureRecognizer::new).transpose()?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
             .thread_name("facelink")
@@ -134,6 +136,7 @@ impl Endpoint {
             .map_err(LinkError::Runtime)?;
         let secured = if config.listen { secured(&config)? } else { Secured::default() };
         let hub = Arc::new(Hub::new(config, Instant::now()));
+        hub.set_gestures(gestures, Instant::now());
         let config = &hub.config;
         let cancel = CancellationToken::new();
         let takes = Arc::new(Takes::new(hub.clone()));
@@ -480,6 +483,16 @@ impl EndpointControl {
     /// Asks a subject's sender for this frame rate from now on, in place of the adaptive rate; `None` returns to it.
     pub fn set_rate(&self, subject: SubjectId, fps: Option<f32>) {
         self.hub.subjects().set_rate(subject, fps);
+    }
+
+    /// Changes the gestures that are recognised on every subject; `None` recognises none. What is active ends.
+    ///
+    /// # Errors
+    /// Names the field of the set that cannot be used; nothing changes then.
+    pub fn set_gestures(&self, set: Option<&GestureSet>) -> Result<(), GestureError> {
+        let recognizer = set.map(GestureRecognizer::new).transpose()?;
+        self.hub.set_gestures(recognizer, Instant::now());
+        Ok(())
     }
 
     /// Changes the adaptive rate; every sender starts again at the highest rate.

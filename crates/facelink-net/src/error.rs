@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use facelink::gesture::GestureError;
+
 #[cfg(feature = "webrtc")]
 use crate::ice::IceError;
 #[cfg(feature = "tls")]
@@ -34,6 +36,9 @@ pub enum LinkError {
     /// [`EndpointConfig::token`](crate::EndpointConfig::token) is none that can be shown.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// [`EndpointConfig::gestures`](crate::EndpointConfig::gestures) cannot be used.
+    #[error("gestures: {0}")]
+    Gestures(#[from] GestureError),
     /// The background runtime did not start.
     #[error("cannot start the background runtime: {0}")]
     Runtime(#[source] std::io::Error),

@@ -22,6 +22,7 @@ use facelink::{
     connection::CLOSE_UNAUTHORISED,
     event::{Emotion, LinkEvent, LostReason, SubjectFrame, SubjectId},
     frame::FaceFrame,
+    gesture::{GestureEvent, GestureRecognizer},
     source::SourceKind,
     subject::GOODBYE_GRACE,
     timing::micros,
@@ -41,7 +42,7 @@ pub(crate) use subjects::{Refused, Subjects};
 
 use self::{
     connections::{ConnectionLimits, Connections, RoomPeers},
-    subject::{Ingested, Requests},
+    subject::{Gestures, Ingested, Requests},
     subjects::{Claim, SubjectLimits},
 };
 use crate::{
@@ -364,7 +365,9 @@ impl Hub {
                     let (name, source, address) = (subject.name.clone(), subject.kind, subject.address);
                     self.queues.event(LinkEvent::SubjectAppeared { id, name, source, address });
                 }
+                let gestures = subject.recognise(&frame, self.started, now);
                 self.queues.push(frame, from, local);
+                self.report_gestures(subject, gestures);
                 Ok(id)
             }
         }
@@ -399,6 +402,24 @@ impl Hub {
         let id = self.ingest(update, now)?;
         self.queues.event(LinkEvent::Emotion { id, name: update.subject.into(), emotion });
         Ok(())
+    }
+
+    /// Recognises gestures by these rules from now on, of every subject.
+    pub fn set_gestures(&self, recognizer: Option<GestureRecognizer>, now: Instant) {
+        let mut subjects = self.subjects();
+        for subject in subjects.iter_mut() {
+            let ended = subject.end_gestures(self.started, now);
+            self.report_gestures(subject, ended);
+        }
+        subjects.set_gestures(recognizer);
+    }
+
+    /// Gestures that started and ended, for the engine.
+    fn report_gestures(&self, subject: &subject::Subject, events: Gestures) {
+        for GestureEvent { name: gesture, active, lasted, .. } in events {
+            let (id, name) = (subject.id, subject.name.clone());
+            self.queues.event(LinkEvent::Gesture { id, name, gesture, active, lasted });
+        }
     }
 
     /// Takes a face of our own: it goes out to subscribers, and is listed with the others.
@@ -471,8 +492,10 @@ impl Hub {
                     let from = Origin { key: subject.owner, room: table.connections.room_of(subject.owner) };
                     self.queues.push(subject.frame(), from, subject.local);
                 }
+                let gestures = subject.tick_gestures(self.started, now);
+                self.report_gestures(subject, gestures);
                 if let Some(reason) = self.lost(subject, owner, now) {
-                    self.lose(&mut table.subjects, *id, reason);
+                    self.lose(&mut table.subjects, *id, reason, now);
                     continue;
                 }
                 let request = subject.tick(owner, adaptive, now_us, now);
@@ -506,8 +529,10 @@ impl Hub {
         }
     }
 
-    fn lose(&self, subjects: &mut Subjects, id: SubjectId, reason: LostReason) {
-        if let Some(subject) = subjects.remove(id) {
+    fn lose(&self, subjects: &mut Subjects, id: SubjectId, reason: LostReason, now: Instant) {
+        if let Some(mut subject) = subjects.remove(id) {
+            let ended = subject.end_gestures(self.started, now);
+            self.report_gestures(&subject, ended);
             self.queues.publish_lost(id, &subject.name);
             if !subject.local && !subject.sealed {
                 self.queues.event(LinkEvent::SubjectLost { id, name: subject.name, reason });

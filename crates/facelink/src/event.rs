@@ -132,6 +132,19 @@ pub enum LinkEvent {
         /// The emotion.
         emotion: Emotion,
     },
+    /// A gesture of a subject started or ended, by the endpoint's rules.
+    Gesture {
+        /// Which subject.
+        id: SubjectId,
+        /// Its name.
+        name: Arc<str>,
+        /// Which gesture, such as `wink_left`.
+        gesture: Arc<str>,
+        /// `true` when it started, `false` when it ended.
+        active: bool,
+        /// For how long it was active; zero when it starts.
+        lasted: Duration,
+    },
     /// A client connected, or a phone sent its first datagram.
     Connected {
         /// The connection's id, as in `welcome` and in the statistics.

@@ -15,7 +15,7 @@
 //! | add | [`layers`] | expressions, speech, idle movement | the face with them applied |
 //! | map | [`mapping`] | 52 weights and further channels | weights of a rig's morph targets |
 //!
-//! Next to them: [`connection`], both ends of a connection as a state machine; [`take`], recorded faces, as MCAP files among others; [`performer`], a
+//! Next to them: [`gesture`], expressions that are recognised; [`connection`], both ends of a connection as a state machine; [`take`], recorded faces, as MCAP files among others; [`performer`], a
 //! synthetic face for tests and demos; [`simulate`], the phone side of every supported app and an emulated network.
 //!
 //! Every function that depends on time takes `now` as an argument. Tests therefore run in virtual time.
@@ -192,6 +192,7 @@ pub mod calibration;
 pub mod connection;
 pub mod event;
 pub mod frame;
+pub mod gesture;
 pub mod groups;
 pub mod layers;
 pub mod mapping;

@@ -220,6 +220,13 @@ fn take_file_keeps_events_marks_packets_and_attachments() {
                 duration: None,
             },
         },
+        LinkEvent::Gesture {
+            id: SubjectId(4),
+            name: "Ann".into(),
+            gesture: "wink_left".into(),
+            active: false,
+            lasted: Duration::from_nanos(350_000_001),
+        },
         LinkEvent::SubjectLost { id: SubjectId(4), name: "Ann".into(), reason: LostReason::Silent },
         LinkEvent::Disconnected { connection_id: "c-1".into(), reason: "bye".to_owned() },
     ];

@@ -143,7 +143,8 @@ fn copy<R: Read + Seek>(
             TakeContent::Event(mut event) => {
                 if let LinkEvent::SubjectAppeared { name, .. }
                 | LinkEvent::SubjectLost { name, .. }
-                | LinkEvent::Emotion { name, .. } = &mut event
+                | LinkEvent::Emotion { name, .. }
+                | LinkEvent::Gesture { name, .. } = &mut event
                 {
                     let Some(new) = kept(name) else { continue };
                     *name = new;

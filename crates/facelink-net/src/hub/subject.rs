@@ -10,6 +10,7 @@ use facelink::{
     calibration::{Calibration, RangeCapture},
     event::{Speech, SubjectFrame, SubjectId},
     frame::FaceFrame,
+    gesture::{GestureEvent, GestureRecognizer},
     source::SourceKind,
     subject::{GOODBYE_GRACE, SILENT_AFTER, Sent, SubjectState, Taken},
     timing::{
@@ -21,6 +22,7 @@ use facelink::{
         message::{ClientMessage, Report, ServerMessage, ViewerReport},
     },
 };
+use smallvec::SmallVec;
 
 use super::{
     connections::{Connection, ConnectionKey},
@@ -117,6 +119,9 @@ impl Measured {
     }
 }
 
+/// Gestures that started and ended with one frame: most often none.
+pub(crate) type Gestures = SmallVec<[GestureEvent; 2]>;
+
 /// What became of an update.
 #[derive(Debug)]
 pub(crate) enum Ingested {
@@ -159,6 +164,7 @@ pub(crate) struct Subject {
     takes_reports: bool,
     measured: Measured,
     pub pacing: Pacing,
+    gestures: Option<Box<GestureRecognizer>>,
 }
 
 /// What is sent to a subject's sender.
@@ -208,7 +214,45 @@ impl Subject {
             takes_reports: false,
             measured: Measured::new(origin),
             pacing: Pacing::new(adaptive),
+            gestures: None,
         }
+    }
+
+    /// Follows its face by these rules from now on. Faces of our own are not followed: the engine knows them.
+    pub fn set_gestures(&mut self, recognizer: Option<&GestureRecognizer>) {
+        self.gestures = recognizer.filter(|_| !self.local).cloned().map(Box::new);
+    }
+
+    /// What starts and ends with a face of its own, without what is said on it.
+    pub fn recognise(&mut self, newest: &SubjectFrame, origin: Instant, now: Instant) -> Gestures {
+        let mut events = Gestures::new();
+        let Some(gestures) = &mut self.gestures else { return events };
+        // By the source's clock: frames that wait for each other on the network do not prolong or shorten a gesture.
+        let at = newest.stamp.map_or_else(|| micros(now, origin), |stamp| stamp.capture_us + stamp.base_us);
+        let at = Duration::from_micros(at.try_into().unwrap_or_default());
+        let report = |event| events.push(event);
+        match newest.speech {
+            None => gestures.update_frame(&newest.frame, at, report),
+            Some(speech) => {
+                let frame = FaceFrame { weights: speech.weights, ..newest.frame.clone() };
+                gestures.update_frame(&frame, at, report);
+            }
+        }
+        events
+    }
+
+    /// What ends because its source sends nothing any more.
+    pub fn tick_gestures(&mut self, origin: Instant, now: Instant) -> Gestures {
+        if self.is_live(now) && self.owner_gone.is_none() { Gestures::new() } else { self.end_gestures(origin, now) }
+    }
+
+    /// What ends because another source follows, or none.
+    pub fn end_gestures(&mut self, origin: Instant, now: Instant) -> Gestures {
+        let mut events = Gestures::new();
+        if let Some(gestures) = &mut self.gestures {
+            gestures.end(now.saturating_duration_since(origin), |event| events.push(event));
+        }
+        events
     }
 
     /// Another connection sends it from now on.

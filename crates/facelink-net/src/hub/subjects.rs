@@ -13,6 +13,7 @@ use facelink::{
     calibration::{Calibration, RangeCapture},
     event::SubjectId,
     frame::FaceFrame,
+    gesture::GestureRecognizer,
     timing::RateSettings,
 };
 
@@ -73,16 +74,38 @@ pub(crate) struct Subjects {
     adaptive: RateSettings,
     /// By name, for subjects that come back.
     calibrations: HashMap<Arc<str>, Calibration>,
+    /// Copied for each subject.
+    gestures: Option<GestureRecognizer>,
 }
 
 impl Subjects {
     pub fn new(limits: SubjectLimits, adaptive: RateSettings, origin: Instant) -> Self {
-        Self { limits, origin, by_id: HashMap::new(), by_name: HashMap::new(), adaptive, calibrations: HashMap::new() }
+        Self {
+            limits,
+            origin,
+            by_id: HashMap::new(),
+            by_name: HashMap::new(),
+            adaptive,
+            calibrations: HashMap::new(),
+            gestures: None,
+        }
     }
 
     /// In no order.
     pub fn iter(&self) -> impl Iterator<Item = &Subject> {
         self.by_id.values()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subject> {
+        self.by_id.values_mut()
+    }
+
+    /// What each subject is followed by from now on.
+    pub fn set_gestures(&mut self, recognizer: Option<GestureRecognizer>) {
+        self.gestures = recognizer;
+        for subject in self.by_id.values_mut() {
+            subject.set_gestures(self.gestures.as_ref());
+        }
     }
 
     pub fn get_mut(&mut self, id: SubjectId) -> Option<&mut Subject> {
@@ -170,7 +193,9 @@ impl Subjects {
         let name: Arc<str> = name.into();
         let calibration = self.calibrations.get(&name).copied().unwrap_or_default();
         let times = (self.origin, now);
-        let subject = Subject::new(id, name.clone(), (owner, connection), is_local, calibration, self.adaptive, times);
+        let mut subject =
+            Subject::new(id, name.clone(), (owner, connection), is_local, calibration, self.adaptive, times);
+        subject.set_gestures(self.gestures.as_ref());
         self.by_name.insert(name, id);
         self.by_id.insert(id, subject);
         Ok(id)

@@ -5,18 +5,13 @@ use std::{
     ops::Range,
 };
 
-use crate::{
-    frame::Channel,
-    names::{BLENDSHAPE_COUNT, Blendshape},
-};
+use crate::names::{BLENDSHAPE_COUNT, Blendshape};
 
 use super::{
     Combine, Resolved, Rule, Tuning,
+    inputs::{Face, Inputs, Operand},
     key::{Affix, Pattern, Spelled, keys, shape_of_channel, stripped},
 };
-
-/// Names of the channels of the head's rotation.
-const HEAD: [&str; 3] = ["headYaw", "headPitch", "headRoll"];
 
 /// What of a face a rig can show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,36 +30,11 @@ pub struct MatchReport {
     pub written: usize,
 }
 
-/// The face of a frame.
-#[derive(Clone, Copy, Debug)]
-pub struct Face<'a> {
-    /// Weights by [`Blendshape::index`].
-    pub weights: &'a [f32; BLENDSHAPE_COUNT],
-    /// Channels besides the shapes.
-    pub channels: &'a [Channel],
-    /// The head's yaw (positive to its own left), pitch (positive up) and roll (positive to its own left shoulder),
-    /// radians.
-    pub head: [f32; 3],
-}
-
-impl Default for Face<'_> {
-    fn default() -> Self {
-        Self { weights: &[0.0; BLENDSHAPE_COUNT], channels: &[], head: [0.0; 3] }
-    }
-}
-
 /// Room for the values of one frame; kept from frame to frame, it costs no allocation.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     inputs: Vec<f32>,
     values: Vec<f32>,
-}
-
-#[derive(Clone, Debug)]
-struct Operand {
-    input: usize,
-    gain: f32,
-    offset: f32,
 }
 
 #[derive(Clone, Debug)]
@@ -85,8 +55,7 @@ struct Target {
 #[derive(Clone, Debug, Default)]
 pub struct Compiled {
     mirror: bool,
-    /// Channels besides the shapes, behind which the three of the head come.
-    channels: Vec<String>,
+    inputs: Inputs,
     tunings: Vec<(usize, Tuning)>,
     rules: Vec<CompiledRule>,
     operands: Vec<Operand>,
@@ -298,17 +267,6 @@ impl Resolved {
             shown: [false; BLENDSHAPE_COUNT],
             absent: Vec::new(),
         };
-        // The channels first, so that their places are known.
-        for name in
-            self.rules.iter().flat_map(|rule| &rule.from).map(|input| &input.channel).chain(self.channels.keys())
-        {
-            if shape_of_channel(name).is_none()
-                && !HEAD.contains(&name.as_str())
-                && !building.compiled.channels.contains(name)
-            {
-                building.compiled.channels.push(name.clone());
-            }
-        }
         for rule in self.rules.iter().filter(|rule| !rule.fallback) {
             building.add(rule, rig, &ranks);
         }
@@ -321,7 +279,8 @@ impl Resolved {
         let Building { mut compiled, sums, shown, absent } = building;
         for (name, tuning) in &self.channels {
             if !tuning.is_default() {
-                compiled.tunings.push((compiled.input(name), tuning.clone()));
+                let input = compiled.inputs.place(name);
+                compiled.tunings.push((input, tuning.clone()));
             }
         }
         let aside: Vec<Pattern> = self.aside.iter().map(|pattern| Pattern::new(pattern)).collect();
@@ -388,8 +347,7 @@ impl Building {
             if let Some(shape) = shape_of_channel(&input.channel) {
                 self.shown[shape.index()] = true;
             }
-            let operand =
-                Operand { input: self.compiled.input(&input.channel), gain: input.gain, offset: input.offset };
+            let operand = self.compiled.inputs.operand(input);
             self.compiled.operands.push(operand);
         }
         let tuning = rule.tuning();
@@ -402,46 +360,16 @@ impl Building {
 }
 
 impl Compiled {
-    /// Index of a channel's value among the inputs.
-    fn input(&self, name: &str) -> usize {
-        if let Some(shape) = shape_of_channel(name) {
-            return shape.index();
-        }
-        let channel = self.channels.iter().position(|channel| channel == name);
-        let head = HEAD.iter().position(|head| *head == name).map(|axis| self.channels.len() + axis);
-        BLENDSHAPE_COUNT + channel.or(head).unwrap_or(0)
-    }
-
     /// Works out the values of a frame.
     pub fn evaluate(&self, face: &Face<'_>, scratch: &mut Scratch) {
         let Scratch { inputs, values } = scratch;
-        inputs.clear();
-        if self.mirror {
-            inputs.extend(MIRRORED.iter().map(|other| face.weights[*other]));
-        } else {
-            inputs.extend_from_slice(face.weights);
-        }
-        inputs.extend(self.channels.iter().map(|name| {
-            face.channels.iter().find(|channel| *channel.name == **name).map_or(0.0, |channel| channel.value)
-        }));
-        let side = if self.mirror { -1.0 } else { 1.0 };
-        inputs.extend([face.head[0] * side, face.head[1], face.head[2] * side]);
+        self.inputs.read(face, self.mirror, inputs);
         for (input, tuning) in &self.tunings {
             inputs[*input] = tuning.at(inputs[*input]);
         }
         values.clear();
         values.extend(self.rules.iter().map(|rule| {
-            let mut operands =
-                self.operands[rule.operands.clone()].iter().map(|of| inputs[of.input] * of.gain + of.offset);
-            let count = operands.len();
-            let first = operands.next().unwrap_or(0.0);
-            let value = match rule.combine {
-                Combine::Sum => operands.fold(first, |sum, value| sum + value),
-                Combine::Average => operands.fold(first, |sum, value| sum + value) / count.max(1) as f32,
-                Combine::Multiply => operands.fold(first, |product, value| product * value),
-                Combine::Min => operands.fold(first, f32::min),
-                Combine::Max => operands.fold(first, f32::max),
-            };
+            let value = rule.combine.of(&self.operands[rule.operands.clone()], inputs);
             rule.tuning.as_ref().map_or(value, |tuning| tuning.at(value))
         }));
     }
@@ -501,14 +429,10 @@ impl Compiled {
     }
 }
 
-/// The shape on the other side, by index.
-static MIRRORED: std::sync::LazyLock<[usize; BLENDSHAPE_COUNT]> =
-    std::sync::LazyLock::new(|| Blendshape::ALL.map(|shape| shape.mirrored().index()));
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::Mapping;
+    use crate::{Channel, mapping::Mapping};
 
     fn resolved(text: &str) -> Resolved {
         text.parse::<Mapping>().unwrap().resolve(|_| Err("no includes here".into())).unwrap()

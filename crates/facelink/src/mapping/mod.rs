@@ -31,11 +31,12 @@ mod bones;
 mod compile;
 mod curve;
 mod detect;
+pub(crate) mod inputs;
 mod key;
 mod presets;
 pub(crate) mod read;
 mod resolve;
-mod rule;
+pub(crate) mod rule;
 mod skeleton;
 
 use std::collections::BTreeMap;
@@ -43,9 +44,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use bones::{BoneMap, EyeBones, EyeDrive, Facing, GazeRange, HeadBone, JawBone, NeckBone, RangeMap};
-pub use compile::{Compiled, Face, MatchReport, Scratch};
+pub use compile::{Compiled, MatchReport, Scratch};
 pub use curve::Curve;
 pub use detect::{Detection, Preset, detect, detect_either};
+pub use inputs::Face;
 pub use presets::PRESETS;
 pub use read::{Format, MappingError};
 pub use resolve::{ResolveError, Resolved};

@@ -143,12 +143,12 @@ impl FromStr for Mapping {
     }
 }
 
-pub(super) fn finite<'de, D: Deserializer<'de>>(from: D) -> Result<f32, D::Error> {
+pub(crate) fn finite<'de, D: Deserializer<'de>>(from: D) -> Result<f32, D::Error> {
     let value = f32::deserialize(from)?;
     if value.is_finite() { Ok(value) } else { Err(D::Error::custom("must be a finite number")) }
 }
 
-pub(super) fn maybe_finite<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f32>, D::Error> {
+pub(crate) fn maybe_finite<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f32>, D::Error> {
     let value = Option::<f32>::deserialize(from)?;
     if value.is_none_or(f32::is_finite) { Ok(value) } else { Err(D::Error::custom("must be a finite number")) }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::{
     AUTO, BoneMap, Mapping, Rule, Tuning,
     key::keys,
-    rule::{Input, Output, SIDES},
+    rule::{Input, Output, has_side, on_side},
 };
 
 /// Includes within includes.
@@ -126,14 +126,9 @@ impl Resolved {
 /// A rule with sides in braces, once a side.
 fn both_sides(rule: &Rule) -> Vec<Rule> {
     let mut names = rule.from.iter().map(|input| &input.channel).chain(rule.to.iter().map(|output| &output.target));
-    if !names.any(|name| name.contains('{')) {
+    if !names.any(|name| has_side(name)) {
         return vec![rule.clone()];
     }
-    let on_side = |name: &str, second: bool| {
-        SIDES.iter().fold(name.to_owned(), |name, (sign, first_side, second_side)| {
-            name.replace(sign, if second { second_side } else { first_side })
-        })
-    };
     [false, true]
         .map(|second| Rule {
             from: rule

@@ -156,7 +156,7 @@ impl Rule {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_sum(combine: &Combine) -> bool {
+pub(crate) fn is_sum(combine: &Combine) -> bool {
     *combine == Combine::Sum
 }
 
@@ -189,7 +189,7 @@ impl End {
 }
 
 /// Sides that a name may hold in braces, first side and second.
-pub(super) const SIDES: [(&str, &str, &str); 8] = [
+const SIDES: [(&str, &str, &str); 8] = [
     ("{Left}", "Left", "Right"),
     ("{left}", "left", "right"),
     ("{L}", "L", "R"),
@@ -199,6 +199,18 @@ pub(super) const SIDES: [(&str, &str, &str); 8] = [
     ("{R}", "R", "L"),
     ("{r}", "r", "l"),
 ];
+
+/// Whether a name holds a side in braces.
+pub(crate) fn has_side(name: &str) -> bool {
+    name.contains('{')
+}
+
+/// The name with what its braces stand for on the first side or the second.
+pub(crate) fn on_side(name: &str, second: bool) -> String {
+    SIDES.iter().fold(name.to_owned(), |name, (sign, first_side, second_side)| {
+        name.replace(sign, if second { second_side } else { first_side })
+    })
+}
 
 fn check_name(name: &str) -> Result<(), String> {
     if name.trim().is_empty() {
@@ -318,7 +330,7 @@ impl<'de> Visitor<'de> for EndsVisitor {
     }
 }
 
-fn inputs<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Input>, D::Error> {
+pub(crate) fn inputs<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Input>, D::Error> {
     let ends = from.deserialize_any(EndsVisitor)?;
     Ok(ends.into_iter().map(|end| Input { channel: end.name, gain: end.gain, offset: end.offset }).collect())
 }
@@ -347,7 +359,7 @@ fn write_ends<S: Serializer>(mut ends: Vec<Written<'_>>, to: S) -> Result<S::Ok,
     }
 }
 
-fn write_inputs<S: Serializer>(inputs: &[Input], to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn write_inputs<S: Serializer>(inputs: &[Input], to: S) -> Result<S::Ok, S::Error> {
     let written = inputs.iter().map(|input| match (input.gain, input.offset) {
         (1.0, 0.0) => Written::Name(&input.channel),
         (gain, 0.0) => Written::Gain(&input.channel, gain),

@@ -415,6 +415,13 @@ pub(crate) fn rotation_from_euler(yaw: f32, pitch: f32, roll: f32) -> [f32; 4] {
     from_angles([-pitch, yaw, roll], EulerOrder::Zyx)
 }
 
+/// The head's yaw (positive to its own left), pitch (positive up) and roll (positive to its own left shoulder), radians, as
+/// mappings read them; zeros without a head.
+pub(crate) fn head_angles(frame: &FaceFrame) -> [f32; 3] {
+    let [down, yaw, roll] = frame.head.map_or([0.0; 3], |head| to_angles(head.rotation, EulerOrder::Yxz));
+    [yaw, -down, -roll]
+}
+
 /// The angles about x, y and z of a rotation, radians; the middle one of the order lies within a quarter turn. What is no
 /// rotation gives zeros.
 pub(crate) fn to_angles(rotation: [f32; 4], order: EulerOrder) -> [f32; 3] {

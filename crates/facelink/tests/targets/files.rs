@@ -5,6 +5,7 @@ use std::fmt::Write;
 use facelink::{
     BLENDSHAPE_COUNT, Blendshape,
     calibration::Performer,
+    gesture::{GestureRecognizer, GestureSet},
     mapping::{Face, Format, Mapping, Scratch},
     take::{FrameRate, Take, TakeFrame, gltf, import, jsonl, llf_csv, vrma},
 };
@@ -178,8 +179,43 @@ fn ron_value(source: &mut Source<'_>, out: &mut String, depth: usize) {
     }
 }
 
-const KEYS: [&str; 12] =
-    ["name", "about", "include", "mirror", "channels", "rules", "aside", "limits", "bones", "calibration", "name", "x"];
+/// A set that was read can be used, and what starts ends.
+fn follow(set: &GestureSet) {
+    let Ok(mut recognizer) = GestureRecognizer::new(set) else { panic!("{set:?} was read") };
+    let mut active = 0;
+    let mut count = |started: bool| {
+        active += if started { 1 } else { -1 };
+        assert!((0..=64).contains(&active), "{active} active");
+    };
+    for step in 0..24_u64 {
+        let value = if step % 3 == 0 { 1.0 } else { 0.0 };
+        let face = Face { weights: &[value; BLENDSHAPE_COUNT], channels: &[], head: [value, -value, 0.0] };
+        // Back and forth, and with gaps.
+        let now = std::time::Duration::from_millis(step * [16, 400, 3][step as usize % 3]);
+        recognizer.update(&face, now, |event| count(event.active));
+    }
+    recognizer.end(std::time::Duration::MAX, |event| count(event.active));
+    assert_eq!(recognizer.active().count(), 0);
+    assert_eq!(active, 0);
+}
+
+const KEYS: [&str; 15] = [
+    "name",
+    "about",
+    "include",
+    "mirror",
+    "channels",
+    "rules",
+    "aside",
+    "limits",
+    "bones",
+    "calibration",
+    "name",
+    "x",
+    "gestures",
+    "gestures",
+    "without",
+];
 
 impl Target for Mappings {
     const NAME: &'static str = "mappings";
@@ -205,12 +241,19 @@ impl Target for Mappings {
             }
             let (from, gain) = (serde_json::to_string(&name(source)).unwrap_or_default(), source.digits());
             let part = match key {
-                "include" | "aside" => format!("[{from}]"),
+                "include" | "aside" | "without" => format!("[{from}]"),
                 "mirror" => "true".to_owned(),
                 "channels" if json => format!("{{{from}:{{\"gain\":{gain}}}}}"),
                 "channels" => format!("{{{from}:(gain:{gain})}}"),
                 "rules" if json => format!("[{{\"from\":{from},\"to\":[{from},[\"b\",0.5]],\"gain\":{gain}}}]"),
                 "rules" => format!("[(from:{from},to:[{from},(\"b\",0.5)],curve:Power({gain}),gain:{gain})]"),
+                "gestures" if json => format!(
+                    "[{{\"name\":\"a\",\"when\":[{{\"from\":{from},\"above\":{gain}}}],\"swings\":{{\"axis\":\"Yaw\",\"degrees\":{gain},\"count\":2,\"within\":1}},\"hold\":{gain}}}]"
+                ),
+                "gestures" => format!(
+                    "[(name:{},when:[(from:{from},above:0.1)],swings:(axis:Pitch,degrees:{gain},count:2,within:{gain}),hold:{gain})]",
+                    if source.one_in(2) { &from } else { "\"a_{left}\"" }
+                ),
                 "limits" if json => format!("[{gain},1]"),
                 "limits" => format!("({gain},1)"),
                 "bones" if json => format!("{{\"head\":{{\"bone\":{from},\"gain\":{gain}}}}}"),
@@ -231,6 +274,15 @@ impl Target for Mappings {
             match Performer::read(text, format) {
                 Ok(_) => accepted = true,
                 Err(error) => assert!(error.line > 0 && !error.message.is_empty(), "{error:?}"),
+            }
+            if let Ok(set) = GestureSet::read(text, format) {
+                accepted = true;
+                let written = set.write(format);
+                match GestureSet::read(&written, format) {
+                    Ok(read) => assert_eq!(read, set, "{written}"),
+                    Err(error) => panic!("{written}: {error}"),
+                }
+                follow(&set);
             }
             match Mapping::read(text, format) {
                 Ok(mapping) => {

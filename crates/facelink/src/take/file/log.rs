@@ -67,6 +67,14 @@ enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         duration_ns: Option<u64>,
     },
+    Gesture {
+        id: u64,
+        name: Arc<str>,
+        gesture: Arc<str>,
+        active: bool,
+        #[serde(default)]
+        lasted_ns: u64,
+    },
     Connected {
         connection_id: Arc<str>,
         source: String,
@@ -131,6 +139,13 @@ pub(super) fn event(event: &LinkEvent) -> Vec<u8> {
             fade_ns: emotion.fade.map(nanos),
             duration_ns: emotion.duration.map(nanos),
         },
+        LinkEvent::Gesture { id, name, gesture, active, lasted } => Event::Gesture {
+            id: id.0,
+            name: name.clone(),
+            gesture: gesture.clone(),
+            active: *active,
+            lasted_ns: nanos(*lasted),
+        },
         LinkEvent::Connected { connection_id, source, address } => Event::Connected {
             connection_id: connection_id.clone(),
             source: source.as_str().to_owned(),
@@ -164,6 +179,9 @@ pub(super) fn read_event(data: &[u8]) -> Result<Logged, serde_json::Error> {
                 duration: duration_ns.map(Duration::from_nanos),
             },
         },
+        Event::Gesture { id, name, gesture, active, lasted_ns } => {
+            LinkEvent::Gesture { id: SubjectId(id), name, gesture, active, lasted: Duration::from_nanos(lasted_ns) }
+        }
         Event::Connected { connection_id, source: from, address: at } => {
             LinkEvent::Connected { connection_id, source: source(&from), address: address(at) }
         }

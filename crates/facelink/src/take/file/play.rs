@@ -325,7 +325,7 @@ impl<R: Read + Seek> TakePlayer<R> {
                 }
             }
             TakeContent::Mark(text) => self.queue.push_back(Played::Mark { time: entry.time, text }),
-            // Connections and datagrams of then are no connections and datagrams of now.
+            // Connections and datagrams of then are no connections and datagrams of now, and gestures are recognised anew.
             TakeContent::Event(_)
             | TakeContent::Phone(_)
             | TakeContent::Packet(_)

@@ -11,7 +11,7 @@ use crate::{
     frame::{EyeGaze, FaceFrame},
     mapping::{BoneMap, EyeDrive, Face, Facing, GazeRange, RigNode, Scratch, SkeletonNodes, detect_either, find_bones},
     model::{Expression, ModelError, Vrm, VrmVersion, names_in_extras, target_names},
-    wire::profile::{EulerOrder, IDENTITY, from_angles, inverse, normalized, product, to_angles},
+    wire::profile::{EulerOrder, IDENTITY, from_angles, head_angles, inverse, normalized, product},
 };
 
 /// Most nodes, meshes and targets of a model that are looked at.
@@ -254,11 +254,6 @@ pub(in super::super) fn names_of_targets(document: &Value) -> Result<Vec<Vec<Str
 }
 
 /// Yaw, pitch and roll of a head as mappings have them: positive to its own left, up, and to its own left shoulder.
-fn head_angles(frame: &FaceFrame) -> [f32; 3] {
-    let [down, yaw, roll] = frame.head.map_or([0.0; 3], |head| to_angles(head.rotation, EulerOrder::Yxz));
-    [yaw, -down, -roll]
-}
-
 /// Adds the channels of a take to an animation of a document.
 pub(super) fn animate(
     take: &Take,
