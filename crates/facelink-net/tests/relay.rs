@@ -11,7 +11,11 @@ use std::{
 
 use facelink::{
     Blendshape, FaceFrame,
-    wire::facelink1::{self, bundle::MAX_BUNDLE},
+    wire::facelink1::{
+        self,
+        bundle::MAX_BUNDLE,
+        delta::compact::{CompactDecoder, Received},
+    },
 };
 use facelink_net::{ClientConfig, Endpoint, EndpointConfig};
 use futures_util::{SinkExt, StreamExt};
@@ -295,6 +299,80 @@ fn relay_game_receives_every_face_over_webrtc() {
     ] {
         assert!(metrics.contains(line), "{line}");
     }
+}
+
+/// The faces of the next compact bundle, and what became of it.
+async fn compact(socket: &mut Socket, decoder: &mut CompactDecoder) -> (Received, usize, Vec<(String, u64, f32)>) {
+    loop {
+        if let Message::Binary(bytes) = socket.next().await.expect("open").expect("good") {
+            assert!(CompactDecoder::is_compact(&bytes) && bytes.len() <= MAX_BUNDLE, "{} bytes", bytes.len());
+            let mut faces = Vec::new();
+            let each = |face: facelink1::Face<'_>| {
+                let jaw = face.frame.weights[Blendshape::JawOpen.index()];
+                faces.push((face.subject.to_owned(), face.frame.sequence.expect("a number"), jaw));
+            };
+            let received = decoder.decode(&bytes, &mut facelink1::Decoder::new(), each).expect("a bundle");
+            return (received, bytes.len(), faces);
+        }
+    }
+}
+
+#[test]
+fn relay_viewer_that_acknowledges_has_deltas_and_recovers_without() {
+    let endpoint = start();
+    let address = endpoint.addresses().http;
+    block_on(&endpoint, async {
+        let mut sender = publisher(address).await;
+        let mut viewer = open(address).await;
+        say(&mut viewer, json!({"type": "subscribe", "subject": "face-*", "binary": "facelink1", "delta": true})).await;
+        for bad in [json!([1, 2.5]), json!([70_000]), json!("all"), json!(vec![1; 33])] {
+            say(&mut viewer, json!({"type": "ack", "packets": bad})).await;
+            hear(&mut viewer, "error").await;
+        }
+        say(&mut viewer, json!({"type": "ack", "packets": [3, 4, 65_535]})).await;
+        let (all, mut decoder) = (names(12), CompactDecoder::new());
+        // Each round every face, with or without acknowledgements; gives the bytes of its packets.
+        let mut number = 0;
+        for (acks, anew) in [(true, false), (false, true), (true, false)] {
+            if anew {
+                // What was acknowledged before is gone.
+                decoder = CompactDecoder::new();
+            }
+            let (mut sizes, mut missing) = (Vec::new(), 0);
+            for _ in 0..120 {
+                number += 1;
+                let jaw_open = (number % 50) as f32 / 50.0;
+                let mut frame = FaceFrame { weights: [0.3; 52], ..jaw(number, jaw_open) };
+                frame.set(Blendshape::JawOpen, jaw_open);
+                publish(&mut sender, &all, &frame).await;
+                let (mut size, mut newest, before) = (0, BTreeMap::new(), missing);
+                loop {
+                    let (received, bytes, faces) = compact(&mut viewer, &mut decoder).await;
+                    size += bytes;
+                    missing += received.missing;
+                    for (name, _, jaw) in faces {
+                        let off = (jaw * 50.0 - (jaw * 50.0).round()).abs() / 50.0;
+                        assert!(off < 0.003, "{name}: {jaw} was not sent");
+                        newest.insert(name, jaw);
+                    }
+                    if acks && received.missing == 0 {
+                        say(&mut viewer, json!({"type": "ack", "packets": [received.packet]})).await;
+                    }
+                    let done = newest.len() == all.len() && newest.values().all(|jaw| (jaw - jaw_open).abs() < 0.003);
+                    // Of what it has forgotten it may have nothing.
+                    if done || received.missing > 0 {
+                        break;
+                    }
+                }
+                sizes.push((size, missing - before));
+            }
+            let last = &sizes[100..];
+            let (mean, unread) =
+                (last.iter().map(|(size, _)| size).sum::<usize>() / 20, last.iter().any(|(_, missing)| *missing > 0));
+            assert!(!unread && (mean < 12 * 14) == acks, "acknowledged {acks}: {mean} bytes a round, {sizes:?}");
+            assert!(!acks || missing == 0, "{missing}");
+        }
+    });
 }
 
 fn with_token() -> Endpoint {

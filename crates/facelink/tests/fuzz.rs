@@ -129,6 +129,11 @@ fn fuzz_delta() {
 }
 
 #[test]
+fn fuzz_compact_bundles() {
+    fuzz::<targets::CompactBundles>(4);
+}
+
+#[test]
 fn fuzz_float32() {
     fuzz::<targets::Float32>(16);
 }

@@ -17,7 +17,10 @@ use facelink::{
     relay::{Format, Output, Relay, RelaySettings, Source, Subscription, ViewerStats},
     simulate::network::{Network, NetworkSettings},
     timing::{DelayMeter, LinkReport, LoadMeter, Playout, PlayoutSettings, PresentClock, SourceClock},
-    wire::facelink1::Decoder,
+    wire::facelink1::{
+        Decoder, Face,
+        delta::compact::{Acks, CompactDecoder},
+    },
 };
 use trial::{Outcome, Signal, judge, networks};
 
@@ -68,6 +71,14 @@ impl Shown {
 struct Viewer {
     there: Network,
     arriving: Vec<(i64, Vec<u8>)>,
+    /// The way back.
+    back: Network,
+    returning: Vec<(i64, Vec<u16>)>,
+    compact: CompactDecoder,
+    acks: Acks,
+    /// Faces that could not be read.
+    missing: usize,
+    packets: usize,
     faces: BTreeMap<String, Shown>,
     bytes: usize,
     stats: Vec<ViewerStats>,
@@ -77,16 +88,36 @@ struct Viewer {
 struct Watched {
     faces: Vec<Outcome>,
     bytes_per_s: f32,
+    missing: usize,
+    packets: usize,
     stats: Vec<ViewerStats>,
 }
 
+/// How faces are sent to viewers.
+#[derive(Clone, Copy)]
+struct How {
+    format: Format,
+    /// Time between two faces, microseconds.
+    apart_us: i64,
+    /// Whether viewers acknowledge what they have read.
+    acks: bool,
+}
+
+const PLAIN: How = How { format: Format::Facelink1, apart_us: 1500, acks: true };
+
 /// Sends `count` faces through a relay to a viewer on each of the networks. `max_fps` of each viewer may change at a time.
-fn watch(count: u64, viewers: &[NetworkSettings], seconds: i64, change: impl Fn(i64) -> Option<f32>) -> Vec<Watched> {
+fn watch(
+    count: u64,
+    viewers: &[NetworkSettings],
+    seconds: i64,
+    how: How,
+    change: impl Fn(i64) -> Option<f32>,
+) -> Vec<Watched> {
     let signal = Signal::performer();
     let start = Instant::now();
     let instant = |us: i64| start + Duration::from_micros(us.max(0) as u64);
     let mut relay = Relay::new(RelaySettings::default());
-    let subscription = |max_fps| Subscription { format: Format::Facelink1, max_fps, ..Subscription::default() };
+    let subscription = |max_fps| Subscription { format: how.format, max_fps, ..Subscription::default() };
     for viewer in 0..viewers.len() as u64 {
         relay.subscribe(viewer, None, subscription(None), start).expect("subscribes");
     }
@@ -95,6 +126,12 @@ fn watch(count: u64, viewers: &[NetworkSettings], seconds: i64, change: impl Fn(
         .map(|(seed, network)| Viewer {
             there: Network::new(*network, seed),
             arriving: Vec::new(),
+            back: Network::new(*network, seed + 100),
+            returning: Vec::new(),
+            compact: CompactDecoder::new(),
+            acks: Acks::default(),
+            missing: 0,
+            packets: 0,
             faces: BTreeMap::new(),
             bytes: 0,
             stats: Vec::new(),
@@ -106,12 +143,13 @@ fn watch(count: u64, viewers: &[NetworkSettings], seconds: i64, change: impl Fn(
     let mut asked = None;
     let end = seconds * 1_000_000;
     loop {
-        // Faces of one round, a millisecond and a half apart.
         let (round, id) = (next_frame / count as i64, next_frame % count as i64);
-        let frame_at = round * SOURCE_US + id * 1500;
+        let frame_at = round * SOURCE_US + id * how.apart_us;
         let due = relay.timeout().map_or(i64::MAX, |due| due.saturating_duration_since(start).as_micros() as i64 + 1);
         let arrival = viewers.iter().flat_map(|viewer| &viewer.arriving).map(|(at, _)| *at).min().unwrap_or(i64::MAX);
-        let now = frame_at.min(due).min(arrival).min(next_render).min(next_report).min(next_stats);
+        let returning =
+            viewers.iter().flat_map(|viewer| &viewer.returning).map(|(at, _)| *at).min().unwrap_or(i64::MAX);
+        let now = frame_at.min(due).min(arrival).min(returning).min(next_render).min(next_report).min(next_stats);
         if now > end {
             break;
         }
@@ -120,12 +158,27 @@ fn watch(count: u64, viewers: &[NetworkSettings], seconds: i64, change: impl Fn(
                 while let Some(place) = viewer.arriving.iter().position(|(at, _)| *at <= now) {
                     let (_, packet) = viewer.arriving.swap_remove(place);
                     let faces = &mut viewer.faces;
-                    let each = |face: facelink::wire::facelink1::Face<'_>| {
+                    let each = |face: Face<'_>| {
                         let shown = faces.entry(face.subject.to_owned()).or_insert_with(|| Shown::new(start));
                         let number = face.frame.sequence.expect("a number");
                         shown.take(number, face.frame, face.repeated, instant(now));
                     };
-                    Decoder::new().decode(&packet, each).expect("a packet");
+                    if !CompactDecoder::is_compact(&packet) {
+                        Decoder::new().decode(&packet, each).expect("a packet");
+                        continue;
+                    }
+                    let received = viewer.compact.decode(&packet, &mut Decoder::new(), each).expect("a packet");
+                    viewer.missing += received.missing;
+                    if let Some(acks) = viewer.acks.note(received, instant(now)).filter(|_| how.acks) {
+                        let back = viewer.back.send(now, HEADERS + 60);
+                        viewer.returning.extend(back.into_iter().map(|at| (at, acks.clone())));
+                    }
+                }
+            }
+        } else if now == returning {
+            for (key, viewer) in (0..).zip(&mut viewers) {
+                while let Some(place) = viewer.returning.iter().position(|(at, _)| *at <= now) {
+                    relay.acknowledge(key, &viewer.returning.swap_remove(place).1);
                 }
             }
         } else if now == frame_at {
@@ -171,6 +224,7 @@ fn watch(count: u64, viewers: &[NetworkSettings], seconds: i64, change: impl Fn(
                 |key, output| {
                     if let (Output::Packet(packet), Some(viewer)) = (output, viewers.get_mut(key as usize)) {
                         viewer.bytes += HEADERS + packet.len();
+                        viewer.packets += 1;
                         let arrivals = viewer.there.send(now, HEADERS + packet.len());
                         viewer.arriving.extend(arrivals.into_iter().map(|at| (at, packet.to_vec())));
                     }
@@ -184,6 +238,8 @@ fn watch(count: u64, viewers: &[NetworkSettings], seconds: i64, change: impl Fn(
         .map(|viewer| Watched {
             faces: viewer.faces.into_values().map(outcome).collect(),
             bytes_per_s: viewer.bytes as f32 / seconds as f32,
+            missing: viewer.missing,
+            packets: viewer.packets,
             stats: viewer.stats,
         })
         .collect()
@@ -196,8 +252,10 @@ fn network(name: &str) -> NetworkSettings {
 fn describe(name: &str, watched: &Watched) {
     let last = watched.stats.last();
     println!(
-        "{name}: {:.0} B/s, share {:?}, {:?}",
+        "{name}: {:.0} B/s in {} packets, {} missing, share {:?}, {:?}",
         watched.bytes_per_s,
+        watched.packets,
+        watched.missing,
         last.map(|l| l.share),
         last.map(|l| &l.layers)
     );
@@ -211,7 +269,7 @@ fn describe(name: &str, watched: &Watched) {
 
 #[test]
 fn relay_thin_viewer_has_what_fits_and_the_clean_one_all() {
-    let watched = watch(4, &[network("64 kbit/s"), network("clean"), network("5 % loss")], 60, |_| None);
+    let watched = watch(4, &[network("64 kbit/s"), network("clean"), network("5 % loss")], 60, PLAIN, |_| None);
     for (name, watched) in ["64 kbit/s", "clean", "5 % loss"].into_iter().zip(&watched) {
         describe(name, watched);
     }
@@ -241,7 +299,7 @@ fn relay_layer_changes_do_not_pop() {
     let pops = |rates: &[f32]| {
         // Every two seconds another layer, up and down.
         let change = |now: i64| Some(rates[(now / 2_000_000) as usize % rates.len()]);
-        let watched = watch(1, &[network("clean")], 60, change).remove(0);
+        let watched = watch(1, &[network("clean")], 60, PLAIN, change).remove(0);
         describe(&format!("{rates:?}"), &watched);
         let face = &watched.faces[0];
         assert!(face.blinks.0 == face.blinks.1 && face.blinks.1 > 3, "{rates:?}: {:?}", face.blinks);
@@ -257,5 +315,35 @@ fn relay_layer_changes_do_not_pop() {
         let (changing, wanted) = (pops(&pair), (of(pair[0]) + of(pair[1])) / 2.0);
         // 29 changes a minute.
         assert!(changing <= wanted + 7.0, "{pair:?}: {changing} a minute, and {wanted} without changes");
+    }
+}
+
+/// 20 faces in step: bytes a second with headers, and what loss does.
+#[test]
+fn relay_compact_bundles_take_fewer_bytes_and_recover_from_loss() {
+    let how = |format, acks| How { format, apart_us: 20, acks };
+    let watch = |name: &str, how| {
+        let watched = watch(20, &[network(name)], 12, how, |_| None).remove(0);
+        describe(name, &Watched { faces: watched.faces[..2].to_vec(), stats: watched.stats.clone(), ..watched });
+        watched
+    };
+    let plain = watch("clean", how(Format::Facelink1, false));
+    let whole = watch("clean", how(Format::Compact, false));
+    let deltas = watch("clean", how(Format::Compact, true));
+    assert!(plain.bytes_per_s > 110_000.0, "{}", plain.bytes_per_s);
+    assert!(whole.bytes_per_s < 85_000.0, "{}", whole.bytes_per_s);
+    assert!(deltas.bytes_per_s < 35_000.0, "{}", deltas.bytes_per_s);
+    for face in plain.faces.iter().chain(&whole.faces).chain(&deltas.faces) {
+        assert!(face.worst < 0.02 && face.pops == 0.0 && face.blinks.0 == face.blinks.1, "{face:?}");
+    }
+    assert_eq!((whole.missing, deltas.missing), (0, 0));
+    for (name, limit) in [("5 % loss", 0.05), ("5 % in bursts of 3", 0.12)] {
+        let (plain, deltas) = (watch(name, how(Format::Facelink1, false)), watch(name, how(Format::Compact, true)));
+        assert!(deltas.bytes_per_s < plain.bytes_per_s * 0.75, "{name}: {} {}", deltas.bytes_per_s, plain.bytes_per_s);
+        // A frame that is lost takes at most three others along, until the loss is known; then none.
+        assert!(deltas.missing < deltas.packets / 10, "{name}: {} of {}", deltas.missing, deltas.packets * 20);
+        for face in &deltas.faces {
+            assert!(face.worst < limit && face.freeze_ms < 120.0 && face.blinks.0 == face.blinks.1, "{name}: {face:?}");
+        }
     }
 }

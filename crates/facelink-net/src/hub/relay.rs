@@ -199,6 +199,14 @@ impl Viewers {
         self.with(|state| state.relay.report(key, report, Instant::now()));
     }
 
+    /// What a viewer has read of its compact bundles.
+    pub fn acknowledge(&self, key: ConnectionKey, packets: &[u16]) {
+        if !self.is_idle() {
+            // Nothing is due earlier by it.
+            self.state.lock().relay.acknowledge(key, packets);
+        }
+    }
+
     /// The transport of a viewer refused a packet.
     pub fn refused(&self, key: ConnectionKey) {
         if !self.is_idle() {

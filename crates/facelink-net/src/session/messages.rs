@@ -184,6 +184,7 @@ impl Session {
                 }
             }
             ClientMessage::Report(report) => self.on_viewer_report(&report),
+            ClientMessage::Ack(ack) => self.hub.queues.viewers.acknowledge(self.key, &ack.packets),
             ClientMessage::Subscribe(subscribe) => self.on_subscribe(subscribe, now, actions),
             ClientMessage::Unsubscribe(unsubscribe) => {
                 self.hub.queues.viewers.unsubscribe(self.key, unsubscribe.subject.as_deref());
@@ -308,6 +309,7 @@ impl Session {
     fn on_subscribe(self: &Arc<Self>, subscribe: Subscribe<'_>, now: Instant, actions: &mut Actions) {
         let format = match subscribe.binary.as_deref() {
             None | Some("json") => Format::Json,
+            Some("facelink1") if subscribe.delta => Format::Compact,
             Some("facelink1") => Format::Facelink1,
             Some("sealed") => Format::Sealed,
             Some(_) => {

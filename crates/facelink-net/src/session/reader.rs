@@ -1,11 +1,17 @@
 //! What reads a session's binary frames.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use facelink::{
     frame::FaceFrame,
     wire::{
-        facelink1::{self, delta::DeltaDecoder},
+        facelink1::{
+            self,
+            delta::{
+                DeltaDecoder,
+                compact::{Acks, CompactDecoder},
+            },
+        },
         float32::{self, Float32Error},
     },
 };
@@ -16,6 +22,8 @@ struct Facelink1 {
     plain: facelink1::Decoder,
     /// For a client that announced them.
     deltas: Option<Box<DeltaDecoder>>,
+    /// For an endpoint that was asked for them.
+    compact: Option<Box<(CompactDecoder, Acks)>>,
 }
 
 /// What reads a connection's binary frames.
@@ -53,8 +61,23 @@ impl FrameReader {
         float32::decode(bytes, schema.as_deref()).map_err(|error| error.to_string())
     }
 
-    pub fn facelink1(&self, bytes: &[u8], mut each: impl FnMut(&facelink1::Face<'_>)) -> Result<(), String> {
-        let Facelink1 { plain, deltas } = &mut *self.facelink1.lock();
+    /// The endpoint that was dialled was asked for compact bundles.
+    pub fn take_compact(&self) {
+        self.facelink1.lock().compact.get_or_insert_default();
+    }
+
+    /// Reads a packet; gives the numbers of those that are to be acknowledged now.
+    pub fn facelink1(
+        &self,
+        bytes: &[u8],
+        now: Instant,
+        mut each: impl FnMut(&facelink1::Face<'_>),
+    ) -> Result<Option<Vec<u16>>, String> {
+        let Facelink1 { plain, deltas, compact } = &mut *self.facelink1.lock();
+        if let Some((decoder, acks)) = compact.as_deref_mut().filter(|_| CompactDecoder::is_compact(bytes)) {
+            let received = decoder.decode(bytes, plain, |face| each(&face)).map_err(|error| error.to_string())?;
+            return Ok(acks.note(received, now));
+        }
         match deltas {
             Some(deltas) if DeltaDecoder::is_delta(bytes) => deltas.decode(bytes).map(|face| each(&face)),
             Some(deltas) => plain.decode(bytes, |face| {
@@ -63,6 +86,6 @@ impl FrameReader {
             }),
             None => plain.decode(bytes, |face| each(&face)),
         }
-        .map_err(|error| error.to_string())
+        .map_or_else(|error| Err(error.to_string()), |()| Ok(None))
     }
 }

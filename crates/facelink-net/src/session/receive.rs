@@ -12,6 +12,8 @@ use crate::{
     hub::{Counters, Refused, Role, Update},
     roles::TokenRole,
 };
+#[cfg(feature = "seal")]
+use facelink::seal::Opened;
 use facelink::{
     connection::Lane,
     event::Emotion,
@@ -19,12 +21,10 @@ use facelink::{
     wire::{
         facelink1,
         json::{Decoder, FaceMessage, VisemeMessage},
-        message::{Batch, SetEmotion},
+        message::{Ack, Batch, ClientMessage, SetEmotion},
         sealed::{self, is_sealed},
     },
 };
-#[cfg(feature = "seal")]
-use facelink::{seal::Opened, wire::message::ClientMessage};
 
 /// How the number of a frame is to be read.
 #[derive(Clone, Copy, Default)]
@@ -73,7 +73,7 @@ impl Session {
         };
         let read = match self.identity.binary() {
             Binary::Facelink1 | Binary::Sealed => {
-                let packet = self.frames.facelink1(bytes, |face| {
+                let packet = self.frames.facelink1(bytes, now, |face| {
                     let subject = (!face.subject.is_empty()).then_some(face.subject);
                     let unix_ms = match (face.clock, face.frame.capture_time) {
                         (Some(facelink1::Clock::Unix), Some(time)) => Some(time.as_secs_f64() * 1000.0),
@@ -82,6 +82,11 @@ impl Session {
                     let from = Numbered { repeated: face.repeated, exact: true };
                     self.ingest(lane, subject, Some(&face.frame), unix_ms, None, from, now, &mut actions);
                 });
+                if let Ok(Some(packets)) = &packet {
+                    let text = ClientMessage::Ack(Ack { packets: packets.clone() }).to_json();
+                    self.count_sent(text.len(), self.lanes.send_report(text));
+                }
+                let packet = packet.map(drop);
                 // The migration guide's `sendBinaryBlendshapes` sends floats whatever `hello` said.
                 packet.or_else(|error| floats(FrameReader::arkit_floats(bytes).unwrap_or(Err(error)), &mut actions))
             }

@@ -114,6 +114,10 @@ impl Session {
             Role::Peer => (Identity::of_this_version(), Lanes::new(config, address, true, now)),
             Role::Outbound => (Identity::of_this_version(), Lanes::mirrored(address)),
         };
+        let frames = FrameReader::default();
+        if role == Role::Outbound {
+            frames.take_compact();
+        }
         let session = Arc::new(Self {
             key,
             id,
@@ -129,7 +133,7 @@ impl Session {
             buffered: AtomicU64::new(0),
             identity,
             lanes,
-            frames: FrameReader::default(),
+            frames,
             latency: Latency::default(),
             own_sealing: OnceLock::new(),
             budget: Budget::default(),
@@ -247,7 +251,7 @@ impl Session {
         }
     }
 
-    fn count_sent(&self, bytes: usize, sent: bool) {
+    pub(super) fn count_sent(&self, bytes: usize, sent: bool) {
         if sent {
             Counters::add(&self.counters.bytes_out, bytes as u64);
         } else {
@@ -473,5 +477,7 @@ impl Link for Session {
 pub(crate) fn subscribe_json(subject: Option<&str>, max_fps: Option<f32>, room: bool, sealed: bool) -> String {
     let (subject, room) = (subject.map(Into::into), Some(Room::Own(room)));
     let binary = Some(if sealed { "sealed" } else { "facelink1" }.into());
-    ClientMessage::Subscribe(Subscribe { subject, max_fps, binary, own: Some(false), room, priority: None }).to_json()
+    let subscribe =
+        Subscribe { subject, max_fps, binary, own: Some(false), room, delta: !sealed, ..Subscribe::default() };
+    ClientMessage::Subscribe(subscribe).to_json()
 }

@@ -13,13 +13,17 @@ use crate::{
     frame::FaceFrame,
     timing::{Cadence, RateMeter},
     wire::{
-        facelink1::{Clock, bundle::FaceBytes},
+        facelink1::{
+            Clock,
+            bundle::FaceBytes,
+            delta::compact::{Body, CompactBundle, CompactFace, TIME_STEP},
+        },
         sealed,
     },
 };
 
-/// Bytes that are assumed for a face until one was written.
-const USUAL_SIZE: usize = 88;
+/// Bodies of one frame that are kept, by what they build upon.
+const MAX_BODIES: usize = 16;
 const RATE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What a frame is to a relay.
@@ -43,9 +47,22 @@ pub(super) struct Newest {
     captured: Instant,
     /// Once it was wanted; `None` inside when it does not fit the format.
     written: Option<Option<Arc<FaceBytes>>>,
+    /// The same for compact bundles, with the bodies that were written: whole, or by the [key](Self::key) of the frame that
+    /// they build upon.
+    compact: Option<Option<Arc<CompactFace>>>,
+    bodies: Vec<(Option<u64>, Option<Body>)>,
 }
 
 impl Newest {
+    fn new(index: u64, content: Content, added: f32, captured: Instant) -> Self {
+        Self { index, content, added, captured, written: None, compact: None, bodies: Vec::new() }
+    }
+
+    /// What a frame of a face and layer is known by.
+    pub fn key(&self, layer: Layer) -> u64 {
+        self.index * Layer::EVERY.len() as u64 + layer as u64
+    }
+
     /// The time of day at which it was captured; `unix` is that of now.
     pub fn unix(&self, unix: Duration, now: Instant) -> Duration {
         unix.saturating_sub(now.saturating_duration_since(self.captured))
@@ -67,6 +84,43 @@ impl Newest {
         });
         written.clone()
     }
+
+    /// For compact bundles, with [that time](Self::unix).
+    pub fn compact(&mut self, name: &str, unix: Duration, now: Instant) -> Option<Arc<CompactFace>> {
+        let captured = self.unix(unix, now);
+        let compact = self.compact.get_or_insert_with(|| {
+            let Content::Frame(frame) = &self.content else { return None };
+            match CompactFace::new(frame, captured) {
+                Ok(face) => Some(Arc::new(face)),
+                Err(error) => {
+                    tracing::debug!(%error, name, "not sent in a compact bundle");
+                    None
+                }
+            }
+        });
+        compact.clone()
+    }
+
+    /// Its body: whole, or as what changed since another frame, whose key is given; `None` where that cannot be said.
+    pub fn body(
+        &mut self,
+        face: &CompactFace,
+        since: Option<(u64, &CompactFace)>,
+        bundle: &mut CompactBundle,
+    ) -> Option<Body> {
+        let key = since.map(|(key, _)| key);
+        if let Some((_, body)) = self.bodies.iter().find(|(known, _)| *known == key) {
+            return body.clone();
+        }
+        let body = match since {
+            Some((_, since)) => bundle.changes(face, since),
+            None => Some(bundle.whole(face)),
+        };
+        if self.bodies.len() < MAX_BODIES {
+            self.bodies.push((key, body.clone()));
+        }
+        body
+    }
 }
 
 #[derive(Debug)]
@@ -87,7 +141,6 @@ pub(super) struct Face {
     sparse: Cadence,
     rate: RateMeter,
     fps: (f32, Option<Instant>),
-    size: usize,
 }
 
 impl Face {
@@ -106,7 +159,6 @@ impl Face {
             sparse: Cadence::default(),
             rate: RateMeter::default(),
             fps: (60.0, None),
-            size: USUAL_SIZE,
         }
     }
 
@@ -116,7 +168,7 @@ impl Face {
         let (index, newest) = (self.index, &mut self.newest);
         self.layers.offer(frame, now, |Layered { layer, frame, added }| {
             let content = Content::Frame(frame);
-            newest[layer as usize] = Some(Newest { index, content, added, captured, written: None });
+            newest[layer as usize] = Some(Newest::new(index, content, added, captured));
         });
         self.mouth.record(frame, now);
     }
@@ -138,15 +190,14 @@ impl Face {
         let packet: Arc<[u8]> = packet.into();
         for layer in Layer::EVERY.into_iter().filter(|layer| *layer >= lowest) {
             let content = Content::Sealed(packet.clone());
-            self.newest[layer as usize] =
-                Some(Newest { index: self.index, content, added: 0.0, captured, written: None });
+            self.newest[layer as usize] = Some(Newest::new(self.index, content, 0.0, captured));
         }
     }
 
     /// Counts a frame, and gives the time that it was captured at.
     fn begin(&mut self, captured: Instant, now: Instant) -> Instant {
         // Viewers take what is not later for a repetition.
-        let captured = self.captured.map_or(captured, |last| captured.max(last + Duration::from_micros(1)));
+        let captured = self.captured.map_or(captured, |last| captured.max(last + Duration::from_micros(TIME_STEP)));
         self.captured = Some(captured);
         self.published = now;
         self.index += 1;
@@ -182,14 +233,5 @@ impl Face {
 
     pub fn speaks(&self, now: Instant) -> bool {
         self.mouth.speaks(now)
-    }
-
-    /// Bytes of a frame of it.
-    pub fn size(&self) -> usize {
-        self.size
-    }
-
-    pub fn set_size(&mut self, size: usize) {
-        self.size = size;
     }
 }

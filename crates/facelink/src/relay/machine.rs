@@ -235,6 +235,13 @@ impl Relay {
         }
     }
 
+    /// What a viewer has read of its compact bundles, by the numbers of the packets.
+    pub fn acknowledge(&mut self, viewer: u64, packets: &[u16]) {
+        if let Some(viewer) = self.viewers.get_mut(&viewer) {
+            viewer.acknowledge(packets);
+        }
+    }
+
     /// The transport of a viewer refused a packet, because earlier ones wait.
     pub fn refused(&mut self, viewer: u64) {
         if let Some(viewer) = self.viewers.get_mut(&viewer) {

@@ -15,7 +15,10 @@ pub enum Format {
     Json,
     /// `facelink1` packets, with several faces in each.
     Facelink1,
-    /// The same, and sealed faces in bundles of their own: the viewer has the key. Others are not sent those.
+    /// [Compact bundles](crate::wire::facelink1::delta::compact): the viewer [acknowledges](super::Relay::acknowledge) what it
+    /// has read, and is sent what changed since.
+    Compact,
+    /// As [`Facelink1`](Self::Facelink1), and sealed faces in bundles of their own: the viewer has the key. Others are not sent those.
     Sealed,
 }
 

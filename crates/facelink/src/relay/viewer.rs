@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     budget::{FULL_SPACING, Wanted, choose},
-    face::{Content, Face},
+    face::{Content, Face, Newest},
     layers::Layer,
     output::Output,
     stats::{Sent, Thinned, ViewerStats},
@@ -22,6 +22,7 @@ use crate::{
         facelink1::{
             MAX_REDUNDANCY,
             bundle::{Bundle, FaceBytes, MAX_BUNDLE, Repeat},
+            delta::compact::{Body, CompactBundle, CompactFace, Item, MAX_DISTANCE, MAX_ID, Reference},
         },
         json::UpdateWriter,
         sealed,
@@ -51,6 +52,14 @@ const FULL_FPS: f32 = 60.0;
 const FARTHEST_LOSS: u64 = 1000;
 /// Sealed messages that wait for the viewer; beyond, the oldest are dropped.
 const MAX_MESSAGES: usize = 64;
+/// Bytes that are assumed for a face until one was written.
+const USUAL_SIZE: usize = 88;
+/// Frames of a face that a delta may build upon, fewer than viewers keep.
+const MAX_COMPACT: usize = 48;
+/// A viewer that acknowledges nothing is sent the name with one of so many frames, and with the first ones.
+const NAME_EVERY: u32 = 8;
+/// Of four frames, the first one builds upon one that is acknowledged; those between upon the ones around which they lie.
+const GROUP: u64 = 4;
 /// Names of lost faces that wait for the viewer; beyond, it does not hear of them.
 const MAX_LOST: usize = 1024;
 
@@ -63,9 +72,25 @@ struct Last {
     at: Instant,
 }
 
+/// A frame that was sent in a compact bundle.
+#[derive(Debug)]
+struct SentCompact {
+    /// The packet, and the frame's number.
+    at: Reference,
+    key: u64,
+    /// Its place in its group of frames: higher ones do not build upon lower ones.
+    level: u32,
+    face: Arc<CompactFace>,
+    body: Body,
+    reference: Option<Reference>,
+    acknowledged: bool,
+}
+
 /// A face, as one viewer is sent it.
 #[derive(Debug)]
 struct Seen {
+    /// What stands for it in compact bundles.
+    id: u16,
     wanted: Subscription,
     most: Layer,
     /// The layer in force, and the one that it is to be.
@@ -78,6 +103,12 @@ struct Seen {
     last: Option<Last>,
     /// Newest first.
     history: VecDeque<(u64, Arc<FaceBytes>)>,
+    /// Newest first.
+    compact: VecDeque<SentCompact>,
+    /// Frames in compact bundles while none is acknowledged.
+    unknown: u32,
+    /// Bytes of a frame of it.
+    size: usize,
     settled: usize,
     update: Option<Box<UpdateWriter>>,
     /// Frames that were not sent, for the receiver of sealed ones.
@@ -85,9 +116,10 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(wanted: Subscription) -> Self {
+    fn new(id: u16, wanted: Subscription) -> Self {
         let most = wanted.max_fps.map_or(Layer::All, Layer::within);
         Self {
+            id,
             wanted,
             most,
             layer: most,
@@ -96,6 +128,9 @@ impl Seen {
             frames: 0,
             last: None,
             history: VecDeque::new(),
+            compact: VecDeque::new(),
+            unknown: 0,
+            size: USUAL_SIZE,
             settled: 0,
             update: None,
             left_out: 0,
@@ -106,6 +141,7 @@ impl Seen {
         if self.wanted != wanted {
             if self.wanted.format != wanted.format {
                 self.last = None;
+                self.compact.clear();
             }
             self.most = wanted.max_fps.map_or(Layer::All, Layer::within);
             self.target = self.target.min(self.most);
@@ -188,12 +224,87 @@ impl Seen {
         self.last = Some(Last { index, source, number, at: now });
         number
     }
+
+    /// Puts a frame of this number into compact bundles, with the earlier ones that it repeats.
+    fn put_compact(
+        &mut self,
+        newest: &mut Newest,
+        face: &Arc<CompactFace>,
+        (name, number, redundancy): (&str, u64, usize),
+        bundle: &mut CompactBundle,
+        mut full: impl FnMut(&[u8]),
+    ) {
+        let before = |sent: &&SentCompact| (1..=MAX_DISTANCE).contains(&number.wrapping_sub(sent.at.number));
+        let acknowledged = self.compact.iter().filter(before).find(|sent| sent.acknowledged);
+        // A lost frame takes those that build upon it along: where frames are lost, none does.
+        let level = match self.layer >= Layer::High && redundancy == 0 {
+            true => newest.index.trailing_zeros().min(GROUP.trailing_zeros()),
+            false => GROUP.trailing_zeros(),
+        };
+        let around =
+            self.compact.iter().filter(before).find(|sent| sent.level > level && number - sent.at.number < GROUP);
+        let since = acknowledged.map(|acknowledged| around.unwrap_or(acknowledged));
+        let changes = since.and_then(|since| {
+            let body = newest.body(face, Some((since.key, &since.face)), bundle)?;
+            Some((body, Some(since.at)))
+        });
+        // Without anything that it is known to have, it may not know what the id stands for either. One that acknowledges
+        // nothing has the name now and then.
+        self.unknown = if acknowledged.is_some() { 0 } else { self.unknown.wrapping_add(1) };
+        let is_named =
+            acknowledged.is_none() && (self.unknown <= 2 * NAME_EVERY || self.unknown.is_multiple_of(NAME_EVERY));
+        let named = is_named.then_some(name);
+        let first = self.compact.iter().position(|sent| before(&sent)).unwrap_or(self.compact.len());
+        for sent in self.compact.range(first..(first + redundancy).min(self.compact.len())).rev() {
+            let SentCompact { at, face, body, reference, .. } = sent;
+            let item =
+                Item { id: self.id, name: named, number: at.number, face, body, reference: *reference, repeated: true };
+            bundle.push(&item, &mut full);
+        }
+        let id = self.id;
+        let mut put = |body: Body, reference: Option<Reference>, bundle: &mut CompactBundle| {
+            let item = Item { id, name: named, number, face, body: &body, reference, repeated: false };
+            Some((bundle.push(&item, &mut full)?, body, reference))
+        };
+        let mut written = changes.and_then(|(body, reference)| put(body, reference, bundle));
+        if written.is_none() {
+            written = newest.body(face, None, bundle).and_then(|body| put(body, None, bundle));
+        }
+        let Some((packet, body, reference)) = written else { return };
+        self.size = bundle.item_len();
+        let (at, key) = (Reference { packet, number }, newest.key(self.layer));
+        self.compact.retain(|sent| sent.at.number != number);
+        self.compact.truncate(MAX_COMPACT - 1);
+        self.compact.push_front(SentCompact {
+            at,
+            key,
+            level,
+            face: face.clone(),
+            body,
+            reference,
+            acknowledged: false,
+        });
+    }
+
+    /// Packets of these numbers were read.
+    fn acknowledge(&mut self, packets: &[u16]) {
+        let mut newest = None;
+        for (place, sent) in self.compact.iter_mut().enumerate() {
+            sent.acknowledged |= packets.contains(&sent.at.packet);
+            newest = newest.or(sent.acknowledged.then_some(place));
+        }
+        if let Some(newest) = newest {
+            // Nothing will build upon earlier ones.
+            self.compact.truncate((newest + 1).max(usize::from(MAX_REDUNDANCY)));
+        }
+    }
 }
 
 /// What packets and messages are written in.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     bundle: Bundle,
+    compact: CompactBundle,
     text: String,
     sealed: Vec<u8>,
 }
@@ -203,6 +314,9 @@ pub(super) struct Viewer {
     pub room: Option<Arc<str>>,
     pub subscriptions: Subscriptions,
     faces: BTreeMap<SubjectId, Seen>,
+    next_id: u16,
+    /// The number of the next packet of compact bundles.
+    next_packet: u16,
     /// Names of faces that have gone.
     lost: Vec<Arc<str>>,
     /// Sealed messages, whose subject has this id.
@@ -233,6 +347,8 @@ impl Viewer {
             room,
             subscriptions: Subscriptions::default(),
             faces: BTreeMap::new(),
+            next_id: 0,
+            next_packet: 0,
             lost: Vec::new(),
             messages: VecDeque::new(),
             changed: false,
@@ -291,7 +407,11 @@ impl Viewer {
         };
         match self.faces.get_mut(&id) {
             Some(seen) => seen.want(wanted),
-            None => drop(self.faces.insert(id, Seen::new(wanted))),
+            None => {
+                let seen = Seen::new(self.next_id, wanted);
+                self.next_id = (self.next_id + 1) % MAX_ID;
+                self.faces.insert(id, seen);
+            }
         }
         self.choose_at = None;
         self.pend(now);
@@ -323,6 +443,11 @@ impl Viewer {
     /// What it says of its path.
     pub fn report(&mut self, report: LinkReport, now: Instant) {
         self.report = Some((report, now));
+    }
+
+    /// Packets of compact bundles were read.
+    pub fn acknowledge(&mut self, packets: &[u16]) {
+        self.faces.values_mut().for_each(|seen| seen.acknowledge(packets));
     }
 
     /// A packet was refused by the transport.
@@ -385,7 +510,7 @@ impl Viewer {
                     most: seen.most,
                     score: seen.wanted.priority + f32::from(u8::from(speaks)),
                     fps: face.map_or(0.0, |face| face.fps_of(Layer::All)),
-                    size: face.map_or(0.0, |face| face.size() as f32),
+                    size: seen.size as f32,
                 }
             })
             .collect();
@@ -399,7 +524,7 @@ impl Viewer {
     pub fn flush(
         &mut self,
         faces: &mut HashMap<SubjectId, Face>,
-        Buffers { bundle, text, sealed }: &mut Buffers,
+        Buffers { bundle, compact, text, sealed }: &mut Buffers,
         (unix, now): (Duration, Instant),
         mut send: impl FnMut(Output<'_>),
     ) {
@@ -432,6 +557,7 @@ impl Viewer {
             let left_out = self.faces.get(&id).map_or(0, |seen| seen.left_out);
             put_sealed(&message, left_out, &mut packets, &mut out);
         }
+        compact.begin(self.next_packet, unix);
         for (id, seen) in &mut self.faces {
             let Some(face) = faces.get_mut(id) else { continue };
             if face.is_sealed() && seen.wanted.format != Format::Sealed {
@@ -451,43 +577,53 @@ impl Viewer {
                     Content::Frame(frame) => frame.sequence,
                     Content::Sealed(_) => None,
                 };
-                let written = if seen.wanted.format == Format::Json { None } else { newest.bytes(&name, unix, now) };
+                let (mut written, mut compacted) = (None, None);
+                match seen.wanted.format {
+                    Format::Json => {}
+                    Format::Compact => compacted = newest.compact(&name, unix, now),
+                    Format::Facelink1 | Format::Sealed => written = newest.bytes(&name, unix, now),
+                }
                 let repeated = seen.has(index);
                 let number = seen.number(index, source, sent, now);
                 sent.frames += u64::from(!repeated);
-                match (written, &newest.content) {
-                    (_, Content::Sealed(packet)) => {
-                        let size = packet.len();
-                        put_sealed(packet, seen.left_out, &mut packets, &mut out);
-                        face.set_size(sealed::item_len(size));
-                    }
-                    (Some(bytes), _) => {
-                        let mut repeats: [Option<Repeat<'_>>; MAX_REDUNDANCY as usize] = [None; 3];
-                        for (place, (past, bytes)) in repeats.iter_mut().zip(seen.history.iter().take(redundancy)) {
-                            *place =
-                                number.checked_sub(*past).and_then(|d| u8::try_from(d).ok()).map(|d| (d, &**bytes));
+                if let Some(face) = &compacted {
+                    seen.put_compact(newest, face, (&name, number, redundancy), compact, |packet| {
+                        out(Output::Packet(packet), &mut packets);
+                    });
+                } else {
+                    match (written, &newest.content) {
+                        (_, Content::Sealed(packet)) => {
+                            put_sealed(packet, seen.left_out, &mut packets, &mut out);
+                            seen.size = sealed::item_len(packet.len());
                         }
-                        let count = repeats.iter().flatten().count();
-                        let mut usable: [Repeat<'_>; MAX_REDUNDANCY as usize] = [(0, &*bytes); 3];
-                        usable
-                            .iter_mut()
-                            .zip(repeats.into_iter().flatten())
-                            .for_each(|(place, repeat)| *place = repeat);
-                        bundle.push(&bytes, number as u32, &usable[..count], |packet| {
-                            out(Output::Packet(packet), &mut packets);
-                        });
-                        face.set_size(bytes.len());
-                        if !repeated {
-                            seen.history.truncate(usize::from(MAX_REDUNDANCY) - 1);
-                            seen.history.push_front((number, bytes));
+                        (Some(bytes), _) => {
+                            let mut repeats: [Option<Repeat<'_>>; MAX_REDUNDANCY as usize] = [None; 3];
+                            for (place, (past, bytes)) in repeats.iter_mut().zip(seen.history.iter().take(redundancy)) {
+                                *place =
+                                    number.checked_sub(*past).and_then(|d| u8::try_from(d).ok()).map(|d| (d, &**bytes));
+                            }
+                            let count = repeats.iter().flatten().count();
+                            let mut usable: [Repeat<'_>; MAX_REDUNDANCY as usize] = [(0, &*bytes); 3];
+                            usable
+                                .iter_mut()
+                                .zip(repeats.into_iter().flatten())
+                                .for_each(|(place, repeat)| *place = repeat);
+                            bundle.push(&bytes, number as u32, &usable[..count], |packet| {
+                                out(Output::Packet(packet), &mut packets);
+                            });
+                            seen.size = bytes.len();
+                            if !repeated {
+                                seen.history.truncate(usize::from(MAX_REDUNDANCY) - 1);
+                                seen.history.push_front((number, bytes));
+                            }
                         }
-                    }
-                    (None, Content::Frame(frame)) => {
-                        let frame = FaceFrame { sequence: Some(number), ..frame.clone() };
-                        let writer = seen.update.get_or_insert_default();
-                        writer.write(text, &name, &frame, newest.unix(unix, now).as_secs_f64() * 1000.0);
-                        out(Output::Text(text), &mut packets);
-                        face.set_size(text.len());
+                        (None, Content::Frame(frame)) => {
+                            let frame = FaceFrame { sequence: Some(number), ..frame.clone() };
+                            let writer = seen.update.get_or_insert_default();
+                            writer.write(text, &name, &frame, newest.unix(unix, now).as_secs_f64() * 1000.0);
+                            out(Output::Text(text), &mut packets);
+                            seen.size = text.len();
+                        }
                     }
                 }
                 if !settle {
@@ -503,6 +639,8 @@ impl Viewer {
         }
         put_sealed(&[], 0, &mut packets, &mut out);
         bundle.finish(|packet| out(Output::Packet(packet), &mut packets));
+        compact.finish(|packet| out(Output::Packet(packet), &mut packets));
+        self.next_packet = compact.number();
         sent.add(&packets);
     }
 

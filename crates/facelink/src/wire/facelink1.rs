@@ -829,8 +829,7 @@ impl Decoder {
         self.packet(bytes, &mut Some(&mut each))
     }
 
-    /// Reads one face as it is sealed: its number is in the clear. As [`Decoder::decode`] otherwise.
-    #[cfg(feature = "seal")]
+    /// Reads one face whose number is elsewhere, as of a sealed one. As [`Decoder::decode`] otherwise.
     pub(crate) fn decode_body<'a>(
         &mut self,
         bytes: &'a [u8],
@@ -846,7 +845,6 @@ impl Decoder {
         self.body(bytes, sequence, &mut Some(&mut each))
     }
 
-    #[cfg(feature = "seal")]
     fn body<'a, F: FnMut(Face<'a>) + ?Sized>(
         &mut self,
         bytes: &'a [u8],

@@ -148,6 +148,7 @@ impl Decoder {
             "get_stats" => self.fields(text, kind).map(|Nothing {}| C::GetStats)?,
             "subscribe" => C::Subscribe(self.fields(text, kind)?),
             "report" => C::Report(self.fields(text, kind)?),
+            "ack" => C::Ack(self.fields(text, kind)?),
             "unsubscribe" => C::Unsubscribe(self.fields(text, kind)?),
             _ => return Ok(None),
         }))

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::{
     face_message::{FaceMessage, write},
+    facelink1::delta::compact::MAX_ACKS,
     name_table::{MAX_NAMES, check_name},
     value::{Name, Number, Text, bounded_seq, milliseconds},
 };
@@ -61,6 +62,8 @@ pub enum ClientMessage<'a> {
     Subscribe(Subscribe<'a>),
     /// What the frames that it subscribed to went through, by which their number follows its path.
     Report(ViewerReport),
+    /// What it has read of compact bundles.
+    Ack(Ack),
     /// Ends a subscription.
     Unsubscribe(Unsubscribe<'a>),
     /// `arkit_data`, `blendshape_update`, `viseme_data`, or an object without a type that holds such fields.
@@ -462,6 +465,9 @@ pub struct Subscribe<'a> {
     /// Which faces go first where not all of them fit, -10 to 10; see [`Subscription::priority`](crate::relay::Subscription).
     #[serde(deserialize_with = "priority", skip_serializing_if = "Option::is_none")]
     pub priority: Option<f32>,
+    /// Whether it reads [compact bundles](crate::wire::facelink1::delta::compact), and acknowledges them; with `facelink1`.
+    #[serde(skip_serializing_if = "is_false")]
+    pub delta: bool,
 }
 
 /// The room of a [`Subscribe`].
@@ -568,6 +574,14 @@ pub struct ViewerReport {
     pub loss: Option<f64>,
 }
 
+/// `ack` of a viewer: packets of compact bundles in which it could read every face.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// Their numbers, at most [`MAX_ACKS`].
+    #[serde(deserialize_with = "packets")]
+    pub packets: Vec<u16>,
+}
+
 /// `subject_lost`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SubjectLost<'a> {
@@ -644,6 +658,12 @@ fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f32>, D
         Some(number) if number <= 0.0 || !number.is_finite() => Err(serde::de::Error::custom("must be above 0")),
         number => Ok(number),
     }
+}
+
+fn packets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u16>, D::Error> {
+    let packets: SmallVec<[u16; MAX_ACKS]> =
+        bounded_seq(deserializer, MAX_ACKS, "an array of at most 32 packet numbers")?;
+    Ok(packets.into_vec())
 }
 
 fn priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f32>, D::Error> {
@@ -791,13 +811,15 @@ mod tests {
                     own: Some(false),
                     room: Some(Room::Named("stage".into())),
                     priority: Some(2.5),
+                    delta: true,
                 }),
-                r#"{"type":"subscribe","subject":"Ann","max_fps":59.94,"binary":"facelink1","own":false,"room":"stage","priority":2.5}"#,
+                r#"{"type":"subscribe","subject":"Ann","max_fps":59.94,"binary":"facelink1","own":false,"room":"stage","priority":2.5,"delta":true}"#,
             ),
             (
                 C::Subscribe(Subscribe { room: Some(Room::Own(true)), ..Subscribe::default() }),
                 r#"{"type":"subscribe","room":true}"#,
             ),
+            (C::Ack(Ack { packets: vec![0, 65_535] }), r#"{"type":"ack","packets":[0,65535]}"#),
             (
                 C::Report(ViewerReport { queue_ms: Some(12.5), loss: Some(0.01), ..ViewerReport::default() }),
                 r#"{"type":"report","queue_ms":12.5,"loss":0.01}"#,

@@ -1,11 +1,16 @@
-//! The project's own binary frames: `facelink1`, its deltas, and plain floats with and without a schema.
+//! The project's own binary frames: `facelink1`, its deltas and compact bundles, and plain floats with and without a schema.
+
+use std::time::Duration;
 
 use facelink::{
     BLENDSHAPE_COUNT, FaceFrame,
     wire::{
         facelink1::{
             self, Clock, Decoder, Encoder,
-            delta::{DeltaDecoder, DeltaEncoder},
+            delta::{
+                DeltaDecoder, DeltaEncoder,
+                compact::{CompactBundle, CompactDecoder, CompactFace, Item, Reference},
+            },
         },
         float32,
     },
@@ -185,5 +190,67 @@ impl Target for Float32 {
             }
             Err(_) => false,
         }
+    }
+}
+
+/// Compact bundles, written as a relay writes them.
+pub struct CompactBundles {
+    bundle: CompactBundle,
+    plain: Decoder,
+    decoder: CompactDecoder,
+    number: u64,
+    /// The last frame, and where it was sent.
+    last: Option<(CompactFace, Reference)>,
+}
+
+impl Target for CompactBundles {
+    const NAME: &'static str = "compact";
+    /// Of 1024 subjects, the last 64 frames.
+    const KEPT: u64 = 12 * 1024 * 1024;
+
+    fn fresh() -> Self {
+        Self {
+            bundle: CompactBundle::default(),
+            plain: Decoder::new(),
+            decoder: CompactDecoder::new(),
+            number: 0,
+            last: None,
+        }
+    }
+
+    fn generate(&mut self, source: &mut Source<'_>, out: &mut Vec<u8>) {
+        self.number += source.pick(&[1_u64, 1, 1, 1, 2, 40]);
+        let mut frame = face(source);
+        if !source.one_in(12) {
+            frame.channels.clear();
+            frame.present = (1 << BLENDSHAPE_COUNT) - 1;
+            frame.weights.iter_mut().for_each(|weight| *weight = weight.clamp(0.0, 1.0));
+        }
+        let captured = Duration::from_micros(16_667 * self.number);
+        let Ok(face) = CompactFace::new(&frame, captured) else { return };
+        let number = self.bundle.number();
+        self.bundle.begin(number, captured + Duration::from_millis(source.pick(&[0, 1, 3, 500])));
+        let since = self.last.as_ref().filter(|_| !source.one_in(6));
+        let changes = since.and_then(|(since, at)| Some((self.bundle.changes(&face, since)?, Some(*at))));
+        let (body, reference) = changes.unwrap_or_else(|| (self.bundle.whole(&face), None));
+        let (id, name) = source.pick(&[(1, Some("Ann")), (1, Some("Ann")), (1, None), (2, Some("Bob")), (900, None)]);
+        let item =
+            Item { id, name, number: self.number, face: &face, body: &body, reference, repeated: source.one_in(5) };
+        let mut put = |bytes: &[u8]| out.extend_from_slice(bytes);
+        let packet = self.bundle.push(&item, &mut put);
+        self.bundle.finish(&mut put);
+        let at = packet.map(|packet| Reference { packet, number: self.number });
+        self.last = at.filter(|_| id == 1).map(|at| (face, at));
+    }
+
+    fn decode(&mut self, input: &[u8]) -> bool {
+        let read = self.decoder.decode(input, &mut self.plain, |face| {
+            check_face(&face.frame);
+            assert!(face.subject.len() <= facelink1::MAX_NAME && face.clock == Some(Clock::Unix));
+        });
+        if self.plain.is_full() {
+            self.plain = Decoder::new();
+        }
+        read.is_ok()
     }
 }

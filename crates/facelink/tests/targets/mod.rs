@@ -19,7 +19,7 @@ use facelink::{Channel, EyeGaze, FaceFrame, Gaze, HeadPose, MAX_WEIGHT, MIN_WEIG
 #[cfg(feature = "seal")]
 pub use self::sealed::Sealed;
 pub use self::{
-    compact::{Deltas, Facelink1, Float32},
+    compact::{CompactBundles, Deltas, Facelink1, Float32},
     files::{Imports, Mappings, Takes},
     json::Json,
     models::Models,

@@ -6,6 +6,7 @@
 //! sent, which decodes on its own. `docs/wire-facelink1.md` describes the bytes.
 
 mod coder;
+pub mod compact;
 mod model;
 mod quantised;
 mod sizes;
@@ -134,7 +135,12 @@ impl DeltaEncoder {
             put_varint(now - then, out);
         }
         self.coder.begin();
-        model::write(&reference, &new, &mut self.coder);
+        model::write(
+            &reference,
+            &new,
+            model::lag(new.sequence.wrapping_sub(reference.sequence) as u8),
+            &mut self.coder,
+        );
         self.coder.finish(out);
         if out.len() - start >= plain {
             out.truncate(start);
@@ -237,7 +243,7 @@ impl DeltaDecoder {
             new.time = Some(now);
         }
         let mut coder = RangeDecoder::new(&bytes[input.at..]);
-        model::read(&reference, &mut new, distance, &mut coder);
+        model::read(&reference, &mut new, model::lag(distance), &mut coder);
         if !coder.is_at_end() {
             return Err(Facelink1Error::Trailing);
         }

@@ -15,7 +15,8 @@ use crate::{
 
 const EVEN: u16 = 1 << 15;
 
-const fn lag(distance: u8) -> usize {
+/// How far back the other frame lies, by the difference of their numbers.
+pub(super) const fn lag(distance: u8) -> usize {
     match distance {
         0..=1 => 0,
         2 => 1,
@@ -130,19 +131,17 @@ fn size<C: Coder>(coder: &mut C, value: u32, most: usize, mut entry: impl FnMut(
 }
 
 /// Writes the changes; both have the same fields.
-pub(super) fn write(reference: &Quantised, new: &Quantised, coder: &mut RangeEncoder) {
-    let distance = new.sequence.wrapping_sub(reference.sequence) as u8;
-    walk(reference, &mut new.clone(), distance, coder);
+pub(super) fn write(reference: &Quantised, new: &Quantised, lag: usize, coder: &mut RangeEncoder) {
+    walk(reference, &mut new.clone(), lag, coder);
 }
 
 /// Reads the changes.
-pub(super) fn read(reference: &Quantised, new: &mut Quantised, distance: u8, coder: &mut RangeDecoder<'_>) {
-    walk(reference, new, distance, coder);
+pub(super) fn read(reference: &Quantised, new: &mut Quantised, lag: usize, coder: &mut RangeDecoder<'_>) {
+    walk(reference, new, lag, coder);
 }
 
 /// The same walk for writing and for reading.
-fn walk<C: Coder>(reference: &Quantised, new: &mut Quantised, distance: u8, coder: &mut C) {
-    let lag = lag(distance);
+fn walk<C: Coder>(reference: &Quantised, new: &mut Quantised, lag: usize, coder: &mut C) {
     let moved = reference.weights.iter().zip(&new.weights).filter(|(a, b)| a != b).count();
     let wanted = activity(moved);
     let mut active = 0;
@@ -261,7 +260,7 @@ impl Trainer {
         let steps = quantised(frames);
         for distance in [1, 2, 3, 4, 6, 8, 12, 16, 20, 24] {
             for (reference, new) in pairs(&steps, distance) {
-                walk(reference, &mut new.clone(), distance, self);
+                walk(reference, &mut new.clone(), lag(distance), self);
             }
         }
     }
@@ -271,7 +270,7 @@ impl Trainer {
         let steps = quantised(frames);
         let bits = pairs(&steps, distance).map(|(reference, new)| {
             let mut cost = Cost(self, 0.0);
-            walk(reference, &mut new.clone(), distance, &mut cost);
+            walk(reference, &mut new.clone(), lag(distance), &mut cost);
             cost.1
         });
         bits.collect()
