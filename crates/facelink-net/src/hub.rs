@@ -447,6 +447,7 @@ impl Hub {
             viseme: None,
             repeated: false,
             exact: false,
+            left_out: 0,
         };
         self.ingest(&update, now).map(drop)
     }

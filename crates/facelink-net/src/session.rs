@@ -11,6 +11,7 @@ mod messages;
 mod reader;
 mod receive;
 mod state;
+mod streams;
 
 pub(crate) use self::{
     lanes::{Mirror, Socket, kind_of},

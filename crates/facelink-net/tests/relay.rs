@@ -256,6 +256,92 @@ fn relay_hostile_viewer_and_publisher_change_nothing_for_others() {
     });
 }
 
+/// Says and sends what it likes, for ever: it comes back when it is shut out.
+async fn hammer(address: SocketAddr, token: String, seed: u64) {
+    use facelink::wire::sealed::{self, KeyId, Kind, Layer, StreamId};
+
+    for round in seed.. {
+        let Ok((mut socket, _)) = tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        let binary = ["facelink1", "sealed", "float32"][round as usize % 3];
+        let mut messages = vec![Message::text(
+            json!({"type": "hello", "token": token, "subject": format!("x{round}"), "binary": binary}).to_string(),
+        )];
+        for i in 0..2000_u64 {
+            let subscribe =
+                json!({"type": "subscribe", "subject": format!("{i}*"), "binary": "facelink1", "delta": true});
+            let ack = json!({"type": "ack", "packets": (0..32).map(|k| (i * 32 + k) % 65_536).collect::<Vec<_>>()});
+            messages.push(Message::text(if i % 2 == 0 { subscribe } else { ack }.to_string()));
+            let mut bytes = Vec::new();
+            if binary == "sealed" {
+                // Layers that are not true, of streams that nobody has.
+                let kind = Kind::Face([Layer::Base, Layer::Middle, Layer::Top][i as usize % 3]);
+                sealed::put_clear(kind, KeyId::new(StreamId::from_random(i % 700), 1), i, &mut bytes);
+                bytes.extend([i as u8; 90]);
+            } else {
+                // Another's face, and more of them than there may be.
+                let name = if i % 5 == 0 { "face-00".to_owned() } else { format!("flood-{}", i % 900) };
+                let number = i.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                let _ = facelink1::Encoder::new().encode(&name, &jaw(number, 1.0), facelink1::Clock::Own, &mut bytes);
+            }
+            messages.push(Message::binary(bytes));
+        }
+        for message in messages {
+            // It reads nothing of what it is sent.
+            if socket.send(message).await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn relay_floods_of_others_leave_every_frame_of_a_face() {
+    let endpoint = with_token();
+    let address = endpoint.addresses().http;
+    let (_, stage) = make(&endpoint, json!({"roles": "publish"}));
+    let (_, crowd) = make(&endpoint, json!({"roles": ["publish", "view"]}));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    block_on(&endpoint, async {
+        let mut sender = greet(address, &stage, "publisher").await;
+        let mut viewer = greet(address, "main", "viewer").await;
+        say(&mut viewer, json!({"type": "subscribe", "subject": "face-0*", "binary": "facelink1"})).await;
+        publish(&mut sender, &names(3), &jaw(0, 0.25)).await;
+        packet(&mut viewer).await;
+        // Beside the endpoint's own threads, as other machines would be.
+        let flooding = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let floods =
+                    async { tokio::join!(hammer(address, crowd.clone(), 0), hammer(address, crowd.clone(), 1)) };
+                tokio::select! { _ = floods => {}, _ = stopped => {} }
+            });
+        });
+        let mut counts = BTreeMap::new();
+        for number in 1..=200 {
+            let jaw_open = (number % 20) as f32 / 40.0;
+            publish(&mut sender, &names(3), &jaw(number, jaw_open)).await;
+            let mut newest = BTreeSet::new();
+            while newest.len() < 3 {
+                for (name, _, jaw) in packet(&mut viewer).await {
+                    assert!(jaw < 0.6, "{name} of another");
+                    if (jaw - jaw_open).abs() < 0.01 {
+                        newest.insert(name);
+                    }
+                }
+            }
+            for name in newest {
+                *counts.entry(name).or_insert(0) += 1;
+            }
+        }
+        assert!(counts.len() == 3 && counts.values().all(|count| *count == 200), "{counts:?}");
+        drop(stop);
+        flooding.join().expect("it did not panic");
+    });
+}
+
 #[test]
 fn relay_game_receives_every_face_over_webrtc() {
     let endpoint = start();

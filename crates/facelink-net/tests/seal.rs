@@ -279,3 +279,61 @@ fn invitation_brings_the_key_and_shows_it_nowhere() {
     };
     assert!(url == "ws://127.0.0.1:1/" && reason.contains("43 characters"), "{url}: {reason}");
 }
+
+/// Two faces of one performer, through a relay without the key, to a member who asks for less than all frames.
+#[test]
+fn sealed_faces_of_one_connection_pass_a_relay_each_by_itself() {
+    let key = key();
+    let relay = start(None);
+    let at = relay.addresses().http;
+    let member =
+        Endpoint::start(EndpointConfig { key: Some(key.clone()), ..EndpointConfig::dial_only() }).expect("starts");
+    let config = ClientConfig { receive: true, ..ClientConfig::new(url(at)) };
+    let link = member.connect(config).expect("it runs");
+    let ann = client(&relay, at, Some(&key), false);
+    let steps = |number: u64, face: u64| ((number * 7 + face * 100) % 256) as f32 / 255.0;
+    let (mut number, begin, mut asked) = (0, Instant::now(), false);
+    let (mut exact, mut thinned) = ([0_u64; 2], [0_u64; 2]);
+    while thinned.iter().any(|thinned| *thinned < 60) {
+        assert!(begin.elapsed() < LIMIT * 3, "{exact:?} {thinned:?} {:?} {:?}", link.state(), relay.stats());
+        number += 1;
+        for (face, name) in [NAME, "Bob"].into_iter().enumerate() {
+            let mut frame = FaceFrame::neutral();
+            frame.set(Blendshape::JawOpen, steps(number, face as u64));
+            frame.set(Blendshape::EyeBlinkLeft, 1.0 - face as f32);
+            ann.send_as(name, frame);
+        }
+        thread::sleep(Duration::from_millis(12));
+        for frame in member.frames().try_iter() {
+            let face = usize::from(&*frame.name == "Bob");
+            assert_eq!(frame.frame.weights[Blendshape::EyeBlinkLeft.index()], 1.0 - face as f32, "{}", frame.name);
+            let jaw = frame.frame.weights[Blendshape::JawOpen.index()];
+            assert!((jaw * 255.0 - (jaw * 255.0).round()).abs() < 1e-3, "{jaw} was not sent");
+            exact[face] += 1;
+            thinned[face] += u64::from(asked);
+        }
+        if !asked && exact.iter().all(|exact| *exact > 30) {
+            asked = true;
+            for subject in member.stats().subjects {
+                member.set_rate(subject.id, Some(15.0));
+            }
+        }
+    }
+    let stats = member.stats();
+    assert_eq!(stats.subjects.len(), 2, "{stats:?}");
+    for subject in &stats.subjects {
+        assert!(subject.loss.is_none_or(|loss| loss < 0.05), "what was left out looks lost: {subject:?}");
+        assert!(subject.fps < 40.0, "{subject:?}");
+    }
+    let relayed = relay.stats();
+    assert_eq!((relayed.relay.faces, relayed.relay.subscriptions, relayed.subjects.len()), (2, 2, 0), "{relayed:?}");
+    assert!(relayed.relay.sent.thinned.asked > 100, "{relayed:?}");
+    assert_eq!(relayed.sealed.opened, 0);
+    // Both leave there as they left here.
+    drop(ann);
+    let end = Instant::now() + LIMIT;
+    while !member.stats().subjects.is_empty() {
+        assert!(Instant::now() < end, "{:?}", member.stats());
+        thread::sleep(Duration::from_millis(10));
+    }
+}

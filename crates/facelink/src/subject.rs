@@ -80,18 +80,26 @@ pub struct Sent {
     pub unix_ms: Option<f64>,
     /// It is of a format of our own, or was checked by its decoder: its number can be relied on.
     pub exact: bool,
+    /// Numbers before this one that a relay has left out on purpose: they are not lost.
+    pub left_out: u64,
 }
 
 impl Sent {
     /// At a time of the sender's wall clock, where it is known.
     pub const fn at(unix_ms: Option<f64>) -> Self {
-        Self { unix_ms, exact: false }
+        Self { unix_ms, exact: false, left_out: 0 }
     }
 
     /// The same with a number that can be relied on.
     #[must_use]
     pub const fn exact(self, exact: bool) -> Self {
         Self { exact, ..self }
+    }
+
+    /// The same when so many numbers before this one were left out on purpose.
+    #[must_use]
+    pub const fn left_out(self, left_out: u64) -> Self {
+        Self { left_out, ..self }
     }
 }
 
@@ -289,6 +297,7 @@ fn stated(frame: &FaceFrame, sent: Sent) -> Stated {
         independent: frame.sequence.is_some() && unix_us.is_some(),
         exact: sent.exact,
         face: fingerprint(frame),
+        left_out: sent.left_out,
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct Update<'a> {
     pub repeated: bool,
     /// Its number can be relied on: the format is our own.
     pub exact: bool,
+    /// Numbers before the frame's that a relay has left out.
+    pub left_out: u64,
 }
 
 /// Measurements of the frames of one sender.
@@ -300,7 +302,8 @@ impl Subject {
         let mut stamp = None;
         if let Some(frame) = update.frame {
             let believed = self.state.disbelieved();
-            let taken = self.state.apply(frame, Sent::at(update.unix_ms).exact(update.exact), now);
+            let taken =
+                self.state.apply(frame, Sent::at(update.unix_ms).exact(update.exact).left_out(update.left_out), now);
             self.report_disbelieved(believed);
             if taken == Taken::Stale {
                 return Ingested::Stale;
@@ -308,6 +311,7 @@ impl Subject {
             let by_clock = || update.unix_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok());
             let sent = frame.capture_time.or_else(by_clock).filter(|_| self.state.disbelieved().is_none());
             let sequence = frame.sequence.filter(|_| self.state.numbers_hold());
+            let sequence = sequence.map(|sequence| sequence.saturating_sub(update.left_out));
             let recorded = self.measured.record(sent, sequence, update.repeated, self.state.began_anew(), now);
             if taken == Taken::Late {
                 return Ingested::Late(self.late_frame(frame, recorded, update.repeated));

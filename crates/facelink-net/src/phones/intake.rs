@@ -316,6 +316,7 @@ impl Intake {
                 viseme: arrived.viseme,
                 repeated: false,
                 exact: false,
+                left_out: 0,
             };
             match self.phones.hub.ingest(&update, now) {
                 Ok(_) | Err(Refused::Stale) => {

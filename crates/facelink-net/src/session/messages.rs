@@ -215,7 +215,8 @@ impl Session {
         let sealed = name.starts_with('~') && self.sealing().has_key();
         let named = sealed
             .then(|| self.hub.subject_of(self.key, |own| self.sealing().opaque_name(own).as_deref() == Some(name)));
-        self.hub.release(self.key, named.flatten().as_deref().unwrap_or(name), now);
+        let named = named.flatten().or_else(|| self.streams.named(name).filter(|_| sealed));
+        self.hub.release(self.key, named.as_deref().unwrap_or(name), now);
     }
 
     fn on_pong(&self, lane: Lane, pong: &Pong<'_>, now: Instant) {

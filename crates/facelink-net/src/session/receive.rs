@@ -33,6 +33,8 @@ struct Numbered {
     repeated: bool,
     /// The format is our own.
     exact: bool,
+    /// Numbers before it that a relay has left out.
+    left_out: u64,
 }
 
 impl Session {
@@ -79,7 +81,7 @@ impl Session {
                         (Some(facelink1::Clock::Unix), Some(time)) => Some(time.as_secs_f64() * 1000.0),
                         _ => None,
                     };
-                    let from = Numbered { repeated: face.repeated, exact: true };
+                    let from = Numbered { repeated: face.repeated, exact: true, left_out: 0 };
                     self.ingest(lane, subject, Some(&face.frame), unix_ms, None, from, now, &mut actions);
                 });
                 if let Ok(Some(packets)) = &packet {
@@ -117,13 +119,16 @@ impl Session {
     ) -> Result<(), String> {
         let mut wrong = None;
         let opened = self.sealing().open(bytes, now, |opened, decoder| match opened {
-            Opened::Face { face, .. } => {
+            Opened::Face { face, stream, left_out, .. } => {
                 let subject = (!face.subject.is_empty()).then_some(face.subject);
+                if let Some(subject) = subject.filter(|_| self.role == Role::Outbound) {
+                    self.streams.heard(stream, subject);
+                }
                 let unix_ms = match (face.clock, face.frame.capture_time) {
                     (Some(facelink1::Clock::Unix), Some(time)) => Some(time.as_secs_f64() * 1000.0),
                     _ => None,
                 };
-                let from = Numbered { repeated: face.repeated, exact: true };
+                let from = Numbered { repeated: face.repeated, exact: true, left_out };
                 self.ingest(lane, subject, Some(&face.frame), unix_ms, None, from, now, actions);
             }
             Opened::Message { text, .. } => match decoder.client(text) {
@@ -144,23 +149,24 @@ impl Session {
         self.sealing().refuse()
     }
 
-    /// Sealed packets of this connection's subject, for viewers with the key.
+    /// Sealed packets of this connection's subjects, for viewers with the key.
     fn pass_sealed(self: &Arc<Self>, lane: Lane, bytes: &[u8], now: Instant) -> Result<(), String> {
         self.lanes.frame(lane, now);
-        let subject = self.default_subject();
-        let update = Update {
-            key: self.key,
-            kind: kind_of(lane),
-            subject: &subject,
-            frame: None,
-            unix_ms: None,
-            latency_ms: None,
-            viseme: None,
-            repeated: false,
-            exact: true,
-        };
+        let own = self.default_subject();
         for packet in sealed::packets(bytes) {
             let packet = packet.map_err(|error| error.to_string())?;
+            let update = Update {
+                key: self.key,
+                kind: kind_of(lane),
+                subject: &self.streams.name(&own, packet.stream()),
+                frame: None,
+                unix_ms: None,
+                latency_ms: None,
+                viseme: None,
+                repeated: false,
+                exact: true,
+                left_out: 0,
+            };
             self.hub.publish_sealed(&update, &packet, now).map_err(|refused| refused.to_string())?;
         }
         Ok(())
@@ -205,7 +211,7 @@ impl Session {
         frame: Option<&FaceFrame>,
         sent_unix_ms: Option<f64>,
         viseme: Option<VisemeMessage>,
-        Numbered { repeated, exact }: Numbered,
+        Numbered { repeated, exact, left_out }: Numbered,
         now: Instant,
         actions: &mut Actions,
     ) {
@@ -223,6 +229,7 @@ impl Session {
             viseme,
             repeated,
             exact,
+            left_out,
         };
         match self.hub.ingest(&update, now) {
             Ok(_) | Err(Refused::Stale) => {}
@@ -261,6 +268,7 @@ impl Session {
             viseme: None,
             repeated: false,
             exact: false,
+            left_out: 0,
         };
         let emotion = Emotion {
             name: message.emotion.as_ref().into(),
@@ -412,6 +420,7 @@ mod tests {
                     viseme: None,
                     repeated: false,
                     exact: false,
+                    left_out: 0,
                 };
                 hub.ingest(&update, at(i)).expect("taken");
             },

@@ -25,6 +25,7 @@ use super::{
     lanes::{LaneStats, Lanes, Mirror, Over, Socket, kind_of},
     latency::Latency,
     reader::FrameReader,
+    streams::Streams,
 };
 use crate::{
     auth::Grant,
@@ -68,6 +69,7 @@ pub(crate) type Actions = SmallVec<[Action; 1]>;
 pub(crate) struct Session {
     pub key: ConnectionKey,
     pub id: Arc<str>,
+    pub(super) streams: Streams,
     /// The secret by which its client resumes it; the id is no secret.
     pub resume_token: Box<str>,
     pub hub: Arc<Hub>,
@@ -121,6 +123,7 @@ impl Session {
         let session = Arc::new(Self {
             key,
             id,
+            streams: Streams::default(),
             resume_token: new_secret().into(),
             hub: hub.clone(),
             counters,
@@ -404,17 +407,20 @@ impl Link for Session {
             Role::Inbound | Role::Peer => ServerMessage::SetRate(SetRate { fps }).to_json(),
             Role::Outbound => {
                 let (room, sealed) = (self.in_room.load(Ordering::Relaxed), self.sealing().has_key());
-                let opaque = self.sealing().opaque_name(subject);
-                let subject = if sealed { opaque.as_deref() } else { Some(subject) };
-                // No name leaves in the clear where there is a key.
-                let Some(subject) = subject else { return };
-                // As all subjects are wanted by default.
-                if fps >= FULL_FPS {
-                    let unsubscribe = Unsubscribe { subject: Some(subject.into()) };
-                    Self::send_control(self, &ClientMessage::Unsubscribe(unsubscribe).to_json());
-                    return;
+                // No name leaves in the clear where there is a key. A relay knows the subject by one of these.
+                let opaque = || [self.sealing().opaque_name(subject), self.streams.opaque_name(subject)];
+                let names = if sealed { opaque() } else { [Some(subject.to_owned()), None] };
+                for subject in names.into_iter().flatten() {
+                    // As all subjects are wanted by default.
+                    let message = if fps >= FULL_FPS {
+                        let unsubscribe = Unsubscribe { subject: Some(subject.into()) };
+                        ClientMessage::Unsubscribe(unsubscribe).to_json()
+                    } else {
+                        subscribe_json(Some(&subject), Some(fps), room, sealed)
+                    };
+                    Self::send_control(self, &message);
                 }
-                subscribe_json(Some(subject), Some(fps), room, sealed)
+                return;
             }
         };
         Self::send_control(self, &message);

@@ -62,6 +62,8 @@ pub struct Stated {
     pub exact: bool,
     /// Equal for equal faces.
     pub face: u64,
+    /// Numbers before this one that were left out on purpose: they are not lost.
+    pub left_out: u64,
 }
 
 /// What a frame is in the order of its sender's.
@@ -144,7 +146,7 @@ impl FrameOrder {
                 if place == Place::Anew {
                     self.loss.restart_count();
                 }
-                self.loss.record(number);
+                self.loss.record(number.saturating_sub(stated.left_out));
             }
             (Place::Late, Some(_)) => self.loss.record_late(),
             _ => {}
@@ -492,7 +494,10 @@ mod tests {
             for (i, number) in numbers.enumerate() {
                 let (i, clock_us) = (i as i64, Some(number * FRAME_US));
                 let number = Some(number as u64);
-                run.at(i * FRAME_US, Stated { number, clock_us, independent: true, face: i as u64, exact: false });
+                run.at(
+                    i * FRAME_US,
+                    Stated { number, clock_us, independent: true, face: i as u64, ..Stated::default() },
+                );
             }
             run
         }
