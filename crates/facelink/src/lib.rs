@@ -202,6 +202,7 @@ pub mod performer;
 pub mod relay;
 #[cfg(feature = "seal")]
 pub mod seal;
+pub mod session_file;
 pub mod simulate;
 pub mod source;
 pub mod subject;

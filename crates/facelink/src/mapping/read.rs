@@ -71,23 +71,7 @@ fn options() -> ron::Options {
 /// Reads any of our files.
 pub(crate) fn read<T: DeserializeOwned>(text: &str, format: Format) -> Result<T, MappingError> {
     match format {
-        Format::Ron => {
-            let error = |error: ron::error::SpannedError, field: String| MappingError {
-                file: None,
-                line: error.span.start.line,
-                column: error.span.start.col,
-                field,
-                message: error.code.to_string(),
-            };
-            let mut from = ron::Deserializer::from_str_with_options(text, &options())
-                .map_err(|problem| error(problem, ".".to_owned()))?;
-            let value = serde_path_to_error::deserialize(&mut from).map_err(|problem| {
-                let field = problem.path().to_string();
-                error(from.span_error(problem.into_inner()), field)
-            })?;
-            from.end().map_err(|problem| error(from.span_error(problem), ".".to_owned()))?;
-            Ok(value)
-        }
+        Format::Ron => Ok(read_reporting_unknown(text)?.0),
         Format::Json => {
             let error = |error: &serde_json::Error, field: String| {
                 let text = error.to_string();
@@ -102,6 +86,41 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str, format: Format) -> Result<T,
             Ok(value)
         }
     }
+}
+
+/// As in errors: `rules[3].gain`.
+fn field(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", field(parent)),
+        Path::Map { parent, key } => match field(parent) {
+            above if above.is_empty() => key.clone(),
+            above => format!("{above}.{key}"),
+        },
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => field(parent),
+    }
+}
+
+/// Reads a file of RON, and the fields in it that it does not know.
+pub(crate) fn read_reporting_unknown<T: DeserializeOwned>(text: &str) -> Result<(T, Vec<String>), MappingError> {
+    let error = |error: ron::error::SpannedError, field: String| MappingError {
+        file: None,
+        line: error.span.start.line,
+        column: error.span.start.col,
+        field,
+        message: error.code.to_string(),
+    };
+    let mut from =
+        ron::Deserializer::from_str_with_options(text, &options()).map_err(|problem| error(problem, ".".to_owned()))?;
+    let mut unknown = Vec::new();
+    let mut ignore = |path: serde_ignored::Path<'_>| unknown.push(field(&path));
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut from, &mut track);
+    let value = T::deserialize(serde_ignored::Deserializer::new(tracked, &mut ignore));
+    let value = value.map_err(|problem| error(from.span_error(problem), track.path().to_string()))?;
+    from.end().map_err(|problem| error(from.span_error(problem), ".".to_owned()))?;
+    Ok((value, unknown))
 }
 
 /// Writes any of our files.

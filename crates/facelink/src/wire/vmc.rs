@@ -31,6 +31,7 @@ use std::{
 };
 
 use rosc::{OscMessage, OscType};
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::{
@@ -502,7 +503,7 @@ fn towards([x, y, z]: [f32; 3]) -> Option<[f32; 4]> {
 }
 
 /// Names by which a face is written. Which of them a model has is not known to its sender.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum BlendshapeNames {
     /// The 52 shapes (`EyeBlinkLeft`), for models with Perfect Sync alone.
     PerfectSync,

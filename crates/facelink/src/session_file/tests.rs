@@ -1,0 +1,115 @@
+use super::*;
+
+const WHOLE: &str = r#"(
+    version: 1,
+    name: "Show",
+    network: (
+        lan: true, port: 9000, token: Env("SHOW_TOKEN"), key: File("room.key"), tls: Off,
+        allowed_origins: ["https://show.example"],
+        ice_servers: [(urls: ["turn:192.0.2.1:3478"], username: "ann", credential: Env("TURN"))],
+        live_link_face: None, udp_json: 0, phones: Ports({ ifacialmocap: 0, vmc: 39539 }),
+        call: [(address: "192.0.2.7", app: ifacialmocap)],
+        profiles: {},
+        connect: [(url: "ws://192.0.2.9:8765")],
+        vmc_out: [(to: "127.0.0.1:39540", subject: "Hero", names: PerfectSync)],
+        osc_control: true, takes: "shows", takes_with_phones: true,
+    ),
+    simulated_phones: [(app: live_link_face, subject: "Ann", seed: 3), (app: vmc, subject: "Bob", fps: 30)],
+    virtual_subjects: [(name: "Hero", parts: [(subject: "Ann"), (subject: "Bob", groups: ["jaw"], priority: 5)])],
+    avatars: [
+        (name: "left", model: "avatars/aria.glb", subject: "Hero", mapping: "m.face.ron", position: (-0.2, 0.0, 0.0), idle: true),
+        (name: "right", gain: 0.5, head: false),
+    ],
+    takes: [(file: "takes/a.mcap", looped: true, speed: 0.5, subjects: { "Ann": "Ghost" })],
+    playout: (mode: Fixed(80.0)),
+    subjects: { "Bob": (playout: (mode: Latest, filter: true)) },
+    budget: (ms: 2.0),
+)"#;
+
+#[test]
+fn session_file_is_read_and_written_whole() {
+    let read = SessionFile::read(WHOLE).unwrap();
+    assert_eq!(read.unknown, Vec::<String>::new());
+    let file = read.file;
+    let network = file.network.as_ref().unwrap();
+    assert_eq!((network.live_link_face, network.udp_json), (None, Some(0)));
+    assert_eq!(network.phones, Phones::Ports([(PhonePort::IFacialMocap, 0), (PhonePort::Vmc, 39539)].into()));
+    assert_eq!(file.virtual_subjects[0].parts[0].groups, GroupSet::ALL);
+    assert_eq!(file.simulated_phones[0].fps, 60.0);
+    assert_eq!(file.playout.as_ref().unwrap().settings().mode, PlayoutMode::Fixed(Duration::from_millis(80)));
+    assert_eq!(SessionFile::read(&file.write()).unwrap(), Read { file, unknown: Vec::new() });
+}
+
+#[test]
+fn session_file_empty_has_defaults() {
+    let file = SessionFile::read("()").unwrap().file;
+    assert_eq!(file, SessionFile::default());
+    assert_eq!(SessionFile::read(&file.write()).unwrap().file, file);
+    let network = SessionFile::read("(network: ())").unwrap().file.network;
+    assert_eq!(network, Some(SessionNetwork::default()));
+    assert_eq!(Playout::default().settings(), PlayoutSettings::default());
+    assert_eq!(Playout::of(&PlayoutSettings::default(), None), Playout::default());
+}
+
+#[test]
+fn session_file_unknown_fields_are_reported() {
+    let text = r#"(hat: "red", avatars: [(name: "a", feather: (1, [2]))], network: (quantum: true))"#;
+    let read = SessionFile::read(text).unwrap();
+    assert_eq!(read.file.avatars[0].name, "a");
+    let mut unknown = read.unknown;
+    unknown.sort();
+    assert_eq!(unknown, ["avatars[0].feather", "hat", "network.quantum"]);
+}
+
+#[test]
+fn session_file_error_names_the_field() {
+    for (text, field, message) in [
+        ("(version: 2)", "version", "later version"),
+        ("(avatars: [()])", "avatars[0].name", "needs a name"),
+        (r#"(avatars: [(name: "a"), (name: "a")])"#, "avatars[1].name", "another avatar"),
+        (r#"(avatars: [(name: "a", scale: 0)])"#, "avatars[0].scale", "above 0"),
+        (r#"(avatars: [(name: "a", yaw: NaN)])"#, "avatars[0].position, yaw or gain", "finite"),
+        (r#"(avatars: [(name: "a", gain: "high")])"#, "avatars[0].gain", ""),
+        (r#"(takes: [(file: "a", speed: 9)])"#, "takes[0].speed", "0.1 to 4"),
+        (r#"(takes: [(file: "a", from: 2, until: 1)])"#, "takes[0].until", "after"),
+        (r#"(takes: [(file: "a", from: 1e300)])"#, "takes[0].from", "seconds"),
+        (r#"(simulated_phones: [(app: websocket, subject: "a")])"#, "simulated_phones[0].app", "no phone app"),
+        (r#"(simulated_phones: [(app: vmc, subject: "a", fps: 0)])"#, "simulated_phones[0].fps", "1 to 240"),
+        (r#"(virtual_subjects: [(name: "a", parts: [(subject: "a")])])"#, "virtual_subjects[0].parts", "itself"),
+        ("(network: (phones: Ports({ udp_json: 1 })))", "network.phones", "field of its own"),
+        (r#"(network: (profiles: { "fax": () }))"#, "network.profiles[\"fax\"]", "no app"),
+        ("(network: (port: 70000))", "network.port", ""),
+        ("(playout: (mode: Fixed(-1)))", "playout", "10000"),
+        (r#"(subjects: { "Ann": (playout: (most_ms: inf)) })"#, "subjects[\"Ann\"].playout", "10000"),
+        ("(budget: (ms: 0))", "budget.ms", "above 0"),
+        ("(avatars: ", "avatars", ""),
+    ] {
+        let error = SessionFile::read(text).expect_err(text);
+        assert!(error.field == field && error.message.contains(message), "{text}: {error}");
+    }
+}
+
+#[test]
+fn session_file_changes_are_named() {
+    let before = SessionFile::read(WHOLE).unwrap().file;
+    assert_eq!(changes(&before, &before), Vec::<String>::new());
+    let mut after = before.clone();
+    after.network.as_mut().unwrap().port = 9001;
+    after.avatars[0].gain = 0.15;
+    after.avatars[0].position = (-0.17, 0.0, 0.1);
+    after.avatars.remove(1);
+    after.takes.push(PlayedTake { file: "b.mcap".into(), ..PlayedTake::default() });
+    after.budget = None;
+    let found = changes(&before, &after);
+    assert_eq!(
+        found,
+        [
+            "avatars[left].gain: 1.0 -> 0.15",
+            "avatars[left].position: (-0.2, 0.0, 0.0) -> (-0.17, 0.0, 0.1)",
+            "avatars[right]: removed",
+            "budget: {\"ms\":2.0,\"nearest\":4} -> default",
+            "network.port: 9000 -> 9001",
+            "takes[b.mcap]: added",
+        ]
+    );
+}
