@@ -6,16 +6,16 @@ use std::{
     path::PathBuf,
 };
 
-use facelink_net::{DEFAULT_PORT, Endpoint, EndpointConfig, TlsConfig, outward_address};
+use facelink_net::{Endpoint, EndpointConfig, TlsConfig, outward_address};
 
 use crate::{error::Error, ice::IceArgs, output::Output};
 
 /// Where it listens, and who may connect.
 #[derive(Debug, clap::Args)]
 pub struct EndpointArgs {
-    /// Address to listen on.
-    #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    pub bind: IpAddr,
+    /// Address to listen on; 127.0.0.1 by default.
+    #[arg(long, value_name = "ADDR")]
+    bind: Option<IpAddr>,
     /// Listen on every address of this machine, IPv4 and IPv6; peers need the token.
     #[arg(long, conflicts_with = "bind")]
     pub lan: bool,
@@ -31,9 +31,9 @@ pub struct EndpointArgs {
     /// Private key of the certificate, PEM.
     #[arg(long, value_name = "PEM", requires = "certificate")]
     tls_key: Option<PathBuf>,
-    /// Port of HTTP, WebSocket and WebRTC signalling; 0 picks a free one, as for the ports below.
-    #[arg(long, default_value_t = DEFAULT_PORT)]
-    port: u16,
+    /// Port of HTTP, WebSocket and WebRTC signalling, 8765 by default; 0 picks a free one, as for the ports below.
+    #[arg(long)]
+    port: Option<u16>,
     /// Pairing token for peers beyond this machine; made up if none is given. The UDP ports have none.
     #[arg(long, value_parser = token)]
     token: Option<String>,
@@ -45,22 +45,28 @@ pub struct EndpointArgs {
 }
 
 impl EndpointArgs {
-    /// An endpoint without ports for phones.
-    pub fn config(self) -> Result<EndpointConfig, Error> {
+    /// These settings, with what was asked for in their place.
+    pub fn apply(self, settings: EndpointConfig) -> Result<EndpointConfig, Error> {
+        let mut ice = self.ice.config()?;
+        if ice.servers.is_empty() {
+            ice.servers.clone_from(&settings.ice.servers);
+        }
+        let lan = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         Ok(EndpointConfig {
-            bind: if self.lan { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { self.bind },
-            dual_stack: self.lan,
-            port: self.port,
-            token: self.token,
-            allowed_origins: self.allowed_origins,
-            token_on_loopback: self.token_on_loopback,
+            bind: if self.lan { lan } else { self.bind.unwrap_or(settings.bind) },
+            dual_stack: self.lan || (settings.dual_stack && self.bind.is_none()),
+            port: self.port.unwrap_or(settings.port),
+            token: self.token.or(settings.token),
+            allowed_origins: [settings.allowed_origins, self.allowed_origins].concat(),
+            token_on_loopback: self.token_on_loopback || settings.token_on_loopback,
             tls: match (self.certificate, self.tls_key) {
                 (Some(certificate), Some(key)) => TlsConfig::Files { certificate, key },
-                _ if self.lan && !self.no_tls => TlsConfig::self_signed(),
-                _ => TlsConfig::Off,
+                _ if self.no_tls => TlsConfig::Off,
+                _ if self.lan => TlsConfig::self_signed(),
+                _ => settings.tls,
             },
-            ice: self.ice.config()?,
-            ..EndpointConfig::default()
+            ice,
+            ..settings
         })
     }
 }

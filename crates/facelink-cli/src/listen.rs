@@ -14,8 +14,8 @@ use crossbeam_channel::{Receiver, after, never, select_biased, tick};
 use facelink::{frame::WeightsByName, gesture::GestureSet, mapping::Format};
 use facelink_net::{
     CertificateAuthority, Endpoint, EndpointConfig, KeyError, LIVE_LINK_FACE_PORT, LinkEvent, MODELS_FOLDER, PhonePort,
-    RoomKey, SourceKind, SourceProfile, SourceProfiles, SubjectFrame, SubjectId, TakeOptions, TakeRecordError,
-    TakeStatus, UDP_JSON_PORT, new_room_key,
+    RoomKey, SourceKind, SourceProfile, SubjectFrame, SubjectId, TakeOptions, TakeRecordError, TakeStatus,
+    UDP_JSON_PORT, new_room_key,
 };
 use serde::Serialize;
 
@@ -25,6 +25,7 @@ use crate::{
     event_line::{EventLine, write_line},
     output::Output,
     phones::PhoneArgs,
+    session::Session,
     stop::stop_signal,
     table::{Table, printable, take_name},
 };
@@ -34,16 +35,20 @@ use crate::{
 pub struct Args {
     #[command(flatten)]
     endpoint: EndpointArgs,
+    /// Begin with the set-up of this file, a session's `*.facelink.ron`: its network and its simulated phones. What is given here
+    /// goes before it.
+    #[arg(long, value_name = "FILE")]
+    session: Option<PathBuf>,
     /// Key for faces that are encrypted end to end, or `new` for a fresh one: what is sealed with it is shown, and nothing leaves
     /// in the clear. It is part of the address for others.
     #[arg(long, value_name = "KEY", value_parser = key)]
     key: Option<RoomKey>,
-    /// Port of the Live Link Face app, or `off`.
-    #[arg(long, value_name = "PORT", default_value_t = UdpPort(Some(LIVE_LINK_FACE_PORT)))]
-    live_link_face: UdpPort,
-    /// Port of JSON datagrams, or `off`.
-    #[arg(long, value_name = "PORT", default_value_t = UdpPort(Some(UDP_JSON_PORT)))]
-    udp_json: UdpPort,
+    /// Port of the Live Link Face app, 11111 by default, or `off`.
+    #[arg(long, value_name = "PORT")]
+    live_link_face: Option<UdpPort>,
+    /// Port of JSON datagrams, 5005 by default, or `off`.
+    #[arg(long, value_name = "PORT")]
+    udp_json: Option<UdpPort>,
     /// Folder with the face tracker's files for the page's "Use this camera", where phones have no Internet.
     #[arg(long, value_name = "DIR", value_parser = folder)]
     models: Option<PathBuf>,
@@ -206,27 +211,37 @@ pub fn run(args: Args) -> Result<(), Error> {
 /// Receives faces and shows them, and records them if that is wanted.
 pub fn receive(args: Args, recording: Option<Recording>) -> Result<(), Error> {
     let stop = stop_signal()?;
-    let mut profiles = SourceProfiles::default();
+    let session = args.session.as_deref().map(Session::read).transpose()?;
+    let mut settings = EndpointConfig {
+        live_link_face: Some(LIVE_LINK_FACE_PORT),
+        udp_json: Some(UDP_JSON_PORT),
+        ..EndpointConfig::default()
+    };
+    if let Some(session) = &session {
+        settings = session.apply(settings)?;
+    }
+    let mut profiles = settings.profiles.clone();
     if args.no_mouth_swap {
-        profiles.set(
-            SourceKind::LiveLinkFace,
-            SourceProfile { swap_mouth_left_right: false, ..SourceProfiles::usual(SourceKind::LiveLinkFace) },
-        );
+        let profile = SourceProfile { swap_mouth_left_right: false, ..profiles.get(SourceKind::LiveLinkFace) };
+        profiles.set(SourceKind::LiveLinkFace, profile);
     }
     let lan = args.endpoint.lan;
+    let settings = args.endpoint.apply(settings)?;
     let config = EndpointConfig {
-        live_link_face: args.live_link_face.0,
-        udp_json: args.udp_json.0,
+        live_link_face: args.live_link_face.map_or(settings.live_link_face, |port| port.0),
+        udp_json: args.udp_json.map_or(settings.udp_json, |port| port.0),
         profiles,
-        key: args.key,
-        takes_with_phones: args.with_phone,
-        osc_control: args.osc_control,
+        key: args.key.or_else(|| settings.key.clone()),
+        takes_with_phones: args.with_phone || settings.takes_with_phones,
+        osc_control: args.osc_control || settings.osc_control,
         gestures: args.gestures.map(Option::unwrap_or_default),
         models: Some(args.models.unwrap_or_else(|| MODELS_FOLDER.into())),
-        ..args.endpoint.config()?
+        ..settings
     };
     let Some(config) = args.phones.apply(lan, config)? else { return Ok(()) };
     let endpoint = Endpoint::start(config)?;
+    // Until this ends.
+    let _started = session.map(|session| session.start(&endpoint)).transpose()?;
     for port in endpoint.unavailable() {
         eprintln!("facelink: {}", port.message);
     }

@@ -13,6 +13,7 @@ mod play;
 mod record;
 mod relay;
 mod send;
+mod session;
 mod stop;
 mod table;
 mod take;

@@ -177,10 +177,10 @@ impl PhoneArgs {
             print_profile(&config.profiles, app)?;
             return Ok(None);
         }
-        config.phones = self.ports(lan);
-        config.call.clone_from(&self.call);
-        config.vmc_out = self.vmc_out.iter().cloned().map(|out| out.names(self.vmc_names)).collect();
-        config.find_phones = lan && !self.no_phones;
+        config.phones = self.ports(lan, config.phones);
+        config.call.extend(&self.call);
+        config.vmc_out.extend(self.vmc_out.iter().cloned().map(|out| out.names(self.vmc_names)));
+        config.find_phones = (lan || config.find_phones) && !self.no_phones;
         let far = config.call.iter().find(|call| !call.address.is_loopback());
         if let (Some(call), true) = (far, config.bind.is_loopback()) {
             eprintln!("facelink: {} cannot be reached from {}; give --lan or --bind", call.address, config.bind);
@@ -199,9 +199,13 @@ impl PhoneArgs {
         Ok(Some(config))
     }
 
-    fn ports(&self, lan: bool) -> PhonePorts {
-        let all = !self.no_phones && (self.phones || lan || !self.call.is_empty());
-        let mut ports = if all { PhonePorts::usual() } else { PhonePorts::NONE };
+    /// Those that are asked for, in place of these.
+    fn ports(&self, lan: bool, ports: PhonePorts) -> PhonePorts {
+        let mut ports = match () {
+            () if self.no_phones => PhonePorts::NONE,
+            () if self.phones || lan || !self.call.is_empty() => PhonePorts::usual(),
+            () => ports,
+        };
         for wanted in &self.ports {
             for port in PhonePort::ALL.into_iter().filter(|port| wanted.port.is_none_or(|one| one == *port)) {
                 ports.set(port, wanted.number);
@@ -230,7 +234,7 @@ mod tests {
     }
 
     fn ports(args: &[&str], lan: bool) -> PhonePorts {
-        Cli::try_parse_from([&["x"][..], args].concat()).unwrap().phones.ports(lan)
+        Cli::try_parse_from([&["x"][..], args].concat()).unwrap().phones.ports(lan, PhonePorts::NONE)
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn config(args: Args) -> Result<EndpointConfig, Error> {
         .chain(with_role(TokenRole::View, args.view))
         .chain(with_role(TokenRole::Direct, args.direct))
         .collect();
-    let endpoint = args.endpoint.config()?;
+    let endpoint = args.endpoint.apply(EndpointConfig::default())?;
     Ok(EndpointConfig {
         token_on_loopback: endpoint.token_on_loopback || !tokens.is_empty(),
         tokens,

@@ -645,6 +645,43 @@ fn listen_pipe_without_json_gets_plain_lines() {
 }
 
 #[test]
+fn listen_session_sets_up_what_the_file_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    write("token", "a token of the show\n");
+    write(
+        "show.facelink.ron",
+        r#"(
+            network: (port: 0, live_link_face: 0, udp_json: None, token: File("token"), phones: Ports({ vmc: 0 })),
+            simulated_phones: [(app: live_link_face, subject: "Ann", seed: 3)],
+            avatars: [(name: "left", feather: 1)],
+        )"#,
+    );
+    let file = folder.path().join("show.facelink.ron").display().to_string();
+    let mut listener = Listener::run(facelink(&["listen", "--json", "--session", &file]));
+    let listening = &listener.listening;
+    assert_eq!(listening["udp_json"], Value::Null);
+    let phones = listening["phones"].as_object().expect("ports");
+    assert_eq!(phones.keys().collect::<Vec<_>>(), ["live_link_face", "vmc"], "{listening}");
+    assert!(listening["invitation"].as_str().is_some_and(|url| url.contains("token=a%20token")), "{listening}");
+    assert_whole_face(&listener.frame_of("Ann", "live_link_face"));
+    let mut stderr = listener.child.stderr.take().expect("a pipe");
+    assert!(listener.end("-INT").success());
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).expect("text");
+    assert!(said.contains("`avatars[0].feather` is unknown") && said.contains("avatars are for games"), "{said}");
+
+    // What is given goes before the file; a file that cannot be followed is named.
+    let listener = Listener::run(facelink(&["listen", "--json", "--session", &file, "--udp-json", "0", "--no-phones"]));
+    let listening = &listener.listening;
+    assert!(listening["udp_json"].is_string() && listening["phones"].get("vmc").is_none(), "{listening}");
+    write("show.facelink.ron", r#"(network: (port: "x"))"#);
+    let output = facelink(&["listen", "--session", &file]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("field `network.port`"), "{said}");
+}
+
+#[test]
 fn relay_passes_faces_on_by_role() {
     use facelink_net::{ClientConfig, Endpoint, EndpointConfig};
 

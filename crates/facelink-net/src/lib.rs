@@ -164,6 +164,7 @@ mod rtc;
 mod rtc;
 mod seal;
 mod session;
+mod session_file;
 #[cfg(feature = "phones")]
 mod simulator;
 mod stats;
@@ -194,8 +195,9 @@ pub use roles::{IssuedToken, Roles, TokenId, TokenOptions, TokenRole, TokenStatu
 pub use seal::SealStats;
 #[cfg(feature = "seal")]
 pub use seal::{RandomError, new_room_key};
+pub use session_file::SessionFileError;
 #[cfg(feature = "phones")]
-pub use simulator::{SimulateError, Simulator};
+pub use simulator::{PerformingPhone, SimulateError, Simulator};
 pub use stats::*;
 pub use takes::{TakeFile, TakeOptions, TakeRecordError};
 #[cfg(feature = "tls")]

@@ -14,6 +14,7 @@ use std::{
 
 use facelink::{
     FaceFrame,
+    performer::Performance,
     simulate::{Outbox, Phone, PhoneError, SimulatorConfig, Start, StreamEvent, StreamId, phone},
     source::SourceKind,
 };
@@ -47,6 +48,9 @@ pub enum SimulateError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The endpoint that it is to send to has no port for its app.
+    #[error("the endpoint has no port for {}", .0.title())]
+    NoPort(SourceKind),
     /// The frame has no place in the format, in words.
     #[error("{0}")]
     Frame(String),
@@ -220,6 +224,43 @@ impl Simulator {
     /// Whether frames go anywhere just now: it was given an address, or a receiver has called.
     pub fn is_streaming(&self) -> bool {
         self.shared.phone.lock().0.is_streaming(Instant::now())
+    }
+
+    /// Plays a performance in a loop of its own, until what this gives is dropped.
+    pub fn perform(self, performance: Performance, fps: f32) -> PerformingPhone {
+        let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
+        let period = Duration::from_secs_f32(1.0 / fps.clamp(1.0, 240.0));
+        let run = move || {
+            let start = Instant::now();
+            let mut frame = 0_u32;
+            // What a phone cannot say in its format, or a network that is gone for now, is a frame that is lost.
+            while let Err(crossbeam_channel::RecvTimeoutError::Timeout) =
+                stopped.recv_deadline(start + period.saturating_mul(frame))
+            {
+                let _ = self.send(&performance.frame_at(start.elapsed()));
+                // After a pause it goes on with what is due, as a phone does.
+                let due = start.elapsed().as_secs_f64() / period.as_secs_f64();
+                frame = frame.saturating_add(1).max(due as u32);
+            }
+        };
+        let thread = std::thread::Builder::new().name("facelink-performer".to_owned()).spawn(run);
+        PerformingPhone { stop: Some(stop), thread: thread.ok() }
+    }
+}
+
+/// A simulated phone with a performer. Dropping it ends both.
+#[derive(Debug)]
+pub struct PerformingPhone {
+    stop: Option<crossbeam_channel::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for PerformingPhone {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
