@@ -13,6 +13,8 @@ use crate::{
 /// Starts the endpoint, if there is to be one.
 pub(crate) struct EndpointPlugin {
     pub config: Option<EndpointConfig>,
+    /// A session's file starts it.
+    pub wait: bool,
 }
 
 impl Plugin for EndpointPlugin {
@@ -24,6 +26,9 @@ impl Plugin for EndpointPlugin {
             .add_systems(Last, stop_on_exit);
         if let Some(config) = &self.config {
             app.insert_resource(EndpointSettings(config.clone()));
+            if self.wait {
+                return;
+            }
             // No frame waits yet, and what is added after this plugin finds the endpoint.
             let started = Endpoint::start(config.clone());
             take_up(app.world_mut(), started);

@@ -134,7 +134,6 @@ fn reload(watch: Res<FileWatch>, server: Option<Res<AssetServer>>) {
 }
 
 /// Replaces a file atomically: writes a temporary one next to it and renames it, so that no reader sees half of it.
-#[cfg(any(feature = "net", feature = "panel"))]
 pub(crate) fn write(file: &Path, text: &str) -> std::io::Result<()> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;

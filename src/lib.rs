@@ -117,6 +117,7 @@
 //! | [`VirtualSubject`] | entity of its own | one face from several subjects |
 //! | [`TakePlayer`] | entity of its own | plays a [`FaceTake`], a recording, as if it were live |
 //! | [`SendFace`] | avatar or subject | sends the face to subscribers and dialled endpoints |
+//! | [`FaceSession`] | resource | all of it from one file: [`FaceLinkPlugin::session`] |
 //!
 //! # Features
 //!
@@ -187,6 +188,7 @@ pub mod pose;
 pub mod rates;
 #[cfg(feature = "net")]
 pub mod send;
+pub mod session;
 pub mod sets;
 pub mod settings;
 #[cfg(feature = "net")]
@@ -228,6 +230,7 @@ pub use pose::FacePose;
 pub use rates::{AdaptiveFps, FpsLaw, RequestedFps, SubjectAdaptiveFps};
 #[cfg(feature = "net")]
 pub use send::{SendFace, SendFaceState};
+pub use session::{FaceSession, FaceSessionFile, OpenSession, SaveSession, SessionEntity};
 pub use sets::FaceLinkSystems;
 pub use settings::{FacePlayout, FaceSettings, PlayoutFilter, PlayoutMode};
 #[cfg(feature = "net")]

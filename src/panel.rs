@@ -10,6 +10,7 @@ mod moods;
 mod network;
 #[cfg(feature = "net")]
 mod sealing;
+mod session;
 #[cfg(feature = "takes")]
 mod takes;
 mod theme;
@@ -18,7 +19,7 @@ mod timeline;
 mod timing;
 mod tune;
 
-use bevy::{input::InputSystems, prelude::*, world_serialization::WorldAssetRoot};
+use bevy::{input::InputSystems, prelude::*, time::common_conditions::on_timer, world_serialization::WorldAssetRoot};
 use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui};
 use egui::{Align2, Color32, CornerRadius, FontId, RichText, Sense, Stroke, vec2};
 use facelink::Blendshape;
@@ -84,8 +85,14 @@ impl Plugin for FaceLinkPanelPlugin {
                 })
                 .after(InputSystems),
             )
-            .add_systems(EguiPrimaryContextPass, draw.run_if(|panel: Res<FaceLinkPanel>| panel.open));
+            .init_resource::<session::Changes>()
+            .add_systems(Update, session::compare.run_if(is_open).run_if(on_timer(session::COMPARE)))
+            .add_systems(EguiPrimaryContextPass, draw.run_if(is_open));
     }
+}
+
+fn is_open(panel: Res<FaceLinkPanel>) -> bool {
+    panel.open
 }
 
 type SubjectParts = (Entity, &'static FaceSubject, &'static FacePose, &'static LinkQuality);
@@ -111,6 +118,7 @@ fn draw(
     avatars: Query<AvatarParts>,
     mut tuner: tune::Tuner,
     mut timed: timing::Timing,
+    session: session::Session,
     #[cfg(feature = "takes")] mut takes: takes::Takes,
 ) {
     // No camera yet, so there is nothing to draw on.
@@ -156,6 +164,7 @@ fn draw(
                         panel.subject = Some(clicked);
                     }
                 });
+                session.session(ui, &mut commands);
                 #[cfg(feature = "net")]
                 network.sources(ui);
                 #[cfg(feature = "takes")]

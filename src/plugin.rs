@@ -12,8 +12,8 @@ use facelink_net::{
 
 use crate::{
     avatar::AvatarPlugin, detail::DetailPlugin, drive::DrivePlugin, files::FilesPlugin, input::InputPlugin,
-    layers::LayersPlugin, mapping::MappingPlugin, model::ModelPlugin, playout::PlayoutPlugin, sets::SchedulePlugin,
-    settings::FaceSettings, subjects::SubjectsPlugin, virtual_subject::VirtualSubjectPlugin,
+    layers::LayersPlugin, mapping::MappingPlugin, model::ModelPlugin, playout::PlayoutPlugin, session::SessionPlugin,
+    sets::SchedulePlugin, settings::FaceSettings, subjects::SubjectsPlugin, virtual_subject::VirtualSubjectPlugin,
 };
 #[cfg(feature = "net")]
 use crate::{
@@ -36,6 +36,8 @@ pub struct FaceLinkPlugin {
     pub endpoint: Option<EndpointConfig>,
     /// How faces come and go, unless the game has inserted [`FaceSettings`] itself.
     pub settings: FaceSettings,
+    /// A session's file to begin with; see [`session`](Self::session).
+    pub session: Option<String>,
 }
 
 #[cfg(feature = "net")]
@@ -49,6 +51,7 @@ impl Default for FaceLinkPlugin {
                 ..EndpointConfig::default()
             }),
             settings: FaceSettings::default(),
+            session: None,
         }
     }
 }
@@ -60,7 +63,17 @@ impl FaceLinkPlugin {
             #[cfg(feature = "net")]
             endpoint: None,
             settings: FaceSettings::default(),
+            session: None,
         }
+    }
+
+    /// Sets up what a session's file says, and follows its changes: the network, avatars, virtual subjects, takes, playout. The file
+    /// is below the assets and ends in `.facelink.ron`; [`facelink::session_file`] has its fields. What it does not know is as in
+    /// this plugin. The endpoint is started once the file is read.
+    #[must_use]
+    pub fn session(mut self, path: impl Into<String>) -> Self {
+        self.session = Some(path.into());
+        self
     }
 }
 
@@ -163,7 +176,8 @@ impl Plugin for FaceLinkPlugin {
         }
         app.register_type::<FaceSettings>()
             .add_plugins((SchedulePlugin, FilesPlugin, InputPlugin, SubjectsPlugin, LayersPlugin, VirtualSubjectPlugin))
-            .add_plugins((PlayoutPlugin, MappingPlugin, ModelPlugin, AvatarPlugin, DetailPlugin, DrivePlugin));
+            .add_plugins((PlayoutPlugin, MappingPlugin, ModelPlugin, AvatarPlugin, DetailPlugin, DrivePlugin))
+            .add_plugins(SessionPlugin { file: self.session.clone() });
         #[cfg(feature = "takes")]
         app.add_plugins(crate::takes::TakesPlugin);
         #[cfg(feature = "aria")]
@@ -179,7 +193,9 @@ impl Plugin for FaceLinkPlugin {
 impl FaceLinkPlugin {
     fn build_network(&self, app: &mut App) {
         let defaults = self.endpoint.as_ref().map(|config| config.adaptive_fps.into()).unwrap_or_default();
-        app.add_plugins((DiagnosticsPlugin, SourcesPlugin, SendPlugin, PhonesPlugin, PerformersPlugin))
-            .add_plugins((RatesPlugin { defaults }, EndpointPlugin { config: self.endpoint.clone() }));
+        app.add_plugins((DiagnosticsPlugin, SourcesPlugin, SendPlugin, PhonesPlugin, PerformersPlugin)).add_plugins((
+            RatesPlugin { defaults },
+            EndpointPlugin { config: self.endpoint.clone(), wait: self.session.is_some() },
+        ));
     }
 }

@@ -17,6 +17,7 @@ mod outward;
 mod phones;
 mod quality;
 mod rigs;
+mod session;
 mod support;
 mod takes;
 mod timing;
