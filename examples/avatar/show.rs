@@ -37,6 +37,19 @@ pub struct Show {
 impl Show {
     /// A game with these characters, or the exit code. With `face`, a screenshot waits for the first face.
     pub fn open(&self, title: &str, roles: Vec<stage::Role>, face: bool) -> Result<App, ExitCode> {
+        // Two of them may run at once, so the phone ports are any free ones.
+        let plugin = FaceLinkPlugin::default().port(self.port).live_link_face(Some(0)).udp_json(Some(0));
+        self.open_with(title, roles, face, plugin)
+    }
+
+    /// The same with this plugin.
+    pub fn open_with(
+        &self,
+        title: &str,
+        roles: Vec<stage::Role>,
+        face: bool,
+        plugin: FaceLinkPlugin,
+    ) -> Result<App, ExitCode> {
         let windowed = guard::windowed(self.headless);
         guard::watch_start(windowed);
         let mut app = App::new();
@@ -52,8 +65,7 @@ impl Show {
             quality: self.quality,
             draw: windowed,
         });
-        // Two of them may run at once, so the phone ports are any free ones.
-        app.add_plugins(FaceLinkPlugin::default().port(self.port).live_link_face(Some(0)).udp_json(Some(0)));
+        app.add_plugins(plugin);
         if let Some(error) = app.world().get_resource::<EndpointState>().and_then(EndpointState::error) {
             eprintln!("{error}");
             return Err(ExitCode::from(1));

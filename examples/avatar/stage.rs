@@ -307,33 +307,41 @@ fn place_heads(
     ready: Option<Res<Ready>>,
     setup: Res<Setup>,
     mut orbit: ResMut<Orbit>,
-    mut avatars: Query<(&mut Transform, &Aside, Option<&HeadFrame>, Has<BindReport>), With<FaceAvatar>>,
+    mut avatars: Query<(Entity, &mut Transform, Option<&Aside>, Option<&HeadFrame>, Has<BindReport>), With<FaceAvatar>>,
     mut shadows: Query<&mut CascadeShadowConfig>,
 ) {
     if ready.is_some() || avatars.is_empty() || avatars.iter().any(|(.., bound)| !bound) {
         return;
     }
     let mut head = 0.0_f32;
-    for (mut transform, aside, frame, ..) in &mut avatars {
+    let (mut left, mut right) = (f32::MAX, f32::MIN);
+    for (entity, mut transform, role, frame, ..) in &mut avatars {
+        let aside = role.map_or(transform.translation.x, |aside| aside.0);
+        (left, right) = (left.min(aside), right.max(aside));
         // Nothing to see is drawn too.
         let unknown = HeadFrame { center: Vec3::Y * EYE_LEVEL, height: HEAD, forward: Vec3::Z };
         let frame = frame.copied().unwrap_or(unknown);
         let scale = if PLAUSIBLE.contains(&frame.height) { 1.0 } else { HEAD / frame.height };
         let rotation = Quat::from_rotation_y(-frame.forward.x.atan2(frame.forward.z));
-        let place = Vec3::new(aside.0, EYE_LEVEL, 0.0) - rotation * frame.center * scale;
-        *transform = Transform { translation: place, rotation, scale: Vec3::splat(scale) };
+        let place = Vec3::new(aside, EYE_LEVEL, 0.0) - rotation * frame.center * scale;
+        let placed = Transform { translation: place, rotation, scale: Vec3::splat(scale) };
+        if role.is_some() {
+            *transform = placed;
+        } else {
+            // One that is not of the stage keeps its own place, below one of ours.
+            let below = Transform::from_matrix(placed.to_matrix() * transform.to_matrix().inverse());
+            commands.spawn((below, Visibility::default())).add_child(entity);
+        }
         head = head.max(frame.height * scale);
     }
     // Half the height of the frame and the distance of its middle from the top of the head, in heads.
-    let (half, middle, yaw) = match (setup.close, setup.roles.len()) {
+    let (half, middle, yaw) = match (setup.close, avatars.iter().len()) {
         (true, _) => (0.72, 0.64, 0.08),
         (false, 0 | 1) => (0.94, 0.62, 0.1),
         // Straight on, so that all are of one size.
         (false, _) => (0.94, 0.62, 0.0),
     };
     // All of them fit next to each other.
-    let places = setup.roles.iter().map(|role| role.aside);
-    let (left, right) = (places.clone().fold(f32::MAX, f32::min), places.fold(f32::MIN, f32::max));
     let (frame, panel) = (Vec2::new(setup.size.0 as f32, setup.size.1 as f32), if setup.panel { PANEL } else { 0.0 });
     let aspect = (frame.x - panel).max(1.0) / frame.y;
     let half = f32::max(half, (0.5 * (right - left) / head + 0.62) / aspect);
