@@ -19,7 +19,11 @@ use rustix::{
 use serde_json::Value;
 
 pub use self::{
-    receiver::Args as ReceiverArgs, receiver::run as receive, sender::Args as SenderArgs, sender::run as send,
+    receiver::Args as ReceiverArgs,
+    receiver::run as receive,
+    rtc_sender::{Peer, Signalling, pong},
+    sender::Args as SenderArgs,
+    sender::run as send,
 };
 use super::{
     common::{Res, load},
@@ -49,7 +53,7 @@ pub enum Carrier {
 impl Carrier {
     const ALL: [Self; 3] = [Self::Udp, Self::Websocket, Self::Webrtc];
 
-    const fn title(self) -> &'static str {
+    pub const fn title(self) -> &'static str {
         match self {
             Self::Udp => "UDP",
             Self::Websocket => "WebSocket",
@@ -57,7 +61,7 @@ impl Carrier {
         }
     }
 
-    const fn argument(self) -> &'static str {
+    pub const fn argument(self) -> &'static str {
         match self {
             Self::Udp => "udp",
             Self::Websocket => "websocket",
@@ -119,7 +123,7 @@ pub struct Args {
 }
 
 /// Runs this process on one core alone.
-fn pin(core: Option<usize>) -> Res<()> {
+pub fn pin(core: Option<usize>) -> Res<()> {
     if let Some(core) = core {
         let mut set = CpuSet::new();
         set.set(core);
@@ -129,13 +133,13 @@ fn pin(core: Option<usize>) -> Res<()> {
 }
 
 /// As many sockets as the system allows.
-fn open_many_files() -> Res<()> {
+pub fn open_many_files() -> Res<()> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
 /// Two cores of those that this process may use: for what receives, and for what sends.
-fn cores() -> Res<(usize, usize)> {
+pub fn cores() -> Res<(usize, usize)> {
     let set = sched_getaffinity(None)?;
     let mut cores = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core));
     match (cores.next(), cores.next()) {

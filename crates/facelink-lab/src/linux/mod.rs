@@ -18,6 +18,7 @@ mod path;
 mod proc;
 mod raw;
 mod reconnect;
+mod relay;
 mod role;
 mod sender;
 mod stall;
@@ -60,6 +61,14 @@ enum Command {
     Storm(storm::Args),
     /// What a message costs, and how many senders one core takes, next to other stacks.
     Capacity(capacity::Args),
+    /// Many viewers of many faces through one relay on one core.
+    Relay(relay::Args),
+    /// A process of the lab: a relay.
+    #[command(hide = true)]
+    RelayServer(relay::ServerArgs),
+    /// A process of the lab: publishers and viewers.
+    #[command(hide = true)]
+    RelayLoad(relay::LoadArgs),
     /// A process of the lab: receives.
     #[command(hide = true)]
     Endpoint(role::EndpointArgs),
@@ -101,6 +110,9 @@ pub fn main() -> ExitCode {
         Command::Bytes(args) => bytes::run(&args),
         Command::Storm(args) => storm::run(&args),
         Command::Capacity(args) => capacity::run(&args),
+        Command::Relay(args) => relay::run(&args),
+        Command::RelayServer(args) => relay::serve(&args),
+        Command::RelayLoad(args) => relay::load_viewers(&args),
         Command::Endpoint(args) => role::endpoint(&args),
         Command::Client(args) => role::client(&args),
         Command::Raw(args) => raw::run(&args),

@@ -71,6 +71,7 @@ pub struct Peer {
     open: bool,
     opened: bool,
     buffer: Vec<u8>,
+    received: Vec<BytesMut>,
 }
 
 impl Peer {
@@ -106,7 +107,17 @@ impl Peer {
         let sdp = sdp.replace("a=setup:actpass\r\n", "a=setup:active\r\n");
         signalling.offers.send((index, sdp)).map_err(|_| "the signalling has ended")?;
         let deadline = None;
-        Ok(Self { connection, socket, local, channel, deadline, open: false, opened: false, buffer: vec![0; 2048] })
+        Ok(Self {
+            connection,
+            socket,
+            local,
+            channel,
+            deadline,
+            open: false,
+            opened: false,
+            buffer: vec![0; 2048],
+            received: Vec::new(),
+        })
     }
 
     pub fn socket(&self) -> &UdpSocket {
@@ -120,6 +131,11 @@ impl Peer {
     /// Whether it has opened since this was asked last.
     pub fn take_opened(&mut self) -> bool {
         std::mem::take(&mut self.opened)
+    }
+
+    /// Binary messages since this was asked last.
+    pub fn take_received(&mut self) -> Vec<BytesMut> {
+        std::mem::take(&mut self.received)
     }
 
     pub fn answered(&mut self, sdp: &str, now: Instant) -> Res<()> {
@@ -188,6 +204,10 @@ impl Peer {
             }
             while let Some(TaggedRTCMessage { message, .. }) = self.connection.poll_read() {
                 let RTCMessage::DataChannelMessage(_, message) = message else { continue };
+                if !message.is_string {
+                    self.received.push(message.data);
+                    continue;
+                }
                 let pong = message.is_string.then(|| std::str::from_utf8(&message.data).ok().and_then(pong)).flatten();
                 if let (Some(pong), Some(mut channel)) = (pong, self.connection.data_channel(self.channel)) {
                     channel.send_text(now, pong)?;
