@@ -184,20 +184,13 @@ pub(crate) fn find(
     let mut found = find_bones(&nodes, &joints, map);
     if let Some(known) = known {
         let place = |entity: Option<Entity>| entity.and_then(|entity| places.get(&entity).copied());
-        let (head, neck, eyes) = (place(known.head), place(known.neck), known.eyes.map(place));
-        if head.is_some() {
-            // Other heads are parts of what it wears.
-            let same = found.iter().position(|skeleton| skeleton.head == head);
-            found = vec![same.map_or_else(SkeletonNodes::default, |same| found[same])];
-        } else if found.is_empty() {
-            found.push(SkeletonNodes::default());
-        }
-        if let Some(first) = found.first_mut() {
-            first.head = head.or(first.head);
-            first.neck = neck.or(first.neck);
-            first.jaw = map.jaw.as_ref().and(place(known.jaw)).or(first.jaw);
-            first.eyes = [eyes[0].or(first.eyes[0]), eyes[1].or(first.eyes[1])];
-        }
+        let declared = SkeletonNodes {
+            head: place(known.head),
+            neck: place(known.neck),
+            eyes: known.eyes.map(place),
+            jaw: place(known.jaw),
+        };
+        found = SkeletonNodes::with_declared(found, declared, map.jaw.is_some());
     }
     let bone = |place: Option<usize>| {
         let entity = *entities.get(place?)?;

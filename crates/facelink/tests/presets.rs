@@ -7,9 +7,10 @@ mod rigs;
 use std::{collections::HashMap, fs, path::Path};
 
 use facelink::{
-    Blendshape,
+    Blendshape, Channel,
     mapping::{Compiled, Face, Mapping, Preset, Scratch, detect},
 };
+use serde_json::json;
 
 /// A rig, the preset that is for it, and how many shapes it must show.
 struct Rig {
@@ -193,5 +194,88 @@ fn eye_bones_of_vrm_dialects_turn_as_far_as_such_files_say() {
                 assert!((5.0..=10.01).contains(&turned), "{id}: {turned}");
             }
         }
+    }
+}
+
+/// What `mapping.js` of the web client is held to: every rig, and a mapping with everything that rules can say.
+fn javascript_vectors() -> serde_json::Value {
+    let presets = presets();
+    let faces: Vec<[f32; 52]> = (0..3_usize)
+        .map(|face| std::array::from_fn(|i| ((i * 37 + face * 29) % 101) as f32 * 0.0125 - 0.125))
+        .collect();
+    let channels = [Channel { name: "ear".into(), value: 0.5 }, Channel { name: "tail".into(), value: -0.25 }];
+    let head = [0.3, -0.2, 0.1];
+    let shown = |compiled: &Compiled| -> Vec<Vec<(usize, f32)>> {
+        let mut scratch = Scratch::default();
+        let shown = faces.iter().map(|weights| {
+            compiled.evaluate(&Face { weights, channels: &channels, head }, &mut scratch);
+            compiled.mesh(0, &scratch).collect()
+        });
+        shown.collect()
+    };
+    let rigs: Vec<_> = every_rig()
+        .iter()
+        .map(|rig| {
+            let found = detect(&presets, &rig.targets).expect("a dialect");
+            json!({
+                "label": rig.label,
+                "preset": presets[found.preset].id,
+                "targets": rig.targets[0],
+                "weights": shown(&found.compiled),
+            })
+        })
+        .collect();
+    let text = r#"(mirror: true, limits: (-0.5, 1.5), channels: {"jawOpen": (gain: 2.0, max: 0.8), "ear": (curve: Smooth)}, rules: [
+        (from: "jawOpen", to: "a"),
+        (from: ["jawOpen", "mouthClose"], combine: Multiply, to: ("b", 0.5)),
+        (from: [("jawOpen", -1.0), (channel: "mouthClose", offset: 0.1)], to: "c"),
+        (from: "mouthClose", gain: 3.0, to: ["d", "b"]),
+        (from: "ear", curve: Power(2.0), to: "e"),
+        (from: "headYaw", to: "f"),
+        (from: [], offset: 0.25, to: "g"),
+        (from: ["mouthSmileLeft", "mouthSmileRight", "cheekPuff"], combine: Average, curve: Smooth, to: "h"),
+        (from: ["mouthSmileLeft", ("headPitch", 2.0)], combine: Min, min: -0.1, to: "i"),
+        (from: ["eyeBlinkLeft", "eyeBlinkRight", "headRoll"], combine: Max, curve: Points([(0.0, 0.1), (0.4, 0.9), (1.0, -0.3)]), to: "j"),
+        (from: "tail", curve: Power(0.5), max: 0.0, to: "k"),
+    ])"#;
+    let mapping: Mapping = text.parse().expect("a mapping");
+    let resolved = mapping.resolve(|_| Err("no includes here".to_owned())).expect("resolved");
+    let targets: Vec<String> = ('a'..='k').map(String::from).collect();
+    let (compiled, _) = resolved.compile(&[targets]);
+    json!({
+        "faces": faces.iter().map(|weights| weights.to_vec()).collect::<Vec<_>>(),
+        "channels": channels.iter().map(|it| (it.name.to_string(), it.value.into())).collect::<serde_json::Map<_, _>>(),
+        "head": head,
+        "rigs": rigs,
+        "rules": {"mapping": compiled, "weights": shown(&compiled)},
+    })
+}
+
+#[test]
+fn javascript_vectors_are_what_the_presets_give() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/web/mapping_vectors.json");
+    let made = serde_json::to_string(&javascript_vectors()).expect("JSON") + "\n";
+    if std::env::var_os("FACELINK_WRITE_VECTORS").is_some() {
+        fs::write(&path, &made).expect("written");
+    }
+    let there = fs::read_to_string(&path).expect("the vectors are there");
+    // Numbers are compared by what they say: a power may differ in its last bit from machine to machine.
+    let (there, made): (serde_json::Value, serde_json::Value) =
+        (serde_json::from_str(&there).expect("JSON"), serde_json::from_str(&made).expect("JSON"));
+    assert!(
+        is_same(&there, &made),
+        "run this test with FACELINK_WRITE_VECTORS=1, and then `node tests/web/view.mjs mapping`"
+    );
+}
+
+fn is_same(a: &serde_json::Value, b: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| (a - b).abs() <= 1e-7),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(name, value)| b.get(name).is_some_and(|other| is_same(value, other)))
+        }
+        _ => a == b,
     }
 }

@@ -5,6 +5,8 @@ use std::{
     ops::Range,
 };
 
+use serde::Serialize;
+
 use crate::names::{BLENDSHAPE_COUNT, Blendshape};
 
 use super::{
@@ -37,7 +39,7 @@ pub struct Scratch {
     values: Vec<f32>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 struct CompiledRule {
     operands: Range<usize>,
     combine: Combine,
@@ -45,16 +47,19 @@ struct CompiledRule {
     tuning: Option<Tuning>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 struct Target {
     target: usize,
     terms: Range<usize>,
 }
 
 /// A mapping bound to a rig's meshes.
-#[derive(Clone, Debug, Default)]
+///
+/// Serialized, it is what `mapping.js` of the web client evaluates; `docs/viewer.md` describes it.
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Compiled {
     mirror: bool,
+    #[serde(rename = "channels")]
     inputs: Inputs,
     tunings: Vec<(usize, Tuning)>,
     rules: Vec<CompiledRule>,

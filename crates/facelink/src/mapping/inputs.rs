@@ -1,5 +1,7 @@
 //! Channels of a face by name, as rules read them.
 
+use serde::Serialize;
+
 use crate::{
     frame::Channel,
     names::{BLENDSHAPE_COUNT, Blendshape},
@@ -32,7 +34,7 @@ impl Default for Face<'_> {
 }
 
 /// One channel of a compiled rule.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Operand {
     /// Place among the inputs: the 52 shapes first, by [`Blendshape::index`].
     pub input: usize,
@@ -41,7 +43,8 @@ pub(crate) struct Operand {
 }
 
 /// The channels that rules read: the 52 shapes, the three of the head, and others by their names.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(transparent)]
 pub(crate) struct Inputs {
     others: Vec<String>,
 }

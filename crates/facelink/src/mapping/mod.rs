@@ -48,7 +48,7 @@ pub use compile::{Compiled, MatchReport, Scratch};
 pub use curve::Curve;
 pub use detect::{Detection, Preset, detect, detect_either};
 pub use inputs::Face;
-pub use presets::PRESETS;
+pub use presets::{PRESETS, built_in};
 pub use read::{Format, MappingError};
 pub use resolve::{ResolveError, Resolved};
 pub use rule::{Combine, Input, Output, Rule, Tuning};

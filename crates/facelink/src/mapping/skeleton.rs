@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde::Serialize;
+
 use super::BoneMap;
 
 /// What a bone is for.
@@ -35,7 +37,7 @@ pub struct RigNode<'a> {
 }
 
 /// The bones of one skeleton, as indices of nodes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SkeletonNodes {
     /// The head.
     pub head: Option<usize>,
@@ -484,10 +486,18 @@ pub fn find_bones(nodes: &[RigNode<'_>], skins: &[Vec<usize>], map: &BoneMap) ->
         let usable: Vec<_> =
             all.iter().filter(|entry| if any_named { named(entry) } else { entry.1 == any_joint }).collect();
         // The surest of each skeleton, then the topmost of a chain.
-        let best = |at: usize| usable.iter().filter(|other| group.same(other.0, at)).map(|other| other.2).max();
-        let best: Vec<usize> =
-            usable.iter().filter(|entry| best(entry.0) == Some(entry.2)).map(|entry| entry.0).collect();
-        best.iter().copied().filter(|&node| !best.iter().any(|&other| above(node, other))).collect()
+        let mut surest: HashMap<usize, Match> = HashMap::new();
+        for entry in &usable {
+            let best = surest.entry(group.root(entry.0)).or_insert(entry.2);
+            *best = (*best).max(entry.2);
+        }
+        let best: Vec<usize> = usable
+            .iter()
+            .filter(|entry| surest.get(&group.root(entry.0)) == Some(&entry.2))
+            .map(|entry| entry.0)
+            .collect();
+        let all: HashSet<usize> = best.iter().copied().collect();
+        best.into_iter().filter(|&node| !ancestors(nodes, node).any(|above| all.contains(&above))).collect()
     };
     let [heads, mut necks, mut left, mut right, mut jaws] = BoneKind::ALL.map(chosen);
     let mut skeletons: Vec<SkeletonNodes> =
@@ -519,6 +529,27 @@ pub fn find_bones(nodes: &[RigNode<'_>], skins: &[Vec<usize>], map: &BoneMap) ->
     }
     skeletons.retain(|skeleton| *skeleton != SkeletonNodes::default());
     skeletons
+}
+
+impl SkeletonNodes {
+    /// The bones of `found` with those that the model's file declares, whatever their names are: the declared head is the
+    /// only one, and other bones take the place of those that were found by name. `jaw`: whether a jaw is moved.
+    pub fn with_declared(mut found: Vec<Self>, declared: Self, jaw: bool) -> Vec<Self> {
+        if declared.head.is_some() {
+            // Other heads are parts of what it wears.
+            let same = found.iter().position(|skeleton| skeleton.head == declared.head);
+            found = vec![same.map_or_else(Self::default, |same| found[same])];
+        } else if found.is_empty() {
+            found.push(Self::default());
+        }
+        if let Some(first) = found.first_mut() {
+            first.head = declared.head.or(first.head);
+            first.neck = declared.neck.or(first.neck);
+            first.jaw = declared.jaw.filter(|_| jaw).or(first.jaw);
+            first.eyes = [declared.eyes[0].or(first.eyes[0]), declared.eyes[1].or(first.eyes[1])];
+        }
+        found
+    }
 }
 
 fn ancestors<'a>(nodes: &'a [RigNode<'_>], node: usize) -> impl Iterator<Item = usize> + 'a {

@@ -2,15 +2,18 @@
 //!
 //! Bytes and JSON in, data out: no file is opened here. [`Vrm`] is what a VRM avatar declares: expressions, humanoid bones,
 //! ranges of the eyes and the direction it faces. [`mend`] rewrites what glTF allows and the `gltf` crate refuses.
-//! [`target_names`] collects the names of morph targets from all places where exporters put them.
+//! [`target_names`] collects the names of morph targets from all places where exporters put them. [`FaceRig`] is how a face moves
+//! a model, for viewers with another engine.
 
 pub(crate) mod glb;
 mod mend;
 mod names;
+mod rig;
 mod vrm;
 
 pub use mend::{Mended, advice, mend};
 pub use names::{names_in_extras, target_names};
+pub use rig::{FaceRig, MAX_NODES, MAX_TARGETS, RigMesh};
 pub use vrm::{Expression, ExpressionKind, LookAt, MorphBind, Override, Overrides, Vrm, VrmBones, VrmVersion};
 
 /// A model's file, or a part of it, cannot be read.

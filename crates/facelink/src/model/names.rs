@@ -3,7 +3,6 @@
 //! glTF has no field for them. Most exporters write `mesh.extras.targetNames`; some VRM exporters write
 //! `primitive.extras.targetNames`; others name the accessors of the targets, which is what glTF viewers fall back to.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 /// Longest name, bytes; a longer one is cut.
@@ -11,17 +10,13 @@ const MAX_NAME: usize = 256;
 
 /// `targetNames` of an `extras` object, as JSON. What is not a name is `None`: a `null`, a number, an empty text.
 pub fn names_in_extras(extras: &str) -> Option<Vec<Option<String>>> {
-    #[derive(Deserialize)]
-    struct Extras {
-        #[serde(rename = "targetNames")]
-        target_names: Vec<Value>,
-    }
-    let names = serde_json::from_str::<Extras>(extras).ok()?.target_names;
-    let name = |name: Value| match name {
-        Value::String(name) => usable(&name).map(str::to_owned),
-        _ => None,
-    };
-    Some(names.into_iter().map(name).collect())
+    names_in(&serde_json::from_str(extras).ok()?)
+}
+
+/// The same of an object that was read.
+pub(super) fn names_in(extras: &Value) -> Option<Vec<Option<String>>> {
+    let names = extras.get("targetNames")?.as_array()?;
+    Some(names.iter().map(|name| name.as_str().and_then(usable).map(str::to_owned)).collect())
 }
 
 fn usable(name: &str) -> Option<&str> {

@@ -3,6 +3,7 @@
 //! Source: the VRM specification (<https://github.com/vrm-c/vrm-specification>), 0.0 (extension `VRM`) and 1.0 (extension
 //! `VRMC_vrm`). Indices are those of the glTF file; they may point at nothing.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{ModelError, glb};
@@ -56,7 +57,7 @@ pub struct VrmBones {
 }
 
 /// An expression: one level from 0 to 1 for several morph targets.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Expression {
     /// Its name.
     pub name: String,
@@ -71,7 +72,7 @@ pub struct Expression {
 }
 
 /// Groups of expressions that are procedural: made by blinking, gaze or speech.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum ExpressionKind {
     /// `blink`, `blinkLeft`, `blinkRight`.
     Blink,
@@ -84,7 +85,7 @@ pub enum ExpressionKind {
 }
 
 /// How an expression weakens others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Override {
     /// Not at all.
     #[default]
@@ -96,7 +97,7 @@ pub enum Override {
 }
 
 /// What an expression weakens. VRM 0.x has none of this.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Overrides {
     /// Expressions of [`ExpressionKind::Blink`].
     pub blink: Override,
@@ -107,7 +108,7 @@ pub struct Overrides {
 }
 
 /// A morph target that an expression moves.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct MorphBind {
     /// Index of a node (1.0) or of a mesh, on whatever nodes it is (0.x).
     pub on: usize,
