@@ -13,13 +13,13 @@ import { minify } from 'terser';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 /** Of each build, gzip. */
-const MAX_BYTES = 17_000;
+const MAX_BYTES = 17_500;
 /** Fields of the module's own records, which no other module reads. */
 const INTERNAL = [
   'answered', 'askedAt', 'blockedSince', 'broken', 'describedAt', 'due', 'established', 'fail', 'greeted', 'helloAt', 'hellos', 'high',
-  'history', 'i16', 'interval', 'lastCall', 'lastFrame', 'lastPing', 'lastReceived', 'lastRtt', 'latest', 'limit', 'link', 'low', 'offered',
-  'pending', 'pings', 'proven', 'provenAt', 'recent', 'recentAt', 'reply', 'restartingSince', 'seen', 'sentValues', 'shapes', 'since',
-  'subscribedAt', 'suspect', 'suspectSince', 'take', 'timer', 'trips', 'u16', 'u32', 'u64', 'u8', 'varint', 'view', 'wide',
+  'history', 'i16', 'interval', 'lastCall', 'lastFrame', 'lastPing', 'lastReceived', 'lastRtt', 'latest', 'least', 'limit', 'link', 'low', 'offered',
+  'pending', 'pings', 'proven', 'provenAt', 'recent', 'recentAt', 'reply', 'restartingSince', 'seen', 'sentValues', 'shapes', 'since', 'start',
+  'subscribedAt', 'suspect', 'suspectSince', 'take', 'timer', 'trips', 'u16', 'u32', 'u64', 'u8', 'usual', 'varint', 'view', 'wide',
 ];
 
 const source = readFileSync(path.join(here, 'facelink.js'), 'utf8');

@@ -117,7 +117,7 @@ export function samplePerformance(t: number): {
  * @property {string} [client] Name and version of the application, for logs.
  * @property {{
  *   send(payload: string | ArrayBuffer | Uint8Array<ArrayBuffer>, send: (payload: string | Uint8Array<ArrayBuffer>) => void): boolean,
- *   receive(data: unknown, receive: (data: unknown) => void): void,
+ *   receive(data: unknown, receive: (data: unknown, leftOut?: number) => void): void,
  * }} [filter] What all messages pass on their way out and in: `SealedClient` of seal.js is a client with one.
  */
 /** @typedef {'idle' | 'connecting' | 'connected' | 'reconnecting' | 'failed' | 'closed'} ClientState */
@@ -296,15 +296,23 @@ export class FacialAnimationWebRTCClient {
      */
     requestStats(): Promise<Message>;
     /**
-     * Receives faces, through {@link onBlendshapeUpdate}. Survives reconnection.
-     * @param {{ subject?: string, maxFps?: number }} [options] Default: all subjects at full rate
+     * Receives faces, through {@link onBlendshapeUpdate}. Survives reconnection. Called again with another subject it adds a
+     * subscription, and with the same one it changes it; of several that fit a face the most particular counts.
+     * @param {object} [options] Default: all subjects at full rate
+     * @param {string} [options.subject] A name, or a pattern with `*`
+     * @param {number} [options.maxFps] At most so many frames of each a second
+     * @param {string | true} [options.room] Only faces of this room's members; `true`: of the room that this client is in
+     * @param {number} [options.priority] Which faces go first where not all of it fits, -10 to 10: those that are near, for
+     *   example. Default 0
      */
-    subscribe({ subject, maxFps }?: {
+    subscribe({ subject, maxFps, room, priority }?: {
         subject?: string;
         maxFps?: number;
+        room?: string | true;
+        priority?: number;
     }): void;
-    /** Ends {@link subscribe}. */
-    unsubscribe(): void;
+    /** Ends {@link subscribe}. @param {string} [subject] That of the subscription to end; all without one */
+    unsubscribe(subject?: string): void;
     /**
      * Sends several faces in one packet where the format has room for them.
      * @param {{ subject?: string, blendshapes: Blendshapes, options?: SendOptions }[]} faces
@@ -478,7 +486,7 @@ export type ClientOptions = {
      */
     filter?: {
         send(payload: string | ArrayBuffer | Uint8Array<ArrayBuffer>, send: (payload: string | Uint8Array<ArrayBuffer>) => void): boolean;
-        receive(data: unknown, receive: (data: unknown) => void): void;
+        receive(data: unknown, receive: (data: unknown, leftOut?: number) => void): void;
     };
 };
 export type ClientState = "idle" | "connecting" | "connected" | "reconnecting" | "failed" | "closed";
@@ -707,6 +715,29 @@ export type Link = {
      * Sends by the transport that the message came by.
      */
     reply: (text: string) => boolean;
+};
+/**
+ * The newest frame of a subject. Delays are of arrival behind capture, ms; the clocks may differ.
+ */
+export type Newest = {
+    /**
+     * Capture time, µs.
+     */
+    time: number;
+    sequence: number;
+    /**
+     * The same without what a relay has left out.
+     */
+    number: number;
+    /**
+     * The least delay since `start`.
+     */
+    least: number;
+    /**
+     * The least delay before.
+     */
+    usual: number;
+    start: number;
 };
 /**
  * One peer connection and its data channel.

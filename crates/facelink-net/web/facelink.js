@@ -73,7 +73,7 @@
  * @property {string} [client] Name and version of the application, for logs.
  * @property {{
  *   send(payload: string | ArrayBuffer | Uint8Array<ArrayBuffer>, send: (payload: string | Uint8Array<ArrayBuffer>) => void): boolean,
- *   receive(data: unknown, receive: (data: unknown) => void): void,
+ *   receive(data: unknown, receive: (data: unknown, leftOut?: number) => void): void,
  * }} [filter] What all messages pass on their way out and in: `SealedClient` of seal.js is a client with one.
  */
 /** @typedef {'idle' | 'connecting' | 'connected' | 'reconnecting' | 'failed' | 'closed'} ClientState */
@@ -387,6 +387,16 @@ export function headQuaternion(yaw, pitch, roll) {
  * @property {(text: string) => boolean} reply Sends by the transport that the message came by.
  */
 /**
+ * The newest frame of a subject. Delays are of arrival behind capture, ms; the clocks may differ.
+ * @typedef {object} Newest
+ * @property {number} time Capture time, µs.
+ * @property {number} sequence
+ * @property {number} number The same without what a relay has left out.
+ * @property {number} least The least delay since `start`.
+ * @property {number} usual The least delay before.
+ * @property {number} start
+ */
+/**
  * One peer connection and its data channel.
  * @typedef {object} RtcSession
  * @property {RTCPeerConnection} pc
@@ -566,8 +576,12 @@ export class FacialAnimationWebRTCClient {
   /** Faces that leave in one packet. @type {Facelink1Face[] | null} */ #bundle = null;
   #redundancy = 0;
   /** @type {number | null} */ #reportedLoss = null;
-  /** Capture time and number of the newest frame received of each subject. @type {Map<string, { time: number, sequence: number }>} */
+  /** The newest frame received of each subject, and the least delay of its frames. @type {Map<string, Newest>} */
   #newestFrames = new Map();
+  /** When frames of late arrived, and their delay above the least, ms. @type {[at: number, queue: number][]} */ #queues = [];
+  /** Frames of late that were received, and that were sent. */ #counted = [0, 0];
+  /** The server takes reports of what frames went through. */ #takesReports = false;
+  #reportSentAt = 0;
   /** @type {Message | null} */ #serverStats = null;
   /** What `hello` shows to resume the connection. @type {string | null} */ #resumeToken = null;
   /** @type {Link} */ #wsLink;
@@ -576,7 +590,8 @@ export class FacialAnimationWebRTCClient {
   /** @type {RTCIceServer[]} */ #iceServers = [];
   /** @type {{ promise: Promise<void>, resolve: () => void, reject: (e: ClientError) => void } | null} */ #connecting = null;
   /** @type {ClientError | null} */ #closeReason = null;
-  /** @type {{ subject?: string, max_fps?: number } | null} */ #subscription = null;
+  /** By subject; '' is all. @type {Map<string, { subject?: string, max_fps?: number, room?: string | true, priority?: number }>} */
+  #subscriptions = new Map();
   /** @type {{ resolve: (m: Message) => void, reject: (e: ClientError) => void, timer: ReturnType<typeof setTimeout> }[]} */ #statsWaiters = [];
   /** @type {Map<string, FrameStream>} */ #streams = new Map();
   #jsonNext = true;
@@ -622,7 +637,7 @@ export class FacialAnimationWebRTCClient {
 
   set onBlendshapeUpdate(handler) {
     this.#onBlendshapeUpdate = handler;
-    if (handler && !this.#subscription && !this.#unsubscribed) this.subscribe();
+    if (handler && !this.#subscriptions.size && !this.#unsubscribed) this.subscribe();
   }
 
   /** @returns {ClientState} */
@@ -815,22 +830,30 @@ export class FacialAnimationWebRTCClient {
   }
 
   /**
-   * Receives faces, through {@link onBlendshapeUpdate}. Survives reconnection.
-   * @param {{ subject?: string, maxFps?: number }} [options] Default: all subjects at full rate
+   * Receives faces, through {@link onBlendshapeUpdate}. Survives reconnection. Called again with another subject it adds a
+   * subscription, and with the same one it changes it; of several that fit a face the most particular counts.
+   * @param {object} [options] Default: all subjects at full rate
+   * @param {string} [options.subject] A name, or a pattern with `*`
+   * @param {number} [options.maxFps] At most so many frames of each a second
+   * @param {string | true} [options.room] Only faces of this room's members; `true`: of the room that this client is in
+   * @param {number} [options.priority] Which faces go first where not all of it fits, -10 to 10: those that are near, for
+   *   example. Default 0
    */
-  subscribe({ subject, maxFps } = {}) {
-    this.#subscription = {};
+  subscribe({ subject, maxFps, room, priority } = {}) {
     this.#unsubscribed = false;
-    if (subject) this.#subscription.subject = subject;
-    if (finite(maxFps)) this.#subscription.max_fps = maxFps;
-    this.#sendControl(this.#subscribeMessage());
+    const subscription = {
+      ...(subject ? { subject } : null), ...(finite(maxFps) ? { max_fps: maxFps } : null),
+      ...(room ? { room } : null), ...(finite(priority) ? { priority } : null),
+    };
+    this.#subscriptions.set(subject ?? '', subscription);
+    this.#sendSubscription(subscription);
   }
 
-  /** Ends {@link subscribe}. */
-  unsubscribe() {
-    const subject = this.#subscription?.subject;
-    this.#subscription = null;
-    this.#unsubscribed = true;
+  /** Ends {@link subscribe}. @param {string} [subject] That of the subscription to end; all without one */
+  unsubscribe(subject) {
+    if (subject) this.#subscriptions.delete(subject);
+    else this.#subscriptions.clear();
+    this.#unsubscribed = !this.#subscriptions.size;
     this.#sendControl(subject ? { type: 'unsubscribe', subject } : { type: 'unsubscribe' });
   }
 
@@ -1355,13 +1378,13 @@ export class FacialAnimationWebRTCClient {
 
   // ---- receiving -----------------------------------------------------------
 
-  /** @param {Link} link @param {unknown} data @param {ClientOptions['filter'] | null} [filter] */
-  #receive(link, data, filter = this.#options.filter) {
-    if (filter) return filter.receive(data, (plain) => this.#receive(link, plain, null));
+  /** @param {Link} link @param {unknown} data @param {ClientOptions['filter'] | null} [filter] @param {number} [leftOut] */
+  #receive(link, data, filter = this.#options.filter, leftOut = 0) {
+    if (filter) return filter.receive(data, (plain, missing) => this.#receive(link, plain, null, missing));
     this.#received += 1;
     link.lastReceived = performance.now();
     if (typeof data !== 'string') {
-      if (data instanceof ArrayBuffer) this.#receiveFaces(link, data);
+      if (data instanceof ArrayBuffer) this.#receiveFaces(link, data, leftOut);
       return;
     }
     /** @type {Message} */
@@ -1412,8 +1435,8 @@ export class FacialAnimationWebRTCClient {
     this.#call(this.onMessage, message, link.kind);
   }
 
-  /** Faces of others as `facelink1`; reported like `blendshape_update`. @param {Link} link @param {ArrayBuffer} data */
-  #receiveFaces(link, data) {
+  /** Faces of others as `facelink1`; reported like `blendshape_update`. @param {Link} link @param {ArrayBuffer} data @param {number} leftOut Numbers that a relay has skipped so far */
+  #receiveFaces(link, data, leftOut) {
     let faces;
     try {
       faces = decodeFacelink1(data);
@@ -1424,11 +1447,14 @@ export class FacialAnimationWebRTCClient {
     for (const face of faces) {
       const last = this.#newestFrames.get(face.subject);
       const time = face.captureTime ?? 0;
+      const now = performance.now();
       // Over both transports, or repeated: what is not newer is a duplicate. After a clock step back it is not.
       const behind = last ? last.time - time : -1;
       if (last && time ? behind >= 0 && behind < 10e6 : last && face.captureTime === undefined && face.sequence === last.sequence) continue;
       if (this.#newestFrames.size > 1024) this.#newestFrames.clear();
-      this.#newestFrames.set(face.subject, { time, sequence: face.sequence });
+      // A frame that is repeated has waited for the next packet.
+      const measured = time && !face.repeated ? this.#measureFace(last, face.sequence - leftOut, now - time / 1000, now) : last;
+      this.#newestFrames.set(face.subject, { least: Infinity, usual: Infinity, start: now, number: 0, ...measured, time, sequence: face.sequence });
       const arkit = arkitShapes(face.blendshapes);
       /** @type {Message} */
       const message = {
@@ -1436,10 +1462,45 @@ export class FacialAnimationWebRTCClient {
         frame: face.sequence, tracked: face.tracked !== false,
         timestamp: face.captureTime === undefined ? wallClock() : face.captureTime / 1000,
       };
+      if (face.gaze) message.gaze = face.gaze;
       if (face.head) message.head = { rotation: face.head.rotation, ...(face.head.position ? { position: face.head.position } : null) };
       this.#call(this.onBlendshapeUpdate, message.data, arkit, message);
       this.#call(this.onMessage, message, link.kind);
     }
+  }
+
+  /**
+   * Notes what a frame went through. Its delay is compared with the least of the last minute or half of it: clocks drift apart.
+   * @param {Newest | undefined} last @param {number} number @param {number} delay @param {number} now
+   */
+  #measureFace(last, number, delay, now) {
+    const again = !last || now - last.start > 30000;
+    const least = again ? delay : Math.min(last.least, delay);
+    const usual = again ? last?.least ?? delay : last.usual;
+    if (this.#queues.push([now, delay - Math.min(least, usual)]) > 64) this.#queues.shift();
+    const step = last ? (number - last.number) >>> 0 : 1;
+    const counted = this.#counted;
+    counted[0] += 1;
+    counted[1] += step > 0 && step < 1024 ? step : 1;
+    if (counted[1] > 300) this.#counted = counted.map((count) => count / 2);
+    return { least, usual, number, start: again ? now : last.start };
+  }
+
+  /** Tells the server what the frames received went through, by which it sends what fits. @param {number} now */
+  #reportPath(now) {
+    const recent = this.#queues.filter(([at]) => at > now - 260);
+    if (!this.#takesReports || now - this.#reportSentAt < 200 || !recent.length) return;
+    this.#reportSentAt = now;
+    const queues = recent.map(([, queue]) => queue).sort((a, b) => a - b);
+    /** @param {0 | 1} i */
+    const mean = (i) => recent.reduce((sum, point) => sum + point[i], 0) / recent.length;
+    const [x, y] = [mean(0), mean(1)];
+    const spread = recent.reduce((sum, [at]) => sum + (at - x) ** 2, 0);
+    const slope = spread ? recent.reduce((sum, [at, queue]) => sum + (at - x) * (queue - y), 0) / spread : 0;
+    this.#sendControl({
+      type: 'report', queue_ms: round4(queues[0]), queue_high_ms: round4(queues[Math.floor(queues.length * 0.95)]),
+      slope: round4(slope * 1000), loss: round4(1 - this.#counted[0] / this.#counted[1]),
+    });
   }
 
   /** A receiver report: rate, redundancy and loss. @param {Message} message */
@@ -1485,9 +1546,9 @@ export class FacialAnimationWebRTCClient {
     };
   }
 
-  /** @returns {Message} */
-  #subscribeMessage() {
-    return { type: 'subscribe', ...this.#subscription, ...(this.#numbered() ? { binary: 'facelink1' } : null) };
+  /** @param {object} subscription */
+  #sendSubscription(subscription) {
+    this.#sendControl({ type: 'subscribe', ...subscription, ...(this.#numbered() ? { binary: 'facelink1' } : null) });
   }
 
   /** Says `hello` once more, with another name. */
@@ -1519,6 +1580,7 @@ export class FacialAnimationWebRTCClient {
     // An endpoint that gives no secret resumes by the id.
     this.#resumeToken = message.resume_token ?? this.connectionId;
     this.serverVersion = message.version ?? this.serverVersion;
+    this.#takesReports = message.reports === true;
     if (Array.isArray(message.ice_servers)) this.#iceServers = message.ice_servers;
     if (!first) return;
     const now = performance.now();
@@ -1541,8 +1603,8 @@ export class FacialAnimationWebRTCClient {
       this.#measure(this.#wsLink, now - this.#helloAt);
       this.#ping(this.#wsLink, now);
     }
-    if (this.#subscription) this.#sendControl(this.#subscribeMessage());
-    else if (resumed && this.#unsubscribed) this.#sendControl({ type: 'unsubscribe' });
+    for (const subscription of this.#subscriptions.values()) this.#sendSubscription(subscription);
+    if (resumed && this.#unsubscribed) this.#sendControl({ type: 'unsubscribe' });
     this.#rtcRefused = false;
     if (!channel) this.#onSocketWelcome(again && !resumed, before);
     this.#chooseTransport();
@@ -2266,6 +2328,7 @@ export class FacialAnimationWebRTCClient {
     this.#timersLate = gap > 3 * HEARTBEAT_MS && !this.#timersLate;
     this.#watchSocket(now);
     if (rtc && this.#rtc === rtc && rtc.channel.readyState === 'open') this.#watchChannel(rtc, now);
+    this.#reportPath(now);
     if (this.#running && this.#everWelcomed) this.#updateState(now);
   }
 
@@ -2307,9 +2370,9 @@ export class FacialAnimationWebRTCClient {
     }
     if (rtc.http) {
       if (!rtc.greeted && now - rtc.helloAt >= HELLO_MS) this.#greet(rtc, now);
-      if (rtc.proven && this.#subscription && now - rtc.subscribedAt >= SUBSCRIBE_MS) {
+      if (rtc.proven && now - rtc.subscribedAt >= SUBSCRIBE_MS) {
         rtc.subscribedAt = now;
-        link.reply(JSON.stringify(this.#subscribeMessage()));
+        for (const subscription of this.#subscriptions.values()) this.#sendSubscription(subscription);
       }
     }
     if (rtc.suspect) {

@@ -37,9 +37,10 @@ export class Seal {
     /**
      * Opens a message, which may be a bundle.
      * @param {Uint8Array<ArrayBuffer>} bytes
-     * @param {(plain: Uint8Array<ArrayBuffer> | string) => void} each Gets facelink1 packets, and messages
+     * @param {(plain: Uint8Array<ArrayBuffer> | string, leftOut: number) => void} each Gets facelink1 packets, and messages;
+     *   `leftOut`: frames of the stream that a relay has left out so far, which are not lost
      */
-    open(bytes: Uint8Array<ArrayBuffer>, each: (plain: Uint8Array<ArrayBuffer> | string) => void): Promise<void>;
+    open(bytes: Uint8Array<ArrayBuffer>, each: (plain: Uint8Array<ArrayBuffer> | string, leftOut: number) => void): Promise<void>;
     #private;
 }
 export function keyOf(url: string | URL): string | null;

@@ -149,7 +149,7 @@ function parse(bytes) {
 /** The packets of a message. @param {Uint8Array<ArrayBuffer>} bytes */
 function* packets(bytes) {
   if (bytes[0] !== BUNDLE) {
-    yield bytes;
+    yield /** @type {const} */ ([bytes, 0]);
     return;
   }
   for (let at = 1; at < bytes.length;) {
@@ -159,9 +159,10 @@ function* packets(bytes) {
       length = (length & 0x7f) | (bytes[at] << 7);
       at += 1;
     }
-    at += 2; // how many a relay has left out
+    const leftOut = u16(bytes, at);
+    at += 2;
     if (!(at + length <= bytes.length)) return;
-    yield bytes.subarray(at, at + length);
+    yield /** @type {const} */ ([bytes.subarray(at, at + length), leftOut]);
     at += length;
   }
 }
@@ -298,7 +299,7 @@ export class Seal {
   /** @type {RoomKey[]} */ #ahead = [];
   /** @type {{ room: RoomKey, until: number }[]} */ #past = [];
   /** @type {Map<string, Stream>} */ #streams = new Map();
-  /** @type {Map<string, { room: RoomKey, newest: number, seen: bigint }>} */ #heard = new Map();
+  /** @type {Map<string, { room: RoomKey, newest: number, seen: bigint, leftOut: number }>} */ #heard = new Map();
 
   /** @param {RoomKey} key */
   constructor(key) {
@@ -415,17 +416,18 @@ export class Seal {
   /**
    * Opens a message, which may be a bundle.
    * @param {Uint8Array<ArrayBuffer>} bytes
-   * @param {(plain: Uint8Array<ArrayBuffer> | string) => void} each Gets facelink1 packets, and messages
+   * @param {(plain: Uint8Array<ArrayBuffer> | string, leftOut: number) => void} each Gets facelink1 packets, and messages;
+   *   `leftOut`: frames of the stream that a relay has left out so far, which are not lost
    */
   async open(bytes, each) {
-    for (const packet of packets(bytes)) {
-      const plain = await this.#open(packet);
-      if (plain !== null) each(plain);
+    for (const [packet, leftOut] of packets(bytes)) {
+      const opened = await this.#open(packet, leftOut);
+      if (opened !== null) each(opened.face, opened.missing);
     }
   }
 
-  /** @param {Uint8Array<ArrayBuffer>} bytes */
-  async #open(bytes) {
+  /** @param {Uint8Array<ArrayBuffer>} bytes @param {number} leftOut Frames of its stream that a relay has left out so far, modulo 65536 */
+  async #open(bytes, leftOut) {
     const { stats } = this;
     const packet = parse(bytes);
     if (!packet) {
@@ -463,22 +465,24 @@ export class Seal {
       }
       // Another copy may have been opened while this one waited.
       if (isStale(room)) break;
-      this.#note(id, room, counter, made);
+      const missing = this.#note(id, room, counter, made, leftOut);
       stats.opened += 1;
       const step = this.#ahead.indexOf(room);
       for (let i = 0; i <= step; i += 1) await this.ratchet();
-      return this.#plain(kind, counter, plain);
+      const face = this.#plain(kind, counter, plain);
+      return face === null ? null : { face, missing };
     }
     if (rooms.some(isStale)) stats.replayed += 1;
     else stats.forged += 1;
     return null;
   }
 
-  /** @param {string} id @param {RoomKey} room @param {number} counter @param {{ key: CryptoKey, salt: Uint8Array }} made */
-  #note(id, room, counter, made) {
+  /** @param {string} id @param {RoomKey} room @param {number} counter @param {{ key: CryptoKey, salt: Uint8Array }} made @param {number} leftOut */
+  #note(id, room, counter, made, leftOut) {
     room.streams.set(id, made);
     let at = this.#heard.get(id);
-    if (at?.room !== room) at = { room, newest: counter, seen: 0n };
+    if (at?.room !== room) at = { room, newest: counter, seen: 0n, leftOut };
+    if (counter >= at.newest) at.leftOut = Math.max(0, at.leftOut + (((leftOut - at.leftOut) << 16) >> 16));
     if (counter > at.newest) {
       at.seen = (at.seen << BigInt(counter - at.newest)) & ((1n << WINDOW) - 1n);
       at.newest = counter;
@@ -491,6 +495,7 @@ export class Seal {
       this.#heard.get(silent)?.room.streams.delete(silent);
       this.#heard.delete(silent);
     }
+    return at.leftOut;
   }
 
   /** @param {number} kind @param {number} counter @param {Uint8Array} plain @returns {Uint8Array<ArrayBuffer> | string | null} */
@@ -583,15 +588,15 @@ class Filter {
     }
   }
 
-  /** @param {unknown} data @param {(plain: unknown) => void} receive */
+  /** @param {unknown} data @param {(plain: unknown, leftOut?: number) => void} receive */
   receive(data, receive) {
     if (typeof data !== 'string') {
       const bytes = new Uint8Array(/** @type {ArrayBuffer} */ (data));
       if (bytes[0] >= FACE && bytes[0] <= BUNDLE) {
-        this.#in = this.#in.then(async () => (await this.seal).open(bytes, (plain) => {
+        this.#in = this.#in.then(async () => (await this.seal).open(bytes, (plain, leftOut) => {
           if (typeof plain === 'string') return receive(plain);
           for (const face of decodeSafely(plain)) void this.#learn(face.subject);
-          return receive(plain.buffer);
+          return receive(plain.buffer, leftOut);
         })).catch(() => {});
       } else void this.seal.then((seal) => { seal.stats.notSealed += 1; }, () => {});
       return;
