@@ -12,7 +12,7 @@ pub const ARIA: &str = "embedded://bevy_facelink/avatars/aria.glb#Scene0";
 
 /// Path of the file among the embedded assets.
 const PATH: &str = "bevy_facelink/avatars/aria.glb";
-static FILE: &[u8] = include_bytes!("../assets/avatars/aria.glb");
+pub(crate) static FILE: &[u8] = include_bytes!("../assets/avatars/aria.glb");
 
 /// Registers the file; `FaceLinkPlugin` adds it.
 pub(crate) struct AriaPlugin;

@@ -3,6 +3,8 @@
 use std::{fmt, ops::Deref, sync::Arc, thread::JoinHandle};
 
 use bevy::prelude::*;
+#[cfg(feature = "aria")]
+use facelink_net::AvatarFile;
 use facelink_net::{Addresses, Endpoint, EndpointConfig, EndpointControl, LinkError};
 
 use crate::{
@@ -30,10 +32,22 @@ impl Plugin for EndpointPlugin {
                 return;
             }
             // No frame waits yet, and what is added after this plugin finds the endpoint.
-            let started = Endpoint::start(config.clone());
+            let started = Endpoint::start(with_avatar(config.clone()));
             take_up(app.world_mut(), started);
         }
     }
+}
+
+/// Aria for the viewer, where the game has no avatar for it.
+#[cfg(feature = "aria")]
+fn with_avatar(config: EndpointConfig) -> EndpointConfig {
+    let avatar = config.avatar.clone().unwrap_or_else(|| AvatarFile::from(crate::aria::FILE));
+    EndpointConfig { avatar: Some(avatar), ..config }
+}
+
+#[cfg(not(feature = "aria"))]
+fn with_avatar(config: EndpointConfig) -> EndpointConfig {
+    config
 }
 
 /// The running endpoint, without its frames and events: those are the plugin's. It is there while [`EndpointState`] is `Running`.
@@ -177,7 +191,7 @@ impl Work {
         let work = move || {
             drop(before);
             match wanted {
-                Wanted::Start(config) => Some(Endpoint::start(*config)),
+                Wanted::Start(config) => Some(Endpoint::start(with_avatar(*config))),
                 Wanted::Stop => None,
             }
         };

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use facelink_net::{Endpoint, EndpointConfig, TlsConfig, outward_address};
+use facelink_net::{AvatarFile, Endpoint, EndpointConfig, TlsConfig, outward_address};
 
 use crate::{error::Error, ice::IceArgs, output::Output};
 
@@ -40,9 +40,15 @@ pub struct EndpointArgs {
     /// Let pages of this origin connect too, such as https://show.example; may be repeated. Our own pages always may.
     #[arg(long = "allow-origin", value_name = "ORIGIN", value_parser = origin)]
     allowed_origins: Vec<String>,
+    /// Folder with what the pages load: avatars and three.js for the viewer, the face tracker for "Use this camera".
+    #[arg(long, value_name = "DIR", value_parser = folder)]
+    models: Option<PathBuf>,
     #[command(flatten)]
     ice: IceArgs,
 }
+
+/// The avatar of the viewer's page.
+static ARIA: &[u8] = include_bytes!("../assets/aria.glb");
 
 impl EndpointArgs {
     /// These settings, with what was asked for in their place.
@@ -66,9 +72,16 @@ impl EndpointArgs {
                 _ => settings.tls,
             },
             ice,
+            models: self.models.or(settings.models),
+            avatar: Some(AvatarFile::from(ARIA)),
             ..settings
         })
     }
+}
+
+fn folder(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_dir() { Ok(path) } else { Err("there is no such folder".to_owned()) }
 }
 
 pub fn token(text: &str) -> Result<String, String> {

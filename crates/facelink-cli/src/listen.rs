@@ -13,9 +13,9 @@ use std::{
 use crossbeam_channel::{Receiver, after, never, select_biased, tick};
 use facelink::{frame::WeightsByName, gesture::GestureSet, mapping::Format};
 use facelink_net::{
-    CertificateAuthority, Endpoint, EndpointConfig, KeyError, LIVE_LINK_FACE_PORT, LinkEvent, MODELS_FOLDER, PhonePort,
-    RoomKey, SourceKind, SourceProfile, SubjectFrame, SubjectId, TakeOptions, TakeRecordError, TakeStatus,
-    UDP_JSON_PORT, new_room_key,
+    CertificateAuthority, Endpoint, EndpointConfig, KeyError, LIVE_LINK_FACE_PORT, LinkEvent, PhonePort, RoomKey,
+    SourceKind, SourceProfile, SubjectFrame, SubjectId, TakeOptions, TakeRecordError, TakeStatus, UDP_JSON_PORT,
+    new_room_key,
 };
 use serde::Serialize;
 
@@ -49,9 +49,6 @@ pub struct Args {
     /// Port of JSON datagrams, 5005 by default, or `off`.
     #[arg(long, value_name = "PORT")]
     udp_json: Option<UdpPort>,
-    /// Folder with the face tracker's files for the page's "Use this camera", where phones have no Internet.
-    #[arg(long, value_name = "DIR", value_parser = folder)]
-    models: Option<PathBuf>,
     /// Take mouthLeft and mouthRight from Live Link Face as they arrive, instead of exchanging them.
     #[arg(long)]
     no_mouth_swap: bool,
@@ -108,11 +105,6 @@ fn key(text: &str) -> Result<RoomKey, String> {
 fn gestures(path: &str) -> Result<GestureSet, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     GestureSet::read(&text, Format::of_path(path)).map_err(|error| error.to_string())
-}
-
-fn folder(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    if path.is_dir() { Ok(path) } else { Err("there is no such folder".to_owned()) }
 }
 
 /// One line of `--json`.
@@ -235,7 +227,6 @@ pub fn receive(args: Args, recording: Option<Recording>) -> Result<(), Error> {
         takes_with_phones: args.with_phone || settings.takes_with_phones,
         osc_control: args.osc_control || settings.osc_control,
         gestures: args.gestures.map(Option::unwrap_or_default),
-        models: Some(args.models.unwrap_or_else(|| MODELS_FOLDER.into())),
         ..settings
     };
     let Some(config) = args.phones.apply(lan, config)? else { return Ok(()) };

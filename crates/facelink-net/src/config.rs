@@ -25,11 +25,44 @@ use facelink::source::{PhonePort, PhonePorts};
 pub const DEFAULT_PORT: u16 = 8765;
 
 #[cfg(feature = "http")]
-/// Where the face tracker's files for the page are looked for; see [`EndpointConfig::models`].
+/// Where avatars, and the files that the pages load besides their own, are looked for; see [`EndpointConfig::models`].
 pub const MODELS_FOLDER: &str = "assets/web/models";
 
 /// Where takes are recorded; see [`EndpointConfig::takes`].
 pub const TAKES_FOLDER: &str = "takes";
+
+/// A model's file in memory: binary glTF, which may be a VRM avatar.
+#[cfg(feature = "http")]
+#[derive(Clone, PartialEq, Eq)]
+pub struct AvatarFile(bytes::Bytes);
+
+#[cfg(feature = "http")]
+impl AvatarFile {
+    pub(crate) fn bytes(&self) -> bytes::Bytes {
+        self.0.clone()
+    }
+}
+
+#[cfg(feature = "http")]
+impl From<&'static [u8]> for AvatarFile {
+    fn from(file: &'static [u8]) -> Self {
+        Self(bytes::Bytes::from_static(file))
+    }
+}
+
+#[cfg(feature = "http")]
+impl From<Vec<u8>> for AvatarFile {
+    fn from(file: Vec<u8>) -> Self {
+        Self(file.into())
+    }
+}
+
+#[cfg(feature = "http")]
+impl std::fmt::Debug for AvatarFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AvatarFile({} bytes)", self.0.len())
+    }
+}
 
 /// What to listen on, and which peers to authenticate.
 #[derive(Clone, Debug)]
@@ -95,10 +128,14 @@ pub struct EndpointConfig {
     /// pages alone.
     pub tls: TlsConfig,
     #[cfg(feature = "http")]
-    /// Folder whose files are served at `/models/`, to authenticated peers: the face tracker that the page loads for
-    /// "Use this camera", where phones cannot reach the Internet. `docs/sources/browser-camera.md` names the files. The
-    /// default is `assets/web/models` under the current directory; a folder that is not there is no error.
+    /// Folder whose files are served at `/models/`, to authenticated peers: avatars and three.js for the viewer
+    /// (`docs/viewer.md`), and the face tracker that the page loads for "Use this camera", where phones cannot reach the
+    /// Internet (`docs/sources/browser-camera.md`). The default is `assets/web/models` under the current directory; a
+    /// folder that is not there is no error.
     pub models: Option<PathBuf>,
+    #[cfg(feature = "http")]
+    /// The avatar that the viewer, `/view`, shows where its address names none. None by default.
+    pub avatar: Option<AvatarFile>,
     /// Folder of takes that are recorded without a file of their own; relative to where the program runs, and made when
     /// it is needed. Default: `takes`.
     pub takes: PathBuf,
@@ -229,6 +266,8 @@ impl Default for EndpointConfig {
             tls: TlsConfig::Off,
             #[cfg(feature = "http")]
             models: Some(PathBuf::from(MODELS_FOLDER)),
+            #[cfg(feature = "http")]
+            avatar: None,
             takes: PathBuf::from(TAKES_FOLDER),
             takes_with_phones: false,
             #[cfg(feature = "phones")]

@@ -181,7 +181,7 @@ pub use address::outward_address;
 pub use authority::CertificateAuthority;
 pub use client::{Client, ClientConfig, ClientError, ClientState, ClientStats};
 #[cfg(feature = "http")]
-pub use config::MODELS_FOLDER;
+pub use config::{AvatarFile, MODELS_FOLDER};
 pub use config::{DEFAULT_PORT, EndpointConfig, TAKES_FOLDER};
 pub use endpoint::{Addresses, Endpoint, EndpointControl};
 pub use error::{LinkError, PublishError, TokenError};

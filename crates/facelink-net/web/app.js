@@ -689,6 +689,16 @@ function start(makeClient) {
     return card;
   }
 
+  /** The viewer of this page's server, with the face that is watched. */
+  function linkViewer() {
+    const more = new URLSearchParams();
+    const token = params.get('token');
+    if (token) more.set('token', token);
+    if (watching) more.set('subject', watching);
+    /** @type {HTMLAnchorElement} */ ($('viewer')).href = `view${String(more) && `?${more}`}${location.hash}`;
+  }
+  linkViewer();
+
   /** @param {string | null} name */
   function watch(name) {
     if (watching) client.unsubscribe();
@@ -699,6 +709,7 @@ function start(makeClient) {
       card.button.setAttribute('aria-pressed', String(n === name));
       write(card.button, n === name ? 'Watching' : 'Watch');
     }
+    linkViewer();
   }
 
   /**

@@ -197,7 +197,7 @@ fn permitted(request: &Request, grant: Grant) -> Result<Admitted, Refusal> {
     let path = request.uri().path();
     let role = match path {
         "/api/v1/rtc/offer" => None,
-        "/api/v1/subjects" => Some(TokenRole::View),
+        "/api/v1/subjects" | "/api/v1/rig" => Some(TokenRole::View),
         "/metrics" => Some(TokenRole::Direct),
         _ if is_public(path) || !path.starts_with("/api/") => None,
         _ => Some(TokenRole::Direct),
@@ -218,7 +218,7 @@ fn is_public(path: &str) -> bool {
     if certificate::is_public(path) {
         return true;
     }
-    matches!(path, "/" | "/ws" | "/api/v1/health")
+    matches!(path, "/" | "/ws" | "/view" | "/api/v1/health")
 }
 
 pub(super) async fn admit(State(server): State<Server>, mut request: Request, next: Next) -> Response {

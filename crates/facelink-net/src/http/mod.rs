@@ -26,6 +26,8 @@ mod state;
 mod takes;
 #[cfg(feature = "http")]
 mod tokens;
+#[cfg(feature = "http")]
+mod view;
 mod websocket;
 
 pub(crate) use server::serve;

@@ -43,7 +43,7 @@ macro_rules! file {
 
 static INDEX: File = file!("/", "text/html", "index.html");
 
-static FILES: [File; 9] = [
+static FILES: [File; 15] = [
     file!("/facelink.js", "text/javascript", "facelink.js"),
     file!("/facelink.classic.js", "text/javascript", classic),
     // The migration guide's name of it.
@@ -54,6 +54,12 @@ static FILES: [File; 9] = [
     file!("/seal.js", "text/javascript", "seal.js"),
     file!("/tracker.js", "text/javascript", "tracker.js"),
     file!("/style.css", "text/css", "style.css"),
+    file!("/view.css", "text/css", "view.css"),
+    file!("/view.js", "text/javascript", "view.js"),
+    file!("/avatar.js", "text/javascript", "avatar.js"),
+    file!("/model.js", "text/javascript", "model.js"),
+    file!("/mapping.js", "text/javascript", "mapping.js"),
+    file!("/playout.js", "text/javascript", "playout.js"),
 ];
 
 /// `facelink.js` for `<script src>` without `type="module"`: what the module exports is in `FaceLink`, and the class is

@@ -27,7 +27,7 @@ use super::{
     websocket::root,
 };
 #[cfg(feature = "http")]
-use super::{api, calibrate, models, offer, page, state::Secure, takes, tokens};
+use super::{api, calibrate, models, offer, page, state::Secure, takes, tokens, view};
 #[cfg(feature = "http")]
 use crate::hub::Hub;
 use crate::{
@@ -58,7 +58,8 @@ fn api_routes(hub: &Hub) -> Router<Server> {
         .route("/api/v1/tokens", get(tokens::list).post(tokens::make))
         .route("/api/v1/tokens/{id}", axum::routing::delete(tokens::withdraw))
         .route("/metrics", get(api::metrics))
-        .merge(page::routes());
+        .merge(page::routes())
+        .merge(view::routes());
     #[cfg(feature = "tls")]
     let routes = routes.merge(certificate::routes());
     match &hub.config.models {
