@@ -1,12 +1,15 @@
 //! The `facelink` command: receive and send live faces without a game engine.
 
 mod address;
+mod audio;
 mod doctor;
 mod endpoint;
 mod error;
 mod event_line;
 mod ice;
 mod listen;
+#[cfg(feature = "microphone")]
+mod microphone;
 mod output;
 mod phones;
 mod play;
@@ -14,6 +17,7 @@ mod record;
 mod relay;
 mod send;
 mod session;
+mod speech;
 mod stop;
 mod table;
 mod take;
@@ -48,6 +52,9 @@ enum Command {
     /// Look into takes, cut and compare them.
     #[command(subcommand)]
     Take(take::Command),
+    /// Visemes of sound, and profiles of voices.
+    #[command(subcommand)]
+    Speech(speech::Command),
     #[command(args_override_self = true)]
     Doctor(doctor::Args),
 }
@@ -66,6 +73,7 @@ fn main() -> ExitCode {
         Command::Record(args) => record::run(args),
         Command::Play(args) => play::run(&args),
         Command::Take(command) => take::run(command),
+        Command::Speech(command) => speech::run(command),
         Command::Doctor(args) => doctor::run(&args),
     };
     match done {

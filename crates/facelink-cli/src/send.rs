@@ -1,4 +1,4 @@
-//! `facelink send`: the synthetic performance or a take, over any of the wires, as any of the apps.
+//! `facelink send`: the synthetic performance, a take or the visemes of sound, over any of the wires, as any of the apps.
 
 use std::{
     io::{self, Write},
@@ -12,9 +12,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use facelink::{
     FaceFrame,
     event::Emotion,
+    layers::{BlendRules, LiveSpeech},
     performer::Performance,
     simulate::SimulatorConfig,
+    speech::{SpeechAnalyzer, SpeechFrame, VisemeChanges},
     take::{Take, llf_csv},
+    wire::viseme::Viseme,
 };
 use facelink_net::{
     Client, ClientConfig, ClientState, DEFAULT_PORT, PhonePort, PhoneTransport, RoomKey, ServerTrust, SourceKind,
@@ -22,11 +25,15 @@ use facelink_net::{
 use facelink_net::{SimulateError, Simulator};
 use tokio::runtime::{Builder, Runtime};
 
+#[cfg(feature = "microphone")]
+use crate::microphone::Microphone;
 use crate::{
     address::resolve,
+    audio::Sound,
     error::Error,
     ice::IceArgs,
     phones::{app_name, app_parser},
+    speech::profile,
     stop::stop_signal,
 };
 
@@ -38,7 +45,8 @@ const LINGER: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(20);
 const USUAL_FPS: f64 = 60.0;
 
-/// Send a face: a synthetic one that talks, blinks and looks about, or a take, over any wire and as any app.
+/// Send a face: a synthetic one that talks, blinks and looks about, a take, or a mouth that moves by sound, over any wire and as
+/// any app.
 ///
 /// Without --as, it goes to a FaceLink endpoint by WebRTC and WebSocket. With --as, this machine plays the phone: the
 /// app's own bytes, handshake and lost face.
@@ -47,10 +55,23 @@ pub struct Args {
     #[command(flatten)]
     target: Target,
     /// Play this take, a CSV file of Live Link Face, at its own timing; resampled if --fps is given.
-    #[arg(long, value_name = "FILE.csv")]
+    #[arg(long, value_name = "FILE.csv", group = "played")]
     take: Option<PathBuf>,
-    /// Play the take again and again.
-    #[arg(long = "loop", requires = "take")]
+    /// Send the visemes of this sound at its own speed: over WebRTC and WebSocket as `viseme_data`, with --as as a face.
+    #[arg(long, value_name = "FILE.wav", groups = ["played", "sound"])]
+    audio: Option<PathBuf>,
+    /// Send the visemes of what this microphone hears, or of the system's usual one.
+    #[cfg(feature = "microphone")]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, group = "sound", conflicts_with_all = ["played", "looped"])]
+    microphone: Option<Option<String>>,
+    /// The voice, as `facelink speech calibrate` wrote it [default: no voice in particular].
+    #[arg(long, value_name = "FILE.json", requires = "sound")]
+    voice: Option<PathBuf>,
+    /// Send the mouth of the sound as a face everywhere, such as for a virtual subject that has its eyes from a phone.
+    #[arg(long, requires = "sound")]
+    shapes: bool,
+    /// Play the take or the sound again and again.
+    #[arg(long = "loop", requires = "played")]
     looped: bool,
     /// Frames a second; fewer when the receiver asks for fewer [default: 60].
     #[arg(long, value_parser = fps)]
@@ -59,13 +80,13 @@ pub struct Args {
     #[arg(long, value_parser = seconds)]
     seconds: Option<f64>,
     /// Lose the face after every so many seconds, and report it as the app does.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "sound")]
     lose_face_every: Option<f64>,
     /// For how long the face is lost each time [default: 1].
     #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "lose_face_every")]
     lose_face_for: Option<f64>,
     /// Drop this many of a hundred frames, as a bad network does.
-    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent, conflicts_with = "sound")]
     drop: f64,
     /// Name of the face, where the wire or the app has one.
     #[arg(long, value_name = "NAME", default_value = "facelink", value_parser = subject)]
@@ -191,6 +212,9 @@ pub fn subject(text: &str) -> Result<String, String> {
 
 pub fn run(args: Args) -> Result<(), Error> {
     let stop = stop_signal()?;
+    if let Some(sound) = args.sound()? {
+        return run_sound(&args, sound, &stop);
+    }
     let mut play = Play::new(&args)?;
     let subjects = [args.subject.clone()];
     let Some(mut sender) = args.target.open(&subjects, play.fps(), &stop)? else { return Ok(()) };
@@ -224,6 +248,87 @@ pub fn run(args: Args) -> Result<(), Error> {
     let took = began.elapsed().as_secs_f64();
     sender.finish();
     writeln!(io::stdout(), "Sent {count} frames in {took:.1} s.").map_err(Error::Output)
+}
+
+impl Args {
+    /// The sound to send visemes of, if any.
+    fn sound(&self) -> Result<Option<Sound>, Error> {
+        #[cfg(feature = "microphone")]
+        if let Some(name) = &self.microphone {
+            return Ok(Some(Sound::Microphone(Microphone::open(name.as_deref())?)));
+        }
+        self.audio.as_deref().map(|path| Sound::file(path, self.looped)).transpose()
+    }
+}
+
+/// A mouth that moves by sound, as a face.
+struct Mouth {
+    speech: LiveSpeech,
+    fps: f64,
+    number: u64,
+}
+
+impl Mouth {
+    /// Goes on to this hop; gives the face when one is due.
+    fn hear(&mut self, frame: &SpeechFrame) -> Option<FaceFrame> {
+        self.speech.say(frame.viseme, frame.weight);
+        self.speech.step(facelink::speech::HOP.as_secs_f32());
+        if frame.known.as_secs_f64() * self.fps < self.number as f64 {
+            return None;
+        }
+        let mut face = FaceFrame::neutral();
+        self.speech.apply(&mut face.weights, &BlendRules::SPEECH, 1.0);
+        face.sequence = Some(self.number);
+        self.number += 1;
+        Some(face)
+    }
+}
+
+fn run_sound(args: &Args, mut sound: Sound, stop: &Receiver<()>) -> Result<(), Error> {
+    let name = sound.describe();
+    let refused = |error| Error::Plain(format!("{name}: {error}"));
+    let voice = profile(args.voice.as_deref(), sound.rate())?;
+    let mut analyzer = SpeechAnalyzer::new(sound.rate(), sound.channels(), &voice).map_err(refused)?;
+    let fps = args.fps.unwrap_or(USUAL_FPS);
+    let Some(mut sender) = args.target.open(std::slice::from_ref(&args.subject), fps, stop)? else { return Ok(()) };
+    eprintln!("Sending the mouth of {} by {name} to {}. Ctrl-C ends.", args.subject, sender.describe());
+    let (mut changes, mut count) = (VisemeChanges::default(), 0_u64);
+    let mut mouth = Mouth { speech: LiveSpeech::default(), fps, number: 0 };
+    let says = args.target.app().is_none() && !args.shapes;
+    let (began, end) = (Instant::now(), args.seconds.map(Duration::from_secs_f64));
+    sound.start();
+    while let Some(samples) = sound.next(stop)? {
+        let mut sent = Ok(());
+        let each = |frame: &SpeechFrame| {
+            if says {
+                if let Some((viseme, weight)) = changes.next(frame) {
+                    sent = sender.say(&args.subject, viseme, weight);
+                    count += 1;
+                }
+            } else if let Some(face) = mouth.hear(frame) {
+                sent = sender.send(&args.subject, face);
+                count += 1;
+            }
+        };
+        analyzer.push(&samples, each).map_err(refused)?;
+        sent?;
+        if end.is_some_and(|end| began.elapsed() >= end) {
+            break;
+        }
+    }
+    if says {
+        sender.say(&args.subject, Viseme::Sil, 0.0)?;
+    }
+    let took = began.elapsed().as_secs_f64();
+    sender.finish();
+    #[cfg(feature = "microphone")]
+    if let Sound::Microphone(microphone) = &sound
+        && microphone.dropped() > 0
+    {
+        eprintln!("facelink: {} pieces of sound were not read in time", microphone.dropped());
+    }
+    let what = if says { "visemes" } else { "frames" };
+    writeln!(io::stdout(), "Sent {count} {what} in {took:.1} s.").map_err(Error::Output)
 }
 
 /// The frames to send, and their times.
@@ -347,6 +452,10 @@ pub trait Sender {
     fn describe(&self) -> String;
     /// Sends a frame of one of the faces that it was opened for.
     fn send(&mut self, subject: &str, frame: FaceFrame) -> Result<(), Error>;
+    /// Says a viseme, where the wire has them.
+    fn say(&mut self, _subject: &str, _viseme: Viseme, _weight: f32) -> Result<(), Error> {
+        Ok(())
+    }
     /// Sends an emotion, where the wire has them.
     fn emotion(&mut self, _subject: &str, _emotion: &Emotion) {}
     /// The rate that the receiver asked for.
@@ -442,6 +551,27 @@ impl Sender for Link {
         } else {
             self.client.send_as(subject, frame);
         }
+        self.report()
+    }
+
+    fn say(&mut self, subject: &str, viseme: Viseme, weight: f32) -> Result<(), Error> {
+        let other = (subject != self.own).then_some(subject);
+        self.client.say(other, viseme, weight, Some(VisemeChanges::HOLD));
+        self.report()
+    }
+
+    fn wanted_fps(&self) -> Option<f64> {
+        Some(f64::from(self.client.target_fps()))
+    }
+
+    fn finish(&mut self) {
+        std::thread::sleep(LINGER);
+    }
+}
+
+impl Link {
+    /// Reports a change of the connection; fails when it is refused.
+    fn report(&mut self) -> Result<(), Error> {
         let state = self.client.state();
         if state != self.state {
             match &state {
@@ -453,14 +583,6 @@ impl Sender for Link {
             self.state = state;
         }
         Ok(())
-    }
-
-    fn wanted_fps(&self) -> Option<f64> {
-        Some(f64::from(self.client.target_fps()))
-    }
-
-    fn finish(&mut self) {
-        std::thread::sleep(LINGER);
     }
 }
 

@@ -783,3 +783,99 @@ fn listen_without_the_key_has_no_sealed_face_in_its_memory() {
         }
     }
 }
+
+/// A WAV file of 16 bits with 120 Hz and its harmonics, strong at the formants of each part; a part without any is quiet.
+fn sing(file: &std::path::Path, rate: u32, parts: &[(f64, [f64; 3])]) {
+    let spec =
+        hound::WavSpec { channels: 1, sample_rate: rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let mut wav = hound::WavWriter::create(file, spec).unwrap();
+    for (seconds, formants) in parts {
+        for place in 0..(seconds * f64::from(rate)) as usize {
+            let time = place as f64 / f64::from(rate);
+            let harmonic = |number: u32| {
+                let hz = 120.0 * f64::from(number);
+                let near =
+                    |formant: &f64| if *formant > 0.0 { 1.0 / (1.0 + ((hz - formant) / 80.0).powi(2)) } else { 0.0 };
+                formants.iter().map(near).sum::<f64>() / f64::from(number) * (std::f64::consts::TAU * hz * time).sin()
+            };
+            let sample: f64 = (1..30).map(harmonic).sum();
+            wav.write_sample((sample.clamp(-1.0, 1.0) * 12_000.0) as i16).unwrap();
+        }
+    }
+    wav.finalize().unwrap();
+}
+
+const QUIET: (f64, [f64; 3]) = (0.4, [0.0; 3]);
+const AA: [f64; 3] = [730.0, 1090.0, 2440.0];
+
+#[test]
+fn speech_calibrates_voice_and_prints_visemes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let vowels = [AA, [530.0, 1840.0, 2480.0], [270.0, 2290.0, 3010.0], [570.0, 840.0, 2410.0], [300.0, 870.0, 2240.0]];
+    let parts: Vec<_> = vowels.iter().flat_map(|vowel| [QUIET, (0.6, *vowel)]).chain([QUIET]).collect();
+    sing(&folder.path().join("vowels.wav"), 16_000, &parts);
+    let run = |args: &[&str]| facelink(&[&["speech"], args].concat()).output().unwrap();
+    let made = run(&["calibrate", &path("vowels.wav"), "-o", &path("ann.json"), "--name", "Ann"]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+
+    let printed = run(&["visemes", &path("vowels.wav"), "--profile", &path("ann.json"), "--json"]);
+    let lines: Vec<Value> = String::from_utf8(printed.stdout).unwrap().lines().map(json).collect();
+    for (place, vowel) in ["aa", "E", "ih", "oh", "ou"].into_iter().enumerate() {
+        let middle = 0.7 + place as f64;
+        let said = lines.iter().find(|line| line["at"].as_f64().unwrap() >= middle).unwrap();
+        assert_eq!(said["viseme"], vowel, "{said}");
+    }
+    assert_eq!(lines[5]["viseme"], "sil");
+    let text = run(&["visemes", &path("vowels.wav"), "--profile", &path("ann.json")]).stdout;
+    assert!(String::from_utf8(text).unwrap().contains("\tih\t"));
+
+    for (args, error) in [
+        (["visemes", "/nowhere/a.wav"], "/nowhere/a.wav: "),
+        (["visemes", &path("ann.json")], "ann.json: "),
+        (["visemes", &path("low.wav")], "`rate` is 4000 samples a second, expected 8000 to 192000"),
+        (["calibrate", &path("low.wav")], "`rate` is 4000"),
+        (["calibrate", folder.path().to_str().unwrap()], "has none of aa.wav"),
+        (["calibrate", &path("two.wav")], "has 1 sounds with pauses between them, expected 5"),
+    ] {
+        sing(&folder.path().join("low.wav"), 4_000, &[QUIET]);
+        sing(&folder.path().join("two.wav"), 16_000, &[QUIET, (0.6, AA), QUIET]);
+        let output = path("none.json");
+        let more: &[&str] = if args[0] == "calibrate" { &["-o", &output] } else { &[] };
+        let failed = run(&[&args[..], more].concat());
+        let text = String::from_utf8(failed.stderr).unwrap();
+        assert!(failed.status.code() == Some(1) && text.contains(error), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn send_audio_moves_mouth_as_viseme_and_as_face() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("aa.wav");
+    sing(&file, 48_000, &[QUIET, (0.8, AA), QUIET]);
+    let file = file.display().to_string();
+    let listener = Listener::start(&[]);
+    let to = format!("ws://{}", listener.address("http").trim_start_matches("http://"));
+    let args = ["--via", "websocket", "--to", &to, "--subject", "Ann", "--audio", &file];
+    let (status, out, err) = send(&args);
+    assert!(status.success() && out.contains(" visemes in "), "{out}{err}");
+    let says = |line: &Value| {
+        let shapes = line["blendshapes"].as_object();
+        line["event"] == "frame" && shapes.is_some_and(|shapes| shapes.keys().any(|name| name.starts_with("viseme_")))
+    };
+    assert_eq!(listener.find(says)["subject"], "Ann");
+
+    let open = |line: &Value| line["blendshapes"]["jawOpen"].as_f64().is_some_and(|jaw| jaw > 0.03);
+    let ben = ["--via", "websocket", "--to", &to, "--subject", "Ben", "--audio", &file, "--shapes"];
+    let (status, _, err) = send(&ben);
+    assert!(status.success(), "{err}");
+    assert_eq!(listener.find(open)["subject"], "Ben");
+
+    let app = app(SourceKind::LiveLinkFace);
+    let playing = Playing::start(&app, &["--audio", &file, "--loop"]);
+    playing.listener.find(open);
+    playing.listener.find(|line| line["event"] == "frame" && line["blendshapes"]["jawOpen"] == 0.0);
+
+    let (status, _, err) = send(&["--audio", "/nowhere/a.wav"]);
+    assert!(status.code() == Some(1) && err.contains("/nowhere/a.wav"), "{err}");
+}

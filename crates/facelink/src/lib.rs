@@ -205,6 +205,8 @@ pub mod seal;
 pub mod session_file;
 pub mod simulate;
 pub mod source;
+#[cfg(feature = "speech")]
+pub mod speech;
 pub mod subject;
 pub mod take;
 pub mod timing;
