@@ -4,7 +4,7 @@
  *   node node_osc.mjs PACKAGES send HOST:PORT WAY
  *   node node_osc.mjs PACKAGES receive
  *
- * PACKAGES is the folder with `node_modules`. WAY is `bundle`, `single`, `bones`, `change` or `face-cap`, as in
+ * PACKAGES is the folder with `node_modules`. WAY is `bundle`, `single`, `bones`, `change`, `face-cap` or `trackers`, as in
  * python_osc.py. JavaScript has one kind of numbers: whole ones leave as integers.
  */
 import { createRequire } from 'node:module';
@@ -36,6 +36,15 @@ function frame(index) {
       return [new Bundle(began, ok, head)];
     case 'change':
       return [new Bundle(...(index === 0 ? [['/VMC/Ext/Blend/Val', 'Joy', 1]] : []), ...values, apply)];
+    case 'trackers':
+      return [
+        ['/jawOpen', jaw],
+        ['/mouthClose', 1 - jaw],
+        ['/avatar/parameters/LeftEyeLidExpandedSqueeze', 0.8 * (1 - jaw)],
+        ['/avatar/parameters/LeftEyeX', 0.5],
+        ['/avatar/parameters/RightEyeX', 0.5],
+        ['/avatar/parameters/EyesY', 0.25],
+      ];
     default:
       return [new Bundle(['/HR', 0, (yaw * 180) / Math.PI, 0], ['/W', 24, jaw], ['/W', 36, 1 - jaw])];
   }

@@ -9,7 +9,11 @@ PACKAGES is the folder that holds python-osc. WAY is what is sent, at 60 frames 
     bones     VMC: T, OK and the head's bone
     change    VMC: a smile once, then its jaw and Apply
     face-cap  Face Cap, with the number of a shape as a float
+    trackers  a mouth as Project Babble sends it, and from a socket of their own eyes as EyeTrackVR does, a value a datagram
+    vrcft     the same face as VRCFaceTracking sends it: parameters in a bundle, a binary one among them
     unknown   what is no face
+A controller says ADDRESS and what follows once, and prints the answer as a receiver does:
+    python_osc.py PACKAGES ask HOST:PORT ADDRESS [WORD|NUMBER ...]
 A receiver prints `{"port": ...}` and then a line for each message.
 """
 
@@ -59,17 +63,55 @@ def frame(way, index):
     if way == "face-cap":
         degrees = math.degrees(yaw)
         return [bundle([message("/HR", 0.0, degrees, 0.0), message("/W", 24.0, jaw), message("/W", 36.0, 1 - jaw)])]
-    return [message("/avatar/parameters/JawOpen", jaw)]
+    if way == "trackers":
+        return [message("/jawOpen", jaw), message("/mouthClose", 1 - jaw)]
+    if way == "vrcft":
+        # The lid is closed as far as the jaw is open; the jaw goes left by 5 of 7.
+        bits = [("1", True), ("2", False), ("4", True), ("Negative", True)]
+        return [
+            bundle(
+                [
+                    message("/avatar/parameters/v2/JawOpen", jaw),
+                    message("/avatar/parameters/v2/MouthClosed", 1 - jaw),
+                    message("/avatar/parameters/v2/EyeLidLeft", 0.75 * (1 - jaw)),
+                    *[message("/avatar/parameters/v2/JawX" + bit, on) for bit, on in bits],
+                ]
+            )
+        ]
+    return [message("/hat/brim", jaw)]
+
+
+def eyes(index):
+    """EyeTrackVR's datagrams: a lid that closes, and eyes that look to the right."""
+    jaw = 0.5 - 0.5 * math.cos(3 * index / 60)
+    return [
+        message("/avatar/parameters/LeftEyeLidExpandedSqueeze", 0.8 * (1 - jaw)),
+        message("/avatar/parameters/LeftEyeX", 0.5),
+        message("/avatar/parameters/RightEyeX", 0.5),
+        message("/avatar/parameters/EyesY", 0.25),
+    ]
+
+
+def ask(host, address, *words):
+    port = host.rsplit(":", 1)
+    client = udp_client.SimpleUDPClient(port[0], int(port[1]))
+    values = [float(word) if word.replace(".", "", 1).isdigit() else word for word in words]
+    client.send(message(address, *values))
+    answer = next(iter(client.get_messages(20)))
+    print(json.dumps({"address": answer.address, "values": list(answer)}), flush=True)
 
 
 def send(host, way):
     address, port = host.rsplit(":", 1)
     client = udp_client.UDPClient(address, int(port))
+    second = udp_client.UDPClient(address, int(port))
     start = time.monotonic()
     index = 0
     while True:
         for datagram in frame(way, index):
             client.send(datagram)
+        for datagram in eyes(index) if way == "trackers" else []:
+            second.send(datagram)
         index += 1
         time.sleep(max(0.0, start + index / 60 - time.monotonic()))
 
@@ -87,5 +129,7 @@ def receive():
 
 if sys.argv[2] == "receive":
     receive()
+elif sys.argv[2] == "ask":
+    ask(*sys.argv[3:])
 else:
     send(*sys.argv[3:])

@@ -14,6 +14,7 @@ pub enum EventLine<'a> {
     Connected { connection_id: &'a str, source: SourceKind, address: Option<SocketAddr> },
     SubjectAppeared { subject: &'a str, source: SourceKind, address: Option<SocketAddr> },
     SubjectLost { subject: &'a str, reason: LostReason },
+    Cut { subject: &'a str },
     Gesture { subject: &'a str, gesture: &'a str, active: bool, seconds: f64 },
     Disconnected { connection_id: &'a str, reason: &'a str },
 }
@@ -29,6 +30,7 @@ impl<'a> EventLine<'a> {
                 Some(Self::SubjectAppeared { subject: name, source: *source, address: *address })
             }
             LinkEvent::SubjectLost { name, reason, .. } => Some(Self::SubjectLost { subject: name, reason: *reason }),
+            LinkEvent::Cut { name, .. } => Some(Self::Cut { subject: name }),
             LinkEvent::Gesture { name, gesture, active, lasted, .. } => {
                 let seconds = (lasted.as_secs_f64() * 1000.0).round() / 1000.0;
                 Some(Self::Gesture { subject: name, gesture, active: *active, seconds })

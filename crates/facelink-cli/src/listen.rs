@@ -55,7 +55,7 @@ pub struct Args {
     /// Have Live Link Face on phones that are called (--call) record too while a take is recorded, under the same slate and number.
     #[arg(long)]
     pub with_phone: bool,
-    /// Let other machines begin and end takes by OSC, which has no token; this machine always may.
+    /// Let other machines control this by OSC, which has no token: takes, calibration, emotions, cuts. This machine always may.
     #[arg(long)]
     osc_control: bool,
     /// Recognise gestures: winks, a kiss, the tongue out, surprise, a smile, nods, shakes of the head; with a file (RON, or JSON), those of

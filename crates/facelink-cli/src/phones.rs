@@ -8,9 +8,13 @@ use std::{
 };
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use facelink::{
+    mapping::{Format, Mapping},
+    vrchat::VRCHAT_PORT,
+};
 use facelink_net::{
     BlendshapeNames, EndpointConfig, PhoneCall, PhonePort, PhonePorts, PhoneTransport, SourceKind, SourceProfile,
-    SourceProfiles, VmcOut, remembered_phones,
+    SourceProfiles, VmcOut, VrchatOut, remembered_phones,
 };
 
 use crate::{address::resolve, error::Error};
@@ -56,8 +60,8 @@ pub struct PhoneArgs {
     no_phones: bool,
     /// Port of one app, or `off`; may be given several times. `all=0` takes free ones.
     ///
-    /// The apps: ifacialmocap, ifacialmocap-tcp, ifacialmocap-v3-tcp, facemotion3d, face-cap, osc, vmc, vmc-assistant, vtube-studio,
-    /// live-link-face-osc.
+    /// The apps: ifacialmocap, ifacialmocap-tcp, ifacialmocap-v3-tcp, facemotion3d, face-cap, osc, trackers, vmc, vmc-assistant,
+    /// vtube-studio, live-link-face-osc.
     #[arg(long = "phone-port", value_name = "APP=PORT", value_parser = port_setting)]
     ports: Vec<PortSetting>,
     /// Call the phone at this address: iFacialMocap, Facemotion3d and VTube Studio send when they are asked to. Without an
@@ -78,6 +82,19 @@ pub struct PhoneArgs {
     /// Blink, Joy), or both. A model with both closes its eyes twice: choose one for it.
     #[arg(long, value_name = "NAMES", default_value = "both", value_parser = vmc_names())]
     vmc_names: BlendshapeNames,
+    /// Send faces out to VRChat, as parameters of its avatar (Unified Expressions): the first that comes, or the subject named. May
+    /// be given several times.
+    #[arg(long, value_name = "HOST[:PORT][=SUBJECT]", value_parser = vrchat_out)]
+    vrchat_out: Vec<VrchatOut>,
+    /// What stands before `v2/` in the names of --vrchat-out, where the avatar has it, such as `FT/`.
+    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
+    vrchat_prefix: String,
+    /// Mapping by which --vrchat-out makes parameters of the shapes: RON, or JSON; its targets are their names.
+    #[arg(long, value_name = "FILE", value_parser = mapping)]
+    vrchat_mapping: Option<Mapping>,
+    /// Send what happens by OSC, to a controller: gestures (--gestures), cuts, subjects that come and go. May be given several times.
+    #[arg(long, value_name = "HOST:PORT", value_parser = osc_out)]
+    osc_out: Vec<SocketAddr>,
     /// Read an app's numbers by this profile, a JSON file as --print-profile writes it. May be given several times.
     #[arg(long = "profile", value_name = "APP=FILE", value_parser = profile)]
     profiles: Vec<(SourceKind, PathBuf)>,
@@ -151,6 +168,27 @@ fn vmc_out(text: &str) -> Result<VmcOut, String> {
     Ok(VmcOut { subject, ..VmcOut::new(to) })
 }
 
+fn vrchat_out(text: &str) -> Result<VrchatOut, String> {
+    let (to, subject) = match text.split_once('=') {
+        Some((to, subject)) => (to, Some(subject.to_owned())),
+        None => (text, None),
+    };
+    let to = resolve(Some(to), VRCHAT_PORT).map_err(|error| error.to_string())?;
+    Ok(VrchatOut { subject, ..VrchatOut::new(to) })
+}
+
+fn osc_out(text: &str) -> Result<SocketAddr, String> {
+    match resolve(Some(text), 0).map_err(|error| error.to_string())? {
+        to if to.port() == 0 => Err("expected HOST:PORT".to_owned()),
+        to => Ok(to),
+    }
+}
+
+fn mapping(path: &str) -> Result<Mapping, String> {
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    Mapping::read(&text, Format::of_path(path)).map_err(|error| error.to_string())
+}
+
 fn vmc_names() -> impl TypedValueParser<Value = BlendshapeNames> {
     PossibleValuesParser::new(["both", "perfect-sync", "presets"]).map(|name| match name.as_str() {
         "perfect-sync" => BlendshapeNames::PerfectSync,
@@ -180,6 +218,12 @@ impl PhoneArgs {
         config.phones = self.ports(lan, config.phones);
         config.call.extend(&self.call);
         config.vmc_out.extend(self.vmc_out.iter().cloned().map(|out| out.names(self.vmc_names)));
+        config.vrchat_out.extend(self.vrchat_out.iter().map(|out| VrchatOut {
+            prefix: self.vrchat_prefix.clone(),
+            mapping: self.vrchat_mapping.clone(),
+            ..out.clone()
+        }));
+        config.osc_out.extend(&self.osc_out);
         config.find_phones = (lan || config.find_phones) && !self.no_phones;
         let far = config.call.iter().find(|call| !call.address.is_loopback());
         if let (Some(call), true) = (far, config.bind.is_loopback()) {

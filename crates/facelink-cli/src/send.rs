@@ -746,6 +746,6 @@ mod tests {
     #[test]
     fn send_app_address_by_arguments() {
         let ports = SourceKind::PHONES.map(usual_port);
-        assert_eq!(ports, [11111, 49983, 49983, 49983, 8080, 39539, 11125, 5005]);
+        assert_eq!(ports, [11111, 49983, 49983, 49983, 8080, 39539, 8888, 11125, 5005]);
     }
 }

@@ -14,7 +14,7 @@ use facelink::{
 };
 
 #[cfg(feature = "phones")]
-use crate::phone_config::{PhoneCall, SourceProfiles, VmcOut};
+use crate::phone_config::{PhoneCall, SourceProfiles, VmcOut, VrchatOut};
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
 use crate::{address::ipv6_counterpart, ice::IceConfig, roles::TokenOptions, token::new_token};
@@ -101,6 +101,13 @@ pub struct EndpointConfig {
     /// Faces that go out by VMC protocol.
     pub vmc_out: Vec<VmcOut>,
     #[cfg(feature = "phones")]
+    /// Faces that go out to VRChat.
+    pub vrchat_out: Vec<VrchatOut>,
+    #[cfg(feature = "phones")]
+    /// Programs that are sent what happens here by OSC: gestures, cuts, subjects that come and go. Others ask for it by
+    /// `/facelink/subscribe`. See `docs/osc.md`.
+    pub osc_out: Vec<SocketAddr>,
+    #[cfg(feature = "phones")]
     /// What each app's numbers mean: axis signs, order, units, sides. As the apps are known to be, by default.
     pub profiles: SourceProfiles,
     /// Pairing token that peers beyond loopback must show. Without one, an endpoint that is open to a network makes one
@@ -143,8 +150,8 @@ pub struct EndpointConfig {
     /// default.
     pub takes_with_phones: bool,
     #[cfg(feature = "phones")]
-    /// Whether other machines may begin and end takes by OSC, at any UDP port for phones. Off by default, for OSC has no
-    /// authentication: only this machine may.
+    /// Whether other machines may control this endpoint by OSC, at any UDP port for phones: takes, calibration, emotions, cuts. Off
+    /// by default, for OSC has no authentication: only this machine may.
     pub osc_control: bool,
     /// Gestures to recognise on every subject: each that starts and ends is a
     /// [`LinkEvent::Gesture`](crate::LinkEvent::Gesture). None by default; `Some(GestureSet::default())` has the built-in ones.
@@ -252,6 +259,10 @@ impl Default for EndpointConfig {
             remember_phones: None,
             #[cfg(feature = "phones")]
             vmc_out: Vec::new(),
+            #[cfg(feature = "phones")]
+            vrchat_out: Vec::new(),
+            #[cfg(feature = "phones")]
+            osc_out: Vec::new(),
             #[cfg(feature = "phones")]
             profiles: SourceProfiles::default(),
             token: None,

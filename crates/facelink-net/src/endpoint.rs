@@ -55,6 +55,7 @@ use crate::{
 #[cfg(feature = "phones")]
 use facelink::{
     source::{PhonePort, SourceKind},
+    vrchat::VrchatWriter,
     wire::profile::SourceProfile,
 };
 
@@ -127,6 +128,10 @@ impl Endpoint {
         check_ice(&config.ice)?;
         config.token.as_deref().map_or(Ok(()), check_token)?;
         Authentication::check_tokens(&config)?;
+        #[cfg(feature = "phones")]
+        for out in &config.vrchat_out {
+            VrchatWriter::new(&out.prefix, out.mapping.as_ref())?;
+        }
         let gestures = config.gestures.as_ref().map(GestureRecognizer::new).transpose()?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))

@@ -39,6 +39,10 @@ pub enum LinkError {
     /// [`EndpointConfig::gestures`](crate::EndpointConfig::gestures) cannot be used.
     #[error("gestures: {0}")]
     Gestures(#[from] GestureError),
+    #[cfg(feature = "phones")]
+    /// [`EndpointConfig::vrchat_out`](crate::EndpointConfig::vrchat_out) cannot be used.
+    #[error("vrchat_out: {0}")]
+    Vrchat(#[from] facelink::vrchat::VrchatError),
     /// The background runtime did not start.
     #[error("cannot start the background runtime: {0}")]
     Runtime(#[source] std::io::Error),

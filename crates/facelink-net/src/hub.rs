@@ -404,6 +404,15 @@ impl Hub {
         Ok(())
     }
 
+    /// The subjects of others that can be read: the one of this name, or all.
+    #[cfg(feature = "phones")]
+    pub fn live(&self, name: Option<&str>) -> Vec<(SubjectId, Arc<str>)> {
+        let subjects = self.subjects();
+        let is_meant = |subject: &&subject::Subject| name.is_none_or(|name| *name == *subject.name);
+        let readable = subjects.iter().filter(|subject| !subject.sealed && !subject.local).filter(is_meant);
+        readable.map(|subject| (subject.id, subject.name.clone())).collect()
+    }
+
     /// Recognises gestures by these rules from now on, of every subject.
     pub fn set_gestures(&self, recognizer: Option<GestureRecognizer>, now: Instant) {
         let mut subjects = self.subjects();

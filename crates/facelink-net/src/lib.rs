@@ -188,7 +188,7 @@ pub use error::{LinkError, PublishError, TokenError};
 #[cfg(feature = "webrtc")]
 pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IceError, IcePolicy, IceServerProvider, IceWarning, TurnSecret};
 #[cfg(feature = "phones")]
-pub use phone_config::{PhoneCall, SourceProfiles, VmcOut, remembered_phones};
+pub use phone_config::{PhoneCall, SourceProfiles, VmcOut, VrchatOut, remembered_phones};
 #[cfg(feature = "phones")]
 pub use phones::{PhoneCommand, PhoneCommandError, PhoneState, PhoneStatus, PortStats, SenderStats, Unavailable};
 pub use roles::{IssuedToken, Roles, TokenId, TokenOptions, TokenRole, TokenStatus};

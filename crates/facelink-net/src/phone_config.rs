@@ -6,6 +6,7 @@ use std::{
 };
 
 use facelink::{
+    mapping::Mapping,
     source::{PhoneTransport, SourceKind},
     wire::{profile::SourceProfile, vmc::BlendshapeNames},
 };
@@ -112,6 +113,42 @@ impl VmcOut {
     #[must_use]
     pub fn names(mut self, names: BlendshapeNames) -> Self {
         self.names = names;
+        self
+    }
+}
+
+/// A face that goes out to VRChat, as parameters of its avatar by OSC: see [`facelink::vrchat`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct VrchatOut {
+    /// Where to: port 9000 of the machine that runs VRChat.
+    pub to: SocketAddr,
+    /// Name of the subject that goes out; without one, the subject that appeared first, or to which a controller cut.
+    pub subject: Option<String>,
+    /// What stands before `v2/` in the names, such as `FT/`; nothing by default.
+    pub prefix: String,
+    /// Frames a second at most; 60 by default. Values that do not change are not sent in any case.
+    pub max_fps: f32,
+    /// Which shapes make up which parameter; by default Unified Expressions.
+    pub mapping: Option<Mapping>,
+}
+
+impl VrchatOut {
+    /// The subject that appears first, by the names of Unified Expressions.
+    pub fn new(to: SocketAddr) -> Self {
+        Self { to, subject: None, prefix: String::new(), max_fps: 60.0, mapping: None }
+    }
+
+    /// One subject alone.
+    #[must_use]
+    pub fn subject(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+
+    /// With a prefix before `v2/`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
         self
     }
 }

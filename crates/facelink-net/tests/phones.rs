@@ -17,7 +17,7 @@ use facelink::{
 };
 use facelink_net::{
     Endpoint, EndpointConfig, LinkEvent, PhoneCall, PhoneCommand, PhonePort, PhonePorts, PhoneState, PhoneStatus,
-    Simulator, SourceKind, SubjectFrame, TakeOptions, VmcOut, outward_address,
+    Simulator, SourceKind, SubjectFrame, TakeOptions, VmcOut, VrchatOut, outward_address,
 };
 use rosc::{OscMessage, OscType};
 
@@ -273,6 +273,139 @@ fn osc_apps_on_own_and_shared_ports() {
 }
 
 #[test]
+fn osc_trackers_of_one_machine_are_one_face() {
+    let endpoint = Endpoint::start(config()).expect("starts");
+    for port in [PhonePort::Trackers, PhonePort::Osc] {
+        let (mouth, eyes) = (Controller::new(&endpoint, port), Controller::new(&endpoint, port));
+        let send = || {
+            // As Project Babble and EyeTrackVR send: one value a datagram.
+            mouth.say("/jawOpen", &[OscType::Float(0.5)]);
+            mouth.say("/cheekPuffLeft", &[OscType::Float(1.0)]);
+            mouth.say("/cheekPuffRight", &[OscType::Float(0.5)]);
+            eyes.say("/avatar/parameters/LeftEyeLidExpandedSqueeze", &[OscType::Float(0.4)]);
+            eyes.say("/avatar/parameters/v2/EyeRightX", &[OscType::Float(0.25)]);
+            // The avatar's other parameters are none of a face.
+            eyes.say("/avatar/parameters/Hat", &[OscType::Bool(true)]);
+        };
+        let shown = frame(&endpoint, send, |frame| {
+            let shown = |shape| frame.frame.get(shape);
+            shown(Blendshape::CheekPuff) == Some(0.75)
+                && shown(Blendshape::JawOpen) == Some(0.5)
+                && shown(Blendshape::EyeBlinkLeft) == Some(0.5)
+                && shown(Blendshape::EyeLookOutRight) == Some(0.25)
+        });
+        assert_eq!(shown.source, SourceKind::Trackers);
+    }
+    // One of each port; the first may have been silent for too long by now.
+    let stats = endpoint.stats();
+    assert!((1..=2).contains(&stats.subjects.len()) && stats.refused == 0, "{stats:?}");
+    assert!(stats.ignored > 0);
+    let open = Controller::new(&endpoint, PhonePort::Trackers);
+    let end = Instant::now() + LIMIT;
+    while endpoint.stats().refused == 0 {
+        open.say("/jawOpen", &[string("wide")]);
+        assert!(Instant::now() < end, "a value that is none is counted");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn vrchat_out_has_the_face_and_the_cut() {
+    let second = Endpoint::start(config()).expect("starts");
+    let to = second.phone_port(PhonePort::Trackers).expect("listens");
+    let vrchat_out = vec![VrchatOut::new(to).prefix("FT")];
+    let first = Endpoint::start(EndpointConfig { vrchat_out, ..config() }).expect("starts");
+    let json = UdpSocket::bind("127.0.0.1:0").expect("binds");
+    let at = first.phone_port(PhonePort::UdpJson).expect("listens");
+    let say = |name: &str, jaw: f32| {
+        let text = format!("{{\"subject\": \"{name}\", \"blendshapes\": {{\"jawOpen\": {jaw}, \"jawLeft\": 0.5}}}}");
+        json.send_to(text.as_bytes(), at).expect("sent");
+    };
+    let is = |jaw: f32| {
+        move |frame: &SubjectFrame| {
+            let near = |shape, wanted: f32| frame.frame.get(shape).is_some_and(|value| (value - wanted).abs() < 0.01);
+            frame.source == SourceKind::Trackers && near(Blendshape::JawOpen, jaw) && near(Blendshape::JawLeft, 0.5)
+        }
+    };
+    frame(&second, || say("Ann", 0.25), is(0.25));
+    let controller = Controller::new(&first, PhonePort::Vmc);
+    frame(&first, || say("Bob", 0.75), |frame| &*frame.name == "Bob");
+    let cut = controller.ask("/facelink/cut/Bob", &[OscType::Float(1.0)]);
+    assert_eq!((cut.addr.as_str(), &cut.args[0]), ("/facelink/cut", &string("Bob")));
+    let both = || {
+        say("Ann", 0.25);
+        say("Bob", 0.75);
+    };
+    frame(&second, both, is(0.75));
+    let bad = EndpointConfig { vrchat_out: vec![VrchatOut::new(to).prefix("a b")], ..config() };
+    let error = Endpoint::start(bad).expect_err("no address has a space").to_string();
+    assert!(error.contains("field `prefix`"), "{error}");
+}
+
+#[test]
+fn osc_control_calibrates_shows_emotions_and_reports_gestures() {
+    let gestures = r#"(built_in: false, gestures: [(name: "jaw", when: [(from: "jawOpen", above: 0.6)], hold: 0.02)])"#;
+    let gestures = Some(gestures.parse().expect("rules"));
+    let endpoint = Endpoint::start(EndpointConfig { gestures, ..config() }).expect("starts");
+    let controller = Controller::new(&endpoint, PhonePort::Osc);
+    let error = |answer: OscMessage| match (answer.addr.as_str(), &answer.args[..]) {
+        ("/facelink/error", [OscType::String(text)]) => text.clone(),
+        _ => panic!("{answer:?}"),
+    };
+    assert_eq!(error(controller.ask("/facelink/calibrate", &[])), "there is no subject");
+    let json = UdpSocket::bind("127.0.0.1:0").expect("binds");
+    let at = endpoint.phone_port(PhonePort::UdpJson).expect("listens");
+    let say = |jaw: f32| {
+        let text = format!("{{\"subject\": \"Ann\", \"blendshapes\": {{\"jawOpen\": {jaw}}}}}");
+        json.send_to(text.as_bytes(), at).expect("sent");
+    };
+    frame(&endpoint, || say(0.25), |frame| frame.frame.get(Blendshape::JawOpen) == Some(0.25));
+    let done = controller.ask("/facelink/calibrate", &[string("Ann")]);
+    assert_eq!((done.addr.as_str(), &done.args[0]), ("/facelink/calibrated", &string("Ann")));
+    frame(&endpoint, || say(0.25), |frame| frame.frame.get(Blendshape::JawOpen) == Some(0.0));
+    assert_eq!(controller.ask("/facelink/calibrate/reset", &[OscType::Float(1.0)]).addr, "/facelink/calibrated");
+    assert_eq!(error(controller.ask("/facelink/calibrate/head", &[])), "`Ann` has no head");
+    assert!(error(controller.ask("/facelink/calibrate/tail", &[])).contains("`neutral`, `head` and `reset`"));
+    assert_eq!(error(controller.ask("/facelink/cut", &[string("Eve")])), "there is no subject `Eve`");
+    assert!(error(controller.ask("/facelink/cut", &[])).contains("the name of a subject is missing"));
+    // Buttons and sliders: by the address, or by arguments.
+    let happy = controller.ask("/facelink/emotion/happy", &[OscType::Float(0.75)]);
+    assert_eq!(happy.args, [string("happy"), OscType::Float(0.75), string("Ann")]);
+    let sad = controller.ask("/facelink/emotion", &[string("sad"), OscType::Float(5.0), string("Ann")]);
+    assert_eq!(sad.args, [string("sad"), OscType::Float(1.0), string("Ann")]);
+    let mut emotions = Vec::new();
+    while let Ok(event) = endpoint.events().try_recv() {
+        if let LinkEvent::Emotion { name, emotion, .. } = event {
+            emotions.push((name.to_string(), emotion.name.to_string(), emotion.intensity));
+        }
+    }
+    assert_eq!(emotions, [("Ann".into(), "happy".into(), 0.75), ("Ann".into(), "sad".into(), 1.0)]);
+    assert_eq!(endpoint.stats().refused, 5, "each error is counted");
+
+    assert!(error(controller.ask("/facelink/subscribe", &[OscType::Int(70_000)])).contains("1 to 65535"));
+    assert_eq!(controller.ask("/facelink/subscribe", &[]).addr, "/facelink/subscribed");
+    controller.socket.set_read_timeout(Some(Duration::from_millis(20))).expect("set");
+    let heard = |jaw: f32, value: i32| {
+        let end = Instant::now() + LIMIT;
+        let mut buffer = [0; 2048];
+        loop {
+            say(jaw);
+            if let Ok(len) = controller.socket.recv(&mut buffer) {
+                let mut message = None;
+                let _ = osc::read(&buffer[..len], |read| message = Some(read.clone()));
+                let message = message.expect("OSC");
+                assert_eq!((message.addr.as_str(), &message.args[1]), ("/facelink/gesture/jaw", &string("Ann")));
+                assert_eq!(message.args[0], OscType::Int(value));
+                return;
+            }
+            assert!(Instant::now() < end, "no gesture");
+        }
+    };
+    heard(0.9, 1);
+    heard(0.1, 0);
+}
+
+#[test]
 fn osc_unreadable_message_in_a_bundle_is_counted() {
     let endpoint = Endpoint::start(config()).expect("starts");
     let to = endpoint.phone_port(PhonePort::Vmc).expect("listens");
@@ -348,7 +481,7 @@ fn osc_and_json_of_no_face_are_named() {
     let endpoint = Endpoint::start(config()).expect("starts");
     let to = endpoint.phone_port(PhonePort::Vmc).expect("listens");
     for (datagram, part) in [
-        (&b"/avatar/parameters/JawOpen\0\0,f\0\0\x3f\0\0\0"[..], "/avatar/parameters/JawOpen"),
+        (&b"/hat/brim\0\0\0,f\0\0\x3f\0\0\0"[..], "/hat/brim"),
         (br#"{"type":"telemetry","speed":5}"#, "JSON, but no face"),
     ] {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("binds");

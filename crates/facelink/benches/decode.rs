@@ -1,20 +1,21 @@
 //! The cost of one frame from bytes to [`facelink::FaceFrame`] and back, by format, compared with `serde_json` with the
 //! same JSON.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use facelink::{
     performer::Performance,
+    vrchat::VrchatWriter,
     wire::{
         face_cap, facelink1, float32, fmv3,
         json::{Decoder, write_arkit_data},
-        llf, mocap_text, osc, vmc, vtube_studio,
+        llf, mocap_text, osc, trackers, vmc, vtube_studio,
     },
 };
 
 fn decode(c: &mut Criterion) {
-    let frame = Performance::new(7).frame_at(std::time::Duration::from_secs(3));
+    let frame = Performance::new(7).frame_at(Duration::from_secs(3));
     let mut json = String::new();
     write_arkit_data(&mut json, &frame, Some("Ann"), Some(1_700_000_000_000.0));
     let mut floats = Vec::new();
@@ -65,7 +66,7 @@ fn phones(c: &mut Criterion) {
 }
 
 fn try_phones(c: &mut Criterion) -> Result<(), Failure> {
-    let frame = Performance::new(7).frame_at(std::time::Duration::from_secs(3));
+    let frame = Performance::new(7).frame_at(Duration::from_secs(3));
     let mut group = c.benchmark_group("decode_app");
     for (name, dialect) in [
         ("ifacialmocap_v1", mocap_text::Dialect::V1),
@@ -96,6 +97,22 @@ fn try_phones(c: &mut Criterion) -> Result<(), Failure> {
     });
 
     let mut packets = Vec::new();
+    VrchatWriter::new("", None)?.write(&frame, Duration::ZERO, |bytes| packets.push(bytes.to_vec()));
+    let mut decoder = trackers::Decoder::new();
+    let program = ([127, 0, 0, 1], 9).into();
+    group.bench_function("trackers", |b| {
+        b.iter(|| {
+            let now = Instant::now();
+            for packet in &packets {
+                let _ = osc::read(std::hint::black_box(packet), |message| {
+                    let _ = decoder.take(message, program, now);
+                });
+            }
+            decoder.deadline().and_then(|due| decoder.on_timeout(due)).map(|face| trackers::PROFILE.apply(face).present)
+        });
+    });
+
+    packets.clear();
     osc::write_bundles(face_cap::messages(&frame, &face_cap::PROFILE), 1400, |bytes| packets.push(bytes.to_vec()));
     let mut decoder = face_cap::Decoder::new();
     group.bench_function("face_cap", |b| {
@@ -154,7 +171,7 @@ fn try_phones(c: &mut Criterion) -> Result<(), Failure> {
 }
 
 fn encode(c: &mut Criterion) {
-    let frame = Performance::new(7).frame_at(std::time::Duration::from_secs(3));
+    let frame = Performance::new(7).frame_at(Duration::from_secs(3));
     let mut group = c.benchmark_group("encode");
     let mut out = Vec::new();
     for (name, repeated) in [("facelink1", 0), ("facelink1_with_a_repeated_frame", 1)] {

@@ -145,6 +145,13 @@ pub enum LinkEvent {
         /// For how long it was active; zero when it starts.
         lasted: Duration,
     },
+    /// A controller asks for this subject to be shown: on what shows one subject at a time and has none of its own.
+    Cut {
+        /// Which subject.
+        id: SubjectId,
+        /// Its name.
+        name: Arc<str>,
+    },
     /// A client connected, or a phone sent its first datagram.
     Connected {
         /// The connection's id, as in `welcome` and in the statistics.

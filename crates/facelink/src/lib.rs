@@ -210,6 +210,7 @@ pub mod speech;
 pub mod subject;
 pub mod take;
 pub mod timing;
+pub mod vrchat;
 pub mod wire;
 
 pub use frame::{

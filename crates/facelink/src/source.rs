@@ -6,7 +6,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{face_cap, fmv3, llf, mocap_text, profile::SourceProfile, sniff::Format, vmc, vtube_studio};
+use crate::wire::{
+    face_cap, fmv3, llf, mocap_text, profile::SourceProfile, sniff::Format, trackers, vmc, vtube_studio,
+};
 
 /// The properties of an app.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -148,6 +150,17 @@ apps! {
             summary: "VMC protocol, as VSeeFace, VMagicMirror, Warudo and others send it",
             profile: vmc::PROFILE,
             port: PhonePort::Vmc,
+            called_from: None,
+            waits_for_call: false,
+            streams: false,
+        };
+        /// Face trackers of VR headsets, OSC over UDP: VRCFaceTracking, Project Babble, Baballonia, EyeTrackVR.
+        Trackers = "trackers", App {
+            title: "VR face trackers",
+            slug: "trackers",
+            summary: "VRCFaceTracking, Project Babble, Baballonia and EyeTrackVR, OSC: send to the address typed into them",
+            profile: trackers::PROFILE,
+            port: PhonePort::Trackers,
             called_from: None,
             waits_for_call: false,
             streams: false,
@@ -339,7 +352,17 @@ ports! {
             number: 9000,
             title: "OSC",
             setting: "phones.osc",
-            apps: &[SourceKind::FaceCap, SourceKind::Vmc],
+            apps: &[SourceKind::FaceCap, SourceKind::Trackers, SourceKind::Vmc],
+            tcp: false,
+            format: Format::Osc,
+        };
+        /// Project Babble's own port, and any other face tracker of VR headsets; usually 8888. VRCFaceTracking and EyeTrackVR send
+        /// to 9000 by default.
+        Trackers, trackers = "trackers", Port {
+            number: trackers::BABBLE_PORT,
+            title: "VR face trackers",
+            setting: "phones.trackers",
+            apps: &[SourceKind::Trackers],
             tcp: false,
             format: Format::Osc,
         };

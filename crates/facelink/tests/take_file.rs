@@ -227,6 +227,7 @@ fn take_file_keeps_events_marks_packets_and_attachments() {
             active: false,
             lasted: Duration::from_nanos(350_000_001),
         },
+        LinkEvent::Cut { id: SubjectId(4), name: "Ann".into() },
         LinkEvent::SubjectLost { id: SubjectId(4), name: "Ann".into(), reason: LostReason::Silent },
         LinkEvent::Disconnected { connection_id: "c-1".into(), reason: "bye".to_owned() },
     ];

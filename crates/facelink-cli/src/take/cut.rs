@@ -144,7 +144,8 @@ fn copy<R: Read + Seek>(
                 if let LinkEvent::SubjectAppeared { name, .. }
                 | LinkEvent::SubjectLost { name, .. }
                 | LinkEvent::Emotion { name, .. }
-                | LinkEvent::Gesture { name, .. } = &mut event
+                | LinkEvent::Gesture { name, .. }
+                | LinkEvent::Cut { name, .. } = &mut event
                 {
                     let Some(new) = kept(name) else { continue };
                     *name = new;

@@ -135,6 +135,114 @@ fn osc_node_face_cap_by_whole_numbers() {
     sends(Library::Node, "face-cap", "face_cap");
 }
 
+/// Runs the trackers of a headset until the jaw was seen to move, and what goes with it.
+fn tracks(library: Library, way: &str, steady: &[(&str, f64)]) {
+    let _noisy = noisy();
+    let listener = Listener::start(&["--phone-port", "trackers=0"]);
+    let port = listener.phone("trackers");
+    let Some(command) = library.command(&["send", &port.to_string(), way]) else { return };
+    let _sender = Process::start(command, way);
+    let (mut range, mut lids) = ((f64::MAX, f64::MIN), (f64::MAX, f64::MIN));
+    let mut seen = Vec::new();
+    while range.1 - range.0 < 0.5 || lids.1 - lids.0 < 0.5 || seen.len() < steady.len() {
+        let frame = listener.frame_by("trackers");
+        let weight = |name: &str| frame.blendshapes[name].as_f64();
+        let (Some(jaw), Some(lid)) = (weight("jawOpen"), weight("eyeBlinkLeft")) else { continue };
+        assert!((0.0..=1.0).contains(&jaw) && (0.0..=1.0).contains(&lid), "{frame:?}");
+        range = (range.0.min(jaw), range.1.max(jaw));
+        lids = (lids.0.min(lid), lids.1.max(lid));
+        for (name, wanted) in steady {
+            if weight(name).is_some_and(|weight| (weight - wanted).abs() < 0.001) && !seen.contains(name) {
+                seen.push(*name);
+            }
+        }
+    }
+    let stats = listener.get("/api/v1/stats");
+    assert_eq!((&stats["subjects"], &stats["refused"]), (&json!(1), &json!(0)), "{stats}");
+}
+
+const LOOKS: [(&str, f64); 3] = [("eyeLookInLeft", 0.5), ("eyeLookOutRight", 0.5), ("eyeLookUpLeft", 0.25)];
+
+#[test]
+fn osc_python_trackers_of_mouth_and_eyes_are_one_face() {
+    tracks(Library::Python, "trackers", &LOOKS);
+    tracks(Library::Python, "vrcft", &[("jawLeft", 5.0 / 7.0)]);
+}
+
+#[test]
+fn osc_node_trackers() {
+    tracks(Library::Node, "trackers", &LOOKS);
+}
+
+/// What VRChat would hear: the newest value of each parameter.
+fn vrchat_hears(library: Library) {
+    let _noisy = noisy();
+    let Some(command) = library.command(&["receive"]) else { return };
+    let receiver = Process::start(command, "receiver");
+    let port = receiver.find(|line| serde_json::from_str::<Value>(line).ok()?["port"].as_u64());
+    let to = format!("127.0.0.1:{port}");
+    let listener = Listener::start(&["--udp-json", "0", "--vrchat-out", &to, "--vrchat-prefix", "FT/"]);
+    let at = listener.udp_json.expect("asked for");
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let face = json!({"subject": "Ann", "blendshapes": {"jawOpen": 0.5, "eyeBlinkLeft": 1, "mouthFrownRight": 0.25}});
+    let (going, gone) = channel::<()>();
+    thread::spawn(move || {
+        while gone.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {
+            let _ = sender.send_to(face.to_string().as_bytes(), at);
+        }
+    });
+    let mut wanted = vec![
+        ("/avatar/parameters/FT/v2/JawOpen", json!(0.5)),
+        ("/avatar/parameters/FT/v2/EyeLidLeft", json!(0.0)),
+        ("/avatar/parameters/FT/v2/EyeLidRight", json!(0.75)),
+        ("/avatar/parameters/FT/v2/SmileFrownRight", json!(-0.25)),
+        ("/avatar/parameters/LipTrackingActive", json!(true)),
+    ];
+    let end = Instant::now() + LIMIT;
+    while !wanted.is_empty() {
+        let line = receiver.line(end).1;
+        let message: Value = serde_json::from_str(&line).expect("JSON");
+        let address = message["address"].as_str().expect("text");
+        assert!(address.starts_with("/avatar/parameters/"), "{line}");
+        let value = &message["values"][0];
+        let same = |wanted: &Value| wanted == value || wanted.as_f64().is_some_and(|w| Some(w) == value.as_f64());
+        wanted.retain(|(name, value)| *name != address || !same(value));
+    }
+    drop(going);
+}
+
+#[test]
+fn osc_python_and_node_hear_parameters_of_vrchat() {
+    vrchat_hears(Library::Python);
+    vrchat_hears(Library::Node);
+}
+
+#[test]
+fn osc_python_controls_and_reads_answers() {
+    let (listener, port) = listener();
+    let ask = |words: &[&str]| {
+        let mut command = Library::Python.command(&[&["ask", &port.to_string()][..], words].concat())?;
+        let output = command.output().expect("runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Some(serde_json::from_slice::<Value>(&output.stdout).expect("JSON"))
+    };
+    let Some(error) = ask(&["/facelink/emotion/happy", "0.5"]) else { return };
+    assert_eq!(error, json!({"address": "/facelink/error", "values": ["there is no subject"]}));
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let face = b"/VMC/Ext/Blend/Val\0\0,sf\0JawOpen\0\x3f\0\0\0";
+    sender.send_to(face, port).expect("sent");
+    let end = Instant::now() + LIMIT;
+    let answer = loop {
+        sender.send_to(face, port).expect("sent");
+        match ask(&["/facelink/emotion/happy", "0.5"]) {
+            Some(answer) if answer["address"] == "/facelink/emotion" => break answer,
+            other => assert!(Instant::now() < end, "{other:?}"),
+        }
+    };
+    assert_eq!((&answer["values"][0], &answer["values"][1]), (&json!("happy"), &json!(0.5)), "{answer}");
+    drop(listener);
+}
+
 #[test]
 fn osc_python_unknown_is_named_by_the_doctor() {
     let _noisy = noisy();
@@ -145,10 +253,7 @@ fn osc_python_unknown_is_named_by_the_doctor() {
     loop {
         let report = listener.get("/api/v1/doctor");
         let advice = report["advice"].as_array().expect("a list");
-        if advice
-            .iter()
-            .any(|advice| advice["text"].as_str().is_some_and(|text| text.contains("/avatar/parameters/JawOpen")))
-        {
+        if advice.iter().any(|advice| advice["text"].as_str().is_some_and(|text| text.contains("/hat/brim"))) {
             assert_eq!(report["faces"].as_array().map(Vec::len), Some(0));
             return;
         }

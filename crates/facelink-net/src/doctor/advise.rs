@@ -445,6 +445,7 @@ pub(super) fn settings(address: IpAddr, ports: &[PortStats], finds: bool) -> Vec
         )
     });
     add("Face Cap", PhonePort::FaceCap, &|port| format!("Live mode, OSC to {address}, port {port}"));
+    add("VRCFaceTracking, EyeTrackVR, Babble", PhonePort::Trackers, &|port| format!("OSC to {address}, port {port}"));
     add("VTube Studio, MeowFace", PhonePort::VTubeStudio, &|_| {
         "3rd Party PC Clients on; then call it from here: --call and the address that it shows".to_owned()
     });

@@ -39,6 +39,8 @@ pub(crate) enum Published {
     Frame(Arc<SubjectFrame>, Origin),
     /// A subject has gone.
     Lost(Arc<str>),
+    /// What happened besides.
+    Event(LinkEvent),
 }
 
 /// Bounded; the newest wins.
@@ -135,6 +137,10 @@ impl Queues {
     pub fn event(&self, event: LinkEvent) {
         tracing::debug!(?event, "link");
         self.tap(|tap| tap.push(|| Tapped::Event(event.clone(), Instant::now())));
+        if self.published.receiver_count() > 0 {
+            // Fails only when the last subscriber has just left.
+            let _ = self.published.send(Published::Event(event.clone()));
+        }
         if let Err(TrySendError::Full(event)) = self.events.0.try_send(event) {
             let _ = self.events.1.try_recv();
             let _ = self.events.0.try_send(event);

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use super::{
+    osc_out::Subscribers,
     port_stats::PortCounters,
     profiles::LiveProfiles,
     roster::{PhoneCommand, Roster},
@@ -38,6 +39,7 @@ pub(crate) struct Phones {
     pub profiles: LiveProfiles,
     pub roster: Roster,
     pub takes: Arc<Takes>,
+    pub subscribers: Arc<Subscribers>,
     /// One for each open port.
     ports: Vec<Arc<PortCounters>>,
 }
@@ -50,6 +52,7 @@ impl Phones {
             profiles: LiveProfiles::new(config.profiles.clone()),
             roster: Roster::new(&config.call, config.remember_phones.clone(), is_near),
             takes,
+            subscribers: Arc::new(Subscribers::new(&config.osc_out)),
             ports,
             hub,
         }

@@ -1,4 +1,4 @@
-//! Takes by OSC: the words of this project, and those by which Live Link Face is controlled, so that what controls the app
+//! Remote control by OSC: the words of this project, and those by which Live Link Face records, so that what controls the app
 //! can control an endpoint.
 
 use std::{
@@ -10,13 +10,21 @@ use std::{
 };
 
 use rosc::{OscMessage, OscType};
+use smallvec::SmallVec;
 
 use super::protocol::Io;
 use crate::{
     hub::Counters,
     takes::{TakeOptions, Takes},
 };
-use facelink::wire::osc::{encode, message, number, text};
+use facelink::{
+    calibration::Calibration,
+    event::{Emotion, LinkEvent},
+    wire::{
+        json::check_name,
+        osc::{encode, message, number, text},
+    },
+};
 
 /// Between two looks at whether what was asked for is done.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -62,15 +70,22 @@ struct Closed;
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "OSC that begins and ends takes, which other machines may not do here: `osc_control`, or --osc-control",
+            "OSC that controls this endpoint, which other machines may not do here: `osc_control`, or --osc-control",
         )
     }
 }
 
-/// Whether it begins or ends takes, or prepares that.
+/// Words of this project that are done at once; behind them may stand a name.
+const DIRECT: [&str; 5] = ["calibrate", "emotion", "cut", "subscribe", "unsubscribe"];
+
+/// Whether it controls this endpoint.
 pub(super) fn is_word(address: &str) -> bool {
     match address.strip_prefix("/facelink/") {
-        Some(own) => matches!(own, "record" | "record/start" | "record/stop" | "slate" | "take" | "mark"),
+        Some(own) => {
+            let word = own.split('/').next().unwrap_or_default();
+            matches!(own, "record" | "record/start" | "record/stop" | "slate" | "take" | "mark")
+                || DIRECT.contains(&word)
+        }
         None => matches!(address, "/RecordStart" | "/RecordStop" | "/Slate" | "/Take" | "/OSCSetSendTarget"),
     }
 }
@@ -103,6 +118,17 @@ impl Control {
         if !may_control(from.ip(), io.hub().config.osc_control) {
             io.counters.record(from, None, Some(&Closed), now);
             Counters::add(&io.hub().refused, 1);
+            return;
+        }
+        if let Some((word, rest)) = own.map(|own| own.split_once('/').unwrap_or((own, "")))
+            && DIRECT.contains(&word)
+        {
+            let answers = direct(io, from, word, rest, args).unwrap_or_else(|error| {
+                Counters::add(&io.hub().refused, 1);
+                vec![("/facelink/error", vec![OscType::String(error)])]
+            });
+            let to = self.answers_to(from);
+            answers.into_iter().map(encoded).for_each(|answer| io.send(to, &answer));
             return;
         }
         let word = match own.unwrap_or(address) {
@@ -146,6 +172,11 @@ impl Control {
         io.send(target, &encode(&message("/OSCSetSendTargetConfirm", Vec::new())));
     }
 
+    /// Where a controller reads its answers.
+    fn answers_to(&self, from: SocketAddr) -> SocketAddr {
+        self.targets.iter().find(|target| target.ip() == from.ip()).copied().unwrap_or(from)
+    }
+
     pub fn deadline(&self) -> Option<Instant> {
         self.look
     }
@@ -186,23 +217,110 @@ impl Control {
             let (sender, receiver) = channel();
             let work = move || {
                 let answers = act(&takes, word, as_app);
-                let _ =
-                    sender.send(answers.into_iter().map(|(address, args)| encode(&message(address, args))).collect());
+                let _ = sender.send(answers.into_iter().map(encoded).collect());
             };
             // Files are not the business of the task that receives faces.
             match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => drop(runtime.spawn_blocking(work)),
                 Err(_) => work(),
             }
-            let to = self.targets.iter().find(|target| target.ip() == from.ip()).copied().unwrap_or(from);
-            self.running = Some((to, receiver));
+            self.running = Some((self.answers_to(from), receiver));
         }
         self.look = self.running.is_some().then(|| now + LOOK_EVERY);
     }
 }
 
+type Answer = (&'static str, Vec<OscType>);
+
+fn encoded((address, args): Answer) -> Vec<u8> {
+    encode(&message(address, args))
+}
+
+/// Does what needs no file: a word, what stands behind it in the address, and its arguments. A button that is let go (0) does
+/// nothing, but for an emotion, which it ends.
+fn direct(io: &Io<'_>, from: SocketAddr, word: &str, rest: &str, args: &[OscType]) -> Result<Vec<Answer>, String> {
+    let hub = io.hub();
+    let string = |text: &str| OscType::String(text.to_owned());
+    let value = args.iter().find_map(|arg| number(Some(arg)));
+    let mut words: SmallVec<[&str; 4]> =
+        args.iter().filter_map(|arg| text(Some(arg))).filter(|t| !t.is_empty()).collect();
+    if let "emotion" | "cut" = word
+        && !rest.is_empty()
+    {
+        words.insert(0, rest);
+    }
+    let live = |name: Option<&str>| {
+        let live = hub.live(name);
+        match (live.is_empty(), name) {
+            (false, _) => Ok(live),
+            (true, Some(name)) => Err(format!("there is no subject `{}`", name.escape_debug())),
+            (true, None) => Err("there is no subject".to_owned()),
+        }
+    };
+    match word {
+        "calibrate" | "cut" if value == Some(0.0) => Ok(Vec::new()),
+        "calibrate" => {
+            let mut answers = Vec::new();
+            for (_, name) in live(words.first().copied())? {
+                let done = hub.subjects().calibrate(&name, |calibration, frame| match rest {
+                    "" | "neutral" => {
+                        calibration.set_neutral(frame);
+                        Ok(())
+                    }
+                    "head" if calibration.recentre(frame) => Ok(()),
+                    "head" => Err(format!("`{name}` has no head")),
+                    "reset" => {
+                        *calibration = Calibration::default();
+                        Ok(())
+                    }
+                    _ => Err("calibrate: there are `neutral`, `head` and `reset`".to_owned()),
+                });
+                done.unwrap_or(Ok(()))?;
+                answers.push(("/facelink/calibrated", vec![string(&name)]));
+            }
+            Ok(answers)
+        }
+        "emotion" => {
+            let name = *words.first().ok_or("emotion: its name is missing")?;
+            check_name(name).map_err(|error| format!("emotion: {error}"))?;
+            let intensity = value.unwrap_or(1.0).clamp(0.0, 1.0);
+            let emotion = Emotion { name: name.into(), intensity, fade: None, duration: None };
+            let mut answers = Vec::new();
+            for (id, subject) in live(words.get(1).copied())? {
+                answers.push(("/facelink/emotion", vec![string(name), OscType::Float(intensity), string(&subject)]));
+                hub.queues.event(LinkEvent::Emotion { id, name: subject, emotion: emotion.clone() });
+            }
+            Ok(answers)
+        }
+        "cut" => {
+            let name = *words.first().ok_or("cut: the name of a subject is missing")?;
+            let (id, name) = live(Some(name))?.swap_remove(0);
+            let answer = ("/facelink/cut", vec![string(&name)]);
+            hub.queues.event(LinkEvent::Cut { id, name });
+            Ok(vec![answer])
+        }
+        _ => {
+            let port = match value {
+                None => from.port(),
+                Some(port) if (1.0..65536.0).contains(&port) => port as u16,
+                Some(_) => return Err(format!("{word}: a port is 1 to 65535")),
+            };
+            // At its own address, whatever it says: nothing is sent to others on its behalf.
+            let to = SocketAddr::new(from.ip(), port);
+            let subscribers = &io.phones().subscribers;
+            if word == "subscribe" {
+                subscribers.add(to, &hub.config.osc_out);
+                Ok(vec![("/facelink/subscribed", vec![OscType::Int(port.into())])])
+            } else {
+                subscribers.remove(to);
+                Ok(vec![("/facelink/unsubscribed", vec![OscType::Int(port.into())])])
+            }
+        }
+    }
+}
+
 /// Does it, and says what became of it.
-fn act(takes: &Takes, word: Word, as_app: bool) -> Vec<(&'static str, Vec<OscType>)> {
+fn act(takes: &Takes, word: Word, as_app: bool) -> Vec<Answer> {
     let string = OscType::String;
     let done = match word {
         Word::Start { slate, take } => takes.start(TakeOptions { slate, take, ..TakeOptions::default() }).map(Some),

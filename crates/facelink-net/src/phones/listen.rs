@@ -6,12 +6,20 @@ use std::{
     sync::Arc,
 };
 
-use facelink::source::{PhonePort, SourceKind};
+use facelink::{
+    source::{PhonePort, SourceKind},
+    vrchat::VrchatWriter,
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    context::Phones, port_stats::PortCounters, protocol::Sockets, serve::serve, text::serve_streams, vmc_out::send_vmc,
+    context::Phones,
+    osc_out::{send_events, send_vmc, send_vrchat},
+    port_stats::PortCounters,
+    protocol::Sockets,
+    serve::serve,
+    text::serve_streams,
 };
 use crate::{
     address::{bind_tcp, bind_udp},
@@ -110,6 +118,11 @@ impl Listening {
         for out in &phones.hub.config.vmc_out {
             tokio::spawn(send_vmc(phones.hub.clone(), out.clone(), cancel.clone()));
         }
+        for out in &phones.hub.config.vrchat_out {
+            let writer = VrchatWriter::new(&out.prefix, out.mapping.as_ref()).map_err(io::Error::other)?;
+            tokio::spawn(send_vrchat(phones.hub.clone(), out.clone(), writer, cancel.clone()));
+        }
+        tokio::spawn(send_events(phones.hub.clone(), phones.subscribers.clone(), cancel.clone()));
         Ok(tasks)
     }
 }

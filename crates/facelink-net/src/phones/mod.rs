@@ -11,6 +11,7 @@ mod json;
 mod listen;
 mod llf;
 mod osc;
+mod osc_out;
 mod port_stats;
 mod profiles;
 mod protocol;
@@ -22,7 +23,6 @@ mod roster;
 mod sender_ports;
 mod serve;
 mod text;
-mod vmc_out;
 mod vts;
 
 pub(crate) use context::Phones;

@@ -1,8 +1,9 @@
-//! OSC: Face Cap and VMC protocol in, the remote control of Live Link Face, and takes by remote control.
+//! OSC: Face Cap, VMC protocol and face trackers of VR headsets in, the remote control of Live Link Face, and remote control of
+//! this endpoint.
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -18,7 +19,7 @@ use super::{
 use crate::hub::Counters;
 use facelink::{
     source::{PhonePort, SourceKind},
-    wire::{face_cap, osc, profile::SourceFace, vmc},
+    wire::{face_cap, osc, profile::SourceFace, trackers, vmc},
 };
 
 /// Senders whose messages are put together at a time.
@@ -53,6 +54,8 @@ impl Speaker {
 
 pub(super) struct Osc {
     speakers: Vec<Speaker>,
+    /// Face trackers of each machine: one program tracks the mouth, another the eyes of one face.
+    trackers: Vec<(IpAddr, trackers::Decoder)>,
     remote: Option<Remote>,
     control: Control,
 }
@@ -60,7 +63,7 @@ pub(super) struct Osc {
 impl Osc {
     pub fn new(port: PhonePort) -> Self {
         let remote = (port == PhonePort::LiveLinkFaceOsc).then(Remote::default);
-        Self { speakers: Vec::new(), remote, control: Control::default() }
+        Self { speakers: Vec::new(), trackers: Vec::new(), remote, control: Control::default() }
     }
 
     /// Does what a controller asks for, wherever it sends from; `true` when there is nothing else in the datagram.
@@ -78,18 +81,39 @@ impl Osc {
         !words.is_empty() && words.len() == read.messages + read.refused
     }
 
-    fn speaker(&mut self, address: SocketAddr, now: Instant) -> Option<&mut Speaker> {
-        let place = self.speakers.iter().position(|speaker| speaker.address == address).unwrap_or_else(|| {
-            self.speakers.retain(|speaker| now.saturating_duration_since(speaker.last) < FORGOTTEN);
-            if self.speakers.len() >= MAX_SENDERS {
-                let oldest = self.speakers.iter().enumerate().min_by_key(|(_, speaker)| speaker.last);
-                self.speakers.swap_remove(oldest.map_or(0, |(place, _)| place));
+    /// The face that the trackers of a machine make up.
+    fn tracker(
+        trackers: &mut Vec<(IpAddr, trackers::Decoder)>,
+        ip: IpAddr,
+        now: Instant,
+    ) -> Option<&mut trackers::Decoder> {
+        let place = trackers.iter().position(|(known, _)| *known == ip).unwrap_or_else(|| {
+            let is_heard = |decoder: &trackers::Decoder| {
+                decoder.last_heard().is_some_and(|last| now.saturating_duration_since(last) < FORGOTTEN)
+            };
+            trackers.retain(|(_, decoder)| is_heard(decoder));
+            if trackers.len() >= MAX_SENDERS {
+                let oldest = trackers.iter().enumerate().min_by_key(|(_, (_, decoder))| decoder.last_heard());
+                trackers.swap_remove(oldest.map_or(0, |(place, _)| place));
+            }
+            trackers.push((ip, trackers::Decoder::new()));
+            trackers.len() - 1
+        });
+        trackers.get_mut(place).map(|(_, decoder)| decoder)
+    }
+
+    fn speaker(speakers: &mut Vec<Speaker>, address: SocketAddr, now: Instant) -> Option<&mut Speaker> {
+        let place = speakers.iter().position(|speaker| speaker.address == address).unwrap_or_else(|| {
+            speakers.retain(|speaker| now.saturating_duration_since(speaker.last) < FORGOTTEN);
+            if speakers.len() >= MAX_SENDERS {
+                let oldest = speakers.iter().enumerate().min_by_key(|(_, speaker)| speaker.last);
+                speakers.swap_remove(oldest.map_or(0, |(place, _)| place));
             }
             let (face_cap, vmc) = (face_cap::Decoder::new(), vmc::Decoder::new());
-            self.speakers.push(Speaker { address, face_cap, face_cap_deadline: None, vmc, last: now });
-            self.speakers.len() - 1
+            speakers.push(Speaker { address, face_cap, face_cap_deadline: None, vmc, last: now });
+            speakers.len() - 1
         });
-        self.speakers.get_mut(place)
+        speakers.get_mut(place)
     }
 }
 
@@ -99,12 +123,25 @@ struct Unknown<'a>(&'a str);
 impl fmt::Display for Unknown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown: String = self.0.chars().take(SHOWN).map(|c| if c.is_control() { '.' } else { c }).collect();
-        write!(f, "OSC, but no face: `{shown}`; a face is `/VMC/Ext/...` of VMC protocol or `/W` of Face Cap")
+        write!(
+            f,
+            "OSC, but no face: `{shown}`; a face is `/VMC/Ext/...` of VMC protocol, `/W` of Face Cap, or `/avatar/parameters/v2/JawOpen` or `/jawOpen` of a face tracker"
+        )
     }
 }
 
+/// Whether a message of a face tracker is in a datagram.
+fn is_tracker(datagram: &[u8]) -> bool {
+    let mut found = false;
+    let _ =
+        osc::read(datagram, |message| found |= trackers::is_one(&message.addr) && !message.addr.starts_with("/VMC/"));
+    found
+}
+
 fn take(io: &mut Io<'_>, kind: SourceKind, from: SocketAddr, face: SourceFace, bytes: usize, now: Instant) {
-    let sender = Sender::of_port(kind, from, Some(kind.title()));
+    // Several trackers on one machine are one face.
+    let of = if kind == SourceKind::Trackers { SocketAddr::new(from.ip(), 0) } else { from };
+    let sender = Sender::of_port(kind, of, Some(kind.title()));
     let arrived = Arrived { face: Some(face), bytes, ..Arrived::default() };
     if bytes > 0 {
         return io.take(&sender, from, arrived, now);
@@ -122,8 +159,11 @@ impl Protocol for Osc {
         if self.take_control(io, from, datagram, now) {
             return;
         }
-        let Some(from) = io.program_of(io.counters.port.app(), from, now) else { return };
-        let Some(speaker) = self.speaker(from, now) else { return };
+        // Of a tracker it counts little which program it is: all of a machine are one face.
+        let program = io.program_of(io.counters.port.app(), from, now);
+        let Some(from) = program.or_else(|| is_tracker(datagram).then_some(from)) else { return };
+        let Self { speakers, trackers, remote, .. } = self;
+        let Some(speaker) = Self::speaker(speakers, from, now) else { return };
         speaker.last = now;
         let mut faces: SmallVec<[(SourceKind, SourceFace); 2]> = SmallVec::new();
         let mut kind = None;
@@ -134,6 +174,16 @@ impl Protocol for Osc {
                 (SourceKind::Vmc, speaker.vmc.take(message, now).map_err(|error| error.to_string()))
             } else if face_cap::is_one(&message.addr) {
                 (SourceKind::FaceCap, speaker.face_cap.take(message).map_err(|error| error.to_string()))
+            } else if trackers::is_one(&message.addr) {
+                let Some(decoder) = Self::tracker(trackers, from.ip(), now) else { return };
+                match decoder.take(message, from, now) {
+                    Ok(true) => (SourceKind::Trackers, Ok(None)),
+                    Ok(false) => {
+                        other.push(message.clone());
+                        return;
+                    }
+                    Err(error) => (SourceKind::Trackers, Err(error.to_string())),
+                }
             } else {
                 other.push(message.clone());
                 return;
@@ -174,24 +224,30 @@ impl Protocol for Osc {
         }
         let mut unknown = None;
         for message in &other {
-            let known = self.remote.as_mut().is_some_and(|remote| remote.on_message(io, from, message, now));
+            let known = remote.as_mut().is_some_and(|remote| remote.on_message(io, from, message, now));
             if !known && !control::is_word(&message.addr) {
                 Counters::add(&io.hub().ignored, 1);
                 unknown.get_or_insert(message);
             }
         }
         // Something arrives, and the diagnosis says what.
-        if let (None, None, Some(message)) = (kind, &self.remote, unknown) {
+        if let (None, None, Some(message)) = (kind, remote, unknown) {
             io.counters.record(from, None, Some(&Unknown(&message.addr)), now);
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.speakers.iter().filter_map(Speaker::deadline).chain(self.control.deadline()).min()
+        let trackers = self.trackers.iter().filter_map(|(_, decoder)| decoder.deadline());
+        self.speakers.iter().filter_map(Speaker::deadline).chain(trackers).chain(self.control.deadline()).min()
     }
 
     fn on_timeout(&mut self, io: &mut Io<'_>, now: Instant) {
         self.control.on_timeout(io, now);
+        for (ip, decoder) in &mut self.trackers {
+            if let Some(face) = decoder.on_timeout(now) {
+                take(io, SourceKind::Trackers, SocketAddr::new(*ip, 0), face, 0, now);
+            }
+        }
         for speaker in &mut self.speakers {
             if speaker.face_cap_deadline.is_some_and(|deadline| deadline <= now) {
                 speaker.face_cap_deadline = None;

@@ -9,13 +9,15 @@ mod llf;
 mod mocap;
 pub mod network;
 mod phone;
+mod trackers;
 mod udp_json;
 mod vmc;
 mod vtube_studio;
 
 pub use phone::{Outbox, Phone, PhoneError, SimulatorConfig, Start, StreamEvent, StreamId};
 
-use crate::source::SourceKind;
+use crate::{source::SourceKind, vrchat::VrchatWriter};
+
 /// The phone side of `config.app`.
 ///
 /// # Errors
@@ -25,6 +27,10 @@ pub fn phone(config: &SimulatorConfig, start: Start) -> Result<Box<dyn Phone>, P
     Ok(match config.app {
         SourceKind::LiveLinkFace => Box::new(llf::LiveLinkFace::new(config, start)),
         SourceKind::FaceCap => Box::new(face_cap::FaceCap { to: to()? }),
+        SourceKind::Trackers => {
+            let writer = VrchatWriter::new("", None).map_err(|_| PhoneError::NotAnApp(config.app))?;
+            Box::new(trackers::Trackers { to: to()?, writer, start: start.now })
+        }
         SourceKind::Vmc => Box::new(vmc::Vmc::new(to()?, start)),
         SourceKind::VTubeStudio => Box::new(vtube_studio::VTubeStudio::new(config, start)),
         SourceKind::UdpJson => Box::new(udp_json::UdpJson::new(config, to()?, start)),

@@ -17,6 +17,7 @@ pub mod osc;
 pub mod profile;
 pub mod sealed;
 pub mod sniff;
+pub mod trackers;
 mod value;
 pub mod viseme;
 pub mod vmc;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use facelink::{
     frame::MAX_CHANNELS,
-    wire::{face_cap, osc, vmc},
+    vrchat::VrchatWriter,
+    wire::{face_cap, osc, trackers, vmc},
 };
 
 use super::{Source, Target, check_face, face, name};
@@ -13,6 +14,8 @@ use super::{Source, Target, check_face, face, name};
 pub struct Osc {
     vmc: vmc::Decoder,
     face_cap: face_cap::Decoder,
+    trackers: trackers::Decoder,
+    writer: VrchatWriter,
     good: Vec<u8>,
     /// Time goes on by what the sender's bytes say.
     now: Instant,
@@ -135,11 +138,19 @@ impl Target for Osc {
             good.extend_from_slice(&(message.len() as u32).to_be_bytes());
             good.extend_from_slice(message);
         }
-        Self { vmc: vmc::Decoder::new(), face_cap: face_cap::Decoder::new(), good, now: Instant::now() }
+        let Ok(writer) = VrchatWriter::new("FT/", None) else { panic!("the usual parameters") };
+        Self {
+            vmc: vmc::Decoder::new(),
+            face_cap: face_cap::Decoder::new(),
+            trackers: trackers::Decoder::new(),
+            writer,
+            good,
+            now: Instant::now(),
+        }
     }
 
     fn generate(&mut self, source: &mut Source<'_>, out: &mut Vec<u8>) {
-        match source.below(8) {
+        match source.below(9) {
             0 => message(source, out),
             1 => {
                 use vmc::BlendshapeNames as Names;
@@ -156,12 +167,16 @@ impl Target for Osc {
                     out.extend_from_slice(datagram);
                 });
             }
+            3 => self.writer.write(&face(source), Duration::ZERO, |datagram| {
+                out.clear();
+                out.extend_from_slice(datagram);
+            }),
             _ => bundle(source, out, 0),
         }
     }
 
     fn decode(&mut self, input: &[u8]) -> bool {
-        let Self { vmc, face_cap, now, .. } = self;
+        let Self { vmc, face_cap, trackers, now, .. } = self;
         let (mut refused, mut messages) = (0, 0);
         // From a burst to a silence.
         let pause = [0, 1, 4, 16, 16, 60, 300, 7000][input.len() % 8];
@@ -178,12 +193,28 @@ impl Target for Osc {
                 shown(face);
             }
         }
+        while let Some(due) = trackers.deadline().filter(|due| *due <= next) {
+            timeouts += 1;
+            assert!(timeouts < 200, "due again and again");
+            if let Some(face) = trackers.on_timeout(due.max(*now)) {
+                shown(face);
+            }
+        }
         *now = next;
         let now = *now;
         let reading = osc::read(input, |message| {
             messages += 1;
             assert!(message.addr.starts_with('/') && message.addr.len() <= 512);
             assert!(message.args.len() <= 64);
+            // From more programs than one face has.
+            let program = ([127, 0, 0, 1], message.addr.len() as u16).into();
+            match trackers.take(message, program, now) {
+                Ok(known) => assert!(!known || trackers::is_one(&message.addr)),
+                Err(error) => {
+                    assert!(error.to_string().starts_with(&message.addr), "{error}");
+                    refused += 1;
+                }
+            }
             for (face, profile) in [
                 (vmc.take(message, now).map_err(|_| ()), &vmc::PROFILE),
                 (face_cap.take(message).map_err(|_| ()), &face_cap::PROFILE),

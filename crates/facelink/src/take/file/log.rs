@@ -75,6 +75,10 @@ enum Event {
         #[serde(default)]
         lasted_ns: u64,
     },
+    Cut {
+        id: u64,
+        name: Arc<str>,
+    },
     Connected {
         connection_id: Arc<str>,
         source: String,
@@ -146,6 +150,7 @@ pub(super) fn event(event: &LinkEvent) -> Vec<u8> {
             active: *active,
             lasted_ns: nanos(*lasted),
         },
+        LinkEvent::Cut { id, name } => Event::Cut { id: id.0, name: name.clone() },
         LinkEvent::Connected { connection_id, source, address } => Event::Connected {
             connection_id: connection_id.clone(),
             source: source.as_str().to_owned(),
@@ -182,6 +187,7 @@ pub(super) fn read_event(data: &[u8]) -> Result<Logged, serde_json::Error> {
         Event::Gesture { id, name, gesture, active, lasted_ns } => {
             LinkEvent::Gesture { id: SubjectId(id), name, gesture, active, lasted: Duration::from_nanos(lasted_ns) }
         }
+        Event::Cut { id, name } => LinkEvent::Cut { id: SubjectId(id), name },
         Event::Connected { connection_id, source: from, address: at } => {
             LinkEvent::Connected { connection_id, source: source(&from), address: address(at) }
         }
