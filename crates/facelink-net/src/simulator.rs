@@ -237,7 +237,10 @@ impl Simulator {
             while let Err(crossbeam_channel::RecvTimeoutError::Timeout) =
                 stopped.recv_deadline(start + period.saturating_mul(frame))
             {
-                let _ = self.send(&performance.frame_at(start.elapsed()));
+                let mut face = performance.frame_at(start.elapsed());
+                // Those that were left out count, so that timecode runs with time.
+                face.sequence = Some(frame.into());
+                let _ = self.send(&face);
                 // After a pause it goes on with what is due, as a phone does.
                 let due = start.elapsed().as_secs_f64() / period.as_secs_f64();
                 frame = frame.saturating_add(1).max(due as u32);
