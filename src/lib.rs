@@ -72,7 +72,7 @@
 //! # Events
 //!
 //! What happens to a subject or an avatar is an entity event, for observers: [`SubjectAppeared`], [`SubjectLost`],
-//! [`FaceTracked`], [`FaceUntracked`], [`AvatarBound`].
+//! [`FaceTracked`], [`FaceUntracked`], [`AvatarBound`]; with [`FaceGestures`] also [`FaceGesture`], a wink, a kiss or a nod.
 //!
 //! ```
 //! use bevy::prelude::*;
@@ -113,6 +113,7 @@
 //! | [`AdaptiveFps`], [`SubjectAdaptiveFps`], [`RequestedFps`] | resource, subject | the rate that senders are asked for |
 //! | [`FaceBudget`], [`FaceDetail`] | resource, avatar | how often faces are evaluated |
 //! | [`AvatarMapping`] | avatar | which channels move which morph targets and bones |
+//! | [`FaceGestures`], [`SubjectGestures`] | resource, subject | the gestures that are recognised; none by default |
 //! | [`FaceExpressions`], [`FaceSpeech`], [`FaceIdle`] | avatar or subject | layers over the face |
 //! | [`VirtualSubject`] | entity of its own | one face from several subjects |
 //! | [`TakePlayer`] | entity of its own | plays a [`FaceTake`], a recording, as if it were live |
@@ -169,6 +170,7 @@ mod drive;
 pub mod endpoint;
 mod eyes;
 mod files;
+pub mod gestures;
 pub mod head;
 pub mod input;
 pub mod layers;
@@ -210,6 +212,7 @@ pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, ShapePre
 pub use detail::{FaceBudget, FaceDetail, FaceLoad};
 #[cfg(feature = "net")]
 pub use endpoint::{EndpointCommandsExt, EndpointSettings, EndpointState, FaceLinkEndpoint};
+pub use gestures::{FaceGesture, FaceGestures, SubjectGestures};
 pub use head::HeadFrame;
 #[doc(hidden)]
 pub use input::{FaceInbox, FaceInjector};
@@ -247,10 +250,10 @@ pub mod prelude {
     #[cfg(feature = "panel")]
     pub use crate::panel::FaceLinkPanelPlugin;
     pub use crate::{
-        AvatarBound, AvatarMapping, BindReport, DrivenBy, FaceAvatar, FaceExpressions, FaceIdle, FaceInput,
-        FaceLinkPlugin, FaceLinkSystems, FaceMapping, FaceModel, FacePlayout, FacePose, FaceSettings, FaceSpeech,
-        FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, SubjectAppeared, SubjectLost,
-        VirtualSubject,
+        AvatarBound, AvatarMapping, BindReport, DrivenBy, FaceAvatar, FaceExpressions, FaceGesture, FaceGestures,
+        FaceIdle, FaceInput, FaceLinkPlugin, FaceLinkSystems, FaceMapping, FaceModel, FacePlayout, FacePose,
+        FaceSettings, FaceSpeech, FaceSubject, FaceSubjects, FaceTracked, FaceUntracked, LinkQuality, SubjectAppeared,
+        SubjectLost, VirtualSubject,
     };
     #[cfg(feature = "net")]
     pub use crate::{EndpointCommandsExt, EndpointSettings, EndpointState, FaceLinkEndpoint, FaceSource, SendFace};

@@ -7,13 +7,14 @@ use bevy::prelude::*;
 #[cfg(feature = "net")]
 use facelink_net::{
     DEFAULT_PORT, EndpointConfig, IceConfig, LIVE_LINK_FACE_PORT, PhoneCall, PhonePorts, SourceKind, SourceProfile,
-    TlsConfig, UDP_JSON_PORT, VmcOut, remembered_phones,
+    TlsConfig, UDP_JSON_PORT, VmcOut, VrchatOut, remembered_phones,
 };
 
 use crate::{
-    avatar::AvatarPlugin, detail::DetailPlugin, drive::DrivePlugin, files::FilesPlugin, input::InputPlugin,
-    layers::LayersPlugin, mapping::MappingPlugin, model::ModelPlugin, playout::PlayoutPlugin, session::SessionPlugin,
-    sets::SchedulePlugin, settings::FaceSettings, subjects::SubjectsPlugin, virtual_subject::VirtualSubjectPlugin,
+    avatar::AvatarPlugin, detail::DetailPlugin, drive::DrivePlugin, files::FilesPlugin, gestures::GesturesPlugin,
+    input::InputPlugin, layers::LayersPlugin, mapping::MappingPlugin, model::ModelPlugin, playout::PlayoutPlugin,
+    session::SessionPlugin, sets::SchedulePlugin, settings::FaceSettings, subjects::SubjectsPlugin,
+    virtual_subject::VirtualSubjectPlugin,
 };
 #[cfg(feature = "net")]
 use crate::{
@@ -161,6 +162,12 @@ impl FaceLinkPlugin {
         self.configure(|config| config.vmc_out.push(out))
     }
 
+    /// Sends a face out to VRChat, as parameters of its avatar.
+    #[must_use]
+    pub fn vrchat_out(self, out: VrchatOut) -> Self {
+        self.configure(|config| config.vrchat_out.push(out))
+    }
+
     /// What an app's numbers mean: axis signs, order, units, sides. To change it while the game runs, use
     /// [`FaceLinkEndpoint`](crate::FaceLinkEndpoint).
     #[must_use]
@@ -176,7 +183,15 @@ impl Plugin for FaceLinkPlugin {
         }
         app.register_type::<FaceSettings>()
             .add_plugins((SchedulePlugin, FilesPlugin, InputPlugin, SubjectsPlugin, LayersPlugin, VirtualSubjectPlugin))
-            .add_plugins((PlayoutPlugin, MappingPlugin, ModelPlugin, AvatarPlugin, DetailPlugin, DrivePlugin))
+            .add_plugins((
+                PlayoutPlugin,
+                GesturesPlugin,
+                MappingPlugin,
+                ModelPlugin,
+                AvatarPlugin,
+                DetailPlugin,
+                DrivePlugin,
+            ))
             .add_plugins(SessionPlugin { file: self.session.clone() });
         #[cfg(feature = "takes")]
         app.add_plugins(crate::takes::TakesPlugin);

@@ -73,6 +73,7 @@ pub(super) fn badge(transport: Option<SourceKind>) -> (&'static str, Color32) {
         Some(SourceKind::IFacialMocapV3) => ("iF3", rgb(228, 140, 160)),
         Some(SourceKind::Facemotion3d) => ("FM3", rgb(228, 140, 160)),
         Some(SourceKind::FaceCap) => ("CAP", rgb(150, 200, 120)),
+        Some(SourceKind::Trackers) => ("VR", rgb(120, 190, 210)),
         Some(SourceKind::Vmc) => ("VMC", rgb(150, 170, 235)),
         Some(SourceKind::VTubeStudio) => ("VTS", rgb(240, 150, 110)),
         Some(SourceKind::Custom) => ("OWN", rgb(150, 200, 190)),
