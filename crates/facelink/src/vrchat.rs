@@ -32,7 +32,7 @@ const MAX_PREFIX: usize = 64;
 const ACTIVE: [&str; 3] = ["EyeTrackingActive", "LipTrackingActive", "ExpressionTrackingActive"];
 
 /// The usual parameters, as a mapping in RON.
-pub const PARAMETERS: &str = include_str!("../presets/vrchat_parameters.face.ron");
+pub const PARAMETERS: &str = include_str!("../presets/out/vrchat_parameters.face.ron");
 
 /// Faces cannot be written as parameters by these settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
