@@ -748,7 +748,7 @@ mod tests {
         let address = [192, 168, 1, 20].into();
         let ports: Vec<_> = PhonePort::ALL.map(|port| stats(port, vec![])).into();
         let all = settings(address, &ports, true);
-        assert_eq!(all.len(), 7);
+        assert_eq!(all.len(), 8);
         assert!(all[0].what.contains("192.168.1.20, port 11111") && all[0].app == "Live Link Face");
         assert!(all[1].what.starts_with("open it"), "{}", all[1].what);
         let mut moved = stats(PhonePort::IFacialMocap, vec![]);
