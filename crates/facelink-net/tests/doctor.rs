@@ -68,7 +68,9 @@ fn doctor_face_without_head_and_lost_face() {
         ann.send_to(&packet("Ann", number, seen.clone()), to).expect("sent");
         bob.send_to(&packet("Bob", number, lost.clone()), to).expect("sent");
     };
-    let report = until(&endpoint, send, |report| report.faces.len() == 2 && report.faces[0].fps > 1.0);
+    let report = until(&endpoint, send, |report| {
+        report.faces.len() == 2 && report.arriving.len() == 2 && report.faces.iter().all(|face| face.fps > 1.0)
+    });
     assert_eq!(report.faces.iter().map(|face| &*face.name).collect::<Vec<_>>(), ["Ann", "Bob"]);
     assert!(report.faces[0].tracked && !report.faces[0].head && !report.faces[1].tracked);
     assert_eq!(advice(&report, "\"Ann\" has no head").map(|(severity, _)| severity), Some(Severity::Hint));
