@@ -91,7 +91,7 @@ await runAll({
     await until('the WebSocket', async () => (await s.stats()).signalling === 'websocket', 60000);
     const after = await s.stats();
     assert(after.connectionId === id && after.transport === 'webrtc' && after.moves === 0, 'the same connection, and no frame moved', after);
-    assert((await s.server.get('/api/v1/stats')).connections.length === 1, 'one connection');
+    await until('one connection', async () => (await s.server.get('/api/v1/stats')).connections.length === 1);
     const before = await s.page.run('return test.n;');
     await s.page.run('test.client.dataChannel.close();');
     await until('frames by the WebSocket', () => s.server.frames.some((f) => f.source === 'websocket'));
