@@ -329,14 +329,14 @@ await runAll({
     perform(s.server, 'Ann');
     await s.drawn();
     const fresh = await s.page.run('return viewer.state.firstAt;');
-    await until('a live face', () => s.page.run('return viewer.state.shown === 1;'));
+    await until('a live face', () => s.page.run('return viewer.state.shown === 1;'), 120000);
     await s.page.post('/refresh', {});
     await s.drawn();
     const again = await s.page.run('return viewer.state.firstAt;');
     const names = await s.page.run("return document.getElementById('names').innerText;");
     assert(names === 'Ann', 'its name', names);
     const jaw = new Set();
-    await until('a mouth that moves', async () => jaw.add(await s.page.run(`return ${weight(0, 'jawOpen')}.toFixed(2);`)).size > 3);
+    await until('a mouth that moves', async () => jaw.add(await s.page.run(`return ${weight(0, 'jawOpen')}.toFixed(2);`)).size > 3, 120000);
     await s.shot('view-aria');
     const seen = await s.page.run('return seen;');
     assert(!seen.some((text) => /policy|error/i.test(text)), 'nothing was refused', seen);
@@ -525,7 +525,7 @@ await runAll({
       window.sent = [];
       const { send } = WebSocket.prototype;
       WebSocket.prototype.send = function (data) { if (typeof data === 'string') sent.push(JSON.parse(data)); return send.call(this, data); };`);
-    await until('reports', () => s.page.run("return sent.filter((message) => message.type === 'report').length > 3;"));
+    await until('reports', () => s.page.run("return sent.filter((message) => message.type === 'report').length > 3;"), 120000);
     const report = await s.page.run("return sent.filter((message) => message.type === 'report').at(-1);");
     assert(['queue_ms', 'queue_high_ms', 'slope', 'loss'].every((name) => Number.isFinite(report[name])), 'its fields', report);
     assert(report.loss >= 0 && report.loss < 0.2 && report.queue_ms >= 0 && report.queue_high_ms >= report.queue_ms, 'a clean path', report);
@@ -536,7 +536,7 @@ await runAll({
     const minutes = Number(process.env.MINUTES ?? 0.5);
     const s = await open({ query: 'subject=Ann&transparent=1', width: 160, height: 160 });
     perform(s.server, 'Ann');
-    await until('a live face', () => s.page.run('return viewer.state.shown === 1;'));
+    await until('a live face', () => s.page.run('return viewer.state.shown === 1;'), 120000);
     const measure = async () => {
       await s.page.cdp('HeapProfiler.collectGarbage');
       return s.page.run('return [performance.memory.usedJSHeapSize / 1e6, viewer.stage.renderer.info.memory.geometries, viewer.stage.renderer.info.memory.textures, viewer.state.drawn];');
