@@ -3,10 +3,11 @@
 //
 //   node tests/web/camera_math.mjs [part of a test's name ...]
 import {
-  CameraProblem, cameraProblem, changedGains, DEFAULT_GAINS, faceOf, gazeOf, MAX_GAIN, mirrored, multiply, otherSide, Pace,
-  poseOfMatrix, readCategories, relativeHead, restOf, rotate, shapesOf, stemOf, TRACKER_CDN, TRACKER_VERSION, usableGains,
+  CameraProblem, cameraProblem, changedGains, DEFAULT_GAINS, faceOf, gazeOf, MAX_GAIN, mirrored, otherSide, Pace,
+  poseOfMatrix, readCategories, relativeHead, restOf, shapesOf, stemOf, TRACKER_CDN, TRACKER_VERSION, usableGains,
 } from '../../crates/facelink-net/web/camera.js';
 import { ARKIT_NAMES, headAngles } from '../../crates/facelink-net/web/facelink.js';
+import { multiply, rotate } from '../../crates/facelink-net/web/quaternion.js';
 import { assert, runAll } from './lib.mjs';
 
 const DEGREE = Math.PI / 180;

@@ -276,7 +276,7 @@ async fn hammer(address: SocketAddr, token: String, seed: u64) {
             messages.push(Message::text(if i % 2 == 0 { subscribe } else { ack }.to_string()));
             let mut bytes = Vec::new();
             if binary == "sealed" {
-                // Layers that are not true, of streams that nobody has.
+                // Layers that are not true, of streams that do not exist.
                 let kind = Kind::Face([Layer::Base, Layer::Middle, Layer::Top][i as usize % 3]);
                 sealed::put_clear(kind, KeyId::new(StreamId::from_random(i % 700), 1), i, &mut bytes);
                 bytes.extend([i as u8; 90]);
@@ -310,7 +310,7 @@ fn relay_floods_of_others_leave_every_frame_of_a_face() {
         say(&mut viewer, json!({"type": "subscribe", "subject": "face-0*", "binary": "facelink1"})).await;
         publish(&mut sender, &names(3), &jaw(0, 0.25)).await;
         packet(&mut viewer).await;
-        // Beside the endpoint's own threads, as other machines would be.
+        // Apart from the endpoint's own threads, as other machines would be.
         let flooding = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {

@@ -403,7 +403,7 @@ function studio() {
   return texture;
 }
 
-/** Draws avatars beside each other on one canvas. */
+/** Draws avatars side by side on one canvas. */
 export class Stage {
   /** @type {{ frame: HeadFrame, scene: any, camera: any }[]} */ #tiles = [];
   /** @type {any} */ #environment = null;

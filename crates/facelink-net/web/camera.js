@@ -10,14 +10,15 @@
  * @module camera
  */
 import { ARKIT_NAMES } from './facelink.js';
+import { inverse, multiply, rotate } from './quaternion.js';
 import { CameraProblem, loadTracker, reasonOf } from './tracker.js';
 
 export { CameraProblem, loadTracker, MODEL_URL, TRACKER_CDN, TRACKER_VERSION } from './tracker.js';
 
 /** @typedef {import('./facelink.js').Blendshapes} Blendshapes */
 /** @typedef {import('./facelink.js').Gaze} Gaze */
-/** @typedef {[number, number, number, number]} Quaternion `[x, y, z, w]` */
-/** @typedef {[number, number, number]} Vector */
+/** @typedef {import('./quaternion.js').Quaternion} Quaternion */
+/** @typedef {import('./quaternion.js').Vector} Vector */
 /**
  * @typedef {object} Pose In ARKit face axes: x to the performer's own left, y up, z out of the face.
  * @property {Quaternion} rotation Identity looks straight at the camera.
@@ -169,25 +170,6 @@ function quaternionOf(x, y, z) {
 function normal(q) {
   const length = Math.hypot(...q) * (q[3] < 0 ? -1 : 1);
   return [q[0] / length, q[1] / length, q[2] / length, q[3] / length];
-}
-
-/** The rotation b followed by a. @param {Quaternion} a @param {Quaternion} b @returns {Quaternion} */
-export function multiply([ax, ay, az, aw], [bx, by, bz, bw]) {
-  return [
-    aw * bx + ax * bw + ay * bz - az * by,
-    aw * by - ax * bz + ay * bw + az * bx,
-    aw * bz + ax * by - ay * bx + az * bw,
-    aw * bw - ax * bx - ay * by - az * bz,
-  ];
-}
-
-/** @param {Quaternion} q @returns {Quaternion} */
-const inverse = ([x, y, z, w]) => [-x, -y, -z, w];
-
-/** @param {Quaternion} q @param {Vector} v @returns {Vector} */
-export function rotate(q, v) {
-  const [x, y, z] = multiply(multiply(q, [v[0], v[1], v[2], 0]), inverse(q));
-  return [x, y, z];
 }
 
 /**

@@ -7,8 +7,9 @@
  * @module mapping
  */
 import { ARKIT_NAMES } from './facelink.js';
+import { inverse, multiply, rotate } from './quaternion.js';
 
-/** @typedef {[number, number, number, number]} Quaternion `x, y, z, w` */
+/** @typedef {import('./quaternion.js').Quaternion} Quaternion */
 /** @typedef {{ curve?: any, gain?: number, offset?: number, min?: number, max?: number }} Tuning */
 /**
  * @typedef {object} Mapping `facelink::mapping::Compiled`.
@@ -197,19 +198,6 @@ export function settle(expressions, levels) {
 
 // ---- rotations ------------------------------------------------------------------
 
-/** @param {Quaternion} a @param {Quaternion} b @returns {Quaternion} */
-export function multiply([ax, ay, az, aw], [bx, by, bz, bw]) {
-  return [
-    aw * bx + ax * bw + ay * bz - az * by,
-    aw * by - ax * bz + ay * bw + az * bx,
-    aw * bz + ax * by - ay * bx + az * bw,
-    aw * bw - ax * bx - ay * by - az * bz,
-  ];
-}
-
-/** @param {Quaternion} q @returns {Quaternion} */
-export const inverse = ([x, y, z, w]) => [-x, -y, -z, w];
-
 /** @param {number} angle @returns {Quaternion} */
 const about = (/** @type {0 | 1 | 2} */ axis, angle) => {
   /** @type {Quaternion} */
@@ -351,7 +339,7 @@ export class Driver {
       /** @param {number | null} node @param {Quaternion} by @param {number} [forward] */
       const to = (node, by, forward = 0) => {
         if (node === null) return;
-        const [x, , z] = multiply(multiply(facing, [0, 0, forward, 0]), inverse(facing));
+        const [x, , z] = rotate(facing, [0, 0, forward]);
         turn(node, multiply(multiply(facing, by), inverse(facing)), [x, 0, z]);
       };
       // One of the two alone does it all.

@@ -121,6 +121,6 @@ export async function loadModel(url, headers) {
   const rig = download('api/v1/rig', {
     method: 'POST', headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(outline(documentOf(file))),
   }).then((answer) => JSON.parse(new TextDecoder().decode(answer)));
-  rig.catch(() => {}); // who waits for it is told
+  rig.catch(() => {}); // reported to what awaits it
   return { file, folder: new URL('.', full).href, rig };
 }

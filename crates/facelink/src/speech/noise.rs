@@ -1,4 +1,4 @@
-//! What is heard while nobody speaks: the minimum of each band over the last seconds (minimum statistics).
+//! The noise floor, what is heard without speech: the minimum of each band over the last seconds (minimum statistics).
 
 use super::spectrum::{BANDS, Sound};
 
