@@ -2,12 +2,16 @@
 
 use std::{
     any::TypeId,
+    io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use bevy::{
-    asset::{AssetPath, io::file::FileAssetReader},
+    asset::{
+        AssetLoader, AssetPath,
+        io::{Reader, file::FileAssetReader},
+    },
     prelude::*,
 };
 use crossbeam_channel::{Receiver, Sender};
@@ -34,6 +38,22 @@ fn find_folder(app: &mut App) {
         let root = FileAssetReader::get_base_path().join(&assets.file_path);
         app.insert_resource(FileWatch::new(root));
     }
+}
+
+/// Registers a kind of asset with its loader, where there are assets and it is not there yet: `AssetPlugin` may be added before
+/// our plugins or after them.
+pub(crate) fn add_asset<A: Asset, L: AssetLoader + FromWorld>(app: &mut App) {
+    let world = app.world();
+    if world.contains_resource::<AssetServer>() && !world.contains_resource::<Assets<A>>() {
+        app.init_asset::<A>().init_asset_loader::<L>();
+    }
+}
+
+/// The whole of an asset's file, as text.
+pub(crate) async fn read_text(reader: &mut dyn Reader) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).await?;
+    String::from_utf8(bytes).map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// How often the files of mappings are looked at.
@@ -134,7 +154,7 @@ fn reload(watch: Res<FileWatch>, server: Option<Res<AssetServer>>) {
 }
 
 /// Replaces a file atomically: writes a temporary one next to it and renames it, so that no reader sees half of it.
-pub(crate) fn write(file: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn write(file: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
     }

@@ -13,7 +13,7 @@ use bevy::{
 use facelink::mapping::{AUTO, Format, Mapping, MappingError, Preset, ResolveError, Resolved};
 
 use crate::{
-    files::{FileWatch, Watched},
+    files::{FileWatch, Watched, add_asset},
     lifecycle,
     sets::FaceLinkSystems,
 };
@@ -22,7 +22,7 @@ pub(crate) struct MappingPlugin;
 
 impl Plugin for MappingPlugin {
     fn build(&self, app: &mut App) {
-        add_assets(app);
+        add_asset::<FaceMapping, MappingLoader>(app);
         app.register_type::<AvatarMapping>().init_resource::<FacePresets>().add_systems(
             PreUpdate,
             watch_files.after(FaceLinkSystems::Receive).run_if(resource_exists::<Assets<FaceMapping>>),
@@ -30,15 +30,7 @@ impl Plugin for MappingPlugin {
     }
 
     fn finish(&self, app: &mut App) {
-        add_assets(app);
-    }
-}
-
-/// `AssetPlugin` may be added after ours.
-fn add_assets(app: &mut App) {
-    let world = app.world();
-    if world.contains_resource::<AssetServer>() && !world.contains_resource::<Assets<FaceMapping>>() {
-        app.init_asset::<FaceMapping>().init_asset_loader::<MappingLoader>();
+        add_asset::<FaceMapping, MappingLoader>(app);
     }
 }
 
@@ -153,7 +145,7 @@ impl FacePresets {
 #[derive(Default, TypePath)]
 pub(crate) struct MappingLoader;
 
-/// A mapping's file cannot be read.
+/// The file of a mapping, a session or a performer cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum MappingLoadError {
     /// The file itself.

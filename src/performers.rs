@@ -1,9 +1,6 @@
 //! Saved calibration of performers: an asset each, loaded again when they return.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use bevy::{
     asset::{AssetLoader, AssetPath, LoadContext, io::Reader},
@@ -11,14 +8,12 @@ use bevy::{
     prelude::*,
     reflect::TypePath,
 };
-use facelink::{
-    calibration::Performer,
-    mapping::{Format, MappingError},
-};
+use facelink::{calibration::Performer, mapping::Format};
 
 use crate::{
     endpoint::FaceLinkEndpoint,
     files::{self, FileWatch, Watched},
+    mapping::MappingLoadError,
     phones::{BeginRangeOfMotion, EndRangeOfMotion, SaveCalibration},
     sets::FaceLinkSystems,
     subjects::{FaceSubject, SubjectAppeared},
@@ -46,10 +41,7 @@ impl Plugin for PerformersPlugin {
 
 /// `AssetPlugin` may be added after ours.
 fn add_assets(app: &mut App) {
-    let world = app.world();
-    if world.contains_resource::<AssetServer>() && !world.contains_resource::<Assets<FacePerformer>>() {
-        app.init_asset::<FacePerformer>().init_asset_loader::<PerformerLoader>();
-    }
+    files::add_asset::<FacePerformer, PerformerLoader>(app);
     let world = app.world();
     if let Some(watch) = world.get_resource::<FileWatch>()
         && !world.contains_resource::<FacePerformers>()
@@ -119,38 +111,20 @@ impl FacePerformers {
 #[derive(Default, TypePath)]
 pub(crate) struct PerformerLoader;
 
-/// A performer's file cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum PerformerLoadError {
-    /// The file itself.
-    #[error("{path}: {error}")]
-    Read {
-        /// Which.
-        path: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// What it says.
-    #[error(transparent)]
-    Content(#[from] MappingError),
-}
-
 impl AssetLoader for PerformerLoader {
     type Asset = FacePerformer;
     type Settings = ();
-    type Error = PerformerLoadError;
+    type Error = MappingLoadError;
 
     async fn load(
         &self,
         reader: &mut dyn Reader,
         _settings: &(),
         load_context: &mut LoadContext<'_>,
-    ) -> Result<FacePerformer, PerformerLoadError> {
+    ) -> Result<FacePerformer, MappingLoadError> {
         let path = load_context.path().to_string();
-        let mut bytes = Vec::new();
-        let read = reader.read_to_end(&mut bytes).await;
-        let text = read.and_then(|_| String::from_utf8(bytes).map_err(|error| io::Error::other(error.to_string())));
-        let text = text.map_err(|error| PerformerLoadError::Read { path: path.clone(), error })?;
+        let text = files::read_text(reader).await;
+        let text = text.map_err(|error| MappingLoadError::Read { path: path.clone(), error })?;
         Ok(FacePerformer(Performer::read(&text, Format::of_path(&path)).map_err(|error| error.in_file(path))?))
     }
 

@@ -24,6 +24,7 @@ use facelink::{
 };
 
 use crate::{
+    files::add_asset,
     input::FaceInput,
     playout::begun,
     sets::Step,
@@ -37,22 +38,14 @@ pub(crate) struct TakesPlugin;
 
 impl Plugin for TakesPlugin {
     fn build(&self, app: &mut App) {
-        add_assets(app);
+        add_asset::<FaceTake, TakeLoader>(app);
         app.register_type::<TakePlayer>()
             .register_type::<TakePlayback>()
             .add_systems(PreUpdate, play.before(Step::Frames).run_if(resource_exists::<Assets<FaceTake>>));
     }
 
     fn finish(&self, app: &mut App) {
-        add_assets(app);
-    }
-}
-
-/// `AssetPlugin` may be added after ours.
-fn add_assets(app: &mut App) {
-    let world = app.world();
-    if world.contains_resource::<AssetServer>() && !world.contains_resource::<Assets<FaceTake>>() {
-        app.init_asset::<FaceTake>().init_asset_loader::<TakeLoader>();
+        add_asset::<FaceTake, TakeLoader>(app);
     }
 }
 
