@@ -1,10 +1,8 @@
 //! A session's file, `*.facelink.ron`, as an asset: what it says is set up, changed when the file changes, and written again.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-    path::Path,
-};
+use std::collections::{BTreeMap, HashMap};
+#[cfg(feature = "net")]
+use std::path::{Path, PathBuf};
 
 use bevy::{
     asset::{AssetLoader, AssetPath, LoadContext, io::Reader},
@@ -12,19 +10,16 @@ use bevy::{
     prelude::*,
     reflect::TypePath,
 };
-use facelink::{
-    mapping::MappingError,
-    session_file::{self as written, SessionFile, changes},
-};
+use facelink::session_file::{self as written, SessionFile, changes};
 
 #[cfg(feature = "takes")]
 use crate::takes::{FaceTake, TakePlayer};
 use crate::{
     avatar::FaceAvatar,
     detail::FaceBudget,
-    files::{self, FileWatch, Watched},
+    files::{self, FileWatch, Watched, add_asset},
     layers::FaceIdle,
-    mapping::AvatarMapping,
+    mapping::{AvatarMapping, MappingLoadError},
     model::FaceModel,
     sets::FaceLinkSystems,
     settings::{FacePlayout, FaceSettings, PlayoutFilter},
@@ -45,7 +40,7 @@ pub(crate) struct SessionPlugin {
 
 impl Plugin for SessionPlugin {
     fn build(&self, app: &mut App) {
-        add_assets(app);
+        add_asset::<FaceSessionFile, SessionLoader>(app);
         app.register_type::<SessionEntity>()
             .init_resource::<FaceSession>()
             .add_observer(on_open)
@@ -55,7 +50,7 @@ impl Plugin for SessionPlugin {
                 (watch_file, follow, set_subjects)
                     .chain()
                     .before(FaceLinkSystems::Receive)
-                    .run_if(resource_exists::<Assets<FaceSessionFile>>),
+                    .run_if(resource_exists::<Assets<FaceSessionFile>>.and_then(is_open)),
             );
         #[cfg(feature = "net")]
         app.add_systems(PreUpdate, run_phones.after(FaceLinkSystems::Receive));
@@ -67,15 +62,7 @@ impl Plugin for SessionPlugin {
     }
 
     fn finish(&self, app: &mut App) {
-        add_assets(app);
-    }
-}
-
-/// `AssetPlugin` may be added after ours.
-fn add_assets(app: &mut App) {
-    let world = app.world();
-    if world.contains_resource::<AssetServer>() && !world.contains_resource::<Assets<FaceSessionFile>>() {
-        app.init_asset::<FaceSessionFile>().init_asset_loader::<SessionLoader>();
+        add_asset::<FaceSessionFile, SessionLoader>(app);
     }
 }
 
@@ -137,22 +124,6 @@ pub struct SessionEntity(
     pub String,
 );
 
-/// A session's file cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionLoadError {
-    /// The file itself.
-    #[error("{path}: {error}")]
-    Read {
-        /// Which.
-        path: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// What it says.
-    #[error(transparent)]
-    Content(#[from] MappingError),
-}
-
 /// Reads [`FaceSessionFile`]s.
 #[derive(Default, TypePath)]
 pub(crate) struct SessionLoader;
@@ -160,19 +131,17 @@ pub(crate) struct SessionLoader;
 impl AssetLoader for SessionLoader {
     type Asset = FaceSessionFile;
     type Settings = ();
-    type Error = SessionLoadError;
+    type Error = MappingLoadError;
 
     async fn load(
         &self,
         reader: &mut dyn Reader,
         _settings: &(),
         load_context: &mut LoadContext<'_>,
-    ) -> Result<FaceSessionFile, SessionLoadError> {
+    ) -> Result<FaceSessionFile, MappingLoadError> {
         let path = load_context.path().to_string();
-        let mut bytes = Vec::new();
-        let read = reader.read_to_end(&mut bytes).await;
-        let text = read.and_then(|_| String::from_utf8(bytes).map_err(|error| io::Error::other(error.to_string())));
-        let text = text.map_err(|error| SessionLoadError::Read { path: path.clone(), error })?;
+        let text = files::read_text(reader).await;
+        let text = text.map_err(|error| MappingLoadError::Read { path: path.clone(), error })?;
         let written::Read { file, unknown } = SessionFile::read(&text).map_err(|error| error.in_file(path))?;
         Ok(FaceSessionFile { file, unknown })
     }
@@ -180,6 +149,11 @@ impl AssetLoader for SessionLoader {
     fn extensions(&self) -> &[&str] {
         &["facelink.ron"]
     }
+}
+
+/// A game without a session's file pays nothing for it.
+fn is_open(session: Res<FaceSession>) -> bool {
+    session.handle.is_some()
 }
 
 fn on_open(event: On<OpenSession>, server: Option<Res<AssetServer>>, mut session: ResMut<FaceSession>) {
@@ -288,6 +262,12 @@ impl FaceSession {
         self.applied = Some(file);
     }
 
+    #[cfg(feature = "net")]
+    fn report(&mut self, problem: String) {
+        error!("session: {problem}");
+        self.problem = Some(problem);
+    }
+
     /// Spawns what is new, spawns anew what has changed, and despawns what is gone.
     fn sync<T: PartialEq>(
         &mut self,
@@ -351,6 +331,15 @@ impl FaceSession {
     #[cfg(feature = "net")]
     fn apply_network(&mut self, world: &mut World, first: bool, before: &SessionFile, file: &SessionFile) {
         let folder = self.folder(world);
+        let dials =
+            |file: &SessionFile| file.network.as_ref().map(|network| network.connect.clone()).unwrap_or_default();
+        let (old, new) = (dials(before), dials(file));
+        let mut tokens = HashMap::new();
+        for dial in &new {
+            let token = facelink_net::ClientConfig::for_session(dial, &folder).map(|config| config.token);
+            let token = token.map_err(|error| self.report(error.to_string())).unwrap_or_default();
+            tokens.insert(dial.url.as_str(), token);
+        }
         if first || file.network != before.network {
             let settings = world.resource::<EndpointSettings>().0.clone();
             let wanted = match &file.network {
@@ -359,23 +348,9 @@ impl FaceSession {
             };
             match wanted {
                 Ok(config) => world.commands().start_endpoint(config),
-                Err(error) => {
-                    error!("session: {error}");
-                    self.problem = Some(error.to_string());
-                }
+                Err(error) => self.report(error.to_string()),
             }
         }
-        let dials =
-            |file: &SessionFile| file.network.as_ref().map(|network| network.connect.clone()).unwrap_or_default();
-        let (old, new) = (dials(before), dials(file));
-        let mut problem = None;
-        for dial in &new {
-            if let Err(error) = facelink_net::ClientConfig::for_session(dial, &folder) {
-                error!("session: {error}");
-                problem = Some(error.to_string());
-            }
-        }
-        self.problem = self.problem.take().or(problem);
         self.sync(
             world,
             "connect",
@@ -383,7 +358,7 @@ impl FaceSession {
             &new,
             |dial| dial.url.clone(),
             |world, dial| {
-                let token = facelink_net::ClientConfig::for_session(dial, &folder).ok().and_then(|config| config.token);
+                let token = tokens.get(dial.url.as_str()).cloned().flatten();
                 world.spawn(FaceDial { token, ..FaceSource::connect(&dial.url) }).id()
             },
         );
@@ -395,7 +370,7 @@ impl FaceSession {
 
     /// Where relative paths of secrets count from.
     #[cfg(feature = "net")]
-    fn folder(&self, world: &World) -> std::path::PathBuf {
+    fn folder(&self, world: &World) -> PathBuf {
         let root = world.get_resource::<FileWatch>().map(|watch| watch.root().to_owned()).unwrap_or_default();
         let path = self.path.as_deref().unwrap_or_default();
         root.join(Path::new(path).parent().unwrap_or(Path::new("")))
@@ -642,9 +617,7 @@ fn run_phones(
         match endpoint.simulate(&phone.phone) {
             Ok(running) => phone.running = Some(running),
             Err(error) => {
-                let problem = format!("{}: {error}", place.0);
-                error!("session: {problem}");
-                session.problem = Some(problem);
+                session.report(format!("{}: {error}", place.0));
             }
         }
     }

@@ -1,54 +1,9 @@
 //! Settings for phone apps: phones to call, what their numbers mean, and where faces go out.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-};
+use std::{net::SocketAddr, path::PathBuf};
 
-use facelink::{
-    mapping::Mapping,
-    source::{PhoneTransport, SourceKind},
-    wire::{profile::SourceProfile, vmc::BlendshapeNames},
-};
-use serde::{Deserialize, Serialize};
-
-/// A phone to call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct PhoneCall {
-    /// Its address.
-    pub address: IpAddr,
-    /// The port that its app listens on; `None` for the app's usual one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// The app that runs on it; `None` tries all that can be called.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app: Option<SourceKind>,
-    /// How it shall send.
-    #[serde(default)]
-    pub transport: PhoneTransport,
-}
-
-impl PhoneCall {
-    /// Tries every app that can be called.
-    pub fn any(address: IpAddr) -> Self {
-        Self { address, port: None, app: None, transport: PhoneTransport::Udp }
-    }
-
-    /// Calls one app.
-    pub fn app(address: IpAddr, app: SourceKind) -> Self {
-        Self { app: Some(app), ..Self::any(address) }
-    }
-
-    /// Where its app listens, if it is `usual` there.
-    pub fn to(&self, usual: u16) -> SocketAddr {
-        SocketAddr::new(self.address, self.port.unwrap_or(usual))
-    }
-
-    /// Whether this app is meant, or any.
-    pub fn is_for(&self, app: SourceKind) -> bool {
-        self.app.is_none_or(|wanted| wanted == app)
-    }
-}
+use facelink::{mapping::Mapping, source::SourceKind, wire::profile::SourceProfile};
+pub use facelink::{source::PhoneCall, wire::vmc::VmcOut};
 
 /// A [`SourceProfile`] for each kind of source; those that are not set are as the app is known to be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -81,38 +36,6 @@ impl SourceProfiles {
     #[must_use]
     pub fn with(mut self, kind: SourceKind, profile: SourceProfile) -> Self {
         self.set(kind, profile);
-        self
-    }
-}
-
-/// Faces that go out by VMC protocol, for VSeeFace, VMagicMirror, Warudo and others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VmcOut {
-    /// Where to: port 39539 of a renderer, 39540 of a performer that takes assistants.
-    pub to: SocketAddr,
-    /// Name of the subject that goes out; without one, the subject that appeared first.
-    pub subject: Option<String>,
-    /// The names of the blendshapes; by default both those of Perfect Sync and the presets, so that any model moves.
-    pub names: BlendshapeNames,
-}
-
-impl VmcOut {
-    /// The subject that appears first, by both kinds of names.
-    pub fn new(to: SocketAddr) -> Self {
-        Self { to, subject: None, names: BlendshapeNames::default() }
-    }
-
-    /// One subject alone.
-    #[must_use]
-    pub fn subject(mut self, subject: impl Into<String>) -> Self {
-        self.subject = Some(subject.into());
-        self
-    }
-
-    /// By these names.
-    #[must_use]
-    pub fn names(mut self, names: BlendshapeNames) -> Self {
-        self.names = names;
         self
     }
 }

@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use facelink::session_file::{Dial, Phones, Secret, SessionNetwork, Tls, VmcOut as WrittenVmcOut};
+use facelink::session_file::{Dial, Phones, Secret, SessionNetwork, Tls};
 #[cfg(feature = "phones")]
 use facelink::{
-    session_file::{Call, SimulatedPhone},
+    session_file::SimulatedPhone,
     source::{PhonePorts, SourceKind},
 };
 
@@ -20,7 +20,7 @@ use crate::{client::ClientConfig, config::EndpointConfig};
 #[cfg(feature = "phones")]
 use crate::{
     endpoint::EndpointControl,
-    phone_config::{PhoneCall, VmcOut, remembered_phones},
+    phone_config::remembered_phones,
     simulator::{PerformingPhone, SimulateError, Simulator},
 };
 
@@ -184,20 +184,13 @@ impl EndpointConfig {
         };
         self.find_phones = usual && network.lan;
         self.remember_phones = remembered_phones().filter(|_| usual && network.lan);
-        let call = |call: &Call| PhoneCall {
-            address: call.address,
-            port: call.port,
-            app: call.app,
-            transport: call.transport,
-        };
-        self.call = network.call.iter().map(call).collect();
+        self.call.clone_from(&network.call);
         for (app, profile) in &network.profiles {
             if let Some(app) = SourceKind::from_name(app) {
                 self.profiles.set(app, *profile);
             }
         }
-        let out = |out: &WrittenVmcOut| VmcOut { to: out.to, subject: out.subject.clone(), names: out.names };
-        self.vmc_out = network.vmc_out.iter().map(out).collect();
+        self.vmc_out.clone_from(&network.vmc_out);
         self.osc_control = network.osc_control;
         Ok(())
     }
@@ -205,7 +198,7 @@ impl EndpointConfig {
     #[cfg(not(feature = "phones"))]
     fn set_phones(&mut self, network: &SessionNetwork) -> Result<(), SessionFileError> {
         without("phones", "phones", network.phones != Phones::Off || !network.call.is_empty())?;
-        without("vmc_out", "phones", network.vmc_out.iter().any(|_: &WrittenVmcOut| true))
+        without("vmc_out", "phones", !network.vmc_out.is_empty())
     }
 
     /// What a session's file says of these settings. Secrets stay where `before`, the file in use, says that they are; without one,
@@ -266,18 +259,11 @@ impl EndpointConfig {
             let ports = PhonePort::ALL.into_iter().filter_map(|port| Some((port, self.phones.get(port)?)));
             Phones::Ports(ports.collect())
         };
-        let call = |call: &PhoneCall| Call {
-            address: call.address,
-            port: call.port,
-            app: call.app,
-            transport: call.transport,
-        };
-        written.call = self.call.iter().map(call).collect();
+        written.call.clone_from(&self.call);
         let differs = |app: &SourceKind| self.profiles.get(*app) != crate::SourceProfiles::usual(*app);
         let profiles = SourceKind::PHONES.into_iter().filter(differs);
         written.profiles = profiles.map(|app| (app.as_str().to_owned(), self.profiles.get(app))).collect();
-        let out = |out: &VmcOut| WrittenVmcOut { to: out.to, subject: out.subject.clone(), names: out.names };
-        written.vmc_out = self.vmc_out.iter().map(out).collect();
+        written.vmc_out.clone_from(&self.vmc_out);
         written.osc_control = self.osc_control;
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! A new app is a row of `apps!` here, a decoder in [`wire`](crate::wire), and a protocol of the network crate.
 
-use std::fmt;
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -476,6 +479,44 @@ pub enum PhoneTransport {
     Udp,
     /// A stream, for networks that lose datagrams; iFacialMocap alone.
     Tcp,
+}
+
+/// A phone to call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PhoneCall {
+    /// Its address.
+    pub address: IpAddr,
+    /// The port that its app listens on; `None` for the app's usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The app that runs on it; `None` tries all that can be called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<SourceKind>,
+    /// How it shall send.
+    #[serde(default)]
+    pub transport: PhoneTransport,
+}
+
+impl PhoneCall {
+    /// Tries every app that can be called.
+    pub fn any(address: IpAddr) -> Self {
+        Self { address, port: None, app: None, transport: PhoneTransport::Udp }
+    }
+
+    /// Calls one app.
+    pub fn app(address: IpAddr, app: SourceKind) -> Self {
+        Self { app: Some(app), ..Self::any(address) }
+    }
+
+    /// Where its app listens, if it is `usual` there.
+    pub fn to(&self, usual: u16) -> SocketAddr {
+        SocketAddr::new(self.address, self.port.unwrap_or(usual))
+    }
+
+    /// Whether this app is meant, or any.
+    pub fn is_for(&self, app: SourceKind) -> bool {
+        self.app.is_none_or(|wanted| wanted == app)
+    }
 }
 
 #[cfg(test)]

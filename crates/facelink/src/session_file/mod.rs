@@ -26,7 +26,7 @@ mod changes;
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
@@ -40,9 +40,9 @@ use crate::{
         Format, MappingError,
         read::{read_reporting_unknown, write},
     },
-    source::{PhonePort, PhoneTransport, SourceKind},
+    source::{PhoneCall, PhonePort, SourceKind},
     timing::{PlayoutMode, PlayoutSettings},
-    wire::{profile::SourceProfile, vmc::BlendshapeNames},
+    wire::{profile::SourceProfile, vmc::VmcOut},
 };
 
 /// The version that is written.
@@ -152,7 +152,7 @@ pub struct SessionNetwork {
     pub phones: Phones,
     /// Phones to call: apps that send when they are asked to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub call: Vec<Call>,
+    pub call: Vec<PhoneCall>,
     /// What an app's numbers mean, where that differs from what the app is known to send.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub profiles: BTreeMap<String, SourceProfile>,
@@ -244,22 +244,6 @@ pub enum Phones {
     Ports(BTreeMap<PhonePort, u16>),
 }
 
-/// A phone to call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Call {
-    /// Its address.
-    pub address: IpAddr,
-    /// The port that its app listens on; the app's usual one by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// The app that runs on it; all that can be called are tried by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app: Option<SourceKind>,
-    /// How it shall send.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub transport: PhoneTransport,
-}
-
 /// An endpoint or a relay that is dialled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dial {
@@ -268,19 +252,6 @@ pub struct Dial {
     /// Its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
-}
-
-/// A face that goes out by VMC protocol.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VmcOut {
-    /// Where to.
-    pub to: SocketAddr,
-    /// Whose; the subject that appeared first by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
-    /// By which names.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub names: BlendshapeNames,
 }
 
 /// A phone that is simulated: the synthetic performer over the app's own protocol.

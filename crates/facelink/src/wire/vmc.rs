@@ -26,6 +26,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -513,6 +514,40 @@ pub enum BlendshapeNames {
     /// Both, for any model. A model that has both shows both: it closes its eyes twice.
     #[default]
     Both,
+}
+
+/// Faces that go out by VMC protocol, for VSeeFace, VMagicMirror, Warudo and others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmcOut {
+    /// Where to: port 39539 of a renderer, 39540 of a performer that takes assistants.
+    pub to: SocketAddr,
+    /// Name of the subject that goes out; without one, the subject that appeared first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The names of the blendshapes; by default both those of Perfect Sync and the presets, so that any model moves.
+    #[serde(default)]
+    pub names: BlendshapeNames,
+}
+
+impl VmcOut {
+    /// The subject that appears first, by both kinds of names.
+    pub fn new(to: SocketAddr) -> Self {
+        Self { to, subject: None, names: BlendshapeNames::default() }
+    }
+
+    /// One subject alone.
+    #[must_use]
+    pub fn subject(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+
+    /// By these names.
+    #[must_use]
+    pub fn names(mut self, names: BlendshapeNames) -> Self {
+        self.names = names;
+        self
+    }
 }
 
 /// The presets of VRM 0 that come closest to a face, and their weights, `0..=1`.
