@@ -10,6 +10,7 @@ use crate::{
     bones::{self, Bone, Bones, Skeleton},
     eyes::{self, LookMesh},
     head::{HeadFrame, Shapes},
+    input::LinkMessage,
     lifecycle::{self, ComponentAdded, ComponentInserted, ComponentRemoved},
     mapping::{AvatarMapping, FaceMapping, FacePresets},
     model::{self, DeclaredExpressions, FaceModel, Models},
@@ -34,6 +35,7 @@ use bevy::{
 };
 use facelink::{
     BLENDSHAPE_COUNT, Blendshape,
+    event::LinkEvent,
     layers::ChannelGroup,
     mapping::{BoneMap, Compiled, EyeDrive, GazeRange, MatchReport, Scratch, detect, detect_either},
     model::{Expression, names_in_extras},
@@ -1177,16 +1179,23 @@ fn bind_node(
 /// Relates every avatar to its subject.
 pub(crate) fn choose_subjects(
     mut commands: Commands,
+    mut messages: MessageReader<LinkMessage>,
     subjects: Res<FaceSubjects>,
     settings: Res<FaceSettings>,
     mut avatars: Query<(Entity, &FaceAvatar, Option<&DrivenBy>, &mut Shown)>,
 ) {
+    let cut = messages.read().filter_map(|LinkMessage(event)| match event {
+        LinkEvent::Cut { name, .. } => subjects.get(name),
+        _ => None,
+    });
+    let cut = cut.last();
     for (entity, avatar, driven, mut shown) in &mut avatars {
         let current = driven.map(|driven| driven.0);
         let chosen = match &avatar.subject {
             Some(name) => subjects.get(name),
-            // The one it has, while it lives; then the next; then the one that is just leaving.
-            None => current
+            // The one that a controller cut to; the one it has, while it lives; then the next; then the one that is just leaving.
+            None => cut
+                .or(current)
                 .filter(|subject| subjects.is_live(*subject))
                 .or_else(|| subjects.first())
                 .or_else(|| subjects.iter().next().map(|(_, subject)| subject)),

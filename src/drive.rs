@@ -391,8 +391,9 @@ mod tests {
         let driven = (
             set_presentation_time,
             evaluate,
+            add_layers::<Without<VirtualSubject>>,
             merge,
-            add_layers,
+            add_layers::<With<VirtualSubject>>,
             choose_subjects,
             show,
             evaluate_mappings,

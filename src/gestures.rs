@@ -13,6 +13,7 @@ use crate::{
     pose::FacePose,
     sets::{FaceLinkSystems, Step},
     subjects::FaceSubject,
+    virtual_subject::VirtualSubject,
 };
 
 pub(crate) struct GesturesPlugin;
@@ -24,12 +25,13 @@ impl Plugin for GesturesPlugin {
             // The performer's own face: before expressions and speech are put over it.
             .add_systems(
                 PreUpdate,
-                recognise.in_set(FaceLinkSystems::Evaluate).after(Step::Merge).before(Step::Layers),
+                recognise.in_set(FaceLinkSystems::Evaluate).after(Step::Playout).before(Step::Layers),
             );
     }
 }
 
-/// The gestures that are recognised on every subject; none by default. [`SubjectGestures`] takes its place on one of them.
+/// The gestures that are recognised on every subject with a face of its own, as before expressions and speech are put over it (a
+/// [`VirtualSubject`]'s are those of its parts); none by default. [`SubjectGestures`] takes its place on one of them.
 /// Changed at any time: what is active ends, and the new rules count from the next frame on.
 ///
 /// ```
@@ -106,7 +108,7 @@ fn recognise(
     mut commands: Commands,
     time: Res<Time<Real>>,
     all: Res<FaceGestures>,
-    mut subjects: Query<(Entity, &FacePose, &mut Followed, Option<Ref<SubjectGestures>>)>,
+    mut subjects: Query<(Entity, &FacePose, &mut Followed, Option<Ref<SubjectGestures>>), Without<VirtualSubject>>,
 ) {
     let now = time.elapsed();
     let all_changed = all.is_changed();

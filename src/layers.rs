@@ -9,7 +9,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bevy::{platform::collections::HashMap, prelude::*};
+use bevy::{ecs::query::QueryFilter, platform::collections::HashMap, prelude::*};
 use facelink::{
     BLENDSHAPE_COUNT, Blendshape,
     event::{Emotion, LinkEvent},
@@ -25,6 +25,7 @@ use crate::{
     pose::{FacePose, smooth},
     sets::Step,
     subjects::{FaceSubject, FaceSubjects},
+    virtual_subject::VirtualSubject,
 };
 
 /// Emotions that wait for their subject, and for how many updates.
@@ -43,7 +44,14 @@ impl Plugin for LayersPlugin {
             .init_resource::<RefusedExpressions>()
             .register_required_components::<FaceSubject, FaceExpressions>()
             .register_required_components::<FaceSubject, FaceSpeech>()
-            .add_systems(PreUpdate, (take_emotions.in_set(Step::React), add_layers.in_set(Step::Layers)));
+            .add_systems(
+                PreUpdate,
+                (
+                    take_emotions.in_set(Step::React),
+                    add_layers::<Without<VirtualSubject>>.in_set(Step::Layers),
+                    add_layers::<With<VirtualSubject>>.in_set(Step::MergedLayers),
+                ),
+            );
     }
 }
 
@@ -459,12 +467,12 @@ pub(crate) fn take_emotions(
 }
 
 /// What lies over the subjects' faces.
-pub(crate) fn add_layers(
+pub(crate) fn add_layers<Which: QueryFilter>(
     game_time: Res<Time<Virtual>>,
     real_time: Res<Time<Real>>,
     library: Res<FaceExpressionLibrary>,
     mut refused: ResMut<RefusedExpressions>,
-    mut faces: Query<(&mut FacePose, Layers), With<FaceSubject>>,
+    mut faces: Query<(&mut FacePose, Layers), (With<FaceSubject>, Which)>,
 ) {
     let refused = refused.bypass_change_detection();
     for (mut pose, mut layers) in &mut faces {

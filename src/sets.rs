@@ -31,10 +31,12 @@ pub(crate) enum Step {
     React,
     /// `Evaluate`: the pose of every subject.
     Playout,
-    /// `Evaluate`: virtual subjects are merged.
-    Merge,
     /// `Evaluate`: expressions and speech of subjects.
     Layers,
+    /// `Evaluate`: virtual subjects are merged from them.
+    Merge,
+    /// `Evaluate`: expressions and speech of virtual subjects.
+    MergedLayers,
     /// `Drive`: which subject drives which avatar.
     Choose,
     /// `Drive`: avatars are bound.
@@ -59,7 +61,7 @@ impl Plugin for SchedulePlugin {
             (
                 (Receive, Evaluate).chain(),
                 (Step::Frames, Step::Events, Step::React).chain().in_set(Receive),
-                (Step::Playout, Step::Merge, Step::Layers).chain().in_set(Evaluate),
+                (Step::Playout, Step::Layers, Step::Merge, Step::MergedLayers).chain().in_set(Evaluate),
             ),
         )
         .configure_sets(

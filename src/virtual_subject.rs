@@ -35,7 +35,8 @@ pub struct FacePart {
 }
 
 /// A subject that is put together from others by channel group: the mouth of the audio, the eyes of the phone, the head of
-/// the headset. While a part is not live, the next lower one takes its place, smoothly.
+/// the headset. While a part is not live, the next lower one takes its place, smoothly. A part is mixed in with its own
+/// expressions and speech; those of the virtual subject itself lie over the whole.
 ///
 /// ```
 /// # use bevy::prelude::*;
@@ -109,7 +110,7 @@ pub(crate) fn on_virtual_added(
     subjects.add_virtual(&new.name, added.entity);
 }
 
-/// Puts virtual subjects together. After the others, and before their own layers.
+/// Puts virtual subjects together: after the layers of the others, and before their own.
 pub(crate) fn merge(
     mut subjects: ResMut<FaceSubjects>,
     mut virtuals: Query<(Entity, &VirtualSubject, &mut FaceSubject, &mut FacePose)>,

@@ -1,18 +1,19 @@
 //! Expressions, speech, idle life and subjects that are put together, in virtual time; and `set_emotion` over a socket.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::UdpSocket, sync::Arc, time::Duration};
 
 use bevy::prelude::*;
 use bevy_facelink::{
-    DrivenBy, FaceAvatar, FaceExpressionLibrary, FaceExpressions, FaceIdle, FaceLinkPlugin, FacePose, FaceSpeech,
-    FaceSubjects, RefusedExpressions, VirtualSubject,
+    DrivenBy, FaceAvatar, FaceExpressionLibrary, FaceExpressions, FaceIdle, FaceLinkEndpoint, FaceLinkPlugin, FacePose,
+    FaceSpeech, FaceSubjects, RefusedExpressions, VirtualSubject,
     facelink::{
         Blendshape, FaceFrame, HeadPose,
         layers::{ChannelGroup, Expression, GroupSet, VisemeTrack},
         wire::viseme::Viseme,
     },
 };
-use facelink_net::{Emotion, EndpointConfig, PhonePorts};
+use facelink_net::{Emotion, EndpointConfig, PhonePort, PhonePorts};
+use rosc::{OscMessage, OscPacket, OscType};
 
 use crate::support::{Sender, app_with, fed_app, frame, near, run, spawn_node, update_until, weights};
 
@@ -186,11 +187,75 @@ fn virtual_subject_falls_back_smoothly() {
 }
 
 #[test]
+fn virtual_subject_shows_expressions_of_its_parts() {
+    let (mut app, faces) = fed_app();
+    app.world_mut().spawn(VirtualSubject::new("Hero").with("Phone", GroupSet::ALL, 0).with(
+        "Audio",
+        [ChannelGroup::Jaw, ChannelGroup::Mouth],
+        10,
+    ));
+    let (_, node) = face(&mut app, FaceAvatar::of("Hero"));
+    let mut feed = || {
+        faces.send(1, "Phone", frame(&[(Blendshape::EyeBlinkLeft, 0.6)]));
+        faces.send(2, "Audio", FaceFrame::default());
+    };
+    run(&mut app, SECOND, &mut feed);
+    let subject = |app: &App, name: &str| app.world().resource::<FaceSubjects>().get(name).expect("a subject");
+    let (phone, audio) = (subject(&app, "Phone"), subject(&app, "Audio"));
+    app.world_mut().get_mut::<FaceExpressions>(phone).unwrap().set("angry", 0.5);
+    app.world_mut().get_mut::<FaceExpressions>(audio).unwrap().set("surprised", 0.5);
+    run(&mut app, SECOND, &mut feed);
+    assert!(shown(&app, node, Blendshape::BrowDownLeft) > 0.4, "the brows of the phone");
+    assert!(near(shown(&app, node, Blendshape::BrowOuterUpLeft), 0.0), "not the brows of the audio");
+    let jaw = |entity| app.world().get::<FacePose>(entity).unwrap().weights[Blendshape::JawOpen.index()];
+    assert!(jaw(audio) > 0.1 && near(shown(&app, node, Blendshape::JawOpen), jaw(audio)), "the jaw of the audio");
+}
+
+#[test]
+fn cut_by_osc_moves_avatars_without_subject() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = FaceLinkPlugin::default().port(0).live_link_face(None).udp_json(Some(0)).phones(PhonePorts::free());
+    let mut app = app_with(folder.path(), plugin);
+    let (open, _) = face(&mut app, FaceAvatar::default());
+    let (own, _) = face(&mut app, FaceAvatar::of("Ann"));
+    let endpoint = app.world().resource::<FaceLinkEndpoint>();
+    let port = |port| endpoint.phone_port(port).expect("a port");
+    let (json, vmc) = (port(PhonePort::UdpJson), port(PhonePort::Vmc));
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let feed = |socket: &UdpSocket| {
+        for name in ["Ann", "Bob"] {
+            let frame = format!(r#"{{"subject":"{name}","blendshapes":{{"jawOpen":0.5}}}}"#);
+            socket.send_to(frame.as_bytes(), json).unwrap();
+        }
+    };
+    let drives = |app: &App, root: Entity, name: &str| {
+        let subject = app.world().resource::<FaceSubjects>().get(name);
+        subject.is_some() && app.world().get::<DrivenBy>(root).map(|driven| driven.0) == subject
+    };
+    update_until(&mut app, "both faces", |app| {
+        feed(&socket);
+        ["Ann", "Bob"].iter().all(|name| app.world().resource::<FaceSubjects>().get(name).is_some())
+            && drives(app, open, "Ann") | drives(app, open, "Bob")
+    });
+    for name in ["Bob", "Ann", "Bob"] {
+        let cut = OscMessage { addr: "/facelink/cut".to_owned(), args: vec![OscType::String(name.to_owned())] };
+        socket.send_to(&rosc::encoder::encode(&OscPacket::Message(cut)).unwrap(), vmc).unwrap();
+        update_until(&mut app, "the other face", |app| {
+            feed(&socket);
+            drives(app, open, name)
+        });
+        assert!(drives(&app, own, "Ann"), "an avatar with a subject of its own keeps it");
+    }
+}
+
+#[test]
 fn emotion_and_visemes_arrive_over_a_socket() {
     let folder = tempfile::tempdir().unwrap();
     let config = EndpointConfig { port: 0, phones: PhonePorts::default(), ..EndpointConfig::default() };
     let mut app = app_with(folder.path(), FaceLinkPlugin::with_endpoint(config));
-    let (_, node) = face(&mut app, FaceAvatar::default());
+    let (_, node) = face(&mut app, FaceAvatar::of("Npc"));
+    app.world_mut().spawn(VirtualSubject::new("Hero").with("Npc", [ChannelGroup::Jaw], 0));
+    let (_, hero) = face(&mut app, FaceAvatar::of("Hero"));
     let sender = Sender::connect(&app);
     sender.send(r#"{"type":"set_emotion","subject":"Npc","emotion":"angry","intensity":0.5,"fade_ms":50}"#);
     update_until(&mut app, "angry face", |app| shown(app, node, Blendshape::BrowDownLeft) > 0.44);
@@ -198,6 +263,8 @@ fn emotion_and_visemes_arrive_over_a_socket() {
     update_until(&mut app, "open mouth on an angry face", |app| {
         shown(app, node, Blendshape::JawOpen) > 0.55 && shown(app, node, Blendshape::BrowDownLeft) > 0.44
     });
+    update_until(&mut app, "open mouth of the virtual subject", |app| shown(app, hero, Blendshape::JawOpen) > 0.55);
+    assert!(near(shown(&app, hero, Blendshape::BrowDownLeft), 0.0), "its brows are not of this part");
     update_until(&mut app, "closed mouth", |app| shown(app, node, Blendshape::JawOpen) < 0.01);
     sender.send(r#"{"type":"set_emotion","subject":"Npc","emotion":"grumpy"}"#);
     update_until(&mut app, "refusal", |app| app.world().resource::<RefusedExpressions>().last.contains("grumpy"));
