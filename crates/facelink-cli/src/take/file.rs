@@ -12,10 +12,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{error::Error, send::subject};
 
-/// Opens a take.
+/// Opens a take. One that was cut off is read whole for it, and a terminal shows that it takes long.
 pub fn open(file: &Path) -> Result<TakeReader<BufReader<File>>, Error> {
     let input = File::open(file).map_err(|error| Error::Plain(format!("cannot read {}: {error}", file.display())))?;
-    TakeReader::open(BufReader::new(input)).map_err(|error| read_error(file, &error))
+    let bar = busy(format!("reading {}", file.display()));
+    let reader = TakeReader::open(BufReader::new(input)).map_err(|error| read_error(file, &error));
+    bar.finish_and_clear();
+    reader
 }
 
 pub fn read_error(file: &Path, error: &TakeReadError) -> Error {
@@ -39,6 +42,16 @@ pub fn attachments<R: Read + Seek>(reader: &mut TakeReader<R>) -> Result<Vec<Att
 pub fn progress(length: Duration) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {percent}%").unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length.as_millis() as u64).with_style(style)
+}
+
+/// Shows on a terminal that something takes long.
+pub fn busy(words: String) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(words);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }
 
 /// A subject, and the name that it gets: its own without one.

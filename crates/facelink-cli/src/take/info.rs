@@ -10,7 +10,7 @@ use facelink::take::RecordedSubject;
 use indicatif::DecimalBytes;
 use serde::Serialize;
 
-use super::file::{open, read_error};
+use super::file::{busy, open, read_error};
 use crate::{
     error::Error,
     table::{printable, take_name},
@@ -75,7 +75,9 @@ impl<'a> Subject<'a> {
 
 pub fn run(args: &Args) -> Result<(), Error> {
     let mut reader = open(&args.file)?;
+    let bar = busy(format!("reading {}", args.file.display()));
     let info = reader.info().map_err(|error| read_error(&args.file, &error))?;
+    bar.finish_and_clear();
     let bytes = fs::metadata(&args.file).map_or(0, |metadata| metadata.len());
     let about = &info.about;
     let info = Info {

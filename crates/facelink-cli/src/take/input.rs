@@ -11,9 +11,8 @@ use facelink::{
     source::SourceKind,
     take::{Take, TakeAbout, TakeReadError, TakeReader, import, llf_csv::MAX_BYTES},
 };
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::file::{Attached, attachments};
+use super::file::{Attached, attachments, busy};
 use crate::error::Error;
 
 /// A take that was read.
@@ -115,14 +114,4 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<(),
         let _ = fs::remove_file(part);
     }
     done
-}
-
-/// Shows on a terminal that something takes long.
-fn busy(words: String) -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_message(words);
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(120));
-    bar
 }
