@@ -5,6 +5,8 @@ mod calibrate;
 mod camera;
 #[cfg(feature = "net")]
 mod doctor;
+mod log;
+mod merge;
 mod moods;
 #[cfg(feature = "net")]
 mod network;
@@ -85,6 +87,9 @@ impl Plugin for FaceLinkPanelPlugin {
                 })
                 .after(InputSystems),
             )
+            .init_resource::<log::EventLog>()
+            .add_systems(PreUpdate, log::follow.after(FaceLinkSystems::Receive))
+            .add_observer(log::on_gesture)
             .init_resource::<session::Changes>()
             .add_systems(Update, session::compare.run_if(is_open).run_if(on_timer(session::COMPARE)))
             .add_systems(EguiPrimaryContextPass, draw.run_if(is_open));
@@ -119,6 +124,8 @@ fn draw(
     mut tuner: tune::Tuner,
     mut timed: timing::Timing,
     session: session::Session,
+    mut virtuals: merge::Virtuals,
+    mut events: log::Events,
     #[cfg(feature = "takes")] mut takes: takes::Takes,
 ) {
     // No camera yet, so there is nothing to draw on.
@@ -164,11 +171,16 @@ fn draw(
                         panel.subject = Some(clicked);
                     }
                 });
+                let entities = order.iter().flat_map(|order| order.iter()).map(|(_, entity)| entity);
+                let faces: Vec<_> =
+                    entities.filter_map(|entity| subjects.get(entity).ok()).map(|parts| parts.1).collect();
+                virtuals.virtuals(ui, &mut commands, &faces);
                 session.session(ui, &mut commands);
                 #[cfg(feature = "net")]
                 network.sources(ui);
                 #[cfg(feature = "takes")]
                 takes.takes(ui);
+                events.events(ui);
                 card(ui, |ui| avatar_list(ui, &avatars, &subjects));
                 let shown = selected.and_then(|entity| subjects.get(entity).ok());
                 // The avatar that shows the face that is looked at, or the only one there is.

@@ -442,18 +442,11 @@ impl<W: Write> Show for Plain<W> {
     }
 }
 
+/// `None` for events that only `--json` reports.
 fn in_words(event: &LinkEvent) -> Option<String> {
-    match event {
-        LinkEvent::SubjectAppeared { name, source, address, .. } => {
-            let from = address.map(|address| format!(" from {}", address.ip())).unwrap_or_default();
-            Some(format!("{} appeared over {source}{from}", printable(name)))
-        }
-        LinkEvent::SubjectLost { name, reason, .. } => {
-            Some(format!("{} is lost: {}", printable(name), reason.as_str()))
-        }
-        LinkEvent::Gesture { name, gesture, active: true, .. } => Some(format!("{}: {gesture}", printable(name))),
-        _ => None,
-    }
+    use LinkEvent::{Gesture, SubjectAppeared, SubjectLost};
+    let told = matches!(event, SubjectAppeared { .. } | SubjectLost { .. } | Gesture { active: true, .. });
+    told.then(|| printable(&event.to_string()))
 }
 
 /// Says where to connect to.

@@ -147,24 +147,15 @@ pub fn run(args: Args) -> Result<(), Error> {
             }
             recv(endpoint.events()) -> event => match event {
                 Ok(event) if json => EventLine::new(&event).map_or(Ok(()), |line| write_line(&mut out, &line))?,
-                Ok(event) => print_event(&mut out, &event).map_err(Error::Output)?,
+                Ok(event @ (LinkEvent::SubjectAppeared { .. } | LinkEvent::SubjectLost { .. })) => {
+                    writeln!(out, "{}", printable(&event.to_string())).map_err(Error::Output)?;
+                }
+                Ok(_) => {}
                 Err(_) => return Ok(()),
             },
             // It shows none of them.
             recv(endpoint.frames()) -> frame => if frame.is_err() { return Ok(()) },
         }
-    }
-}
-
-fn print_event(out: &mut Output, event: &LinkEvent) -> io::Result<()> {
-    match event {
-        LinkEvent::SubjectAppeared { name, source, .. } => {
-            writeln!(out, "{} appeared over {source}", printable(name))
-        }
-        LinkEvent::SubjectLost { name, reason, .. } => {
-            writeln!(out, "{} is lost: {}", printable(name), reason.as_str())
-        }
-        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The output of a source for the engine: frames of subjects, and events.
 
 use std::{
+    fmt,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -93,8 +94,8 @@ impl LostReason {
     }
 }
 
-impl std::fmt::Display for LostReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for LostReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
@@ -168,4 +169,32 @@ pub enum LinkEvent {
         /// Why, in words for a log.
         reason: String,
     },
+}
+
+/// One line for a log, such as `Ann appeared over live_link_face from 192.0.2.7`. Names are as they came.
+impl fmt::Display for LinkEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = |f: &mut fmt::Formatter<'_>, address: &Option<SocketAddr>| match address {
+            Some(address) => write!(f, " from {}", address.ip()),
+            None => Ok(()),
+        };
+        match self {
+            Self::SubjectAppeared { name, source, address, .. } => {
+                write!(f, "{name} appeared over {source}")?;
+                from(f, address)
+            }
+            Self::SubjectLost { name, reason, .. } => write!(f, "{name} is lost: {reason}"),
+            Self::Emotion { name, emotion, .. } => write!(f, "{name}: {} at {:.2}", emotion.name, emotion.intensity),
+            Self::Gesture { name, gesture, active: true, .. } => write!(f, "{name}: {gesture}"),
+            Self::Gesture { name, gesture, active: false, lasted, .. } => {
+                write!(f, "{name}: {gesture} ended after {:.1} s", lasted.as_secs_f64())
+            }
+            Self::Cut { name, .. } => write!(f, "cut to {name}"),
+            Self::Connected { connection_id, source, address } => {
+                write!(f, "connection {connection_id} over {source}")?;
+                from(f, address)
+            }
+            Self::Disconnected { connection_id, reason } => write!(f, "connection {connection_id} ended: {reason}"),
+        }
+    }
 }
