@@ -15,7 +15,8 @@ use bevy::{
 use facelink::take::{Curves, Keys, Take};
 
 use crate::{
-    avatar::{FaceAvatar, FaceBinding},
+    avatar::FaceAvatar,
+    binding::FaceBinding,
     bones::{Bone, Turned},
     drive::turns,
     pose::FacePose,

@@ -8,10 +8,7 @@ use bevy::{
     prelude::*,
 };
 
-use crate::{
-    avatar::{FaceAvatar, FaceBinding},
-    sets::Step,
-};
+use crate::{avatar::FaceAvatar, binding::FaceBinding, sets::Step};
 
 /// Height of a face with some neck, metres: what its size on screen is worked out from.
 const FACE_HEIGHT: f32 = 0.3;

@@ -9,7 +9,8 @@ use facelink::{
 };
 
 use crate::{
-    avatar::{FaceAvatar, FaceBinding, Morphs, ShapePreview, Shown},
+    avatar::{FaceAvatar, ShapePreview, Shown},
+    binding::{FaceBinding, Morphs},
     bones::{Bone, Turned, angles, eye_turn, from_angles, limited},
     detail::{FaceDetail, FaceLoad},
     layers::{FaceExpressionLibrary, LayerTime, Layers, RefusedExpressions},
@@ -356,7 +357,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        avatar::{BoundChannel, BoundMesh, choose_subjects},
+        avatar::choose_subjects,
+        binding::{BoundChannel, BoundMesh},
         bones::{Bones, Skeleton, turn_back},
         input::{FaceInbox, LinkMessage, take_events},
         layers::{FaceExpressions, FaceIdle, FaceSpeech, add_layers, take_emotions},

@@ -161,6 +161,7 @@ pub mod animation;
 #[cfg(feature = "aria")]
 mod aria;
 pub mod avatar;
+mod binding;
 pub mod bones;
 pub mod detail;
 #[cfg(feature = "net")]
@@ -188,6 +189,7 @@ pub mod plugin;
 pub mod pose;
 #[cfg(feature = "net")]
 pub mod rates;
+pub mod report;
 #[cfg(feature = "net")]
 pub mod send;
 pub mod session;
@@ -208,7 +210,7 @@ pub use facelink_net as net;
 
 #[cfg(feature = "aria")]
 pub use aria::ARIA;
-pub use avatar::{AvatarBound, BindReport, DrivenBy, Drives, FaceAvatar, ShapePreview};
+pub use avatar::{DrivenBy, Drives, FaceAvatar, ShapePreview};
 pub use detail::{FaceBudget, FaceDetail, FaceLoad};
 #[cfg(feature = "net")]
 pub use endpoint::{EndpointCommandsExt, EndpointSettings, EndpointState, FaceLinkEndpoint};
@@ -231,6 +233,7 @@ pub use plugin::FaceLinkPlugin;
 pub use pose::FacePose;
 #[cfg(feature = "net")]
 pub use rates::{AdaptiveFps, FpsLaw, RequestedFps, SubjectAdaptiveFps};
+pub use report::{AvatarBound, BindReport};
 #[cfg(feature = "net")]
 pub use send::{SendFace, SendFaceState};
 pub use session::{FaceSession, FaceSessionFile, OpenSession, SaveSession, SessionEntity};

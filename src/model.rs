@@ -344,6 +344,13 @@ pub(crate) struct Declared {
     pub named: Option<NamedTargets>,
 }
 
+impl Declared {
+    /// Whether the mapping may move expressions instead of targets.
+    pub fn has_table(&self) -> bool {
+        self.named.is_some() || self.expressions.is_some()
+    }
+}
+
 /// Expressions, and what each moves.
 pub(crate) struct DeclaredExpressions {
     pub list: Vec<Expression>,

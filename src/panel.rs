@@ -27,9 +27,10 @@ use egui::{Align2, Color32, CornerRadius, FontId, RichText, Sense, Stroke, vec2}
 use facelink::Blendshape;
 
 use crate::{
-    avatar::{BindReport, DrivenBy, FaceAvatar, NO_HEAD},
+    avatar::{DrivenBy, FaceAvatar},
     input::FaceInput,
     pose::FacePose,
+    report::{BindReport, NO_HEAD},
     sets::FaceLinkSystems,
     subjects::{FaceSubject, FaceSubjects, LinkQuality},
 };

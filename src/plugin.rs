@@ -11,10 +11,10 @@ use facelink_net::{
 };
 
 use crate::{
-    avatar::AvatarPlugin, detail::DetailPlugin, drive::DrivePlugin, files::FilesPlugin, gestures::GesturesPlugin,
-    input::InputPlugin, layers::LayersPlugin, mapping::MappingPlugin, model::ModelPlugin, playout::PlayoutPlugin,
-    session::SessionPlugin, sets::SchedulePlugin, settings::FaceSettings, subjects::SubjectsPlugin,
-    virtual_subject::VirtualSubjectPlugin,
+    avatar::AvatarPlugin, binding::BindingPlugin, detail::DetailPlugin, drive::DrivePlugin, files::FilesPlugin,
+    gestures::GesturesPlugin, input::InputPlugin, layers::LayersPlugin, mapping::MappingPlugin, model::ModelPlugin,
+    playout::PlayoutPlugin, session::SessionPlugin, sets::SchedulePlugin, settings::FaceSettings,
+    subjects::SubjectsPlugin, virtual_subject::VirtualSubjectPlugin,
 };
 #[cfg(feature = "net")]
 use crate::{
@@ -189,6 +189,7 @@ impl Plugin for FaceLinkPlugin {
                 MappingPlugin,
                 ModelPlugin,
                 AvatarPlugin,
+                BindingPlugin,
                 DetailPlugin,
                 DrivePlugin,
             ))

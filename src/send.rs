@@ -8,7 +8,8 @@ use facelink::{BLENDSHAPE_COUNT, Channel, EyeGaze, FaceFrame, Gaze, HeadPose};
 use facelink_net::Client;
 
 use crate::{
-    avatar::{Bindable, FaceBinding, Morphs, Shown},
+    avatar::{Bindable, Shown},
+    binding::{FaceBinding, Morphs},
     bones::Bone,
     endpoint::FaceLinkEndpoint,
     lifecycle::{self, ComponentAdded},

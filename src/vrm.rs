@@ -11,7 +11,8 @@ use bevy_vrm1::prelude::{
 };
 
 use crate::{
-    avatar::{Bindable, FaceAvatar, FaceBinding, NeedsBinding, Shown},
+    avatar::{Bindable, FaceAvatar, Shown},
+    binding::{FaceBinding, NeedsBinding},
     bones::KnownBones,
     drive,
     model::NamedTargets,

@@ -14,11 +14,12 @@ use super::{
     theme::{ACCENT, BAD, DIM, GOOD, RAIL, TEXT, WARN, small, title},
 };
 use crate::{
-    avatar::{BindReport, ShapePreview},
+    avatar::ShapePreview,
     files::{self, FileWatch},
     layers::{FaceExpressionLibrary, FaceExpressions},
     mapping::{AvatarMapping, FaceMapping},
     pose::FacePose,
+    report::BindReport,
 };
 
 /// What the card needs in addition to the avatar.
