@@ -10,6 +10,7 @@ use std::{
 use axum::routing::post;
 use axum::{Router, body::Body, extract::DefaultBodyLimit, middleware, routing::get};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -42,6 +43,11 @@ const HEADER_LIMIT: Duration = Duration::from_secs(5);
 
 /// A peer that reads nothing for this long is gone.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bytes of answers that the system and we hold for one peer. The system's own choice grows to megabytes, all of which are copied for
+/// peers that ask and read nothing.
+const SEND_BUFFER: usize = 128 * 1024;
+const HTTP_BUFFER: usize = 64 * 1024;
 
 #[cfg(feature = "http")]
 fn api_routes(hub: &Hub) -> Router<Server> {
@@ -123,6 +129,7 @@ pub(crate) async fn serve(server: Server, listener: TcpListener, second: Option<
             }
         };
         let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
         let (router, tls, socket) = (router.clone(), tls.clone(), Arc::new(socket));
         tokio::spawn(async move {
             tokio::select! {
@@ -186,7 +193,7 @@ async fn serve_http(
         router.clone().call(request.map(Body::new))
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT).max_headers(64);
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT).max_headers(64).max_buf_size(HTTP_BUFFER);
     // The result of the connection is not used.
     let _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
 }
