@@ -77,11 +77,11 @@ fn edit(
     for (index, part) in subject.parts().iter().enumerate().rev() {
         ui.horizontal(|ui| {
             let there = faces.iter().any(|face| face.name == part.subject && !face.leaving);
-            let name = egui::Label::new(small(&part.subject, if there { TEXT } else { DIM })).truncate();
-            ui.add_sized([78.0, 16.0], name).on_hover_text(if there {
-                "live"
-            } else {
-                "not there: the next lower part shows"
+            let left = egui::Layout::left_to_right(egui::Align::Center);
+            ui.allocate_ui_with_layout(egui::vec2(78.0, 16.0), left, |ui| {
+                ui.set_width(78.0);
+                let name = egui::Label::new(small(&part.subject, if there { TEXT } else { DIM })).truncate();
+                ui.add(name).on_hover_text(if there { "live" } else { "not there: the next lower part shows" });
             });
             ui.spacing_mut().item_spacing.x = 2.0;
             for group in ChannelGroup::ALL {
