@@ -103,7 +103,7 @@ fn main() -> ExitCode {
     let mut app = App::new();
     let complete = args.screenshot.is_some();
     let windowed = !args.headless;
-    screen::Screen { title: "FaceLink: crowd", size: args.size, windowed, complete }.open(&mut app);
+    screen::Screen { title: "FaceLink: crowd", size: args.size, windowed, complete, ..default() }.open(&mut app);
     app.add_plugins((
         FaceLinkPlugin::default().port(args.port).live_link_face(Some(0)).udp_json(Some(0)),
         FrameTimeDiagnosticsPlugin::default(),

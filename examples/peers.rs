@@ -117,7 +117,7 @@ fn main() -> ExitCode {
     let title = format!("FaceLink: {}", args.name);
     let size = args.size;
     let complete = !windowed || args.screenshot.is_some();
-    screen::Screen { title: &title, size, windowed, complete }.open(&mut app);
+    screen::Screen { title: &title, size, windowed, complete, ..default() }.open(&mut app);
     // All that it takes: `SendFace` on our avatar, and a connection to the meeting point.
     let role = |name, send, aside| stage::Role { name, avatar: FaceAvatar::of(""), send, aside, ..default() };
     app.world_mut().spawn(dial.room(&args.room).subject(&args.name));
@@ -130,6 +130,7 @@ fn main() -> ExitCode {
         quality: stage::quality::QualityArg::Auto,
         // The captions come from egui, which is not ready in the first frame that is drawn.
         draw: true,
+        ground: stage::Ground::Studio,
     });
     // Any free port will do: only a page on this machine connects to it.
     app.add_plugins(FaceLinkPlugin::default().port(0).live_link_face(None).udp_json(None));
@@ -157,6 +158,7 @@ fn main() -> ExitCode {
             path: args.screenshot.unwrap_or_else(screenshot::default_path),
             windowed,
             face: true,
+            alpha: false,
         });
     }
     match app.run() {

@@ -11,7 +11,7 @@ use bevy_facelink::{
 };
 use clap::Parser;
 
-use crate::stage::quality::QualityArg;
+use crate::stage::{Ground, quality::QualityArg};
 
 /// A face on an avatar, live.
 #[derive(Parser, Debug)]
@@ -40,6 +40,13 @@ pub struct Args {
     /// How finely to draw.
     #[arg(long, value_enum, default_value_t)]
     pub quality: QualityArg,
+    /// Nothing behind the avatar: the desktop is seen through the window where the system can, and screenshots have alpha. The panel is
+    /// closed; F1 brings it.
+    #[arg(long, conflicts_with = "green")]
+    transparent: bool,
+    /// A green ground for a chroma key (#00B140). The panel is closed; F1 brings it.
+    #[arg(long)]
+    green: bool,
     /// Open it to the local network, and show a QR code for the phone.
     #[arg(long)]
     lan: bool,
@@ -84,6 +91,15 @@ impl Args {
             return Err(format!("{} is not a file", path.display()));
         }
         Ok(full.display().to_string())
+    }
+
+    /// What is behind the avatar.
+    pub fn ground(&self) -> Ground {
+        match (self.transparent, self.green) {
+            (true, _) => Ground::Transparent,
+            (_, true) => Ground::Green,
+            _ => Ground::Studio,
+        }
     }
 
     /// The plugin with these ports.

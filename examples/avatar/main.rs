@@ -6,6 +6,7 @@
 //! cargo run --example avatar -- --phones                  every phone app, on the ports that they send to
 //! cargo run --example avatar -- path/to/model.glb        another model
 //! cargo run --example avatar -- --headless --screenshot out.png          no display needed
+//! cargo run --example avatar -- --transparent             nothing behind her, for OBS; --green for a chroma key
 //! cargo run --example avatar -- --contact-sheet out.png  every shape of the model on one image
 //! cargo run --example avatar -- --animation folder --frames 60     numbered images of the performance
 //! ```
@@ -50,20 +51,26 @@ fn main() -> ExitCode {
     let mut app = App::new();
     // A screenshot waits for all assets; a window opens at once.
     let complete = !windowed || args.screenshot.is_some();
-    screen::Screen { title: "FaceLink: avatar", size: args.size, windowed, complete }.open(&mut app);
+    let ground = args.ground();
+    let transparent = ground == stage::Ground::Transparent;
+    screen::Screen { title: "FaceLink: avatar", size: args.size, windowed, complete, transparent, ..default() }
+        .open(&mut app);
     let size = match (&args.contact_sheet, &args.animation) {
         (Some(_), _) => contact_sheet::CANVAS,
         (None, Some(_)) => animation::FACE,
         (None, None) => args.size,
     };
+    // Nothing but the picture, where it is to be put over something else.
+    let panel = windowed && !args.no_panel && ground == stage::Ground::Studio;
     app.add_plugins(stage::StagePlugin {
         roles: vec![stage::Role { model, ..default() }],
         size,
         windowed,
-        panel: windowed && !args.no_panel,
+        panel,
         close: sheets,
         quality: args.quality,
         draw: windowed || sheets,
+        ground,
     });
     app.add_systems(Update, guard::started);
 
@@ -90,7 +97,7 @@ fn main() -> ExitCode {
         }
     }
     if windowed {
-        app.add_plugins((FaceLinkPanelPlugin { open: !args.no_panel, ..default() }, keys::KeysPlugin, lan::LanPlugin));
+        app.add_plugins((FaceLinkPanelPlugin { open: panel, ..default() }, keys::KeysPlugin, lan::LanPlugin));
     }
     if !args.no_performer {
         app.add_plugins(casting::CastingPlugin);
@@ -101,6 +108,7 @@ fn main() -> ExitCode {
             path: args.screenshot.unwrap_or_else(screenshot::default_path),
             windowed,
             face: !args.no_performer,
+            alpha: transparent,
         });
     }
     exit_code(app.run())

@@ -22,6 +22,16 @@ pub struct Screen<'a> {
     pub windowed: bool,
     /// Whether every frame has to be complete: then the first one waits for the shaders.
     pub complete: bool,
+    /// Whether what is behind the window is seen through it, where nothing is drawn.
+    pub transparent: bool,
+    /// Frames a second without a window.
+    pub rate: f64,
+}
+
+impl Default for Screen<'_> {
+    fn default() -> Self {
+        Self { title: "FaceLink", size: (1280, 800), windowed: true, complete: false, transparent: false, rate: 60.0 }
+    }
 }
 
 impl Screen<'_> {
@@ -30,6 +40,7 @@ impl Screen<'_> {
         let window = self.windowed.then(|| Window {
             title: self.title.to_owned(),
             resolution: WindowResolution::new(self.size.0, self.size.1),
+            transparent: self.transparent,
             ..default()
         });
         let plugins = DefaultPlugins
@@ -52,7 +63,7 @@ impl Screen<'_> {
         if self.windowed {
             app.add_plugins(plugins);
         } else {
-            let pace = ScheduleRunnerPlugin::run_loop(Duration::from_secs_f64(1.0 / 60.0));
+            let pace = ScheduleRunnerPlugin::run_loop(Duration::from_secs_f64(1.0 / self.rate));
             app.add_plugins((plugins.disable::<WinitPlugin>(), pace));
         }
     }

@@ -26,6 +26,8 @@ pub struct ScreenshotPlugin {
     pub windowed: bool,
     /// Whether the first frame is the first with a face.
     pub face: bool,
+    /// Whether the picture keeps its alpha.
+    pub alpha: bool,
 }
 
 /// While this resource exists, no frame counts.
@@ -38,6 +40,7 @@ struct Plan {
     path: PathBuf,
     windowed: bool,
     face: bool,
+    alpha: bool,
     frames: u32,
     taken: bool,
     began: Option<Instant>,
@@ -53,6 +56,7 @@ impl Plugin for ScreenshotPlugin {
             path,
             windowed,
             face: self.face,
+            alpha: self.alpha,
             frames: left,
             taken: false,
             began: None,
@@ -103,7 +107,7 @@ fn count(
         format!("{frames} frames, the last one drawn")
     };
     println!("{drawn}; {summary}; live face: {face}; {received} frames received; jawOpen up to {jaw:.2}");
-    let path = plan.path.clone();
+    let (path, alpha) = (plan.path.clone(), plan.alpha);
     // Those of frames that are not drawn.
     for mut camera in &mut cameras {
         camera.is_active = true;
@@ -114,8 +118,11 @@ fn count(
     };
     commands.spawn(screenshot).observe(move |captured: On<ScreenshotCaptured>, mut exit: MessageWriter<AppExit>| {
         let saved = captured.image.clone().try_into_dynamic().map_err(|error| error.to_string());
-        // Without alpha: the window is opaque.
-        match saved.and_then(|image| image.to_rgb8().save(&path).map_err(|error| error.to_string())) {
+        let saved = saved.and_then(|image| {
+            let saved = if alpha { image.to_rgba8().save(&path) } else { image.to_rgb8().save(&path) };
+            saved.map_err(|error| error.to_string())
+        });
+        match saved {
             Ok(()) => {
                 println!("wrote {}", fs::canonicalize(&path).as_ref().unwrap_or(&path).display());
                 exit.write(AppExit::Success);

@@ -54,7 +54,7 @@ impl Show {
         guard::watch_start(windowed);
         let mut app = App::new();
         let complete = !windowed || self.screenshot.is_some();
-        screen::Screen { title, size: self.size, windowed, complete }.open(&mut app);
+        screen::Screen { title, size: self.size, windowed, complete, ..default() }.open(&mut app);
         let panel = windowed && !self.no_panel;
         app.add_plugins(stage::StagePlugin {
             roles,
@@ -64,6 +64,7 @@ impl Show {
             close: false,
             quality: self.quality,
             draw: windowed,
+            ground: stage::Ground::Studio,
         });
         app.add_plugins(plugin);
         if let Some(error) = app.world().get_resource::<EndpointState>().and_then(EndpointState::error) {
@@ -77,7 +78,7 @@ impl Show {
         if !windowed || self.screenshot.is_some() {
             let frames = self.frames;
             let path = self.screenshot.clone().unwrap_or_else(screenshot::default_path);
-            app.add_plugins(screenshot::ScreenshotPlugin { frames, path, windowed, face });
+            app.add_plugins(screenshot::ScreenshotPlugin { frames, path, windowed, face, alpha: false });
         }
         Ok(app)
     }

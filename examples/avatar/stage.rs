@@ -87,6 +87,22 @@ impl Default for Role {
     }
 }
 
+/// What is behind the avatars.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(dead_code, reason = "not every example needs all of it")]
+pub enum Ground {
+    /// A dark studio.
+    #[default]
+    Studio,
+    /// One green, to be keyed out.
+    Green,
+    /// Nothing: its alpha is 0, and colours are multiplied by their alpha.
+    Transparent,
+}
+
+/// The green of chroma keys.
+const GREEN: Color = Color::srgb(0.0, 177.0 / 255.0, 64.0 / 255.0);
+
 /// Width of the panel, pixels.
 pub const PANEL: f32 = 320.0;
 
@@ -106,6 +122,8 @@ pub struct StagePlugin {
     pub quality: QualityArg,
     /// Whether all frames are drawn. Otherwise the camera has to be switched on for those that are.
     pub draw: bool,
+    /// What is behind the avatars.
+    pub ground: Ground,
 }
 
 #[derive(Resource, Clone)]
@@ -117,6 +135,7 @@ struct Setup {
     close: bool,
     quality: QualityArg,
     draw: bool,
+    ground: Ground,
 }
 
 /// What is drawn to without a window.
@@ -140,9 +159,13 @@ pub struct Ready;
 
 impl Plugin for StagePlugin {
     fn build(&self, app: &mut App) {
-        let Self { size, windowed, panel, close, quality, draw, .. } = *self;
-        app.insert_resource(Setup { roles: self.roles.clone(), size, windowed, panel, close, quality, draw })
-            .insert_resource(ClearColor(Color::srgb(0.07, 0.085, 0.11)))
+        let Self { size, windowed, panel, close, quality, draw, ground, .. } = *self;
+        app.insert_resource(Setup { roles: self.roles.clone(), size, windowed, panel, close, quality, draw, ground })
+            .insert_resource(ClearColor(match ground {
+                Ground::Studio => Color::srgb(0.07, 0.085, 0.11),
+                Ground::Green => GREEN,
+                Ground::Transparent => Color::NONE,
+            }))
             // The environment of the camera is the ambient light.
             .insert_resource(GlobalAmbientLight::NONE)
             .insert_resource(Orbit { target: Vec3::Y * 0.25, distance: 1.0, yaw: 0.0, pitch: 0.0, shift: 0.0 })
@@ -222,15 +245,17 @@ fn set_up(
             camera.insert((Tonemapping::None, DebandDither::Disabled, Msaa::Off));
         }
     }
-    // It hangs from the camera, so that it looks the same from everywhere.
-    camera.with_child((
-        Mesh3d(meshes.add(backdrop())),
-        MeshMaterial3d(materials.add(StandardMaterial { unlit: true, ..default() })),
-        Transform::from_xyz(0.0, 0.0, -BACKDROP),
-        NotShadowCaster,
-        NotShadowReceiver,
-        NoFrustumCulling,
-    ));
+    if setup.ground == Ground::Studio {
+        // It hangs from the camera, so that it looks the same from everywhere.
+        camera.with_child((
+            Mesh3d(meshes.add(backdrop())),
+            MeshMaterial3d(materials.add(StandardMaterial { unlit: true, ..default() })),
+            Transform::from_xyz(0.0, 0.0, -BACKDROP),
+            NotShadowCaster,
+            NotShadowReceiver,
+            NoFrustumCulling,
+        ));
+    }
     if !setup.windowed {
         let (width, height) = setup.size;
         let mut image = Image::new_target_texture(width, height, TextureFormat::Rgba8UnormSrgb, None);
