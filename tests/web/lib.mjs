@@ -418,7 +418,7 @@ export async function serveFiles(relays) {
     const url = new URL(request.url, 'http://x');
     if (url.pathname === '/relay') {
       response.end(String(await relays.to(Number(url.searchParams.get('port')), url.searchParams.get('host'))));
-    } else if (url.pathname === '/facelink.js' || url.pathname === '/seal.js') {
+    } else if (['/facelink.js', '/delta.js', '/seal.js'].includes(url.pathname)) {
       response.setHeader('content-type', 'text/javascript');
       createReadStream(path.join(root, 'crates/facelink-net/web', url.pathname)).pipe(response);
     } else {

@@ -58,7 +58,8 @@ export function samplePerformance(t: number): {
  * HTTP and everything else over the data channel; the WebSocket is tried again
  * from time to time.
  *
- * One ES module, no dependencies, no build step. Its parts, each under a
+ * One ES module, no dependencies, no build step; delta.js, which reads the compact bundles of relays, is loaded by clients that
+ * receive, where it is there. Its parts, each under a
  * heading: types and constants; the class (API, frame rate, frames, routing,
  * receiving, WebSocket, HTTP, data channel, recovery, heartbeat, state, events of
  * the page); the facelink1 codec; the synthetic performer. Transports, silence and
@@ -114,6 +115,8 @@ export function samplePerformance(t: number): {
  * @property {'facelink1' | 'float32' | 'json'} [binary] How frames are written:
  *   `facelink1`, compact and numbered, so that they may go over both transports at once (the
  *   default, where the server reads it), `float32`, little-endian, or `json`.
+ * @property {boolean} [delta] Receive what changed instead of whole faces, in a third of the bytes, where the server offers it
+ *   and delta.js can be loaded from next to this module. Default true.
  * @property {string} [client] Name and version of the application, for logs.
  * @property {{
  *   send(payload: string | ArrayBuffer | Uint8Array<ArrayBuffer>, send: (payload: string | Uint8Array<ArrayBuffer>) => void): boolean,
@@ -477,6 +480,11 @@ export type ClientOptions = {
      * default, where the server reads it), `float32`, little-endian, or `json`.
      */
     binary?: "facelink1" | "float32" | "json";
+    /**
+     * Receive what changed instead of whole faces, in a third of the bytes, where the server offers it
+     * and delta.js can be loaded from next to this module. Default true.
+     */
+    delta?: boolean;
     /**
      * Name and version of the application, for logs.
      */

@@ -13,7 +13,8 @@
  * HTTP and everything else over the data channel; the WebSocket is tried again
  * from time to time.
  *
- * One ES module, no dependencies, no build step. Its parts, each under a
+ * One ES module, no dependencies, no build step; delta.js, which reads the compact bundles of relays, is loaded by clients that
+ * receive, where it is there. Its parts, each under a
  * heading: types and constants; the class (API, frame rate, frames, routing,
  * receiving, WebSocket, HTTP, data channel, recovery, heartbeat, state, events of
  * the page); the facelink1 codec; the synthetic performer. Transports, silence and
@@ -70,6 +71,8 @@
  * @property {'facelink1' | 'float32' | 'json'} [binary] How frames are written:
  *   `facelink1`, compact and numbered, so that they may go over both transports at once (the
  *   default, where the server reads it), `float32`, little-endian, or `json`.
+ * @property {boolean} [delta] Receive what changed instead of whole faces, in a third of the bytes, where the server offers it
+ *   and delta.js can be loaded from next to this module. Default true.
  * @property {string} [client] Name and version of the application, for logs.
  * @property {{
  *   send(payload: string | ArrayBuffer | Uint8Array<ArrayBuffer>, send: (payload: string | Uint8Array<ArrayBuffer>) => void): boolean,
@@ -220,6 +223,8 @@ const MAX_DATAGRAM_MESSAGE = 16000; // bytes; larger messages go over the WebSoc
 const PEAK = 0.05; // a weight that moved this far and back between two frames has a peak
 const LOSS_MEMORY_MS = 5000; // frames repeat earlier ones for this long after a loss
 const REPEAT_MAX_AGE_MS = 150; // an older frame is not repeated
+const COMPACT_MAGIC = 0xf3; // the first byte of a compact bundle
+const ACK_MS = 50; // between two acknowledgements of compact bundles
 const BUNDLED = new Uint8Array(0); // stands for a packet that leaves together with others
 
 /**
@@ -582,6 +587,10 @@ export class FacialAnimationWebRTCClient {
   /** Frames of late that were received, and that were sent. */ #counted = [0, 0];
   /** The server takes reports of what frames went through. */ #takesReports = false;
   #reportSentAt = 0;
+  /** What reads compact bundles, once it is loaded. @type {typeof import('./delta.js').CompactDecoder | null} */ #Compact = null;
+  /** @type {import('./delta.js').CompactDecoder | null} */ #compact = null;
+  /** Compact bundles that were read and are to be acknowledged. @type {number[]} */ #acks = [];
+  #ackedAt = 0;
   /** @type {Message | null} */ #serverStats = null;
   /** What `hello` shows to resume the connection. @type {string | null} */ #resumeToken = null;
   /** @type {Link} */ #wsLink;
@@ -845,6 +854,7 @@ export class FacialAnimationWebRTCClient {
       ...(subject ? { subject } : null), ...(finite(maxFps) ? { max_fps: maxFps } : null),
       ...(room ? { room } : null), ...(finite(priority) ? { priority } : null),
     };
+    if (!this.#subscriptions.size) void this.#loadDelta();
     this.#subscriptions.set(subject ?? '', subscription);
     this.#sendSubscription(subscription);
   }
@@ -1378,6 +1388,33 @@ export class FacialAnimationWebRTCClient {
 
   // ---- receiving -----------------------------------------------------------
 
+  /** From then on, the server sends what changed. A copy of this module without delta.js receives whole faces. */
+  async #loadDelta() {
+    const { delta, binary, filter } = this.#options;
+    if (this.#Compact || delta === false || binary !== 'facelink1' || filter) return;
+    try {
+      this.#Compact = (await import('./delta.js')).CompactDecoder;
+    } catch (error) {
+      this.#log('debug', `delta.js is not there, faces come whole: ${error}`);
+      return;
+    }
+    this.#compact = new this.#Compact(decodeFacelink1);
+    if (this.#transport !== 'none') for (const subscription of this.#subscriptions.values()) this.#sendSubscription(subscription);
+  }
+
+  /** A compact bundle. @param {Link} link @param {import('./delta.js').CompactDecoder} compact @param {Uint8Array} bytes */
+  #receiveCompact(link, compact, bytes) {
+    const { packet, missing, faces } = compact.decode(bytes);
+    if (!missing && this.#acks.push(packet) > 32) this.#acks.shift();
+    const now = performance.now();
+    if (this.#acks.length && now - this.#ackedAt >= ACK_MS) {
+      this.#ackedAt = now;
+      link.reply(JSON.stringify({ type: 'ack', packets: this.#acks }));
+      this.#acks = [];
+    }
+    return faces;
+  }
+
   /** @param {Link} link @param {unknown} data @param {ClientOptions['filter'] | null} [filter] @param {number} [leftOut] */
   #receive(link, data, filter = this.#options.filter, leftOut = 0) {
     if (filter) return filter.receive(data, (plain, missing) => this.#receive(link, plain, null, missing));
@@ -1437,9 +1474,11 @@ export class FacialAnimationWebRTCClient {
 
   /** Faces of others as `facelink1`; reported like `blendshape_update`. @param {Link} link @param {ArrayBuffer} data @param {number} leftOut Numbers that a relay has skipped so far */
   #receiveFaces(link, data, leftOut) {
+    const bytes = new Uint8Array(data);
+    const compact = this.#compact;
     let faces;
     try {
-      faces = decodeFacelink1(data);
+      faces = compact && bytes[0] === COMPACT_MAGIC ? this.#receiveCompact(link, compact, bytes) : decodeFacelink1(bytes);
     } catch (error) {
       this.#log('debug', `a packet from the server is not usable and is ignored: ${error}`);
       return;
@@ -1548,7 +1587,8 @@ export class FacialAnimationWebRTCClient {
 
   /** @param {object} subscription */
   #sendSubscription(subscription) {
-    this.#sendControl({ type: 'subscribe', ...subscription, ...(this.#numbered() ? { binary: 'facelink1' } : null) });
+    const format = this.#numbered() ? { binary: 'facelink1', ...(this.#compact ? { delta: true } : null) } : null;
+    this.#sendControl({ type: 'subscribe', ...subscription, ...format });
   }
 
   /** Says `hello` once more, with another name. */
@@ -1602,6 +1642,11 @@ export class FacialAnimationWebRTCClient {
       // Without a round trip, a far endpoint would be taken for a silent one until the first pong.
       this.#measure(this.#wsLink, now - this.#helloAt);
       this.#ping(this.#wsLink, now);
+    }
+    if (this.#Compact && !resumed) {
+      // The ids and numbers of another connection.
+      this.#compact = new this.#Compact(decodeFacelink1);
+      this.#acks = [];
     }
     for (const subscription of this.#subscriptions.values()) this.#sendSubscription(subscription);
     if (resumed && this.#unsubscribed) this.#sendControl({ type: 'unsubscribe' });

@@ -574,7 +574,8 @@ class Filter {
           const seal = await this.seal;
           if (message.type === 'hello') message.subject = this.own;
           if (message.type !== 'unsubscribe') message.binary = 'sealed';
-          if (message.subject) {
+          // Asterisks alone are all of them.
+          if (/[^*]/.test(message.subject ?? '')) {
             const opaque = await seal.opaqueName(message.subject);
             this.#names.set(opaque, message.subject);
             message.subject = opaque;

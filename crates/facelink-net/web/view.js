@@ -114,9 +114,14 @@ async function makeClient(key) {
 function receive(client) {
   const named = places.some(({ name }) => name !== null);
   const room = query.get('room');
+  /** What the first place shows, where the address names none. */
+  let shown = '';
   const subscribe = () => {
-    client.unsubscribe();
-    for (const { name } of places) client.subscribe({ ...(name ? { subject: name } : null), ...(room ? { room } : null) });
+    const before = shown;
+    // The new one first: a viewer without any subscription begins anew.
+    for (const { name } of places) client.subscribe({ subject: name ?? '*', ...(room ? { room } : null) });
+    shown = places[0].name ?? '*';
+    if (before && before !== shown) client.unsubscribe(before);
   };
   client.onBlendshapeUpdate = (_, __, message) => {
     const now = performance.now();

@@ -8,13 +8,20 @@ use std::{
     ops::Not,
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use facelink::{
     Blendshape, Channel, EyeGaze, FaceFrame, Gaze, HeadPose,
+    event::SubjectId,
     performer::Performance,
-    wire::facelink1::{self, Clock, Decoder, EncodeError, Encoder, Face, Facelink1Error, MAX_CHANNELS, MAX_NAMES},
+    relay::{Format, Output, Relay, RelaySettings, Source, Subscription},
+    timing::LinkReport,
+    wire::facelink1::{
+        self, Clock, Decoder, EncodeError, Encoder, Face, Facelink1Error, MAX_CHANNELS, MAX_NAMES,
+        delta::compact::{Acks, CompactDecoder, Received},
+    },
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -815,13 +822,14 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Gives each line of `input` to `each` in `node` with the module; `None` where there is no node.
 fn node(each: &str, input: &[Value]) -> Option<Vec<Value>> {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../facelink-net/web/facelink.js");
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../facelink-net/web");
+    let (module, delta) = (web.join("facelink.js"), web.join("delta.js"));
     // By a data URL: an older node takes a `.js` file outside a package for no ES module.
     let script = format!(
         "import {{ readFileSync }} from 'node:fs';
-        const source = readFileSync({module:?}, 'utf8');
-        const module = await import('data:text/javascript,' + encodeURIComponent(source));
-        const {{ encodeFacelink1, decodeFacelink1 }} = module;
+        const load = (file) => import('data:text/javascript,' + encodeURIComponent(readFileSync(file, 'utf8')));
+        const {{ encodeFacelink1, decodeFacelink1 }} = await load({module:?});
+        const {{ CompactDecoder }} = await load({delta:?});
         const hex = (bytes) => Buffer.from(bytes).toString('hex');
         const each = {each};
         const lines = readFileSync(0, 'utf8').split('\\n').filter(Boolean);
@@ -990,6 +998,138 @@ fn facelink1_javascript_names_field_it_cannot_write() {
     let Some(answers) = node(each, &cases.clone().map(|(faces, _)| faces)) else { return };
     for ((_, expected), answer) in cases.iter().zip(answers) {
         assert_eq!(answer, json!(expected));
+    }
+}
+
+/// What Rust reads of a compact bundle, as the JavaScript side has it.
+fn read_compact(decoder: &mut CompactDecoder, packet: &[u8]) -> (Value, Option<Received>) {
+    let mut faces = Vec::new();
+    match decoder.decode(packet, &mut Decoder::new(), |face| faces.push(face_to_js(&face))) {
+        Ok(read) => (json!({ "packet": read.packet, "missing": read.missing, "faces": faces }), Some(read)),
+        Err(error) => (json!({ "refused": error.to_string() }), None),
+    }
+}
+
+/// The packets of a relay for a viewer on a path that loses, repeats and overtakes, and broken copies of them, as they arrive.
+fn compact_packets(random: &mut Random) -> Vec<(Vec<u8>, Value)> {
+    let start = Instant::now();
+    let names: [Arc<str>; 6] = ["Ann", "名前", "lost", "wide", "part", "still"].map(Arc::from);
+    let mut relay = Relay::new(RelaySettings::default());
+    let subscription = Subscription { format: Format::Compact, ..Subscription::default() };
+    relay.subscribe(1, None, subscription, start).expect("subscribes");
+    let (mut decoder, mut acks) = (CompactDecoder::new(), Acks::default());
+    let (mut stream, mut held) = (Vec::new(), None::<Vec<u8>>);
+    for round in 0..1200_u64 {
+        let now = start + Duration::from_micros(16_667 * round);
+        let mut report = LinkReport::default();
+        report.delay.loss = Some(if round / 300 % 2 == 0 { 0.0 } else { 0.1 });
+        relay.report(1, report, now);
+        for (id, name) in (0..).zip(&names) {
+            let mut frame = FaceFrame { sequence: Some(round), ..ordinary(round + 100 * id) };
+            match id {
+                2 => frame.tracked = round % 50 > 5,
+                3 => frame.channels.push(channel("tailWag", 0.5)),
+                4 if round % 3 == 0 => frame.present &= !0b101,
+                5 => frame = FaceFrame { sequence: Some(round), ..FaceFrame::neutral() },
+                _ => {}
+            }
+            let source = Source { id: SubjectId(id), name, publisher: 100 + id, room: None };
+            relay.publish(&source, &frame, now, now);
+        }
+        let mut sent = Vec::new();
+        let unix = Duration::from_secs(1_700_000_000) + Duration::from_micros(16_667 * round);
+        relay.poll(
+            now + Duration::from_millis(2),
+            unix,
+            |_| true,
+            |_, output| {
+                if let Output::Packet(packet) = output {
+                    sent.push(packet.to_vec());
+                }
+            },
+        );
+        for packet in sent {
+            let mut arrive = |packet: Vec<u8>| {
+                let (answer, read) = read_compact(&mut decoder, &packet);
+                stream.push((packet, answer));
+                read.and_then(|read| acks.note(read, now))
+            };
+            let mut read = Vec::new();
+            match random.below(16) {
+                0 => continue,
+                1 => held = Some(packet),
+                2 => read.extend([packet.clone(), packet].map(&mut arrive)),
+                _ => read.push(arrive(packet)),
+            }
+            if random.below(3) == 0 {
+                read.extend(held.take().map(&mut arrive));
+            }
+            for packets in read.into_iter().flatten().filter(|_| random.below(10) > 0) {
+                relay.acknowledge(1, &packets);
+            }
+            // What nobody sends: a reader of either side must refuse it, or take it for the same.
+            if random.below(3) == 0 && !stream.is_empty() {
+                let mut broken = stream[stream.len() - 1].0.clone();
+                let at = random.below(broken.len());
+                broken[at] ^= 1 << random.below(8);
+                if random.below(4) == 0 {
+                    broken.truncate(random.below(broken.len() + 1));
+                }
+                let (answer, _) = read_compact(&mut decoder, &broken);
+                stream.push((broken, answer));
+            }
+        }
+    }
+    stream
+}
+
+/// `delta.js` has the tables of Rust, which are private: their source is compared.
+#[test]
+fn facelink1_javascript_has_the_tables_of_deltas() {
+    use base64::Engine;
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |file: &str| std::fs::read_to_string(crates.join(file)).expect("the file is there");
+    let source = read("facelink/src/wire/facelink1/delta/tables.rs");
+    let values = source.split("pub(super) const").skip(1).flat_map(|table| {
+        let values = table.split_once(" = ").and_then(|(_, values)| values.split_once(';')).expect("a table").0;
+        values.split(|c: char| !c.is_ascii_digit()).filter_map(|value| value.parse::<u16>().ok()).collect::<Vec<_>>()
+    });
+    let bytes: Vec<u8> = values.flat_map(u16::to_le_bytes).collect();
+    assert_eq!(bytes.len(), 2 * 2691);
+    let line = format!("const TABLES = '{}';", base64::engine::general_purpose::STANDARD.encode(bytes));
+    assert!(read("facelink-net/web/delta.js").lines().any(|there| there == line), "delta.js needs this line:\n{line}");
+}
+
+#[test]
+fn facelink1_javascript_reads_compact_bundles_as_rust_does() {
+    let stream = compact_packets(&mut Random(11));
+    let cases: Vec<Value> = stream.iter().map(|(packet, _)| json!(hex(packet))).collect();
+    let each = "((decoder) => (packet) => {
+        try {
+            return decoder.decode(Uint8Array.from(Buffer.from(packet, 'hex')));
+        } catch (error) {
+            if (!error.message.startsWith('facelink1: ')) throw error;
+            return { refused: error.message };
+        }
+    })(new CompactDecoder(decodeFacelink1))";
+    let count = |field: &str| stream.iter().filter(|(_, answer)| answer[field].as_u64().unwrap_or(0) > 0).count();
+    let refused = stream.iter().filter(|(_, answer)| answer["refused"].is_string()).count();
+    let has = |field: &str| {
+        let faces = stream.iter().filter_map(|(_, answer)| answer["faces"].as_array()).flatten();
+        faces.filter(|face| face["repeated"] == true || face["blendshapes"].get(field).is_some()).count()
+    };
+    let bytes: usize = stream.iter().map(|(packet, _)| packet.len()).sum();
+    println!("{} packets of {} bytes, {refused} refused", stream.len(), bytes / stream.len());
+    assert!(has("tailWag") > 500 && has("") > 500, "plain and repeated faces");
+    assert!(refused > 50 && count("missing") > 20 && stream.len() > 1200, "{refused}, {}", count("missing"));
+    let Some(answers) = node(each, &cases) else { return };
+    assert_eq!(answers.len(), stream.len());
+    for (answer, (packet, expected)) in answers.into_iter().zip(&stream) {
+        if expected["refused"].is_string() {
+            assert!(answer["refused"].is_string(), "{}: {answer} and {expected}", hex(packet));
+        } else {
+            assert_eq!(plain(answer), plain(expected.clone()), "{}", hex(packet));
+        }
     }
 }
 

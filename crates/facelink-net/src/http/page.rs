@@ -43,7 +43,7 @@ macro_rules! file {
 
 static INDEX: File = file!("/", "text/html", "index.html");
 
-static FILES: [File; 16] = [
+static FILES: [File; 17] = [
     file!("/facelink.js", "text/javascript", "facelink.js"),
     file!("/facelink.classic.js", "text/javascript", classic),
     // The migration guide's name of it.
@@ -52,6 +52,7 @@ static FILES: [File; 16] = [
     file!("/camera.js", "text/javascript", "camera.js"),
     file!("/camera-panel.js", "text/javascript", "camera-panel.js"),
     file!("/quaternion.js", "text/javascript", "quaternion.js"),
+    file!("/delta.js", "text/javascript", "delta.js"),
     file!("/seal.js", "text/javascript", "seal.js"),
     file!("/tracker.js", "text/javascript", "tracker.js"),
     file!("/style.css", "text/css", "style.css"),

@@ -20,7 +20,7 @@ use super::{
     quantised::{Quantised, TIME, TRACKED, WITH_GAZE, WITH_HEAD, WITH_POSITION, can_follow},
     sizes::LAGS,
 };
-use crate::frame::FaceFrame;
+use crate::{frame::FaceFrame, wire::facelink1};
 
 /// First byte of a packet: kind and version.
 pub const MAGIC: u8 = 0xF3;
@@ -473,6 +473,10 @@ impl CompactDecoder {
             return Err(input.fault("flags", "speak of what is not there"));
         }
         if flags & PLAIN != 0 {
+            let own = input.bytes.first_chunk().map_or(0, |flags| u16::from_le_bytes(*flags));
+            if own & (facelink1::SUBJECT | facelink1::TIME | facelink1::REPEATED) != 0 {
+                return Err(input.fault("flags", "hold a bit that a plain item does not have"));
+            }
             let mut read = None;
             plain
                 .decode_body(input.bytes, number, |face| read = Some(face.frame))
