@@ -277,6 +277,45 @@ await runAll({
     return figures;
   },
 
+  async playout_follows_layer_changes_without_jumps() {
+    const truth = Array.from({ length: 60 * 41 }, (_, i) => {
+      const { blendshapes, head } = samplePerformance(i / 60);
+      return { weights: Float32Array.from(ARKIT_NAMES, (name) => blendshapes[name]), channels: {}, head: head.rotation, gaze: [[0, 0], [0, 0]] };
+    });
+    const figures = {};
+    // Frames a second, another every two seconds: up at once, down one layer after another as a relay does.
+    for (const [rates, most] of [[[60], 0.001], [[15], 0.001], [[7.5], 0.01], [[60, 30], 0.02], [[60, 15], 0.03], [[60, 7.5], 0.06]]) {
+      const arrivals = [];
+      let [layer, since] = [60, 0];
+      for (let i = 0; i < 60 * 40; i += 1) {
+        const apart = Math.round(60 / layer);
+        if (i % apart !== 0) continue;
+        arrivals.push([i * 1000 / 60, truth[i]]);
+        since += 1;
+        const wanted = rates[Math.floor(i / 120) % rates.length];
+        if (wanted > layer) [layer, since] = [wanted, 0];
+        else if (wanted < layer && since >= 3 && i % (2 * apart) === 0) [layer, since] = [layer / 2, 0];
+      }
+      const playout = new Playout();
+      let [jump, last, next] = [0, null, 0];
+      for (let k = 0; k < 60 * 40; k += 1) {
+        const now = 5 + k * 1000 / 60;
+        for (; next < arrivals.length && arrivals[next][0] + 20 <= now; next += 1) playout.push(arrivals[next][1], arrivals[next][0], now);
+        const weights = playout.show(now).weights.slice();
+        for (let shape = 0; last && k > 180 && shape < 52; shape += 1) {
+          // Beyond the largest step of the true face around that moment.
+          let step = 0;
+          for (let i = k - 14; i <= k + 2; i += 1) step = Math.max(step, Math.abs(truth[i].weights[shape] - truth[i - 1].weights[shape]));
+          jump = Math.max(jump, Math.abs(weights[shape] - last[shape]) - step);
+        }
+        last = weights;
+      }
+      assert(jump < most, `${rates}: no larger steps than the face takes`, jump);
+      figures[rates.join('/')] = Math.round(jump * 1e4) / 1e4;
+    }
+    return figures;
+  },
+
   async playout_holds_and_eases_a_face_that_is_gone() {
     const playout = new Playout();
     const face = { weights: new Float32Array(52).fill(0.8), channels: { tail: 1 }, head: headQuaternion(0.5, 0, 0), gaze: [[0.1, 0], [0.1, 0]] };

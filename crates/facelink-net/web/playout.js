@@ -71,6 +71,7 @@ export class Playout {
   #shownAt = 0;
   #newestAt = -1e9;
   #interval = 1000 / 60;
+  #longer = 0;
   #presence = 0;
   /** How far a face that returned while it eased has blended into the live one, and from which. */ #returned = 1;
   #from = neutralFace();
@@ -110,7 +111,11 @@ export class Playout {
       return;
     }
     if (this.#cursor !== null && time < this.#cursor) this.late += 1;
-    if (step > 0 && step < 2000) this.#interval += (Math.min(step, SLOWEST_MS) - this.#interval) * 0.1;
+    if (step > 0 && step < 2000) {
+      // One longer step is a lost frame, two are a source, or a relay, that sends fewer.
+      this.#longer = step > 1.6 * this.#interval ? this.#longer + 1 : 0;
+      this.#interval += (Math.min(step, SLOWEST_MS) - this.#interval) * (this.#longer > 1 ? 0.5 : 0.1);
+    }
     this.#newestAt = now;
     this.#arrival(now, time);
     this.#frames.push({ at: time, face, tracked });
@@ -144,6 +149,8 @@ export class Playout {
       const off = target - (before + dt);
       this.#cursor = before + dt + Math.max(-MAX_SPEED * dt, Math.min(MAX_SPEED * dt, off * (1 - Math.exp(-dt / APPROACH_MS))));
     }
+    // Where the next frame has not come, the source's time stands still here: going on with it would jump when it comes.
+    this.#cursor = Math.max(before ?? this.#cursor, Math.min(this.#cursor, frames[frames.length - 1].at));
     const cursor = this.#cursor;
     let next = frames.findIndex((frame) => frame.at > cursor);
     if (next < 0) next = frames.length;
