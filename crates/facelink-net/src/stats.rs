@@ -133,6 +133,8 @@ pub struct ConnectionStats {
     pub refused: u64,
     /// Messages and frames outwards that found no room.
     pub dropped: u64,
+    /// Frames that came as what changed since an earlier one: the second stream of a face, for a thin uplink.
+    pub deltas: u64,
     /// What it is sent as a viewer, if it has subscribed to something.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewing: Option<ViewerStats>,

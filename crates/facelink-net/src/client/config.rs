@@ -32,6 +32,10 @@ pub struct ClientConfig {
     /// Whether to send what changed since a frame that has arrived, instead of whole faces: for thin uplinks. Packets are
     /// about half as large then, headers not counted.
     pub delta: bool,
+    /// Whether that is the second stream of a face, for an uplink that turns out to be thin: it takes the place of whole faces
+    /// once they wait in a queue on the path, until packets have to repeat earlier frames or the connection is made anew. For
+    /// one face of the connection; several share packets. On by default; sealed faces have none.
+    pub simulcast: bool,
     /// Whether the endpoint's faces are wanted too. Only a client that [`Endpoint::connect`](crate::EndpointControl::connect)
     /// made has a place for them.
     pub receive: bool,
@@ -61,6 +65,7 @@ impl ClientConfig {
             #[cfg(feature = "webrtc")]
             webrtc: true,
             delta: false,
+            simulcast: true,
             client: concat!("facelink-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
             receive: false,
             room: None,

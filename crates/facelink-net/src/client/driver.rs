@@ -8,6 +8,7 @@ use std::{
 use facelink::{
     connection::{Action, Cause, Close, Config, Connection, Event, Lane, PeerId, PeerState, SocketId},
     source::SourceKind,
+    timing::NetworkLaw,
     wire::{
         json::Decoder,
         message::{ClientMessage, Clock, Hello, Join, Peer, Pong, ServerMessage, Trickle, Welcome},
@@ -87,7 +88,7 @@ impl Driver {
             transports: Transports::new(config.clone(), dial),
             session: None,
             room: Room::new(&config, hub.clone(), sealing.clone(), cancel.clone()),
-            sender: FrameSender::new(config.subject.clone().unwrap_or_default(), sealing.clone()),
+            sender: FrameSender::new(config.subject.clone().unwrap_or_default(), sealing.clone(), !config.delta),
             key_changes: sealing.changes(),
             sealing,
             decoders: <_>::default(),
@@ -254,7 +255,7 @@ impl Driver {
             client: Some(self.config.client.as_str().into()),
             resume: resume.map(Into::into),
             reports: true,
-            delta: self.config.delta && !seals,
+            delta: (self.config.delta || self.config.simulcast) && !seals,
         }));
     }
 
@@ -425,6 +426,9 @@ impl Driver {
             ServerMessage::Report(report) => {
                 self.connection.on_rate(report.fps);
                 self.connection.on_redundancy(report.redundancy);
+                if report.queue_ms.is_some_and(|queue| queue > f64::from(NetworkLaw::HIGH_MS)) {
+                    self.sender.writer.set_thin();
+                }
                 if let Some(ack) = report.ack {
                     self.sender.writer.acknowledge(report.subject.as_deref().unwrap_or_default(), ack);
                 }

@@ -35,6 +35,8 @@ pub(super) struct FrameWriter {
     compact: bool,
     /// While the endpoint takes deltas.
     deltas: Option<Box<DeltaEncoder>>,
+    /// They are for a thin path alone.
+    simulcast: bool,
     encoder: facelink1::Encoder,
     redundancy: u8,
     sealing: Arc<Sealing>,
@@ -46,9 +48,9 @@ pub(super) struct FrameWriter {
 }
 
 impl FrameWriter {
-    /// Seals with this key, while there is one.
-    pub fn new(sealing: Arc<Sealing>) -> Self {
-        Self { sealing, ..Self::default() }
+    /// Seals with this key, while there is one. `simulcast`: deltas are for a thin path alone.
+    pub fn new(sealing: Arc<Sealing>, simulcast: bool) -> Self {
+        Self { sealing, simulcast, ..Self::default() }
     }
 
     /// Whether frames are sealed, and never leave otherwise.
@@ -66,7 +68,8 @@ impl FrameWriter {
         let compact = binary == Some("facelink1");
         self.takes_sealed = binary == Some("sealed");
         self.compact = compact;
-        self.deltas = (compact && deltas).then(Box::default);
+        let encoder = if self.simulcast { DeltaEncoder::simulcast } else { DeltaEncoder::new };
+        self.deltas = (compact && deltas).then(|| Box::new(encoder()));
     }
 
     /// Whether frames carry numbers, by which a receiver recognises duplicates.
@@ -81,6 +84,13 @@ impl FrameWriter {
         self.sealer.set_redundancy(redundancy);
         if let Some(deltas) = &mut self.deltas {
             deltas.plain().set_redundancy(redundancy);
+        }
+    }
+
+    /// Frames wait in a queue on the path.
+    pub fn set_thin(&mut self) {
+        if let Some(deltas) = &mut self.deltas {
+            deltas.set_thin();
         }
     }
 
@@ -100,13 +110,16 @@ impl FrameWriter {
     pub fn bundle(&mut self, faces: &[Waiting]) -> Option<Outgoing> {
         let names: usize = faces.iter().map(|(name, _)| name.as_deref().map_or(0, str::len)).sum();
         let plain = faces.iter().all(|(_, frame)| frame.channels.is_empty());
-        if !self.compact || self.seals() || self.deltas.is_some() || faces.len() < 2 || !plain || names > MAX_NAMES {
+        let deltas = self.deltas.is_some() && !self.simulcast;
+        if !self.compact || self.seals() || deltas || faces.len() < 2 || !plain || names > MAX_NAMES {
             return None;
         }
         self.bytes.clear();
         let packet: SmallVec<[(&str, &FaceFrame); 16]> =
             faces.iter().map(|(name, frame)| (name.as_deref().unwrap_or_default(), frame)).collect();
-        let written = self.encoder.encode_many(&packet, facelink1::Clock::Unix, &mut self.bytes);
+        // Frames are numbered by one of the two.
+        let encoder = self.deltas.as_deref_mut().map_or(&mut self.encoder, DeltaEncoder::plain);
+        let written = encoder.encode_many(&packet, facelink1::Clock::Unix, &mut self.bytes);
         written.is_ok().then(|| Outgoing::Binary(Bytes::copy_from_slice(&self.bytes)))
     }
 
@@ -172,4 +185,61 @@ pub(super) fn face_key(name: &str) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     name.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use facelink::{
+        performer::Performance,
+        wire::facelink1::delta::{DeltaDecoder, MAGIC},
+    };
+
+    use super::*;
+
+    #[test]
+    fn simulcast_begins_when_thin_and_numbers_go_on() {
+        let mut writer = FrameWriter::new(Arc::default(), true);
+        writer.renew(Some("facelink1"), true);
+        let (mut plain, mut deltas) = (facelink1::Decoder::new(), DeltaDecoder::new());
+        let (performance, mut numbers, mut streams) = (Performance::new(1), Vec::new(), Vec::new());
+        let mut read = |bytes: &[u8]| {
+            if DeltaDecoder::is_delta(bytes) {
+                numbers.push(deltas.decode(bytes).unwrap().frame.sequence);
+            } else {
+                let note = |face: facelink1::Face<'_>| {
+                    deltas.note(&face);
+                    numbers.extend((face.subject == "Ann" && !face.repeated).then_some(face.frame.sequence));
+                };
+                plain.decode(bytes, note).unwrap();
+            }
+            streams.push(bytes[0]);
+        };
+        for step in 0..7_u32 {
+            let frame = performance.frame_at(std::time::Duration::from_millis(16) * step);
+            match step {
+                // Nothing is thin; then it is; then packets repeat, and then not.
+                2 => writer.set_thin(),
+                4 => writer.set_redundancy(1),
+                5 => writer.set_redundancy(0),
+                _ => {}
+            }
+            let sent = if step == 6 {
+                let faces = [(Some("Ann".into()), frame.clone()), (Some("Bea".into()), frame)];
+                writer.bundle(&faces).expect("several faces share a packet")
+            } else {
+                writer.encode(Some("Ann"), "", &frame).expect("is written")
+            };
+            let Outgoing::Binary(bytes) = sent else { panic!("no text") };
+            read(&bytes);
+            writer.acknowledge("Ann", step);
+        }
+        assert_eq!(
+            streams,
+            [facelink1::MAGIC, facelink1::MAGIC, MAGIC, MAGIC, facelink1::MAGIC, MAGIC, facelink1::MAGIC]
+        );
+        assert_eq!(numbers, (0..7).map(Some).collect::<Vec<_>>());
+        // A connection that is made anew may have another path.
+        writer.renew(Some("facelink1"), true);
+        assert!(!writer.deltas.is_some_and(|deltas| deltas.is_thin()));
+    }
 }

@@ -23,8 +23,8 @@ pub(super) struct FrameSender {
 }
 
 impl FrameSender {
-    pub fn new(subject: String, sealing: Arc<Sealing>) -> Self {
-        Self { writer: FrameWriter::new(sealing), subject }
+    pub fn new(subject: String, sealing: Arc<Sealing>, simulcast: bool) -> Self {
+        Self { writer: FrameWriter::new(sealing, simulcast), subject }
     }
 
     /// Name of the connection's own face; empty where the endpoint chooses it.

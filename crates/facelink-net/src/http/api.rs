@@ -172,7 +172,7 @@ pub(super) async fn metrics(State(server): State<Server>, headers: HeaderMap) ->
         }
     }
     type ConnectionMetric = fn(&ConnectionStats) -> Option<f64>;
-    let per_connection: [(&str, &str, &str, ConnectionMetric); 12] = [
+    let per_connection: [(&str, &str, &str, ConnectionMetric); 13] = [
         ("up", "gauge", "1 while it answers.", |c| Some(f64::from(u8::from(c.state == ConnectionState::Connected)))),
         ("latency_seconds", "gauge", "Average of send to arrival.", |c| c.average_latency_ms.map(seconds)),
         ("rtt_seconds", "gauge", "Average round trip.", |c| c.rtt_ms.map(seconds)),
@@ -187,6 +187,7 @@ pub(super) async fn metrics(State(server): State<Server>, headers: HeaderMap) ->
         ("sent_bytes_total", "counter", "Bytes sent.", |c| Some(c.bytes_sent as f64)),
         ("refused_total", "counter", "Messages refused.", |c| Some(c.refused as f64)),
         ("dropped_total", "counter", "Messages and frames outwards that found no room.", |c| Some(c.dropped as f64)),
+        ("deltas_total", "counter", "Frames that came as what changed, for a thin uplink.", |c| Some(c.deltas as f64)),
     ];
     let connections = server.hub.connection_stats(Instant::now());
     for (name, kind, help, figure) in per_connection {

@@ -189,6 +189,7 @@ impl Connection {
             bytes_sent: Counters::get(&self.counters.bytes_out),
             refused: Counters::get(&self.counters.refused),
             dropped: Counters::get(&self.counters.dropped),
+            deltas: 0,
             viewing: None,
         }
     }

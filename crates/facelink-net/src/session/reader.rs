@@ -1,6 +1,13 @@
 //! What reads a session's binary frames.
 
-use std::{borrow::Cow, sync::Arc, time::Instant};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use facelink::{
     frame::FaceFrame,
@@ -32,6 +39,8 @@ pub(super) struct FrameReader {
     schema: Mutex<Option<Arc<float32::Schema>>>,
     /// Locked before the hub's table.
     facelink1: Mutex<Facelink1>,
+    /// Frames that came as deltas; read with the hub's table locked.
+    deltas: AtomicU64,
 }
 
 impl FrameReader {
@@ -46,6 +55,11 @@ impl FrameReader {
     /// The client means to send deltas.
     pub fn take_deltas(&self) {
         self.facelink1.lock().deltas.get_or_insert_default();
+    }
+
+    /// Frames that came as deltas.
+    pub fn deltas(&self) -> u64 {
+        self.deltas.load(Ordering::Relaxed)
     }
 
     /// What is no packet but as long as ARKit's 52 or 61 floats, as these; `None` for any other length.
@@ -79,7 +93,10 @@ impl FrameReader {
             return Ok(acks.note(received, now));
         }
         match deltas {
-            Some(deltas) if DeltaDecoder::is_delta(bytes) => deltas.decode(bytes).map(|face| each(&face)),
+            Some(deltas) if DeltaDecoder::is_delta(bytes) => deltas.decode(bytes).map(|face| {
+                self.deltas.fetch_add(1, Ordering::Relaxed);
+                each(&face);
+            }),
             Some(deltas) => plain.decode(bytes, |face| {
                 deltas.note(&face);
                 each(&face);

@@ -390,6 +390,7 @@ impl Link for Session {
             bytes_sent: Counters::get(&self.counters.bytes_out),
             refused: Counters::get(&self.counters.refused),
             dropped: Counters::get(&self.counters.dropped),
+            deltas: self.frames.deltas(),
             viewing: None,
         }
     }

@@ -16,9 +16,10 @@ use facelink::{
     simulate::network::{Network, NetworkSettings},
     take,
     timing::{
-        Average, Decimator, DelayMeter, LinkReport, LoadMeter, Playout, PlayoutSettings, PresentClock, RateDecision,
-        RateLaw, SourceClock,
+        Average, Decimator, DelayMeter, LinkReport, LoadMeter, NetworkLaw, Playout, PlayoutSettings, PresentClock,
+        RateDecision, RateLaw, SourceClock,
     },
+    wire::facelink1::{Clock, delta::DeltaEncoder},
 };
 
 /// Bytes of a packet besides its payload on a data channel: IP, UDP, DTLS, SCTP and its chunk.
@@ -88,6 +89,8 @@ impl Signal {
 pub enum Method {
     /// As we do it.
     Ours(PlayoutSettings),
+    /// The same with the second stream of a face, for thin paths.
+    Simulcast(PlayoutSettings),
     /// The newest frame, whenever it came; the sender never changes its rate.
     Hold,
     /// The same with the migration guide's law at the sender.
@@ -103,6 +106,8 @@ pub struct Outcome {
     pub blinks: (usize, usize),
     /// A minute.
     pub pops: f32,
+    /// The most that a shape changed in one rendered frame beyond what the true face did around it.
+    pub jump: f32,
     pub freeze_ms: f32,
     /// Rate at the end, changes a minute and share of time at the end rate.
     pub fps: f32,
@@ -146,7 +151,7 @@ pub fn run(
     let start = Instant::now();
     let instant = |us: i64| start + Duration::from_micros(us.max(0) as u64);
     let settings = match method {
-        Method::Ours(settings) => settings,
+        Method::Ours(settings) | Method::Simulcast(settings) => settings,
         _ => PlayoutSettings::default(),
     };
     let mut there = Network::new(network, seed);
@@ -166,10 +171,14 @@ pub fn run(
         newest: None,
         seen: VecDeque::new(),
     };
+    let ours = matches!(method, Method::Ours(_) | Method::Simulcast(_));
+    let mut streams = matches!(method, Method::Simulcast(_)).then(DeltaEncoder::simulcast);
+    let mut packet = Vec::new();
     let mut advice = RateDecision { fps: 60.0, redundancy: 0 };
     // Arrival, place in the signal, number, repeated.
     let mut arriving: Vec<(i64, i64, u64, FaceFrame, bool)> = Vec::new();
-    let mut reports: Vec<(i64, RateDecision)> = Vec::new();
+    // With the standing queue, and the newest frame's number.
+    let mut reports: Vec<(i64, RateDecision, f32, Option<u64>)> = Vec::new();
     let mut sent: VecDeque<(i64, u64, FaceFrame)> = VecDeque::new();
     let (mut frame_number, mut number, mut bytes) = (0_i64, 0_u64, 0_usize);
     let (mut next_render, mut next_tick) = (5_000_i64, 100_000_i64);
@@ -214,7 +223,16 @@ pub fn run(
             receiver.playout.push(frame, None, &stamp, instant(now), repeated);
         } else if now == report {
             let place = reports.iter().position(|known| known.0 == report).unwrap_or(0);
-            let (_, new) = reports.swap_remove(place);
+            let (_, new, queue_ms, ack) = reports.swap_remove(place);
+            if let Some(streams) = &mut streams {
+                streams.plain().set_redundancy(new.redundancy);
+                if queue_ms > NetworkLaw::HIGH_MS {
+                    streams.set_thin();
+                }
+                if let Some(ack) = ack {
+                    streams.acknowledge("", ack as u32);
+                }
+            }
             if new.fps != advice.fps {
                 outcome.rates.push((now, new.fps));
             }
@@ -225,14 +243,21 @@ pub fn run(
             frame_number += 1;
             let fps = if matches!(method, Method::Hold) { 60.0 } else { advice.fps };
             let leaves = match method {
-                Method::Ours(_) => decimator.offer(&mut frame, fps, instant(now)),
+                Method::Ours(_) | Method::Simulcast(_) => decimator.offer(&mut frame, fps, instant(now)),
                 _ => fps >= 59.0 || (frame_number as f32 * fps / 60.0).fract() < fps / 60.0,
             };
             if !leaves {
                 continue;
             }
-            let repeats = if matches!(method, Method::Ours(_)) { usize::from(advice.redundancy) } else { 0 };
-            let size = HEADERS + FACE + REPEATED * repeats.min(sent.len());
+            let repeats = if ours { usize::from(advice.redundancy) } else { 0 };
+            let mut size = HEADERS + FACE + REPEATED * repeats.min(sent.len());
+            if let Some(streams) = &mut streams {
+                packet.clear();
+                let time = Duration::from_micros((3_600_000_000 + at) as u64);
+                let written = FaceFrame { sequence: Some(number), capture_time: Some(time), ..frame.clone() };
+                let written = streams.encode("", &written, Clock::Unix, &mut packet);
+                size = HEADERS + if written == Ok(true) { packet.len() } else { size - HEADERS };
+            }
             bytes += size;
             for arrival in there.send(now, size) {
                 for (past_at, past_number, past) in sent.iter().take(repeats).rev() {
@@ -249,12 +274,14 @@ pub fn run(
             report.latency_ms = receiver.latency.get();
             let new = law.update(&report, instant(now));
             if next_tick / 100_000 % 2 == 0 && !matches!(method, Method::Hold) && now > 500_000 {
-                reports.extend(back.send(now, HEADERS + 120).into_iter().map(|arrival| (arrival, new)));
+                let newest = receiver.seen.iter().max().map(|newest| *newest as u64);
+                let arrivals = back.send(now, HEADERS + 120).into_iter();
+                reports.extend(arrivals.map(|arrival| (arrival, new, report.delay.standing_ms, newest)));
             }
         } else {
             next_render += DISPLAY_US;
             let shown_pose = match method {
-                Method::Ours(_) => {
+                Method::Ours(_) | Method::Simulcast(_) => {
                     let now_shown = present.tick(instant(now));
                     receiver.playout.advance(now_shown).map(|shown_pose| {
                         let theirs = shown_pose.capture_us.unwrap_or_default() - 3_600_000_000;
@@ -335,8 +362,10 @@ pub fn judge(
                 }
                 from = to;
             }
-            let popped = weights.iter().zip(last).zip(&allowed).any(|((w, l), a)| (w - l).abs() > a + 0.03);
-            pops += usize::from(popped);
+            let beyond = weights.iter().zip(last).zip(&allowed).map(|((w, l), a)| (w - l).abs() - a);
+            let jump = beyond.fold(0.0, f32::max);
+            pops += usize::from(jump > 0.03);
+            outcome.jump = outcome.jump.max(jump);
         }
         match frozen_since {
             Some((_, same)) if same == *at => {}

@@ -184,6 +184,8 @@ pub struct NetworkLaw {
     clean: Option<Instant>,
     changed: Option<Instant>,
     climbed: Option<Instant>,
+    /// When the queue was high last, while reports may remember what it lost.
+    queued: Option<Instant>,
     settle: Duration,
     wait: Duration,
 }
@@ -193,6 +195,8 @@ impl NetworkLaw {
     pub const HIGH_MS: f32 = 30.0;
     /// Below this there is none, milliseconds.
     pub const LOW_MS: f32 = 10.0;
+    /// Nor does it show below this: on a thin path packets of different sizes take different times, without any queue.
+    const CALM_MS: f32 = 16.0;
     /// The queue has to be high for so long before the rate falls.
     pub const PATIENCE: Duration = Duration::from_millis(100);
     /// And empty for so long before it rises.
@@ -212,6 +216,8 @@ impl NetworkLaw {
     const CLEAN: f32 = 0.008;
     /// Loss together with a queue that is worth two steps.
     const HEAVY: f32 = 0.10;
+    /// What a queue lost by overflowing is in the reports until the loss is below [`CLEAN`](Self::CLEAN), or for so long.
+    const OVERFLOWED: Duration = Duration::from_secs(30);
 
     /// Starts at the highest rate. Bounds are in frames a second; a lower bound above the upper one is lowered to it.
     pub fn new(min_fps: f32, max_fps: f32) -> Self {
@@ -236,6 +242,7 @@ impl NetworkLaw {
             clean: None,
             changed: None,
             climbed: None,
+            queued: None,
             settle: Self::SETTLE,
             wait: Self::WAIT,
         }
@@ -292,7 +299,13 @@ impl NetworkLaw {
     fn repeat(&mut self, report: &DelayReport, now: Instant) {
         let Some(loss) = report.loss else { return };
         // A queue that overflows is cured by sending less, not more.
-        let random = loss > Self::LOSSY && report.standing_ms < Self::LOW_MS;
+        if report.standing_ms > Self::HIGH_MS {
+            self.queued = Some(now);
+        } else if loss < Self::CLEAN {
+            self.queued = None;
+        }
+        let overflowed = self.queued.is_some_and(|at| now.saturating_duration_since(at) < Self::OVERFLOWED);
+        let random = loss > Self::LOSSY && report.standing_ms < Self::LOW_MS && !overflowed;
         self.lossy = random.then(|| self.lossy.unwrap_or(now));
         self.clean = (loss < Self::CLEAN).then(|| self.clean.unwrap_or(now));
         let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
@@ -320,7 +333,7 @@ impl RateController for NetworkLaw {
             delay.median_ms > 1.2 * Self::LOW_MS && delay.slope > 4.0 * Self::GROWING && self.on_probation(now);
         let high = delay.standing_ms > Self::HIGH_MS && delay.slope >= -Self::GROWING || growing;
         self.high = high.then(|| self.high.unwrap_or(now));
-        let calm = delay.standing_ms < Self::LOW_MS;
+        let calm = delay.standing_ms < Self::CALM_MS;
         self.calm = calm.then(|| self.calm.unwrap_or(now));
         if since(self.changed) < self.settle {
             return self.decision();

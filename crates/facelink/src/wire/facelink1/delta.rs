@@ -45,12 +45,32 @@ pub struct DeltaEncoder {
     plain: Encoder,
     senders: Vec<Sender>,
     coder: RangeEncoder,
+    /// Plain packets while the path is wide.
+    second: bool,
+    thin: bool,
 }
 
 impl DeltaEncoder {
-    /// An encoder that begins with plain packets.
+    /// An encoder that writes deltas as soon as something is acknowledged.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An encoder whose deltas are the second stream of a face, for a path that [is thin](Self::set_thin): until then, and while
+    /// packets have to repeat earlier frames, it writes plain packets.
+    pub fn simulcast() -> Self {
+        Self { second: true, ..Self::default() }
+    }
+
+    /// The path is thin from now on. It stays so: when the queue of deltas has gone, that says nothing about plain packets, which
+    /// are more than twice as large.
+    pub const fn set_thin(&mut self) {
+        self.thin = true;
+    }
+
+    /// Whether the path was thin.
+    pub const fn is_thin(&self) -> bool {
+        self.thin
     }
 
     /// The encoder of the plain packets, for its settings.
@@ -117,6 +137,9 @@ impl DeltaEncoder {
         sender.next = (sender.next + 1) % REMEMBERED;
         sender.count = (sender.count + 1).min(REMEMBERED);
 
+        if self.second && (!self.thin || self.plain.redundancy > 0) {
+            return Ok(false);
+        }
         // Rounded, a turn may be none any more.
         let follows = |reference: &Quantised| can_follow(reference, &new) && new.frame().is_some();
         let Some(reference) = reference.filter(follows) else { return Ok(false) };
