@@ -261,8 +261,8 @@ fn describe(name: &str, watched: &Watched) {
     );
     for face in &watched.faces {
         println!(
-            "  age {:?} ms, rms {:.4}, worst {:.3}, pops {:.1}/min, blinks {:?}, freeze {:.0} ms",
-            face.age_ms, face.rms, face.worst, face.pops, face.blinks, face.freeze_ms
+            "  age {:?} ms, rms {:.4}, worst {:.3}, pops {:.1}/min, jump {:.3}, blinks {:?}, freeze {:.0} ms",
+            face.age_ms, face.rms, face.worst, face.pops, face.jump, face.blinks, face.freeze_ms
         );
     }
 }
@@ -293,10 +293,32 @@ fn relay_thin_viewer_has_what_fits_and_the_clean_one_all() {
     assert_eq!(lossy.stats.last().map(|stats| stats.redundancy), Some(1));
 }
 
-/// The pops of steady layers are those of peaks that move between fewer frames.
+/// The same on 64 kbit/s as what changed: more frames fit.
+#[test]
+fn relay_thin_viewer_of_compact_bundles_has_more() {
+    let of = |format| {
+        let how = How { format, ..PLAIN };
+        let [thin, clean] =
+            <[Watched; 2]>::try_from(watch(4, &[network("64 kbit/s"), network("clean")], 60, how, |_| None))
+                .unwrap_or_else(|_| panic!("two viewers"));
+        describe("64 kbit/s", &thin);
+        assert!(clean.faces.iter().all(|face| face.age_ms.1 < 40.0 && face.worst < 0.02 && face.pops == 0.0));
+        assert!(clean.stats.iter().all(|stats| stats.share == 1.0), "the clean one is untouched");
+        thin
+    };
+    let (plain, compact) = (of(Format::Facelink1), of(Format::Compact));
+    let mean = |watched: &Watched, of: &dyn Fn(&Outcome) -> f32| {
+        watched.faces.iter().map(of).sum::<f32>() / watched.faces.len() as f32
+    };
+    let (age, rms) = (|face: &Outcome| face.age_ms.0, |face: &Outcome| face.rms);
+    assert!(mean(&compact, &age) < mean(&plain, &age) && mean(&compact, &rms) < mean(&plain, &rms));
+}
+
+/// The pops of steady layers are those of peaks that move between fewer frames. Before sources that send fewer frames were
+/// recognised at once, 60 to 7.5 frames a second had 139 pops a minute and a jump of 0.22.
 #[test]
 fn relay_layer_changes_do_not_pop() {
-    let pops = |rates: &[f32]| {
+    let shown = |rates: &[f32]| {
         // Every two seconds another layer, up and down.
         let change = |now: i64| Some(rates[(now / 2_000_000) as usize % rates.len()]);
         let watched = watch(1, &[network("clean")], 60, PLAIN, change).remove(0);
@@ -307,14 +329,15 @@ fn relay_layer_changes_do_not_pop() {
         in_force.sort();
         in_force.dedup();
         assert!(in_force.len() >= rates.len(), "{rates:?}: {in_force:?}");
-        face.pops
+        (face.pops, face.jump)
     };
-    let steady = [60.0, 30.0, 15.0, 7.5].map(|rate| (rate, pops(&[rate])));
-    let of = |rate: f32| steady.iter().find(|(known, _)| *known == rate).map_or(0.0, |(_, pops)| *pops);
-    for pair in [[60.0, 30.0], [60.0, 15.0], [30.0, 15.0], [15.0, 7.5]] {
-        let (changing, wanted) = (pops(&pair), (of(pair[0]) + of(pair[1])) / 2.0);
-        // 29 changes a minute.
-        assert!(changing <= wanted + 7.0, "{pair:?}: {changing} a minute, and {wanted} without changes");
+    let steady = [60.0, 30.0, 15.0, 7.5].map(|rate| (rate, shown(&[rate])));
+    let of = |rate: f32| steady.iter().find(|(known, _)| *known == rate).map_or((0.0, 0.0), |(_, shown)| *shown);
+    for pair in [[60.0, 30.0], [60.0, 15.0], [30.0, 15.0], [15.0, 7.5], [30.0, 7.5], [60.0, 7.5]] {
+        // 29 changes a minute. Nothing is worse than the lower layer alone, but for a little.
+        let ((pops, jump), lower) = (shown(&pair), of(pair[1]));
+        assert!(pops <= lower.0 + 10.0, "{pair:?}: {pops} pops a minute, and {lower:?} without changes");
+        assert!(jump <= lower.1 + 0.05, "{pair:?}: a jump of {jump}, and {lower:?} without changes");
     }
 }
 

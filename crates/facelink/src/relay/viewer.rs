@@ -43,7 +43,7 @@ const SETTLE: [Duration; 2] = [Duration::from_millis(160), Duration::from_millis
 /// A frame with a peak that was changed by more than this is not followed by one of a higher layer, which would jump.
 const SMOOTH: f32 = 0.05;
 /// Frames of a layer before the one below it follows.
-const STEP_FRAMES: u8 = 3;
+const STEP_FRAMES: u8 = 6;
 /// After so many frames the change is made anyway.
 const SMOOTH_WAIT: u8 = 6;
 /// The rate at which nothing is left out, for the law.

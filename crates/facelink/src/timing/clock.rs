@@ -34,6 +34,8 @@ const JUMP_TIME_US: i64 = 2_000_000;
 const ANEW_US: i64 = 40_000;
 /// A pause, not a slow frame.
 const PAUSE_US: i64 = 500_000;
+/// After so many longer steps in a row the pace has changed.
+const PACE_CHANGED: u8 = 1;
 
 /// When a frame was captured and how long it was delayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,6 +108,8 @@ pub struct SourceClock {
     set: Option<(usize, i64, i64, i64)>,
     jump: Option<Jump>,
     interval_us: f64,
+    /// Steps in a row that were longer by a frame or more.
+    longer: u8,
     stamped: bool,
 }
 
@@ -124,6 +128,7 @@ impl SourceClock {
             set: None,
             jump: None,
             interval_us: 0.0,
+            longer: 0,
             stamped: false,
         }
     }
@@ -223,10 +228,15 @@ impl SourceClock {
         if !(1000.0..PAUSE_US as f64).contains(&step_us) {
             return;
         }
+        let longer = self.stamped && step_us > 1.6 * self.interval_us;
+        self.longer = if longer { self.longer.saturating_add(1) } else { 0 };
         if self.interval_us == 0.0 {
             self.interval_us = step_us;
-        } else if self.stamped && step_us > 1.6 * self.interval_us && step_us < 3.5 * self.interval_us {
-            // Likely a lost frame; a pace that really has changed gets through all the same, only more slowly.
+        } else if self.longer > PACE_CHANGED {
+            // Not one frame in between any more: the source, or a relay, sends fewer.
+            self.interval_us += (step_us - self.interval_us) / 2.0;
+        } else if longer && step_us < 3.5 * self.interval_us {
+            // Likely a lost frame.
             self.interval_us += (step_us - self.interval_us) / 32.0;
         } else {
             self.interval_us += (step_us - self.interval_us) / 8.0;
