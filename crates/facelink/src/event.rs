@@ -1,11 +1,8 @@
 //! The output of a source for the engine: frames of subjects, and events.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use crate::time::Instant;
 
 use serde::Serialize;
 

@@ -209,6 +209,7 @@ pub mod source;
 pub mod speech;
 pub mod subject;
 pub mod take;
+pub mod time;
 pub mod timing;
 pub mod vrchat;
 pub mod wire;

@@ -1,13 +1,11 @@
 //! One face over time, from a sender's partial, late or interrupted messages.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     frame::{Channel, FaceFrame, MAX_CHANNELS},
     names::BLENDSHAPE_COUNT,
+    time::Instant,
     timing::{Disbelieved, FrameOrder, Place, Stated},
     wire::{json::VisemeMessage, viseme::Viseme},
 };

@@ -1,6 +1,8 @@
 //! The accepting side: takes a client's sockets and peer connections, and detects that it has gone.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::time::Instant;
 
 use crate::subject::GOODBYE_GRACE;
 

@@ -1,8 +1,7 @@
 //! The data channel of a connection.
 
-use std::time::Instant;
-
 use super::{link::Link, types::PeerId};
+use crate::time::Instant;
 
 /// A peer connection and its data channel.
 #[derive(Debug)]

@@ -1,9 +1,8 @@
 //! The side that opens a connection: dials, offers, restarts, tries again.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
+
+use crate::time::Instant;
 
 use super::{
     channel::Channel,

@@ -1,6 +1,8 @@
 //! The state of one lane.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::time::Instant;
 
 use crate::timing::Heartbeat;
 

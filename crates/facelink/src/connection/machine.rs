@@ -1,9 +1,8 @@
 //! The state machine: dispatches to what both sides share, and to the dialling or the accepting side.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
+
+use crate::time::Instant;
 
 use super::{
     accept::Accepting,

@@ -1,9 +1,8 @@
 //! The state that both sides of a connection share: two transports, and the queues of actions and events.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
+
+use crate::time::Instant;
 
 use super::{
     channel::Channel,

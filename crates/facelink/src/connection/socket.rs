@@ -1,6 +1,8 @@
 //! The WebSocket of a connection.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::time::Instant;
 
 use super::{link::Link, types::SocketId};
 

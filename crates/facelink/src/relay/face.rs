@@ -1,9 +1,6 @@
 //! A face that is published: its newest frame in each layer.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     layers::{Layer, Layered, Layers},
@@ -11,6 +8,7 @@ use super::{
 };
 use crate::{
     frame::FaceFrame,
+    time::Instant,
     timing::{Cadence, RateMeter},
     wire::{
         facelink1::{

@@ -1,14 +1,12 @@
 //! Nested temporal layers of one face.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
 use serde::{Serialize, Serializer};
 
 use crate::{
     frame::FaceFrame,
+    time::Instant,
     timing::{Cadence, Peaks},
 };
 

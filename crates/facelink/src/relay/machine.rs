@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     event::SubjectId,
     frame::FaceFrame,
+    time::Instant,
     timing::LinkReport,
     wire::sealed::{self, MAX_SEALED},
 };

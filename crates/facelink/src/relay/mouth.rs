@@ -1,11 +1,12 @@
 //! Who speaks: whether a mouth moves.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::{
     frame::FaceFrame,
     groups::ChannelGroup,
     names::{BLENDSHAPE_COUNT, Blendshape},
+    time::Instant,
 };
 
 /// Frames are compared over this time, so that a tracker's noise from frame to frame is not taken for speech.

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     event::SubjectId,
     frame::FaceFrame,
+    time::Instant,
     timing::{LinkReport, NetworkLaw, RateController, RateDecision},
     wire::{
         facelink1::{

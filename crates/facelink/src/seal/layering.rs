@@ -1,6 +1,8 @@
 //! Which temporal layer a frame is of, and which frame between two of a layer it has to repeat.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::time::Instant;
 
 use crate::{frame::FaceFrame, names::BLENDSHAPE_COUNT, wire::sealed::Layer};
 

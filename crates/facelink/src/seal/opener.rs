@@ -1,6 +1,8 @@
 //! What arrives, opened.
 
-use std::{collections::HashMap, time::Instant};
+use std::collections::HashMap;
+
+use crate::time::Instant;
 
 use crate::wire::{
     facelink1::{Decoder, Face, Facelink1Error},

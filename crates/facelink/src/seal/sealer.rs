@@ -1,9 +1,8 @@
 //! What one connection sends, sealed.
 
-use std::time::Instant;
-
 use crate::{
     frame::FaceFrame,
+    time::Instant,
     wire::{
         facelink1::{Clock, EncodeError, Encoder, MAX_SUBJECTS},
         sealed::{Kind, MAX_CLEAR, MAX_SEALED, StreamId, TAG_LEN, put_clear},

@@ -1,10 +1,8 @@
 //! Where keys come from.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, fmt, time::Duration};
+
+use crate::time::Instant;
 
 use smallvec::SmallVec;
 use zeroize::Zeroizing;

@@ -1,10 +1,11 @@
 //! Face Cap: bundles to the address that was typed in, and silence while the face is lost.
 
-use std::{net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
 
 use super::phone::{Outbox, Phone};
 use crate::{
     FaceFrame,
+    time::Instant,
     wire::{
         face_cap::{PROFILE, messages},
         osc::write_bundles,

@@ -1,15 +1,13 @@
 //! iFacialMocap and Facemotion3d v3: answers HELLO, waits for the acknowledgement, and sends for as long as its lease is
 //! kept.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 
 use super::phone::{Outbox, Phone, SimulatorConfig, Start, StreamEvent, StreamId};
 use crate::{
     Blendshape, FaceFrame,
     source::PhoneTransport,
+    time::Instant,
     wire::{
         fmv3::{
             self, Encoding, FLAG_TRACKED, HEADER_LEN, Header, Hello, Kind, MAX_DATAGRAM, Message, Part, REVISION,

@@ -1,6 +1,6 @@
 //! Live Link Face: sends to the address that was typed in, or to those that its OSC remote control was given.
 
-use std::{net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
 
 use rosc::{OscMessage, OscType};
 
@@ -8,6 +8,7 @@ use super::phone::{Outbox, Phone, SimulatorConfig, Start};
 use crate::{
     FaceFrame,
     source::LIVE_LINK_FACE_OSC_PORT,
+    time::Instant,
     wire::{
         llf::{self, LlfPacket},
         osc::{self, encode, message, number, text},

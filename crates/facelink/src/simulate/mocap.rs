@@ -1,14 +1,12 @@
 //! iFacialMocap (v1 and v2) and Facemotion3d: sends when it is called, or to the address that was typed in.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 
 use super::phone::{Outbox, Phone, SimulatorConfig, Start, StreamEvent, StreamId};
 use crate::{
     FaceFrame,
     source::{PhoneTransport, SourceKind},
+    time::Instant,
     wire::mocap_text::{
         self, Dialect, FACEMOTION3D_PORT, FRAME_END, IFACIALMOCAP_PORT, START_FACEMOTION3D, START_TCP, START_V1,
         START_V2, STOP_FACEMOTION3D, STOP_TCP, TCP_PORT, Writer,

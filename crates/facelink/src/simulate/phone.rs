@@ -2,12 +2,13 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::{
     FaceFrame,
     source::{PhoneTransport, SourceKind},
+    time::Instant,
 };
 
 /// Which app to play, and where.

@@ -1,6 +1,8 @@
 //! Face trackers of VR headsets: parameters of a VRChat avatar, to the address that was typed in.
 
-use std::{net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
+
+use crate::time::Instant;
 
 use super::phone::{Outbox, Phone};
 use crate::{FaceFrame, vrchat::VrchatWriter};

@@ -1,10 +1,11 @@
 //! The old system's senders: JSON datagrams with shapes, with a viseme, or with both.
 
-use std::{net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
 
 use super::phone::{Outbox, Phone, SimulatorConfig, Start};
 use crate::{
     FaceFrame,
+    time::Instant,
     wire::{json::write_untyped, viseme::Viseme},
 };
 

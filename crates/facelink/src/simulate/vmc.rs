@@ -1,10 +1,11 @@
 //! A performer of VMC protocol: bundles to the address that it was given.
 
-use std::{net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
 
 use super::phone::{Outbox, Phone, Start};
 use crate::{
     FaceFrame,
+    time::Instant,
     wire::vmc::{BlendshapeNames, PROFILE, encode},
 };
 

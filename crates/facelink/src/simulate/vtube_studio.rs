@@ -1,10 +1,11 @@
 //! VTube Studio: listens, and sends to those who ask, for as long as they asked for.
 
-use std::{net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
 
 use super::phone::{Outbox, Phone, SimulatorConfig, Start};
 use crate::{
     FaceFrame,
+    time::Instant,
     wire::vtube_studio::{PORT, PROFILE, Request, encode},
 };
 

@@ -1,6 +1,8 @@
 //! When to try again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::time::Instant;
 
 /// Failures before the delays grow to the longest: whatever failed is likely to return within the first half minute.
 const PATIENT: u32 = 25;

@@ -5,7 +5,9 @@
 //! the two clocks against each other (skew). The idea is that of LEDBAT's base delay (RFC 6817) and of Moon, Skelly &
 //! Towsley (INFOCOM 1999).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::time::Instant;
 
 use smallvec::SmallVec;
 

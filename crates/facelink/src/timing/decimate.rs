@@ -1,6 +1,8 @@
 //! Fewer frames a second without losing what happens between them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::time::Instant;
 
 use crate::{frame::FaceFrame, names::BLENDSHAPE_COUNT};
 

@@ -1,9 +1,8 @@
 //! Whether a link still answers.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
+
+use crate::time::Instant;
 
 use super::Average;
 

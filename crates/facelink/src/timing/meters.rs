@@ -1,9 +1,8 @@
 //! Statistics of a stream, over about the last second.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
+
+use crate::time::Instant;
 
 /// Frames a second, counted over the last second.
 #[derive(Clone, Debug, Default)]

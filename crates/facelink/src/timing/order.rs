@@ -5,10 +5,9 @@
 //! buffer waits. Anything else is a fault of the sender: the count begins again there, and when that happens repeatedly,
 //! frames are taken as they arrive until the numbers have been right for a while.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
+
+use crate::time::Instant;
 
 use super::{LossMeter, clock::micros};
 

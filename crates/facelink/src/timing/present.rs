@@ -1,6 +1,8 @@
 //! The presentation time of a rendered frame, from the time at which the engine began it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::time::Instant;
 
 /// A step this much longer or shorter than the last ones is a hitch, and is followed at once.
 const HITCH: f64 = 0.6;

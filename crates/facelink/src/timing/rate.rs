@@ -1,6 +1,8 @@
 //! How fast a sender should send.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::time::Instant;
 
 use super::DelayReport;
 

@@ -23,7 +23,7 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{Arc, LazyLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rosc::{OscMessage, OscType};
@@ -36,6 +36,7 @@ use super::{
 use crate::{
     frame::{Channel, EYE_LOOK_RANGE, FaceFrame, clamp_weight},
     names::{BLENDSHAPE_COUNT, Blendshape},
+    time::Instant,
 };
 
 /// Port that Project Babble sends to by default; VRChat's own is 9000.

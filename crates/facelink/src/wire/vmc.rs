@@ -28,7 +28,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rosc::{OscMessage, OscType};
@@ -44,6 +44,7 @@ use super::{
 use crate::{
     frame::{Channel, FACE_HOLD, FaceFrame, MAX_CHANNELS, clamp_weight},
     names::{BLENDSHAPE_COUNT, Blendshape},
+    time::Instant,
 };
 
 /// Port of a renderer (Marionette).

@@ -1,10 +1,6 @@
 //! One frame of a subject in a take: the message `facelink.Face`.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::proto::{self, Fields, ProtoError, Value};
 use crate::{
@@ -12,6 +8,7 @@ use crate::{
     frame::{Channel, EyeGaze, FaceFrame, FrameError, Gaze, HeadPose, MAX_CHANNELS},
     names::BLENDSHAPE_COUNT,
     source::SourceKind,
+    time::Instant,
     timing::Stamp,
     wire::{
         facelink1::{GAZE_STEPS, POSITION_STEPS, is_rotation, pack_rotation, unpack_rotation},

@@ -5,7 +5,7 @@ use std::{
     io::{Read, Seek},
     ops::RangeInclusive,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     event::{LinkEvent, LostReason, SubjectFrame, SubjectId},
+    time::Instant,
     timing::{Stamp, micros},
 };
 

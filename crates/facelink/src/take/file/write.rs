@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use mcap::{
@@ -29,6 +29,7 @@ use super::{
 use crate::{
     event::{LinkEvent, SubjectFrame},
     source::SourceKind,
+    time::Instant,
 };
 
 /// A chunk is written when its first message is this old: what a killed process loses at most.

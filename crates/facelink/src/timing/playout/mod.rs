@@ -10,10 +10,9 @@
 mod blend;
 mod blink;
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
+
+use crate::time::Instant;
 
 use self::{
     blend::{Residual, Span},

@@ -1,9 +1,8 @@
 //! Parts of messages put together.
 
-use std::{
-    borrow::Cow,
-    time::{Duration, Instant},
-};
+use std::{borrow::Cow, time::Duration};
+
+use crate::time::Instant;
 
 use super::message::{Fmv3Error, Header, Kind, Part};
 

@@ -7,8 +7,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use crate::time::Instant;
 
 use super::{
     super::{
