@@ -3,10 +3,11 @@
 use std::{
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
-use facelink_net::{AvatarFile, Endpoint, EndpointConfig, TlsConfig, outward_address};
+use facelink::session_file::{Obs, Secret};
+use facelink_net::{AvatarFile, Endpoint, EndpointConfig, ObsConfig, TlsConfig, outward_address};
 
 use crate::{error::Error, ice::IceArgs, output::Output};
 
@@ -43,6 +44,21 @@ pub struct EndpointArgs {
     /// Folder with what the pages load: avatars and three.js for the viewer, the face tracker for "Use this camera".
     #[arg(long, value_name = "DIR", value_parser = folder)]
     models: Option<PathBuf>,
+    /// Have the OBS at this address record while a take is recorded, such as ws://127.0.0.1:4455; its files are in the take.
+    #[arg(long, value_name = "URL")]
+    obs: Option<String>,
+    /// Environment variable with the password of OBS.
+    #[arg(long, value_name = "NAME", requires = "obs")]
+    obs_password_env: Option<String>,
+    /// File with the password of OBS, and nothing else.
+    #[arg(long, value_name = "FILE", requires = "obs", conflicts_with = "obs_password_env")]
+    obs_password_file: Option<String>,
+    /// Begin a take when a recording is begun in OBS, and end it with that.
+    #[arg(long, requires = "obs")]
+    obs_starts_takes: bool,
+    /// Leave OBS's names of files as they are, instead of slate and take.
+    #[arg(long, requires = "obs")]
+    obs_own_names: bool,
     #[command(flatten)]
     ice: IceArgs,
 }
@@ -57,6 +73,20 @@ impl EndpointArgs {
         if ice.servers.is_empty() {
             ice.servers.clone_from(&settings.ice.servers);
         }
+        let obs = match self.obs {
+            Some(url) => {
+                let password = self.obs_password_env.map(Secret::Env).or(self.obs_password_file.map(Secret::File));
+                let obs = Obs {
+                    password,
+                    starts_takes: self.obs_starts_takes,
+                    names_files: !self.obs_own_names,
+                    ..Obs::new(url)
+                };
+                let obs = ObsConfig::for_session(&obs, Path::new(""));
+                Some(obs.map_err(|error| Error::Plain(error.to_string()))?)
+            }
+            None => settings.obs,
+        };
         let lan = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         Ok(EndpointConfig {
             bind: if self.lan { lan } else { self.bind.unwrap_or(settings.bind) },
@@ -72,6 +102,7 @@ impl EndpointArgs {
                 _ => settings.tls,
             },
             ice,
+            obs,
             models: self.models.or(settings.models),
             avatar: Some(AvatarFile::from(ARIA)),
             ..settings

@@ -13,9 +13,9 @@ use std::{
 use crossbeam_channel::{Receiver, after, never, select_biased, tick};
 use facelink::{frame::WeightsByName, gesture::GestureSet, mapping::Format};
 use facelink_net::{
-    CertificateAuthority, Endpoint, EndpointConfig, KeyError, LIVE_LINK_FACE_PORT, LinkEvent, PhonePort, RoomKey,
-    SourceKind, SourceProfile, SubjectFrame, SubjectId, TakeOptions, TakeRecordError, TakeStatus, UDP_JSON_PORT,
-    new_room_key,
+    CertificateAuthority, Endpoint, EndpointConfig, KeyError, LIVE_LINK_FACE_PORT, LinkEvent, ObsState, ObsStatus,
+    PhonePort, RoomKey, SourceKind, SourceProfile, SubjectFrame, SubjectId, TakeOptions, TakeRecordError, TakeStatus,
+    UDP_JSON_PORT, new_room_key,
 };
 use serde::Serialize;
 
@@ -29,6 +29,9 @@ use crate::{
     stop::stop_signal,
     table::{Table, printable, take_name},
 };
+
+/// How long a take that is recorded at once waits for OBS.
+const OBS_LIMIT: Duration = Duration::from_secs(3);
 
 /// Receive faces and show them: a live table in a terminal, or one JSON object a line.
 #[derive(Debug, clap::Args)]
@@ -145,6 +148,8 @@ enum Line<'a> {
         dropped: u64,
         bytes: u64,
     },
+    /// When something of it has changed.
+    Obs(&'a ObsStatus),
     Frame {
         subject: &'a str,
         source: SourceKind,
@@ -177,6 +182,8 @@ trait Show {
     fn event(&mut self, event: &LinkEvent) -> Result<(), Error>;
     fn frame(&mut self, frame: &SubjectFrame) -> Result<(), Error>;
     fn tick(&mut self, endpoint: &Endpoint) -> Result<(), Error>;
+    /// What OBS does has changed.
+    fn obs(&mut self, obs: &ObsStatus) -> Result<(), Error>;
     /// A take is in its file.
     fn recorded(&mut self, take: &TakeStatus) -> Result<(), Error> {
         println!("{}", take_in_words(take));
@@ -187,6 +194,34 @@ trait Show {
 fn take_in_words(take: &TakeStatus) -> String {
     let dropped = if take.dropped > 0 { format!(", {} not recorded", take.dropped) } else { String::new() };
     format!("Recorded {:.1} s with {} frames{dropped} to {}", take.seconds, take.frames, take.file)
+}
+
+fn obs_in_words(obs: &ObsStatus) -> String {
+    let does = match (obs.state, obs.recording, &obs.error) {
+        (_, _, Some(error)) => error.clone(),
+        (ObsState::Connected, true, None) => match &obs.file {
+            Some(file) => format!("records to {file}"),
+            None => "records".to_owned(),
+        },
+        (ObsState::Connected, false, None) => match &obs.file {
+            Some(file) => format!("recorded {file}"),
+            None => "is connected".to_owned(),
+        },
+        _ => "is being connected".to_owned(),
+    };
+    format!("OBS at {}: {}", printable(&obs.url), printable(&does))
+}
+
+/// Waits until OBS answers, so that it begins with a take, but not for one that does not.
+fn wait_for_obs(endpoint: &Endpoint) {
+    let end = Instant::now() + OBS_LIMIT;
+    while let Some(obs) = endpoint.stats().obs.or_else(|| endpoint.config().obs.as_ref().map(|_| ObsStatus::default()))
+        && obs.state == ObsState::Connecting
+        && obs.failures == 0
+        && Instant::now() < end
+    {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A take that is recorded while faces are shown.
@@ -240,6 +275,9 @@ pub fn receive(args: Args, recording: Option<Recording>) -> Result<(), Error> {
     let seconds = recording.as_ref().and_then(|recording| recording.seconds);
     let mut take = None;
     let begin = || -> Result<Option<TakeStatus>, Error> {
+        if recording.is_some() {
+            wait_for_obs(&endpoint);
+        }
         let options = recording.map(|recording| recording.options);
         take = options.map(|options| endpoint.start_take(options)).transpose().map_err(plain)?;
         Ok(take.clone())
@@ -284,6 +322,7 @@ fn watch(
     show: &mut dyn Show,
 ) -> Result<(), Error> {
     let ticks = tick(period);
+    let mut known = None;
     loop {
         // In this order: a subject appears before its first frame.
         select_biased! {
@@ -291,6 +330,17 @@ fn watch(
             recv(end) -> _ => return Ok(()),
             recv(ticks) -> _ => {
                 show.tick(endpoint)?;
+                let mut obs = endpoint.stats().obs;
+                // It changes all the time.
+                if let Some(obs) = &mut obs {
+                    obs.rtt_ms = None;
+                }
+                if obs != known {
+                    if let Some(obs) = &obs {
+                        show.obs(obs)?;
+                    }
+                    known = obs;
+                }
                 if endpoint.take_status().is_some_and(|take| take.error.is_some()) {
                     return Ok(());
                 }
@@ -374,6 +424,10 @@ impl<W: Write> Show for Json<W> {
         Ok(())
     }
 
+    fn obs(&mut self, obs: &ObsStatus) -> Result<(), Error> {
+        self.line(&Line::Obs(obs))
+    }
+
     fn recorded(&mut self, take: &TakeStatus) -> Result<(), Error> {
         self.line(&Line::Recorded {
             file: &take.file,
@@ -407,6 +461,10 @@ impl Show for Live {
         self.table.draw(&endpoint.stats());
         Ok(())
     }
+
+    fn obs(&mut self, obs: &ObsStatus) -> Result<(), Error> {
+        self.table.say(&obs_in_words(obs)).map_err(Error::Output)
+    }
 }
 
 /// The output to a pipe or a file without `--json`: events, and a line a second for each subject.
@@ -428,6 +486,10 @@ impl<W: Write> Show for Plain<W> {
 
     fn frame(&mut self, _: &SubjectFrame) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn obs(&mut self, obs: &ObsStatus) -> Result<(), Error> {
+        writeln!(self.out, "{}", obs_in_words(obs)).and_then(|()| self.out.flush()).map_err(Error::Output)
     }
 
     fn tick(&mut self, endpoint: &Endpoint) -> Result<(), Error> {

@@ -11,7 +11,7 @@ mod network;
 mod room;
 mod send;
 mod shared;
-mod socket;
+pub(crate) mod socket;
 mod transports;
 
 use std::{

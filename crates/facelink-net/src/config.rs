@@ -13,6 +13,8 @@ use facelink::{
     timing::RateSettings,
 };
 
+#[cfg(feature = "obs")]
+use crate::obs_config::ObsConfig;
 #[cfg(feature = "phones")]
 use crate::phone_config::{PhoneCall, SourceProfiles, VmcOut, VrchatOut};
 #[cfg(feature = "tls")]
@@ -149,6 +151,9 @@ pub struct EndpointConfig {
     /// Whether phones record too while a take is recorded: see [`TakeOptions::phones`](crate::TakeOptions::phones). Off by
     /// default.
     pub takes_with_phones: bool,
+    #[cfg(feature = "obs")]
+    /// OBS that records while takes are recorded; see `docs/obs.md`. None by default.
+    pub obs: Option<ObsConfig>,
     #[cfg(feature = "phones")]
     /// Whether other machines may control this endpoint by OSC, at any UDP port for phones: takes, calibration, emotions, cuts. Off
     /// by default, for OSC has no authentication: only this machine may.
@@ -281,6 +286,8 @@ impl Default for EndpointConfig {
             avatar: None,
             takes: PathBuf::from(TAKES_FOLDER),
             takes_with_phones: false,
+            #[cfg(feature = "obs")]
+            obs: None,
             #[cfg(feature = "phones")]
             osc_control: false,
             gestures: None,

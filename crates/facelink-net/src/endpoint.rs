@@ -46,6 +46,8 @@ use crate::{
     tap::Tapped,
     token::new_token,
 };
+#[cfg(feature = "obs")]
+use crate::{client::ClientError, obs, obs_config::ObsConfig, takes::Companion};
 #[cfg(feature = "phones")]
 use crate::{
     doctor::{Doctor, Facts, Report, own_addresses},
@@ -132,6 +134,11 @@ impl Endpoint {
         for out in &config.vrchat_out {
             VrchatWriter::new(&out.prefix, out.mapping.as_ref())?;
         }
+        #[cfg(feature = "obs")]
+        let obs = match &config.obs {
+            Some(obs) => Some((obs.clone(), obs::address(obs).map_err(|error| obs_error(obs, error))?)),
+            None => None,
+        };
         let gestures = config.gestures.as_ref().map(GestureRecognizer::new).transpose()?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
@@ -170,7 +177,7 @@ impl Endpoint {
         #[cfg(feature = "phones")]
         {
             let companion = Arc::downgrade(&phones);
-            takes.set_companion(companion);
+            takes.set_phones(companion);
         }
         #[cfg(feature = "phones")]
         let doctor = {
@@ -214,6 +221,13 @@ impl Endpoint {
             #[cfg(feature = "phones")]
             {
                 ports = listening.serve(&phones, &cancel).map_err(LinkError::Runtime)?;
+            }
+            #[cfg(feature = "obs")]
+            if let Some((config, address)) = obs {
+                let obs = obs::Obs::new(&config);
+                let companion: Arc<dyn Companion> = obs.clone();
+                takes.set_obs(Arc::downgrade(&companion));
+                runtime.spawn(obs.run(config, address, hub.clone(), Arc::downgrade(&takes), cancel.clone()));
             }
             let (relay_hub, relay_cancel) = (hub.clone(), cancel.clone());
             runtime.spawn(async move { relay_hub.queues.viewers.run(relay_cancel).await });
@@ -669,6 +683,14 @@ impl EndpointControl {
     /// Gives one subject a profile of its own, or takes it away.
     pub fn set_subject_profile(&self, subject: &str, profile: Option<SourceProfile>) {
         self.phones.profiles.set_subject(subject, profile);
+    }
+}
+
+#[cfg(feature = "obs")]
+fn obs_error(config: &ObsConfig, error: ClientError) -> LinkError {
+    match error {
+        ClientError::Url { url, reason } => LinkError::Obs { url, reason },
+        error => LinkError::Obs { url: config.url.clone(), reason: error.to_string() },
     }
 }
 

@@ -36,6 +36,15 @@ pub enum LinkError {
     /// [`EndpointConfig::token`](crate::EndpointConfig::token) is none that can be shown.
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[cfg(feature = "obs")]
+    /// [`EndpointConfig::obs`](crate::EndpointConfig::obs) has an address that is none.
+    #[error("field `obs.url`: `{url}`: {reason}")]
+    Obs {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// [`EndpointConfig::gestures`](crate::EndpointConfig::gestures) cannot be used.
     #[error("gestures: {0}")]
     Gestures(#[from] GestureError),

@@ -51,7 +51,7 @@ use crate::{
     ice::{IceConfig, PeerConfig},
     roles::{TokenId, TokenStatus},
     seal::Sealing,
-    stats::{ConnectionStats, EndpointStats},
+    stats::{ConnectionStats, EndpointStats, ObsStatus},
 };
 
 #[derive(Debug)]
@@ -66,6 +66,8 @@ struct Table {
 pub(crate) struct Hub {
     pub config: EndpointConfig,
     pub started: Instant,
+    /// OBS, as its task sees it.
+    pub obs: Mutex<Option<ObsStatus>>,
     pub auth: Authentication,
     pub queues: Queues,
     /// Refused before there was a connection: bad datagrams, wrong tokens, forbidden origins.
@@ -110,6 +112,7 @@ impl Hub {
             sealing,
             config,
             started: now,
+            obs: Mutex::default(),
             queues,
             refused: AtomicU64::new(0),
             ignored: AtomicU64::new(0),
@@ -581,6 +584,7 @@ impl Hub {
             overrun: self.queues.overrun(),
             sealed: self.sealing.stats(),
             relay: self.queues.viewers.stats(),
+            obs: self.obs.lock().clone(),
             subjects,
         }
     }

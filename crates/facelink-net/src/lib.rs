@@ -110,6 +110,7 @@
 //! | Feature | Default | Adds | Crates alone |
 //! |---|---|---|---|
 //! | `http` | yes | the web page, the HTTP API and the metrics | 4 |
+//! | `obs` | yes | OBS records while takes are recorded | 2 |
 //! | `phones` | yes | the phone apps over UDP and TCP, VMC protocol, simulated phones, the doctor | 2 |
 //! | `seal` | yes | end-to-end encrypted faces | 18 |
 //! | `tls` | yes | HTTPS and `wss://`, as an endpoint and as a client | 20 |
@@ -143,6 +144,10 @@ mod error;
 mod http;
 mod hub;
 mod ice;
+#[cfg(feature = "obs")]
+mod obs;
+#[cfg(feature = "obs")]
+mod obs_config;
 mod outbox;
 #[cfg(feature = "webrtc")]
 mod peer;
@@ -187,6 +192,8 @@ pub use endpoint::{Addresses, Endpoint, EndpointControl};
 pub use error::{LinkError, PublishError, TokenError};
 #[cfg(feature = "webrtc")]
 pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IceError, IcePolicy, IceServerProvider, IceWarning, TurnSecret};
+#[cfg(feature = "obs")]
+pub use obs_config::{OBS_PORT, ObsConfig};
 #[cfg(feature = "phones")]
 pub use phone_config::{PhoneCall, SourceProfiles, VmcOut, VrchatOut, remembered_phones};
 #[cfg(feature = "phones")]

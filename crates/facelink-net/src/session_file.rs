@@ -14,6 +14,8 @@ use facelink::{
     source::{PhonePorts, SourceKind},
 };
 
+#[cfg(feature = "obs")]
+use crate::obs_config::ObsConfig;
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
 use crate::{client::ClientConfig, config::EndpointConfig};
@@ -23,6 +25,8 @@ use crate::{
     phone_config::remembered_phones,
     simulator::{PerformingPhone, SimulateError, Simulator},
 };
+#[cfg(feature = "obs")]
+use facelink::session_file::Obs;
 
 /// Why a session's file cannot be followed.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +85,10 @@ fn reveal(secret: &Secret, field: &'static str, folder: &Path) -> Result<String,
     }
 }
 
-#[cfg_attr(all(feature = "phones", feature = "tls", feature = "seal", feature = "webrtc"), allow(dead_code))]
+#[cfg_attr(
+    all(feature = "obs", feature = "phones", feature = "tls", feature = "seal", feature = "webrtc"),
+    allow(dead_code)
+)]
 fn without(field: &'static str, feature: &'static str, asked: bool) -> Result<(), SessionFileError> {
     if asked { Err(SessionFileError::NoFeature { field, feature }) } else { Ok(()) }
 }
@@ -106,6 +113,7 @@ impl EndpointConfig {
         self.set_tls(network, folder)?;
         self.set_ice(network, folder)?;
         self.set_phones(network)?;
+        self.set_obs(network, folder)?;
         Ok(self)
     }
 
@@ -201,6 +209,17 @@ impl EndpointConfig {
         without("vmc_out", "phones", !network.vmc_out.is_empty())
     }
 
+    #[cfg(feature = "obs")]
+    fn set_obs(&mut self, network: &SessionNetwork, folder: &Path) -> Result<(), SessionFileError> {
+        self.obs = network.obs.as_ref().map(|obs| ObsConfig::for_session(obs, folder)).transpose()?;
+        Ok(())
+    }
+
+    #[cfg(not(feature = "obs"))]
+    fn set_obs(&mut self, network: &SessionNetwork, _: &Path) -> Result<(), SessionFileError> {
+        without("obs", "obs", network.obs.is_some())
+    }
+
     /// What a session's file says of these settings. Secrets stay where `before`, the file in use, says that they are; without one,
     /// it names environment variables: `FACELINK_TOKEN` and `FACELINK_KEY`.
     pub fn session_network(&self, before: Option<&SessionNetwork>) -> SessionNetwork {
@@ -226,11 +245,22 @@ impl EndpointConfig {
             tls: kept.tls,
             ice_servers: kept.ice_servers,
             key: kept.key,
+            obs: kept.obs,
             ..SessionNetwork::default()
         };
         #[cfg(feature = "seal")]
         {
             written.key = secret(self.key.is_some(), written.key, "FACELINK_KEY");
+        }
+        #[cfg(feature = "obs")]
+        {
+            let known = written.obs.and_then(|obs| obs.password);
+            written.obs = self.obs.as_ref().map(|obs| Obs {
+                url: obs.url.clone(),
+                password: secret(obs.password.is_some(), known, "FACELINK_OBS_PASSWORD"),
+                starts_takes: obs.starts_takes,
+                names_files: obs.names_files,
+            });
         }
         #[cfg(feature = "tls")]
         {
@@ -265,6 +295,22 @@ impl EndpointConfig {
         written.profiles = profiles.map(|app| (app.as_str().to_owned(), self.profiles.get(app))).collect();
         written.vmc_out.clone_from(&self.vmc_out);
         written.osc_control = self.osc_control;
+    }
+}
+
+#[cfg(feature = "obs")]
+impl ObsConfig {
+    /// OBS as a session's file says, with its password.
+    ///
+    /// # Errors
+    /// [`SessionFileError`] when the password is not to be had.
+    pub fn for_session(obs: &Obs, folder: &Path) -> Result<Self, SessionFileError> {
+        Ok(Self {
+            password: obs.password.as_ref().map(|password| reveal(password, "obs", folder)).transpose()?,
+            starts_takes: obs.starts_takes,
+            names_files: obs.names_files,
+            ..Self::new(&obs.url)
+        })
     }
 }
 
@@ -337,7 +383,8 @@ mod tests {
         let written = network(
             r#"lan: true, port: 9000, tls: Off, live_link_face: None, udp_json: 0, takes: "shows", takes_with_phones: true,
             phones: Ports({ vmc: 0 }), call: [(address: "192.0.2.7", app: ifacialmocap)], osc_control: true,
-            vmc_out: [(to: "127.0.0.1:39540", subject: "Hero", names: Presets)], connect: [(url: "ws://192.0.2.9:8765")]"#,
+            vmc_out: [(to: "127.0.0.1:39540", subject: "Hero", names: Presets)], connect: [(url: "ws://192.0.2.9:8765")],
+            obs: (url: "ws://192.0.2.5", starts_takes: true, names_files: false)"#,
         );
         let config = EndpointConfig::default().with_session(&written, Path::new(".")).expect("settings");
         assert!(config.bind.is_unspecified() && config.dual_stack && config.port == 9000);

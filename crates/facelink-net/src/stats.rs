@@ -140,6 +140,49 @@ pub struct ConnectionStats {
     pub viewing: Option<ViewerStats>,
 }
 
+/// What the connection to OBS is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ObsState {
+    /// It is being opened, for the first time or again.
+    #[default]
+    Connecting,
+    /// OBS answers.
+    Connected,
+    /// OBS does not want this client: a wrong password, or another version of the protocol. It is tried again every ten
+    /// seconds.
+    Refused,
+}
+
+/// OBS, by its WebSocket.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ObsStatus {
+    /// Its address.
+    pub url: String,
+    /// What the connection is doing.
+    pub state: ObsState,
+    /// Version of its WebSocket server.
+    pub version: Option<String>,
+    /// Whether it records.
+    pub recording: bool,
+    /// The scene that is on air.
+    pub scene: Option<String>,
+    /// Shortest round trip, milliseconds.
+    pub rtt_ms: Option<f32>,
+    /// The file that it records to, or the last one.
+    pub file: Option<String>,
+    /// How often it was connected.
+    pub connects: u64,
+    /// Connections and commands that failed.
+    pub failures: u64,
+    /// Messages that were not understood.
+    pub ignored: u64,
+    /// Why it is not connected, or what it did not do; until that goes well.
+    pub error: Option<String>,
+}
+
 /// A take that is being recorded, or was.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -183,6 +226,9 @@ pub struct EndpointStats {
     pub sealed: SealStats,
     /// What leaves for connections that have subscribed.
     pub relay: RelayStats,
+    /// OBS, where one is controlled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub obs: Option<ObsStatus>,
     /// Every live subject, by name.
     pub subjects: Vec<SubjectStats>,
 }

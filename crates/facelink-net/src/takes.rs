@@ -41,16 +41,19 @@ const BUFFER: usize = 256 << 10;
 /// Takes of a folder that are listed.
 const MAX_LISTED: usize = 1000;
 
-/// How long the end of a take waits for phones that record in step to report their files.
+/// How long the end of a take waits for phones that record in step to report their files, and for OBS.
 const PHONES_LIMIT: Duration = Duration::from_secs(2);
+const OBS_LIMIT: Duration = Duration::from_secs(6);
 /// Between two looks at whether they have.
-const PHONES_EVERY: Duration = Duration::from_millis(10);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// What else there is besides the hub while a take is recorded: phones.
+/// What records in step with a take: phones, and OBS.
 pub(crate) trait Companion: Send + Sync {
     /// Files that say what the numbers of a take mean: name, media type, bytes.
-    fn attachments(&self) -> Vec<(String, String, Vec<u8>)>;
-    /// Phones that can record at a command.
+    fn attachments(&self) -> Vec<(String, String, Vec<u8>)> {
+        Vec::new()
+    }
+    /// Devices that can record at a command.
     fn recorders(&self) -> usize;
     /// Asks them to begin.
     fn record(&self, slate: &str, take: u32);
@@ -77,6 +80,9 @@ pub struct TakeOptions {
     /// ([`EndpointConfig::call`](crate::EndpointConfig::call)). `None` is
     /// [`EndpointConfig::takes_with_phones`](crate::EndpointConfig::takes_with_phones).
     pub phones: Option<bool>,
+    /// Whether OBS records too, where one is controlled ([`EndpointConfig::obs`](crate::EndpointConfig)); it does by
+    /// default.
+    pub obs: Option<bool>,
     /// Timecode at the start, and its frames a second.
     pub timecode: Option<(String, String)>,
     /// Files to put in: name, media type, bytes.
@@ -133,7 +139,8 @@ pub struct TakeFile {
 }
 
 struct Running {
-    with_phones: bool,
+    /// What records in step, and how long the end waits for it.
+    companions: Vec<(Weak<dyn Companion>, Duration)>,
     status: Arc<Mutex<TakeStatus>>,
     file: PathBuf,
     thread: JoinHandle<Option<TakeWriteError>>,
@@ -155,22 +162,29 @@ pub(crate) struct Takes {
     hub: Arc<Hub>,
     state: Mutex<State>,
     stopping: Mutex<()>,
-    companion: OnceLock<Weak<dyn Companion>>,
+    phones: OnceLock<Weak<dyn Companion>>,
+    obs: OnceLock<Weak<dyn Companion>>,
 }
 
 impl Takes {
     pub fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, state: Mutex::default(), stopping: Mutex::default(), companion: OnceLock::new() }
+        Self { hub, state: Mutex::default(), stopping: Mutex::default(), phones: OnceLock::new(), obs: OnceLock::new() }
     }
 
-    /// Records with these, from the next take on. Once.
+    /// Records with these phones, from the next take on. Once.
     #[cfg(feature = "phones")]
-    pub fn set_companion(&self, companion: Weak<dyn Companion>) {
-        let _ = self.companion.set(companion);
+    pub fn set_phones(&self, phones: Weak<dyn Companion>) {
+        let _ = self.phones.set(phones);
     }
 
-    fn companion(&self) -> Option<Arc<dyn Companion>> {
-        self.companion.get().and_then(Weak::upgrade)
+    /// Records with this OBS, from the next take on. Once.
+    #[cfg(feature = "obs")]
+    pub fn set_obs(&self, obs: Weak<dyn Companion>) {
+        let _ = self.obs.set(obs);
+    }
+
+    fn phones(&self) -> Option<Arc<dyn Companion>> {
+        self.phones.get().and_then(Weak::upgrade)
     }
 
     /// Begins a take.
@@ -185,8 +199,8 @@ impl Takes {
         if wanted == Some(0) {
             return Err(TakeRecordError::Field { field: "take", reason: "takes count from 1".to_owned() });
         }
-        let companion = self.companion();
-        let recorders = companion.as_ref().map_or(0, |companion| companion.recorders());
+        let phones = self.phones();
+        let recorders = phones.as_ref().map_or(0, |phones| phones.recorders());
         if options.phones == Some(true) && recorders == 0 {
             let reason = "no phone is called whose app records at a command (`call` one with Live Link Face, or --call ADDRESS=live-link-face), \
                           or the port for its remote control is not open".to_owned();
@@ -209,7 +223,7 @@ impl Takes {
         }
         let written = |source| TakeRecordError::Write { file: path.clone(), source };
         let mut writer = TakeWriter::new(BufWriter::with_capacity(BUFFER, file), &about, start).map_err(written)?;
-        let attachments = companion.as_ref().map(|companion| companion.attachments()).unwrap_or_default();
+        let attachments = phones.as_ref().map(|phones| phones.attachments()).unwrap_or_default();
         for (name, kind, data) in options.attachments.iter().chain(&attachments) {
             writer.attach(name, kind, data).map_err(written)?;
         }
@@ -242,8 +256,11 @@ impl Takes {
             .spawn(move || recorder.run())
             .map_err(TakeRecordError::Thread)?;
         self.hub.queues.set_tap(Some(tap));
-        // Behind the tap: what they report is in the take.
-        if let Some(companion) = companion.filter(|_| with_phones) {
+        // Behind the tap: what they report is in the take. All at once, so that they begin together.
+        let phones = self.phones.get().filter(|_| with_phones).map(|phones| (phones.clone(), PHONES_LIMIT));
+        let obs = self.obs.get().filter(|_| options.obs != Some(false)).map(|obs| (obs.clone(), OBS_LIMIT));
+        let companions: Vec<_> = phones.into_iter().chain(obs).collect();
+        for companion in companions.iter().filter_map(|(companion, _)| companion.upgrade()) {
             companion.record(&slate, take);
         }
         state.take = None;
@@ -251,7 +268,7 @@ impl Takes {
             state.numbers.insert(slate, take);
         }
         tracing::info!(file = status.file, "recording");
-        state.running = Some(Running { with_phones, status: shared, file: path, thread });
+        state.running = Some(Running { companions, status: shared, file: path, thread });
         Ok(status)
     }
 
@@ -259,7 +276,7 @@ impl Takes {
     pub fn stop(&self) -> Result<TakeStatus, TakeRecordError> {
         // One at a time: what ends with the endpoint waits for what is being ended already.
         let _stopping = self.stopping.lock();
-        self.stop_phones();
+        self.stop_companions();
         let Running { status, file, thread, .. } = {
             let mut state = self.state.lock();
             let running = state.running.take().ok_or(TakeRecordError::NotRecording)?;
@@ -283,14 +300,22 @@ impl Takes {
         }
     }
 
-    /// Ends what phones record, and waits for their answers, which belong to the take.
-    fn stop_phones(&self) {
-        let with_phones = self.state.lock().running.as_ref().is_some_and(|running| running.with_phones);
-        let Some(companion) = self.companion().filter(|_| with_phones) else { return };
-        companion.stop();
-        let end = Instant::now() + PHONES_LIMIT;
-        while companion.is_ending() && Instant::now() < end {
-            thread::sleep(PHONES_EVERY);
+    /// Ends what phones and OBS record, and waits for their answers, which belong to the take.
+    fn stop_companions(&self) {
+        let companions: Vec<_> = match &self.state.lock().running {
+            Some(running) => running
+                .companions
+                .iter()
+                .filter_map(|(companion, limit)| Some((companion.upgrade()?, *limit)))
+                .collect(),
+            None => return,
+        };
+        for (companion, _) in &companions {
+            companion.stop();
+        }
+        let start = Instant::now();
+        while companions.iter().any(|(companion, limit)| companion.is_ending() && start.elapsed() < *limit) {
+            thread::sleep(LOOK_EVERY);
         }
     }
 
@@ -344,7 +369,7 @@ impl Takes {
     /// Phones that can record too.
     #[cfg(feature = "http")]
     pub fn recorders(&self) -> usize {
-        self.companion().map_or(0, |companion| companion.recorders())
+        self.phones().map_or(0, |phones| phones.recorders())
     }
 
     /// The files in the folder of takes, by name.
@@ -424,6 +449,15 @@ fn create(
             }
             Err(error) => return Err(create_error(&path)(error)),
         }
+    }
+}
+
+/// From one time to another; negative when the other was before.
+fn nanos_between(from: Instant, to: Instant) -> i64 {
+    let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+    match to.checked_duration_since(from) {
+        Some(after) => nanos(after),
+        None => -nanos(from.saturating_duration_since(to)),
     }
 }
 
@@ -530,6 +564,10 @@ impl Recorder {
             Tapped::Packet(packet, at) => self.writer.packet(&packet, at),
             Tapped::Mark(text, at) => self.writer.mark(&text, at),
             Tapped::Phone(recording, at) => self.writer.phone(&recording, at),
+            Tapped::Obs { mut recording, started, at } => {
+                recording.offset_ns = started.map(|started| nanos_between(self.writer.start(), started));
+                self.writer.obs(&recording, at)
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use facelink::{
     event::{LinkEvent, SubjectFrame},
-    take::{PhoneRecording, RecordedPacket},
+    take::{ObsRecording, PhoneRecording, RecordedPacket},
 };
 
 /// What waits to be written: half a second of 256 faces of 60 Hz.
@@ -26,6 +26,13 @@ pub(crate) enum Tapped {
     Packet(RecordedPacket, Instant),
     Mark(String, Instant),
     Phone(PhoneRecording, Instant),
+    #[cfg_attr(not(feature = "obs"), allow(dead_code))]
+    Obs {
+        recording: ObsRecording,
+        /// When its video began.
+        started: Option<Instant>,
+        at: Instant,
+    },
 }
 
 /// What both ends know.

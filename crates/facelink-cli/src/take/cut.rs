@@ -153,6 +153,11 @@ fn copy<R: Read + Seek>(
                 writer.event(&event, at)?;
             }
             TakeContent::Phone(recording) => writer.phone(&recording, at)?,
+            TakeContent::Obs(mut recording) => {
+                let from = i64::try_from(part.from.as_nanos()).unwrap_or(i64::MAX);
+                recording.offset_ns = recording.offset_ns.map(|offset| offset.saturating_sub(from));
+                writer.obs(&recording, at)?;
+            }
             TakeContent::Mark(text) => writer.mark(&text, at)?,
             TakeContent::Packet(packet) => writer.packet(&packet, at)?,
             TakeContent::Stats(text) => {

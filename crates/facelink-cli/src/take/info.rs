@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use facelink::take::RecordedSubject;
+use facelink::take::{ObsRecording, RecordedSubject};
 use indicatif::DecimalBytes;
 use serde::Serialize;
 
@@ -44,6 +44,31 @@ struct Info<'a> {
     damaged: u64,
     subjects: Vec<Subject<'a>>,
     attachments: Vec<&'a str>,
+    /// What OBS recorded in step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    obs: Option<Obs<'a>>,
+}
+
+#[derive(Serialize)]
+struct Obs<'a> {
+    files: &'a [String],
+    /// When its video begins, seconds after the first frame of a face; negative before it.
+    offset_s: Option<f64>,
+    /// By how much that may be off.
+    within_s: Option<f64>,
+    problem: Option<&'a str>,
+}
+
+impl<'a> Obs<'a> {
+    fn of(obs: &'a ObsRecording, subjects: &[RecordedSubject]) -> Self {
+        let first = subjects.iter().map(|subject| subject.first_s).reduce(f64::min).unwrap_or(0.0);
+        Self {
+            files: &obs.files,
+            offset_s: obs.offset_ns.map(|offset| offset as f64 / 1e9 - first),
+            within_s: obs.within_ns.map(|within| within as f64 / 1e9),
+            problem: obs.problem.as_deref(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -95,6 +120,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         damaged: info.damaged,
         subjects: info.subjects.iter().map(Subject::of).collect(),
         attachments: reader.attachment_names(),
+        obs: info.obs.as_ref().map(|obs| Obs::of(obs, &info.subjects)),
     };
     let mut out = io::stdout().lock();
     let written = if args.json { json(&info, &mut out) } else { words(&info, &mut out) };
@@ -119,6 +145,16 @@ fn words(info: &Info<'_>, out: &mut impl Write) -> io::Result<()> {
     }
     if info.damaged > 0 {
         writeln!(out, "{} entries are damaged.", info.damaged)?;
+    }
+    if let Some(Obs { files, offset_s, within_s, problem }) = &info.obs {
+        let files = if files.is_empty() { "no file".to_owned() } else { files.join(", ") };
+        let offset = offset_s.map(|offset| {
+            format!(", begins {:.3} s {} the first face", offset.abs(), if offset < 0.0 { "before" } else { "after" })
+        });
+        let within = within_s.map(|within| format!(" (within {:.1} ms)", within * 1000.0));
+        let problem = problem.map(|problem| format!(": {problem}"));
+        let [offset, within, problem] = [offset, within, problem].map(Option::unwrap_or_default);
+        writeln!(out, "OBS: {}{offset}{within}{problem}", printable(&files))?;
     }
     for subject in &info.subjects {
         let name = printable(subject.name);

@@ -9,6 +9,7 @@ mod harness;
 #[cfg(target_os = "linux")]
 mod ipv6;
 mod matrix;
+mod obs;
 mod osc;
 mod senders;
 mod stacks;

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     phones::{PhoneState, PhoneStatus, PortStats},
     seal::SealStats,
+    stats::{ObsState, ObsStatus},
 };
 use facelink::{
     source::{PhonePort, SourceKind},
@@ -46,6 +47,7 @@ pub(super) struct Inputs<'a> {
     pub addresses: &'a [OwnAddress],
     pub clock: &'a Clock,
     pub sealed: &'a SealStats,
+    pub obs: Option<&'a ObsStatus>,
 }
 
 /// Advice, the worst first; what is equally bad, in the order of the report.
@@ -58,6 +60,7 @@ pub(super) fn advise(inputs: &Inputs<'_>) -> Vec<Advice> {
     advice.on_phones(inputs);
     advice.on_clock(inputs);
     advice.on_sealed(inputs.sealed);
+    advice.on_obs(inputs.obs);
     if inputs.faces.is_empty() {
         advice.on_silence(inputs);
     }
@@ -342,6 +345,30 @@ impl Advices {
         }
     }
 
+    fn on_obs(&mut self, obs: Option<&ObsStatus>) {
+        let Some(obs) = obs else { return };
+        let what = match (obs.state, &obs.error) {
+            (ObsState::Connected, None) => {
+                let version = obs.version.as_deref().unwrap_or("?");
+                let does = if obs.recording { "records" } else { "records when a take is recorded" };
+                return self
+                    .say(Severity::Ok, format!("OBS at {} answers (obs-websocket {version}), and {does}", obs.url));
+            }
+            (ObsState::Connected, Some(error)) => {
+                return self.say(Severity::Warning, format!("OBS at {}: {error}", obs.url));
+            }
+            (ObsState::Refused, error) => format!(
+                "{}: see Tools > WebSocket Server Settings > Show Connect Info in OBS",
+                error.as_deref().unwrap_or("OBS refuses")
+            ),
+            (_, error) => format!(
+                "not connected ({}): is OBS 28 or later running there, with Tools > WebSocket Server Settings > Enable WebSocket server on?",
+                error.as_deref().unwrap_or("no answer yet")
+            ),
+        };
+        self.say(Severity::Warning, format!("OBS at {}: {what}", obs.url));
+    }
+
     fn on_sealed(&mut self, sealed: &SealStats) {
         if sealed.no_key > 0 {
             self.say(
@@ -530,6 +557,7 @@ mod tests {
         addresses: Vec<OwnAddress>,
         clock: Clock,
         sealed: SealStats,
+        obs: Option<ObsStatus>,
     }
 
     /// Nothing is wrong, and no sender is active.
@@ -546,13 +574,15 @@ mod tests {
             addresses: vec![wifi()],
             clock: Clock::default(),
             sealed: SealStats::default(),
+            obs: None,
         }
     }
 
     fn advice(scene: &Scene) -> Vec<(Severity, String)> {
-        let Scene { bind, https, token, listening, ports, faces, phones, addresses, clock, sealed } = scene;
+        let Scene { bind, https, token, listening, ports, faces, phones, addresses, clock, sealed, obs } = scene;
+        let obs = obs.as_ref();
         let (bind, https, token) = (*bind, *https, *token);
-        let inputs = Inputs { bind, https, token, listening, ports, faces, phones, addresses, clock, sealed };
+        let inputs = Inputs { bind, https, token, listening, ports, faces, phones, addresses, clock, sealed, obs };
         advise(&inputs).into_iter().map(|advice| (advice.severity, advice.text)).collect()
     }
 
@@ -759,5 +789,23 @@ mod tests {
             all[0].what,
             "type 192.168.1.20 as the destination (it sends to port 49983 alone, and this is 50000)"
         );
+    }
+
+    #[test]
+    fn advice_obs_by_what_it_does() {
+        let mut scene = scene();
+        let status = ObsStatus { url: "ws://192.0.2.5:4455".to_owned(), ..ObsStatus::default() };
+        let cases = [
+            (ObsState::Connected, None, Severity::Ok, "records when a take is recorded"),
+            (ObsState::Connected, Some("OBS does not record: code 207"), Severity::Warning, "code 207"),
+            (ObsState::Refused, Some("OBS refuses the password"), Severity::Warning, "Show Connect Info"),
+            (ObsState::Connecting, Some("Connection refused"), Severity::Warning, "Enable WebSocket server"),
+        ];
+        for (state, error, severity, words) in cases {
+            scene.obs = Some(ObsStatus { state, error: error.map(str::to_owned), ..status.clone() });
+            let advice = advice(&scene);
+            let line = advice.iter().find(|(_, text)| text.starts_with("OBS at ws://192.0.2.5:4455"));
+            assert!(line.is_some_and(|(bad, text)| *bad == severity && text.contains(words)), "{advice:?}");
+        }
     }
 }

@@ -150,6 +150,7 @@ impl Doctor {
             addresses: &survey.addresses,
             clock: &clock,
             sealed: &hub.sealing.stats(),
+            obs: hub.obs.lock().clone().as_ref(),
         });
         let reachable = !hub.config.bind.is_loopback();
         let shown = survey.addresses.first().filter(|_| reachable);

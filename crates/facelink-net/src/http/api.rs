@@ -42,6 +42,7 @@ pub(super) async fn stats(State(server): State<Server>) -> Response {
         "overrun": totals.overrun,
         "sealed": totals.sealed,
         "relay": totals.relay,
+        "obs": totals.obs,
         "take": server.takes.status(),
         "uptime_seconds": server.hub.started.elapsed().as_secs_f64(),
     }))

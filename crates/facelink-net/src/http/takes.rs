@@ -25,6 +25,7 @@ struct Start {
     #[serde(default)]
     packets: bool,
     phones: Option<bool>,
+    obs: Option<bool>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,11 +67,11 @@ pub(super) async fn start(State(server): State<Server>, headers: HeaderMap, body
         Ok(bytes) if bytes.is_empty() => Ok(Start::default()),
         body => read(&server.hub, &headers, body),
     };
-    let Start { slate, take, packets, phones } = match start {
+    let Start { slate, take, packets, phones, obs } = match start {
         Ok(start) => start,
         Err(response) => return *response,
     };
-    let options = TakeOptions { slate, take, packets, phones, ..TakeOptions::default() };
+    let options = TakeOptions { slate, take, packets, phones, obs, ..TakeOptions::default() };
     let begun = on_disk(&server, move |server| server.takes.start(options));
     begun.await.map_or_else(|response| response, |status| Json(status).into_response())
 }

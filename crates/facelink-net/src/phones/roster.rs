@@ -10,6 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use facelink::source::SourceKind;
 
@@ -200,6 +201,7 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Roster {
     state: Mutex<State>,
+    commanded: Notify,
     file: Option<PathBuf>,
     /// Whether an address is on a network near this machine: others are not called because they were heard.
     is_near: fn(IpAddr) -> bool,
@@ -223,7 +225,7 @@ impl Roster {
                 entries.push(Entry::new(one, now));
             }
         }
-        Self { state: Mutex::new(State { entries, candidates: Vec::new() }), file, is_near }
+        Self { state: Mutex::new(State { entries, candidates: Vec::new() }), commanded: Notify::new(), file, is_near }
     }
 
     /// Calls a phone from now on; replaces the call of the same address. `false` when there are too many of the user's own.
@@ -329,6 +331,7 @@ impl Roster {
             return Err(PhoneCommandError::Full(address));
         }
         entry.commands.push_back(command);
+        self.commanded.notify_one();
         Ok(())
     }
 
@@ -346,6 +349,12 @@ impl Roster {
             let answers = matches!(entry.status.state, PhoneState::Answered | PhoneState::Streaming);
             entry.ends = answers && *command == PhoneCommand::RecordStop;
         }
+        self.commanded.notify_one();
+    }
+
+    /// Waits until there is a command for a phone.
+    pub async fn commanded(&self) {
+        self.commanded.notified().await;
     }
 
     /// A phone reported that its recording has ended.

@@ -143,6 +143,12 @@ pub(crate) async fn serve(
     cancel: CancellationToken,
 ) {
     let mut service = Service::new(counters.port, phones.hub.config.max_datagrams_per_second, Instant::now());
+    // What is asked of all phones at once leaves at once.
+    let commands = (counters.port == PhonePort::LiveLinkFaceOsc).then(|| phones.clone());
+    let commanded = async || match &commands {
+        Some(phones) => phones.roster.commanded().await,
+        None => std::future::pending().await,
+    };
     let mut intake = Intake::new(phones);
     let mut buffer = vec![0; DATAGRAM];
     let mut cancelled = pin!(cancel.cancelled());
@@ -155,6 +161,7 @@ pub(crate) async fn serve(
             biased;
             () = &mut cancelled => break,
             _ = ticks.tick() => (None, true),
+            () = commanded() => (None, true),
             received = sockets.receive(&mut buffer) => (Some(received), false),
             () = sleep_until(deadline) => (None, false),
         };

@@ -165,6 +165,9 @@ pub struct SessionNetwork {
     /// Whether other machines may control takes by OSC; off by default.
     #[serde(skip_serializing_if = "is_default")]
     pub osc_control: bool,
+    /// OBS that records while takes are recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub obs: Option<Obs>,
     /// Folder of takes that are recorded, `takes` by default, relative to where the program runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub takes: Option<String>,
@@ -196,6 +199,7 @@ impl Default for SessionNetwork {
             connect: Vec::new(),
             vmc_out: Vec::new(),
             osc_control: false,
+            obs: None,
             takes: None,
             takes_with_phones: false,
         }
@@ -252,6 +256,38 @@ pub struct Dial {
     /// Its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
+}
+
+/// OBS that records while takes are recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obs {
+    /// Such as `ws://127.0.0.1:4455`.
+    pub url: String,
+    /// Its password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// Whether a recording that is begun in OBS begins a take; off by default.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub starts_takes: bool,
+    /// Whether OBS names its file by slate and take; on by default.
+    #[serde(default = "on", skip_serializing_if = "is_on")]
+    pub names_files: bool,
+}
+
+impl Obs {
+    /// OBS at an address.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), password: None, starts_takes: false, names_files: true }
+    }
+}
+
+const fn on() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_on(value: &bool) -> bool {
+    *value
 }
 
 /// A phone that is simulated: the synthetic performer over the app's own protocol.

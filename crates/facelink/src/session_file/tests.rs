@@ -12,7 +12,7 @@ const WHOLE: &str = r#"(
         profiles: {},
         connect: [(url: "ws://192.0.2.9:8765")],
         vmc_out: [(to: "127.0.0.1:39540", subject: "Hero", names: PerfectSync)],
-        osc_control: true, takes: "shows", takes_with_phones: true,
+        osc_control: true, obs: (url: "ws://192.0.2.5", password: Env("OBS"), starts_takes: true, names_files: false), takes: "shows", takes_with_phones: true,
     ),
     simulated_phones: [(app: live_link_face, subject: "Ann", seed: 3), (app: vmc, subject: "Bob", fps: 30)],
     virtual_subjects: [(name: "Hero", parts: [(subject: "Ann"), (subject: "Bob", groups: ["jaw"], priority: 5)])],

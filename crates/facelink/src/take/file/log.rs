@@ -32,11 +32,41 @@ impl PhoneRecording {
     }
 }
 
+/// What OBS reported that records while a take is recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ObsRecording {
+    /// Whether it records, or has ended.
+    pub recording: bool,
+    /// When its video begins, nanoseconds after the start of the take by the take's clock; negative where OBS recorded before
+    /// the take did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset_ns: Option<i64>,
+    /// By how much `offset_ns` may be off because of the way from OBS to here, nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within_ns: Option<u64>,
+    /// The files that it made, where OBS is; known when it has ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+    /// What was not as it was asked for, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+impl ObsRecording {
+    /// OBS records, or has ended.
+    pub fn new(recording: bool) -> Self {
+        Self { recording, ..Self::default() }
+    }
+}
+
 /// What a message of the channel `/events` is.
 #[derive(Debug)]
 pub(super) enum Logged {
     Link(LinkEvent),
     Phone(PhoneRecording),
+    Obs(ObsRecording),
     /// The recording was ended here.
     Stopped,
 }
@@ -90,6 +120,7 @@ enum Event {
         reason: String,
     },
     PhoneRecording(PhoneRecording),
+    ObsRecording(ObsRecording),
     Stopped,
 }
 
@@ -110,6 +141,10 @@ pub(super) fn stopped() -> Vec<u8> {
 
 pub(super) fn phone(recording: &PhoneRecording) -> Vec<u8> {
     json(&Event::PhoneRecording(recording.clone()))
+}
+
+pub(super) fn obs(recording: &ObsRecording) -> Vec<u8> {
+    json(&Event::ObsRecording(recording.clone()))
 }
 
 pub(super) fn mark(text: &str) -> Vec<u8> {
@@ -193,6 +228,7 @@ pub(super) fn read_event(data: &[u8]) -> Result<Logged, serde_json::Error> {
         }
         Event::Disconnected { connection_id, reason } => LinkEvent::Disconnected { connection_id, reason },
         Event::PhoneRecording(recording) => return Ok(Logged::Phone(recording)),
+        Event::ObsRecording(recording) => return Ok(Logged::Obs(recording)),
         Event::Stopped => return Ok(Logged::Stopped),
     }))
 }

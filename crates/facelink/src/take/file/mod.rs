@@ -13,7 +13,7 @@ mod timeline;
 mod write;
 
 pub use face::{FaceError, RecordedFrame};
-pub use log::PhoneRecording;
+pub use log::{ObsRecording, PhoneRecording};
 pub use packet::RecordedPacket;
 pub use play::{Played, SPEEDS, TakePlayer};
 pub use proto::ProtoError;

@@ -329,6 +329,7 @@ impl<R: Read + Seek> TakePlayer<R> {
             // Connections and datagrams of then are no connections and datagrams of now, and gestures are recognised anew.
             TakeContent::Event(_)
             | TakeContent::Phone(_)
+            | TakeContent::Obs(_)
             | TakeContent::Packet(_)
             | TakeContent::Stats(_)
             | TakeContent::Stopped => {}

@@ -13,14 +13,14 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use super::{
     super::{Take, TakeError, TakeFrame},
     face::{self, Names, RecordedFrame},
-    log::{self, Logged, PhoneRecording},
+    log::{self, Logged, ObsRecording, PhoneRecording},
     packet,
     packet::RecordedPacket,
     records,
     records::{Channel, ChunkIndex},
     schema,
     subject_stats::{Counting, RecordedSubject},
-    write::{ABOUT, END, EVENTS, FACES, MARKS, PACKETS, PROFILE, STATS, SUBJECTS, TakeAbout},
+    write::{ABOUT, END, EVENTS, FACES, MARKS, OBS, PACKETS, PROFILE, STATS, SUBJECTS, TakeAbout},
 };
 use crate::{event::LinkEvent, source::SourceKind};
 
@@ -92,6 +92,8 @@ pub enum TakeContent {
     Event(LinkEvent),
     /// What a phone reported that records in step.
     Phone(PhoneRecording),
+    /// What OBS reported that records in step.
+    Obs(ObsRecording),
     /// A mark, in words.
     Mark(String),
     /// Statistics, as JSON.
@@ -127,6 +129,8 @@ pub struct TakeInfo {
     pub duration: Duration,
     /// Every subject, by name.
     pub subjects: Vec<RecordedSubject>,
+    /// What OBS recorded in step, if it did; known when the take was ended.
+    pub obs: Option<ObsRecording>,
     /// Frames and events that were not recorded, because writing was too slow; known when it was ended.
     pub dropped: Option<u64>,
     /// Entries that cannot be read.
@@ -301,6 +305,7 @@ impl<R: Read + Seek> TakeReader<R> {
             complete: self.complete,
             duration: self.duration(),
             subjects,
+            obs: self.metadata.get(OBS).and_then(|map| serde_json::from_str(map.get("recording")?).ok()),
             dropped,
             damaged: self.damaged,
         })
@@ -690,6 +695,7 @@ impl<R: Read + Seek> TakeReader<R> {
             ChannelKind::Events => log::read_event(data).ok().map(|event| match event {
                 Logged::Link(event) => TakeContent::Event(event),
                 Logged::Phone(recording) => TakeContent::Phone(recording),
+                Logged::Obs(recording) => TakeContent::Obs(recording),
                 Logged::Stopped => TakeContent::Stopped,
             }),
             ChannelKind::Marks => log::read_mark(data).ok().map(TakeContent::Mark),

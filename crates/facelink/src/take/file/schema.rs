@@ -179,11 +179,13 @@ fn descriptor(out: &mut Vec<u8>, name: &str, fields: &[Field]) {
 pub(super) const EVENT: (&str, &str) = (
     "facelink.Event",
     r#"{"type":"object","title":"facelink.Event","required":["event"],"properties":{
-"event":{"type":"string","enum":["subject_appeared","subject_lost","emotion","connected","disconnected","phone_recording","stopped"]},
+"event":{"type":"string","enum":["subject_appeared","subject_lost","emotion","gesture","cut","connected","disconnected","phone_recording","obs_recording","stopped"]},
 "id":{"type":"integer"},"name":{"type":"string"},"source":{"type":"string"},"address":{"type":"string"},
 "reason":{"type":"string"},"connection_id":{"type":"string"},"emotion":{"type":"string"},"intensity":{"type":"number"},
 "fade_ns":{"type":"integer"},"duration_ns":{"type":"integer"},"recording":{"type":"boolean"},
-"timecode":{"type":"string"},"files":{"type":"array","items":{"type":"string"}}}}"#,
+"timecode":{"type":"string"},"files":{"type":"array","items":{"type":"string"}},"gesture":{"type":"string"},
+"active":{"type":"boolean"},"lasted_ns":{"type":"integer"},"offset_ns":{"type":"integer"},"within_ns":{"type":"integer"},
+"problem":{"type":"string"}}}"#,
 );
 
 /// JSON schema of the channel of marks.

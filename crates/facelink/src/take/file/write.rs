@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::{
     face,
-    log::{self, PhoneRecording},
+    log::{self, ObsRecording, PhoneRecording},
     packet,
     packet::RecordedPacket,
     schema,
@@ -48,6 +48,8 @@ pub(super) const PROFILE: &str = "facelink";
 pub(super) const ABOUT: &str = "facelink.take";
 /// Name of the metadata record with the subjects' counts, at the end.
 pub(super) const SUBJECTS: &str = "facelink.subjects";
+/// Name of the metadata record with what OBS recorded in step, at the end.
+pub(super) const OBS: &str = "facelink.obs";
 /// Name of the metadata record with what was left out, at the end.
 pub(super) const END: &str = "facelink.end";
 
@@ -202,6 +204,8 @@ pub struct TakeWriter<W: Write> {
     marks: u16,
     stats: u16,
     packets: Option<u16>,
+    /// What OBS reported so far, put together.
+    obs: Option<ObsRecording>,
     dropped: u64,
     ended: bool,
     scratch: Vec<u8>,
@@ -251,6 +255,7 @@ impl<W: Write> TakeWriter<W> {
             marks,
             stats,
             packets: None,
+            obs: None,
             dropped: 0,
             ended: false,
             scratch: Vec::new(),
@@ -361,6 +366,24 @@ impl<W: Write> TakeWriter<W> {
         self.message(self.events, time, &log::phone(recording))
     }
 
+    /// Records what OBS reported that records in step. Its offset counts from [`start`](Self::start). What it reported last is a
+    /// metadata record of the take, too.
+    ///
+    /// # Errors
+    /// [`TakeWriteError`]; nothing more can be written then.
+    pub fn obs(&mut self, recording: &ObsRecording, now: Instant) -> Result<(), TakeWriteError> {
+        let time = self.nanos(now);
+        let before = self.obs.take().unwrap_or_default();
+        self.obs = Some(ObsRecording {
+            offset_ns: before.offset_ns.or(recording.offset_ns),
+            within_ns: before.within_ns.or(recording.within_ns),
+            files: [before.files, recording.files.clone()].concat(),
+            problem: recording.problem.clone().or(before.problem),
+            recording: recording.recording,
+        });
+        self.message(self.events, time, &log::obs(recording))
+    }
+
     /// Records a mark: something of note at this time, in words.
     ///
     /// # Errors
@@ -465,6 +488,10 @@ impl<W: Write> TakeWriter<W> {
             .filter_map(|subject| Some((subject.name.to_string(), serde_json::to_string(subject).ok()?)))
             .collect();
         self.writer.write_metadata(&Metadata { name: SUBJECTS.to_owned(), metadata: subjects })?;
+        if let Some(text) = self.obs.as_ref().and_then(|obs| serde_json::to_string(obs).ok()) {
+            let metadata = BTreeMap::from([("recording".to_owned(), text)]);
+            self.writer.write_metadata(&Metadata { name: OBS.to_owned(), metadata })?;
+        }
         let end = BTreeMap::from([("dropped".to_owned(), self.dropped.to_string())]);
         self.writer.write_metadata(&Metadata { name: END.to_owned(), metadata: end })?;
         self.ended = true;
