@@ -5,7 +5,7 @@ use std::{
     fmt,
     io::{self, IsTerminal, Write},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
     time::{Duration, Instant},
 };
@@ -28,10 +28,11 @@ use crate::{
     session::Session,
     stop::stop_signal,
     table::{Table, printable, take_name},
+    timecode::TimecodeArgs,
 };
 
-/// How long a take that is recorded at once waits for OBS.
-const OBS_LIMIT: Duration = Duration::from_secs(3);
+/// How long a take that is recorded at once waits for OBS, and for timecode.
+const BEGIN_LIMIT: Duration = Duration::from_secs(3);
 
 /// Receive faces and show them: a live table in a terminal, or one JSON object a line.
 #[derive(Debug, clap::Args)]
@@ -68,6 +69,8 @@ pub struct Args {
     /// Write one JSON object a line, for other programs.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    timecode: TimecodeArgs,
     #[command(flatten)]
     phones: PhoneArgs,
 }
@@ -214,12 +217,17 @@ fn obs_in_words(obs: &ObsStatus) -> String {
 
 /// Waits until OBS answers, so that it begins with a take, but not for one that does not.
 fn wait_for_obs(endpoint: &Endpoint) {
-    let end = Instant::now() + OBS_LIMIT;
-    while let Some(obs) = endpoint.stats().obs.or_else(|| endpoint.config().obs.as_ref().map(|_| ObsStatus::default()))
-        && obs.state == ObsState::Connecting
-        && obs.failures == 0
-        && Instant::now() < end
-    {
+    let is_asked = endpoint.config().obs.is_some();
+    wait_until(|| match endpoint.stats().obs {
+        Some(obs) => obs.state != ObsState::Connecting || obs.failures > 0,
+        None => !is_asked,
+    });
+}
+
+/// Waits for what a take that is recorded at once begins with, but not for ever.
+fn wait_until(is_there: impl Fn() -> bool) {
+    let end = Instant::now() + BEGIN_LIMIT;
+    while !is_there() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -267,6 +275,11 @@ pub fn receive(args: Args, recording: Option<Recording>) -> Result<(), Error> {
     let Some(config) = args.phones.apply(lan, config)? else { return Ok(()) };
     let endpoint = Endpoint::start(config)?;
     // Until this ends.
+    let timecode = {
+        let session = session.as_ref();
+        let folder = session.map_or(Path::new(""), Session::folder);
+        args.timecode.start(session.and_then(Session::timecode), folder, &endpoint)?
+    };
     let _started = session.map(|session| session.start(&endpoint)).transpose()?;
     for port in endpoint.unavailable() {
         eprintln!("facelink: {}", port.message);
@@ -277,6 +290,9 @@ pub fn receive(args: Args, recording: Option<Recording>) -> Result<(), Error> {
     let begin = || -> Result<Option<TakeStatus>, Error> {
         if recording.is_some() {
             wait_for_obs(&endpoint);
+            if timecode.is_some() {
+                wait_until(|| endpoint.stats().timecode.is_some());
+            }
         }
         let options = recording.map(|recording| recording.options);
         take = options.map(|options| endpoint.start_take(options)).transpose().map_err(plain)?;

@@ -8,6 +8,7 @@ mod error;
 mod event_line;
 mod ice;
 mod listen;
+mod ltc;
 #[cfg(feature = "microphone")]
 mod microphone;
 mod output;
@@ -21,6 +22,7 @@ mod speech;
 mod stop;
 mod table;
 mod take;
+mod timecode;
 
 use std::{io, process::ExitCode};
 
@@ -55,6 +57,9 @@ enum Command {
     /// Visemes of sound, and profiles of voices.
     #[command(subcommand)]
     Speech(speech::Command),
+    /// Linear timecode (LTC) in sound files.
+    #[command(subcommand)]
+    Ltc(ltc::Command),
     #[command(args_override_self = true)]
     Doctor(doctor::Args),
 }
@@ -74,6 +79,7 @@ fn main() -> ExitCode {
         Command::Play(args) => play::run(&args),
         Command::Take(command) => take::run(command),
         Command::Speech(command) => speech::run(command),
+        Command::Ltc(command) => ltc::run(command),
         Command::Doctor(args) => doctor::run(&args),
     };
     match done {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use facelink::session_file::{SessionFile, SessionNetwork};
+use facelink::session_file::{SessionFile, SessionNetwork, Timecode};
 use facelink_net::{Client, ClientConfig, Endpoint, EndpointConfig, PerformingPhone, SessionFileError};
 
 use crate::error::Error;
@@ -44,7 +44,12 @@ impl Session {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    fn folder(&self) -> &Path {
+    /// Whose timecode faces have.
+    pub fn timecode(&self) -> Option<&Timecode> {
+        self.file.timecode.as_ref()
+    }
+
+    pub fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new(""))
     }
 

@@ -44,6 +44,7 @@ use crate::{
     stats::{ConnectionStats, EndpointStats, TakeStatus},
     takes::{TakeFile, TakeOptions, TakeRecordError, Takes},
     tap::Tapped,
+    timecode_input::TimecodeInput,
     token::new_token,
 };
 #[cfg(feature = "obs")]
@@ -474,6 +475,12 @@ impl EndpointControl {
     /// [`TakeRecordError`], when none is being recorded, or it was cut: what was written before the error is kept.
     pub fn stop_take(&self) -> Result<TakeStatus, TakeRecordError> {
         self.takes.stop()
+    }
+
+    /// Puts faces on a timecode: for a thread that follows one. `all` says whether those with a clock of their own are put
+    /// on it too. It ends with the endpoint.
+    pub fn timecode_input(&self, all: bool) -> TimecodeInput {
+        TimecodeInput::new(self.hub.clone(), all)
     }
 
     /// Puts a mark into the take, in words.

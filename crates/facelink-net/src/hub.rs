@@ -36,7 +36,7 @@ use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 pub(crate) use connections::{Connection, ConnectionKey, Counters, Link, Origin, Resumed, Role, RoomError};
 #[cfg(feature = "phones")]
 pub(crate) use queues::Published;
-pub(crate) use queues::Queues;
+pub(crate) use queues::{FaceTimecode, Queues};
 pub(crate) use subject::Update;
 pub(crate) use subjects::{Refused, Subjects};
 
@@ -51,7 +51,7 @@ use crate::{
     ice::{IceConfig, PeerConfig},
     roles::{TokenId, TokenStatus},
     seal::Sealing,
-    stats::{ConnectionStats, EndpointStats, ObsStatus},
+    stats::{ConnectionStats, EndpointStats, ObsStatus, TimecodeStatus},
 };
 
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Hub {
         #[cfg(not(feature = "seal"))]
         let sealing = Arc::<Sealing>::default();
         let faces = config.max_subjects.saturating_add(config.max_open_sources);
-        let queues = Queues::new(faces, config.relay, sealing.clone());
+        let queues = Queues::new(faces, config.relay, sealing.clone(), now);
         Self {
             ice_servers: Mutex::new(config.ice_config().servers),
             auth: Authentication::new(&config, now),
@@ -585,6 +585,11 @@ impl Hub {
             sealed: self.sealing.stats(),
             relay: self.queues.viewers.stats(),
             obs: self.obs.lock().clone(),
+            timecode: self.queues.timecode().map(|timecode| TimecodeStatus {
+                timecode: timecode.base.timecode(now).to_string(),
+                rate: timecode.base.rate,
+                all: timecode.all,
+            }),
             subjects,
         }
     }

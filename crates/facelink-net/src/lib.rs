@@ -175,6 +175,7 @@ mod simulator;
 mod stats;
 mod takes;
 mod tap;
+mod timecode_input;
 #[cfg(feature = "tls")]
 mod tls;
 mod token;
@@ -207,6 +208,7 @@ pub use session_file::SessionFileError;
 pub use simulator::{PerformingPhone, SimulateError, Simulator};
 pub use stats::*;
 pub use takes::{TakeFile, TakeOptions, TakeRecordError};
+pub use timecode_input::TimecodeInput;
 #[cfg(feature = "tls")]
 pub use tls::{TlsConfig, TlsError};
 pub use token::new_token;

@@ -9,6 +9,7 @@ use facelink::{
     event::SubjectId,
     relay::{RelayStats, ViewerStats},
     source::SourceKind,
+    take::FrameRate,
     timing::Disbelieved,
 };
 
@@ -183,6 +184,18 @@ pub struct ObsStatus {
     pub error: Option<String>,
 }
 
+/// The timecode that faces are put on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TimecodeStatus {
+    /// As of now, `10:00:00:12`, or `10:00:00;12` where frames are dropped.
+    pub timecode: String,
+    /// Frames a second.
+    pub rate: FrameRate,
+    /// Whether subjects with a clock of their own are on it too.
+    pub all: bool,
+}
+
 /// A take that is being recorded, or was.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -229,6 +242,9 @@ pub struct EndpointStats {
     /// OBS, where one is controlled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub obs: Option<ObsStatus>,
+    /// The timecode that faces are put on, where it is not their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timecode: Option<TimecodeStatus>,
     /// Every live subject, by name.
     pub subjects: Vec<SubjectStats>,
 }

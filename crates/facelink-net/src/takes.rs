@@ -83,7 +83,8 @@ pub struct TakeOptions {
     /// Whether OBS records too, where one is controlled ([`EndpointConfig::obs`](crate::EndpointConfig)); it does by
     /// default.
     pub obs: Option<bool>,
-    /// Timecode at the start, and its frames a second.
+    /// Timecode at the start, and its frames a second; that of the endpoint's clock without it, where it has one
+    /// ([`TimecodeInput`](crate::TimecodeInput)).
     pub timecode: Option<(String, String)>,
     /// Files to put in: name, media type, bytes.
     pub attachments: Vec<(String, String, Vec<u8>)>,
@@ -218,7 +219,11 @@ impl Takes {
         let start = Instant::now();
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut about = TakeAbout::new(slate.clone(), take, since_epoch);
-        if let Some((timecode, rate)) = options.timecode {
+        let timecode = options.timecode.or_else(|| {
+            let base = self.hub.queues.timecode()?.base;
+            Some((base.timecode(start).to_string(), base.rate.to_string()))
+        });
+        if let Some((timecode, rate)) = timecode {
             (about.timecode, about.timecode_rate) = (Some(timecode), Some(rate));
         }
         let written = |source| TakeRecordError::Write { file: path.clone(), source };

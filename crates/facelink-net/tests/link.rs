@@ -572,3 +572,65 @@ fn client_sends_visemes_and_emotions() {
     client.say(None, Viseme::Sil, 0.0, Some(Duration::from_millis(20)));
     wait_frame(&endpoint, |frame| frame.speech.is_none());
 }
+
+#[test]
+fn faces_and_takes_are_put_on_one_timecode() {
+    use facelink::{
+        ltc::{Timebase, Timecode},
+        take::{FrameRate, TakeReader},
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let endpoint = Endpoint::start(EndpointConfig { takes: folder.path().to_owned(), ..config() }).expect("starts");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
+    let to = endpoint.addresses().udp_json.expect("listens");
+    let send = |jaw: f32| {
+        let text = json!({"type": "arkit_data", "subject": "Ann", "blendshapes": {"jawOpen": jaw}});
+        socket.send_to(text.to_string().as_bytes(), to).expect("sent");
+    };
+    send(0.1);
+    let own = wait_frame(&endpoint, |_| true);
+    let rate: FrameRate = "29.97".parse().expect("a rate");
+    let input = endpoint.timecode_input(false);
+    let ten: Timecode = "10:00:00;00".parse().expect("a timecode");
+    let at = Instant::now();
+    input.set(Some(Timebase::new(at, ten.time(rate), rate)));
+    let shown = endpoint.stats().timecode.expect("a timecode");
+    assert!(shown.timecode.starts_with("10:00:") && shown.timecode.contains(';') && shown.rate == rate, "{shown:?}");
+    let take = endpoint.start_take(facelink_net::TakeOptions::default()).expect("a take");
+    send(0.2);
+    let put = wait_frame(&endpoint, |frame| jaw_of(frame) > 0.15);
+    let (before, after) = (own.stamp.expect("a stamp"), put.stamp.expect("a stamp"));
+    // Its moment of capture is where it was on our clock, and has the timecode of then.
+    let since_ten = Duration::from_micros(after.capture_us.unsigned_abs()).saturating_sub(ten.time(rate));
+    assert!(since_ten <= put.received.saturating_duration_since(at), "{after:?}");
+    assert_eq!(put.frame.capture_time, Some(Duration::from_micros(after.capture_us.unsigned_abs())));
+    assert_ne!(before.epoch, after.epoch, "another clock");
+    // A frame with a time of its own stays on it, unless all are asked for.
+    let face = FaceFrame { capture_time: Some(Duration::from_secs(5)), sequence: Some(1), ..jaw(0.3) };
+    let client = Client::start(
+        ClientConfig {
+            webrtc: false,
+            ..ClientConfig::new(format!("ws://{}", endpoint.addresses().http)).subject("Bob")
+        },
+        endpoint.runtime().expect("runs"),
+    );
+    let timed = loop {
+        client.send(face.clone());
+        match endpoint.frames().recv_timeout(Duration::from_millis(20)) {
+            Ok(frame) if &*frame.name == "Bob" => break frame,
+            _ => continue,
+        }
+    };
+    let is_on = |frame: &SubjectFrame| frame.stamp.is_some_and(|stamp| stamp.epoch >= 1 << 16);
+    assert!(is_on(&put) && (timed.frame.capture_time.is_none() || !is_on(&timed)), "{timed:?}");
+    endpoint.stop_take().expect("a take");
+    let reader = TakeReader::open(std::fs::File::open(&take.file).expect("a file")).expect("a take");
+    assert!(
+        reader.about().timecode.as_deref().is_some_and(|timecode| timecode.starts_with("10:00:")),
+        "{:?}",
+        reader.about()
+    );
+    assert_eq!(reader.about().timecode_rate.as_deref(), Some("29.970"));
+    drop(input);
+    assert!(endpoint.stats().timecode.is_none());
+}

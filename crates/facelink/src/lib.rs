@@ -195,6 +195,7 @@ pub mod frame;
 pub mod gesture;
 pub mod groups;
 pub mod layers;
+pub mod ltc;
 pub mod mapping;
 pub mod model;
 pub mod names;

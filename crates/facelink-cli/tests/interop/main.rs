@@ -8,6 +8,7 @@ mod guide;
 mod harness;
 #[cfg(target_os = "linux")]
 mod ipv6;
+mod ltc;
 mod matrix;
 mod obs;
 mod osc;

@@ -43,6 +43,7 @@ pub(super) async fn stats(State(server): State<Server>) -> Response {
         "sealed": totals.sealed,
         "relay": totals.relay,
         "obs": totals.obs,
+        "timecode": totals.timecode,
         "take": server.takes.status(),
         "uptime_seconds": server.hub.started.elapsed().as_secs_f64(),
     }))

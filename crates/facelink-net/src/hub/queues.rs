@@ -5,12 +5,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use facelink::{
     event::{LinkEvent, SubjectFrame, SubjectId},
+    ltc::Timebase,
     relay::RelaySettings,
 };
 use parking_lot::RwLock;
@@ -54,11 +55,23 @@ pub(crate) struct Queues {
     overrun: AtomicU64,
     /// A recorder, which hears what the engine does.
     tap: RwLock<Option<Tap>>,
+    /// The clock that faces are put on.
+    timecode: RwLock<Option<FaceTimecode>>,
+    /// What stamps count arrivals from.
+    origin: Instant,
+}
+
+/// A clock that faces are put on, and which.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FaceTimecode {
+    pub base: Timebase,
+    /// Those with a clock of their own too.
+    pub all: bool,
 }
 
 impl Queues {
     /// For so many faces at most.
-    pub fn new(faces: usize, relay: RelaySettings, sealing: Arc<Sealing>) -> Self {
+    pub fn new(faces: usize, relay: RelaySettings, sealing: Arc<Sealing>, origin: Instant) -> Self {
         Self {
             frames: crossbeam_channel::bounded(
                 faces.saturating_mul(FRAMES_OF_EACH).clamp(FRAME_QUEUE, MAX_FRAME_QUEUE),
@@ -68,6 +81,8 @@ impl Queues {
             published: broadcast::channel(PUBLISH_QUEUE).0,
             overrun: AtomicU64::new(0),
             tap: RwLock::default(),
+            timecode: RwLock::default(),
+            origin,
         }
     }
 
@@ -95,7 +110,7 @@ impl Queues {
     }
 
     /// A frame for subscribers, and, unless it is `local`, for the engine. Never blocks.
-    pub fn push(&self, frame: SubjectFrame, from: Origin, local: bool) {
+    pub fn push(&self, mut frame: SubjectFrame, from: Origin, local: bool) {
         self.viewers.publish(&frame, &from);
         if self.published.receiver_count() > 0 && !frame.late {
             // Fails only when the last subscriber has just left.
@@ -103,6 +118,12 @@ impl Queues {
         }
         if local {
             return;
+        }
+        if let (Some(timecode), Some(stamp)) = (*self.timecode.read(), &mut frame.stamp)
+            && (timecode.all || frame.frame.capture_time.is_none())
+        {
+            *stamp = timecode.base.stamp(*stamp, self.origin);
+            frame.frame.capture_time = u64::try_from(stamp.capture_us).ok().map(Duration::from_micros);
         }
         self.tap(|tap| tap.push(|| Tapped::Frame(frame.clone())));
         if let Err(TrySendError::Full(frame)) = self.frames.0.try_send(frame) {
@@ -114,6 +135,16 @@ impl Queues {
                 self.overrun.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Puts faces for the engine and the recorder on a clock; `None` leaves each on its own.
+    pub fn set_timecode(&self, timecode: Option<FaceTimecode>) {
+        *self.timecode.write() = timecode;
+    }
+
+    /// The clock that faces are put on.
+    pub fn timecode(&self) -> Option<FaceTimecode> {
+        *self.timecode.read()
     }
 
     /// Gives what leaves for the engine to a recorder too; `None` ends the recording.

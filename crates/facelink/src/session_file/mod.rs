@@ -41,6 +41,7 @@ use crate::{
         read::{read_reporting_unknown, write},
     },
     source::{PhoneCall, PhonePort, SourceKind},
+    take::FrameRate,
     timing::{PlayoutMode, PlayoutSettings},
     wire::{profile::SourceProfile, vmc::VmcOut},
 };
@@ -85,6 +86,9 @@ pub struct SessionFile {
     /// The same for one subject, by its name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub subjects: BTreeMap<String, Subject>,
+    /// Whose timecode faces and takes have; that of each source by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timecode: Option<Timecode>,
     /// What faces may cost a rendered frame.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
@@ -102,6 +106,7 @@ impl Default for SessionFile {
             takes: Vec::new(),
             playout: None,
             subjects: BTreeMap::new(),
+            timecode: None,
             budget: None,
         }
     }
@@ -256,6 +261,31 @@ pub struct Dial {
     /// Its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
+}
+
+/// Whose timecode faces and takes have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timecode {
+    /// Which clock.
+    pub from: TimecodeFrom,
+    /// Its frames a second, such as `"29.97"`. Of LTC it is measured where it is not given; of the system's clock it is 60.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<FrameRate>,
+    /// Whether subjects with a clock of their own are on it too; off by default.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub all: bool,
+}
+
+/// A clock that gives timecode.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimecodeFrom {
+    /// That of each source.
+    #[default]
+    Own,
+    /// The time of day of this machine, UTC, which NTP keeps.
+    System,
+    /// Linear timecode in a sound: a WAV file, or an input of this machine by its name; empty for the usual one.
+    Ltc(String),
 }
 
 /// OBS that records while takes are recorded.

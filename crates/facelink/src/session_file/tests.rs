@@ -23,6 +23,7 @@ const WHOLE: &str = r#"(
     takes: [(file: "takes/a.mcap", looped: true, speed: 0.5, subjects: { "Ann": "Ghost" })],
     playout: (mode: Fixed(80.0)),
     subjects: { "Bob": (playout: (mode: Latest, filter: true)) },
+    timecode: (from: Ltc("Line 1"), rate: "29.97", all: true),
     budget: (ms: 2.0),
 )"#;
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
 /// Most frames a second.
 const MAX_RATE: u32 = 1000;
 /// Decimals of a rate that are read.
@@ -129,6 +131,19 @@ impl fmt::Display for FrameRate {
             1001 => write!(f, "{:.3}", self.as_f64()),
             denominator => write!(f, "{}/{denominator}", self.numerator),
         }
+    }
+}
+
+/// As a text, such as `29.970`.
+impl Serialize for FrameRate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FrameRate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
