@@ -1,10 +1,11 @@
 //! A clock that follows timecode.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{LtcDecoder, LtcFrame, Timecode};
 use crate::{
     take::FrameRate,
+    time::Instant,
     timing::{SourceClock, Stamp},
 };
 
