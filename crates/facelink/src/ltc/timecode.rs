@@ -121,7 +121,9 @@ mod tests {
             let mut timecode = Timecode { drop_frame, ..Timecode::default() };
             for count in 0..day {
                 assert_eq!(timecode.count(fps), count, "{timecode}");
-                assert!(!drop_frame || timecode.frames > 1 || timecode.seconds > 0 || timecode.minutes.is_multiple_of(10));
+                assert!(
+                    !drop_frame || timecode.frames > 1 || timecode.seconds > 0 || timecode.minutes.is_multiple_of(10)
+                );
                 timecode = timecode.next(fps);
             }
             assert_eq!(timecode, Timecode { drop_frame, ..Timecode::default() }, "midnight");
