@@ -1,4 +1,4 @@
-//! The time of day, and ticks.
+//! The time of day, deadlines, and ticks.
 
 use std::{
     sync::OnceLock,
@@ -10,6 +10,14 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 /// Time of day, Unix milliseconds.
 pub(crate) fn unix_ms() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
+}
+
+/// Waits until a deadline; for ever without one.
+pub(crate) async fn sleep_until(deadline: Option<impl Into<Instant>>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Ticks that coincide with those of every other task whose period is a multiple or a part of this one: a machine that

@@ -17,6 +17,7 @@ use crate::{
         ClientConfig, ClientError,
         socket::{Dial, Ws, WsEvent, dial, parse_url},
     },
+    clock::sleep_until,
     hub::Hub,
     obs_config::ObsConfig,
     stats::ObsStatus,
@@ -120,17 +121,11 @@ impl Obs {
                 *hub.obs.lock() = Some(status(&config, &machine));
                 machine.deadline()
             };
-            let timer = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             let input = tokio::select! {
                 () = cancel.cancelled() => break,
                 input = socket.next() => input,
                 () = self.changed.notified() => Input::Time,
-                () = timer => Input::Time,
+                () = sleep_until(deadline) => Input::Time,
             };
             let now = Instant::now();
             let mut machine = self.machine.lock();

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelState};
 
 use crate::{
-    clock::{ticks, unix_ms},
+    clock::{sleep_until, ticks, unix_ms},
     hub::{Counters, Link as _, Role},
     ice::{IcePolicy, PeerConfig},
     outbox::{Next, OutQueue, Outbox, Outgoing, outbox},
@@ -356,7 +356,7 @@ impl PeerTask {
                     None => return Cause::Local(CLOSED),
                 },
                 next = queue.next() => self.write(next).await,
-                () = at(self.channels.own_at) => {
+                () = sleep_until(self.channels.own_at) => {
                     if self.channels.own == 0 {
                         self.open_own().await;
                     }
@@ -575,14 +575,6 @@ impl PeerTask {
                 }
             }
         });
-    }
-}
-
-/// Waits until then, or for ever.
-async fn at(time: Option<tokio::time::Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -27,7 +27,7 @@ use super::{
     transports::{TransportEvent, Transports},
 };
 use crate::{
-    clock::unix_ms,
+    clock::{sleep_until, unix_ms},
     hub::{Hub, Role},
     peer_handle::PeerCommand,
     rtc::{Admission, PeerEvent, peer_state},
@@ -60,13 +60,6 @@ pub(super) struct Driver {
     /// Why the last attempt failed, in more words than the connection has.
     detail: Option<ClientError>,
     error: Option<ClientError>,
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 impl Driver {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    future::pending,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connections::{ConnectionKey, Link, Origin};
 use crate::{
-    clock::unix_ms,
+    clock::{sleep_until, unix_ms},
     outbox::Outgoing,
     seal::{FrameSealer, Sealing},
 };
@@ -308,13 +307,6 @@ impl Viewers {
             },
         );
         *wakes = relay.timeout();
-    }
-}
-
-async fn sleep_until(wakes: Option<Instant>) {
-    match wakes {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => pending().await,
     }
 }
 

@@ -18,7 +18,11 @@ use super::{
     protocol::{Io, Protocol, Sockets},
     text, vts,
 };
-use crate::{clock::ticks, hub::Counters, tap::Tapped};
+use crate::{
+    clock::{sleep_until, ticks},
+    hub::Counters,
+    tap::Tapped,
+};
 use facelink::{
     source::PhonePort,
     take::RecordedPacket,
@@ -124,14 +128,6 @@ impl Service {
         for protocol in self.calling() {
             protocol.on_stop(io, now);
         }
-    }
-}
-
-/// Until then; for ever without a deadline.
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
     }
 }
 
