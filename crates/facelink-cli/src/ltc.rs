@@ -127,7 +127,7 @@ fn read(args: &ReadArgs) -> Result<(), Error> {
 }
 
 fn write(args: &WriteArgs) -> Result<(), Error> {
-    let fps = args.rate.numerator().div_ceil(args.rate.denominator());
+    let fps = args.rate.nominal();
     let refused = |reason: &str| Err(Error::Plain(format!("--rate {}: {reason}", args.rate)));
     if ![24, 25, 30].contains(&fps) {
         return refused("linear timecode has 23.976, 24, 25, 29.97 or 30 frames a second");

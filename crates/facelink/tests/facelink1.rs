@@ -1067,7 +1067,7 @@ fn compact_packets(random: &mut Random) -> Vec<(Vec<u8>, Value)> {
             for packets in read.into_iter().flatten().filter(|_| random.below(10) > 0) {
                 relay.acknowledge(1, &packets);
             }
-            // What nobody sends: a reader of either side must refuse it, or take it for the same.
+            // What no sender writes: a reader of either side must refuse it, or take it for the same.
             if random.below(3) == 0 && !stream.is_empty() {
                 let mut broken = stream[stream.len() - 1].0.clone();
                 let at = random.below(broken.len());

@@ -20,6 +20,7 @@ use crate::{
 use facelink::{
     calibration::Calibration,
     event::{Emotion, LinkEvent},
+    ltc::Timecode,
     wire::{
         json::check_name,
         osc::{encode, message, number, text},
@@ -33,7 +34,7 @@ const MAX_WAITING: usize = 16;
 /// Controllers that said where to answer.
 const MAX_TARGETS: usize = 16;
 /// Frames a second of the timecodes in answers.
-const TIMECODE_RATE: u128 = 60;
+const TIMECODE_RATE: u32 = 60;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,9 +104,8 @@ fn count(arg: Option<&OscType>) -> Option<u32> {
 /// UTC.
 fn timecode(now: SystemTime) -> String {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = since.as_secs() % 86_400;
-    let frame = u128::from(since.subsec_nanos()) * TIMECODE_RATE / 1_000_000_000;
-    format!("{:02}:{:02}:{:02}:{frame:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    let frames = since.as_nanos() * u128::from(TIMECODE_RATE) / 1_000_000_000;
+    Timecode::of_count(u64::try_from(frames).unwrap_or(0), TIMECODE_RATE, false).to_string()
 }
 
 impl Control {

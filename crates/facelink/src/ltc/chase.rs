@@ -103,7 +103,6 @@ pub struct LtcChase {
     last: Option<(LtcFrame, Instant)>,
     base: Option<Timebase>,
     frames: u64,
-    epoch: u32,
 }
 
 impl LtcChase {
@@ -121,7 +120,6 @@ impl LtcChase {
             last: None,
             base: None,
             frames: 0,
-            epoch: 0,
         }
     }
 
@@ -153,27 +151,27 @@ impl LtcChase {
             self.rate = self.measure(frame.timecode.drop_frame).or(self.rate);
         }
         let Some(rate) = self.rate else { return };
-        let speed = self.decoder.sample_rate() / rate.as_f64() / self.length;
+        let speed = self.playback(rate);
         if frame.reversed || (speed - 1.0).abs() > MAX_SPEED_ERROR {
             // Wound, or played at another speed: no time of day.
             self.unlock();
             return;
         }
         let stamp = self.clock.record(Some(frame.timecode.time(rate)), began);
-        if self.state == LtcState::Unlocked || stamp.epoch != self.epoch {
-            // A jump of the timecode, or another beginning.
-            self.epoch = stamp.epoch;
-        }
         self.state = LtcState::Locked;
-        let at_us = stamp.arrival_us();
         self.base = Some(Timebase {
             at: began,
-            time_us: at_us - stamp.base_us,
+            time_us: stamp.arrival_us() - stamp.base_us,
             skew: -f64::from(self.clock.skew_ppm()) * 1e-6,
-            epoch: self.epoch,
+            epoch: stamp.epoch,
             rate,
             drop_frame: frame.timecode.drop_frame,
         });
+    }
+
+    /// The speed at which frames of this rate are played, whichever way.
+    fn playback(&self, rate: FrameRate) -> f64 {
+        self.decoder.sample_rate() / rate.as_f64() / self.length
     }
 
     /// The rate by the length of frames, and by their numbers.
@@ -222,7 +220,7 @@ impl LtcChase {
     /// Speed of what comes, 1 for playback, below 0 backwards; `None` before the rate is known.
     pub fn speed(&self) -> Option<f64> {
         let ((frame, _), rate) = (self.last?, self.rate?);
-        let speed = self.decoder.sample_rate() / rate.as_f64() / self.length;
+        let speed = self.playback(rate);
         Some(if frame.reversed { -speed } else { speed })
     }
 

@@ -1,6 +1,6 @@
 //! Samples out of timecode.
 
-use super::{BITS, SYNC, Timecode, timecode::whole};
+use super::{BITS, SYNC, Timecode};
 use crate::take::FrameRate;
 
 /// Level of what is written, of full scale.
@@ -56,13 +56,13 @@ impl LtcEncoder {
 
     /// Adds the samples of a frame.
     pub fn encode(&mut self, timecode: Timecode, samples: &mut Vec<f32>) {
-        let bits = bits(timecode, whole(self.rate));
+        let bits = bits(timecode, self.rate.nominal());
         self.write((0..BITS).map(|bit| bits >> bit & 1 == 1), samples);
     }
 
     /// Adds the samples of a frame that is played backwards.
     pub fn encode_reversed(&mut self, timecode: Timecode, samples: &mut Vec<f32>) {
-        let bits = bits(timecode, whole(self.rate));
+        let bits = bits(timecode, self.rate.nominal());
         self.write((0..BITS).rev().map(|bit| bits >> bit & 1 == 1), samples);
     }
 

@@ -26,7 +26,7 @@ impl Generator {
         Self {
             encoder: LtcEncoder::new(rate, sample_rate),
             next: Timecode { drop_frame, ..first },
-            fps: timecode::whole(rate),
+            fps: rate.nominal(),
         }
     }
 

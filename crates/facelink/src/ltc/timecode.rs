@@ -69,7 +69,7 @@ impl Timecode {
     /// When its frame begins, since midnight, at the exact rate: at 29.97 without dropped frames a timecode of an hour is
     /// 3.6 s late.
     pub fn time(self, rate: FrameRate) -> Duration {
-        rate.time_of(u64::from(self.count(whole(rate))))
+        rate.time_of(u64::from(self.count(rate.nominal())))
     }
 
     /// The timecode of the frame that is on at a time since midnight.
@@ -77,13 +77,8 @@ impl Timecode {
         // A frame begins at a time that is rounded to a nanosecond.
         let nanos = time.as_nanos() + 1;
         let count = nanos * u128::from(rate.numerator()) / (u128::from(rate.denominator()) * 1_000_000_000);
-        Self::of_count(u64::try_from(count).unwrap_or(0), whole(rate), drop_frame)
+        Self::of_count(u64::try_from(count).unwrap_or(0), rate.nominal(), drop_frame)
     }
-}
-
-/// Frames that are counted in a second: 30 for 29.97.
-pub(super) fn whole(rate: FrameRate) -> u32 {
-    rate.numerator().div_ceil(rate.denominator())
 }
 
 impl fmt::Display for Timecode {
@@ -140,7 +135,7 @@ mod tests {
         assert_eq!(Timecode::new(0, 9, 59, 29, true).next(30), Timecode::new(0, 10, 0, 0, true));
         for rate in FrameRate::STANDARD {
             for count in [0, 1, 29, 30, 1799, 1800, 17_982, 107_892, 2_000_000] {
-                let timecode = Timecode::of_count(count, whole(rate), false);
+                let timecode = Timecode::of_count(count, rate.nominal(), false);
                 assert_eq!(Timecode::at(timecode.time(rate), rate, false), timecode, "{rate}");
             }
         }

@@ -56,6 +56,11 @@ impl FrameRate {
         sane.then_some(Self { numerator: numerator / divisor, denominator: denominator / divisor })
     }
 
+    /// Frames that timecode counts in a second: 30 for 29.97.
+    pub const fn nominal(self) -> u32 {
+        self.numerator.div_ceil(self.denominator)
+    }
+
     /// The one of [`STANDARD`](Self::STANDARD) that is nearest to a rate.
     pub fn nearest(fps: f64) -> Self {
         let off = |rate: &Self| (rate.as_f64() - fps).abs();

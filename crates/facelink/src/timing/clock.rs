@@ -37,7 +37,7 @@ const ANEW_US: i64 = 40_000;
 /// A pause, not a slow frame.
 const PAUSE_US: i64 = 500_000;
 /// After so many longer steps in a row the pace has changed.
-const PACE_CHANGED: u8 = 1;
+const PACE_CHANGED: u8 = 2;
 
 /// When a frame was captured and how long it was delayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -234,7 +234,7 @@ impl SourceClock {
         self.longer = if longer { self.longer.saturating_add(1) } else { 0 };
         if self.interval_us == 0.0 {
             self.interval_us = step_us;
-        } else if self.longer > PACE_CHANGED {
+        } else if self.longer >= PACE_CHANGED {
             // Not one frame in between any more: the source, or a relay, sends fewer.
             self.interval_us += (step_us - self.interval_us) / 2.0;
         } else if longer && step_us < 3.5 * self.interval_us {
