@@ -259,10 +259,9 @@ impl FaceBinding {
         binding
     }
 
-    /// Indices of the meshes of which the mapping or an expression writes a target.
-    fn written(&self) -> impl Iterator<Item = usize> {
-        let writes = |index: &usize| self.meshes[*index].targets(*index, &self.compiled).next().is_some();
-        (0..self.meshes.len()).filter(writes)
+    /// Whether the mapping or an expression writes a target of the mesh of this index.
+    fn writes(&self, index: usize) -> bool {
+        self.meshes[index].targets(index, &self.compiled).next().is_some()
     }
 
     /// Chooses what turns the eyes, and how far.
@@ -284,9 +283,7 @@ impl FaceBinding {
 
 /// What of a face the binding shows.
 fn report(binding: &FaceBinding, targets: Targets, mapped: &Mapped, rig: &Rig, turns_head: bool) -> BindReport {
-    let channels = |mesh: &BoundMesh| !mesh.channels.is_empty();
-    let driven =
-        |(index, mesh): (usize, &BoundMesh)| channels(mesh) || mesh.targets(index, &binding.compiled).next().is_some();
+    let driven = |index: &usize| !binding.meshes[*index].channels.is_empty() || binding.writes(*index);
     let skeletons = &binding.bones.skeletons;
     let shapes = |list: &[Blendshape]| list.iter().map(|shape| shape.name().to_owned()).collect();
     // What an expression moves is not unused.
@@ -313,7 +310,7 @@ fn report(binding: &FaceBinding, targets: Targets, mapped: &Mapped, rig: &Rig, t
         empty: rig.empty_targets(&targets.nodes, &targets.names, binding),
         problem: mapped.problem.clone(),
         failed: false,
-        meshes: binding.meshes.iter().enumerate().filter(|mesh| driven(*mesh)).count(),
+        meshes: (0..binding.meshes.len()).filter(driven).count(),
         bones: skeletons
             .iter()
             .flat_map(Skeleton::bones)
@@ -400,9 +397,9 @@ fn bind(
         let own_used = own.as_ref().and_then(|own| own.as_ref().ok()).copied();
         let mapped = cache.map(&targets.names, declared.has_table(), own, &presets);
         let mut binding = FaceBinding::new(&targets, &declared, &mapped);
-        for index in binding.written() {
+        for (_, of) in targets.nodes.iter().enumerate().filter(|(index, _)| binding.writes(*index)) {
             // Culling knows nothing of morphs: an opened jaw must not vanish at the edge of the screen.
-            for part in &targets.nodes[index].parts {
+            for part in &of.parts {
                 commands.entity(*part).try_insert(NoFrustumCulling);
             }
         }

@@ -140,10 +140,8 @@ fn draw(
     // The game's own egui windows keep their looks.
     dress(root.style_mut());
     let frame = egui::Frame::new().fill(GROUND).inner_margin(egui::Margin::symmetric(8, 8));
-    let selected = panel
-        .subject
-        .filter(|entity| subjects.contains(*entity))
-        .or_else(|| order.as_ref().and_then(|order| order.iter().next()).map(|(_, entity)| entity));
+    let entities: Vec<Entity> = order.iter().flat_map(|order| order.iter()).map(|(_, entity)| entity).collect();
+    let selected = panel.subject.filter(|entity| subjects.contains(*entity)).or_else(|| entities.first().copied());
     egui::Panel::right("facelink_panel")
         .resizable(true)
         .default_size(WIDTH)
@@ -167,14 +165,11 @@ fn draw(
                     own_frames(ui, input);
                 }
                 card(ui, |ui| {
-                    let entities = order.iter().flat_map(|order| order.iter()).map(|(_, entity)| entity);
-                    if let Some(clicked) = subject_table(ui, entities, &subjects, selected) {
+                    if let Some(clicked) = subject_table(ui, entities.iter().copied(), &subjects, selected) {
                         panel.subject = Some(clicked);
                     }
                 });
-                let entities = order.iter().flat_map(|order| order.iter()).map(|(_, entity)| entity);
-                let faces: Vec<_> =
-                    entities.filter_map(|entity| subjects.get(entity).ok()).map(|parts| parts.1).collect();
+                let faces: Vec<_> = entities.iter().filter_map(|entity| Some(subjects.get(*entity).ok()?.1)).collect();
                 virtuals.virtuals(ui, &mut commands, &faces);
                 session.session(ui, &mut commands);
                 #[cfg(feature = "net")]
