@@ -13,9 +13,9 @@ use std::{
 use crossbeam_channel::{Receiver, after, never, select_biased, tick};
 use facelink::{frame::WeightsByName, gesture::GestureSet, mapping::Format};
 use facelink_net::{
-    CertificateAuthority, Endpoint, EndpointConfig, KeyError, LIVE_LINK_FACE_PORT, LinkEvent, ObsState, ObsStatus,
-    PhonePort, RoomKey, SourceKind, SourceProfile, SubjectFrame, SubjectId, TakeOptions, TakeRecordError, TakeStatus,
-    UDP_JSON_PORT, new_room_key,
+    CertificateAuthority, Endpoint, EndpointConfig, EndpointStats, KeyError, LIVE_LINK_FACE_PORT, LinkEvent, ObsState,
+    ObsStatus, PhonePort, RoomKey, SourceKind, SourceProfile, SubjectFrame, SubjectId, TakeOptions, TakeRecordError,
+    TakeStatus, UDP_JSON_PORT, new_room_key,
 };
 use serde::Serialize;
 
@@ -184,7 +184,7 @@ struct Gaze {
 trait Show {
     fn event(&mut self, event: &LinkEvent) -> Result<(), Error>;
     fn frame(&mut self, frame: &SubjectFrame) -> Result<(), Error>;
-    fn tick(&mut self, endpoint: &Endpoint) -> Result<(), Error>;
+    fn tick(&mut self, stats: &EndpointStats) -> Result<(), Error>;
     /// What OBS does has changed.
     fn obs(&mut self, obs: &ObsStatus) -> Result<(), Error>;
     /// A take is in its file.
@@ -345,8 +345,9 @@ fn watch(
             recv(stop) -> _ => return Ok(()),
             recv(end) -> _ => return Ok(()),
             recv(ticks) -> _ => {
-                show.tick(endpoint)?;
-                let mut obs = endpoint.stats().obs;
+                let stats = endpoint.stats();
+                show.tick(&stats)?;
+                let mut obs = stats.obs;
                 // It changes all the time.
                 if let Some(obs) = &mut obs {
                     obs.rtt_ms = None;
@@ -436,7 +437,7 @@ impl<W: Write> Show for Json<W> {
         })
     }
 
-    fn tick(&mut self, _: &Endpoint) -> Result<(), Error> {
+    fn tick(&mut self, _: &EndpointStats) -> Result<(), Error> {
         Ok(())
     }
 
@@ -473,8 +474,8 @@ impl Show for Live {
         Ok(())
     }
 
-    fn tick(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
-        self.table.draw(&endpoint.stats());
+    fn tick(&mut self, stats: &EndpointStats) -> Result<(), Error> {
+        self.table.draw(stats);
         Ok(())
     }
 
@@ -508,8 +509,8 @@ impl<W: Write> Show for Plain<W> {
         writeln!(self.out, "{}", obs_in_words(obs)).and_then(|()| self.out.flush()).map_err(Error::Output)
     }
 
-    fn tick(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
-        for subject in endpoint.stats().subjects {
+    fn tick(&mut self, stats: &EndpointStats) -> Result<(), Error> {
+        for subject in &stats.subjects {
             let face = if subject.tracked { "tracked" } else { "no face" };
             let name = printable(&subject.name);
             writeln!(self.out, "{name}: {}, {face}, {:.0} fps, {} frames", subject.source, subject.fps, subject.frames)

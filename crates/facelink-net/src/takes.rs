@@ -414,10 +414,15 @@ fn create_error(file: &Path) -> impl FnOnce(io::Error) -> TakeRecordError {
     move |source| TakeRecordError::Create { file, source }
 }
 
-/// The slate as a part of a file's name: nothing that leaves the folder, or that some system does not take.
-fn file_part(slate: &str) -> String {
+/// The characters of a slate as a part of a file's name: nothing that leaves the folder, or that some system does not take.
+pub(crate) fn plain(slate: &str) -> impl Iterator<Item = char> {
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | ' ') { c } else { '_' };
-    let part: String = slate.trim().chars().map(plain).take(64).collect();
+    slate.trim().chars().map(plain)
+}
+
+/// The slate as a part of a file's name.
+fn file_part(slate: &str) -> String {
+    let part: String = plain(slate).take(64).collect();
     if part.is_empty() { SLATE.to_owned() } else { part }
 }
 

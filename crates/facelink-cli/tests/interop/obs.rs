@@ -60,6 +60,12 @@ fn facelink(arguments: &[&str]) -> Command {
     command
 }
 
+/// On free ports, without a phone.
+fn listening(command: &str, more: &[&str]) -> Command {
+    let ports = [command, "--json", "--port", "0", "--live-link-face", "off", "--udp-json", "0"];
+    facelink(&[ports.as_slice(), more].concat())
+}
+
 #[test]
 fn obs_itself_records_with_a_take() {
     let _noisy = noisy();
@@ -73,28 +79,23 @@ fn obs_itself_records_with_a_take() {
     let (url, take) = (format!("ws://127.0.0.1:{port}"), home.path().join("a.mcap"));
     let take = take.to_str().expect("a path");
     for number in ["3", "4"] {
-        let record = facelink(&[
+        let record = listening(
             "record",
-            "--json",
-            "--port",
-            "0",
-            "--live-link-face",
-            "off",
-            "--udp-json",
-            "0",
-            "--seconds",
-            "3",
-            "--slate",
-            "scene 7",
-            "--take",
-            number,
-            "--out",
-            take,
-            "--obs",
-            &url,
-            "--obs-password-env",
-            "OBS_PASSWORD",
-        ])
+            &[
+                "--seconds",
+                "3",
+                "--slate",
+                "scene 7",
+                "--take",
+                number,
+                "--out",
+                take,
+                "--obs",
+                &url,
+                "--obs-password-env",
+                "OBS_PASSWORD",
+            ],
+        )
         .output()
         .expect("runs");
         let said = String::from_utf8_lossy(&record.stdout).into_owned() + &String::from_utf8_lossy(&record.stderr);
@@ -109,20 +110,7 @@ fn obs_itself_records_with_a_take() {
         assert!((0.0..3.0).contains(&offset), "{info}");
         assert!(fs::metadata(&video).is_ok_and(|file| file.len() > 0), "{}", video.display());
     }
-    let wrong = facelink(&[
-        "listen",
-        "--json",
-        "--port",
-        "0",
-        "--live-link-face",
-        "off",
-        "--udp-json",
-        "0",
-        "--obs",
-        &url,
-        "--obs-password-env",
-        "HOME",
-    ]);
+    let wrong = listening("listen", &["--obs", &url, "--obs-password-env", "HOME"]);
     let wrong = Process::start(wrong, "a wrong password");
     assert!(wrong.says_within(LIMIT, |line| line.contains("\"obs\"") && line.contains("refuses the password")));
     drop(wrong);

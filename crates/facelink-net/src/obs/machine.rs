@@ -13,7 +13,7 @@ use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::stats::ObsState;
+use crate::{stats::ObsState, takes::plain};
 
 /// Of general events, scenes and outputs.
 const SUBSCRIPTIONS: u32 = 1 | 1 << 2 | 1 << 6;
@@ -246,23 +246,15 @@ fn authentication(password: &str, challenge: &str, salt: &str) -> String {
     hash(&hash(password, salt), challenge)
 }
 
-/// The name of a file by slate and take: nothing that leaves the folder, that some system does not take, or that OBS replaces
-/// by the date.
+/// The name of a file by slate and take, without the signs that OBS replaces by the date.
 fn file_name(slate: &str, take: u32) -> String {
-    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | ' ') { c } else { '_' };
-    let mut name: String = slate.trim().chars().map(plain).collect();
-    while name.len() > MAX_NAME {
-        name.pop();
-    }
+    let mut name: String = plain(slate).collect();
+    name.truncate(name.floor_char_boundary(MAX_NAME));
     format!("{name}_{take:03}")
 }
 
 fn clipped(text: &str) -> String {
-    let mut end = text.len().min(MAX_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].chars().filter(|c| !c.is_control()).collect()
+    text[..text.floor_char_boundary(MAX_TEXT)].chars().filter(|c| !c.is_control()).collect()
 }
 
 impl Machine {
