@@ -223,7 +223,6 @@ const MAX_DATAGRAM_MESSAGE = 16000; // bytes; larger messages go over the WebSoc
 const PEAK = 0.05; // a weight that moved this far and back between two frames has a peak
 const LOSS_MEMORY_MS = 5000; // frames repeat earlier ones for this long after a loss
 const REPEAT_MAX_AGE_MS = 150; // an older frame is not repeated
-const COMPACT_MAGIC = 0xf3; // the first byte of a compact bundle
 const ACK_MS = 50; // between two acknowledgements of compact bundles
 const BUNDLED = new Uint8Array(0); // stands for a packet that leaves together with others
 
@@ -1478,7 +1477,7 @@ export class FacialAnimationWebRTCClient {
     const compact = this.#compact;
     let faces;
     try {
-      faces = compact && bytes[0] === COMPACT_MAGIC ? this.#receiveCompact(link, compact, bytes) : decodeFacelink1(bytes);
+      faces = compact && this.#Compact?.isCompact(bytes) ? this.#receiveCompact(link, compact, bytes) : decodeFacelink1(bytes);
     } catch (error) {
       this.#log('debug', `a packet from the server is not usable and is ignored: ${error}`);
       return;
