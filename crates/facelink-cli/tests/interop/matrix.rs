@@ -92,8 +92,11 @@ impl Row {
             Route::Direct => &["udp host-host", "udp host-prflx", "udp prflx-host"],
             // Its connectivity check may arrive before its candidate.
             Route::TheirRelay(_) if !self.announced => &["udp host-relay", "udp host-prflx"],
-            // Our side has the relay too then, and the sender chooses among the candidate pairs that work.
+            // Both sides have the relay then, and the sender chooses among the candidate pairs that work.
             Route::TheirRelay(_) => &["udp host-relay", "udp host-prflx", "udp relay-relay", "udp relay-prflx"],
+            Route::OurRelay if self.announced => {
+                &["udp relay-host", "udp relay-prflx", "udp relay-srflx", "udp relay-relay"]
+            }
             Route::OurRelay => &["udp relay-host", "udp relay-prflx", "udp relay-srflx"],
         };
         assert!(expected.contains(&route), "{route}: {connection}");
@@ -119,6 +122,7 @@ impl Row {
                     assert_eq!(protocol, transport);
                 }
             }
+            Route::OurRelay if self.announced => {}
             Route::Direct | Route::OurRelay => assert_ne!(local, "relay"),
         }
     }
