@@ -237,6 +237,15 @@ fn remote_api_refuses_foreign_pages() {
         }
     }
     assert!(endpoint.phones().is_empty() && !endpoint.profile(SourceKind::Vmc).mirror);
+    // A body that was not read is in the way of the next request.
+    let closes = |path: &str, origin| {
+        let request = ureq::http::Request::builder().method("POST").uri(format!("{}{path}", api.url));
+        let request = request.header("content-type", "application/json").header("origin", origin);
+        let answer = api.agent.run(request.body("{}".to_owned()).expect("a request")).expect("answers");
+        answer.headers().get("connection").is_some_and(|value| value == "close")
+    };
+    assert!(closes("takes/stop", "https://evil.example"));
+    assert!(!closes("takes/mark", "http://localhost:3000"), "this one was read");
     // By a foreign name that resolves to this machine.
     let answer = api.ask("GET", "doctor", &[("host", "evil.example")], "");
     assert_eq!(refusal(&answer).1, "forbidden_host", "{answer:?}");

@@ -2,15 +2,22 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use axum::{
+    body::{Body, HttpBody},
     extract::{Query, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 
 #[cfg(all(feature = "http", feature = "tls"))]
@@ -223,6 +230,7 @@ fn is_public(path: &str) -> bool {
 
 pub(super) async fn admit(State(server): State<Server>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<SocketAddr>().copied().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+    let read = watch_body(&mut request);
     let named = request.headers().get(header::ORIGIN).cloned();
     let origin = Origin::of(&server.hub, request.headers(), peer);
     let verdict = judge(&server.hub, &request, peer.ip(), origin, Instant::now());
@@ -252,7 +260,26 @@ pub(super) async fn admit(State(server): State<Server>, mut request: Request, ne
         allow_origin(&mut response, named);
     }
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !read.load(Ordering::Acquire) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
+}
+
+/// Whether the body has been read to its end. The connection of one that has not cannot be used again, which a client has to
+/// be told: it would send its next request there.
+fn watch_body(request: &mut Request) -> Arc<AtomicBool> {
+    let read = Arc::new(AtomicBool::new(request.body().is_end_stream()));
+    if !read.load(Ordering::Acquire) {
+        let ended = read.clone();
+        let end = stream::poll_fn(move |_| {
+            ended.store(true, Ordering::Release);
+            Poll::Ready(None)
+        });
+        let body = std::mem::take(request.body_mut());
+        *request.body_mut() = Body::from_stream(body.into_data_stream().chain(end));
+    }
+    read
 }
 
 fn preflight() -> Response {
@@ -359,7 +386,7 @@ mod tests {
             if let Some(origin) = origin {
                 request = request.header(header::ORIGIN, origin);
             }
-            let request = request.body(axum::body::Body::empty()).expect("a request");
+            let request = request.body(Body::empty()).expect("a request");
             let origin = Origin::of(&hub, request.headers(), SocketAddr::new(peer, 9));
             match judge(&hub, &request, peer, origin, now) {
                 Ok(Admitted(Some(_))) => "in",
@@ -413,7 +440,7 @@ mod tests {
             let hub = Hub::new(config, Instant::now());
             let request = axum::http::Request::builder().method(method).uri(format!("/ws{token}"));
             let request = request.header(header::UPGRADE, "websocket").header(header::ORIGIN, "null");
-            let request = request.body(axum::body::Body::empty()).expect("a request");
+            let request = request.body(Body::empty()).expect("a request");
             let near = SocketAddr::from(([127, 0, 0, 1], 9));
             let origin = Origin::of(&hub, request.headers(), near);
             judge(&hub, &request, near.ip(), origin, Instant::now()).map_err(drop)
