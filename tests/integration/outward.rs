@@ -78,12 +78,11 @@ fn two_games_exchange_faces() {
     assert_eq!(names, [&json!("Guest"), &json!("Host")], "its own, as it goes out, and the other");
     assert_eq!(guest.world().resource::<FaceSubjects>().len(), 1);
     assert_eq!(guest.world_mut().query::<&FaceSource>().iter(guest.world()).count(), 1);
-    let at_host = host.world_mut().query::<&FaceSource>().iter(host.world()).next().expect("the guest").clone();
-    assert_eq!(
-        (at_host.state, at_host.kind),
-        (SourceState::Connected, Some(SourceKind::WebRtc)),
-        "it follows the move"
-    );
+    update_until(&mut host, "the move to WebRTC at the host", |host| {
+        guest.update();
+        let at_host = host.world_mut().query::<&FaceSource>().iter(host.world()).next().expect("the guest");
+        (&at_host.state, at_host.kind) == (&SourceState::Connected, Some(SourceKind::WebRtc))
+    });
 
     guest.world_mut().despawn(source);
     update_until(&mut host, "the guest's farewell", |host| {
