@@ -193,7 +193,9 @@ await runAll({
     const ann = client({ port: proxy.port });
     await ann.connect();
     await sendUntil('counted', ann, async () => (await sealedStats(server)).no_key > 60);
+    const { no_key: before } = await sealedStats(server);
     ann.sendViseme('aa', 1);
+    await until('the viseme', async () => (await sealedStats(server)).no_key > before);
     const { subjects } = await server.get('/api/v1/subjects');
     const { connections } = await server.get('/api/v1/stats');
     assert(subjects.length === 0 && server.frames.length === 0, 'no subject', subjects);

@@ -158,7 +158,7 @@ impl Session {
             let update = Update {
                 key: self.key,
                 kind: kind_of(lane),
-                subject: &self.streams.name(&own, packet.stream()),
+                subject: &self.streams.name(&own, packet.stream(), packet.kind),
                 frame: None,
                 unix_ms: None,
                 latency_ms: None,

@@ -1,8 +1,11 @@
 //! The sealed streams of one connection, each of a subject whose name is sealed too.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use facelink::wire::sealed::StreamId;
+use facelink::wire::sealed::{Kind, StreamId};
 use parking_lot::Mutex;
 
 /// Streams whose names are remembered.
@@ -11,25 +14,35 @@ const MAX_STREAMS: usize = 256;
 /// What stands for sealed streams where their names cannot be read, and their names where they can.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    /// The subject that `hello` names, and the stream that came first under it.
-    own: Mutex<Option<(Arc<str>, StreamId)>>,
+    faces: Mutex<Faces>,
     heard: Mutex<HashMap<StreamId, Arc<str>>>,
 }
 
+/// The streams of faces.
+#[derive(Debug, Default)]
+struct Faces {
+    /// The subject that `hello` names, and the stream that came first under it.
+    own: Option<(Arc<str>, StreamId)>,
+    others: HashSet<StreamId>,
+}
+
 impl Streams {
-    /// What a stream is called where there is no key: the first one as `hello` says, each other one by its id.
-    pub fn name(&self, own: &Arc<str>, stream: StreamId) -> Arc<str> {
-        let mut known = self.own.lock();
-        match &*known {
-            Some((name, first)) if name == own => match *first == stream {
-                true => own.clone(),
-                false => opaque(stream).into(),
-            },
-            _ => {
-                *known = Some((own.clone(), stream));
-                own.clone()
-            }
+    /// What a stream is called where there is no key: the first one of a face as `hello` says, each other one by its id. Messages,
+    /// which may have a stream of their own, go with that first face.
+    pub fn name(&self, own: &Arc<str>, stream: StreamId, kind: Kind) -> Arc<str> {
+        let mut faces = self.faces.lock();
+        let is_face = matches!(kind, Kind::Face(_));
+        let first = faces.own.as_ref().filter(|(name, _)| name == own).map(|(_, first)| *first);
+        if first.is_none() && is_face {
+            faces.own = Some((own.clone(), stream));
         }
+        if first.map_or(is_face, |first| first == stream) {
+            return own.clone();
+        }
+        if is_face && faces.others.len() < MAX_STREAMS {
+            faces.others.insert(stream);
+        }
+        if is_face || faces.others.contains(&stream) { opaque(stream).into() } else { own.clone() }
     }
 
     /// Where there is a key: a face of a stream has this name.
@@ -62,18 +75,33 @@ fn opaque(stream: StreamId) -> String {
 
 #[cfg(test)]
 mod tests {
+    use facelink::wire::sealed::Layer;
+
     use super::*;
+
+    const FACE: Kind = Kind::Face(Layer::Base);
 
     #[test]
     fn streams_first_one_is_the_subject_of_hello() {
         let (streams, [a, b]) = (Streams::default(), [1, 2].map(StreamId::from_random));
         let (first, second): (Arc<str>, Arc<str>) = ("~Ann".into(), "~Bob".into());
-        assert_eq!(streams.name(&first, a), first);
-        assert_eq!(&*streams.name(&first, b), "~800000000002");
-        assert_eq!(streams.name(&first, a), first);
+        assert_eq!(streams.name(&first, a, FACE), first);
+        assert_eq!(&*streams.name(&first, b, FACE), "~800000000002");
+        assert_eq!(streams.name(&first, a, FACE), first);
         // Another `hello`.
-        assert_eq!(streams.name(&second, b), second);
-        assert_eq!(&*streams.name(&second, a), "~800000000001");
+        assert_eq!(streams.name(&second, b, FACE), second);
+        assert_eq!(&*streams.name(&second, a, FACE), "~800000000001");
+    }
+
+    #[test]
+    fn streams_messages_go_with_a_face() {
+        let (streams, [message, a, b]) = (Streams::default(), [1, 2, 3].map(StreamId::from_random));
+        let own: Arc<str> = "~Ann".into();
+        assert_eq!(streams.name(&own, message, Kind::Message), own, "before any face");
+        assert_eq!(streams.name(&own, a, FACE), own);
+        assert_eq!(&*streams.name(&own, b, FACE), "~800000000003");
+        assert_eq!(streams.name(&own, message, Kind::Message), own, "a stream of its own");
+        assert_eq!(&*streams.name(&own, b, Kind::Message), "~800000000003", "that of a face");
     }
 
     #[cfg(feature = "seal")]
