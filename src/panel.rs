@@ -9,6 +9,8 @@ mod log;
 mod merge;
 mod moods;
 #[cfg(feature = "net")]
+mod names;
+#[cfg(feature = "net")]
 mod network;
 #[cfg(feature = "net")]
 mod sealing;
@@ -169,6 +171,8 @@ fn draw(
                         panel.subject = Some(clicked);
                     }
                 });
+                #[cfg(feature = "net")]
+                network.names(ui, selected.and_then(|entity| Some(subjects.get(entity).ok()?.1)));
                 let faces: Vec<_> = entities.iter().filter_map(|entity| Some(subjects.get(*entity).ok()?.1)).collect();
                 virtuals.virtuals(ui, &mut commands, &faces);
                 session.session(ui, &mut commands);

@@ -11,6 +11,8 @@ use bevy::{
     reflect::TypePath,
 };
 use facelink::session_file::{self as written, SessionFile, changes};
+#[cfg(feature = "net")]
+use facelink::subject::SubjectRules;
 
 #[cfg(feature = "takes")]
 use crate::takes::{FaceTake, TakePlayer};
@@ -331,6 +333,7 @@ impl FaceSession {
     #[cfg(feature = "net")]
     fn apply_network(&mut self, world: &mut World, first: bool, before: &SessionFile, file: &SessionFile) {
         let folder = self.folder(world);
+        let rules = file.subject_rules();
         let dials =
             |file: &SessionFile| file.network.as_ref().map(|network| network.connect.clone()).unwrap_or_default();
         let (old, new) = (dials(before), dials(file));
@@ -347,9 +350,20 @@ impl FaceSession {
                 None => Ok(settings),
             };
             match wanted {
-                Ok(config) => world.commands().start_endpoint(config),
+                Ok(mut config) => {
+                    // Rules of the program hold until the file has some.
+                    if !first || rules != SubjectRules::default() {
+                        config.subjects = rules;
+                    }
+                    world.commands().start_endpoint(config);
+                }
                 Err(error) => self.report(error.to_string()),
             }
+        } else if rules != before.subject_rules() {
+            if let Some(endpoint) = world.get_resource::<FaceLinkEndpoint>() {
+                endpoint.set_subject_rules(rules.clone());
+            }
+            world.resource_mut::<EndpointSettings>().0.subjects = rules;
         }
         self.sync(
             world,
@@ -383,6 +397,10 @@ impl FaceSession {
         if let Some(settings) = world.get_resource::<EndpointSettings>() {
             file.network = Some(settings.0.session_network(file.network.as_ref()));
         }
+        #[cfg(feature = "net")]
+        if let Some(endpoint) = world.get_resource::<FaceLinkEndpoint>() {
+            file.set_subject_rules(&endpoint.subject_rules());
+        }
         if let Some(settings) = world.get_resource::<FaceSettings>() {
             let now = written_playout(&settings.playout);
             let is_usual = file.playout.is_none() && now == written::Playout::default();
@@ -412,13 +430,22 @@ impl FaceSession {
         let mut subjects = file.subjects.clone();
         let Some(mut query) = world.try_query::<(&FaceSubject, Option<&FacePlayout>)>() else { return subjects };
         for (subject, own) in query.iter(world) {
+            let is_called = |source: &String, of: &written::Subject| of.called(source) == subject.name;
             match own {
                 Some(own) => {
-                    subjects.entry(subject.name.clone()).or_default().playout = Some(written_playout(own));
+                    // Of several sources of one name, the one that has it already.
+                    let known = subjects.iter().filter(|(source, of)| is_called(source, of));
+                    let known = known.max_by_key(|(_, of)| of.playout.is_some()).map(|(source, _)| source.clone());
+                    let of = subjects.entry(known.unwrap_or_else(|| subject.name.clone())).or_default();
+                    of.playout = Some(written_playout(own));
                 }
-                None => drop(subjects.remove(&subject.name)),
+                None => subjects
+                    .iter_mut()
+                    .filter(|(source, of)| is_called(source, of))
+                    .for_each(|(_, of)| of.playout = None),
             }
         }
+        subjects.retain(|_, of| *of != written::Subject::default());
         subjects
     }
 
@@ -567,24 +594,24 @@ fn player(server: &AssetServer, take: &written::PlayedTake) -> TakePlayer {
 fn set_subjects(
     mut commands: Commands,
     session: Res<FaceSession>,
-    mut last: Local<BTreeMap<String, written::Subject>>,
+    mut last: Local<SessionFile>,
     subjects: Query<(Entity, Ref<FaceSubject>)>,
 ) {
     let Some(file) = session.applied.as_ref() else { return };
-    let changed = session.is_changed() && *last != file.subjects;
+    let changed = session.is_changed() && last.subjects != file.subjects;
     for (entity, subject) in &subjects {
         if !changed && !subject.is_added() {
             continue;
         }
-        let own = |from: &BTreeMap<String, written::Subject>| from.get(&subject.name)?.playout.clone();
-        match (own(&last), own(&file.subjects)) {
-            (_, Some(own)) => drop(commands.entity(entity).try_insert(playout(&own))),
+        let own = |from: &SessionFile| from.playout_of(&subject.name).map(playout);
+        match (own(&last), own(file)) {
+            (_, Some(own)) => drop(commands.entity(entity).try_insert(own)),
             (Some(_), None) => drop(commands.entity(entity).try_remove::<FacePlayout>()),
             (None, None) => {}
         }
     }
     if changed {
-        last.clone_from(&file.subjects);
+        last.subjects.clone_from(&file.subjects);
     }
 }
 

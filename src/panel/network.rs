@@ -6,7 +6,7 @@ use egui::{Align2, FontId, Sense, vec2};
 use facelink::source::SourceKind;
 
 use super::{
-    calibrate, doctor, sealing,
+    calibrate, doctor, names, sealing,
     theme::{ACCENT, BAD, DIM, GOOD, SMALL, TEXT, TINY, WARN, badge, card, fitted, judged, percent, small},
 };
 use crate::{
@@ -32,6 +32,7 @@ pub(super) struct Network<'w, 's> {
     sources: Query<'w, 's, SourceParts>,
     requested: Query<'w, 's, &'static RequestedFps>,
     diagnosis: Local<'s, doctor::Kept>,
+    name: Local<'s, names::Edit>,
 }
 
 impl Network<'_, '_> {
@@ -46,6 +47,13 @@ impl Network<'_, '_> {
     /// What listens, and what was refused.
     pub fn link(&self, ui: &mut egui::Ui) {
         link(ui, self.endpoint.as_deref(), self.state.as_deref(), self.link_stats.as_deref());
+    }
+
+    /// What the subject that is looked at is called, and which are disabled.
+    pub fn names(&mut self, ui: &mut egui::Ui, looked_at: Option<&FaceSubject>) {
+        if let (Some(endpoint), Some(stats)) = (&self.endpoint, &self.link_stats) {
+            names::names(ui, endpoint, stats, looked_at, &mut self.name);
+        }
     }
 
     pub fn sources(&self, ui: &mut egui::Ui) {

@@ -10,6 +10,7 @@ use bevy_facelink::{
     facelink::{
         Blendshape,
         session_file::{SessionFile, changes},
+        subject::SubjectRules,
     },
 };
 
@@ -105,6 +106,7 @@ fn session_file_that_changes_changes_the_game() {
 
     let after = SHOW.replace("gain: 0.5", "gain: 0.75, head: false").replace("yaw: 90", "yaw: 0");
     let after = after.replace("name: \"Hero\", parts: [(subject: \"Ann\"), ", "name: \"Hero\", parts: [");
+    let after = after.replace("subjects: { ", "subjects: { \"Bob\": (as: \"Bobby\"), \"Cleo\": (enabled: false), ");
     write(folder.path(), &after.replace("(file: \"a.mcap\", looped: true, speed: 0.5)", ""));
     update_until(&mut app, "change", |app| applied(app).takes.is_empty());
     assert_eq!(app.world().resource::<FaceSession>().problem(), None);
@@ -115,7 +117,10 @@ fn session_file_that_changes_changes_the_game() {
     assert_eq!(named(&mut app, "takes[a.mcap]"), None);
     let hero = named(&mut app, "virtual_subjects[Hero]").unwrap();
     assert_eq!(app.world().get::<VirtualSubject>(hero).unwrap().parts().len(), 1);
-    assert_eq!(app.world().resource::<FaceLinkEndpoint>().http(), http, "the endpoint was not started anew");
+    let endpoint = app.world().resource::<FaceLinkEndpoint>();
+    assert_eq!(endpoint.http(), http, "the endpoint was not started anew");
+    assert_eq!(endpoint.subject_rules(), applied(&app).subject_rules());
+    update_until(&mut app, "new name", |app| app.world().resource::<FaceSubjects>().get("Bobby").is_some());
 
     write(folder.path(), "(network: (port: 0, live_link_face: None, udp_json: None))");
     update_until(&mut app, "another endpoint", |app| {
@@ -137,9 +142,22 @@ fn session_that_was_changed_is_written() {
 
     world.get_mut::<FaceAvatar>(left).unwrap().gain = 1.25;
     world.resource_mut::<FaceBudget>().nearest = 9;
+    let mut rules = SubjectRules::default();
+    rules.call("Ann", "Anna").unwrap();
+    rules.set_enabled("Cleo", false).unwrap();
+    world.resource::<FaceLinkEndpoint>().set_subject_rules(rules);
     world.spawn((Name::new("third"), FaceAvatar::of("Cleo")));
     let now = world.resource::<FaceSession>().changes(world);
-    assert_eq!(now, ["avatars[left].gain: 0.5 -> 1.25", "avatars[third]: added", "budget.nearest: 4 -> 9"]);
+    assert_eq!(
+        now,
+        [
+            "avatars[left].gain: 0.5 -> 1.25",
+            "avatars[third]: added",
+            "budget.nearest: 4 -> 9",
+            "subjects.Ann.as: default -> \"Anna\"",
+            "subjects.Cleo: default -> {\"enabled\":false}",
+        ]
+    );
 
     world.trigger(SaveSession::default());
     world.flush();
@@ -147,7 +165,7 @@ fn session_that_was_changed_is_written() {
     let written = SessionFile::read(&text).unwrap().file;
     assert_eq!((written.avatars[0].gain, written.budget.unwrap().nearest), (1.25, 9));
     let before = SessionFile::read(SHOW).unwrap().file;
-    assert_eq!(changes(&before, &written).len(), 3, "all else is as it was: {text}");
+    assert_eq!(changes(&before, &written).len(), 5, "all else is as it was: {text}");
 
     app.world_mut().trigger(SaveSession { path: Some("copy.facelink.ron".to_owned()) });
     app.world_mut().flush();

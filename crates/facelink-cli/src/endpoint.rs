@@ -7,7 +7,9 @@ use std::{
 };
 
 use facelink::session_file::{Obs, Secret};
-use facelink_net::{AvatarFile, Endpoint, EndpointConfig, ObsConfig, TlsConfig, outward_address};
+use facelink_net::{
+    AvatarFile, Endpoint, EndpointConfig, ObsConfig, SubjectError, SubjectRules, TlsConfig, outward_address,
+};
 
 use crate::{error::Error, ice::IceArgs, output::Output};
 
@@ -41,6 +43,12 @@ pub struct EndpointArgs {
     /// Let pages of this origin connect too, such as https://show.example; may be repeated. Our own pages always may.
     #[arg(long = "allow-origin", value_name = "ORIGIN", value_parser = origin)]
     allowed_origins: Vec<String>,
+    /// Call the subject of a source by another name, such as iPhone=Hero; two of one name are one character. May be repeated.
+    #[arg(long = "alias", value_name = "NAME=ALIAS", value_parser = alias)]
+    aliases: Vec<(String, String)>,
+    /// Begin with this subject disabled: its frames are counted, and go nowhere. May be repeated.
+    #[arg(long = "disable", value_name = "NAME")]
+    disabled: Vec<String>,
     /// Folder with what the pages load: avatars and three.js for the viewer, the face tracker for "Use this camera".
     #[arg(long, value_name = "DIR", value_parser = folder)]
     models: Option<PathBuf>,
@@ -87,6 +95,14 @@ impl EndpointArgs {
             }
             None => settings.obs,
         };
+        let mut subjects = settings.subjects;
+        let bad = |error: SubjectError| Error::Plain(format!("--alias, --disable: {error}"));
+        for (source, name) in &self.aliases {
+            subjects.call(source, name).map_err(bad)?;
+        }
+        for name in &self.disabled {
+            subjects.set_enabled(name, false).map_err(bad)?;
+        }
         let lan = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         Ok(EndpointConfig {
             bind: if self.lan { lan } else { self.bind.unwrap_or(settings.bind) },
@@ -103,11 +119,19 @@ impl EndpointArgs {
             },
             ice,
             obs,
+            subjects,
             models: self.models.or(settings.models),
             avatar: Some(AvatarFile::from(ARIA)),
             ..settings
         })
     }
+}
+
+/// A source's name, and what it is called here.
+fn alias(text: &str) -> Result<(String, String), String> {
+    let (source, name) = text.split_once('=').ok_or("expected NAME=ALIAS, such as iPhone=Hero")?;
+    SubjectRules::default().call(source, name).map_err(|error| error.to_string())?;
+    Ok((source.to_owned(), name.to_owned()))
 }
 
 fn folder(text: &str) -> Result<PathBuf, String> {

@@ -511,7 +511,11 @@ impl<W: Write> Show for Plain<W> {
 
     fn tick(&mut self, stats: &EndpointStats) -> Result<(), Error> {
         for subject in &stats.subjects {
-            let face = if subject.tracked { "tracked" } else { "no face" };
+            let face = match (subject.enabled, subject.tracked) {
+                (false, _) => "disabled",
+                (true, true) => "tracked",
+                (true, false) => "no face",
+            };
             let name = printable(&subject.name);
             writeln!(self.out, "{name}: {}, {face}, {:.0} fps, {} frames", subject.source, subject.fps, subject.frames)
                 .and_then(|()| self.out.flush())

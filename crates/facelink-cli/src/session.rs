@@ -63,6 +63,7 @@ impl Session {
 
     /// These settings with what the file says.
     pub fn apply(&self, settings: EndpointConfig) -> Result<EndpointConfig, Error> {
+        let settings = EndpointConfig { subjects: self.file.subject_rules(), ..settings };
         match &self.file.network {
             Some(network) => settings.with_session(network, self.folder()).map_err(|error| self.error(&error)),
             None => Ok(settings),

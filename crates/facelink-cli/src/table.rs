@@ -76,7 +76,11 @@ impl Table {
                 "\n{:<20} {:<14} {:<5} {:>5.1} {latency:>8} {jitter:>8} {loss:>6}  {:<8} {:<8} {:<8}",
                 shortened(&subject.name, 20),
                 subject.source.as_str(),
-                if subject.tracked { "yes" } else { "lost" },
+                match (subject.enabled, subject.tracked) {
+                    (false, _) => "off",
+                    (true, true) => "yes",
+                    (true, false) => "lost",
+                },
                 subject.fps,
                 gauge(face.jaw),
                 gauge(face.blink),

@@ -180,6 +180,31 @@ fn listen_reports_gestures_of_a_file_as_they_start_and_end() {
 
 /// Without a word of it, phones that were there yesterday are just not called any more.
 #[test]
+fn listen_calls_and_disables_subjects_by_arguments_and_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("show.facelink.ron");
+    std::fs::write(&file, r#"(subjects: { "left": (as: "Hero"), "Eve": (enabled: false) })"#).unwrap();
+    let session = file.to_str().unwrap();
+    let listener = Listener::start(&["--session", session, "--alias", "right=Villain", "--disable", "Bob"]);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for name in ["Bob", "Eve", "left", "right"] {
+        let text = format!(r#"{{"type":"arkit_data","subject":"{name}","blendshapes":{{"jawOpen":0.5}}}}"#);
+        socket.send_to(text.as_bytes(), listener.address("udp_json")).unwrap();
+    }
+    let next = || listener.find(|line| line["event"] == "frame")["subject"].as_str().unwrap().to_owned();
+    assert_eq!([next(), next()], ["Hero", "Villain"], "those that are disabled came before");
+    for (args, wanted) in [
+        (["--alias", "Hero"], "expected NAME=ALIAS"),
+        (["--alias", "iPhone="], "a name must not be empty"),
+        (["--disable", " "], "a name must not be empty"),
+    ] {
+        let out = facelink(&["listen", "--port", "0", args[0], args[1]]).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(!out.status.success() && said.contains(wanted), "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn listen_reports_remembered_phones_that_cannot_be_read() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("data/facelink/phones.json");

@@ -9,7 +9,7 @@ use std::{
 use facelink::{
     gesture::GestureSet,
     relay::RelaySettings,
-    subject::{RECONNECT_GRACE, SUBJECT_TIMEOUT},
+    subject::{RECONNECT_GRACE, SUBJECT_TIMEOUT, SubjectRules},
     timing::RateSettings,
 };
 
@@ -161,6 +161,9 @@ pub struct EndpointConfig {
     /// Gestures to recognise on every subject: each that starts and ends is a
     /// [`LinkEvent::Gesture`](crate::LinkEvent::Gesture). None by default; `Some(GestureSet::default())` has the built-in ones.
     pub gestures: Option<GestureSet>,
+    /// What subjects are called here, and which are disabled, from the start: see
+    /// [`Endpoint::rename_subject`](crate::EndpointControl::rename_subject). No rules by default.
+    pub subjects: SubjectRules,
     /// A UDP source that is silent for this long is gone, and its subject with it.
     pub subject_timeout: Duration,
     /// Whether senders are asked for fewer frames when their link is full, by which law and between which rates.
@@ -291,6 +294,7 @@ impl Default for EndpointConfig {
             #[cfg(feature = "phones")]
             osc_control: false,
             gestures: None,
+            subjects: SubjectRules::default(),
             subject_timeout: SUBJECT_TIMEOUT,
             adaptive_fps: RateSettings::default(),
             relay: RelaySettings::default(),

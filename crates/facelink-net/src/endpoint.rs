@@ -18,6 +18,7 @@ use facelink::{
     event::{LinkEvent, SubjectFrame, SubjectId},
     frame::FaceFrame,
     gesture::{GestureError, GestureRecognizer, GestureSet},
+    subject::{SubjectError, SubjectRules},
     timing::RateSettings,
 };
 use parking_lot::Mutex;
@@ -511,6 +512,50 @@ impl EndpointControl {
         self.hub.subjects().set_rate(subject, fps);
     }
 
+    /// Disables a subject, or enables it again. The frames of a disabled one go nowhere: not to the engine, takes, outputs,
+    /// subscribers or relays. They are counted, and it stays in the [statistics](Self::stats). It holds for this name for as long
+    /// as the endpoint lives, also when its sender comes again. It leaves with [`LostReason::Disabled`], and appears as a new one.
+    ///
+    /// [`LostReason::Disabled`]: crate::LostReason::Disabled
+    ///
+    /// # Errors
+    /// [`SubjectError::Unknown`] when there is no subject of this name and no rule for one, [`SubjectError::TooMany`].
+    pub fn enable_subject(&self, subject: &str, enabled: bool) -> Result<(), SubjectError> {
+        self.hub.enable_subject(subject, enabled, Instant::now())
+    }
+
+    /// Calls a subject by another name, here and for everyone beyond; without one, by that of its source again. Its source goes on
+    /// to send its own name, and the rule is kept for that for as long as the endpoint lives, also when its sender comes again. It
+    /// leaves with [`LostReason::Renamed`], and appears under the new name with its next frame; its calibration goes with it.
+    ///
+    /// [`LostReason::Renamed`]: crate::LostReason::Renamed
+    ///
+    /// # Errors
+    /// [`SubjectError`] when there is no such subject, another one is called so, none may be called so, or there are as many rules
+    /// as are kept. Nothing changes then.
+    pub fn rename_subject(&self, subject: &str, name: Option<&str>) -> Result<(), SubjectError> {
+        self.hub.rename_subject(subject, name, Instant::now())
+    }
+
+    /// As [`rename_subject`](Self::rename_subject), for a name that another subject may have: two phones are then one character. As
+    /// for sources of one name, the one that connected last shows; it is silent for a second, and the other one does.
+    ///
+    /// # Errors
+    /// The same, but for [`SubjectError::Taken`].
+    pub fn alias_subject(&self, subject: &str, name: &str) -> Result<(), SubjectError> {
+        self.hub.alias_subject(subject, name, Instant::now())
+    }
+
+    /// What subjects are called, and which are disabled.
+    pub fn subject_rules(&self) -> SubjectRules {
+        self.hub.subjects().rules().clone()
+    }
+
+    /// Replaces all of that, such as by the rules of a session's file: also for subjects that are not there yet.
+    pub fn set_subject_rules(&self, rules: SubjectRules) {
+        self.hub.set_subject_rules(rules, Instant::now());
+    }
+
     /// Changes the gestures that are recognised on every subject; `None` recognises none. What is active ends.
     ///
     /// # Errors
@@ -684,12 +729,18 @@ impl EndpointControl {
 
     /// The profile of one subject, if it has one of its own.
     pub fn subject_profile(&self, subject: &str) -> Option<SourceProfile> {
-        self.phones.profiles.subject(subject)
+        self.phones.profiles.subject(&self.source_name(subject))
     }
 
-    /// Gives one subject a profile of its own, or takes it away.
+    /// Gives one subject a profile of its own, or takes it away. It is kept for the source that sends the subject now.
     pub fn set_subject_profile(&self, subject: &str, profile: Option<SourceProfile>) {
-        self.phones.profiles.set_subject(subject, profile);
+        self.phones.profiles.set_subject(&self.source_name(subject), profile);
+    }
+
+    /// The name by which a subject is sent, as far as it is known.
+    fn source_name(&self, subject: &str) -> Arc<str> {
+        let source = self.hub.subjects().source_of(subject);
+        source.ok().flatten().unwrap_or_else(|| subject.into())
     }
 }
 

@@ -24,7 +24,7 @@ use facelink::{
     frame::FaceFrame,
     gesture::{GestureEvent, GestureRecognizer},
     source::SourceKind,
-    subject::GOODBYE_GRACE,
+    subject::{GOODBYE_GRACE, SubjectError, SubjectRules},
     timing::micros,
     wire::{
         message::{IceServer, Peer, ServerMessage},
@@ -99,7 +99,7 @@ impl Hub {
             max_open_subjects: config.max_open_sources,
             max_subjects_per_connection: config.max_subjects_per_connection,
         };
-        let subjects = Subjects::new(limits, config.adaptive_fps, now);
+        let subjects = Subjects::new(limits, config.subjects.clone(), config.adaptive_fps, now);
         #[cfg(feature = "seal")]
         let sealing = Arc::new(Sealing::new(config.key.clone()));
         #[cfg(not(feature = "seal"))]
@@ -312,16 +312,16 @@ impl Hub {
     }
 
     /// The connection sends a subject no longer, having taken another name.
-    pub fn release(&self, key: ConnectionKey, name: &str, now: Instant) {
+    pub fn release(&self, key: ConnectionKey, source_name: &str, now: Instant) {
         let mut subjects = self.subjects();
-        if let Some(subject) = subjects.of_mut(key).find(|subject| *subject.name == *name) {
+        if let Some(subject) = subjects.of_mut(key).find(|subject| *subject.source_name == *source_name) {
             subject.lose_owner(GOODBYE_GRACE, now);
         }
     }
 
-    /// The name of a subject that the connection sends, of those that `is_it` accepts.
-    pub fn subject_of(&self, key: ConnectionKey, is_it: impl Fn(&str) -> bool) -> Option<Arc<str>> {
-        self.subjects().of_mut(key).find(|subject| is_it(&subject.name)).map(|subject| subject.name.clone())
+    /// The name by which the connection sends a subject, of those that `is_it` accepts.
+    pub fn source_name_of(&self, key: ConnectionKey, is_it: impl Fn(&str) -> bool) -> Option<Arc<str>> {
+        self.subjects().of(key).map(|subject| &subject.source_name).find(|name| is_it(name)).cloned()
     }
 
     /// The smallest `face-n` that no subject bears.
@@ -329,7 +329,10 @@ impl Hub {
         let table = self.table.lock();
         let links = table.connections.iter().filter_map(|(_, connection)| connection.link.as_ref());
         let taken: Vec<_> = links.filter_map(|link| link.subject()).collect();
-        let is_free = |name: &str| table.subjects.named(name).is_none() && !taken.iter().any(|taken| **taken == *name);
+        let bears = |subject: &subject::Subject, name: &str| *subject.name == *name || *subject.source_name == *name;
+        let is_free = |name: &str| {
+            !table.subjects.iter().any(|subject| bears(subject, name)) && !taken.iter().any(|taken| **taken == *name)
+        };
         let mut names = (1_u32..).map(|n| format!("face-{n}"));
         names.find(|name| is_free(name)).map_or_else(|| "face".into(), Into::into)
     }
@@ -339,8 +342,65 @@ impl Hub {
     pub fn unique_name(&self, name: &str, key: ConnectionKey) -> Arc<str> {
         let by_level = self.auth.has_token();
         let table = self.table.lock();
-        let is_reserved = |name: &str| by_level && table.connections.is_reserved(name, AuthLevel::Open);
-        table.subjects.unique_name(name, key, by_level, is_reserved)
+        table.subjects.unique_name(name, key, by_level, &table.connections)
+    }
+
+    /// Enables or disables a subject: the frames of a disabled one are counted, and go nowhere.
+    pub fn enable_subject(&self, name: &str, enabled: bool, now: Instant) -> Result<(), SubjectError> {
+        self.change_rules(now, |subjects, rules| {
+            subjects.source_of(name)?;
+            rules.set_enabled(name, enabled)
+        })
+    }
+
+    /// Calls a subject by a name that no other has; without one, by that of its source.
+    pub fn rename_subject(&self, name: &str, to: Option<&str>, now: Instant) -> Result<(), SubjectError> {
+        self.change_rules(now, |subjects, rules| {
+            let source = subjects.source_of(name)?;
+            match to {
+                Some(to) if to != name && (subjects.named(to).is_some() || rules.sources_of(to).next().is_some()) => {
+                    Err(SubjectError::Taken(to.to_owned()))
+                }
+                Some(to) => rules.rename(name, to, source.as_deref()),
+                None => rules.restore(name, source.as_deref()),
+            }
+        })
+    }
+
+    /// Calls a subject by a name that another may have.
+    pub fn alias_subject(&self, name: &str, to: &str, now: Instant) -> Result<(), SubjectError> {
+        self.change_rules(now, |subjects, rules| {
+            let source = subjects.source_of(name)?;
+            rules.alias(name, to, source.as_deref())
+        })
+    }
+
+    fn change_rules(
+        &self,
+        now: Instant,
+        change: impl FnOnce(&Subjects, &mut SubjectRules) -> Result<(), SubjectError>,
+    ) -> Result<(), SubjectError> {
+        let mut subjects = self.subjects();
+        let mut rules = subjects.rules().clone();
+        change(&subjects, &mut rules)?;
+        self.apply_rules(&mut subjects, rules, now);
+        Ok(())
+    }
+
+    /// Replaces all rules of subjects.
+    pub fn set_subject_rules(&self, rules: SubjectRules, now: Instant) {
+        self.apply_rules(&mut self.subjects(), rules, now);
+    }
+
+    fn apply_rules(&self, subjects: &mut Subjects, rules: SubjectRules, now: Instant) {
+        let mut leaving = subjects.set_rules(rules);
+        // All leave before one is back: two may have exchanged their names.
+        for (subject, reason) in &mut leaving {
+            self.report_lost(subject, *reason, now);
+        }
+        for (subject, _) in leaving {
+            subjects.put_back(subject);
+        }
     }
 
     /// Takes a frame, a viseme or both for a subject, which appears if it is new.
@@ -351,12 +411,16 @@ impl Hub {
         connection.last_seen = now;
         let from = Origin { key: update.key, room: connection.room.clone() };
         let claim = self.claim(table.local);
-        let (subject, mut appeared) = table.subjects.claim(update, &table.connections, claim, now)?;
+        let subject = table.subjects.claim(update, &table.connections, claim, now)?;
         // Now the engine can see it too.
-        appeared |= std::mem::take(&mut subject.sealed);
+        subject.sealed = false;
         let local = subject.local;
+        let ingested = subject.ingest(update, now);
+        if !subject.enabled {
+            return Ok(subject.id);
+        }
         // Queued under the lock, so that the engine gets frames of a subject in their order. Nothing here can block.
-        match subject.ingest(update, now) {
+        match ingested {
             Ingested::Stale | Ingested::Late(None) => Err(Refused::Stale),
             Ingested::Late(Some(frame)) => {
                 self.queues.push(frame, from, local);
@@ -364,7 +428,8 @@ impl Hub {
             }
             Ingested::Newest(frame) => {
                 let id = subject.id;
-                if appeared && !local {
+                if !subject.announced && !local {
+                    subject.announced = true;
                     let (name, source, address) = (subject.name.clone(), subject.kind, subject.address);
                     self.queues.event(LinkEvent::SubjectAppeared { id, name, source, address });
                 }
@@ -389,9 +454,11 @@ impl Hub {
         connection.last_seen = now;
         let from = Origin { key: update.key, room: connection.room.clone() };
         let claim = self.claim(table.local);
-        let (subject, _) = table.subjects.claim(update, &table.connections, claim, now)?;
+        let subject = table.subjects.claim(update, &table.connections, claim, now)?;
         subject.pass_sealed(update.kind, now);
-        self.queues.viewers.publish_sealed((subject.id, &subject.name), &from, packet, now);
+        if subject.enabled {
+            self.queues.viewers.publish_sealed((subject.id, &subject.name), &from, packet, now);
+        }
         Ok(())
     }
 
@@ -403,16 +470,19 @@ impl Hub {
     /// Takes an emotion for a subject, which appears if it is new, and reports it to the engine.
     pub fn ingest_emotion(&self, update: &Update<'_>, emotion: Emotion, now: Instant) -> Result<(), Refused> {
         let id = self.ingest(update, now)?;
-        self.queues.event(LinkEvent::Emotion { id, name: update.subject.into(), emotion });
+        let shown = self.subjects().get_mut(id).filter(|subject| subject.enabled).map(|subject| subject.name.clone());
+        if let Some(name) = shown {
+            self.queues.event(LinkEvent::Emotion { id, name, emotion });
+        }
         Ok(())
     }
 
-    /// The subjects of others that can be read: the one of this name, or all.
+    /// The subjects of others that are shown: the one of this name, or all.
     #[cfg(feature = "phones")]
     pub fn live(&self, name: Option<&str>) -> Vec<(SubjectId, Arc<str>)> {
         let subjects = self.subjects();
         let is_meant = |subject: &&subject::Subject| name.is_none_or(|name| *name == *subject.name);
-        let readable = subjects.iter().filter(|subject| !subject.sealed && !subject.local).filter(is_meant);
+        let readable = subjects.iter().filter(|s| !s.sealed && !s.local && s.enabled).filter(is_meant);
         readable.map(|subject| (subject.id, subject.name.clone())).collect()
     }
 
@@ -501,7 +571,7 @@ impl Hub {
             for id in subjects {
                 let Some(subject) = table.subjects.get_mut(*id) else { continue };
                 let owner = table.connections.get(subject.owner);
-                if subject.state.expire_viseme(now) {
+                if subject.state.expire_viseme(now) && subject.enabled {
                     let from = Origin { key: subject.owner, room: table.connections.room_of(subject.owner) };
                     self.queues.push(subject.frame(), from, subject.local);
                 }
@@ -514,7 +584,7 @@ impl Hub {
                 let request = subject.tick(owner, adaptive, now_us, now);
                 if !request.is_empty() {
                     let link = owner.and_then(|owner| owner.link.clone());
-                    requests.extend(link.map(|link| (link, subject.name.clone(), request)));
+                    requests.extend(link.map(|link| (link, subject.source_name.clone(), request)));
                 }
             }
             requests
@@ -544,12 +614,19 @@ impl Hub {
 
     fn lose(&self, subjects: &mut Subjects, id: SubjectId, reason: LostReason, now: Instant) {
         if let Some(mut subject) = subjects.remove(id) {
-            let ended = subject.end_gestures(self.started, now);
-            self.report_gestures(&subject, ended);
-            self.queues.publish_lost(id, &subject.name);
-            if !subject.local && !subject.sealed {
-                self.queues.event(LinkEvent::SubjectLost { id, name: subject.name, reason });
-            }
+            self.report_lost(&mut subject, reason, now);
+        }
+    }
+
+    /// A subject is lost to the engine and to subscribers, as far as they know of it.
+    fn report_lost(&self, subject: &mut subject::Subject, reason: LostReason, now: Instant) {
+        let ended = subject.end_gestures(self.started, now);
+        self.report_gestures(subject, ended);
+        if subject.enabled {
+            self.queues.publish_lost(subject.id, &subject.name);
+        }
+        if std::mem::take(&mut subject.announced) {
+            self.queues.event(LinkEvent::SubjectLost { id: subject.id, name: subject.name.clone(), reason });
         }
     }
 
@@ -557,11 +634,11 @@ impl Hub {
     pub fn newest(&self) -> Vec<(SubjectFrame, Origin)> {
         let table = self.table.lock();
         let origin = |key| Origin { key, room: table.connections.room_of(key) };
-        let readable = table.subjects.iter().filter(|subject| !subject.sealed);
-        readable.map(|subject| (subject.frame(), origin(subject.owner))).collect()
+        let shown = table.subjects.iter().filter(|subject| !subject.sealed && subject.enabled);
+        shown.map(|subject| (subject.frame(), origin(subject.owner))).collect()
     }
 
-    /// Every live subject's newest frame and statistics, by name.
+    /// Every live subject's newest frame and statistics, by name, disabled ones among them.
     #[cfg(any(feature = "http", feature = "phones"))]
     pub fn faces(&self, now: Instant) -> Vec<(SubjectFrame, crate::stats::SubjectStats)> {
         let mut faces: Vec<_> =
@@ -619,9 +696,12 @@ impl Hub {
             }
             self.report_ended(connection, "the endpoint stopped");
         }
-        for subject in subjects.filter(|subject| !subject.sealed) {
+        for subject in subjects.filter(|subject| subject.announced) {
             let reason = LostReason::Stopped;
             self.queues.event(LinkEvent::SubjectLost { id: subject.id, name: subject.name, reason });
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

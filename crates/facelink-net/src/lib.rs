@@ -220,6 +220,7 @@ pub use facelink::seal::{KeyError, RoomKey};
 pub use facelink::{
     event::*,
     source::*,
+    subject::{SubjectError, SubjectRules},
     wire::{json::IceServer, profile::SourceProfile, vmc::BlendshapeNames},
 };
 

@@ -19,8 +19,12 @@ use facelink::{
 pub struct SubjectStats {
     /// Which subject.
     pub id: SubjectId,
-    /// Its name.
+    /// What it is called here.
     pub name: Arc<str>,
+    /// The name by which its source sends it.
+    pub source_name: Arc<str>,
+    /// Whether it is shown. The frames of a disabled one are counted, and go nowhere.
+    pub enabled: bool,
     /// What carries it.
     pub source: SourceKind,
     /// Connection that carries it.
@@ -245,6 +249,6 @@ pub struct EndpointStats {
     /// The timecode that faces are put on, where it is not their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timecode: Option<TimecodeStatus>,
-    /// Every live subject, by name.
+    /// Every live subject, by name, disabled ones among them.
     pub subjects: Vec<SubjectStats>,
 }

@@ -584,7 +584,7 @@ impl Recorder {
     fn write_stats(&mut self, now: Instant) -> Result<(), TakeWriteError> {
         self.writer.count_dropped(self.tap.take_dropped());
         let endpoint = self.hub.stats(now);
-        for subject in &endpoint.subjects {
+        for subject in endpoint.subjects.iter().filter(|subject| subject.enabled) {
             let calibration = self.hub.subjects().calibrate(&subject.name, |calibration, _| *calibration);
             if let Some(calibration) = calibration {
                 self.calibrations.insert(subject.name.clone(), calibration);
@@ -600,7 +600,7 @@ impl Recorder {
             refused: endpoint.refused,
             overrun: endpoint.overrun,
             dropped: self.writer.dropped(),
-            subjects: endpoint.subjects.iter().map(SubjectLine::of).collect(),
+            subjects: endpoint.subjects.iter().filter(|subject| subject.enabled).map(SubjectLine::of).collect(),
         };
         self.writer.stats(&stats, now)
     }

@@ -800,3 +800,40 @@ fn phone_profile_and_calibration_by_http() {
     assert!(arriving.iter().any(|sender| sender["what"] == "Live Link Face"), "{arriving:?}");
     assert!(report["listening"].as_array().is_some_and(|ports| ports.len() > 11), "{report}");
 }
+
+#[test]
+fn osc_control_enables_and_renames_subjects() {
+    let endpoint = Endpoint::start(config()).expect("starts");
+    let controller = Controller::new(&endpoint, PhonePort::Osc);
+    let json = UdpSocket::bind("127.0.0.1:0").expect("binds");
+    let at = endpoint.phone_port(PhonePort::UdpJson).expect("listens");
+    let say = || {
+        let text = "{\"subject\": \"Ann\", \"blendshapes\": {\"jawOpen\": 0.25}}";
+        json.send_to(text.as_bytes(), at).expect("sent");
+    };
+    frame(&endpoint, say, |frame| &*frame.name == "Ann");
+    let said = |answer: OscMessage| (answer.addr, answer.args);
+    let is = |address: &str, args: Vec<OscType>| (address.to_owned(), args);
+    let off = controller.ask("/facelink/enable/Ann", &[OscType::Float(0.0)]);
+    assert_eq!(said(off), is("/facelink/enabled", vec![string("Ann"), OscType::Int(0)]));
+    assert!(!endpoint.subject_rules().is_enabled("Ann"));
+    assert_eq!(controller.ask("/facelink/cut", &[string("Ann")]).addr, "/facelink/error", "it is not shown");
+    let on = controller.ask("/facelink/enable", &[string("Ann"), OscType::Int(1)]);
+    assert_eq!(said(on), is("/facelink/enabled", vec![string("Ann"), OscType::Int(1)]));
+    let hero = controller.ask("/facelink/rename", &[string("Ann"), string("Hero")]);
+    assert_eq!(said(hero), is("/facelink/renamed", vec![string("Ann"), string("Hero")]));
+    frame(&endpoint, say, |frame| &*frame.name == "Hero");
+    let own = controller.ask("/facelink/rename/Hero", &[]);
+    assert_eq!(said(own), is("/facelink/renamed", vec![string("Hero"), string("")]));
+    frame(&endpoint, say, |frame| &*frame.name == "Ann");
+    let alias = controller.ask("/facelink/alias/Ann", &[string("Bob")]);
+    assert_eq!(said(alias), is("/facelink/renamed", vec![string("Ann"), string("Bob")]));
+    for (address, args, wanted) in [
+        ("/facelink/enable", vec![], "enable: the name of a subject is missing"),
+        ("/facelink/enable/Eve", vec![], "there is no subject `Eve`"),
+        ("/facelink/rename", vec![], "rename: the name of a subject is missing"),
+        ("/facelink/alias", vec![string("Bob")], "alias: the other name is missing"),
+    ] {
+        assert_eq!(said(controller.ask(address, &args)), is("/facelink/error", vec![string(wanted)]));
+    }
+}

@@ -659,3 +659,41 @@ fn relay_publisher_takes_no_face_of_another_token() {
         while (packet(&mut viewer).await[0].2 - 0.5).abs() > 0.01 {}
     });
 }
+
+#[test]
+fn relay_viewers_follow_names_and_switches() {
+    let endpoint = start();
+    let address = endpoint.addresses().http;
+    block_on(&endpoint, async {
+        let mut sender = open(address).await;
+        say(&mut sender, json!({"type": "hello", "subject": "iPhone"})).await;
+        hear(&mut sender, "welcome").await;
+        let face = json!({"type": "arkit_data", "blendshapes": {"jawOpen": 0.5}});
+        say(&mut sender, face.clone()).await;
+        subjects(&endpoint, 1).await;
+        let mut viewer = open(address).await;
+        say(&mut viewer, json!({"type": "subscribe"})).await;
+        assert_eq!(hear(&mut viewer, "blendshape_update").await["subject"], "iPhone");
+
+        endpoint.rename_subject("iPhone", Some("Hero")).expect("a subject");
+        assert_eq!(hear(&mut viewer, "subject_lost").await["subject"], "iPhone");
+        say(&mut sender, face.clone()).await;
+        assert_eq!(hear(&mut viewer, "blendshape_update").await["subject"], "Hero");
+        say(&mut sender, json!({"type": "get_stats"})).await;
+        assert_eq!(hear(&mut sender, "stats").await["subject"], "iPhone", "its client knows it by its own name");
+        assert_eq!(endpoint.connections()[0].subject.as_deref(), Some("Hero"));
+
+        endpoint.enable_subject("Hero", false).expect("a subject");
+        assert_eq!(hear(&mut viewer, "subject_lost").await["subject"], "Hero");
+        let mut late = open(address).await;
+        for socket in [&mut viewer, &mut late] {
+            say(socket, json!({"type": "subscribe"})).await;
+            say(&mut sender, face.clone()).await;
+            say(&mut sender, json!({"type": "arkit_data", "subject": "Bob", "blendshapes": {"jawOpen": 0.1}})).await;
+            assert_eq!(hear(socket, "blendshape_update").await["subject"], "Bob");
+        }
+        endpoint.enable_subject("Hero", true).expect("a subject");
+        say(&mut sender, face).await;
+        while hear(&mut late, "blendshape_update").await["subject"] != "Hero" {}
+    });
+}

@@ -181,7 +181,7 @@ fn refusal(answer: &(u16, Value)) -> (u16, &str, &str) {
 }
 
 /// Every request that there is, with a body that would be taken.
-fn requests() -> [(&'static str, &'static str, Value); 12] {
+fn requests() -> [(&'static str, &'static str, Value); 15] {
     [
         ("GET", "takes", Value::Null),
         ("POST", "takes/start", json!({"slate": "scene 7"})),
@@ -193,6 +193,9 @@ fn requests() -> [(&'static str, &'static str, Value); 12] {
         ("POST", "phones/127.0.0.9/command", json!("start")),
         ("DELETE", "phones/127.0.0.9", Value::Null),
         ("POST", "subjects/Ann/calibrate", json!({"what": "neutral"})),
+        ("POST", "subjects/Ann/enable", json!({"enabled": false})),
+        ("POST", "subjects/Ann/rename", json!({"name": "Hero"})),
+        ("POST", "subjects/Ann/alias", json!({"name": "Hero"})),
         ("PUT", "profiles/vmc", json!({"mirror": true})),
         ("PUT", "profiles/face_cap", json!({})),
     ]
@@ -214,7 +217,7 @@ fn remote_api_requires_token_of_remote_peers() {
         let wanted = match (method, path) {
             ("DELETE", _) | ("POST", "takes/mark") => 204,
             ("POST", "phones/127.0.0.9/command") => 202,
-            ("POST", "subjects/Ann/calibrate") => 404,
+            ("POST", path) if path.starts_with("subjects/Ann/") => 404,
             _ => 200,
         };
         assert_eq!(status, wanted, "{method} {path}: {answer}");
@@ -354,4 +357,67 @@ fn remote_api_range_of_motion() {
         refusal(&api.send("POST", "subjects/Bob/calibrate", &json!({"what": "range_begin"}))).1,
         "unknown_subject"
     );
+}
+
+#[test]
+fn remote_api_enables_renames_and_aliases_subjects() {
+    let endpoint = Endpoint::start(config()).expect("an endpoint");
+    let api = Api::of(&endpoint);
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let to = endpoint.addresses().udp_json.expect("a port");
+    let say = |subject: &str, jaw: f32| {
+        let face = json!({"type": "arkit_data", "subject": subject, "blendshapes": {"jawOpen": jaw}});
+        socket.send_to(face.to_string().as_bytes(), to).expect("sent");
+    };
+    // Of one socket in their order: what was sent before is in once a frame of this name comes.
+    let next = |subject: &str| {
+        say("last", 0.0);
+        let mut seen = Vec::new();
+        loop {
+            let frame = endpoint.frames().recv_timeout(LIMIT).expect("a frame");
+            if &*frame.name == "last" {
+                break assert_eq!(seen, if subject.is_empty() { vec![] } else { vec![subject.to_owned()] });
+            }
+            seen.push(frame.name.to_string());
+        }
+    };
+    say("a phone/1", 0.5);
+    next("a phone/1");
+    let phone = "subjects/a%20phone%2F1";
+    assert_eq!(api.send("POST", &format!("{phone}/enable"), &json!({"enabled": false})).0, 204);
+    say("a phone/1", 0.5);
+    next("");
+    let listed = api.send("GET", "subjects", &Value::Null).1;
+    let first = &listed["subjects"][0];
+    assert_eq!((&first["name"], &first["enabled"]), (&json!("a phone/1"), &json!(false)), "{listed}");
+    assert_eq!(first["blendshapes"]["jawOpen"], 0.5, "it can be looked at before it is shown");
+    assert_eq!(listed["rules"], json!({"names": {}, "disabled": ["a phone/1"]}));
+    let metrics = api.agent.get(api.url.replace("/api/v1/", "/metrics")).call().expect("answers");
+    let metrics = metrics.into_body().read_to_string().expect("text");
+    let wanted = "facelink_subject_enabled{subject=\"a phone/1\",source=\"udp_json\"} 0";
+    assert!(metrics.contains(wanted), "{metrics}");
+
+    assert_eq!(api.send("POST", &format!("{phone}/rename"), &json!({"name": "Hero"})).0, 204);
+    assert_eq!(api.send("POST", "subjects/Hero/enable", &json!({"enabled": true})).0, 204);
+    say("a phone/1", 0.5);
+    next("Hero");
+    assert_eq!(api.send("POST", "subjects/last/alias", &json!({"name": "Hero"})).0, 204);
+    assert_eq!(api.send("POST", "subjects/Hero/rename", &json!({"name": null})).0, 204);
+    say("a phone/1", 0.5);
+    next("a phone/1");
+
+    let taken = api.send("POST", &format!("{phone}/rename"), &json!({"name": "last"}));
+    assert_eq!((refusal(&taken).0, refusal(&taken).1), (409, "name_taken"));
+    for (path, body, status, code, message) in [
+        ("subjects/Eve/enable", json!({"enabled": true}), 404, "unknown_subject", "`Eve`"),
+        ("subjects/last/rename", json!({"name": ""}), 400, "bad_field", "field `name`"),
+        ("subjects/last/alias", json!({"name": "a\n"}), 400, "bad_field", "field `name`"),
+        ("subjects/last/alias", json!({}), 400, "bad_json", "name"),
+        ("subjects/last/enable", json!({"enabled": "no"}), 400, "bad_field", "field `enabled`"),
+        ("subjects/last/rename", json!({"name": "b", "to": "c"}), 400, "bad_field", "field `to`"),
+    ] {
+        let answer = api.send("POST", path, &body);
+        let (is, named, said) = refusal(&answer);
+        assert!((is, named) == (status, code) && said.contains(message), "{path} {body}: {answer:?}");
+    }
 }

@@ -73,6 +73,10 @@ pub enum LostReason {
     Silent,
     /// The endpoint was stopped.
     Stopped,
+    /// It is called otherwise from now on, and appears under its new name with its next frame.
+    Renamed,
+    /// It was disabled; it appears again once it is enabled.
+    Disabled,
 }
 
 impl LostReason {
@@ -82,12 +86,15 @@ impl LostReason {
             Self::Disconnected => "disconnected",
             Self::Silent => "silent",
             Self::Stopped => "stopped",
+            Self::Renamed => "renamed",
+            Self::Disabled => "disabled",
         }
     }
 
     /// The reason of a name on the wire.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Disconnected, Self::Silent, Self::Stopped].into_iter().find(|reason| reason.as_str() == name)
+        let all = [Self::Disconnected, Self::Silent, Self::Stopped, Self::Renamed, Self::Disabled];
+        all.into_iter().find(|reason| reason.as_str() == name)
     }
 }
 

@@ -1,4 +1,6 @@
-//! One face over time, from a sender's partial, late or interrupted messages.
+//! One face over time, from a sender's partial, late or interrupted messages, and what it is called.
+
+mod rules;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,6 +13,7 @@ use crate::{
 };
 
 pub use crate::frame::FACE_HOLD;
+pub use rules::{MAX_SUBJECT_RULES, SubjectError, SubjectRules};
 
 // What happens to a face that stops, by default, from its last frame on:
 //

@@ -210,6 +210,14 @@ impl Advices {
     fn on_faces(&mut self, inputs: &Inputs<'_>) {
         for face in inputs.faces {
             let (name, app) = (&face.name, face.app.title());
+            if !face.enabled {
+                let text = format!(
+                    "\"{name}\" arrives by {app} and is disabled: nothing of it is shown. Enable it in the panel, or by OSC: \
+                     /facelink/enable \"{name}\" 1"
+                );
+                self.say(Severity::Warning, text);
+                continue;
+            }
             if !face.tracked && face.age_ms > 1000.0 {
                 self.say(Severity::Warning, format!("\"{name}\" ({app}) has fallen silent"));
             } else if !face.tracked {
@@ -520,6 +528,7 @@ mod tests {
             name: name.into(),
             app,
             address: Some(SocketAddr::from(([192, 168, 1, 30], 50_000))),
+            enabled: true,
             tracked: true,
             head: true,
             fps: 60.0,
@@ -690,6 +699,14 @@ mod tests {
         assert!(all.is_sorted_by_key(|(severity, _)| std::cmp::Reverse(*severity)));
         scene.listening.clear();
         assert!(found(&scene, "with_phones").1.starts_with("no port for a phone app"));
+    }
+
+    #[test]
+    fn advice_disabled_face() {
+        let mut scene = scene();
+        scene.faces = vec![Face { enabled: false, tracked: false, ..face("Ann", SourceKind::LiveLinkFace) }];
+        let (severity, text) = found(&scene, "Ann");
+        assert!(severity == Severity::Warning && text.contains("is disabled"), "{text}");
     }
 
     #[test]

@@ -125,6 +125,7 @@ impl Doctor {
                 name: stats.name,
                 app: stats.source,
                 address: stats.address,
+                enabled: stats.enabled,
                 tracked: stats.tracked,
                 head: frame.frame.head.is_some(),
                 fps: stats.fps,
@@ -134,7 +135,7 @@ impl Doctor {
                 latency_ms: stats.latency_ms,
                 loss: stats.loss,
                 disbelieved: stats.disbelieved,
-                author: self.phones.profiles.author(&frame.name),
+                author: self.phones.profiles.author(&stats.source_name),
             })
             .collect();
         let clock = Clock::read(&survey.keeper, self.start, senders, now);

@@ -96,6 +96,9 @@ pub struct Face {
     pub app: SourceKind,
     /// Where from.
     pub address: Option<SocketAddr>,
+    /// Whether it is shown; see [`EndpointControl::enable_subject`](crate::EndpointControl::enable_subject).
+    #[serde(default = "enabled")]
+    pub enabled: bool,
     /// Whether the sender sees a face.
     pub tracked: bool,
     /// Whether it reports the head's rotation.
@@ -118,6 +121,11 @@ pub struct Face {
     /// Whether the app sends it, or a program that imitates the app.
     #[serde(default)]
     pub author: Author,
+}
+
+/// As reports of earlier versions mean it.
+const fn enabled() -> bool {
+    true
 }
 
 /// The whole report. Every list has a stable order.

@@ -54,6 +54,8 @@ pub(super) async fn stats(State(server): State<Server>) -> Response {
 #[derive(Serialize)]
 struct Newest<'a> {
     name: &'a str,
+    source_name: &'a str,
+    enabled: bool,
     source: &'a str,
     tracked: bool,
     fps: f32,
@@ -70,6 +72,8 @@ pub(super) async fn subjects(State(server): State<Server>) -> Response {
         .iter()
         .map(|(frame, stats)| Newest {
             name: &frame.name,
+            source_name: &stats.source_name,
+            enabled: stats.enabled,
             source: frame.source.as_str(),
             tracked: stats.tracked,
             fps: stats.fps,
@@ -79,7 +83,7 @@ pub(super) async fn subjects(State(server): State<Server>) -> Response {
             head: frame.frame.head.as_ref().map(WrittenHead::of),
         })
         .collect();
-    Json(json!({"subjects": subjects})).into_response()
+    Json(json!({"subjects": subjects, "rules": server.hub.subjects().rules()})).into_response()
 }
 
 /// A label's value by the rules of the text format.
@@ -154,7 +158,7 @@ pub(super) async fn metrics(State(server): State<Server>, headers: HeaderMap) ->
         let _ = writeln!(text, "facelink_relay_thinned_frames_total{{reason=\"{reason}\"}} {count}");
     }
     type Figure = fn(&SubjectStats) -> Option<f64>;
-    let per_subject: [(&str, &str, &str, Figure); 7] = [
+    let per_subject: [(&str, &str, &str, Figure); 8] = [
         ("frames_total", "counter", "Frames received.", |s| Some(s.frames as f64)),
         ("fps", "gauge", "Frames a second that arrive.", |s| Some(s.fps.into())),
         ("target_fps", "gauge", "Frames a second that the sender is asked for.", |s| Some(s.target_fps.into())),
@@ -162,6 +166,7 @@ pub(super) async fn metrics(State(server): State<Server>, headers: HeaderMap) ->
         ("jitter_seconds", "gauge", "RFC 3550 interarrival jitter.", |s| Some(f64::from(s.jitter_ms) / 1000.0)),
         ("loss_ratio", "gauge", "Share of frames lost.", |s| s.loss.map(f64::from)),
         ("tracked", "gauge", "1 while a face is tracked.", |s| Some(f64::from(u8::from(s.tracked)))),
+        ("enabled", "gauge", "0 while it is disabled.", |s| Some(f64::from(u8::from(s.enabled)))),
     ];
     for (name, kind, help, figure) in per_subject {
         announce(&mut text, open_metrics, &format!("subject_{name}"), kind, help);

@@ -23,6 +23,8 @@ mod server;
 mod stall;
 mod state;
 #[cfg(feature = "http")]
+mod subjects;
+#[cfg(feature = "http")]
 mod takes;
 #[cfg(feature = "http")]
 mod tokens;

@@ -28,7 +28,7 @@ use super::{
     websocket::root,
 };
 #[cfg(feature = "http")]
-use super::{api, calibrate, models, offer, page, state::Secure, takes, tokens, view};
+use super::{api, calibrate, models, offer, page, state::Secure, subjects, takes, tokens, view};
 #[cfg(feature = "http")]
 use crate::hub::Hub;
 use crate::{
@@ -57,6 +57,9 @@ fn api_routes(hub: &Hub) -> Router<Server> {
         .route("/api/v1/stats", get(api::stats))
         .route("/api/v1/subjects", get(api::subjects))
         .route("/api/v1/subjects/{name}/calibrate", post(calibrate::calibrate))
+        .route("/api/v1/subjects/{name}/enable", post(subjects::enable))
+        .route("/api/v1/subjects/{name}/rename", post(subjects::rename))
+        .route("/api/v1/subjects/{name}/alias", post(subjects::alias))
         .route("/api/v1/takes", get(takes::list))
         .route("/api/v1/takes/start", post(takes::start))
         .route("/api/v1/takes/stop", post(takes::stop))

@@ -309,10 +309,10 @@ impl Connections {
         self.by_key.values().filter(|connection| connection.is_admitted()).count()
     }
 
-    /// Whether a connection that ranks above this level has given this name as that of its face.
-    pub fn is_reserved(&self, name: &str, level: AuthLevel) -> bool {
+    /// Whether a connection that ranks above this level has given such a name as that of its face.
+    pub fn is_reserved(&self, level: AuthLevel, is_it: impl Fn(&str) -> bool) -> bool {
         let above = self.by_key.values().filter(|connection| connection.level > Some(level));
-        above.filter_map(|connection| connection.link.as_ref()?.subject()).any(|subject| *subject == *name)
+        above.filter_map(|connection| connection.link.as_ref()?.subject()).any(|subject| is_it(&subject))
     }
 
     pub fn take_all(&mut self) -> impl Iterator<Item = Connection> + use<> {

@@ -139,6 +139,12 @@ pub(crate) enum Ingested {
 pub(crate) struct Subject {
     pub id: SubjectId,
     pub name: Arc<str>,
+    /// The name by which its owner sends it.
+    pub source_name: Arc<str>,
+    /// Otherwise its frames are counted, and go nowhere.
+    pub enabled: bool,
+    /// The engine knows of it.
+    pub announced: bool,
     pub owner: ConnectionKey,
     /// By what its owner was let in, also when it has gone.
     pub level: AuthLevel,
@@ -187,7 +193,7 @@ impl Requests {
 impl Subject {
     pub fn new(
         id: SubjectId,
-        name: Arc<str>,
+        (name, source_name): (Arc<str>, Arc<str>),
         (owner, connection): (ConnectionKey, &Connection),
         local: bool,
         calibration: Calibration,
@@ -197,6 +203,9 @@ impl Subject {
         Self {
             id,
             name,
+            source_name,
+            enabled: true,
+            announced: false,
             owner,
             level: connection.level.unwrap_or(AuthLevel::Open),
             token: connection.token,
@@ -399,7 +408,7 @@ impl Subject {
             }
         }
         if is_due && self.takes_reports {
-            let name = link.map_or_else(|| self.name.clone(), |link| link.public_name(&self.name));
+            let name = link.map_or_else(|| self.source_name.clone(), |link| link.public_name(&self.source_name));
             let own = link.and_then(|link| link.subject());
             requests.report = Some(self.report_json(own.is_none_or(|own| own != name).then_some(&*name), now_us));
         }
@@ -452,6 +461,8 @@ impl Subject {
         SubjectStats {
             id: self.id,
             name: self.name.clone(),
+            source_name: self.source_name.clone(),
+            enabled: self.enabled,
             source: self.kind,
             connection_id: self.connection_id.clone(),
             address: self.address,

@@ -11,9 +11,10 @@ use std::{
 
 use facelink::{
     calibration::{Calibration, RangeCapture},
-    event::SubjectId,
+    event::{LostReason, SubjectId},
     frame::FaceFrame,
     gesture::GestureRecognizer,
+    subject::{SubjectError, SubjectRules},
     timing::RateSettings,
 };
 
@@ -38,6 +39,9 @@ pub(crate) enum Refused {
     TooManySubjects,
     #[error("field `subject`: another source sends a subject of this name")]
     Contested,
+    /// Both are called so by the operator.
+    #[error("another source of this subject is live")]
+    Standby,
     #[error("a newer frame was there before")]
     Stale,
     #[error("this connection is no longer known")]
@@ -71,6 +75,10 @@ pub(crate) struct Subjects {
     origin: Instant,
     by_id: HashMap<SubjectId, Subject>,
     by_name: HashMap<Arc<str>, SubjectId>,
+    /// What each is called, and whether it is shown.
+    rules: SubjectRules,
+    /// Which connection sent a source last that is called otherwise, by the name that it sends.
+    renamed: HashMap<Arc<str>, ConnectionKey>,
     adaptive: RateSettings,
     /// By name, for subjects that come back.
     calibrations: HashMap<Arc<str>, Calibration>,
@@ -79,12 +87,14 @@ pub(crate) struct Subjects {
 }
 
 impl Subjects {
-    pub fn new(limits: SubjectLimits, adaptive: RateSettings, origin: Instant) -> Self {
+    pub fn new(limits: SubjectLimits, rules: SubjectRules, adaptive: RateSettings, origin: Instant) -> Self {
         Self {
             limits,
             origin,
             by_id: HashMap::new(),
             by_name: HashMap::new(),
+            rules,
+            renamed: HashMap::new(),
             adaptive,
             calibrations: HashMap::new(),
             gestures: None,
@@ -139,43 +149,107 @@ impl Subjects {
         self.of(owner).max_by_key(|subject| subject.last).map(|subject| subject.stats(now))
     }
 
-    /// The subject of an update, which is made if it is new, and which its connection takes over if it may; `true` if it
-    /// was made.
+    pub fn rules(&self) -> &SubjectRules {
+        &self.rules
+    }
+
+    /// Changes the rules, and takes out the subjects that leave by them, each with the reason: [`put_back`](Self::put_back) has
+    /// them go on under their new names.
+    pub fn set_rules(&mut self, rules: SubjectRules) -> Vec<(Subject, LostReason)> {
+        self.rules = rules;
+        self.renamed.retain(|source, _| self.rules.is_renamed(source));
+        let mut leaving = Vec::new();
+        for subject in self.by_id.values_mut() {
+            let enabled = self.rules.is_enabled(self.rules.name_of(&subject.source_name));
+            if *self.rules.name_of(&subject.source_name) != *subject.name {
+                // It goes with the subject.
+                self.calibrations.remove(&subject.name);
+                leaving.push((subject.id, LostReason::Renamed));
+            } else if subject.enabled && !enabled {
+                leaving.push((subject.id, LostReason::Disabled));
+            } else {
+                subject.enabled = enabled;
+            }
+        }
+        leaving.into_iter().filter_map(|(id, reason)| Some((self.remove(id)?, reason))).collect()
+    }
+
+    /// Puts a subject back as a new one, with what was measured of it. Where another one is called so, its source is one of that
+    /// one's from its next frame on.
+    pub fn put_back(&mut self, mut subject: Subject) {
+        let name: Arc<str> = self.rules.name_of(&subject.source_name).into();
+        let joins = self.by_name.contains_key(&name);
+        if !subject.calibration.is_none() && self.calibrations.len() < MAX_CALIBRATIONS {
+            let of = if joins { &subject.name } else { &name };
+            self.calibrations.insert(of.clone(), subject.calibration);
+        }
+        if joins {
+            return;
+        }
+        let id = SubjectId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
+        (subject.id, subject.name, subject.announced) = (id, name.clone(), false);
+        subject.enabled = self.rules.is_enabled(&name);
+        self.by_name.insert(name, id);
+        self.by_id.insert(id, subject);
+    }
+
+    /// The name by which the subject that is called so is sent now; `None` where there is no such subject, and no rule is about
+    /// one.
+    pub fn source_of(&self, name: &str) -> Result<Option<Arc<str>>, SubjectError> {
+        let live = self.named(name).filter(|subject| !subject.sealed).map(|subject| subject.source_name.clone());
+        let known = live.is_some() || !self.rules.is_enabled(name) || self.rules.sources_of(name).next().is_some();
+        if known { Ok(live) } else { Err(SubjectError::Unknown(name.to_owned())) }
+    }
+
+    /// The subject of an update, which is made if it is new, and which its connection takes over if it may.
     pub fn claim(
         &mut self,
         update: &Update<'_>,
         connections: &Connections,
         claim: Claim,
         now: Instant,
-    ) -> Result<(&mut Subject, bool), Refused> {
+    ) -> Result<&mut Subject, Refused> {
         let connection = connections.get(update.key).ok_or(Refused::Disconnected)?;
         let level = connection.level.ok_or(Refused::Disconnected)?;
         let is_local = claim.local == Some(update.key);
-        let (id, is_new) = match self.by_name.get(update.subject) {
-            Some(id) => (*id, false),
+        let name = self.rules.name_of(update.subject);
+        let id = match self.by_name.get(name) {
+            Some(id) => *id,
             None if level == AuthLevel::Open && claim.crowded => return Err(Refused::TooManySubjects),
             // Named in a `hello`, and not sent yet.
-            None if claim.by_level && connections.is_reserved(update.subject, level) => return Err(Refused::Contested),
-            None => (self.add(update.subject, (update.key, connection), is_local, now)?, true),
+            None if claim.by_level && connections.is_reserved(level, |own| self.rules.name_of(own) == name) => {
+                return Err(Refused::Contested);
+            }
+            None => self.add(update.subject, (update.key, connection), is_local, now)?,
         };
+        if self.rules.is_renamed(update.subject) {
+            match self.renamed.get_mut(update.subject) {
+                Some(key) => *key = update.key,
+                None => drop(self.renamed.insert(update.subject.into(), update.key)),
+            }
+        }
         let subject = self.by_id.get_mut(&id).ok_or(Refused::Disconnected)?;
-        if subject.owner != update.key {
+        let same_source = *subject.source_name == *update.subject;
+        if subject.owner != update.key || !same_source {
             // Our own faces and those of others do not take each other's names.
             let outranked = claim.by_level && level < subject.level;
             if subject.local != is_local
                 || outranked
                 || !may_take_over(subject, update.key, connection, claim, connections, now)
             {
-                return Err(Refused::Contested);
+                return Err(if same_source { Refused::Contested } else { Refused::Standby });
             }
             subject.change_owner(update.key, connection, now);
+            if !same_source {
+                subject.source_name = update.subject.into();
+            }
         }
-        Ok((subject, is_new))
+        Ok(subject)
     }
 
     fn add(
         &mut self,
-        name: &str,
+        source_name: &str,
         (owner, connection): (ConnectionKey, &Connection),
         is_local: bool,
         now: Instant,
@@ -190,11 +264,24 @@ impl Subjects {
             return Err(Refused::TooManySubjects);
         }
         let id = SubjectId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
-        let name: Arc<str> = name.into();
+        let source_name: Arc<str> = source_name.into();
+        let name = if self.rules.is_renamed(&source_name) {
+            self.rules.name_of(&source_name).into()
+        } else {
+            source_name.clone()
+        };
         let calibration = self.calibrations.get(&name).copied().unwrap_or_default();
         let times = (self.origin, now);
-        let mut subject =
-            Subject::new(id, name.clone(), (owner, connection), is_local, calibration, self.adaptive, times);
+        let mut subject = Subject::new(
+            id,
+            (name.clone(), source_name),
+            (owner, connection),
+            is_local,
+            calibration,
+            self.adaptive,
+            times,
+        );
+        subject.enabled = self.rules.is_enabled(&name);
         subject.set_gestures(self.gestures.as_ref());
         self.by_name.insert(name, id);
         self.by_id.insert(id, subject);
@@ -209,18 +296,20 @@ impl Subjects {
 
     #[cfg(feature = "phones")]
     /// `name`, or `name (2)` and so on while another live source bears it: two phones may be called the same.
-    pub fn unique_name(
-        &self,
-        name: &str,
-        key: ConnectionKey,
-        by_level: bool,
-        is_reserved: impl Fn(&str) -> bool,
-    ) -> Arc<str> {
+    pub fn unique_name(&self, name: &str, key: ConnectionKey, by_level: bool, connections: &Connections) -> Arc<str> {
         let takes = |subject: &Subject| {
             subject.owner == key
                 || (subject.owner_gone.is_some() && !(by_level && subject.level > AuthLevel::Open) && !subject.local)
         };
-        let free = |name: &str| self.named(name).is_none_or(takes) && !is_reserved(name);
+        let is_other = |sender: &ConnectionKey| *sender != key && connections.get(*sender).is_some();
+        let free = |name: &str| {
+            let is_free = if self.rules.is_renamed(name) {
+                !self.renamed.get(name).is_some_and(is_other)
+            } else {
+                self.named(name).is_none_or(takes)
+            };
+            is_free && !(by_level && connections.is_reserved(AuthLevel::Open, |own| own == name))
+        };
         if free(name) {
             return name.into();
         }

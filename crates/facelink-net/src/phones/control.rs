@@ -77,7 +77,7 @@ impl fmt::Display for Closed {
 }
 
 /// Words of this project that are done at once; behind them may stand a name.
-const DIRECT: [&str; 5] = ["calibrate", "emotion", "cut", "subscribe", "unsubscribe"];
+const DIRECT: [&str; 8] = ["calibrate", "emotion", "cut", "enable", "rename", "alias", "subscribe", "unsubscribe"];
 
 /// Whether it controls this endpoint.
 pub(super) fn is_word(address: &str) -> bool {
@@ -123,7 +123,7 @@ impl Control {
         if let Some((word, rest)) = own.map(|own| own.split_once('/').unwrap_or((own, "")))
             && DIRECT.contains(&word)
         {
-            let answers = direct(io, from, word, rest, args).unwrap_or_else(|error| {
+            let answers = direct(io, from, word, rest, args, now).unwrap_or_else(|error| {
                 Counters::add(&io.hub().refused, 1);
                 vec![("/facelink/error", vec![OscType::String(error)])]
             });
@@ -237,14 +237,21 @@ fn encoded((address, args): Answer) -> Vec<u8> {
 }
 
 /// Does what needs no file: a word, what stands behind it in the address, and its arguments. A button that is let go (0) does
-/// nothing, but for an emotion, which it ends.
-fn direct(io: &Io<'_>, from: SocketAddr, word: &str, rest: &str, args: &[OscType]) -> Result<Vec<Answer>, String> {
+/// nothing, but for an emotion, which it ends, and a subject, which it disables.
+fn direct(
+    io: &Io<'_>,
+    from: SocketAddr,
+    word: &str,
+    rest: &str,
+    args: &[OscType],
+    now: Instant,
+) -> Result<Vec<Answer>, String> {
     let hub = io.hub();
     let string = |text: &str| OscType::String(text.to_owned());
     let value = args.iter().find_map(|arg| number(Some(arg)));
     let mut words: SmallVec<[&str; 4]> =
         args.iter().filter_map(|arg| text(Some(arg))).filter(|t| !t.is_empty()).collect();
-    if let "emotion" | "cut" = word
+    if let "emotion" | "cut" | "enable" | "rename" | "alias" = word
         && !rest.is_empty()
     {
         words.insert(0, rest);
@@ -298,6 +305,23 @@ fn direct(io: &Io<'_>, from: SocketAddr, word: &str, rest: &str, args: &[OscType
             let answer = ("/facelink/cut", vec![string(&name)]);
             hub.queues.event(LinkEvent::Cut { id, name });
             Ok(vec![answer])
+        }
+        "enable" => {
+            let subject = *words.first().ok_or("enable: the name of a subject is missing")?;
+            let enabled = value != Some(0.0);
+            hub.enable_subject(subject, enabled, now).map_err(|error| error.to_string())?;
+            Ok(vec![("/facelink/enabled", vec![string(subject), OscType::Int(enabled.into())])])
+        }
+        "rename" | "alias" => {
+            let subject = *words.first().ok_or_else(|| format!("{word}: the name of a subject is missing"))?;
+            let name = words.get(1).copied();
+            let done = match name {
+                Some(name) if word == "alias" => hub.alias_subject(subject, name, now),
+                None if word == "alias" => return Err("alias: the other name is missing".to_owned()),
+                name => hub.rename_subject(subject, name, now),
+            };
+            done.map_err(|error| error.to_string())?;
+            Ok(vec![("/facelink/renamed", vec![string(subject), string(name.unwrap_or_default())])])
         }
         _ => {
             let port = match value {

@@ -319,7 +319,7 @@ impl Intake {
                 left_out: 0,
             };
             match self.phones.hub.ingest(&update, now) {
-                Ok(_) | Err(Refused::Stale) => {
+                Ok(_) | Err(Refused::Stale | Refused::Standby) => {
                     Counters::add(&known.counters.messages, 1);
                     Counters::add(&known.counters.bytes_in, arrived.bytes as u64);
                     return Ok(());
@@ -520,5 +520,40 @@ mod tests {
         }
         assert!((10_000..=11_001).contains(&taken.0), "{}", taken.0);
         assert_eq!(taken.1, 63);
+    }
+
+    #[test]
+    fn intake_renamed_phones_keep_their_rules() {
+        let mut intake = intake();
+        let start = Instant::now();
+        let both = |intake: &mut Intake, range: std::ops::Range<u64>| {
+            for frame in range {
+                let now = start + Duration::from_millis(16 * frame);
+                let _ = intake.take(&sender(1, "x", true), face(), now);
+                let _ = intake.take(&sender(2, "y", true), face(), now);
+            }
+        };
+        both(&mut intake, 0..30);
+        assert_eq!(names(&intake, start), ["phone", "phone (2)"]);
+        intake.phones.hub.rename_subject("phone", Some("Hero"), start).unwrap();
+        both(&mut intake, 30..60);
+        assert_eq!(names(&intake, start), ["Hero", "phone (2)"], "the free name is not given to the other");
+        // Two phones, one character: each still has a name of its own.
+        intake.phones.hub.alias_subject("phone (2)", "Hero", start).unwrap();
+        both(&mut intake, 60..90);
+        assert_eq!(names(&intake, start), ["Hero"]);
+        let third = start + Duration::from_millis(16 * 90);
+        for frame in 0..30 {
+            let _ = intake.take(&sender(3, "z", true), face(), third + Duration::from_millis(16 * frame));
+        }
+        assert_eq!(names(&intake, start), ["Hero", "phone (3)"]);
+        // Gone, and here again.
+        let later = start + Duration::from_secs(60);
+        intake.phones.hub.tick(later);
+        for frame in 0..30 {
+            let now = later + Duration::from_millis(16 * frame);
+            let _ = intake.take(&sender(1, "x", true), face(), now);
+        }
+        assert_eq!(names(&intake, later), ["Hero"]);
     }
 }

@@ -178,7 +178,9 @@ impl Session {
             ClientMessage::GetStats => {
                 let subject = self.hub.subjects().newest_stats_of(self.key, now);
                 let mut stats = self.stats(subject.as_ref());
-                stats.subject = stats.subject.map(|name| self.public_name(&name));
+                // To its client, a face is called as it calls it.
+                let own = subject.map(|subject| subject.source_name).or(stats.subject);
+                stats.subject = own.map(|name| self.public_name(&name));
                 if let Ok(Value::Object(stats)) = serde_json::to_value(stats) {
                     actions.push(Action::Reply(ServerMessage::Stats(stats).to_json()));
                 }
@@ -214,7 +216,7 @@ impl Session {
     fn on_lost(&self, name: &str, now: Instant) {
         let sealed = name.starts_with('~') && self.sealing().has_key();
         let named = sealed
-            .then(|| self.hub.subject_of(self.key, |own| self.sealing().opaque_name(own).as_deref() == Some(name)));
+            .then(|| self.hub.source_name_of(self.key, |own| self.sealing().opaque_name(own).as_deref() == Some(name)));
         let named = named.flatten().or_else(|| self.streams.named(name).filter(|_| sealed));
         self.hub.release(self.key, named.as_deref().unwrap_or(name), now);
     }

@@ -232,7 +232,7 @@ impl Session {
             left_out,
         };
         match self.hub.ingest(&update, now) {
-            Ok(_) | Err(Refused::Stale) => {}
+            Ok(_) | Err(Refused::Stale | Refused::Standby) => {}
             // An endpoint that passes on what we have from the source itself is not to blame.
             Err(Refused::Contested) if self.role == Role::Outbound => {}
             Err(refused) => self.refuse("refused", &refused.to_string(), now, actions),
@@ -276,8 +276,9 @@ impl Session {
             fade: message.fade,
             duration: message.duration,
         };
-        if let Err(refused) = self.hub.ingest_emotion(&update, emotion, now) {
-            self.refuse("refused", &refused.to_string(), now, actions);
+        match self.hub.ingest_emotion(&update, emotion, now) {
+            Ok(()) | Err(Refused::Standby) => {}
+            Err(refused) => self.refuse("refused", &refused.to_string(), now, actions),
         }
     }
 }

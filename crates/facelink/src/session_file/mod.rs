@@ -41,6 +41,7 @@ use crate::{
         read::{read_reporting_unknown, write},
     },
     source::{PhoneCall, PhonePort, SourceKind},
+    subject::SubjectRules,
     take::FrameRate,
     timing::{PlayoutMode, PlayoutSettings},
     wire::{profile::SourceProfile, vmc::VmcOut},
@@ -80,10 +81,10 @@ pub struct SessionFile {
     /// Takes that are played.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub takes: Vec<PlayedTake>,
-    /// How frames become a face, for every subject that is not in `subjects`.
+    /// How frames become a face, for every subject without its own in `subjects`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub playout: Option<Playout>,
-    /// The same for one subject, by its name.
+    /// Settings of single subjects, by the names that their sources send.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub subjects: BTreeMap<String, Subject>,
     /// Whose timecode faces and takes have; that of each source by default.
@@ -523,12 +524,32 @@ impl Playout {
 }
 
 /// Settings of one subject.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Subject {
+    /// What it is called here; as its source calls it by default. Several that are called the same are one, which one of them
+    /// shows at a time.
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whether it is shown; on by default. Of several that are called the same, one that is off switches all of them off.
+    #[serde(skip_serializing_if = "is_on")]
+    pub enabled: bool,
     /// How its frames become a face.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub playout: Option<Playout>,
+}
+
+impl Default for Subject {
+    fn default() -> Self {
+        Self { name: None, enabled: true, playout: None }
+    }
+}
+
+impl Subject {
+    /// What it is called here, by the name that its source sends.
+    pub fn called<'a>(&'a self, source: &'a str) -> &'a str {
+        self.name.as_deref().unwrap_or(source)
+    }
 }
 
 /// What faces may cost a rendered frame.
@@ -574,6 +595,41 @@ impl SessionFile {
     /// Writes it as [`read`](Self::read) takes it, without fields at their defaults.
     pub fn write(&self) -> String {
         write(self, Format::Ron)
+    }
+
+    /// What subjects are called and which are disabled, as an endpoint takes it.
+    pub fn subject_rules(&self) -> SubjectRules {
+        let mut rules = SubjectRules::default();
+        for (source, subject) in &self.subjects {
+            let name = subject.called(source);
+            // Names and their number were checked where the file was read.
+            let _ = rules.call(source, name);
+            if !subject.enabled {
+                let _ = rules.set_enabled(name, false);
+            }
+        }
+        rules
+    }
+
+    /// Says in `subjects` what these rules do, and nothing else of names and of what is disabled.
+    pub fn set_subject_rules(&mut self, rules: &SubjectRules) {
+        for subject in self.subjects.values_mut() {
+            (subject.name, subject.enabled) = (None, true);
+        }
+        for (source, name) in rules.names() {
+            self.subjects.entry(source.to_owned()).or_default().name = Some(name.to_owned());
+        }
+        for name in rules.disabled() {
+            let source = rules.sources_of(name).next().unwrap_or(name);
+            self.subjects.entry(source.to_owned()).or_default().enabled = false;
+        }
+        self.subjects.retain(|_, subject| *subject != Subject::default());
+    }
+
+    /// How the frames of the subject that is called so become a face, where that is said of it.
+    pub fn playout_of(&self, name: &str) -> Option<&Playout> {
+        let mut own = self.subjects.iter().filter(|(source, subject)| subject.called(source) == name);
+        own.find_map(|(_, subject)| subject.playout.as_ref())
     }
 
     /// The first field whose value it cannot have, and why.
@@ -645,6 +701,15 @@ impl SessionFile {
             }
             if take.until.is_some_and(|until| !is_time(until) || until <= take.from) {
                 return bad(field("until"), "must be seconds after `from`");
+            }
+        }
+        for (source, subject) in &self.subjects {
+            let mut rules = SubjectRules::default();
+            if let Err(error) = rules.set_enabled(source, false) {
+                return Some((format!("subjects[\"{}\"]", source.escape_debug()), error.to_string()));
+            }
+            if let Some(Err(error)) = subject.name.as_ref().map(|name| rules.call(source, name)) {
+                return Some((format!("subjects[\"{source}\"].as"), error.to_string()));
             }
         }
         let playouts = self.playout.iter().map(|playout| ("playout".to_owned(), playout));

@@ -22,7 +22,7 @@ const WHOLE: &str = r#"(
     ],
     takes: [(file: "takes/a.mcap", looped: true, speed: 0.5, subjects: { "Ann": "Ghost" })],
     playout: (mode: Fixed(80.0)),
-    subjects: { "Bob": (playout: (mode: Latest, filter: true)) },
+    subjects: { "Bob": (playout: (mode: Latest, filter: true)), "iPhone": (as: "Bob"), "Extra": (enabled: false) },
     timecode: (from: Ltc("Line 1"), rate: "29.97", all: true),
     budget: (ms: 2.0),
 )"#;
@@ -82,12 +82,36 @@ fn session_file_error_names_the_field() {
         ("(network: (port: 70000))", "network.port", ""),
         ("(playout: (mode: Fixed(-1)))", "playout", "10000"),
         (r#"(subjects: { "Ann": (playout: (most_ms: inf)) })"#, "subjects[\"Ann\"].playout", "10000"),
+        (r#"(subjects: { "Ann": (as: " ") })"#, "subjects[\"Ann\"].as", "empty"),
+        (r#"(subjects: { "Ann": (as: 7) })"#, "subjects.Ann.as", ""),
+        (r#"(subjects: { "": () })"#, "subjects[\"\"]", "empty"),
         ("(budget: (ms: 0))", "budget.ms", "above 0"),
         ("(avatars: ", "avatars", ""),
     ] {
         let error = SessionFile::read(text).expect_err(text);
         assert!(error.field == field && error.message.contains(message), "{text}: {error}");
     }
+}
+
+#[test]
+fn session_file_subject_rules() {
+    let mut file = SessionFile::read(WHOLE).unwrap().file;
+    let rules = file.subject_rules();
+    assert_eq!(rules.names().collect::<Vec<_>>(), [("iPhone", "Bob")]);
+    assert_eq!(rules.disabled().collect::<Vec<_>>(), ["Extra"]);
+    assert_eq!(file.playout_of("Bob").map(|playout| playout.mode), Some(Mode::Latest));
+    file.set_subject_rules(&rules);
+    assert_eq!(file, SessionFile::read(WHOLE).unwrap().file);
+
+    let mut other = SubjectRules::default();
+    other.call("Bob", "Bobby").unwrap();
+    other.call("Cem", "Bobby").unwrap();
+    other.set_enabled("Bobby", false).unwrap();
+    file.set_subject_rules(&other);
+    assert_eq!(file.subject_rules(), other);
+    assert_eq!(file.subjects.keys().collect::<Vec<_>>(), ["Bob", "Cem"], "what says nothing is not written");
+    assert_eq!(file.playout_of("Bobby").map(|playout| playout.mode), Some(Mode::Latest), "it goes with the source");
+    assert_eq!(file.playout_of("Bob"), None);
 }
 
 #[test]
@@ -101,6 +125,7 @@ fn session_file_changes_are_named() {
     after.avatars.remove(1);
     after.takes.push(PlayedTake { file: "b.mcap".into(), ..PlayedTake::default() });
     after.budget = None;
+    after.subjects.entry("Bob".into()).or_default().enabled = false;
     let found = changes(&before, &after);
     assert_eq!(
         found,
@@ -110,6 +135,7 @@ fn session_file_changes_are_named() {
             "avatars[right]: removed",
             "budget: {\"ms\":2.0,\"nearest\":4} -> default",
             "network.port: 9000 -> 9001",
+            "subjects.Bob.enabled: default -> false",
             "takes[b.mcap]: added",
         ]
     );
