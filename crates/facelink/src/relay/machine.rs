@@ -300,6 +300,11 @@ impl Relay {
         }
     }
 
+    /// Whether a viewer would be sent a face of this name, by a connection in this room.
+    pub fn wants(&self, name: &str, room: Option<&Arc<str>>) -> bool {
+        self.viewers.values().any(|viewer| viewer.wants_face(name, room).is_some())
+    }
+
     /// What one viewer is sent.
     pub fn viewer_stats(&self, viewer: u64) -> Option<ViewerStats> {
         self.viewers.get(&viewer).map(Viewer::stats)

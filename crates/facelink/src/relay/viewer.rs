@@ -390,13 +390,19 @@ impl Viewer {
 
     /// How it wants a face, if it does.
     pub fn wants(&self, key: u64, face: &Face) -> Option<&Subscription> {
-        let wanted = self.subscriptions.of(&face.name)?;
+        let wanted = self.wants_face(&face.name, face.room.as_ref())?;
+        (wanted.own || face.publisher != key).then_some(wanted)
+    }
+
+    /// The same for a face that others publish.
+    pub fn wants_face(&self, name: &str, room: Option<&Arc<str>>) -> Option<&Subscription> {
+        let wanted = self.subscriptions.of(name)?;
         let in_room = match &wanted.room {
             RoomFilter::Any => true,
-            RoomFilter::Own => face.room.is_some() && face.room == self.room,
-            RoomFilter::Named(room) => face.room.as_ref() == Some(room),
+            RoomFilter::Own => room.is_some() && room == self.room.as_ref(),
+            RoomFilter::Named(named) => room == Some(named),
         };
-        (in_room && (wanted.own || face.publisher != key)).then_some(wanted)
+        in_room.then_some(wanted)
     }
 
     /// Takes a face up, or lets it go; `true` if it is sent from now on.

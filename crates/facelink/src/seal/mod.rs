@@ -38,11 +38,10 @@ mod layering;
 mod opener;
 mod sealer;
 mod source;
-mod window;
 
+pub use crate::wire::window::WINDOW;
 pub use crypto::CryptoError;
 pub use key::{KeyError, RoomKey};
 pub use opener::{MAX_STREAMS, OpenError, OpenStats, Opened, Opener};
 pub use sealer::{MAX_MESSAGE, SealError, Sealer};
 pub use source::{AHEAD, Epoch, GRACE, KeySource, RoomKeys};
-pub use window::WINDOW;

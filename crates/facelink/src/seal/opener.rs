@@ -7,13 +7,10 @@ use crate::time::Instant;
 use crate::wire::{
     facelink1::{Decoder, Face, Facelink1Error},
     sealed::{KeyId, Kind, Layer, Packet, SealedError, StreamId, packets},
-};
-
-use super::{
-    crypto::OpenKey,
-    source::KeySource,
     window::{Refused, Window},
 };
+
+use super::{crypto::OpenKey, source::KeySource};
 
 /// Streams that are remembered; beyond, the one that was silent longest is forgotten.
 pub const MAX_STREAMS: usize = 1024;

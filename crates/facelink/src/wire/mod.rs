@@ -22,3 +22,4 @@ mod value;
 pub mod viseme;
 pub mod vmc;
 pub mod vtube_studio;
+pub(crate) mod window;

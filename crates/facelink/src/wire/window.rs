@@ -5,7 +5,7 @@ pub const WINDOW: u64 = 128;
 
 /// Why a packet is not read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     /// It was read before.
     Replayed,
     /// It is too far behind the newest to know.
@@ -14,7 +14,7 @@ pub(super) enum Refused {
 
 /// The numbers of the packets of one stream that have been read: every one is taken once, in any order within [`WINDOW`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window {
+pub(crate) struct Window {
     newest: u64,
     /// Bit *n*: `newest - n` has been read.
     seen: u128,
@@ -49,6 +49,7 @@ impl Window {
         }
     }
 
+    /// The highest number so far.
     pub const fn newest(&self) -> u64 {
         self.newest
     }
