@@ -1,8 +1,9 @@
 //! A session's file, `*.facelink.ron`, as an asset: what it says is set up, changed when the file changes, and written again.
 
-use std::collections::{BTreeMap, HashMap};
-#[cfg(feature = "net")]
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
 
 use bevy::{
     asset::{AssetLoader, AssetPath, LoadContext, io::Reader},
@@ -10,9 +11,12 @@ use bevy::{
     prelude::*,
     reflect::TypePath,
 };
-use facelink::session_file::{self as written, SessionFile, changes};
 #[cfg(feature = "net")]
 use facelink::subject::SubjectRules;
+use facelink::{
+    gesture::GestureSet,
+    session_file::{self as written, SessionFile, changes},
+};
 
 #[cfg(feature = "takes")]
 use crate::takes::{FaceTake, TakePlayer};
@@ -20,6 +24,7 @@ use crate::{
     avatar::FaceAvatar,
     detail::FaceBudget,
     files::{self, FileWatch, Watched, add_asset},
+    gestures::FaceGestures,
     layers::FaceIdle,
     mapping::{AvatarMapping, MappingLoadError},
     model::FaceModel,
@@ -83,6 +88,8 @@ pub struct FaceSession {
     path: Option<String>,
     handle: Option<Handle<FaceSessionFile>>,
     applied: Option<SessionFile>,
+    /// The rules of what was applied.
+    gestures: Option<GestureSet>,
     problem: Option<String>,
     spawned: HashMap<String, Entity>,
 }
@@ -236,6 +243,9 @@ impl FaceSession {
             let mut budget = world.resource_mut::<FaceBudget>();
             (budget.ms, budget.nearest) = (ms, nearest);
         }
+        if file.gestures != before.gestures {
+            self.apply_gestures(world, file.gestures.as_ref());
+        }
         let key = |part: &written::VirtualSubject| part.name.clone();
         self.sync(world, "virtual_subjects", &before.virtual_subjects, &file.virtual_subjects, key, |world, part| {
             let parts = part.parts.iter();
@@ -264,10 +274,26 @@ impl FaceSession {
         self.applied = Some(file);
     }
 
-    #[cfg(feature = "net")]
     fn report(&mut self, problem: String) {
         error!("session: {problem}");
         self.problem = Some(problem);
+    }
+
+    fn apply_gestures(&mut self, world: &mut World, gestures: Option<&written::Gestures>) {
+        let folder = self.folder(world);
+        let read = |file: &str| {
+            let path = folder.join(file);
+            std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+        };
+        let rules =
+            |gestures: &written::Gestures| FaceGestures::new(gestures.rules(read)?).map_err(|error| error.to_string());
+        match gestures.map_or_else(|| Ok(FaceGestures::default()), rules) {
+            Ok(gestures) => {
+                self.gestures = gestures.set().cloned();
+                world.insert_resource(gestures);
+            }
+            Err(problem) => self.report(format!("gestures: {problem}")),
+        }
     }
 
     /// Spawns what is new, spawns anew what has changed, and despawns what is gone.
@@ -382,8 +408,7 @@ impl FaceSession {
         });
     }
 
-    /// Where relative paths of secrets count from.
-    #[cfg(feature = "net")]
+    /// Where relative paths of secrets, mappings out and gestures count from.
     fn folder(&self, world: &World) -> PathBuf {
         let root = world.get_resource::<FileWatch>().map(|watch| watch.root().to_owned()).unwrap_or_default();
         let path = self.path.as_deref().unwrap_or_default();
@@ -412,6 +437,12 @@ impl FaceSession {
             file.budget = (!is_usual).then_some(now);
         }
         file.subjects = self.captured_subjects(world, &file);
+        if let Some(gestures) = world.get_resource::<FaceGestures>().filter(|now| now.set() != self.gestures.as_ref()) {
+            file.gestures = gestures.set().map(|set| match set {
+                set if *set == GestureSet::default() => written::Gestures::BuiltIn,
+                set => written::Gestures::Rules(set.clone()),
+            });
+        }
         file.virtual_subjects = captured_virtual_subjects(world);
         file.avatars = captured_avatars(world, &file.avatars);
         #[cfg(feature = "takes")]
@@ -663,12 +694,13 @@ fn on_save(event: On<SaveSession>, mut commands: Commands) {
         };
         let target = watch.root().join(&path);
         let written = files::write(&target, &file.write());
+        let gestures = world.get_resource::<FaceGestures>().and_then(|gestures| gestures.set().cloned());
         let mut session = world.resource_mut::<FaceSession>();
         match written {
             Ok(()) => {
                 info!("session written to {}", target.display());
                 session.problem = None;
-                session.applied = Some(file);
+                (session.applied, session.gestures) = (Some(file), gestures);
                 if session.path.as_ref() != Some(&path) {
                     session.path = Some(path.clone());
                     let handle = world.resource::<AssetServer>().load(AssetPath::from(path));

@@ -4,9 +4,9 @@ use std::{fs, path::Path};
 
 use bevy::{gltf::Gltf, prelude::*};
 use bevy_facelink::{
-    AvatarMapping, EndpointSettings, EndpointState, FaceAvatar, FaceBudget, FaceLinkEndpoint, FaceLinkPlugin,
-    FacePlayout, FacePose, FaceSession, FaceSettings, FaceSubjects, OpenSession, PlayoutMode, SaveSession,
-    SessionEntity, TakePlayer, VirtualSubject,
+    AvatarMapping, EndpointSettings, EndpointState, FaceAvatar, FaceBudget, FaceGestures, FaceLinkEndpoint,
+    FaceLinkPlugin, FacePlayout, FacePose, FaceSession, FaceSettings, FaceSubjects, OpenSession, PlayoutMode,
+    SaveSession, SessionEntity, TakePlayer, VirtualSubject,
     facelink::{
         Blendshape,
         session_file::{SessionFile, changes},
@@ -18,7 +18,11 @@ use crate::support::{app_with, update_until};
 
 const SHOW: &str = r#"(
     name: "Show",
-    network: (port: 0, live_link_face: 0, udp_json: 0, vmc_out: [(to: "127.0.0.1:9", subject: "Hero")]),
+    network: (
+        port: 0, live_link_face: 0, udp_json: 0,
+        vmc_out: [(to: "127.0.0.1:9", subject: "Hero")], vrchat_out: [(to: "127.0.0.1:9", prefix: "FT/")],
+    ),
+    gestures: Rules((without: ["smile"])),
     simulated_phones: [(app: live_link_face, subject: "Ann", seed: 1), (app: udp_json, subject: "Bob", seed: 2)],
     virtual_subjects: [(name: "Hero", parts: [(subject: "Ann"), (subject: "Bob", groups: ["jaw"], priority: 1)])],
     avatars: [
@@ -68,7 +72,9 @@ fn session_file_sets_everything_up() {
     });
 
     let world = app.world();
-    assert_eq!(world.resource::<EndpointSettings>().0.vmc_out.len(), 1);
+    let settings = &world.resource::<EndpointSettings>().0;
+    assert_eq!((settings.vmc_out.len(), settings.vrchat_out.len()), (1, 1));
+    assert_eq!(world.resource::<FaceGestures>().set().unwrap().without, ["smile"]);
     assert!(
         matches!(world.resource::<FaceSettings>().playout.mode, PlayoutMode::Fixed(delay) if delay.as_millis() == 80)
     );

@@ -269,7 +269,7 @@ pub fn receive(args: Args, recording: Option<Recording>) -> Result<(), Error> {
         key: args.key.or_else(|| settings.key.clone()),
         takes_with_phones: args.with_phone || settings.takes_with_phones,
         osc_control: args.osc_control || settings.osc_control,
-        gestures: args.gestures.map(Option::unwrap_or_default),
+        gestures: args.gestures.map(Option::unwrap_or_default).or(settings.gestures),
         ..settings
     };
     let Some(config) = args.phones.apply(lan, config)? else { return Ok(()) };

@@ -1,4 +1,5 @@
-//! A session's file on the command line: the network and the simulated phones are used, the rest is for games.
+//! A session's file on the command line: the network, names of subjects, gestures and simulated phones are used, the rest is for
+//! games.
 
 use std::{
     fs,
@@ -63,11 +64,7 @@ impl Session {
 
     /// These settings with what the file says.
     pub fn apply(&self, settings: EndpointConfig) -> Result<EndpointConfig, Error> {
-        let settings = EndpointConfig { subjects: self.file.subject_rules(), ..settings };
-        match &self.file.network {
-            Some(network) => settings.with_session(network, self.folder()).map_err(|error| self.error(&error)),
-            None => Ok(settings),
-        }
+        settings.with_session_file(&self.file, self.folder()).map_err(|error| self.error(&error))
     }
 
     /// Dials, and starts the simulated phones.

@@ -144,13 +144,8 @@ fn assert_whole_face(frame: &Value) {
     assert_eq!(frame["head"]["rotation"].as_array().map(Vec::len), Some(4), "{frame}");
 }
 
-#[test]
-fn listen_reports_gestures_of_a_file_as_they_start_and_end() {
-    let home = tempfile::tempdir().unwrap();
-    let file = home.path().join("own.gestures.ron");
-    let rules = r#"(gestures: [(name: "jaw", when: [(from: "jawOpen", above: 0.6)], hold: 0.05, release: 0.05)])"#;
-    std::fs::write(&file, rules).unwrap();
-    let listener = Listener::start(&["--gestures", file.to_str().unwrap()]);
+/// The gesture of a jaw that opens, as it starts and ends.
+fn recognises_jaw(listener: &Listener) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let show = |jaw: f32, active: bool| {
         let end = Instant::now() + LIMIT;
@@ -169,6 +164,19 @@ fn listen_reports_gestures_of_a_file_as_they_start_and_end() {
     };
     assert_eq!(show(0.9, true), 0.0);
     assert!(show(0.1, false) > 0.0);
+}
+
+#[test]
+fn listen_reports_gestures_of_a_file_as_they_start_and_end() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("own.gestures.ron");
+    let rules = r#"(gestures: [(name: "jaw", when: [(from: "jawOpen", above: 0.6)], hold: 0.05, release: 0.05)])"#;
+    std::fs::write(&file, rules).unwrap();
+    let session = home.path().join("show.facelink.ron");
+    std::fs::write(&session, r#"(gestures: File("own.gestures.ron"))"#).unwrap();
+    // By the argument, and by a session's file next to it.
+    recognises_jaw(&Listener::start(&["--gestures", file.to_str().unwrap()]));
+    recognises_jaw(&Listener::start(&["--session", session.to_str().unwrap()]));
 
     std::fs::write(&file, rules.replace("0.6", "\"wide\"")).unwrap();
     let mut child = facelink(&["listen", "--gestures", file.to_str().unwrap()]).spawn().unwrap();
@@ -178,7 +186,6 @@ fn listen_reports_gestures_of_a_file_as_they_start_and_end() {
     assert!(error.contains("gestures[0].when[0].above"), "{error}");
 }
 
-/// Without a word of it, phones that were there yesterday are just not called any more.
 #[test]
 fn listen_calls_and_disables_subjects_by_arguments_and_session() {
     let folder = tempfile::tempdir().unwrap();
@@ -204,6 +211,7 @@ fn listen_calls_and_disables_subjects_by_arguments_and_session() {
     }
 }
 
+/// Without a word of it, phones that were there yesterday are just not called any more.
 #[test]
 fn listen_reports_remembered_phones_that_cannot_be_read() {
     let home = tempfile::tempdir().unwrap();

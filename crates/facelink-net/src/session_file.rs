@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use facelink::session_file::{Dial, Phones, Secret, SessionNetwork, Tls};
+use facelink::session_file::{Dial, Phones, Secret, SessionFile, SessionNetwork, Tls};
 #[cfg(feature = "phones")]
 use facelink::{
-    session_file::SimulatedPhone,
+    session_file::{OutMapping, SimulatedPhone, VrchatOut as WrittenVrchatOut},
     source::{PhonePorts, SourceKind},
 };
 
@@ -22,7 +22,7 @@ use crate::{client::ClientConfig, config::EndpointConfig};
 #[cfg(feature = "phones")]
 use crate::{
     endpoint::EndpointControl,
-    phone_config::remembered_phones,
+    phone_config::{VrchatOut, remembered_phones},
     simulator::{PerformingPhone, SimulateError, Simulator},
 };
 #[cfg(feature = "obs")]
@@ -61,6 +61,9 @@ pub enum SessionFileError {
         /// Why.
         reason: String,
     },
+    /// Gestures that cannot be recognised.
+    #[error("gestures: {0}")]
+    Gestures(String),
     /// This build lacks a feature of the crate.
     #[error("network.{field}: this build has no `{feature}`")]
     NoFeature {
@@ -85,6 +88,12 @@ fn reveal(secret: &Secret, field: &'static str, folder: &Path) -> Result<String,
     }
 }
 
+/// The text of a file.
+fn read(folder: &Path, file: &str) -> Result<String, String> {
+    let path = folder.join(file);
+    fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
 #[cfg_attr(
     all(feature = "obs", feature = "phones", feature = "tls", feature = "seal", feature = "webrtc"),
     allow(dead_code)
@@ -94,11 +103,30 @@ fn without(field: &'static str, feature: &'static str, asked: bool) -> Result<()
 }
 
 impl EndpointConfig {
-    /// These settings with what a session's file says; what it does not know stays. Relative paths, and the files of secrets, count
-    /// from `folder`, where the file is.
+    /// These settings with all that a session's file says of an endpoint: its network, the names of subjects, and gestures. A
+    /// part that it does not have stays. Relative paths count from `folder`, where the file is.
     ///
     /// # Errors
-    /// [`SessionFileError`] names the field: a secret that is not to be had, or a feature that this build lacks.
+    /// As [`with_session`](Self::with_session), and for gestures that cannot be read.
+    pub fn with_session_file(mut self, file: &SessionFile, folder: &Path) -> Result<Self, SessionFileError> {
+        if let Some(network) = &file.network {
+            self = self.with_session(network, folder)?;
+        }
+        if !file.subjects.is_empty() {
+            self.subjects = file.subject_rules();
+        }
+        if let Some(gestures) = &file.gestures {
+            let rules = gestures.rules(|path| read(folder, path)).map_err(SessionFileError::Gestures)?;
+            self.gestures = Some(rules);
+        }
+        Ok(self)
+    }
+
+    /// These settings with what a session's file says of the network; what it does not know stays. Relative paths, and the files of
+    /// secrets, count from `folder`, where the file is.
+    ///
+    /// # Errors
+    /// [`SessionFileError`] names the field: a secret or a mapping that is not to be had, or a feature that this build lacks.
     pub fn with_session(mut self, network: &SessionNetwork, folder: &Path) -> Result<Self, SessionFileError> {
         self.bind = if network.lan { Ipv4Addr::UNSPECIFIED.into() } else { network.bind };
         self.dual_stack = network.lan;
@@ -112,7 +140,7 @@ impl EndpointConfig {
         self.set_key(network, folder)?;
         self.set_tls(network, folder)?;
         self.set_ice(network, folder)?;
-        self.set_phones(network)?;
+        self.set_phones(network, folder)?;
         self.set_obs(network, folder)?;
         Ok(self)
     }
@@ -176,7 +204,7 @@ impl EndpointConfig {
     }
 
     #[cfg(feature = "phones")]
-    fn set_phones(&mut self, network: &SessionNetwork) -> Result<(), SessionFileError> {
+    fn set_phones(&mut self, network: &SessionNetwork, folder: &Path) -> Result<(), SessionFileError> {
         (self.live_link_face, self.udp_json) = (network.live_link_face, network.udp_json);
         let usual = network.phones == Phones::Usual;
         self.phones = match &network.phones {
@@ -199,14 +227,22 @@ impl EndpointConfig {
             }
         }
         self.vmc_out.clone_from(&network.vmc_out);
+        let vrchat_out = network.vrchat_out.iter().map(|out| {
+            let mapping = out.mapping.as_ref().map(|mapping| mapping.rules(|path| read(folder, path))).transpose();
+            let mapping = mapping.map_err(|reason| SessionFileError::Invalid { field: "vrchat_out", reason })?;
+            let (subject, prefix) = (out.subject.clone(), out.prefix.clone());
+            Ok(VrchatOut { to: out.to, subject, prefix, max_fps: out.max_fps, mapping })
+        });
+        self.vrchat_out = vrchat_out.collect::<Result<_, _>>()?;
         self.osc_control = network.osc_control;
         Ok(())
     }
 
     #[cfg(not(feature = "phones"))]
-    fn set_phones(&mut self, network: &SessionNetwork) -> Result<(), SessionFileError> {
+    fn set_phones(&mut self, network: &SessionNetwork, _: &Path) -> Result<(), SessionFileError> {
         without("phones", "phones", network.phones != Phones::Off || !network.call.is_empty())?;
-        without("vmc_out", "phones", !network.vmc_out.is_empty())
+        without("vmc_out", "phones", !network.vmc_out.is_empty())?;
+        without("vrchat_out", "phones", !network.vrchat_out.is_empty())
     }
 
     #[cfg(feature = "obs")]
@@ -246,6 +282,7 @@ impl EndpointConfig {
             ice_servers: kept.ice_servers,
             key: kept.key,
             obs: kept.obs,
+            vrchat_out: kept.vrchat_out,
             ..SessionNetwork::default()
         };
         #[cfg(feature = "seal")]
@@ -294,6 +331,19 @@ impl EndpointConfig {
         let profiles = SourceKind::PHONES.into_iter().filter(differs);
         written.profiles = profiles.map(|app| (app.as_str().to_owned(), self.profiles.get(app))).collect();
         written.vmc_out.clone_from(&self.vmc_out);
+        let mut kept = std::mem::take(&mut written.vrchat_out);
+        let vrchat_out = self.vrchat_out.iter().map(|out| WrittenVrchatOut {
+            to: out.to,
+            subject: out.subject.clone(),
+            prefix: out.prefix.clone(),
+            max_fps: out.max_fps,
+            mapping: out.mapping.as_ref().map(|mapping| {
+                // The file that it came from, where that is known.
+                let known = kept.iter_mut().find(|known| known.to == out.to).and_then(|known| known.mapping.take());
+                known.unwrap_or_else(|| OutMapping::Rules(mapping.clone()))
+            }),
+        });
+        written.vrchat_out = vrchat_out.collect();
         written.osc_control = self.osc_control;
     }
 }
@@ -375,6 +425,34 @@ mod tests {
         assert!(error(r#"token: File("absent")"#).contains("absent"));
         let wanted = "network.token: the environment variable FACELINK_TEST_UNSET is not set";
         assert_eq!(error(r#"token: Env("FACELINK_TEST_UNSET")"#), wanted);
+
+        // So do mappings and gestures.
+        fs::write(folder.join("out.face.ron"), r#"(rules: [(from: ["jawOpen"], to: ["Jaw"])])"#).expect("a file");
+        fs::write(folder.join("own.gestures.ron"), "(without: [\"smile\"])").expect("a file");
+        fs::write(folder.join("bad.ron"), "(hat: 1)").expect("a file");
+        let with = |text: &str| {
+            let file = SessionFile::read(text).expect("a session").file;
+            EndpointConfig::default().with_session_file(&file, &folder)
+        };
+        let text = r#"(network: (vrchat_out: [(to: "127.0.0.1:9000", mapping: File("out.face.ron"))]),
+            gestures: File("own.gestures.ron"), subjects: { "Ann": (as: "Hero") })"#;
+        let config = with(text).expect("settings");
+        assert_eq!(config.vrchat_out[0].mapping.as_ref().map(|mapping| mapping.rules.len()), Some(1));
+        assert_eq!(config.gestures.as_ref().map(|set| set.without.clone()), Some(vec!["smile".to_owned()]));
+        assert_eq!(config.subjects.name_of("Ann"), "Hero");
+        let before = SessionFile::read(text).expect("a session").file.network;
+        assert_eq!(config.session_network(before.as_ref()).vrchat_out, before.expect("a network").vrchat_out);
+        for (text, part) in [
+            (r#"(gestures: File("bad.ron"))"#, "gestures: bad.ron: line 1"),
+            (r#"(gestures: File("absent"))"#, "absent"),
+            (
+                r#"(network: (vrchat_out: [(to: "127.0.0.1:9000", mapping: File("bad.ron"))]))"#,
+                "network.vrchat_out: bad.ron",
+            ),
+        ] {
+            let error = with(text).expect_err(text).to_string();
+            assert!(error.contains(part), "{error}");
+        }
         fs::remove_dir_all(folder).expect("removed");
     }
 
@@ -383,7 +461,9 @@ mod tests {
         let written = network(
             r#"lan: true, port: 9000, tls: Off, live_link_face: None, udp_json: 0, takes: "shows", takes_with_phones: true,
             phones: Ports({ vmc: 0 }), call: [(address: "192.0.2.7", app: ifacialmocap)], osc_control: true,
-            vmc_out: [(to: "127.0.0.1:39540", subject: "Hero", names: Presets)], connect: [(url: "ws://192.0.2.9:8765")],
+            vmc_out: [(to: "127.0.0.1:39540", subject: "Hero", names: Presets)],
+            vrchat_out: [(to: "127.0.0.1:9000"), (to: "192.0.2.8:9000", subject: "Ann", prefix: "FT/", max_fps: 30,
+                mapping: Rules((rules: [(from: ["jawOpen"], to: ["Jaw"])])))], connect: [(url: "ws://192.0.2.9:8765")],
             obs: (url: "ws://192.0.2.5", starts_takes: true, names_files: false)"#,
         );
         let config = EndpointConfig::default().with_session(&written, Path::new(".")).expect("settings");

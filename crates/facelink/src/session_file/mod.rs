@@ -26,7 +26,7 @@ mod changes;
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
@@ -35,15 +35,17 @@ use serde::{Deserialize, Serialize};
 pub use changes::changes;
 
 use crate::{
+    gesture::{GestureError, GestureRecognizer, GestureSet},
     groups::GroupSet,
     mapping::{
-        Format, MappingError,
+        Format, Mapping, MappingError,
         read::{read_reporting_unknown, write},
     },
     source::{PhoneCall, PhonePort, SourceKind},
     subject::SubjectRules,
     take::FrameRate,
     timing::{PlayoutMode, PlayoutSettings},
+    vrchat::{VrchatError, VrchatWriter},
     wire::{profile::SourceProfile, vmc::VmcOut},
 };
 
@@ -87,6 +89,9 @@ pub struct SessionFile {
     /// Settings of single subjects, by the names that their sources send.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub subjects: BTreeMap<String, Subject>,
+    /// Gestures that are recognised; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gestures: Option<Gestures>,
     /// Whose timecode faces and takes have; that of each source by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timecode: Option<Timecode>,
@@ -107,6 +112,7 @@ impl Default for SessionFile {
             takes: Vec::new(),
             playout: None,
             subjects: BTreeMap::new(),
+            gestures: None,
             timecode: None,
             budget: None,
         }
@@ -168,6 +174,9 @@ pub struct SessionNetwork {
     /// Faces that go out by VMC protocol.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub vmc_out: Vec<VmcOut>,
+    /// Faces that go out to VRChat.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vrchat_out: Vec<VrchatOut>,
     /// Whether other machines may control takes by OSC; off by default.
     #[serde(skip_serializing_if = "is_default")]
     pub osc_control: bool,
@@ -204,6 +213,7 @@ impl Default for SessionNetwork {
             profiles: BTreeMap::new(),
             connect: Vec::new(),
             vmc_out: Vec::new(),
+            vrchat_out: Vec::new(),
             osc_control: false,
             obs: None,
             takes: None,
@@ -262,6 +272,77 @@ pub struct Dial {
     /// Its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
+}
+
+/// A face that goes out to VRChat, as parameters of its avatar: see [`crate::vrchat`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VrchatOut {
+    /// Where to: port 9000 of the machine that runs VRChat.
+    pub to: SocketAddr,
+    /// Name of the subject that goes out; by default the one that appeared first, or to which a controller cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// What stands before `v2/` in the names, such as `FT/`; nothing by default.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// Frames a second at most, 1 to 240; 60 by default.
+    #[serde(default = "usual_fps", skip_serializing_if = "is_usual_fps")]
+    pub max_fps: f32,
+    /// Which shapes make up which parameter; Unified Expressions by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<OutMapping>,
+}
+
+/// A mapping whose targets are names of parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum OutMapping {
+    /// In this file: RON, or JSON where its name ends in `json`. A relative path counts from the session's file.
+    File(String),
+    /// This one.
+    Rules(Mapping),
+}
+
+impl OutMapping {
+    /// The mapping; `read` gives the text of a file.
+    ///
+    /// # Errors
+    /// In words: what `read` says, or line, column and field of a file that is none.
+    pub fn rules(&self, read: impl FnOnce(&str) -> Result<String, String>) -> Result<Mapping, String> {
+        match self {
+            Self::File(path) => {
+                Mapping::read(&read(path)?, Format::of_path(path)).map_err(|error| error.in_file(path).to_string())
+            }
+            Self::Rules(mapping) => Ok(mapping.clone()),
+        }
+    }
+}
+
+/// Gestures that are recognised on every subject.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Gestures {
+    /// Winks, a kiss, the tongue out, surprise, a smile, nods and shakes of the head.
+    BuiltIn,
+    /// Those of this file: RON, or JSON where its name ends in `json`. A relative path counts from the session's file.
+    File(String),
+    /// These.
+    Rules(GestureSet),
+}
+
+impl Gestures {
+    /// The rules; `read` gives the text of a file.
+    ///
+    /// # Errors
+    /// In words: what `read` says, or what of the rules cannot be used.
+    pub fn rules(&self, read: impl FnOnce(&str) -> Result<String, String>) -> Result<GestureSet, String> {
+        match self {
+            Self::BuiltIn => Ok(GestureSet::default()),
+            Self::File(path) => {
+                let set = GestureSet::read(&read(path)?, Format::of_path(path));
+                set.map_err(|error| format!("{path}: {error}"))
+            }
+            Self::Rules(set) => Ok(set.clone()),
+        }
+    }
 }
 
 /// Whose timecode faces and takes have.
@@ -338,6 +419,11 @@ pub struct SimulatedPhone {
 
 const fn usual_fps() -> f32 {
     60.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_usual_fps(fps: &f32) -> bool {
+    *fps == usual_fps()
 }
 
 /// A subject that is put together from others.
@@ -726,6 +812,14 @@ impl SessionFile {
                 return bad(field, "times must be from 0 to 10000 milliseconds");
             }
         }
+        if let Some(Gestures::Rules(set)) = &self.gestures
+            && let Err(error) = GestureRecognizer::new(set)
+        {
+            return Some(match error {
+                GestureError::Rule { field, message } => (format!("gestures.Rules.{field}"), message),
+                error => ("gestures".to_owned(), error.to_string()),
+            });
+        }
         if let Some(budget) = self.budget
             && !(budget.ms.is_finite() && budget.ms > 0.0)
         {
@@ -740,6 +834,21 @@ impl SessionFile {
         };
         if let Some(port) = ports {
             return Some(("network.phones".to_owned(), format!("{port} has a field of its own in `network`")));
+        }
+        for (index, out) in network.vrchat_out.iter().enumerate() {
+            let field = |name: &str| format!("network.vrchat_out[{index}].{name}");
+            if !(1.0..=240.0).contains(&out.max_fps) {
+                return bad(field("max_fps"), "must be from 1 to 240");
+            }
+            let mapping = match &out.mapping {
+                Some(OutMapping::Rules(mapping)) => Some(mapping),
+                Some(OutMapping::File(_)) | None => None,
+            };
+            match VrchatWriter::new(&out.prefix, mapping) {
+                Ok(_) => {}
+                Err(error @ VrchatError::Prefix(_)) => return Some((field("prefix"), error.to_string())),
+                Err(error) => return Some((field("mapping"), error.to_string())),
+            }
         }
         let unknown =
             network.profiles.keys().find(|app| SourceKind::from_name(app).and_then(SourceKind::app).is_none());

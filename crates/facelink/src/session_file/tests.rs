@@ -12,6 +12,7 @@ const WHOLE: &str = r#"(
         profiles: {},
         connect: [(url: "ws://192.0.2.9:8765")],
         vmc_out: [(to: "127.0.0.1:39540", subject: "Hero", names: PerfectSync)],
+        vrchat_out: [(to: "127.0.0.1:9000", prefix: "FT/", mapping: File("own.face.ron")), (to: "192.0.2.8:9000", max_fps: 30)],
         osc_control: true, obs: (url: "ws://192.0.2.5", password: Env("OBS"), starts_takes: true, names_files: false), takes: "shows", takes_with_phones: true,
     ),
     simulated_phones: [(app: live_link_face, subject: "Ann", seed: 3), (app: vmc, subject: "Bob", fps: 30)],
@@ -23,6 +24,7 @@ const WHOLE: &str = r#"(
     takes: [(file: "takes/a.mcap", looped: true, speed: 0.5, subjects: { "Ann": "Ghost" })],
     playout: (mode: Fixed(80.0)),
     subjects: { "Bob": (playout: (mode: Latest, filter: true)), "iPhone": (as: "Bob"), "Extra": (enabled: false) },
+    gestures: Rules((without: ["smile"], gestures: [(name: "jaw", when: [(from: "jawOpen", above: 0.6)])])),
     timecode: (from: Ltc("Line 1"), rate: "29.97", all: true),
     budget: (ms: 2.0),
 )"#;
@@ -86,6 +88,21 @@ fn session_file_error_names_the_field() {
         (r#"(subjects: { "Ann": (as: 7) })"#, "subjects.Ann.as", ""),
         (r#"(subjects: { "": () })"#, "subjects[\"\"]", "empty"),
         ("(budget: (ms: 0))", "budget.ms", "above 0"),
+        (r#"(gestures: Rules((without: ["grin"])))"#, "gestures.Rules.without", "no built-in gesture"),
+        (r#"(gestures: Rules((gestures: [(name: "a b")])))"#, "gestures.Rules.gestures[0].name", "letters"),
+        (r#"(gestures: Every)"#, "gestures", "Every"),
+        (r#"(network: (vrchat_out: [(to: "nowhere")]))"#, "network.vrchat_out[0].to", ""),
+        (
+            r#"(network: (vrchat_out: [(to: "127.0.0.1:9", prefix: "a b")]))"#,
+            "network.vrchat_out[0].prefix",
+            "OSC address",
+        ),
+        (r#"(network: (vrchat_out: [(to: "127.0.0.1:9", max_fps: 0)]))"#, "network.vrchat_out[0].max_fps", "1 to 240"),
+        (
+            r#"(network: (vrchat_out: [(to: "127.0.0.1:9", mapping: Rules((include: ["absent"])))]))"#,
+            "network.vrchat_out[0].mapping",
+            "absent",
+        ),
         ("(avatars: ", "avatars", ""),
     ] {
         let error = SessionFile::read(text).expect_err(text);
@@ -126,7 +143,10 @@ fn session_file_changes_are_named() {
     after.takes.push(PlayedTake { file: "b.mcap".into(), ..PlayedTake::default() });
     after.budget = None;
     after.subjects.entry("Bob".into()).or_default().enabled = false;
+    after.network.as_mut().unwrap().vrchat_out[1].max_fps = 60.0;
     let found = changes(&before, &after);
+    let gestures = SessionFile { gestures: Some(Gestures::BuiltIn), ..SessionFile::default() };
+    assert_eq!(changes(&SessionFile::default(), &gestures), ["gestures: default -> \"BuiltIn\""]);
     assert_eq!(
         found,
         [
@@ -135,6 +155,7 @@ fn session_file_changes_are_named() {
             "avatars[right]: removed",
             "budget: {\"ms\":2.0,\"nearest\":4} -> default",
             "network.port: 9000 -> 9001",
+            "network.vrchat_out[192.0.2.8:9000].max_fps: 30.0 -> default",
             "subjects.Bob.enabled: default -> false",
             "takes[b.mcap]: added",
         ]
