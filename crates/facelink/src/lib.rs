@@ -15,7 +15,7 @@
 //! | add | [`layers`] | expressions, speech, idle movement | the face with them applied |
 //! | map | [`mapping`] | 52 weights and further channels | weights of a rig's morph targets |
 //!
-//! Next to them: [`gesture`], expressions that are recognised; [`connection`], both ends of a connection as a state machine; [`take`], recorded faces, as MCAP files among others; [`performer`], a
+//! Next to them: [`netcode`], a face in a game's own packets; [`gesture`], expressions that are recognised; [`connection`], both ends of a connection as a state machine; [`take`], recorded faces, as MCAP files among others; [`performer`], a
 //! synthetic face for tests and demos; [`simulate`], the phone side of every supported app and an emulated network.
 //!
 //! Every function that depends on time takes `now` as an argument. Tests therefore run in virtual time.
@@ -200,6 +200,7 @@ pub mod mapping;
 pub mod mesh;
 pub mod model;
 pub mod names;
+pub mod netcode;
 pub mod performer;
 pub mod relay;
 #[cfg(feature = "seal")]
