@@ -8,7 +8,8 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { assert, atEnd, runAll, Server, until } from './lib.mjs';
-import { blank, blink, picture, readPng } from './portrait.mjs';
+import { readPng } from './png.mjs';
+import { blank, blink, picture } from './portrait.mjs';
 
 const files = process.env.FACELINK_TRACKER ?? path.join(os.homedir(), '.cache/facelink/tracker');
 const program = ['firefox-esr', 'firefox'].find((name) => spawnSync(name, ['--version']).status === 0);
@@ -92,7 +93,7 @@ await runAll({
   async camera_with_the_real_tracker() {
     const server = await Server.start(0, ['--models', path.join(files, 'models')]);
     const firefox = await Firefox.open(`http://127.0.0.1:${server.port}/?subject=Cam`);
-    const portrait = readPng(path.join(files, 'portrait.png'));
+    const portrait = readPng(readFileSync(path.join(files, 'portrait.png')));
     /** Puts a picture before the camera. */
     const show = ({ width, height, data }) => firefox.run(`
       const [width, height, text] = args;

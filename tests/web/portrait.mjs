@@ -1,42 +1,9 @@
-// A portrait as a camera: reads a PNG, moves the face in it by chained image warps, and writes the pictures as a
+// A portrait as a camera: moves the face of a picture by chained image warps, and writes the pictures as a
 // .y4m file, which Chromium takes for a camera (--use-file-for-fake-video-capture). Plain node, no packages.
-import { readFileSync, writeFileSync } from 'node:fs';
-import { inflateSync } from 'node:zlib';
+import { writeFileSync } from 'node:fs';
 
-/** @typedef {{ width: number, height: number, data: Uint8Array }} Picture RGB, row by row */
+/** @typedef {import('./png.mjs').Picture} Picture RGB */
 /** @typedef {(x: number, y: number) => [number, number]} Warp Where the colour of a pixel comes from */
-
-/** An 8-bit RGB PNG without interlacing. @returns {Picture} */
-export function readPng(file) {
-  const bytes = readFileSync(file);
-  const [width, height] = [bytes.readUInt32BE(16), bytes.readUInt32BE(20)];
-  if (bytes.readUInt32BE(0) !== 0x89504e47 || bytes[24] !== 8 || bytes[25] !== 2 || bytes[28] !== 0) throw new Error(`${file} is no 8-bit RGB PNG`);
-  const parts = [];
-  for (let at = 8; at < bytes.length;) {
-    const length = bytes.readUInt32BE(at);
-    if (bytes.toString('latin1', at + 4, at + 8) === 'IDAT') parts.push(bytes.subarray(at + 8, at + 8 + length));
-    at += length + 12;
-  }
-  const raw = inflateSync(Buffer.concat(parts));
-  const row = width * 3;
-  const data = new Uint8Array(row * height);
-  for (let y = 0; y < height; y += 1) {
-    const filter = raw[y * (row + 1)];
-    for (let i = 0; i < row; i += 1) {
-      const left = i < 3 ? 0 : data[y * row + i - 3];
-      const up = y === 0 ? 0 : data[(y - 1) * row + i];
-      const corner = i < 3 || y === 0 ? 0 : data[(y - 1) * row + i - 3];
-      const paeth = () => {
-        const p = left + up - corner;
-        const [a, b, c] = [Math.abs(p - left), Math.abs(p - up), Math.abs(p - corner)];
-        return a <= b && a <= c ? left : b <= c ? up : corner;
-      };
-      const guess = [() => 0, () => left, () => up, () => (left + up) >> 1, paeth][filter]();
-      data[y * row + i] = raw[y * (row + 1) + 1 + i] + guess;
-    }
-  }
-  return { width, height, data };
-}
 
 /** One from 1 at the middle to 0 at the distance `reach`, smooth at both ends. */
 const bump = (distance, reach) => (Math.abs(distance) < reach ? Math.cos((distance / reach) * (Math.PI / 2)) ** 2 : 0);

@@ -11,7 +11,8 @@ import { modelFault, zipNames } from '../../crates/facelink-net/web/tracker.js';
 import { ARKIT_NAMES, headAngles } from '../../crates/facelink-net/web/facelink.js';
 import { archive, CameraPage, folder, GPU, MODEL_FILES } from './camera-page.mjs';
 import { assert, needBrowser, runAll, until } from './lib.mjs';
-import { blank, blink, irises, jaw, mirror, mouth, picture, readPng, rotate, turn, writeCamera } from './portrait.mjs';
+import { readPng } from './png.mjs';
+import { blank, blink, irises, jaw, mirror, mouth, picture, rotate, turn, writeCamera } from './portrait.mjs';
 
 needBrowser();
 const files = process.env.FACELINK_TRACKER ?? path.join(os.homedir(), '.cache/facelink/tracker');
@@ -24,7 +25,7 @@ if (!existsSync(model)) {
 }
 
 const DEGREE = Math.PI / 180;
-const portrait = readPng(path.join(files, 'portrait.png'));
+const portrait = readPng(readFileSync(path.join(files, 'portrait.png')));
 /** Faces to wait for after a change of the picture, until the tracker has followed it. */
 const FOLLOWED = 12;
 

@@ -9,8 +9,8 @@ import { createHash, webcrypto } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { inflateSync } from 'node:zlib';
 import { assert, atEnd, Browser, needBrowser, now, root, runAll, Server, sleep, Socket, until } from './lib.mjs';
+import { readPng } from './png.mjs';
 
 globalThis.WebSocket ??= Socket;
 globalThis.crypto ??= webcrypto;
@@ -142,42 +142,11 @@ function perform(server, subject, faceAt = samplePerformance, query = '') {
   return stop;
 }
 
-/** Pixels of a PNG with 8 bits for each of three or four channels. */
-function pixelsOf(png) {
-  let at = 8;
-  const parts = [];
-  let [width, height, channels] = [0, 0, 0];
-  while (at < png.length) {
-    const [length, type] = [png.readUInt32BE(at), png.toString('latin1', at + 4, at + 8)];
-    if (type === 'IHDR') {
-      [width, height] = [png.readUInt32BE(at + 8), png.readUInt32BE(at + 12)];
-      channels = { 2: 3, 6: 4 }[png[at + 17]];
-      assert(png[at + 16] === 8 && channels && png[at + 20] === 0, 'a PNG that is read here');
-    } else if (type === 'IDAT') parts.push(png.subarray(at + 8, at + 8 + length));
-    at += 12 + length;
-  }
-  const data = inflateSync(Buffer.concat(parts));
-  const stride = width * channels;
-  const out = new Uint8Array(height * stride);
-  for (let y = 0; y < height; y += 1) {
-    const filter = data[y * (stride + 1)];
-    for (let x = 0; x < stride; x += 1) {
-      const a = x >= channels ? out[y * stride + x - channels] : 0;
-      const b = y ? out[(y - 1) * stride + x] : 0;
-      const c = x >= channels && y ? out[(y - 1) * stride + x - channels] : 0;
-      const p = a + b - c;
-      const [pa, pb, pc] = [Math.abs(p - a), Math.abs(p - b), Math.abs(p - c)];
-      const guess = [0, a, b, (a + b) >> 1, pa <= pb && pa <= pc ? a : pb <= pc ? b : c][filter];
-      out[y * stride + x] = data[y * (stride + 1) + 1 + x] + guess;
-    }
-  }
-  return { width, height, channels, at: (x, y) => [...out.subarray((y * width + x) * channels, (y * width + x) * channels + channels)] };
-}
-
 /** A picture of the page over nothing, with its transparency. */
 async function picture(page) {
   const { data } = await page.cdp('Page.captureScreenshot', { format: 'png' });
-  return pixelsOf(Buffer.from(data, 'base64'));
+  const png = readPng(Buffer.from(data, 'base64'));
+  return { ...png, at: (x, y) => [...png.data.subarray((y * png.width + x) * png.channels, (y * png.width + x + 1) * png.channels)] };
 }
 
 const weight = (place, name) => `viewer.places[${place}].avatar.driver.evaluator.shape('${name}')`;
