@@ -1,12 +1,11 @@
 //! How finely each avatar's face is evaluated, by its size on screen and the time that faces may cost.
 
-use std::time::Instant;
-
 use bevy::{
     camera::primitives::{Frustum, Sphere},
     camera::visibility::InheritedVisibility,
     prelude::*,
 };
+use facelink::time::Instant;
 
 use crate::{avatar::FaceAvatar, binding::FaceBinding, sets::Step};
 

@@ -3,7 +3,7 @@
 use std::{fmt, ops::Deref, sync::Arc, thread::JoinHandle};
 
 use bevy::prelude::*;
-#[cfg(feature = "aria")]
+#[cfg(all(feature = "aria", sockets))]
 use facelink_net::AvatarFile;
 use facelink_net::{Addresses, Endpoint, EndpointConfig, EndpointControl, LinkError};
 
@@ -39,13 +39,13 @@ impl Plugin for EndpointPlugin {
 }
 
 /// Aria for the viewer, where the game has no avatar for it.
-#[cfg(feature = "aria")]
+#[cfg(all(feature = "aria", sockets))]
 fn with_avatar(config: EndpointConfig) -> EndpointConfig {
     let avatar = config.avatar.clone().unwrap_or_else(|| AvatarFile::from(crate::aria::FILE));
     EndpointConfig { avatar: Some(avatar), ..config }
 }
 
-#[cfg(not(feature = "aria"))]
+#[cfg(not(all(feature = "aria", sockets)))]
 fn with_avatar(config: EndpointConfig) -> EndpointConfig {
     config
 }
@@ -195,6 +195,12 @@ impl Work {
                 Wanted::Stop => None,
             }
         };
+        // A page has no threads, and there nothing is bound and nothing waited for.
+        #[cfg(not(sockets))]
+        {
+            self.outcome = Some(work());
+        }
+        #[cfg(sockets)]
         match std::thread::Builder::new().name("facelink endpoint".to_owned()).spawn(work) {
             Ok(thread) => self.thread = Some(thread),
             Err(error) => self.outcome = Some(Some(Err(LinkError::Runtime(error)))),
@@ -245,11 +251,8 @@ fn take_up(world: &mut World, started: Result<Endpoint, LinkError>) {
                 Some(http) => info!("FaceLink listens on http://{http} (open it in a browser to send a face)"),
                 None => info!("FaceLink dials out and does not listen for HTTP"),
             }
-            let ports: Vec<_> =
-                endpoint.phone_ports().iter().map(|(port, address)| format!("{port} {}", address.port())).collect();
-            if !ports.is_empty() {
-                info!("FaceLink listens for phones: {}", ports.join(", "));
-            }
+            #[cfg(sockets)]
+            log_phone_ports(&endpoint);
             let (frames, events) = (endpoint.frames().clone(), endpoint.events().clone());
             let endpoint = Arc::new(endpoint);
             let weak = Arc::downgrade(&endpoint);
@@ -261,6 +264,15 @@ fn take_up(world: &mut World, started: Result<Endpoint, LinkError>) {
             error!("FaceLink receives nothing: {error}");
             world.insert_resource(EndpointState::Failed(Arc::new(error)));
         }
+    }
+}
+
+#[cfg(sockets)]
+fn log_phone_ports(endpoint: &EndpointControl) {
+    let ports: Vec<_> =
+        endpoint.phone_ports().iter().map(|(port, address)| format!("{port} {}", address.port())).collect();
+    if !ports.is_empty() {
+        info!("FaceLink listens for phones: {}", ports.join(", "));
     }
 }
 

@@ -1,17 +1,17 @@
 //! Files of our assets: where they are, changes on disk, and writing them whole.
 
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::{Duration, SystemTime};
 use std::{
     any::TypeId,
     io,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
 };
 
+#[cfg(not(target_arch = "wasm32"))]
+use bevy::asset::io::file::FileAssetReader;
 use bevy::{
-    asset::{
-        AssetLoader, AssetPath,
-        io::{Reader, file::FileAssetReader},
-    },
+    asset::{AssetLoader, AssetPath, io::Reader},
     prelude::*,
 };
 use crossbeam_channel::{Receiver, Sender};
@@ -35,7 +35,11 @@ fn find_folder(app: &mut App) {
         return;
     }
     if let Some(assets) = app.get_added_plugins::<AssetPlugin>().first() {
+        #[cfg(not(target_arch = "wasm32"))]
         let root = FileAssetReader::get_base_path().join(&assets.file_path);
+        // Assets are fetched from a server: nothing changes on a disk, and nothing is written there.
+        #[cfg(target_arch = "wasm32")]
+        let root = PathBuf::from(&assets.file_path);
         app.insert_resource(FileWatch::new(root));
     }
 }
@@ -57,6 +61,7 @@ pub(crate) async fn read_text(reader: &mut dyn Reader) -> io::Result<String> {
 }
 
 /// How often the files of mappings are looked at.
+#[cfg(not(target_arch = "wasm32"))]
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A file of ours that was loaded.
@@ -83,42 +88,11 @@ impl FileWatch {
     fn new(root: PathBuf) -> Self {
         let (files, new_files) = crossbeam_channel::unbounded::<Vec<Watched>>();
         let (changes, changed) = crossbeam_channel::unbounded();
-        // A thread, because a slow disk must not hold up a frame. It ends when we do.
-        let watch = move || {
-            let mut files: Vec<(Watched, Option<SystemTime>)> = Vec::new();
-            loop {
-                let news = if files.is_empty() {
-                    new_files.recv().map_err(|_| crossbeam_channel::RecvTimeoutError::Disconnected)
-                } else {
-                    new_files.recv_timeout(LOOK)
-                };
-                match news {
-                    Ok(watched) => {
-                        let known = std::mem::take(&mut files);
-                        files.extend(watched.into_iter().map(|watched| {
-                            let seen = known.iter().find(|(other, _)| *other == watched).map(|(_, seen)| *seen);
-                            let seen = seen.unwrap_or_else(|| modified(&watched.file));
-                            (watched, seen)
-                        }));
-                    }
-                    Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
-                    Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
-                }
-                for (watched, seen) in &mut files {
-                    let now = modified(&watched.file);
-                    // An editor may take the file away for a moment.
-                    if now.is_some() && now != *seen {
-                        *seen = now;
-                        if changes.send(watched.asset.clone()).is_err() {
-                            return;
-                        }
-                    }
-                }
-            }
-        };
-        if let Err(error) = std::thread::Builder::new().name("facelink-mappings".to_owned()).spawn(watch) {
-            warn!("mappings are not loaded again when their files change: {error}");
-        }
+        // A page has no thread, and its assets do not change.
+        #[cfg(target_arch = "wasm32")]
+        drop((new_files, changes));
+        #[cfg(not(target_arch = "wasm32"))]
+        watch_files(new_files, changes);
         Self { root, watched: Vec::new(), files, changed }
     }
 
@@ -140,6 +114,47 @@ impl FileWatch {
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
+fn watch_files(new_files: Receiver<Vec<Watched>>, changes: Sender<AssetPath<'static>>) {
+    // A thread, because a slow disk must not hold up a frame. It ends when the watch does.
+    let watch = move || {
+        let mut files: Vec<(Watched, Option<SystemTime>)> = Vec::new();
+        loop {
+            let news = if files.is_empty() {
+                new_files.recv().map_err(|_| crossbeam_channel::RecvTimeoutError::Disconnected)
+            } else {
+                new_files.recv_timeout(LOOK)
+            };
+            match news {
+                Ok(watched) => {
+                    let known = std::mem::take(&mut files);
+                    files.extend(watched.into_iter().map(|watched| {
+                        let seen = known.iter().find(|(other, _)| *other == watched).map(|(_, seen)| *seen);
+                        let seen = seen.unwrap_or_else(|| modified(&watched.file));
+                        (watched, seen)
+                    }));
+                }
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
+                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
+            }
+            for (watched, seen) in &mut files {
+                let now = modified(&watched.file);
+                // An editor may take the file away for a moment.
+                if now.is_some() && now != *seen {
+                    *seen = now;
+                    if changes.send(watched.asset.clone()).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("facelink-mappings".to_owned()).spawn(watch) {
+        warn!("mappings are not loaded again when their files change: {error}");
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
 fn modified(file: &Path) -> Option<SystemTime> {
     file.metadata().ok()?.modified().ok()
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
 };
 
 use bevy::prelude::*;
@@ -12,6 +11,7 @@ use facelink::{
     FaceFrame, FrameError,
     event::{Emotion, LinkEvent, LostReason, Speech, SubjectFrame, SubjectId},
     source::SourceKind,
+    time::Instant,
     timing::Stamp,
     wire::viseme::Viseme,
 };

@@ -224,9 +224,11 @@ pub use mapping::{AvatarMapping, FaceMapping, FacePresets};
 pub use model::FaceModel;
 #[cfg(feature = "net")]
 pub use performers::{FacePerformer, FacePerformers};
+#[cfg(sockets)]
+pub use phones::FacePhones;
 #[cfg(feature = "net")]
 pub use phones::{
-    BeginRangeOfMotion, CaptureNeutral, ClearCalibration, EndRangeOfMotion, FacePhones, RecentreHead, SaveCalibration,
+    BeginRangeOfMotion, CaptureNeutral, ClearCalibration, EndRangeOfMotion, RecentreHead, SaveCalibration,
 };
 pub use playout::{FaceTimecode, PlayoutQuality};
 pub use plugin::FaceLinkPlugin;

@@ -35,7 +35,15 @@ impl Plugin for ModelPlugin {
         app.register_type::<FaceModel>().add_systems(PreUpdate, open_models);
         // Bevy's loader takes the handlers over when it is made, after all plugins were built.
         app.init_resource::<GltfExtensionHandlers>();
-        app.world().resource::<GltfExtensionHandlers>().0.write_blocking().push(Box::new(Declarations::default()));
+        let handlers = app.world().resource::<GltfExtensionHandlers>().0.clone();
+        #[cfg(not(target_arch = "wasm32"))]
+        handlers.write_blocking().push(Box::new(Declarations::default()));
+        // A page's one thread cannot wait, and no one else is there to hold them.
+        #[cfg(target_arch = "wasm32")]
+        match handlers.try_write() {
+            Some(mut handlers) => handlers.push(Box::new(Declarations::default())),
+            None => error!("what models declare is not read: the handlers of glTF extensions are in use"),
+        }
         // What is loaded before the app runs waits for the loader.
         if is_ready(app) {
             quietly(|| app.preregister_asset_loader::<ModelLoader>(EXTENSIONS));

@@ -1,18 +1,18 @@
 //! The egui panel: sources, link quality, the avatars that show them, and the 52 values.
 
-#[cfg(feature = "net")]
+#[cfg(sockets)]
 mod calibrate;
 mod camera;
-#[cfg(feature = "net")]
+#[cfg(sockets)]
 mod doctor;
 mod log;
 mod merge;
 mod moods;
-#[cfg(feature = "net")]
+#[cfg(sockets)]
 mod names;
-#[cfg(feature = "net")]
+#[cfg(sockets)]
 mod network;
-#[cfg(feature = "net")]
+#[cfg(sockets)]
 mod sealing;
 mod session;
 #[cfg(feature = "takes")]
@@ -120,7 +120,7 @@ fn draw(
     mut commands: Commands,
     mut panel: ResMut<FaceLinkPanel>,
     input: Option<Res<FaceInput>>,
-    #[cfg(feature = "net")] mut network: network::Network,
+    #[cfg(sockets)] mut network: network::Network,
     order: Option<Res<FaceSubjects>>,
     subjects: Query<SubjectParts>,
     avatars: Query<AvatarParts>,
@@ -153,7 +153,7 @@ fn draw(
             egui::ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
                 ui.horizontal(|ui| {
                     ui.label(RichText::new("FaceLink").size(16.0).strong());
-                    #[cfg(feature = "net")]
+                    #[cfg(sockets)]
                     network.connections(ui);
                     ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                         if ui.small_button("\u{d7}").on_hover_text("Close the panel").clicked() {
@@ -161,7 +161,7 @@ fn draw(
                         }
                     });
                 });
-                #[cfg(feature = "net")]
+                #[cfg(sockets)]
                 network.link(ui);
                 if let Some(input) = &input {
                     own_frames(ui, input);
@@ -171,12 +171,12 @@ fn draw(
                         panel.subject = Some(clicked);
                     }
                 });
-                #[cfg(feature = "net")]
+                #[cfg(sockets)]
                 network.names(ui, selected.and_then(|entity| Some(subjects.get(entity).ok()?.1)));
                 let faces: Vec<_> = entities.iter().filter_map(|entity| Some(subjects.get(*entity).ok()?.1)).collect();
                 virtuals.virtuals(ui, &mut commands, &faces);
                 session.session(ui, &mut commands);
-                #[cfg(feature = "net")]
+                #[cfg(sockets)]
                 network.sources(ui);
                 #[cfg(feature = "takes")]
                 takes.takes(ui);
@@ -195,14 +195,14 @@ fn draw(
                     });
                 }
                 card(ui, |ui| {
-                    #[cfg(feature = "net")]
+                    #[cfg(sockets)]
                     network.rates(ui, &mut commands, shown.map(|(entity, _, _, quality)| (entity, quality)));
                     timing::budget(ui, &mut timed);
                 });
                 if let Some((entity, ..)) = shown {
                     card(ui, |ui| timing::timing(ui, &mut commands, &mut timed, entity));
                 }
-                #[cfg(feature = "net")]
+                #[cfg(sockets)]
                 {
                     let looked_at = shown.map(|(entity, subject, _, quality)| (entity, subject, quality));
                     network.endpoint(ui, &mut commands, looked_at);

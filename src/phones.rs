@@ -1,23 +1,25 @@
 //! Phone apps in the game: calling phones, and calibrating performers.
 
 use bevy::prelude::*;
+#[cfg(sockets)]
 use facelink_net::PhoneStatus;
 
-use crate::{endpoint::FaceLinkEndpoint, sets::FaceLinkSystems, subjects::FaceSubject};
+#[cfg(sockets)]
+use crate::sets::FaceLinkSystems;
+use crate::{endpoint::FaceLinkEndpoint, subjects::FaceSubject};
 
 pub(crate) struct PhonesPlugin;
 
 impl Plugin for PhonesPlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<FacePhones>()
-            .add_observer(on_neutral)
-            .add_observer(on_recentre)
-            .add_observer(on_clear)
-            .add_systems(PreUpdate, read_phones.after(FaceLinkSystems::Receive));
+        app.add_observer(on_neutral).add_observer(on_recentre).add_observer(on_clear);
+        #[cfg(sockets)]
+        app.init_resource::<FacePhones>().add_systems(PreUpdate, read_phones.after(FaceLinkSystems::Receive));
     }
 }
 
 /// Seconds between two reads of the phones.
+#[cfg(sockets)]
 const INTERVAL: f32 = 0.25;
 
 /// Takes the face that a subject shows now for its neutral one: every shape then runs from there to full. Triggered on a
@@ -80,12 +82,14 @@ pub struct SaveCalibration {
 ///
 /// To call one, or to send commands to Live Link Face, use [`FaceLinkEndpoint`]:
 /// [`call_phone`](facelink_net::EndpointControl::call_phone), [`command_phone`](facelink_net::EndpointControl::command_phone).
+#[cfg(sockets)]
 #[derive(Resource, Clone, Debug, Default)]
 pub struct FacePhones {
     /// In the order in which they were added.
     pub phones: Vec<PhoneStatus>,
 }
 
+#[cfg(sockets)]
 fn read_phones(
     time: Res<Time<Real>>,
     mut since: Local<f32>,

@@ -1,6 +1,8 @@
 //! How frames become a face: the jitter buffer of each subject.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use facelink::time::Instant;
 
 use bevy::prelude::*;
 use facelink::timing::{FaceFilter, PlayoutStats, PresentClock};

@@ -1,13 +1,15 @@
 //! The plugin: what it listens on, and the plugins that it is made of.
 
-#[cfg(feature = "net")]
+#[cfg(sockets)]
 use std::net::Ipv4Addr;
 
 use bevy::prelude::*;
 #[cfg(feature = "net")]
+use facelink_net::{EndpointConfig, IceConfig, PhonePorts};
+#[cfg(sockets)]
 use facelink_net::{
-    DEFAULT_PORT, EndpointConfig, IceConfig, LIVE_LINK_FACE_PORT, PhoneCall, PhonePorts, SourceKind, SourceProfile,
-    TlsConfig, UDP_JSON_PORT, VmcOut, VrchatOut, remembered_phones,
+    LIVE_LINK_FACE_PORT, PhoneCall, SourceKind, SourceProfile, TlsConfig, UDP_JSON_PORT, VmcOut, VrchatOut,
+    remembered_phones,
 };
 
 use crate::{
@@ -25,7 +27,8 @@ use crate::{
 /// Receives faces and drives avatars with them.
 ///
 /// By default it listens on this machine alone: HTTP, WebSocket and WebRTC signalling on port 8765, Live Link Face on
-/// 11111, the old system's UDP JSON on 5005. [`lan`](Self::lan) opens it to the network.
+/// 11111, the old system's UDP JSON on 5005. [`lan`](Self::lan) opens it to the network. In a browser nothing can listen, and
+/// faces come from the endpoints that the game dials: [`FaceSource::connect`](crate::FaceSource::connect).
 ///
 /// Resources that were inserted before it are kept: [`FaceSettings`], `AdaptiveFps`, [`FaceBudget`](crate::FaceBudget),
 /// [`FacePresets`](crate::FacePresets). It may be added before or after `AssetPlugin`, and without it.
@@ -46,9 +49,12 @@ impl Default for FaceLinkPlugin {
     fn default() -> Self {
         Self {
             endpoint: Some(EndpointConfig {
-                port: DEFAULT_PORT,
+                #[cfg(sockets)]
                 live_link_face: Some(LIVE_LINK_FACE_PORT),
+                #[cfg(sockets)]
                 udp_json: Some(UDP_JSON_PORT),
+                // A page cannot.
+                listen: cfg!(sockets),
                 ..EndpointConfig::default()
             }),
             settings: FaceSettings::default(),
@@ -90,6 +96,15 @@ impl FaceLinkPlugin {
         self
     }
 
+    /// How WebRTC connections are made: STUN and TURN servers, ports, interfaces.
+    #[must_use]
+    pub fn ice(self, ice: IceConfig) -> Self {
+        self.configure(|config| config.ice = ice)
+    }
+}
+
+#[cfg(sockets)]
+impl FaceLinkPlugin {
     /// Opens it to the local network, with HTTPS and HTTP. Peers beyond this machine must show `token`, which the
     /// phone gets by QR code or is typed in.
     #[must_use]
@@ -107,12 +122,6 @@ impl FaceLinkPlugin {
     #[must_use]
     pub fn https(self, tls: TlsConfig) -> Self {
         self.configure(|config| config.tls = tls)
-    }
-
-    /// How WebRTC connections are made: STUN and TURN servers, ports, interfaces.
-    #[must_use]
-    pub fn ice(self, ice: IceConfig) -> Self {
-        self.configure(|config| config.ice = ice)
     }
 
     /// Port of HTTP, WebSocket and signalling; 0 picks a free one.
@@ -173,6 +182,50 @@ impl FaceLinkPlugin {
     #[must_use]
     pub fn profile(self, kind: SourceKind, profile: SourceProfile) -> Self {
         self.configure(|config| config.profiles.set(kind, profile))
+    }
+}
+
+/// What a page cannot do, for games that are built for both: a warning says so when the game starts, and the game goes on.
+#[cfg(all(feature = "net", not(sockets)))]
+impl FaceLinkPlugin {
+    fn asked_to_listen(self) -> Self {
+        self.configure(|config| config.listen = true)
+    }
+
+    /// Does nothing in a browser but a warning.
+    #[must_use]
+    pub fn lan(self, _token: impl Into<String>) -> Self {
+        self.asked_to_listen()
+    }
+
+    /// Does nothing in a browser but a warning.
+    #[must_use]
+    pub fn port(self, _port: u16) -> Self {
+        self.asked_to_listen()
+    }
+
+    /// Does nothing in a browser but a warning.
+    #[must_use]
+    pub fn live_link_face(self, _port: Option<u16>) -> Self {
+        self.asked_to_listen()
+    }
+
+    /// Does nothing in a browser but a warning.
+    #[must_use]
+    pub fn udp_json(self, _port: Option<u16>) -> Self {
+        self.asked_to_listen()
+    }
+
+    /// Does nothing in a browser but a warning.
+    #[must_use]
+    pub fn with_phones(self) -> Self {
+        self.asked_to_listen()
+    }
+
+    /// Does nothing in a browser but a warning.
+    #[must_use]
+    pub fn phones(self, _ports: PhonePorts) -> Self {
+        self.asked_to_listen()
     }
 }
 

@@ -59,7 +59,7 @@ impl Plugin for SessionPlugin {
                     .before(FaceLinkSystems::Receive)
                     .run_if(resource_exists::<Assets<FaceSessionFile>>.and_then(is_open)),
             );
-        #[cfg(feature = "net")]
+        #[cfg(sockets)]
         app.add_systems(PreUpdate, run_phones.after(FaceLinkSystems::Receive));
         if let Some(file) = self.file.clone() {
             app.add_systems(PreStartup, move |mut commands: Commands| {
@@ -402,6 +402,16 @@ impl FaceSession {
                 world.spawn(FaceDial { token, ..FaceSource::connect(&dial.url) }).id()
             },
         );
+        #[cfg(not(sockets))]
+        if !file.simulated_phones.is_empty() {
+            warn!("session: simulated phones need UDP, which a browser has not");
+        }
+        #[cfg(sockets)]
+        self.sync_phones(world, before, file);
+    }
+
+    #[cfg(sockets)]
+    fn sync_phones(&mut self, world: &mut World, before: &SessionFile, file: &SessionFile) {
         let key = |phone: &written::SimulatedPhone| format!("{} {}", phone.app, phone.subject);
         self.sync(world, "simulated_phones", &before.simulated_phones, &file.simulated_phones, key, |world, phone| {
             world.spawn(SimulatedPhone { phone: phone.clone(), running: None }).id()
@@ -647,7 +657,7 @@ fn set_subjects(
 }
 
 /// A phone that the session's file simulates; it runs while there is an endpoint.
-#[cfg(feature = "net")]
+#[cfg(sockets)]
 #[derive(Component, Debug)]
 struct SimulatedPhone {
     phone: written::SimulatedPhone,
@@ -655,7 +665,7 @@ struct SimulatedPhone {
 }
 
 /// Starts simulated phones, anew with every endpoint.
-#[cfg(feature = "net")]
+#[cfg(sockets)]
 fn run_phones(
     endpoint: Option<Res<FaceLinkEndpoint>>,
     mut session: ResMut<FaceSession>,

@@ -1,9 +1,9 @@
 //! Sources: where faces come from, and where ours go.
 
 use bevy::prelude::*;
-use facelink_net::{
-    Client, ClientConfig, ClientState, ConnectionState, ConnectionStats, LinkEvent, ServerTrust, SourceKind,
-};
+#[cfg(sockets)]
+use facelink_net::ServerTrust;
+use facelink_net::{Client, ClientConfig, ClientState, ConnectionState, ConnectionStats, LinkEvent, SourceKind};
 
 use crate::{
     diagnostics::{LinkStats, read_stats},
@@ -165,7 +165,8 @@ pub struct FaceDial {
     /// Room in which to meet others, to exchange faces with them directly.
     pub room: Option<String>,
     /// SHA-256 of the certificate that the endpoint shows, if it made its own; see
-    /// [`Endpoint::certificate_fingerprint`](facelink_net::EndpointControl::certificate_fingerprint).
+    /// [`Endpoint::certificate_fingerprint`](facelink_net::EndpointControl::certificate_fingerprint). A browser checks certificates
+    /// itself: there a source with one is refused.
     pub fingerprint: Option<String>,
     /// Whether its faces are wanted here.
     pub receive: bool,
@@ -234,6 +235,7 @@ impl FaceDial {
             receive: self.receive,
             room: self.room.clone(),
             ice: endpoint.config().ice.clone(),
+            #[cfg(sockets)]
             trust: self.fingerprint.clone().map_or(ServerTrust::Public, ServerTrust::Fingerprint),
             ..ClientConfig::new(&self.url)
         }
@@ -310,6 +312,12 @@ fn dial(
             connection_id: String::new(),
             state: SourceState::Connecting,
         };
+        if cfg!(not(sockets)) && dial.fingerprint.is_some() {
+            let reason = "a browser checks certificates itself and takes no fingerprint".to_owned();
+            error!("{}: {reason}", dial.url);
+            source.state = SourceState::Refused { reason };
+            continue;
+        }
         match endpoint.connect(dial.config(endpoint)) {
             Some(client) => commands.entity(entity).try_insert(Dialled { client }),
             None => commands.entity(entity).try_remove::<Dialled>(),

@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     io::{self, Cursor},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bevy::{
@@ -20,6 +20,7 @@ use facelink::{
         Played, SPEEDS, Take, TakeAbout, TakeContent, TakeInfo, TakePlayer as Player, TakeReadError, TakeReader,
         TakeTimeline, TakeWriteError, TakeWriter, llf_csv,
     },
+    time::Instant,
     timing::{Stamp, micros},
 };
 

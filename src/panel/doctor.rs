@@ -1,6 +1,8 @@
 //! The report of `facelink doctor` in the panel: what to type into a phone, what arrives, and which sockets conflict.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use facelink::time::Instant;
 
 use bevy_egui::egui;
 use facelink_net::doctor::{Report, Severity};

@@ -8,26 +8,26 @@ use std::{
 use bevy::{ecs::system::SystemParam, prelude::*, tasks::AsyncComputeTaskPool};
 use bevy_egui::egui;
 use facelink::take::SPEEDS;
-#[cfg(feature = "net")]
+#[cfg(sockets)]
 use facelink_net::TakeOptions;
 
-#[cfg(feature = "net")]
+#[cfg(sockets)]
 use super::theme::WARN;
 use super::{
     theme::{BAD, DIM, GOOD, TEXT, card, small, title},
     timeline::{Asked, Glance, Range, Read, parts, timeline},
 };
-#[cfg(feature = "net")]
+#[cfg(sockets)]
 use crate::endpoint::FaceLinkEndpoint;
 use crate::takes::{FaceTake, TakePlayback, TakePlayer, TakeState};
 
 #[derive(SystemParam)]
 pub(super) struct Takes<'w, 's> {
-    #[cfg(feature = "net")]
+    #[cfg(sockets)]
     endpoint: Option<Res<'w, FaceLinkEndpoint>>,
-    #[cfg(feature = "net")]
+    #[cfg(sockets)]
     slate: Local<'s, String>,
-    #[cfg(feature = "net")]
+    #[cfg(sockets)]
     refused: Local<'s, Option<String>>,
     takes: Option<Res<'w, Assets<FaceTake>>>,
     glances: Local<'s, HashMap<AssetId<FaceTake>, (FaceTake, Glance)>>,
@@ -36,16 +36,16 @@ pub(super) struct Takes<'w, 's> {
 
 impl Takes<'_, '_> {
     pub fn takes(&mut self, ui: &mut egui::Ui) {
-        #[cfg(feature = "net")]
+        #[cfg(sockets)]
         let records = self.endpoint.is_some();
-        #[cfg(not(feature = "net"))]
+        #[cfg(not(sockets))]
         let records = false;
         if !records && self.players.is_empty() {
             return;
         }
         card(ui, |ui| {
             title(ui, "Takes");
-            #[cfg(feature = "net")]
+            #[cfg(sockets)]
             self.record(ui);
             self.look();
             for (entity, name, player, playback) in &mut self.players {
@@ -74,7 +74,7 @@ impl Takes<'_, '_> {
     }
 
     /// Slate and button, and what the take is so far.
-    #[cfg(feature = "net")]
+    #[cfg(sockets)]
     fn record(&mut self, ui: &mut egui::Ui) {
         let Some(endpoint) = &self.endpoint else { return };
         let status = endpoint.take_status();

@@ -2,13 +2,15 @@
 
 use std::{
     collections::VecDeque,
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
-    time::{Duration, Instant},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    time::Duration,
 };
+
+use facelink::time::Instant;
 
 use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+#[cfg(not(target_arch = "wasm32"))]
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// All but the unreserved characters of RFC 3986.
@@ -44,7 +46,8 @@ pub fn outward_address() -> Option<IpAddr> {
 }
 
 /// Binds a port. With `only_v6`, `::` hears IPv6 alone; otherwise IPv4 too, where the system can.
-pub(crate) fn bind_tcp(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn bind_tcp(address: SocketAddr, only_v6: bool) -> std::io::Result<std::net::TcpListener> {
     let socket = bind(address, only_v6, Type::STREAM, Protocol::TCP)?;
     socket.listen(1024)?;
     Ok(socket.into())
@@ -52,7 +55,7 @@ pub(crate) fn bind_tcp(address: SocketAddr, only_v6: bool) -> io::Result<TcpList
 
 /// The same for datagrams, with a receive buffer that survives a stalled moment.
 #[cfg(feature = "phones")]
-pub(crate) fn bind_udp(address: SocketAddr, only_v6: bool) -> io::Result<UdpSocket> {
+pub(crate) fn bind_udp(address: SocketAddr, only_v6: bool) -> std::io::Result<UdpSocket> {
     Ok(bind(address, only_v6, Type::DGRAM, Protocol::UDP)?.into())
 }
 
@@ -71,7 +74,8 @@ pub(crate) fn ipv6_counterpart(bound: SocketAddr) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip.into(), bound.port()))
 }
 
-fn bind(address: SocketAddr, only_v6: bool, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+#[cfg(not(target_arch = "wasm32"))]
+fn bind(address: SocketAddr, only_v6: bool, kind: Type, protocol: Protocol) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     // The systems' defaults differ: Windows hears IPv6 alone.
     if address.is_ipv6() {

@@ -2,7 +2,9 @@
 //!
 //! Every entry asks here: HTTP requests, WebSockets by their address or their `hello`, and offers by HTTP.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Instant};
+use std::{collections::BTreeMap, net::IpAddr};
+
+use facelink::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use subtle::ConstantTimeEq;

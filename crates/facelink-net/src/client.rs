@@ -11,7 +11,11 @@ mod network;
 mod room;
 mod send;
 mod shared;
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod socket;
+#[cfg(target_arch = "wasm32")]
+#[path = "client/browser_socket.rs"]
+mod socket;
 mod transports;
 
 use std::{
@@ -19,7 +23,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::{ClientConfig, ClientError, ClientState};
@@ -96,17 +99,35 @@ impl Client {
     ///
     /// Frames go out alone: to receive the endpoint's faces too, or to meet others in a room, use
     /// [`Endpoint::connect`](crate::EndpointControl::connect).
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn start(config: ClientConfig, runtime: &tokio::runtime::Handle) -> Self {
-        Self::spawn(config, runtime, None, CancellationToken::new()).0
+        let (client, task) = Self::new(config, None, CancellationToken::new());
+        if let Some(task) = task {
+            runtime.spawn(task);
+        }
+        client
     }
 
-    /// The same into a hub, until `cancel` at the latest; with the task, which ends when the goodbye has been said.
-    pub(crate) fn spawn(
+    /// Starts connecting on the page's own thread and returns at once. Lost connections are made again.
+    ///
+    /// Frames go out alone: to receive the endpoint's faces too, use
+    /// [`Endpoint::connect`](crate::EndpointControl::connect).
+    #[cfg(target_arch = "wasm32")]
+    pub fn start(config: ClientConfig) -> Self {
+        let (client, task) = Self::new(config, None, CancellationToken::new());
+        if let Some(task) = task {
+            crate::clock::spawn(task);
+        }
+        client
+    }
+
+    /// One that receives into a hub, until `cancel` at the latest; with the task to run, which ends when the goodbye has been
+    /// said. Without a task it is refused.
+    pub(crate) fn new(
         mut config: ClientConfig,
-        runtime: &tokio::runtime::Handle,
         hub: Option<Arc<Hub>>,
         cancel: CancellationToken,
-    ) -> (Self, Option<JoinHandle<()>>) {
+    ) -> (Self, Option<impl Future<Output = ()> + use<>>) {
         let shared = Arc::<Shared>::default();
         let invited = config.take_fragment();
         #[cfg(feature = "seal")]
@@ -119,9 +140,7 @@ impl Client {
         }
         let own = config.subject.as_deref().map(Into::into);
         let task = match invited.and_then(|()| socket::parse_url(&config)) {
-            Ok(dial) => Some(
-                runtime.spawn(Driver::new(config, dial, shared.clone(), (hub, sealing.clone()), cancel.clone()).run()),
-            ),
+            Ok(dial) => Some(Driver::new(config, dial, shared.clone(), (hub, sealing.clone()), cancel.clone()).run()),
             Err(error) => {
                 shared.set_state(ClientState::Refused(error));
                 None

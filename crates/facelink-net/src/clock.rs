@@ -1,9 +1,12 @@
-//! The time of day, deadlines, and ticks.
+//! The time of day, deadlines, ticks and tasks.
 
 use std::{
+    future::pending,
     sync::OnceLock,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+pub(crate) use tokio::{spawn, task::yield_now};
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -16,7 +19,7 @@ pub(crate) fn unix_ms() -> f64 {
 pub(crate) async fn sleep_until(deadline: Option<impl Into<Instant>>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
+        None => pending().await,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::Deref,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 #[cfg(feature = "seal")]
@@ -19,9 +19,12 @@ use facelink::{
     frame::FaceFrame,
     gesture::{GestureError, GestureRecognizer, GestureSet},
     subject::{SubjectError, SubjectRules},
+    time::Instant,
     timing::RateSettings,
 };
+#[cfg(not(target_arch = "wasm32"))]
 use parking_lot::Mutex;
+#[cfg(not(target_arch = "wasm32"))]
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     task::JoinHandle,
@@ -32,14 +35,15 @@ use tokio_util::sync::CancellationToken;
 use crate::authority::CertificateAuthority;
 #[cfg(feature = "webrtc")]
 use crate::ice::{IceConfig, IceError};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::{address::bind_tcp, http};
 use crate::{
-    address::{bind_tcp, outward_address, page_url},
+    address::{outward_address, page_url},
     auth::{Authentication, check_token},
     client::{Client, ClientConfig},
-    clock::ticks,
+    clock::{ticks, yield_now},
     config::EndpointConfig,
     error::{LinkError, PublishError, TokenError},
-    http,
     hub::Hub,
     roles::{IssuedToken, TokenId, TokenOptions, TokenStatus},
     stats::{ConnectionStats, EndpointStats, TakeStatus},
@@ -80,6 +84,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// Subjects or connections whose periodic work is done before frames have their turn.
 const AT_ONCE: usize = 64;
 /// Time that connections get to say goodbye when an endpoint stops.
+#[cfg(not(target_arch = "wasm32"))]
 const STOP_LIMIT: Duration = Duration::from_millis(400);
 
 /// A running endpoint: receivers on a runtime of its own. Dropping it frees every port.
@@ -107,7 +112,9 @@ pub struct EndpointControl {
     /// Tasks of the ports for phones, which send a goodbye to phones that would keep sending.
     ports: Vec<JoinHandle<()>>,
     /// Tasks of the clients, which say goodbye to their endpoints.
+    #[cfg(not(target_arch = "wasm32"))]
     clients: Mutex<Vec<JoinHandle<()>>>,
+    #[cfg(not(target_arch = "wasm32"))]
     runtime: Option<Runtime>,
 }
 
@@ -126,22 +133,14 @@ impl Endpoint {
     /// [`LinkError::Bind`] when the HTTP port is taken or the address is not this machine's, `LinkError::Tls` when the
     /// user's certificate or key cannot be used, `LinkError::Ice` when a STUN or TURN server or another ICE setting makes
     /// no sense, [`LinkError::Token`] when the token is empty, [`LinkError::Runtime`] when the system gives no threads.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn start(config: EndpointConfig) -> Result<Self, LinkError> {
-        let config = config.with_default_token();
-        #[cfg(feature = "webrtc")]
-        check_ice(&config.ice)?;
-        config.token.as_deref().map_or(Ok(()), check_token)?;
-        Authentication::check_tokens(&config)?;
-        #[cfg(feature = "phones")]
-        for out in &config.vrchat_out {
-            VrchatWriter::new(&out.prefix, out.mapping.as_ref())?;
-        }
+        let (config, gestures) = checked(config)?;
         #[cfg(feature = "obs")]
         let obs = match &config.obs {
             Some(obs) => Some((obs.clone(), obs::address(obs).map_err(|error| obs_error(obs, error))?)),
             None => None,
         };
-        let gestures = config.gestures.as_ref().map(GestureRecognizer::new).transpose()?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
             .thread_name("facelink")
@@ -233,31 +232,7 @@ impl Endpoint {
             }
             let (relay_hub, relay_cancel) = (hub.clone(), cancel.clone());
             runtime.spawn(async move { relay_hub.queues.viewers.run(relay_cancel).await });
-            let (tick_hub, tick_cancel) = (hub.clone(), cancel.clone());
-            runtime.spawn(async move {
-                let mut ticks = ticks(TICK);
-                // Connections are looked at every second time.
-                let mut turn = false;
-                loop {
-                    tokio::select! {
-                        () = tick_cancel.cancelled() => return,
-                        _ = ticks.tick() => {}
-                    }
-                    turn = !turn;
-                    if turn {
-                        for links in tick_hub.links().chunks(AT_ONCE) {
-                            links.iter().for_each(|link| link.on_time(Instant::now()));
-                            tokio::task::yield_now().await;
-                        }
-                    }
-                    for subjects in tick_hub.subject_ids().chunks(AT_ONCE) {
-                        tick_hub.tick_subjects(subjects, Instant::now());
-                        tokio::task::yield_now().await;
-                    }
-                    tick_hub.expire_connections(Instant::now());
-                    tick_hub.expire_tokens(Instant::now());
-                }
-            });
+            runtime.spawn(keep_time(hub.clone(), cancel.clone()));
         }
         tracing::info!(?addresses, "listening");
         Ok(Self(EndpointControl {
@@ -277,6 +252,31 @@ impl Endpoint {
             clients: Mutex::default(),
             runtime: Some(runtime),
         }))
+    }
+
+    /// Starts on the page's own thread. A browser lets no page listen, so that faces come from the endpoints that it
+    /// [dials](EndpointControl::connect) alone; a warning says so where it is [to listen](EndpointConfig::listen).
+    ///
+    /// # Errors
+    /// `LinkError::Ice` when a STUN or TURN server or another ICE setting makes no sense, [`LinkError::Token`] when the token is
+    /// empty, [`LinkError::Gestures`] when a gesture cannot be recognised.
+    #[cfg(target_arch = "wasm32")]
+    pub fn start(config: EndpointConfig) -> Result<Self, LinkError> {
+        use crate::clock::spawn;
+
+        let (mut config, gestures) = checked(config)?;
+        if std::mem::take(&mut config.listen) {
+            tracing::warn!("a browser lets no page listen: faces come from the endpoints that this one dials alone");
+        }
+        let addresses = Addresses { http: SocketAddr::new(config.bind, 0) };
+        let hub = Arc::new(Hub::new(config, Instant::now()));
+        hub.set_gestures(gestures, Instant::now());
+        let cancel = CancellationToken::new();
+        let takes = Arc::new(Takes::new(hub.clone()));
+        let (relay_hub, relay_cancel) = (hub.clone(), cancel.clone());
+        spawn(async move { relay_hub.queues.viewers.run(relay_cancel).await });
+        spawn(keep_time(hub.clone(), cancel.clone()));
+        Ok(Self(EndpointControl { hub, takes, addresses, fingerprint: None, cancel }))
     }
 
     /// Frames in the order in which they came; bounded: when the reader is slow, the oldest are dropped. To show the
@@ -643,9 +643,22 @@ impl EndpointControl {
 
     /// Dials out: faces of the endpoint at `config.url` come in here like those of any other source, and frames that the
     /// client is given go there. The connection keeps itself alive until the client is dropped.
+    #[cfg(target_arch = "wasm32")]
     pub fn connect(&self, config: ClientConfig) -> Option<Client> {
-        let (runtime, cancel) = (self.runtime()?, self.cancel.child_token());
-        let (client, task) = Client::spawn(config, runtime, Some(self.hub.clone()), cancel);
+        let (client, task) = Client::new(config, Some(self.hub.clone()), self.cancel.child_token());
+        if let Some(task) = task {
+            crate::clock::spawn(task);
+        }
+        Some(client)
+    }
+
+    /// Dials out: faces of the endpoint at `config.url` come in here like those of any other source, and frames that the
+    /// client is given go there. The connection keeps itself alive until the client is dropped.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn connect(&self, config: ClientConfig) -> Option<Client> {
+        let runtime = self.runtime()?;
+        let (client, task) = Client::new(config, Some(self.hub.clone()), self.cancel.child_token());
+        let task = task.map(|task| runtime.spawn(task));
         let mut clients = self.clients.lock();
         clients.retain(|client| !client.is_finished());
         clients.extend(task);
@@ -653,6 +666,7 @@ impl EndpointControl {
     }
 
     /// Handle of the runtime, for a [`Client`] in the same process.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn runtime(&self) -> Option<&Handle> {
         self.runtime.as_ref().map(Runtime::handle)
     }
@@ -752,7 +766,49 @@ fn obs_error(config: &ObsConfig, error: ClientError) -> LinkError {
     }
 }
 
+/// The settings, complete and without what cannot work.
+fn checked(config: EndpointConfig) -> Result<(EndpointConfig, Option<GestureRecognizer>), LinkError> {
+    let config = config.with_default_token();
+    #[cfg(feature = "webrtc")]
+    check_ice(&config.ice)?;
+    config.token.as_deref().map_or(Ok(()), check_token)?;
+    Authentication::check_tokens(&config)?;
+    #[cfg(feature = "phones")]
+    for out in &config.vrchat_out {
+        VrchatWriter::new(&out.prefix, out.mapping.as_ref())?;
+    }
+    let gestures = config.gestures.as_ref().map(GestureRecognizer::new).transpose()?;
+    Ok((config, gestures))
+}
+
+/// What is due by time, until it is cancelled.
+async fn keep_time(hub: Arc<Hub>, cancel: CancellationToken) {
+    let mut ticks = ticks(TICK);
+    // Connections are looked at every second time.
+    let mut turn = false;
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        turn = !turn;
+        if turn {
+            for links in hub.links().chunks(AT_ONCE) {
+                links.iter().for_each(|link| link.on_time(Instant::now()));
+                yield_now().await;
+            }
+        }
+        for subjects in hub.subject_ids().chunks(AT_ONCE) {
+            hub.tick_subjects(subjects, Instant::now());
+            yield_now().await;
+        }
+        hub.expire_connections(Instant::now());
+        hub.expire_tokens(Instant::now());
+    }
+}
+
 /// What TLS is served with, when it is on.
+#[cfg(not(target_arch = "wasm32"))]
 #[derive(Default)]
 struct Secured {
     acceptor: Option<http::Acceptor>,
@@ -770,7 +826,7 @@ fn secured(config: &EndpointConfig) -> Result<Secured, LinkError> {
     }))
 }
 
-#[cfg(not(feature = "tls"))]
+#[cfg(not(any(feature = "tls", target_arch = "wasm32")))]
 fn secured(_: &EndpointConfig) -> Result<Secured, LinkError> {
     Ok(Secured::default())
 }
@@ -796,6 +852,7 @@ impl Drop for EndpointControl {
         }
         self.cancel.cancel();
         self.hub.stop();
+        #[cfg(not(target_arch = "wasm32"))]
         if let Some(runtime) = self.runtime.take() {
             // A runtime may not wait inside another one.
             if Handle::try_current().is_ok() {

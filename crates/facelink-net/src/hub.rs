@@ -15,7 +15,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
 };
 
 use facelink::{
@@ -25,6 +24,7 @@ use facelink::{
     gesture::{GestureEvent, GestureRecognizer},
     source::SourceKind,
     subject::{GOODBYE_GRACE, SubjectError, SubjectRules},
+    time::Instant,
     timing::micros,
     wire::{
         message::{IceServer, Peer, ServerMessage},

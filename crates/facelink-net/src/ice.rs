@@ -1,18 +1,22 @@
 //! How WebRTC connects: STUN and TURN servers, and which addresses and ports are used.
 
-#[cfg(feature = "webrtc")]
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fmt, net::IpAddr, ops::RangeInclusive, sync::Arc};
 
-#[cfg(feature = "webrtc")]
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-#[cfg(feature = "webrtc")]
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 use ring::hmac;
 
 use facelink::wire::json::IceServer;
 
 /// Google's public STUN server, to opt into: no server is asked unless it is configured.
 pub const GOOGLE_STUN: &str = "stun:stun.l.google.com:19302";
+
+/// Label of our data channels, and their protocol.
+pub(crate) const CHANNEL_LABEL: &str = "animation";
+pub(crate) const CHANNEL_PROTOCOL: &str = "animation-data";
 
 /// Which routes WebRTC may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +46,7 @@ impl fmt::Debug for IceServerProvider {
     }
 }
 
-#[cfg(feature = "webrtc")]
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 /// Time-limited TURN credentials from a secret shared with the TURN server (`use-auth-secret` and
 /// `static-auth-secret` of coturn; draft-uberti-behave-turn-rest): the user name is the time at which it expires, the
 /// password its HMAC-SHA1.
@@ -59,7 +63,7 @@ pub struct TurnSecret {
     pub user: Option<String>,
 }
 
-#[cfg(feature = "webrtc")]
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 impl TurnSecret {
     /// Credentials for one TURN server that last 12 hours.
     pub fn new(url: impl Into<String>, secret: impl Into<String>) -> Self {
@@ -85,7 +89,7 @@ impl TurnSecret {
     }
 }
 
-#[cfg(feature = "webrtc")]
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 impl fmt::Debug for TurnSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TurnSecret")

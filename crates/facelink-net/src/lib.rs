@@ -119,28 +119,48 @@
 //!
 //! The WebSocket is always there, with 117 crates.
 //!
+//! # In a browser
+//!
+//! For `wasm32-unknown-unknown`, with `default-features = false, features = ["seal", "webrtc"]`, there is no runtime and nothing
+//! listens: an [`Endpoint`] receives from the endpoints and relays that it dials, and a [`Client`] sends, over the browser's own
+//! WebSocket and `RTCPeerConnection`. What decides which of them carries frames is the same. Tasks run on the page's thread, as its
+//! events come.
+//!
 //! # Threads
 //!
 //! The runtime of an endpoint has two worker threads. Dropping the endpoint closes every connection in order and frees
 //! every port, within a second. No lock is held across I/O, and readers of the channels hold none.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "what only endpoints that listen use"))]
 #![cfg_attr(
     not(all(feature = "http", feature = "webrtc")),
     allow(dead_code, reason = "what only peer connections or offers by HTTP use")
 )]
+
+#[cfg(all(target_arch = "wasm32", any(feature = "http", feature = "phones", feature = "tls", feature = "zstd")))]
+compile_error!(
+    "the features `http`, `phones`, `tls` and `zstd` need sockets, files or C, which a browser has not: \
+     depend on facelink-net with `default-features = false, features = [\"seal\", \"webrtc\"]` there"
+);
 
 mod address;
 mod auth;
 #[cfg(feature = "tls")]
 mod authority;
 mod client;
+#[cfg(not(target_arch = "wasm32"))]
+mod clock;
+#[cfg(target_arch = "wasm32")]
+#[path = "browser/clock.rs"]
 mod clock;
 mod config;
 #[cfg(feature = "phones")]
 pub mod doctor;
 mod endpoint;
 mod error;
+mod frame_gate;
+#[cfg(not(target_arch = "wasm32"))]
 mod http;
 mod hub;
 mod ice;
@@ -149,12 +169,16 @@ mod obs;
 #[cfg(feature = "obs")]
 mod obs_config;
 mod outbox;
-#[cfg(feature = "webrtc")]
+#[cfg(target_arch = "wasm32")]
+#[path = "browser/page.rs"]
+mod page;
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 mod peer;
-#[cfg(not(feature = "webrtc"))]
+#[cfg(not(all(feature = "webrtc", not(target_arch = "wasm32"))))]
 #[path = "peer_absent.rs"]
 mod peer;
 mod peer_handle;
+#[cfg(not(target_arch = "wasm32"))]
 mod pending;
 #[cfg(feature = "phones")]
 mod phone_config;
@@ -162,9 +186,12 @@ mod phone_config;
 mod phones;
 mod rate_limit;
 mod roles;
-#[cfg(feature = "webrtc")]
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 mod rtc;
-#[cfg(not(feature = "webrtc"))]
+#[cfg(target_arch = "wasm32")]
+#[path = "browser/rtc.rs"]
+mod rtc;
+#[cfg(not(any(feature = "webrtc", target_arch = "wasm32")))]
 #[path = "rtc_absent.rs"]
 mod rtc;
 mod seal;
@@ -191,8 +218,10 @@ pub use config::{AvatarFile, MODELS_FOLDER};
 pub use config::{DEFAULT_PORT, EndpointConfig, TAKES_FOLDER};
 pub use endpoint::{Addresses, Endpoint, EndpointControl};
 pub use error::{LinkError, PublishError, TokenError};
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+pub use ice::TurnSecret;
 #[cfg(feature = "webrtc")]
-pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IceError, IcePolicy, IceServerProvider, IceWarning, TurnSecret};
+pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IceError, IcePolicy, IceServerProvider, IceWarning};
 #[cfg(feature = "obs")]
 pub use obs_config::{OBS_PORT, ObsConfig};
 #[cfg(feature = "phones")]

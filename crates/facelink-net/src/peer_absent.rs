@@ -1,4 +1,4 @@
-//! What the endpoint answers to offers in a build without the feature `webrtc`.
+//! What the endpoint answers to offers in a build without the feature `webrtc`, and a room's peers get in a browser.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(crate) async fn accept(
     _: CancellationToken,
     _: &PeerConfig,
 ) -> Result<String, RtcError> {
-    Err(RtcError)
+    Err(RtcError::NO_PEERS)
 }
 
 pub(crate) async fn offer(
@@ -22,5 +22,5 @@ pub(crate) async fn offer(
     _: CancellationToken,
     _: &PeerConfig,
 ) -> Result<String, RtcError> {
-    Err(RtcError)
+    Err(RtcError::NO_PEERS)
 }

@@ -1,10 +1,8 @@
 //! Rate limits by address: requests a second, and the wait after wrong tokens.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
+
+use facelink::time::Instant;
 
 use crate::address::ipv6_network;
 

@@ -15,7 +15,6 @@
 
 mod addresses;
 mod candidates;
-mod gate;
 mod log;
 mod runtime;
 #[cfg(test)]
@@ -32,7 +31,6 @@ use addresses::{AddressError, Addresses, Protocol};
 use async_trait::async_trait;
 use bytes::BytesMut;
 use candidates::Outgoing;
-use gate::FrameGate;
 use log::quiet;
 use parking_lot::Mutex;
 use rtc::{
@@ -53,14 +51,16 @@ use webrtc::{
     },
 };
 
-use crate::ice::{IceConfig, IceError, IcePolicy, has_relay};
+pub(crate) use crate::frame_gate::{FrameData, Sent};
+use crate::{
+    frame_gate::FrameGate,
+    ice::{CHANNEL_LABEL, CHANNEL_PROTOCOL, IceConfig, IceError, IcePolicy, has_relay},
+};
 use facelink::{
     connection::PeerState,
     wire::json::{IceCandidate, IceServer},
 };
 
-/// Protocol of our data channels.
-const PROTOCOL: &str = "animation-data";
 /// Threshold of the buffered bytes of the negotiated channel until the peer speaks on it: what exceeds it before is the crate's
 /// acknowledgement of an in-band `DATA_CHANNEL_OPEN` on the same stream.
 const IN_BAND: u32 = 1;
@@ -234,7 +234,7 @@ fn channel_init(negotiated: Option<u16>) -> RTCDataChannelInit {
     RTCDataChannelInit {
         ordered: false,
         max_retransmits: Some(0),
-        protocol: PROTOCOL.to_owned(),
+        protocol: CHANNEL_PROTOCOL.to_owned(),
         negotiated,
         ..RTCDataChannelInit::default()
     }
@@ -324,7 +324,7 @@ impl RtcPeer {
         let handler = Handler { events, outgoing: outgoing.clone(), sent_candidates: sent_candidates.clone() };
         let Connected { connection, tcp, traffic } =
             connect(bind, &ice, &servers, roaming, no_delay, Arc::new(handler)).await?;
-        let channel = connection.create_data_channel("animation", Some(channel_init(Some(0)))).await;
+        let channel = connection.create_data_channel(CHANNEL_LABEL, Some(channel_init(Some(0)))).await;
         let channel = match channel {
             Ok(channel) => channel,
             Err(error) => {
@@ -663,23 +663,6 @@ async fn connect(
         }
         return Ok(Connected { connection, tcp: !tcp.chosen().is_empty(), traffic: runtime.traffic() });
     }
-}
-
-/// One frame as it goes out.
-pub(crate) enum FrameData<'a> {
-    Text(&'a str),
-    Binary(&'a [u8]),
-}
-
-/// What became of a frame.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Sent {
-    /// `false` when it was dropped.
-    pub sent: bool,
-    /// Bytes of the channel that were in flight or waiting before it.
-    pub waiting_bytes: u64,
-    /// Age of the oldest message in flight, milliseconds.
-    pub oldest_ms: f32,
 }
 
 /// Sends frames on one channel, and drops them rather than let them wait; see [`FrameGate`].

@@ -1,14 +1,16 @@
 //! Peer connections of a build without the feature `webrtc`: there are none, and the types say so.
 
-use std::time::Instant;
-
-use bytes::Bytes;
-use facelink::{connection::PeerState, wire::message::IceCandidate};
+pub(crate) use crate::frame_gate::{FrameData, Sent};
+use facelink::{connection::PeerState, time::Instant, wire::message::IceCandidate};
 
 /// Why a WebRTC connection could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("this build has no WebRTC; see the feature `webrtc`")]
 pub(crate) struct RtcError;
+
+impl RtcError {
+    pub const NO_PEERS: Self = Self;
+}
 
 /// What there is none of.
 #[derive(Clone, Copy, Debug)]
@@ -53,15 +55,6 @@ impl RtcPeer {
     pub async fn close(self) {
         match self.0 {}
     }
-}
-
-pub(crate) enum FrameData<'a> {
-    Text(&'a str),
-    Binary(&'a Bytes),
-}
-
-pub(crate) struct Sent {
-    pub sent: bool,
 }
 
 pub(crate) struct FrameSender(Never);

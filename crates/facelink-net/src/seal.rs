@@ -1,20 +1,21 @@
 //! End-to-end encryption at the sockets: the key of an endpoint or a client, what was opened with it, and what could not be.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+#[cfg(all(feature = "seal", target_arch = "wasm32"))]
+use crate::page::fill_random;
 #[cfg(feature = "seal")]
-use std::time::Instant;
-
 #[cfg(feature = "seal")]
 use bytes::Bytes;
 #[cfg(feature = "seal")]
 use facelink::{
     frame::FaceFrame,
     seal::{KeySource, OpenError, OpenStats, Opened, Opener, RoomKey, RoomKeys, Sealer},
+    time::Instant,
     wire::{facelink1::Clock, json::Decoder},
 };
 #[cfg(feature = "seal")]
 use parking_lot::Mutex;
 use serde::Serialize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How an endpoint fares with end-to-end encrypted faces. Packets since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -52,11 +53,14 @@ pub struct RandomError;
 /// [`RandomError`] when the system has no random source.
 #[cfg(feature = "seal")]
 pub fn new_room_key() -> Result<RoomKey, RandomError> {
-    use ring::rand::SecureRandom as _;
-
     let mut bytes = [0; 32];
-    ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| RandomError)?;
-    Ok(RoomKey::from_bytes(bytes))
+    if fill_random(&mut bytes) { Ok(RoomKey::from_bytes(bytes)) } else { Err(RandomError) }
+}
+
+#[cfg(all(feature = "seal", not(target_arch = "wasm32")))]
+fn fill_random(bytes: &mut [u8]) -> bool {
+    use ring::rand::SecureRandom as _;
+    ring::rand::SystemRandom::new().fill(bytes).is_ok()
 }
 
 #[cfg(feature = "seal")]

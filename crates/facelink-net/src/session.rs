@@ -14,7 +14,11 @@ mod state;
 mod streams;
 
 pub(crate) use self::{
-    lanes::{Mirror, Socket, kind_of},
-    state::{Action, Actions, Session, subscribe_json},
+    lanes::{Mirror, kind_of},
+    state::{Action, Session, subscribe_json},
 };
+// What the sockets of an endpoint that listens need.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use self::{lanes::Socket, state::Actions};
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use facelink::connection::Lane;

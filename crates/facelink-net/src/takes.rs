@@ -7,13 +7,14 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, OnceLock, Weak},
     thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use facelink::{
     calibration::Calibration,
     take::{TakeAbout, TakeWriteError, TakeWriter},
+    time::Instant,
 };
 use parking_lot::Mutex;
 use serde::Serialize;

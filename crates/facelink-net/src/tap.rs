@@ -1,17 +1,15 @@
 //! What leaves for the engine, for a recorder: a bounded queue that never holds up the faces.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Instant,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use crossbeam_channel::{Receiver, Sender};
 use facelink::{
     event::{LinkEvent, SubjectFrame},
     take::{ObsRecording, PhoneRecording, RecordedPacket},
+    time::Instant,
 };
 
 /// What waits to be written: half a second of 256 faces of 60 Hz.

@@ -1,12 +1,16 @@
 //! The data channel to the endpoint.
 
-#[cfg(feature = "webrtc")]
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 use std::sync::Arc;
 
+#[cfg(not(target_arch = "wasm32"))]
 use bytes::Bytes;
 use tokio::sync::mpsc;
-#[cfg(feature = "webrtc")]
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
+
+#[cfg(target_arch = "wasm32")]
+pub(super) use crate::rtc::Heard;
 
 use crate::{
     ice::PeerConfig,
@@ -14,6 +18,7 @@ use crate::{
 };
 
 /// What a data channel's reader reports.
+#[cfg(not(target_arch = "wasm32"))]
 pub(super) enum Heard {
     Open,
     Text(String),
@@ -31,7 +36,15 @@ pub(super) struct Rtc {
 
 impl Rtc {
     /// A new one, and its offer.
-    #[cfg(feature = "webrtc")]
+    #[cfg(target_arch = "wasm32")]
+    pub async fn open(config: &PeerConfig) -> Result<(Self, String), RtcError> {
+        let (peer, events, heard) = RtcPeer::open(&config.ice)?;
+        let offer = peer.offer().await?;
+        Ok((Self { frames: FrameSender::new(peer.channel.clone()), peer, events, heard }, offer))
+    }
+
+    /// A new one, and its offer.
+    #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
     pub async fn open(config: &PeerConfig) -> Result<(Self, String), RtcError> {
         let (peer, events) = RtcPeer::roaming(config.bind, &config.ice).await?;
         let offer = peer.offer().await?;
@@ -40,13 +53,13 @@ impl Rtc {
         Ok((Self { frames: FrameSender::new(peer.channel.clone()), peer, events, heard }, offer))
     }
 
-    #[cfg(not(feature = "webrtc"))]
+    #[cfg(not(any(feature = "webrtc", target_arch = "wasm32")))]
     pub async fn open(_: &PeerConfig) -> Result<(Self, String), RtcError> {
         Err(RtcError)
     }
 }
 
-#[cfg(feature = "webrtc")]
+#[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
 async fn read(channel: Arc<dyn DataChannel>, heard: mpsc::Sender<Heard>) {
     loop {
         let event = tokio::select! {

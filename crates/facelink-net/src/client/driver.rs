@@ -2,12 +2,13 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use facelink::{
     connection::{Action, Cause, Close, Config, Connection, Event, Lane, PeerId, PeerState, SocketId},
     source::SourceKind,
+    time::Instant,
     timing::NetworkLaw,
     wire::{
         json::Decoder,
@@ -27,7 +28,7 @@ use super::{
     transports::{TransportEvent, Transports},
 };
 use crate::{
-    clock::{sleep_until, unix_ms},
+    clock::{sleep_until, ticks, unix_ms},
     hub::{Hub, Role},
     peer_handle::PeerCommand,
     rtc::{Admission, PeerEvent, peer_state},
@@ -96,8 +97,7 @@ impl Driver {
     }
 
     pub async fn run(mut self) {
-        let mut tick = tokio::time::interval(ADDRESS_INTERVAL);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut tick = ticks(ADDRESS_INTERVAL);
         let mut closing = false;
         loop {
             self.act().await;

@@ -1,14 +1,20 @@
 //! Whether this machine has changed networks.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, time::Duration};
 
+use facelink::time::Instant;
+
+#[cfg(not(target_arch = "wasm32"))]
 use crate::address::outward_address;
 
 /// Time between two looks at this machine's address.
 pub(super) const ADDRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A browser does not tell; whether there is a network has to do.
+#[cfg(target_arch = "wasm32")]
+fn outward_address() -> Option<IpAddr> {
+    crate::page::is_online().then_some(std::net::Ipv4Addr::UNSPECIFIED.into())
+}
 
 /// What the address has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,15 +1,11 @@
 //! Direct connections to room peers, and the one that an endpoint offers by itself.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use facelink::{
     source::SourceKind,
+    time::Instant,
     wire::message::{ClientMessage, Description},
 };
 use tokio_util::sync::CancellationToken;

@@ -1,9 +1,8 @@
 //! Outbound frames: to the endpoint by the lanes of the connection, to room peers directly.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
-};
+use std::sync::{Arc, atomic::Ordering};
+
+use facelink::time::Instant;
 
 use facelink::connection::{Connection, Lane};
 

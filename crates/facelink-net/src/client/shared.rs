@@ -6,8 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use facelink::time::Instant;
 
 use facelink::{frame::FaceFrame, timing::Decimator};
 use parking_lot::Mutex;

@@ -27,6 +27,9 @@ const TCP_LIMIT: Duration = Duration::from_millis(1500);
 /// Bytes that are read at a time: the crate fills all of it with zeros before each read.
 const READ_BUFFER: usize = 4096;
 
+/// Our pings are frames of the WebSocket.
+pub(crate) const HAS_PINGS: bool = true;
+
 /// Where to dial.
 #[derive(Clone, Debug)]
 pub(crate) struct Dial {

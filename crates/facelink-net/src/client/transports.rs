@@ -1,13 +1,11 @@
 //! The WebSocket and the peer connection to an endpoint: opened, closed and written to as a
 //! [`Connection`](facelink::connection::Connection) wants it.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    time::Instant,
-};
+use std::net::{IpAddr, Ipv4Addr};
 
 use facelink::{
     connection::{Close, Lane, PeerId, Route, SocketId},
+    time::Instant,
     wire::message::{ClientMessage, Description, Ping},
 };
 use tokio::sync::mpsc;
@@ -18,7 +16,7 @@ use super::{
     socket::{self, Dial, Ws, WsEvent},
 };
 use crate::{
-    clock::unix_ms,
+    clock::{spawn, unix_ms},
     ice::PeerConfig,
     outbox::{Outbox, Outgoing},
     rtc::{FrameData, PeerEvent, RtcError},
@@ -166,7 +164,7 @@ impl Transports {
             drop(frames);
             // Closing waits for the crate's driver, and frames do not wait for that.
             let closed = self.closed_peers.0.clone();
-            tokio::spawn(async move {
+            spawn(async move {
                 peer.close().await;
                 let _ = closed.send(id);
             });
@@ -176,12 +174,12 @@ impl Transports {
     /// Pings with the connection's clock, microseconds.
     pub async fn ping(&mut self, lane: Lane, clock: u64) {
         match lane {
-            Lane::WebSocket => {
+            Lane::WebSocket if socket::HAS_PINGS => {
                 if let Some(ws) = self.ws() {
                     ws.out.control(Outgoing::Ping(clock));
                 }
             }
-            Lane::DataChannel => {
+            Lane::WebSocket | Lane::DataChannel => {
                 let ping = Ping::new(self.epoch_ms + clock as f64 / 1000.0);
                 self.send(lane, ClientMessage::Ping(ping).to_json()).await;
             }

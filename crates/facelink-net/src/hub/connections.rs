@@ -9,8 +9,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use facelink::time::Instant;
 
 use facelink::{source::SourceKind, wire::message::IceServer};
 use subtle::ConstantTimeEq;

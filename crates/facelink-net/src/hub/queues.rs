@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -13,6 +13,7 @@ use facelink::{
     event::{LinkEvent, SubjectFrame, SubjectId},
     ltc::Timebase,
     relay::RelaySettings,
+    time::Instant,
 };
 use parking_lot::RwLock;
 use tokio::sync::broadcast;

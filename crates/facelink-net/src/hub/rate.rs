@@ -1,6 +1,8 @@
 //! Rate decisions: the frame rate and the redundancy that each sender is asked for.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use facelink::time::Instant;
 
 use facelink::timing::{LinkReport, RateController, RateSettings};
 

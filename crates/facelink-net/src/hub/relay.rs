@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use facelink::{
     event::{SubjectFrame, SubjectId},
     frame::FaceFrame,
     relay::{Output, Relay, RelaySettings, RelayStats, Source, SubscribeError, Subscription, ViewerStats},
+    time::Instant,
     timing::LinkReport,
     wire::{
         message::{ServerMessage, SubjectLost},

@@ -1,10 +1,6 @@
 //! One subject: its merged face, what was measured of its frames, and what its sender is asked for.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use facelink::{
     calibration::{Calibration, RangeCapture},
@@ -13,6 +9,7 @@ use facelink::{
     gesture::{GestureEvent, GestureRecognizer},
     source::SourceKind,
     subject::{GOODBYE_GRACE, SILENT_AFTER, Sent, SubjectState, Taken},
+    time::Instant,
     timing::{
         Average, DelayMeter, Disbelieved, JitterMeter, LinkReport, LoadMeter, RateMeter, RateSettings, SourceClock,
         Stamp, micros,

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use facelink::{
@@ -15,6 +15,7 @@ use facelink::{
     frame::FaceFrame,
     gesture::GestureRecognizer,
     subject::{SubjectError, SubjectRules},
+    time::Instant,
     timing::RateSettings,
 };
 

@@ -1,6 +1,8 @@
 //! How many messages a session may send, and how many errors it is sent.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use facelink::time::Instant;
 
 use parking_lot::Mutex;
 

@@ -3,12 +3,13 @@
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use facelink::{
     connection::{Action, Cause, Close, Config, Connection, Event, Lane, PeerId, PeerState, SocketId},
     source::SourceKind,
+    time::Instant,
     wire::message::{Ping, ServerMessage},
 };
 use parking_lot::Mutex;

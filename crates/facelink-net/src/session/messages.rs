@@ -1,14 +1,11 @@
 //! What the messages of a session do.
 
-use std::{
-    any::Any,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{any::Any, sync::Arc, time::Duration};
 
 use facelink::{
     connection::{CLOSE_LIMITS, CLOSE_UNAUTHORISED, Lane},
     relay::{Format, RoomFilter, Subscription},
+    time::Instant,
     timing::{DelayReport, LinkReport},
     wire::{
         json::Decoder,

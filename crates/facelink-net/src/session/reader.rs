@@ -6,11 +6,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
 };
 
 use facelink::{
     frame::FaceFrame,
+    time::Instant,
     wire::{
         facelink1::{
             self,

@@ -1,6 +1,6 @@
 //! The frames of a session, from bytes to the hub.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use super::{
     identity::Binary,
@@ -18,6 +18,7 @@ use facelink::{
     connection::Lane,
     event::Emotion,
     frame::FaceFrame,
+    time::Instant,
     wire::{
         facelink1,
         json::{Decoder, FaceMessage, VisemeMessage},

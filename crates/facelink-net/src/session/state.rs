@@ -6,11 +6,11 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
 };
 
 use facelink::{
     connection::{CLOSE_LIMITS, CLOSE_UNAUTHORISED, Cause, Config, Lane, PeerState, SocketId},
+    time::Instant,
     wire::{
         facelink1,
         message::{ClientMessage, IceCandidate, IceServer, Room, ServerMessage, SetRate, Subscribe, Unsubscribe},

@@ -1,9 +1,8 @@
-//! Whether one more frame may go out.
+//! Frames on a data channel, and whether one more may go out.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
+
+use facelink::time::Instant;
 
 /// Bytes of a channel that may be in flight or waiting, whatever their age.
 const MAX_BYTES: u64 = 32 * 1024;
@@ -14,6 +13,23 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const UNKNOWN_RTT: Duration = Duration::from_millis(100);
 /// Longest round trip that is believed.
 const MAX_RTT: Duration = Duration::from_secs(2);
+
+/// One frame as it goes out.
+pub(crate) enum FrameData<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Sent {
+    /// `false` when it was dropped.
+    pub sent: bool,
+    /// Bytes of the channel that were in flight or waiting before it.
+    pub waiting_bytes: u64,
+    /// Age of the oldest message in flight, milliseconds.
+    pub oldest_ms: f32,
+}
 
 /// Holds frames back while the oldest one in flight has waited for longer than the path explains. What is merely in
 /// flight on a long path does not count.
