@@ -340,7 +340,7 @@ impl EndpointConfig {
             mapping: out.mapping.as_ref().map(|mapping| {
                 // The file that it came from, where that is known.
                 let known = kept.iter_mut().find(|known| known.to == out.to).and_then(|known| known.mapping.take());
-                known.unwrap_or_else(|| OutMapping::Rules(mapping.clone()))
+                known.unwrap_or_else(|| OutMapping::Rules(Box::new(mapping.clone())))
             }),
         });
         written.vrchat_out = vrchat_out.collect();

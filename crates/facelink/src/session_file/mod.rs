@@ -299,7 +299,7 @@ pub enum OutMapping {
     /// In this file: RON, or JSON where its name ends in `json`. A relative path counts from the session's file.
     File(String),
     /// This one.
-    Rules(Mapping),
+    Rules(Box<Mapping>),
 }
 
 impl OutMapping {
@@ -312,7 +312,7 @@ impl OutMapping {
             Self::File(path) => {
                 Mapping::read(&read(path)?, Format::of_path(path)).map_err(|error| error.in_file(path).to_string())
             }
-            Self::Rules(mapping) => Ok(mapping.clone()),
+            Self::Rules(mapping) => Ok((**mapping).clone()),
         }
     }
 }
@@ -844,7 +844,7 @@ impl SessionFile {
                 Some(OutMapping::Rules(mapping)) => Some(mapping),
                 Some(OutMapping::File(_)) | None => None,
             };
-            match VrchatWriter::new(&out.prefix, mapping) {
+            match VrchatWriter::new(&out.prefix, mapping.map(AsRef::as_ref)) {
                 Ok(_) => {}
                 Err(error @ VrchatError::Prefix(_)) => return Some((field("prefix"), error.to_string())),
                 Err(error) => return Some((field("mapping"), error.to_string())),
