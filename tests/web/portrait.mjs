@@ -1,6 +1,6 @@
 // A portrait as a camera: moves the face of a picture by chained image warps, and writes the pictures as a
 // .y4m file, which Chromium takes for a camera (--use-file-for-fake-video-capture). Plain node, no packages.
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 
 /** @typedef {import('./png.mjs').Picture} Picture RGB */
 /** @typedef {(x: number, y: number) => [number, number]} Warp Where the colour of a pixel comes from */
@@ -105,7 +105,9 @@ export function writeCamera(file, shots, fps = 30) {
     const frame = Buffer.concat([Buffer.from('FRAME\n'), yuv(shot)]);
     for (let i = 0; i < times; i += 1) parts.push(frame);
   }
-  writeFileSync(file, Buffer.concat(parts));
+  // A browser that still reads the film before keeps it whole; half a file takes its camera away.
+  writeFileSync(`${file}.new`, Buffer.concat(parts));
+  renameSync(`${file}.new`, file);
 }
 
 function yuv({ width, height, data }) {

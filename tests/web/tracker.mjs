@@ -46,8 +46,8 @@ class Studio {
 
   /** Shows a portrait and gives the medians of the face once the tracker has followed it. */
   async shoot(...warps) {
-    writeCamera(this.film, [[picture(portrait, warps), 1]]);
     if (await this.page.run('return facelink.panel.camera.running;')) await this.page.click('toggle');
+    writeCamera(this.film, [[picture(portrait, warps), 1]]);
     const from = this.page.server.frames.length;
     await this.page.on();
     // Frames of the camera before are not in it: it was off.
@@ -114,7 +114,7 @@ await runAll({
     assert(left.by.eyeBlinkLeft > 0.3 && left.by.eyeBlinkRight < 0.15, 'her left eye', shown);
     const right = await change('right eye shut', blink('right'));
     assert(right.by.eyeBlinkRight > 0.3 && right.by.eyeBlinkLeft < 0.15, 'her right eye', shown);
-    const both = await change('both eyes shut, mouth open', blink('left'), blink('right'), jaw(18));
+    const both = await change('both eyes shut, mouth open', blink('left'), blink('right'), jaw(24));
     assert(both.by.eyeBlinkLeft > 0.3 && both.by.eyeBlinkRight > 0.3 && both.by.jawOpen > 0.15, 'both eyes and the jaw', shown);
     const open = await change('mouth open', jaw(18));
     assert(open.by.jawOpen > 0.15 && Math.abs(open.by.eyeBlinkLeft) < 0.15, 'the jaw alone', shown);

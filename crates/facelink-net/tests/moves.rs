@@ -428,8 +428,14 @@ fn dial_out_endpoint_sends_and_receives() {
     assert_eq!((&*heard.name, &*was_heard.name), ("Host", "Guest"));
     assert!((jaw_of(&heard) - 0.25).abs() < 0.01 && (jaw_of(&was_heard) - 0.75).abs() < 0.01);
     assert!(theirs.publish("Guest", &jaw(0.0, 1)).is_err(), "a name that another source bears");
-    let subjects = get(&ours, "/api/v1/subjects")["subjects"].clone();
-    assert_eq!(subjects.as_array().map(Vec::len), Some(1), "its own face does not come back: {subjects}");
+    // A connection that a busy machine made anew may have got the face of the one before it, once.
+    until("the other's face alone", || {
+        send();
+        let subjects = get(&ours, "/api/v1/subjects");
+        let names: Vec<_> =
+            subjects["subjects"].as_array().expect("a list").iter().map(|s| s["name"].clone()).collect();
+        names == ["Host"]
+    });
     let connection = get(&ours, "/api/v1/stats")["connections"][0].clone();
     assert_eq!((&connection["direction"], &connection["data_channel_state"]), (&json!("out"), &json!("open")));
 
