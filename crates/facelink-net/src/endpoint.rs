@@ -634,7 +634,8 @@ impl EndpointControl {
     /// not hear of it. Never blocks. A face that is not sent for [`EndpointConfig::subject_timeout`] leaves.
     ///
     /// # Errors
-    /// [`PublishError`] when another source sends a subject of this name, or there are too many.
+    /// [`PublishError`] when another source sends a subject of this name, there are too many, or a frame with a later number was
+    /// published before.
     pub fn publish(&self, name: &str, frame: &FaceFrame) -> Result<(), PublishError> {
         self.hub
             .publish(name, frame, Instant::now())
