@@ -17,6 +17,7 @@ pub(crate) mod socket;
 #[path = "client/browser_socket.rs"]
 mod socket;
 mod transports;
+pub(crate) mod websocket;
 
 use std::{
     sync::{Arc, atomic::Ordering},

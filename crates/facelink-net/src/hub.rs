@@ -519,18 +519,7 @@ impl Hub {
                 key
             }
         };
-        let update = Update {
-            key,
-            kind: SourceKind::Game,
-            subject: name,
-            frame: Some(frame),
-            unix_ms: None,
-            latency_ms: None,
-            viseme: None,
-            repeated: false,
-            exact: false,
-            left_out: 0,
-        };
+        let update = Update { frame: Some(frame), ..Update::new(key, SourceKind::Game, name) };
         self.ingest(&update, now).map(drop)
     }
 

@@ -15,7 +15,8 @@ use self::machine::{Action, Machine, Settings};
 use crate::{
     client::{
         ClientConfig, ClientError,
-        socket::{Dial, Ws, WsEvent, dial, parse_url},
+        socket::{Dial, Ws, dial, parse_url},
+        websocket::WsEvent,
     },
     clock::sleep_until,
     hub::Hub,

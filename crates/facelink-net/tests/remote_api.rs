@@ -240,7 +240,7 @@ fn remote_api_refuses_foreign_pages() {
         }
     }
     assert!(endpoint.phones().is_empty() && !endpoint.profile(SourceKind::Vmc).mirror);
-    // A body that was not read is in the way of the next request.
+    // After a body that was not read, no request can follow.
     let closes = |path: &str, origin| {
         let request = ureq::http::Request::builder().method("POST").uri(format!("{}{path}", api.url));
         let request = request.header("content-type", "application/json").header("origin", origin);

@@ -2,14 +2,16 @@
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 
-use bytes::Bytes;
 use js_sys::{ArrayBuffer, Uint8Array};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{BinaryType, CloseEvent, MessageEvent, Url, WebSocket};
 
-use super::config::{ClientConfig, ClientError};
+use super::{
+    config::{ClientConfig, ClientError},
+    websocket::{WsEvent, websocket_url},
+};
 use crate::{
     clock,
     outbox::{Next, OutQueue, Outbox, Outgoing, outbox},
@@ -37,13 +39,7 @@ pub(crate) struct Dial {
 
 /// The WebSocket address of an endpoint. Its token goes with the `hello`: pages choose no headers.
 pub(crate) fn parse_url(config: &ClientConfig) -> Result<Dial, ClientError> {
-    let scheme = if is_secure() { "wss" } else { "ws" };
-    let url = match config.url.split_once("://") {
-        Some(("http", rest)) => format!("ws://{rest}"),
-        Some(("https", rest)) => format!("wss://{rest}"),
-        Some(_) => config.url.clone(),
-        None => format!("{scheme}://{}", config.url),
-    };
+    let url = websocket_url(&config.url, if is_secure() { "wss" } else { "ws" });
     let bad = |reason: String| ClientError::Url { url: config.url.clone(), reason };
     let parsed = Url::new(&url).map_err(|error| bad(reason(&error)))?;
     if !matches!(parsed.protocol().as_str(), "ws:" | "wss:") {
@@ -52,19 +48,6 @@ pub(crate) fn parse_url(config: &ClientConfig) -> Result<Dial, ClientError> {
     let host = parsed.hostname();
     let local = host == "localhost" || host == "[::1]" || host.starts_with("127.");
     Ok(Dial { url, local })
-}
-
-/// What happens on the socket.
-#[derive(Debug)]
-pub(crate) enum WsEvent {
-    Text(String),
-    Binary(Bytes),
-    #[expect(dead_code, reason = "of other sockets; see `HAS_PINGS`")]
-    Pong(u64),
-    Closed {
-        code: Option<u16>,
-        reason: String,
-    },
 }
 
 /// An open socket. Dropping it closes it.

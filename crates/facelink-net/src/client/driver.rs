@@ -24,8 +24,9 @@ use super::{
     room::{Room, outgoing_session},
     send::FrameSender,
     shared::Shared,
-    socket::{Dial, WsEvent},
+    socket::Dial,
     transports::{TransportEvent, Transports},
+    websocket::WsEvent,
 };
 use crate::{
     clock::{sleep_until, ticks, unix_ms},

@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::{net::TcpStream, sync::mpsc};
 use tokio_tungstenite::{
@@ -19,7 +18,10 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::config::{ClientConfig, ClientError};
+use super::{
+    config::{ClientConfig, ClientError},
+    websocket::{WsEvent, websocket_url},
+};
 use crate::outbox::{Next, OutQueue, Outbox, Outgoing, outbox};
 
 /// A TCP connection that is not open by then is retried: the system's own next try would come seconds later.
@@ -43,12 +45,7 @@ pub(crate) struct Dial {
 
 /// The WebSocket address of an endpoint.
 pub(crate) fn parse_url(config: &ClientConfig) -> Result<Dial, ClientError> {
-    let url = match config.url.split_once("://") {
-        Some(("http", rest)) => format!("ws://{rest}"),
-        Some(("https", rest)) => format!("wss://{rest}"),
-        Some(_) => config.url.clone(),
-        None => format!("ws://{}", config.url),
-    };
+    let url = websocket_url(&config.url, "ws");
     let bad = |reason: String| ClientError::Url { url: config.url.clone(), reason };
     let mut request = url.into_client_request().map_err(|error| bad(error.to_string()))?;
     if let Some(token) = &config.token {
@@ -67,19 +64,6 @@ pub(crate) fn parse_url(config: &ClientConfig) -> Result<Dial, ClientError> {
         _ => None,
     };
     Ok(Dial { request, host, port, tls, local })
-}
-
-/// What happens on the socket.
-#[derive(Debug)]
-pub(crate) enum WsEvent {
-    Text(String),
-    Binary(Bytes),
-    /// One of our pings came back, with the clock that it carried.
-    Pong(u64),
-    Closed {
-        code: Option<u16>,
-        reason: String,
-    },
 }
 
 /// An open socket. Dropping it closes it without a word.

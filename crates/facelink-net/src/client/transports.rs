@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use super::{
     channel::{Heard, Rtc},
     config::{ClientConfig, ClientError},
-    socket::{self, Dial, Ws, WsEvent},
+    socket::{self, Dial, Ws},
+    websocket::WsEvent,
 };
 use crate::{
     clock::{spawn, unix_ms},

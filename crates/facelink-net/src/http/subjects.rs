@@ -8,12 +8,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use facelink::subject::SubjectError;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     body::{Body, bad, read},
     state::Server,
 };
+use crate::hub::Hub;
 
 #[derive(Serialize, Deserialize)]
 struct Enable {
@@ -37,10 +38,7 @@ pub(super) async fn enable(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match read::<Enable>(&server.hub, &headers, body) {
-        Ok(wanted) => answer(&server, server.hub.enable_subject(&subject, wanted.enabled, Instant::now())),
-        Err(response) => *response,
-    }
+    change(&server, &headers, body, |hub, Enable { enabled }| hub.enable_subject(&subject, enabled, Instant::now()))
 }
 
 pub(super) async fn rename(
@@ -49,10 +47,8 @@ pub(super) async fn rename(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match read::<Rename>(&server.hub, &headers, body) {
-        Ok(wanted) => answer(&server, server.hub.rename_subject(&subject, wanted.name.as_deref(), Instant::now())),
-        Err(response) => *response,
-    }
+    let act = |hub: &Hub, Rename { name }| hub.rename_subject(&subject, name.as_deref(), Instant::now());
+    change(&server, &headers, body, act)
 }
 
 pub(super) async fn alias(
@@ -61,14 +57,20 @@ pub(super) async fn alias(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match read::<Alias>(&server.hub, &headers, body) {
-        Ok(wanted) => answer(&server, server.hub.alias_subject(&subject, &wanted.name, Instant::now())),
-        Err(response) => *response,
-    }
+    change(&server, &headers, body, |hub, Alias { name }| hub.alias_subject(&subject, &name, Instant::now()))
 }
 
-fn answer(server: &Server, done: Result<(), SubjectError>) -> Response {
-    let Err(error) = done else { return StatusCode::NO_CONTENT.into_response() };
+fn change<T: Serialize + DeserializeOwned>(
+    server: &Server,
+    headers: &HeaderMap,
+    body: Body,
+    act: impl FnOnce(&Hub, T) -> Result<(), SubjectError>,
+) -> Response {
+    let wanted = match read(&server.hub, headers, body) {
+        Ok(wanted) => wanted,
+        Err(response) => return *response,
+    };
+    let Err(error) = act(&server.hub, wanted) else { return StatusCode::NO_CONTENT.into_response() };
     let (status, code) = match error {
         SubjectError::Unknown(_) => (StatusCode::NOT_FOUND, "unknown_subject"),
         SubjectError::Taken(_) => (StatusCode::CONFLICT, "name_taken"),

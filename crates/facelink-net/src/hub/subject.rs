@@ -49,6 +49,24 @@ pub(crate) struct Update<'a> {
     pub left_out: u64,
 }
 
+impl<'a> Update<'a> {
+    /// Without a frame or anything that is known of one.
+    pub fn new(key: ConnectionKey, kind: SourceKind, subject: &'a str) -> Self {
+        Self {
+            key,
+            kind,
+            subject,
+            frame: None,
+            unix_ms: None,
+            latency_ms: None,
+            viseme: None,
+            repeated: false,
+            exact: false,
+            left_out: 0,
+        }
+    }
+}
+
 /// Measurements of the frames of one sender.
 #[derive(Debug)]
 struct Measured {

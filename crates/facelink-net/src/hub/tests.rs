@@ -37,7 +37,8 @@ impl Scene {
     fn send(&self, key: ConnectionKey, subject: &str, jaw: f32, ms: u64) -> Result<SubjectId, Refused> {
         let mut frame = FaceFrame::neutral();
         frame.set(Blendshape::JawOpen, jaw);
-        self.hub.ingest(&Update { frame: Some(&frame), ..update(key, subject) }, self.at(ms))
+        self.hub
+            .ingest(&Update { frame: Some(&frame), ..Update::new(key, SourceKind::WebSocket, subject) }, self.at(ms))
     }
 
     /// What has come out: name and jaw of each frame.
@@ -74,21 +75,6 @@ impl Scene {
     }
 }
 
-fn update(key: ConnectionKey, subject: &str) -> Update<'_> {
-    Update {
-        key,
-        kind: SourceKind::WebSocket,
-        subject,
-        frame: None,
-        unix_ms: None,
-        latency_ms: None,
-        viseme: None,
-        repeated: false,
-        exact: false,
-        left_out: 0,
-    }
-}
-
 fn named(name: &str, jaw: f32) -> (String, f32) {
     (name.to_owned(), jaw)
 }
@@ -112,10 +98,13 @@ fn subject_disabled_is_counted_and_goes_nowhere() {
         scene.send(key, "Ann", 0.75, 16 * frame).expect("taken");
     }
     let viseme = VisemeMessage { viseme: Viseme::Aa, weight: 1.0, duration: Some(Duration::from_millis(5)) };
-    let said = Update { viseme: Some(viseme), ..update(key, "Ann") };
+    let said = Update { viseme: Some(viseme), ..Update::new(key, SourceKind::WebSocket, "Ann") };
     scene.hub.ingest(&said, scene.at(500)).expect("taken");
     let emotion = Emotion { name: "happy".into(), intensity: 1.0, fade: None, duration: None };
-    scene.hub.ingest_emotion(&update(key, "Ann"), emotion.clone(), scene.at(500)).expect("taken");
+    scene
+        .hub
+        .ingest_emotion(&Update::new(key, SourceKind::WebSocket, "Ann"), emotion.clone(), scene.at(500))
+        .expect("taken");
     scene.hub.tick(scene.at(600));
     assert!(scene.frames().is_empty() && scene.events().is_empty());
     assert!(published.try_recv().is_err(), "neither outputs nor relays are given it");
@@ -128,7 +117,7 @@ fn subject_disabled_is_counted_and_goes_nowhere() {
     let again = scene.send(key, "Ann", 0.25, 700).expect("taken");
     assert_eq!((scene.events(), scene.frames()), (vec!["+Ann".to_owned()], vec![named("Ann", 0.25)]));
     assert!(again > first, "an engine tells it from the one that has left");
-    scene.hub.ingest_emotion(&update(key, "Ann"), emotion, scene.at(700)).expect("taken");
+    scene.hub.ingest_emotion(&Update::new(key, SourceKind::WebSocket, "Ann"), emotion, scene.at(700)).expect("taken");
     assert_eq!(scene.events(), ["Ann happy"]);
     // Switched off, it ends in silence.
     scene.enable("Ann", false);
@@ -158,7 +147,10 @@ fn subject_renamed_keeps_figures_calibration_and_rule() {
     assert_eq!(scene.events(), ["+Hero"]);
     assert_eq!(scene.frames(), [named("Hero", 0.0)], "it is calibrated still");
     let emotion = Emotion { name: "sad".into(), intensity: 1.0, fade: None, duration: None };
-    scene.hub.ingest_emotion(&update(key, "iPhone"), emotion, scene.at(170)).expect("taken");
+    scene
+        .hub
+        .ingest_emotion(&Update::new(key, SourceKind::WebSocket, "iPhone"), emotion, scene.at(170))
+        .expect("taken");
     assert_eq!(scene.events(), ["Hero sad"]);
     scene.frames();
     // Goodbyes and new names of a client are about what it sends.
@@ -214,7 +206,7 @@ fn subject_alias_shows_the_newest_source_and_falls_back() {
     scene.hub.alias_subject("right phone", "Hero", scene.at(0)).expect("a subject");
     let both = |ms| (scene.send(old, "left phone", 0.1, ms), scene.send(new, "right phone", 0.2, ms));
     let (of_old, of_new) = both(16);
-    assert!(of_old.is_ok() && of_new.is_ok(), "whoever comes first");
+    assert!(of_old.is_ok() && of_new.is_ok(), "the first one that comes");
     scene.frames();
     assert!(matches!(both(32), (Err(Refused::Standby), Ok(_))));
     assert_eq!(scene.frames(), [named("Hero", 0.2)]);

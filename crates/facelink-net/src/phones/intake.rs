@@ -307,16 +307,11 @@ impl Intake {
                 frame = Some(self.phones.profiles.of(sender.kind, subject, sender.author).apply(source));
             }
             let update = Update {
-                key: known.key,
-                kind: sender.kind,
-                subject,
                 frame: frame.as_ref(),
                 unix_ms: arrived.unix_ms,
                 latency_ms: arrived.latency_ms,
                 viseme: arrived.viseme,
-                repeated: false,
-                exact: false,
-                left_out: 0,
+                ..Update::new(known.key, sender.kind, subject)
             };
             match self.phones.hub.ingest(&update, now) {
                 Ok(_) | Err(Refused::Stale | Refused::Standby) => {

@@ -156,18 +156,8 @@ impl Session {
         let own = self.default_subject();
         for packet in sealed::packets(bytes) {
             let packet = packet.map_err(|error| error.to_string())?;
-            let update = Update {
-                key: self.key,
-                kind: kind_of(lane),
-                subject: &self.streams.name(&own, packet.stream(), packet.kind),
-                frame: None,
-                unix_ms: None,
-                latency_ms: None,
-                viseme: None,
-                repeated: false,
-                exact: true,
-                left_out: 0,
-            };
+            let subject = self.streams.name(&own, packet.stream(), packet.kind);
+            let update = Update { exact: true, ..Update::new(self.key, kind_of(lane), &subject) };
             self.hub.publish_sealed(&update, &packet, now).map_err(|refused| refused.to_string())?;
         }
         Ok(())
@@ -259,18 +249,7 @@ impl Session {
     ) {
         let default = if subject.is_none() { Some(self.default_subject()) } else { None };
         let Some(subject) = subject.or(default.as_deref()) else { return };
-        let update = Update {
-            key: self.key,
-            kind: kind_of(lane),
-            subject,
-            frame: None,
-            unix_ms: None,
-            latency_ms: None,
-            viseme: None,
-            repeated: false,
-            exact: false,
-            left_out: 0,
-        };
+        let update = Update::new(self.key, kind_of(lane), subject);
         let emotion = Emotion {
             name: message.emotion.as_ref().into(),
             intensity: message.intensity,
@@ -413,16 +392,8 @@ mod tests {
             |i| {
                 let packet = llf::decode(&packets[i as usize], &profile).expect("decodes");
                 let update = Update {
-                    key: session.key,
-                    kind: SourceKind::LiveLinkFace,
-                    subject: packet.subject,
                     frame: Some(&packet.frame),
-                    unix_ms: None,
-                    latency_ms: None,
-                    viseme: None,
-                    repeated: false,
-                    exact: false,
-                    left_out: 0,
+                    ..Update::new(session.key, SourceKind::LiveLinkFace, packet.subject)
                 };
                 hub.ingest(&update, at(i)).expect("taken");
             },

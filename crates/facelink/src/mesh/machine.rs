@@ -107,7 +107,7 @@ pub enum Cause {
     Unreachable,
     /// That of another relay, of another room, or one of this relay is shown in its place.
     Replaced,
-    /// Nobody here watches it.
+    /// No viewer of this relay watches it.
     Unwanted,
 }
 

@@ -5,7 +5,7 @@
 //! subscribed to and queried, with tokens of presence (liveliness), such as Zenoh.
 //!
 //! - Each relay announces its own faces, those that sources send to it, and never one that came by the mesh.
-//! - A face of another relay is watched while somebody here wants it; otherwise none of its frames come here. One whose relay
+//! - A face of another relay is watched while a viewer here wants it; otherwise none of its frames come here. One whose relay
 //!   is not reached any more is kept for a while, for another way.
 //! - Of one name, a relay shows the face of a source of its own. Where it has none, that of the relay which announced it
 //!   first, until that has been silent for a second: then it yields to the others.

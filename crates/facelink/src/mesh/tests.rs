@@ -231,7 +231,7 @@ fn mesh_late_watcher_has_the_newest_face_at_once() {
         world.publish(0, 7, "Ann", None, i as f32 / 100.0);
         world.pass(ms(20));
     }
-    assert!(world.take(1).is_empty(), "nobody watches there, and nothing is sent there");
+    assert!(world.take(1).is_empty(), "no viewer watches there, and nothing is sent there");
     world.wanted[1] = Some(vec!["Ann"]);
     world.relays[1].reconsider();
     world.settle();
@@ -249,7 +249,7 @@ fn mesh_last_frame_is_repeated_once_for_who_missed_it() {
     let mut world = World::new(2);
     world.publish(0, 7, "Ann", None, 0.25);
     assert_eq!(world.take(1), [0.25]);
-    // The next one is lost on the way.
+    // The next one is lost in the network.
     let watches = std::mem::take(&mut world.watches[1]);
     world.publish(0, 7, "Ann", None, 0.5);
     world.watches[1] = watches;
