@@ -189,6 +189,8 @@ pub mod plugin;
 pub mod pose;
 #[cfg(feature = "net")]
 pub mod rates;
+#[cfg(sockets)]
+mod recording;
 pub mod report;
 #[cfg(feature = "net")]
 pub mod send;

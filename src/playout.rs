@@ -1,6 +1,6 @@
 //! How frames become a face: the jitter buffer of each subject.
 
-use std::time::Duration;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use facelink::time::Instant;
 
@@ -92,17 +92,41 @@ impl PlayoutQuality {
 /// The moment for which faces are evaluated: the presentation time of the next rendered frame, up to a constant.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct PresentationTime {
-    clock: PresentClock,
-    pub now: Option<Instant>,
+    /// By the system's clock, and by the engine's, which a test or an offline rendering drives by hand.
+    system: (PresentClock, Option<Instant>),
+    engine: (PresentClock, Option<Instant>),
+    /// Subjects whose frames have times of the engine's clock: those of takes. The same pictures come of them, however fast the
+    /// engine is driven.
+    pub by_engine: HashSet<Arc<str>>,
+}
+
+impl PresentationTime {
+    fn tick(&mut self, time: &Time<Real>) {
+        for ((clock, now), begun) in [(&mut self.system, begun(time)), (&mut self.engine, engine_time(time))] {
+            *now = Some(clock.tick(begun));
+        }
+    }
+
+    /// The moment for this subject.
+    fn of(&self, subject: &str) -> Instant {
+        let by_engine = !self.by_engine.is_empty() && self.by_engine.contains(subject);
+        let (_, now) = if by_engine { &self.engine } else { &self.system };
+        now.unwrap_or_else(Instant::now)
+    }
+}
+
+/// When this frame of the engine began, by the engine's clock.
+pub(crate) fn engine_time(time: &Time<Real>) -> Instant {
+    time.last_update().unwrap_or_else(|| time.startup())
 }
 
 /// A clock this far from ours is a test's, or a replay's.
 const OTHER_CLOCK: Duration = Duration::from_millis(500);
 
 /// When this frame of the engine began, by the system's clock; now, where the engine is driven by another one.
-pub(crate) fn begun(time: &Time<Real>) -> Instant {
+fn begun(time: &Time<Real>) -> Instant {
     let now = Instant::now();
-    let begun = time.last_update().unwrap_or(now);
+    let begun = engine_time(time);
     let far = now.saturating_duration_since(begun).max(begun.saturating_duration_since(now)) > OTHER_CLOCK;
     if far { now } else { begun }
 }
@@ -115,9 +139,7 @@ pub(crate) fn set_presentation_time(
     mut timecode: ResMut<FaceTimecode>,
     mut subjects: Query<(&FaceSubject, Option<&FacePlayout>, Option<&LinkQuality>, &mut Incoming)>,
 ) {
-    let now = presentation.clock.tick(begun(&time));
-    presentation.now = Some(now);
-
+    presentation.tick(&time);
     let mut lead: Option<i64> = None;
     for (subject, own, quality, mut incoming) in &mut subjects {
         let playout = own.unwrap_or(&settings.playout);
@@ -148,12 +170,12 @@ pub(crate) fn set_presentation_time(
     let reference = timecode.reference.map(|reference| i64::try_from(reference.as_micros()).unwrap_or(i64::MAX));
     let mut presentation_time = None;
     if reference.is_some() || lead.is_some() {
-        for (_, own, _, mut incoming) in &mut subjects {
+        for (subject, own, _, mut incoming) in &mut subjects {
             if own.unwrap_or(&settings.playout).mode != PlayoutMode::Timecode {
                 continue;
             }
             let buffer = incoming.buffer();
-            let moment = reference.or_else(|| Some(buffer.now_us(now)? - lead?));
+            let moment = reference.or_else(|| Some(buffer.now_us(presentation.of(&subject.name))? - lead?));
             let near = moment
                 .zip(buffer.newest_us())
                 .map(|(moment, newest)| moment + (newest - moment + DAY_US / 2).div_euclid(DAY_US) * DAY_US);
@@ -179,11 +201,10 @@ pub(crate) fn evaluate(
     mut faces: Query<(Entity, &FaceSubject, &mut Incoming, &mut FacePose, &mut FaceSpeech)>,
 ) {
     let dt = time.delta_secs();
-    let now = presentation.now.unwrap_or_else(Instant::now);
     for (entity, subject, mut incoming, mut pose, mut speech) in &mut faces {
         let incoming = &mut *incoming;
         let Incoming { playout, tracked, presence, from, fresh } = incoming;
-        let Some(shown) = playout.advance(now) else { continue };
+        let Some(shown) = playout.advance(presentation.of(&subject.name)) else { continue };
         match shown.saying.filter(|_| !subject.leaving) {
             Some((viseme, weight)) => speech.say(viseme, weight),
             // Looked at first, so that a mouth at rest does not count as changed.

@@ -255,6 +255,8 @@ impl Plugin for FaceLinkPlugin {
         app.add_plugins(crate::vrm::VrmPlugin);
         #[cfg(feature = "net")]
         self.build_network(app);
+        #[cfg(sockets)]
+        app.add_plugins(crate::recording::RecordingPlugin);
     }
 }
 

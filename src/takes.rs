@@ -27,7 +27,7 @@ use facelink::{
 use crate::{
     files::add_asset,
     input::FaceInput,
-    playout::begun,
+    playout::{PresentationTime, engine_time},
     sets::Step,
     subjects::{FaceSubjects, Incoming},
 };
@@ -482,6 +482,7 @@ fn play(
     mut changed: MessageReader<AssetEvent<FaceTake>>,
     mut players: Query<(Entity, Ref<TakePlayer>, &mut TakePlayback)>,
     (subjects, mut faces): (Res<FaceSubjects>, Query<&mut Incoming>),
+    mut presentation: ResMut<PresentationTime>,
 ) {
     let reloaded: HashSet<AssetId<FaceTake>> = changed
         .read()
@@ -490,7 +491,9 @@ fn play(
             _ => None,
         })
         .collect();
-    let now = begun(&real);
+    let now = engine_time(&real);
+    let by_engine = &mut presentation.bypass_change_detection().by_engine;
+    by_engine.clear();
     for (entity, settings, mut playback) in &mut players {
         let playback = &mut *playback;
         let elapsed = match settings.clock {
@@ -551,6 +554,7 @@ fn play(
             fail(playback, &error);
             continue;
         }
+        by_engine.extend(run.present.iter().cloned());
         if run.held {
             for face in run.present.iter().filter_map(|name| subjects.get(name)) {
                 if let Ok(mut face) = faces.get_mut(face) {

@@ -2,25 +2,32 @@
 
 use std::{
     fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::UdpSocket,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use bevy::prelude::*;
 use bevy_facelink::{
-    FaceAvatar, FaceInput, FaceLinkEndpoint, FaceLinkPlugin, FacePlayout, FaceSettings, FaceSubjects, FaceTake,
-    TakeClock, TakeMark, TakePlayback, TakePlayer, TakeState,
+    AvatarMapping, BindReport, FaceAvatar, FaceInput, FaceLinkEndpoint, FaceLinkPlugin, FacePlayout, FaceSettings,
+    FaceSubjects, FaceTake, TakeClock, TakeMark, TakePlayback, TakePlayer, TakeState,
     facelink::{
-        Blendshape,
+        Blendshape, FaceFrame,
         event::{LinkEvent, SubjectFrame, SubjectId},
+        mapping::{Format, Mapping},
+        performer::Performance,
         source::SourceKind,
         take::{Take, TakeAbout, TakeContent, TakeFrame, TakeReader, TakeWriter, llf_csv},
         timing::Stamp,
+        wire::llf,
     },
-    net::TakeOptions,
+    net::{Client, ClientConfig, TakeOptions},
 };
+use serde_json::json;
 
 use crate::live::live_app;
-use crate::support::{FRAME, LIMIT, app_with, fed_app, frame, near, run, spawn_node, weights};
+use crate::support::{FRAME, LIMIT, Sender, app_with, fed_app, frame, near, run, spawn_node, update_until, weights};
 
 const JAW: Blendshape = Blendshape::JawOpen;
 
@@ -242,7 +249,7 @@ fn own_frames_are_recorded_with_those_of_the_network() {
     let file = folder.path().join("own.mcap");
     let (mut app, _addresses) = live_app();
     let start = |app: &App| app.world().resource::<FaceLinkEndpoint>().start_take(options(&file)).map(|_| ());
-    fn options(file: &std::path::Path) -> TakeOptions {
+    fn options(file: &Path) -> TakeOptions {
         TakeOptions { file: Some(file.to_owned()), ..TakeOptions::default() }
     }
     let input = app.world().resource::<FaceInput>().clone();
@@ -274,4 +281,143 @@ fn own_frames_are_recorded_with_those_of_the_network() {
         }
     }
     assert_eq!((recorded, lost), (values.to_vec(), 1), "what was sent before the take is not in it");
+}
+
+#[test]
+fn take_has_the_avatars_and_mappings_of_the_game() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (file, text) in [
+        ("own.face.ron", r#"(include: ["auto", "more/base.face.ron"], mirror: true)"#),
+        ("more/base.face.ron", r#"(rules: [(from: "jawOpen", to: "Tail")])"#),
+    ] {
+        let file = folder.path().join(file);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("is made");
+        fs::write(file, text).expect("is written");
+    }
+    let plugin = FaceLinkPlugin::default().port(0).live_link_face(None).udp_json(None);
+    let mut app = app_with(folder.path(), plugin);
+    let node = spawn_node(app.world_mut(), "Hero", &["jawOpen", "Tail"]);
+    let mapping = AvatarMapping(app.world().resource::<AssetServer>().load("own.face.ron"));
+    app.world_mut().entity_mut(node).insert((FaceAvatar::of("Ann"), mapping));
+    update_until(&mut app, "its own mapping", |app| {
+        app.world().get::<BindReport>(node).is_some_and(|report| report.problem.is_none() && report.unused.is_empty())
+    });
+    app.update();
+
+    let file = folder.path().join("a.mcap");
+    let endpoint = app.world().resource::<FaceLinkEndpoint>();
+    endpoint.start_take(TakeOptions { file: Some(file.clone()), ..TakeOptions::default() }).expect("begins");
+    endpoint.stop_take().expect("ends");
+    let mut reader = TakeReader::open(fs::File::open(&file).expect("the file")).expect("a take");
+    let mut attached = |name: &str| reader.attachment(name).expect("is there");
+    let avatars: serde_json::Value = serde_json::from_slice(&attached("avatars.json")).expect("JSON");
+    let avatar = &avatars[0];
+    assert_eq!(avatar["avatar"], "Hero");
+    assert_eq!(
+        (&avatar["subject"], &avatar["preset"], &avatar["mapping"]),
+        (&"Ann".into(), &"arkit".into(), &"mappings/own.face.ron".into())
+    );
+    let mut mapping = |name: &str| {
+        let text = String::from_utf8(attached(name)).expect("text");
+        Mapping::read(&text, Format::Ron).expect("a mapping")
+    };
+    assert!(mapping("mappings/own.face.ron").mirror);
+    assert_eq!(mapping("mappings/more/base.face.ron").rules.len(), 1);
+}
+
+/// Four senders of different kinds into one endpoint, over paths that lose and reorder datagrams.
+fn record_four_sources(file: &Path) -> Vec<String> {
+    let (mut app, addresses) = live_app();
+    let endpoint = app.world().resource::<FaceLinkEndpoint>();
+    endpoint.start_take(TakeOptions { file: Some(file.to_owned()), ..TakeOptions::default() }).expect("begins");
+    let runtime = endpoint.runtime().expect("runs").clone();
+    let rtc = Client::start(ClientConfig::new(format!("ws://{}", addresses.http)).subject("Rtc"), &runtime);
+    let websocket = Sender::connect(&app);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let (phone, json) = (addresses.live_link_face.expect("listens"), addresses.udp_json.expect("listens"));
+    let faces = [1, 2, 3, 4].map(Performance::new);
+    let mut held: Option<Vec<u8>> = None;
+    let mut number = 0;
+    let names = ["iPhone", "Json", "Rtc", "Ws"];
+    update_until(&mut app, "four sources in the take", |app| {
+        number += 1;
+        let frames = faces.each_ref().map(|face| face.frame_at(FRAME * number));
+        let shapes = |frame: &FaceFrame| {
+            Blendshape::ALL
+                .iter()
+                .map(|shape| (shape.name().to_owned(), frame.weights[shape.index()].into()))
+                .collect::<serde_json::Map<_, _>>()
+        };
+        let mut bytes = Vec::new();
+        let packet = llf::LlfPacket::new("A", names[0], number as i32, frames[0].clone());
+        llf::encode(&packet, &llf::PROFILE, &mut bytes).expect("encodes");
+        // Of seven datagrams one is lost, and one comes after the one that follows it.
+        match number % 7 {
+            2 => {}
+            4 => held = Some(bytes),
+            _ => {
+                socket.send_to(&bytes, phone).expect("sent");
+                if let Some(late) = held.take() {
+                    socket.send_to(&late, phone).expect("sent");
+                }
+            }
+        }
+        if number % 5 != 3 {
+            let line = json!({"subject": names[1], "blendshapes": shapes(&frames[1])}).to_string();
+            socket.send_to(line.as_bytes(), json).expect("sent");
+        }
+        rtc.send(frames[2].clone());
+        websocket.send(
+            &json!({"type": "arkit_data", "subject": names[3], "frame": number, "blendshapes": shapes(&frames[3])})
+                .to_string(),
+        );
+        std::thread::sleep(Duration::from_millis(4));
+        let faces = app.world().resource::<FaceSubjects>();
+        let there = names.iter().all(|name| faces.get(name).is_some());
+        there && app.world().resource::<FaceLinkEndpoint>().take_status().is_some_and(|take| take.frames > 1200)
+    });
+    let status = app.world().resource::<FaceLinkEndpoint>().stop_take().expect("ends");
+    assert_eq!((status.dropped, status.error), (0, None));
+    names.map(ToOwned::to_owned).to_vec()
+}
+
+#[test]
+fn take_of_four_sources_replays_bit_for_bit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("four.mcap");
+    let names = record_four_sources(&file);
+    let take = FaceTake::from_mcap(fs::read(&file).expect("the file")).expect("a take");
+    let info = take.info();
+    assert_eq!(info.subjects.len(), 4, "{info:?}");
+    let phone = info.subjects.iter().find(|subject| *subject.name == *names[0]).expect("the phone");
+    assert!(phone.lost > 0 && phone.late > 0, "{phone:?}");
+
+    let shapes: Vec<&str> = Blendshape::ALL.iter().map(|shape| shape.name()).collect();
+    let pictures = (info.duration.as_nanos() / FRAME.as_nanos()) as usize + 60;
+    let shown = |speed: f64| {
+        let (mut app, _faces) = fed_app();
+        let nodes: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let node = spawn_node(app.world_mut(), name, &shapes);
+                app.world_mut().entity_mut(node).insert(FaceAvatar::of(name));
+                node
+            })
+            .collect();
+        play(&mut app, take.clone(), |player| player.speed = speed);
+        let (mut hash, mut moved) = (DefaultHasher::new(), 0);
+        for _ in 0..pictures {
+            app.update();
+            for node in &nodes {
+                let weights = weights(&app, *node);
+                moved += usize::from(weights.iter().any(|weight| *weight > 0.1));
+                weights.iter().for_each(|weight| weight.to_bits().hash(&mut hash));
+            }
+        }
+        assert!(moved > pictures, "the faces move: {moved} of {pictures} pictures of four avatars");
+        hash.finish()
+    };
+    let first = shown(1.0);
+    assert_eq!(first, shown(1.0), "the same weights, bit for bit");
+    assert_ne!(first, shown(0.5));
 }

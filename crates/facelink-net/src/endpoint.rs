@@ -47,7 +47,7 @@ use crate::{
     hub::Hub,
     roles::{IssuedToken, TokenId, TokenOptions, TokenStatus},
     stats::{ConnectionStats, EndpointStats, TakeStatus},
-    takes::{TakeFile, TakeOptions, TakeRecordError, Takes},
+    takes::{TakeFile, TakeFileContent, TakeOptions, TakeRecordError, Takes},
     tap::Tapped,
     timecode_input::TimecodeInput,
     token::new_token,
@@ -490,6 +490,12 @@ impl EndpointControl {
     /// [`TakeRecordError`], when none is being recorded, or the text is empty or too long.
     pub fn mark_take(&self, text: impl Into<String>) -> Result<(), TakeRecordError> {
         self.takes.mark(text.into())
+    }
+
+    /// Files to put into every take from the next one on, whoever begins it: what a program knows that the endpoint does not, such as
+    /// the mappings of its avatars. They take the place of those that were set before.
+    pub fn set_take_attachments(&self, attachments: Vec<TakeFileContent>) {
+        self.takes.set_attachments(attachments);
     }
 
     /// The take that is being recorded, or the last one.

@@ -236,7 +236,7 @@ pub use session_file::SessionFileError;
 #[cfg(feature = "phones")]
 pub use simulator::{PerformingPhone, SimulateError, Simulator};
 pub use stats::*;
-pub use takes::{TakeFile, TakeOptions, TakeRecordError};
+pub use takes::{TakeFile, TakeFileContent, TakeOptions, TakeRecordError};
 pub use timecode_input::TimecodeInput;
 #[cfg(feature = "tls")]
 pub use tls::{TlsConfig, TlsError};

@@ -51,7 +51,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// What records in step with a take: phones, and OBS.
 pub(crate) trait Companion: Send + Sync {
     /// Files that say what the numbers of a take mean: name, media type, bytes.
-    fn attachments(&self) -> Vec<(String, String, Vec<u8>)> {
+    fn attachments(&self) -> Vec<TakeFileContent> {
         Vec::new()
     }
     /// Devices that can record at a command.
@@ -87,9 +87,13 @@ pub struct TakeOptions {
     /// Timecode at the start, and its frames a second; that of the endpoint's clock without it, where it has one
     /// ([`TimecodeInput`](crate::TimecodeInput)).
     pub timecode: Option<(String, String)>,
-    /// Files to put in: name, media type, bytes.
-    pub attachments: Vec<(String, String, Vec<u8>)>,
+    /// Files to put in, besides those of every take
+    /// ([`EndpointControl::set_take_attachments`](crate::EndpointControl::set_take_attachments)).
+    pub attachments: Vec<TakeFileContent>,
 }
+
+/// A file inside a take: name, media type, bytes.
+pub type TakeFileContent = (String, String, Vec<u8>);
 
 /// Why a take does not begin, or end, as it should.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +161,8 @@ struct State {
     take: Option<u32>,
     /// The last number of each slate.
     numbers: HashMap<String, u32>,
+    /// Files of every take.
+    attachments: Vec<TakeFileContent>,
 }
 
 /// The recorder of an endpoint.
@@ -187,6 +193,11 @@ impl Takes {
 
     fn phones(&self) -> Option<Arc<dyn Companion>> {
         self.phones.get().and_then(Weak::upgrade)
+    }
+
+    /// Files of every take from the next one on.
+    pub fn set_attachments(&self, attachments: Vec<TakeFileContent>) {
+        self.state.lock().attachments = attachments;
     }
 
     /// Begins a take.
@@ -230,7 +241,7 @@ impl Takes {
         let written = |source| TakeRecordError::Write { file: path.clone(), source };
         let mut writer = TakeWriter::new(BufWriter::with_capacity(BUFFER, file), &about, start).map_err(written)?;
         let attachments = phones.as_ref().map(|phones| phones.attachments()).unwrap_or_default();
-        for (name, kind, data) in options.attachments.iter().chain(&attachments) {
+        for (name, kind, data) in options.attachments.iter().chain(&state.attachments).chain(&attachments) {
             writer.attach(name, kind, data).map_err(written)?;
         }
         let status = TakeStatus {

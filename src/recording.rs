@@ -1,0 +1,98 @@
+//! What takes that this game records hold of it: its avatars and their mappings, whoever begins the take.
+
+use bevy::{asset::AssetPath, prelude::*};
+use facelink::mapping::{Format, Mapping};
+use facelink_net::TakeFileContent;
+use serde::Serialize;
+
+use crate::{
+    avatar::FaceAvatar,
+    endpoint::FaceLinkEndpoint,
+    mapping::{AvatarMapping, FaceMapping},
+    report::BindReport,
+    sets::FaceLinkSystems,
+};
+
+/// An avatar, in the attachment `avatars.json`.
+#[derive(Serialize)]
+struct AvatarAbout<'a> {
+    avatar: String,
+    subject: Option<&'a str>,
+    dialect: &'a str,
+    preset: &'a str,
+    /// The attachment with its mapping; without one, the preset is all that it has.
+    mapping: Option<String>,
+    matched: &'a [String],
+    missing: &'a [String],
+}
+
+pub(crate) struct RecordingPlugin;
+
+impl Plugin for RecordingPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(PostUpdate, describe.after(FaceLinkSystems::Drive));
+    }
+}
+
+type AvatarParts<'a> = (Entity, &'a FaceAvatar, &'a BindReport, Option<&'a AvatarMapping>, Option<&'a Name>);
+type AvatarChanged = Or<(Changed<FaceAvatar>, Changed<BindReport>, Changed<AvatarMapping>)>;
+
+/// Gives the endpoint what has changed, for the takes to come.
+fn describe(
+    endpoint: Option<Res<FaceLinkEndpoint>>,
+    avatars: Query<AvatarParts>,
+    changed: Query<(), AvatarChanged>,
+    gone: (RemovedComponents<FaceAvatar>, RemovedComponents<AvatarMapping>),
+    mappings: Option<Res<Assets<FaceMapping>>>,
+    mut edited: MessageReader<AssetEvent<FaceMapping>>,
+) {
+    let Some(endpoint) = endpoint else { return };
+    let (mut avatars_gone, mut mappings_gone) = gone;
+    let lost = avatars_gone.read().count() + mappings_gone.read().count() + edited.read().count();
+    if lost == 0 && changed.is_empty() && !endpoint.is_added() {
+        return;
+    }
+    let mut files: Vec<TakeFileContent> = Vec::new();
+    let mut all = Vec::new();
+    for (entity, avatar, report, mapping, name) in &avatars {
+        let own = mapping.and_then(|own| mappings.as_ref()?.get(&own.0).map(|mapping| (own, mapping)));
+        all.push(AvatarAbout {
+            avatar: name.map_or_else(|| entity.to_string(), |name| name.as_str().to_owned()),
+            subject: avatar.subject.as_deref(),
+            dialect: &report.dialect,
+            preset: &report.preset,
+            mapping: own.map(|(own, mapping)| attach(&mut files, entity, own, mapping)),
+            matched: &report.matched,
+            missing: &report.missing,
+        });
+    }
+    match serde_json::to_vec_pretty(&all) {
+        Ok(_) if all.is_empty() => {}
+        Ok(json) => files.push(("avatars.json".to_owned(), "application/json".to_owned(), json)),
+        Err(error) => warn!("takes will not have the avatars: {error}"),
+    }
+    endpoint.set_take_attachments(files);
+}
+
+/// Puts a mapping and what it includes among the files, each once. Returns its name there. Files keep their places to each other, so
+/// that what was included is found.
+fn attach(files: &mut Vec<TakeFileContent>, entity: Entity, own: &AvatarMapping, mapping: &FaceMapping) -> String {
+    let mut put = |path: &str, mapping: &Mapping| {
+        let name = format!("mappings/{path}");
+        if !files.iter().any(|(known, ..)| *known == name) {
+            files.push((name.clone(), "text/plain".to_owned(), mapping.write(Format::of_path(path)).into_bytes()));
+        }
+        name
+    };
+    let Some(path) = own.0.path() else { return put(&format!("{entity}.face.ron"), &mapping.mapping) };
+    for (include, included) in &mapping.included {
+        if let Ok(file) = path.resolve_embed_str(include) {
+            put(&path_of(&file), included);
+        }
+    }
+    put(&path_of(path), &mapping.mapping)
+}
+
+fn path_of(path: &AssetPath) -> String {
+    path.path().to_string_lossy().replace('\\', "/")
+}
