@@ -142,6 +142,12 @@ impl FaceInput {
         self.injector.event(LinkEvent::Emotion { id, name, emotion });
     }
 
+    /// Cuts to a subject: avatars without a subject of their own show this one, while it lives.
+    pub fn cut_to(&self, name: &str) {
+        let (name, id) = self.subject(name);
+        self.injector.event(LinkEvent::Cut { id, name });
+    }
+
     /// The source is gone: the face eases to neutral, and then its subject goes. A later frame brings it back.
     pub fn lose(&self, name: &str) {
         let known = self.state().subjects.remove_entry(name);

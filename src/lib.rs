@@ -129,6 +129,7 @@
 //! | `animation` | no | takes as Bevy animations, by `animation::FaceBaker` |
 //! | `aria` | no | `ARIA`, an avatar inside the library, for a first face and for tests; 6.5 MB in the program |
 //! | `panel` | no | `FaceLinkPanelPlugin`: an egui panel with sources, statistics, the mapping and the 52 values |
+//! | `remote` | no | methods `facelink.*` of the Bevy Remote Protocol: `remote` |
 //! | `vrm` | no | VRM 1.0 avatars drawn by `bevy_vrm1`: put [`FaceAvatar`] on the entity with its `VrmHandle`; `.vrm` files open without it ([`FaceModel`]) |
 //!
 //! # Questions
@@ -191,6 +192,8 @@ pub mod pose;
 pub mod rates;
 #[cfg(sockets)]
 mod recording;
+#[cfg(all(feature = "remote", sockets))]
+pub mod remote;
 pub mod report;
 #[cfg(feature = "net")]
 pub mod send;

@@ -257,6 +257,8 @@ impl Plugin for FaceLinkPlugin {
         self.build_network(app);
         #[cfg(sockets)]
         app.add_plugins(crate::recording::RecordingPlugin);
+        #[cfg(all(feature = "remote", sockets))]
+        app.add_plugins(crate::remote::RemoteControlPlugin);
     }
 }
 

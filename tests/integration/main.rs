@@ -16,6 +16,8 @@ mod models;
 mod outward;
 mod phones;
 mod quality;
+#[cfg(feature = "remote")]
+mod remote;
 mod rigs;
 mod session;
 mod support;

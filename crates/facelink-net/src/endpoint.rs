@@ -562,6 +562,12 @@ impl EndpointControl {
         self.hub.set_subject_rules(rules, Instant::now());
     }
 
+    /// Cuts to a subject, as a controller does by OSC: outputs, and avatars of a game, without a subject of their own show this
+    /// one. `false` when there is no such subject.
+    pub fn cut_to(&self, subject: &str) -> bool {
+        self.hub.cut_to(subject)
+    }
+
     /// Changes the gestures that are recognised on every subject; `None` recognises none. What is active ends.
     ///
     /// # Errors

@@ -486,6 +486,13 @@ impl Hub {
         readable.map(|subject| (subject.id, subject.name.clone())).collect()
     }
 
+    /// Cuts to a subject: what shows no subject of its own shows this one. `false` when there is no such subject.
+    pub fn cut_to(&self, name: &str) -> bool {
+        let Some((id, name)) = self.live(Some(name)).pop() else { return false };
+        self.queues.event(LinkEvent::Cut { id, name });
+        true
+    }
+
     /// Recognises gestures by these rules from now on, of every subject.
     pub fn set_gestures(&self, recognizer: Option<GestureRecognizer>, now: Instant) {
         let mut subjects = self.subjects();

@@ -301,10 +301,9 @@ fn direct(
         }
         "cut" => {
             let name = *words.first().ok_or("cut: the name of a subject is missing")?;
-            let (id, name) = live(Some(name))?.swap_remove(0);
-            let answer = ("/facelink/cut", vec![string(&name)]);
-            hub.queues.event(LinkEvent::Cut { id, name });
-            Ok(vec![answer])
+            live(Some(name))?;
+            hub.cut_to(name);
+            Ok(vec![("/facelink/cut", vec![string(name)])])
         }
         "enable" => {
             let subject = *words.first().ok_or("enable: the name of a subject is missing")?;
