@@ -199,13 +199,17 @@ impl FaceInput {
     }
 }
 
+/// Whether this is a subject of a source of the game's own.
+pub(crate) fn is_own(id: SubjectId) -> bool {
+    id.0 >= FIRST_OWN_ID
+}
+
 /// Whether a frame of `new` may change a subject whose frames had the id `known`: ids of one origin grow and none is used
 /// twice, so a late frame of a subject that has ended, or of its predecessor, cannot bring it back. A source of the game's
 /// own goes before the network's.
 pub(crate) fn continues(known: Option<SubjectId>, leaving: bool, new: SubjectId) -> bool {
     let Some(known) = known else { return true };
-    let own = |id: SubjectId| id.0 >= FIRST_OWN_ID;
-    match (own(known), own(new)) {
+    match (is_own(known), is_own(new)) {
         (true, false) => leaving,
         (false, true) => true,
         _ => known < new || (known == new && !leaving),

@@ -26,10 +26,10 @@ use facelink::{
 
 use crate::{
     files::add_asset,
-    input::FaceInput,
+    input::{FaceInput, is_own},
     playout::{PresentationTime, engine_time},
     sets::Step,
-    subjects::{FaceSubjects, Incoming},
+    subjects::{FaceSubject, FaceSubjects, Incoming},
 };
 
 /// Longest distance at which a step back looks for a frame.
@@ -481,7 +481,7 @@ fn play(
     takes: Res<Assets<FaceTake>>,
     mut changed: MessageReader<AssetEvent<FaceTake>>,
     mut players: Query<(Entity, Ref<TakePlayer>, &mut TakePlayback)>,
-    (subjects, mut faces): (Res<FaceSubjects>, Query<&mut Incoming>),
+    (subjects, mut faces): (Res<FaceSubjects>, Query<(&FaceSubject, &mut Incoming)>),
     mut presentation: ResMut<PresentationTime>,
 ) {
     let reloaded: HashSet<AssetId<FaceTake>> = changed
@@ -493,7 +493,11 @@ fn play(
         .collect();
     let now = engine_time(&real);
     let by_engine = &mut presentation.bypass_change_detection().by_engine;
-    by_engine.clear();
+    // A face that leaves is one of the take until it is gone, or the network has it.
+    by_engine.retain(|name| {
+        let subject = subjects.get(name).and_then(|entity| faces.get(entity).ok());
+        subject.is_some_and(|(subject, _)| subject.id().is_some_and(is_own))
+    });
     for (entity, settings, mut playback) in &mut players {
         let playback = &mut *playback;
         let elapsed = match settings.clock {
@@ -557,7 +561,7 @@ fn play(
         by_engine.extend(run.present.iter().cloned());
         if run.held {
             for face in run.present.iter().filter_map(|name| subjects.get(name)) {
-                if let Ok(mut face) = faces.get_mut(face) {
+                if let Ok((_, mut face)) = faces.get_mut(face) {
                     face.hold();
                 }
             }
