@@ -158,6 +158,9 @@ enum Line<'a> {
         source: SourceKind,
         tracked: bool,
         frame: u64,
+        /// Seconds, on the source's clock or by the timecode.
+        #[serde(rename = "captureTime", skip_serializing_if = "Option::is_none")]
+        capture_time: Option<f64>,
         blendshapes: WeightsByName<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         head: Option<Head>,
@@ -428,6 +431,7 @@ impl<W: Write> Show for Json<W> {
             source: subject.source,
             tracked: subject.frame.tracked,
             frame: number,
+            capture_time: subject.frame.capture_time.map(|time| time.as_secs_f64()),
             blendshapes: WeightsByName(&subject.frame),
             head: subject.frame.head.map(|head| Head { rotation: head.rotation, position: head.position }),
             gaze: subject

@@ -318,7 +318,10 @@ fn record_killed_at_any_moment_loses_a_second_at_most() {
                 let last = frames.last().map_or(0, |frame| frame.frame.sequence.unwrap() as usize + 1);
                 // The first frame that is not there was sent within the last second.
                 let lost = killed - sent.get(last).copied().unwrap_or(killed);
-                assert!(lost <= Duration::from_secs(1) + GRACE, "{group}-{round}: {lost:?} of {life:?}");
+                // A machine that did not run this thread did not run the recorder either.
+                let starved = sent.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
+                let most = Duration::from_secs(1) + GRACE + starved;
+                assert!(lost <= most, "{group}-{round}: {lost:?} of {life:?}, at most {most:?}");
                 let info = parsed(&output(&["take", "info", file.to_str().unwrap(), "--json"]));
                 assert_eq!(info["complete"], json!(false));
             }
