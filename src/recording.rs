@@ -30,7 +30,10 @@ pub(crate) struct RecordingPlugin;
 
 impl Plugin for RecordingPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(PostUpdate, describe.after(FaceLinkSystems::Drive));
+        app.add_systems(
+            PostUpdate,
+            describe.after(FaceLinkSystems::Drive).run_if(resource_exists::<Assets<FaceMapping>>),
+        );
     }
 }
 
@@ -43,7 +46,7 @@ fn describe(
     avatars: Query<AvatarParts>,
     changed: Query<(), AvatarChanged>,
     gone: (RemovedComponents<FaceAvatar>, RemovedComponents<AvatarMapping>),
-    mappings: Option<Res<Assets<FaceMapping>>>,
+    mappings: Res<Assets<FaceMapping>>,
     mut edited: MessageReader<AssetEvent<FaceMapping>>,
 ) {
     let Some(endpoint) = endpoint else { return };
@@ -55,7 +58,7 @@ fn describe(
     let mut files: Vec<TakeFileContent> = Vec::new();
     let mut all = Vec::new();
     for (entity, avatar, report, mapping, name) in &avatars {
-        let own = mapping.and_then(|own| mappings.as_ref()?.get(&own.0).map(|mapping| (own, mapping)));
+        let own = mapping.and_then(|own| Some((own, mappings.get(&own.0)?)));
         all.push(AvatarAbout {
             avatar: name.map_or_else(|| entity.to_string(), |name| name.as_str().to_owned()),
             subject: avatar.subject.as_deref(),
