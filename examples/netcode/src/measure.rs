@@ -11,6 +11,8 @@ pub(crate) const SETTLED: Duration = Duration::from_millis(1500);
 /// The truth is evaluated so often, and lags are tried in such steps.
 const GRID: Duration = Duration::from_millis(5);
 const MAX_LAG: usize = 80;
+/// A change of a weight in one rendered frame that is seen.
+const POP: f32 = 0.03;
 
 type Weights = [f32; BLENDSHAPE_COUNT];
 
@@ -31,6 +33,8 @@ pub(crate) struct Outcome {
     pub rms: f32,
     /// 99 % of the rendered frames have no weight that is further off.
     pub worst: f32,
+    /// Rendered frames a minute in which a weight changes by more than the true face's does anywhere around.
+    pub pops: f32,
     /// By how much that is earlier.
     pub age: Duration,
     /// What a face that stands still would get for `rms`.
@@ -67,7 +71,8 @@ impl Samples {
             .collect();
         let true_at = |at: Duration| -> Weights {
             let place = at.as_secs_f64() / GRID.as_secs_f64();
-            let (a, b) = (truth[place as usize], truth[place as usize + 1]);
+            let (a, b) =
+                (truth[(place as usize).min(truth.len() - 2)], truth[(place as usize + 1).min(truth.len() - 1)]);
             let into = place.fract() as f32;
             std::array::from_fn(|shape| a[shape] + (b[shape] - a[shape]) * into)
         };
@@ -91,7 +96,17 @@ impl Samples {
             })
             .collect();
         worst.sort_by(f32::total_cmp);
+        let pops = shown.windows(2).filter(|pair| {
+            let (since, step) = (pair[0].0, pair[1].0 - pair[0].0);
+            // A tenth of a second before and after, at 60 rendered frames a second.
+            let around: Vec<_> = (0..13).map(|k| true_at((since + step * k).saturating_sub(age + step * 6))).collect();
+            (0..BLENDSHAPE_COUNT).any(|shape| {
+                let most = around.windows(2).map(|two| (two[1][shape] - two[0][shape]).abs()).fold(0.0, f32::max);
+                (pair[1].1[shape] - pair[0].1[shape]).abs() > most + POP
+            })
+        });
         Some(Outcome {
+            pops: pops.count() as f32 / (end - settled).as_secs_f32() * 60.0,
             bytes_each: self.bytes as f32 / self.arrived as f32,
             rms: best,
             worst: *worst.get(worst.len() * 99 / 100)?,
@@ -131,7 +146,15 @@ mod tests {
         let outcome = shown(|at| PERFORMANCE.frame_at(at - late).weights).judge().expect("long enough");
         assert_eq!(outcome.age, late);
         assert!(outcome.rms < 0.001, "{}", outcome.rms);
+        assert_eq!(outcome.pops, 0.0);
         assert_eq!(outcome.bytes_each, 30.0);
+    }
+
+    #[test]
+    fn held_face_pops() {
+        let step = |at: Duration| Duration::from_millis(at.as_millis() as u64 / 100 * 100);
+        let outcome = shown(|at| PERFORMANCE.frame_at(step(at)).weights).judge().expect("long enough");
+        assert!(outcome.pops > 100.0, "{}", outcome.pops);
     }
 
     #[test]
