@@ -16,7 +16,7 @@ use lightyear::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Somebody with a face.
+/// A player, who has a face.
 #[derive(Component, Serialize, Deserialize)]
 struct Player;
 

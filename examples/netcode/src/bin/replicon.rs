@@ -21,7 +21,7 @@ use bevy_replicon_renet::{
 use facelink_netcode::{FacesTo, Joined, Performer, Sends, ShownFace};
 use serde::{Deserialize, Serialize};
 
-/// Somebody with a face.
+/// A player, who has a face.
 #[derive(Component, Serialize, Deserialize)]
 struct Player;
 
