@@ -76,6 +76,7 @@ pub(super) fn badge(transport: Option<SourceKind>) -> (&'static str, Color32) {
         Some(SourceKind::Trackers) => ("VR", rgb(120, 190, 210)),
         Some(SourceKind::Vmc) => ("VMC", rgb(150, 170, 235)),
         Some(SourceKind::VTubeStudio) => ("VTS", rgb(240, 150, 110)),
+        Some(SourceKind::Mesh) => ("MSH", rgb(104, 162, 240)),
         Some(SourceKind::Custom) => ("OWN", rgb(150, 200, 190)),
         _ => ("\u{2013}", DIM),
     }

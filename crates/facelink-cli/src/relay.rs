@@ -3,14 +3,18 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    path::PathBuf,
     time::Duration,
 };
 
 use crossbeam_channel::{select_biased, tick};
 use facelink::relay::{RelaySettings, RelayStats};
 use facelink_net::{
-    CertificateAuthority, Endpoint, EndpointConfig, LinkEvent, Roles, TokenOptions, TokenRole, TokenStatus,
+    CertificateAuthority, Endpoint, EndpointConfig, LinkError, LinkEvent, MeshStats, Roles, TokenOptions, TokenRole,
+    TokenStatus,
 };
+#[cfg(feature = "zenoh")]
+use facelink_net::{MeshAddress, MeshConfig};
 use serde::Serialize;
 
 use crate::{
@@ -49,12 +53,68 @@ pub struct Args {
     /// Most faces at a time.
     #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     max_faces: u32,
+    /// Be one relay of several, over Zenoh, and connect to this one of them: HOST, HOST:PORT or PROTOCOL/HOST:PORT; protocols
+    /// are tcp (the default), tls, quic and udp, the port is 7447 by default. May be repeated.
+    #[arg(long, value_name = "PEER", value_parser = mesh_address)]
+    zenoh: Vec<MeshAddress>,
+    /// Listen for other relays here, such as tcp/0.0.0.0:7447; may be repeated. There is no token: see --zenoh-config.
+    #[arg(long, value_name = "ADDR", value_parser = mesh_address)]
+    zenoh_listen: Vec<MeshAddress>,
+    /// Configuration of Zenoh, JSON5: TLS with certificates of both sides, access control, transports.
+    #[arg(long, value_name = "FILE")]
+    zenoh_config: Option<PathBuf>,
+    /// Find relays on this network by multicast, and be found.
+    #[arg(long)]
+    zenoh_scouting: bool,
     /// Threads for sockets; more than one for hundreds of viewers over WebRTC.
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: u16,
     /// Write one JSON object a line, for other programs.
     #[arg(long)]
     json: bool,
+}
+
+#[cfg(feature = "zenoh")]
+fn mesh_address(text: &str) -> Result<MeshAddress, facelink_net::MeshAddressError> {
+    text.parse()
+}
+
+/// Without the feature nothing can be reached.
+#[cfg(not(feature = "zenoh"))]
+type MeshAddress = std::convert::Infallible;
+
+#[cfg(not(feature = "zenoh"))]
+fn mesh_address(_: &str) -> Result<MeshAddress, &'static str> {
+    Err(NO_ZENOH)
+}
+
+#[cfg(not(feature = "zenoh"))]
+const NO_ZENOH: &str =
+    "this build cannot be one relay of several: build it by `cargo install facelink-cli --features zenoh`";
+
+/// The mesh that was asked for.
+#[cfg(feature = "zenoh")]
+fn mesh(args: &Args) -> Option<MeshConfig> {
+    let is_asked =
+        !args.zenoh.is_empty() || !args.zenoh_listen.is_empty() || args.zenoh_config.is_some() || args.zenoh_scouting;
+    let mut mesh = MeshConfig::default();
+    (mesh.connect, mesh.listen) = (args.zenoh.clone(), args.zenoh_listen.clone());
+    (mesh.config, mesh.scouting) = (args.zenoh_config.clone(), args.zenoh_scouting);
+    is_asked.then_some(mesh)
+}
+
+#[cfg(not(feature = "zenoh"))]
+fn refuse_mesh(args: &Args) -> Result<(), Error> {
+    let flags = [
+        (!args.zenoh.is_empty(), "--zenoh"),
+        (!args.zenoh_listen.is_empty(), "--zenoh-listen"),
+        (args.zenoh_config.is_some(), "--zenoh-config"),
+        (args.zenoh_scouting, "--zenoh-scouting"),
+    ];
+    match flags.into_iter().find(|(is_given, _)| *is_given) {
+        Some((_, flag)) => Err(Error::Plain(format!("{flag}: {NO_ZENOH}"))),
+        None => Ok(()),
+    }
 }
 
 fn milliseconds(text: &str) -> Result<f64, &'static str> {
@@ -83,6 +143,8 @@ enum Line<'a> {
     },
     /// Once a second.
     Relay(&'a RelayStats),
+    /// Once a second, where it is one relay of several.
+    Mesh(&'a MeshStats),
 }
 
 fn config(args: Args) -> Result<EndpointConfig, Error> {
@@ -94,6 +156,10 @@ fn config(args: Args) -> Result<EndpointConfig, Error> {
         let options = move |token| TokenOptions { token: Some(token), ..TokenOptions::new(Roles::from(role)) };
         tokens.into_iter().map(options)
     };
+    #[cfg(feature = "zenoh")]
+    let mesh = mesh(&args);
+    #[cfg(not(feature = "zenoh"))]
+    refuse_mesh(&args)?;
     let tokens: Vec<_> = with_role(TokenRole::Publish, args.publish)
         .chain(with_role(TokenRole::View, args.view))
         .chain(with_role(TokenRole::Direct, args.direct))
@@ -103,6 +169,8 @@ fn config(args: Args) -> Result<EndpointConfig, Error> {
         token_on_loopback: endpoint.token_on_loopback || !tokens.is_empty(),
         tokens,
         relay,
+        #[cfg(feature = "zenoh")]
+        mesh,
         max_connections: args.max_connections as usize,
         max_connections_per_address: args.max_connections as usize,
         max_subjects: args.max_faces as usize,
@@ -112,10 +180,25 @@ fn config(args: Args) -> Result<EndpointConfig, Error> {
     })
 }
 
+/// The error by the flag, where there is one.
+fn with_flag(error: LinkError) -> Error {
+    #[cfg(feature = "zenoh")]
+    if let LinkError::Mesh { field, reason } = &error {
+        let flag = match field.as_str() {
+            "connect" => "--zenoh",
+            "listen" => "--zenoh-listen",
+            "scouting" => "--zenoh-scouting",
+            _ => "--zenoh-config",
+        };
+        return Error::Plain(format!("{flag}: {reason}"));
+    }
+    error.into()
+}
+
 pub fn run(args: Args) -> Result<(), Error> {
     let stop = stop_signal()?;
     let json = args.json;
-    let endpoint = Endpoint::start(config(args)?)?;
+    let endpoint = Endpoint::start(config(args)?).map_err(with_flag)?;
     let mut out = Output::new(stop.clone()).map_err(Error::Output)?;
     if json {
         let token = endpoint.token();
@@ -132,18 +215,25 @@ pub fn run(args: Args) -> Result<(), Error> {
         introduce_http(&endpoint, &mut out).and_then(|_| writeln!(out, "Ctrl-C ends.\n")).map_err(Error::Output)?;
     }
     let ticks = tick(Duration::from_secs(1));
-    let mut last = RelayStats::default();
+    let (mut last, mut last_mesh) = (RelayStats::default(), None);
     loop {
         select_biased! {
             recv(stop) -> _ => return Ok(()),
             recv(ticks) -> _ => {
-                let stats = endpoint.stats().relay;
+                let stats = endpoint.stats();
+                let (stats, mesh) = (stats.relay, stats.mesh);
                 if json {
                     write_line(&mut out, &Line::Relay(&stats))?;
-                } else if stats != last {
-                    print(&mut out, &stats, &last).map_err(Error::Output)?;
+                    mesh.as_ref().map_or(Ok(()), |mesh| write_line(&mut out, &Line::Mesh(mesh)))?;
+                } else {
+                    if stats != last {
+                        print(&mut out, &stats, &last).map_err(Error::Output)?;
+                    }
+                    if let Some(mesh) = mesh.as_ref().filter(|mesh| last_mesh.as_ref() != Some(*mesh)) {
+                        print_mesh(&mut out, mesh, last_mesh.as_ref()).map_err(Error::Output)?;
+                    }
                 }
-                last = stats;
+                (last, last_mesh) = (stats, mesh);
             }
             recv(endpoint.events()) -> event => match event {
                 Ok(event) if json => EventLine::new(&event).map_or(Ok(()), |line| write_line(&mut out, &line))?,
@@ -169,5 +259,18 @@ fn print(out: &mut Output, stats: &RelayStats, last: &RelayStats) -> io::Result<
         out,
         "{faces} faces, {viewers} viewers, {subscriptions} subscriptions: {packets} packets/s, {kilobytes:.1} kB/s, \
          {path} frames/s left out for thin paths"
+    )
+}
+
+/// The same, of other relays.
+fn print_mesh(out: &mut Output, stats: &MeshStats, last: Option<&MeshStats>) -> io::Result<()> {
+    let MeshStats { links, relays, faces, faces_in, faces_out, .. } = stats;
+    let since = |figure: fn(&MeshStats) -> u64| figure(stats).saturating_sub(last.map_or(0, figure));
+    let (sent, received) =
+        (since(|stats| stats.bytes_out) as f64 / 1000.0, since(|stats| stats.bytes_in) as f64 / 1000.0);
+    writeln!(
+        out,
+        "mesh: {relays} other relays by {links} links, {faces} faces there, {faces_in} of them watched, {faces_out} published: \
+         {sent:.1} kB/s out, {received:.1} kB/s in"
     )
 }

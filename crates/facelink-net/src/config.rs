@@ -171,6 +171,9 @@ pub struct EndpointConfig {
     /// How frames are sent to connections that have subscribed: how long they wait for each other, and how many packets may
     /// leave.
     pub relay: RelaySettings,
+    /// Other relays, over Zenoh, whose viewers see the faces of this one, and the other way round. None by default.
+    #[cfg(feature = "zenoh")]
+    pub mesh: Option<crate::mesh_config::MeshConfig>,
     /// A face whose connection broke off is kept this long, for its client to reconnect; it then continues as the same
     /// subject. One whose client said goodbye leaves after a second.
     pub reconnect_grace: Duration,
@@ -298,6 +301,8 @@ impl Default for EndpointConfig {
             subject_timeout: SUBJECT_TIMEOUT,
             adaptive_fps: RateSettings::default(),
             relay: RelaySettings::default(),
+            #[cfg(feature = "zenoh")]
+            mesh: None,
             reconnect_grace: RECONNECT_GRACE,
             signalling: true,
             max_room_peers: 16,

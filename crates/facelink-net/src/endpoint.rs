@@ -111,9 +111,9 @@ pub struct EndpointControl {
     #[cfg(feature = "phones")]
     /// Tasks of the ports for phones, which send a goodbye to phones that would keep sending.
     ports: Vec<JoinHandle<()>>,
-    /// Tasks of the clients, which say goodbye to their endpoints.
+    /// Tasks of the clients and of the mesh, which say goodbye to their endpoints and to other relays.
     #[cfg(not(target_arch = "wasm32"))]
-    clients: Mutex<Vec<JoinHandle<()>>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     #[cfg(not(target_arch = "wasm32"))]
     runtime: Option<Runtime>,
 }
@@ -141,6 +141,8 @@ impl Endpoint {
             Some(obs) => Some((obs.clone(), obs::address(obs).map_err(|error| obs_error(obs, error))?)),
             None => None,
         };
+        #[cfg(feature = "zenoh")]
+        let mesh = config.mesh.clone().map(|mesh| crate::mesh::config(&mesh).map(|zenoh| (mesh, zenoh))).transpose()?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
             .thread_name("facelink")
@@ -153,6 +155,7 @@ impl Endpoint {
         let config = &hub.config;
         let cancel = CancellationToken::new();
         let takes = Arc::new(Takes::new(hub.clone()));
+        let tasks = Mutex::<Vec<JoinHandle<()>>>::default();
 
         let address = SocketAddr::new(config.bind, config.port);
         let http_error = |source| LinkError::Bind { what: "HTTP and WebSocket", address, setting: "`port`", source };
@@ -230,6 +233,13 @@ impl Endpoint {
                 takes.set_obs(Arc::downgrade(&companion));
                 runtime.spawn(obs.run(config, address, hub.clone(), Arc::downgrade(&takes), cancel.clone()));
             }
+            #[cfg(feature = "zenoh")]
+            if let Some((mesh, zenoh)) = mesh {
+                let (sender, opened) = std::sync::mpsc::sync_channel(1);
+                let task = crate::mesh::run(mesh, zenoh, hub.clone(), cancel.clone(), sender);
+                tasks.lock().push(runtime.spawn(task));
+                opened.recv().map_err(|_| LinkError::Runtime(std::io::ErrorKind::BrokenPipe.into()))??;
+            }
             let (relay_hub, relay_cancel) = (hub.clone(), cancel.clone());
             runtime.spawn(async move { relay_hub.queues.viewers.run(relay_cancel).await });
             runtime.spawn(keep_time(hub.clone(), cancel.clone()));
@@ -249,7 +259,7 @@ impl Endpoint {
             cancel,
             #[cfg(feature = "phones")]
             ports,
-            clients: Mutex::default(),
+            tasks,
             runtime: Some(runtime),
         }))
     }
@@ -672,9 +682,9 @@ impl EndpointControl {
         let runtime = self.runtime()?;
         let (client, task) = Client::new(config, Some(self.hub.clone()), self.cancel.child_token());
         let task = task.map(|task| runtime.spawn(task));
-        let mut clients = self.clients.lock();
-        clients.retain(|client| !client.is_finished());
-        clients.extend(task);
+        let mut tasks = self.tasks.lock();
+        tasks.retain(|task| !task.is_finished());
+        tasks.extend(task);
         Some(client)
     }
 
@@ -876,7 +886,7 @@ impl Drop for EndpointControl {
                 let ports = std::mem::take(&mut self.ports);
                 #[cfg(not(feature = "phones"))]
                 let ports = Vec::new();
-                let tasks = futures_util::future::join_all(ports.into_iter().chain(self.clients.get_mut().drain(..)));
+                let tasks = futures_util::future::join_all(ports.into_iter().chain(self.tasks.get_mut().drain(..)));
                 let _ = runtime.block_on(async { tokio::time::timeout(STOP_LIMIT, tasks).await });
                 runtime.shutdown_timeout(STOP_LIMIT);
             }

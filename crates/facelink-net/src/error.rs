@@ -45,6 +45,15 @@ pub enum LinkError {
         /// What is wrong with it.
         reason: String,
     },
+    #[cfg(feature = "zenoh")]
+    /// [`EndpointConfig::mesh`](crate::EndpointConfig::mesh) cannot be used.
+    #[error("field `mesh.{field}`: {reason}")]
+    Mesh {
+        /// Which of [`MeshConfig`](crate::MeshConfig)'s.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// [`EndpointConfig::gestures`](crate::EndpointConfig::gestures) cannot be used.
     #[error("gestures: {0}")]
     Gestures(#[from] GestureError),

@@ -3,6 +3,8 @@
 //! The hub does not know what serves a connection: sessions implement [`Link`].
 
 mod connections;
+#[cfg(feature = "zenoh")]
+mod outlet;
 mod queues;
 mod rate;
 mod relay;
@@ -22,6 +24,7 @@ use facelink::{
     event::{Emotion, LinkEvent, LostReason, SubjectFrame, SubjectId},
     frame::FaceFrame,
     gesture::{GestureEvent, GestureRecognizer},
+    mesh::MeshStats,
     source::SourceKind,
     subject::{GOODBYE_GRACE, SubjectError, SubjectRules},
     time::Instant,
@@ -34,6 +37,8 @@ use facelink::{
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
 pub(crate) use connections::{Connection, ConnectionKey, Counters, Link, Origin, Resumed, Role, RoomError};
+#[cfg(feature = "zenoh")]
+pub(crate) use outlet::Waiting;
 #[cfg(feature = "phones")]
 pub(crate) use queues::Published;
 pub(crate) use queues::{FaceTimecode, Queues};
@@ -68,6 +73,8 @@ pub(crate) struct Hub {
     pub started: Instant,
     /// OBS, as its task sees it.
     pub obs: Mutex<Option<ObsStatus>>,
+    /// The mesh, as its task sees it.
+    pub mesh: Mutex<Option<MeshStats>>,
     pub auth: Authentication,
     pub queues: Queues,
     /// Refused before there was a connection: bad datagrams, wrong tokens, forbidden origins.
@@ -106,6 +113,8 @@ impl Hub {
         let sealing = Arc::<Sealing>::default();
         let faces = config.max_subjects.saturating_add(config.max_open_sources);
         let queues = Queues::new(faces, config.relay, sealing.clone(), now);
+        #[cfg(feature = "zenoh")]
+        queues.viewers.mesh.set_on(config.mesh.is_some());
         Self {
             ice_servers: Mutex::new(config.ice_config().servers),
             auth: Authentication::new(&config, now),
@@ -113,6 +122,7 @@ impl Hub {
             config,
             started: now,
             obs: Mutex::default(),
+            mesh: Mutex::default(),
             queues,
             refused: AtomicU64::new(0),
             ignored: AtomicU64::new(0),
@@ -160,6 +170,13 @@ impl Hub {
     ) -> Option<ConnectionKey> {
         let grant = AuthLevel::Exempt.into();
         self.connections().add(Connection { announced: false, ..Connection::new(id, kind, counters, grant, now) })
+    }
+
+    /// The same for one face of another relay, which is in this room there.
+    #[cfg(feature = "zenoh")]
+    pub fn connect_mesh(&self, id: Arc<str>, room: Option<Arc<str>>, now: Instant) -> Option<ConnectionKey> {
+        let connection = Connection::new(id, SourceKind::Mesh, Arc::default(), AuthLevel::Exempt.into(), now);
+        self.connections().add(Connection { mesh: true, announced: false, room, ..connection })
     }
 
     /// Adds a connection that still has to show the token: until [`admit`](Self::admit) it takes no room, and the engine
@@ -409,7 +426,7 @@ impl Hub {
         let table = &mut *guard;
         let connection = table.connections.get_mut(update.key).ok_or(Refused::Disconnected)?;
         connection.last_seen = now;
-        let from = Origin { key: update.key, room: connection.room.clone() };
+        let from = table.connections.origin_of(update.key);
         let claim = self.claim(table.local);
         let subject = table.subjects.claim(update, &table.connections, claim, now)?;
         // Now the engine can see it too.
@@ -452,7 +469,7 @@ impl Hub {
         let table = &mut *guard;
         let connection = table.connections.get_mut(update.key).ok_or(Refused::Disconnected)?;
         connection.last_seen = now;
-        let from = Origin { key: update.key, room: connection.room.clone() };
+        let from = table.connections.origin_of(update.key);
         let claim = self.claim(table.local);
         let subject = table.subjects.claim(update, &table.connections, claim, now)?;
         subject.pass_sealed(update.kind, now);
@@ -526,8 +543,22 @@ impl Hub {
                 key
             }
         };
+        #[cfg(feature = "zenoh")]
+        self.yield_to_own(name, now);
         let update = Update { frame: Some(frame), ..Update::new(key, SourceKind::Game, name) };
         self.ingest(&update, now).map(drop)
+    }
+
+    /// A face of another relay leaves for one of our own of this name.
+    #[cfg(feature = "zenoh")]
+    fn yield_to_own(&self, name: &str, now: Instant) {
+        let mut guard = self.table.lock();
+        let table = &mut *guard;
+        let name = table.subjects.rules().name_of(name);
+        let others = table.subjects.named(name).filter(|subject| table.connections.is_mesh(subject.owner));
+        if let Some(id) = others.map(|subject| subject.id) {
+            self.lose(&mut table.subjects, id, LostReason::Disconnected, now);
+        }
     }
 
     /// Periodic work: visemes that end, subjects that leave, rates that change. Called about ten times a second.
@@ -568,7 +599,7 @@ impl Hub {
                 let Some(subject) = table.subjects.get_mut(*id) else { continue };
                 let owner = table.connections.get(subject.owner);
                 if subject.state.expire_viseme(now) && subject.enabled {
-                    let from = Origin { key: subject.owner, room: table.connections.room_of(subject.owner) };
+                    let from = table.connections.origin_of(subject.owner);
                     self.queues.push(subject.frame(), from, subject.local);
                 }
                 let gestures = subject.tick_gestures(self.started, now);
@@ -597,8 +628,9 @@ impl Hub {
 
     /// Why a subject leaves now, if it does.
     fn lost(&self, subject: &subject::Subject, owner: Option<&Connection>, now: Instant) -> Option<LostReason> {
-        // A source that cannot be answered has no end of its own. It may have expired a moment ago.
-        let unanswerable = || owner.is_none_or(|connection| connection.link.is_none());
+        // A source that cannot be answered has no end of its own, unless another relay reports it. It may have expired a
+        // moment ago.
+        let unanswerable = || owner.is_none_or(|connection| connection.link.is_none() && !connection.mesh);
         match subject.owner_gone {
             Some(_) => subject.is_expired(now).then_some(LostReason::Disconnected),
             None if subject.is_silent_for(self.config.subject_timeout, now) && unanswerable() => {
@@ -629,9 +661,8 @@ impl Hub {
     /// Every live subject's newest frame and the connection that sends it.
     pub fn newest(&self) -> Vec<(SubjectFrame, Origin)> {
         let table = self.table.lock();
-        let origin = |key| Origin { key, room: table.connections.room_of(key) };
         let shown = table.subjects.iter().filter(|subject| !subject.sealed && subject.enabled);
-        shown.map(|subject| (subject.frame(), origin(subject.owner))).collect()
+        shown.map(|subject| (subject.frame(), table.connections.origin_of(subject.owner))).collect()
     }
 
     /// Every live subject's newest frame and statistics, by name, disabled ones among them.
@@ -658,6 +689,7 @@ impl Hub {
             sealed: self.sealing.stats(),
             relay: self.queues.viewers.stats(),
             obs: self.obs.lock().clone(),
+            mesh: self.mesh.lock().clone(),
             timecode: self.queues.timecode().map(|timecode| TimecodeStatus {
                 timecode: timecode.base.timecode(now).to_string(),
                 rate: timecode.base.rate,

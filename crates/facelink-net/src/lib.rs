@@ -115,6 +115,7 @@
 //! | `seal` | yes | end-to-end encrypted faces | 18 |
 //! | `tls` | yes | HTTPS and `wss://`, as an endpoint and as a client | 20 |
 //! | `webrtc` | yes | data channels, STUN and TURN | 121 |
+//! | `zenoh` | no | many relays as one, over Zenoh | 204 |
 //! | `zstd` | yes | takes are written compressed | 3 |
 //!
 //! The WebSocket is always there, with 117 crates.
@@ -138,9 +139,12 @@
     allow(dead_code, reason = "what only peer connections or offers by HTTP use")
 )]
 
-#[cfg(all(target_arch = "wasm32", any(feature = "http", feature = "phones", feature = "tls", feature = "zstd")))]
+#[cfg(all(
+    target_arch = "wasm32",
+    any(feature = "http", feature = "phones", feature = "tls", feature = "zenoh", feature = "zstd")
+))]
 compile_error!(
-    "the features `http`, `phones`, `tls` and `zstd` need sockets, files or C, which a browser has not: \
+    "the features `http`, `phones`, `tls`, `zenoh` and `zstd` need sockets, files or C, which a browser has not: \
      depend on facelink-net with `default-features = false, features = [\"seal\", \"webrtc\"]` there"
 );
 
@@ -164,6 +168,10 @@ mod frame_gate;
 mod http;
 mod hub;
 mod ice;
+#[cfg(feature = "zenoh")]
+mod mesh;
+#[cfg(feature = "zenoh")]
+mod mesh_config;
 #[cfg(feature = "obs")]
 mod obs;
 #[cfg(feature = "obs")]
@@ -222,6 +230,8 @@ pub use error::{LinkError, PublishError, TokenError};
 pub use ice::TurnSecret;
 #[cfg(feature = "webrtc")]
 pub use ice::{GOOGLE_STUN, IceCheck, IceConfig, IceError, IcePolicy, IceServerProvider, IceWarning};
+#[cfg(feature = "zenoh")]
+pub use mesh_config::{MeshAddress, MeshAddressError, MeshConfig, ZENOH_PORT};
 #[cfg(feature = "obs")]
 pub use obs_config::{OBS_PORT, ObsConfig};
 #[cfg(feature = "phones")]
@@ -244,10 +254,13 @@ pub use token::new_token;
 #[cfg(feature = "tls")]
 pub use trust::ServerTrust;
 
+#[cfg(feature = "zenoh")]
+pub use facelink::mesh::MeshSettings;
 #[cfg(feature = "seal")]
 pub use facelink::seal::{KeyError, RoomKey};
 pub use facelink::{
     event::*,
+    mesh::{MeshRefused, MeshStats},
     source::*,
     subject::{SubjectError, SubjectRules},
     wire::{json::IceServer, profile::SourceProfile, vmc::BlendshapeNames},

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::seal::SealStats;
 use facelink::{
     event::SubjectId,
+    mesh::MeshStats,
     relay::{RelayStats, ViewerStats},
     source::SourceKind,
     take::FrameRate,
@@ -243,6 +244,9 @@ pub struct EndpointStats {
     pub sealed: SealStats,
     /// What leaves for connections that have subscribed.
     pub relay: RelayStats,
+    /// The mesh of relays, where this is one of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<MeshStats>,
     /// OBS, where one is controlled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub obs: Option<ObsStatus>,

@@ -198,6 +198,8 @@ apps! {
         WebRtc = "webrtc", "WebRTC";
         /// This very game: a face that it sends to others.
         Game = "game", "this game";
+        /// Another relay of the mesh.
+        Mesh = "mesh", "mesh of relays";
         /// A source of the game's own: a tracker, a file, a test that hands frames to the engine itself.
         Custom = "custom", "own source";
     }

@@ -10,6 +10,8 @@ mod harness;
 mod ipv6;
 mod ltc;
 mod matrix;
+#[cfg(all(feature = "zenoh", target_os = "linux"))]
+mod mesh;
 mod obs;
 mod osc;
 mod senders;

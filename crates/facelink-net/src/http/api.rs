@@ -42,6 +42,7 @@ pub(super) async fn stats(State(server): State<Server>) -> Response {
         "overrun": totals.overrun,
         "sealed": totals.sealed,
         "relay": totals.relay,
+        "mesh": totals.mesh,
         "obs": totals.obs,
         "timecode": totals.timecode,
         "take": server.takes.status(),
@@ -147,6 +148,34 @@ pub(super) async fn metrics(State(server): State<Server>, headers: HeaderMap) ->
     single("relay_sent_packets_total", "counter", "Packets sent to viewers.", relay.sent.packets as f64);
     single("relay_sent_bytes_total", "counter", "Bytes in them.", relay.sent.bytes as f64);
     single("relay_sent_frames_total", "counter", "Frames in them.", relay.sent.frames as f64);
+    if let Some(mesh) = &stats.mesh {
+        for (name, kind, help, value) in [
+            ("links", "gauge", "Relays that it has a link to.", mesh.links as u64),
+            ("relays", "gauge", "Other relays that are reached.", mesh.relays as u64),
+            ("faces_out", "gauge", "Faces that it publishes to others.", mesh.faces_out as u64),
+            ("faces_in", "gauge", "Faces of others that it watches.", mesh.faces_in as u64),
+            ("faces", "gauge", "Faces of others that there are.", mesh.faces as u64),
+            ("sent_frames_total", "counter", "Frames published.", mesh.frames_out),
+            ("sent_bytes_total", "counter", "Bytes in them.", mesh.bytes_out),
+            ("received_frames_total", "counter", "Frames of others received.", mesh.frames_in),
+            ("received_bytes_total", "counter", "Bytes in them.", mesh.bytes_in),
+            ("dropped_total", "counter", "Frames replaced before they were published.", mesh.dropped),
+            ("missing_total", "counter", "Frames of others that did not come.", mesh.missing),
+            ("duplicates_total", "counter", "Frames of others that came again.", mesh.duplicates),
+        ] {
+            single(&format!("mesh_{name}"), kind, help, value as f64);
+        }
+        announce(
+            &mut text,
+            open_metrics,
+            "mesh_refused_total",
+            "counter",
+            "What was not taken of others, by the reason.",
+        );
+        for (reason, count) in mesh.refused.each() {
+            let _ = writeln!(text, "facelink_mesh_refused_total{{reason=\"{reason}\"}} {count}");
+        }
+    }
     announce(&mut text, open_metrics, "relay_layer_subscriptions", "gauge", "Subscriptions by the layer in force.");
     for layer in Layer::EVERY {
         let count = relay.layers.get(&layer).copied().unwrap_or(0);

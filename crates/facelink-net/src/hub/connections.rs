@@ -38,6 +38,9 @@ pub(crate) type ConnectionKey = u64;
 pub(crate) struct Origin {
     pub key: ConnectionKey,
     pub room: Option<Arc<str>>,
+    /// Another relay of the mesh publishes it.
+    #[cfg(feature = "zenoh")]
+    pub mesh: bool,
 }
 
 /// Counters of one connection, written by its tasks without a lock.
@@ -135,6 +138,8 @@ pub(crate) struct Connection {
     pub level: Option<AuthLevel>,
     /// The token with roles that it has shown.
     pub token: Option<TokenId>,
+    /// It stands for one face of another relay of the mesh: it is silent for as long as that is, and takes no room of others.
+    pub mesh: bool,
     /// Its coming and going are events.
     pub announced: bool,
     pub last_seen: Instant,
@@ -151,6 +156,7 @@ impl Connection {
             room: None,
             level: Some(grant.level),
             token: grant.token,
+            mesh: false,
             announced: true,
             last_seen: now,
         }
@@ -160,9 +166,9 @@ impl Connection {
         self.level.is_some()
     }
 
-    /// Whether it leads to an endpoint that this side dialled, which passes on what others send.
-    pub fn is_dialled(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.role() == Role::Outbound)
+    /// Whether it leads to an endpoint that this side dialled, or to another relay: both pass on what others send.
+    pub fn passes_on(&self) -> bool {
+        self.mesh || self.link.as_ref().is_some_and(|link| link.role() == Role::Outbound)
     }
 
     pub fn stats(&self, subject: Option<SubjectStats>) -> ConnectionStats {
@@ -173,7 +179,7 @@ impl Connection {
             connection_id: self.id.clone(),
             state: ConnectionState::Connected,
             transport: self.kind,
-            direction: Role::Inbound.as_str(),
+            direction: if self.mesh { "mesh" } else { Role::Inbound.as_str() },
             average_latency_ms: subject.as_ref().and_then(|s| s.latency_ms),
             rtt_ms: None,
             message_count: Counters::get(&self.counters.messages),
@@ -256,7 +262,8 @@ impl Connections {
     /// Adds a connection, unless there are too many, or another one has its id.
     pub fn add(&mut self, connection: Connection) -> Option<ConnectionKey> {
         let is_new = |id: &str| self.by_key.values().all(|other| *other.id != *id);
-        if !is_new(&connection.id) || !connection.level.is_none_or(|level| self.has_room(connection.address, level)) {
+        let fits = |level| connection.mesh || self.has_room(connection.address, level);
+        if !is_new(&connection.id) || !connection.level.is_none_or(fits) {
             return None;
         }
         self.last_key += 1;
@@ -267,7 +274,8 @@ impl Connections {
     /// Whether one more of a level fits. Those that show no token take no room of those who did.
     fn has_room(&self, address: Option<SocketAddr>, level: AuthLevel) -> bool {
         let is_open = |level: AuthLevel| level == AuthLevel::Open;
-        let same = |other: &&Connection| other.level.is_some_and(|other| is_open(other) == is_open(level));
+        let same =
+            |other: &&Connection| !other.mesh && other.level.is_some_and(|other| is_open(other) == is_open(level));
         let most = if is_open(level) { self.limits.max_open_sources } else { self.limits.max_connections };
         let remote = |address: Option<SocketAddr>| {
             address.map(|address| address.ip()).filter(|ip| !ip.is_loopback()).map(limit_key)
@@ -339,9 +347,21 @@ impl Connections {
         self.by_key.get(&key)?.address
     }
 
-    /// The room that a connection is in.
-    pub fn room_of(&self, key: ConnectionKey) -> Option<Arc<str>> {
-        self.by_key.get(&key)?.room.clone()
+    /// What frames of a connection are published with.
+    pub fn origin_of(&self, key: ConnectionKey) -> Origin {
+        let connection = self.by_key.get(&key);
+        let room = connection.and_then(|connection| connection.room.clone());
+        Origin {
+            key,
+            room,
+            #[cfg(feature = "zenoh")]
+            mesh: self.is_mesh(key),
+        }
+    }
+
+    /// Whether it stands for a face of another relay.
+    pub fn is_mesh(&self, key: ConnectionKey) -> bool {
+        self.by_key.get(&key).is_some_and(|connection| connection.mesh)
     }
 
     /// Puts a connection into a room; returns the peers that are in it already.
@@ -361,13 +381,14 @@ impl Connections {
 
     /// Takes a connection out of its room; returns the peers that stay in it.
     pub fn leave(&mut self, key: ConnectionKey) -> Option<RoomPeers> {
-        let connection = self.by_key.get_mut(&key)?;
+        let connection = self.by_key.get_mut(&key).filter(|connection| !connection.mesh)?;
         let (room, id) = (connection.room.take()?, connection.id.clone());
         Some(RoomPeers { id, peers: self.in_room(&room) })
     }
 
     fn in_room(&self, room: &str) -> Vec<Connection> {
-        self.by_key.values().filter(|connection| connection.room.as_deref() == Some(room)).cloned().collect()
+        let peers = self.by_key.values().filter(|connection| !connection.mesh);
+        peers.filter(|connection| connection.room.as_deref() == Some(room)).cloned().collect()
     }
 
     /// The connection of this id, if it is in the same room.
@@ -402,7 +423,9 @@ impl Connections {
             self.ended.pop_front();
         }
         let silent = |connection: &mut Connection| {
-            connection.link.is_none() && now.saturating_duration_since(connection.last_seen) >= timeout
+            connection.link.is_none()
+                && !connection.mesh
+                && now.saturating_duration_since(connection.last_seen) >= timeout
         };
         self.by_key.extract_if(|_, connection| silent(connection)).map(|(_, connection)| connection).collect()
     }

@@ -27,6 +27,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::connections::{ConnectionKey, Link, Origin};
+#[cfg(feature = "zenoh")]
+use super::outlet::Outlet;
 use crate::{
     clock::{sleep_until, unix_ms},
     outbox::Outgoing,
@@ -55,6 +57,9 @@ pub(crate) struct Viewers {
     state: Mutex<State>,
     wake: Notify,
     sealing: Arc<Sealing>,
+    /// Other relays.
+    #[cfg(feature = "zenoh")]
+    pub mesh: Outlet,
 }
 
 /// What seals the faces of an endpoint that has a key.
@@ -69,7 +74,14 @@ struct Seal {
 impl Viewers {
     pub fn new(settings: RelaySettings, sealing: Arc<Sealing>) -> Self {
         let state = State { relay: Relay::new(settings), ..State::default() };
-        Self { idle: AtomicBool::new(true), state: Mutex::new(state), wake: Notify::new(), sealing }
+        Self {
+            idle: AtomicBool::new(true),
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            sealing,
+            #[cfg(feature = "zenoh")]
+            mesh: Outlet::default(),
+        }
     }
 
     /// Does something to the relay, and wakes what sends if that has to be earlier than it would.
@@ -91,9 +103,30 @@ impl Viewers {
         self.idle.load(Ordering::Relaxed)
     }
 
+    /// Whether a viewer is to be sent a face of this name and room.
+    #[cfg(feature = "zenoh")]
+    pub fn wants(&self, name: &str, room: Option<&Arc<str>>) -> bool {
+        !self.is_idle() && self.state.lock().relay.wants(name, room)
+    }
+
+    /// Whether frames go nowhere, neither to viewers nor to other relays.
+    fn is_unheard(&self) -> bool {
+        #[cfg(feature = "zenoh")]
+        if self.mesh.is_on() {
+            return false;
+        }
+        self.is_idle()
+    }
+
+    /// What viewers want may have changed.
+    fn note_viewers(&self) {
+        #[cfg(feature = "zenoh")]
+        self.mesh.note_viewers();
+    }
+
     /// Takes a frame. Subscribers show the newest: a late one is none for them.
     pub fn publish(&self, frame: &SubjectFrame, from: &Origin) {
-        if self.is_idle() || frame.late {
+        if self.is_unheard() || frame.late {
             return;
         }
         if self.sealing.has_key() {
@@ -104,7 +137,11 @@ impl Viewers {
             }
             drop(state);
             self.wake.notify_one();
-        } else {
+            return;
+        }
+        #[cfg(feature = "zenoh")]
+        self.mesh.publish(frame, from, captured(frame));
+        if !self.is_idle() {
             self.with(|state| {
                 state.relay.publish(&source(frame, from), &frame.frame, captured(frame), Instant::now());
             });
@@ -119,6 +156,8 @@ impl Viewers {
         packet: &sealed::Packet<'_>,
         now: Instant,
     ) {
+        #[cfg(feature = "zenoh")]
+        self.mesh.publish_sealed((id, name), from, packet.bytes);
         if !self.is_idle() {
             let source = Source { id, name, publisher: from.key, room: from.room.as_ref() };
             self.with(|state| state.relay.publish_sealed(&source, packet, now));
@@ -127,7 +166,9 @@ impl Viewers {
 
     /// A subject has gone.
     pub fn lose(&self, id: SubjectId) {
-        if !self.is_idle() {
+        #[cfg(feature = "zenoh")]
+        self.mesh.lose(id);
+        if !self.is_unheard() {
             self.with(|state| {
                 state.unsealed.remove(&id);
                 state.relay.lose(id, Instant::now());
@@ -150,6 +191,7 @@ impl Viewers {
             state.links.insert(key, link);
             Ok(first)
         })?;
+        self.note_viewers();
         if first {
             // Frames are published from now on; what was there before comes after them.
             let newest = newest();
@@ -175,6 +217,7 @@ impl Viewers {
                 state.links.remove(&key);
             }
         });
+        self.note_viewers();
     }
 
     /// A connection has ended.
@@ -184,6 +227,7 @@ impl Viewers {
                 state.relay.leave(key);
                 state.links.remove(&key);
             });
+            self.note_viewers();
         }
     }
 
@@ -191,6 +235,7 @@ impl Viewers {
     pub fn set_room(&self, key: ConnectionKey, room: Option<Arc<str>>) {
         if !self.is_idle() {
             self.with(|state| state.relay.set_room(key, room, Instant::now()));
+            self.note_viewers();
         }
     }
 
@@ -251,6 +296,8 @@ impl Viewers {
             *changes = changed;
             names.clear();
             self.with(|state| state.relay.lose_all(Instant::now()));
+            #[cfg(feature = "zenoh")]
+            self.mesh.lose_all();
         }
         let waiting = std::mem::take(&mut self.state.lock().unsealed);
         for (id, (frame, from)) in waiting {

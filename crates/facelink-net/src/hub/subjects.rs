@@ -233,7 +233,7 @@ impl Subjects {
         let same_source = *subject.source_name == *update.subject;
         if subject.owner != update.key || !same_source {
             // Our own faces and those of others do not take each other's names.
-            let outranked = claim.by_level && level < subject.level;
+            let outranked = claim.by_level && level < subject.level && !connections.is_mesh(subject.owner);
             if subject.local != is_local
                 || outranked
                 || !may_take_over(subject, update.key, connection, claim, connections, now)
@@ -300,6 +300,7 @@ impl Subjects {
     pub fn unique_name(&self, name: &str, key: ConnectionKey, by_level: bool, connections: &Connections) -> Arc<str> {
         let takes = |subject: &Subject| {
             subject.owner == key
+                || connections.is_mesh(subject.owner)
                 || (subject.owner_gone.is_some() && !(by_level && subject.level > AuthLevel::Open) && !subject.local)
         };
         let is_other = |sender: &ConnectionKey| *sender != key && connections.get(*sender).is_some();
@@ -397,10 +398,10 @@ fn may_take_over(
     now: Instant,
 ) -> bool {
     let free = subject.owner_gone.is_some() || now.saturating_duration_since(subject.last) > TAKE_BACK;
-    let owner_relays = connections.get(subject.owner).is_some_and(Connection::is_dialled);
+    let owner_relays = connections.get(subject.owner).is_some_and(Connection::passes_on);
     // The newer connection is the one to believe, but what comes from the source itself precedes what an endpoint passes
     // on: that may be our own echo.
-    let newer = match (connection.is_dialled(), owner_relays) {
+    let newer = match (connection.passes_on(), owner_relays) {
         (false, true) => true,
         (true, false) => false,
         _ if claim.by_level && connection.level > Some(subject.level) => true,

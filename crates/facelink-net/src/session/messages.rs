@@ -328,7 +328,7 @@ impl Session {
             },
             priority: subscribe.priority.unwrap_or_default(),
         };
-        let room = self.hub.connections().room_of(self.key);
+        let room = self.hub.connections().origin_of(self.key).room;
         let viewer = (self.key, self.clone() as Arc<dyn Link>, room);
         let subscribed =
             self.hub.queues.viewers.subscribe(viewer, subscribe.subject.as_deref(), subscription, || self.hub.newest());

@@ -36,7 +36,11 @@ pub fn phone(config: &SimulatorConfig, start: Start) -> Result<Box<dyn Phone>, P
         SourceKind::UdpJson => Box::new(udp_json::UdpJson::new(config, to()?, start)),
         SourceKind::IFacialMocap | SourceKind::Facemotion3d => Box::new(mocap::Mocap::new(config, start)),
         SourceKind::IFacialMocapV3 => Box::new(fmv3::Fmv3::new(config, start)),
-        other @ (SourceKind::WebSocket | SourceKind::WebRtc | SourceKind::Game | SourceKind::Custom) => {
+        other @ (SourceKind::WebSocket
+        | SourceKind::WebRtc
+        | SourceKind::Game
+        | SourceKind::Mesh
+        | SourceKind::Custom) => {
             return Err(PhoneError::NotAnApp(other));
         }
     })
