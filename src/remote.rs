@@ -33,7 +33,13 @@ use bevy::{
     prelude::*,
     remote::{BrpError, BrpResult, RemoteInstantMethodSystemId, RemoteMethodSystemId, RemoteMethods, error_codes},
 };
-use facelink::{calibration::Calibration, event::Emotion, mapping::Mapping, take::SPEEDS, wire::json::check_name};
+use facelink::{
+    calibration::{CalibrateError, CalibrationStep},
+    event::Emotion,
+    mapping::Mapping,
+    take::SPEEDS,
+    wire::json::check_name,
+};
 use facelink_net::{SubjectError, TakeOptions, TakeRecordError};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -119,10 +125,6 @@ enum RemoteError {
     NoSubject(String),
     #[error("there is no subject")]
     NoSubjects,
-    #[error("`{}` has no head", .0.escape_debug())]
-    NoHead(String),
-    #[error("no range of motion of `{}` has begun", .0.escape_debug())]
-    NoRange(String),
     #[error("the network's endpoint does not run, which has to do this")]
     NoEndpoint,
     #[error("{0} is no player of a take")]
@@ -131,6 +133,8 @@ enum RemoteError {
     NoAvatar(Entity),
     #[error("there are no assets in this game")]
     NoAssets,
+    #[error(transparent)]
+    Calibrate(#[from] CalibrateError),
     #[error(transparent)]
     Subject(#[from] SubjectError),
     #[error(transparent)]
@@ -148,8 +152,7 @@ impl From<RemoteError> for BrpError {
             | RemoteError::Field { .. }
             | RemoteError::NoSubject(_)
             | RemoteError::NoSubjects
-            | RemoteError::NoHead(_)
-            | RemoteError::NoRange(_)
+            | RemoteError::Calibrate(_)
             | RemoteError::Subject(_) => error_codes::INVALID_PARAMS,
         };
         Self { code, message: error.to_string(), data: None }
@@ -517,31 +520,15 @@ fn play(params: Play, world: &mut World) -> Result<Players, RemoteError> {
 
 // facelink.calibrate
 
-#[derive(Deserialize, JsonSchema, Default, Clone, Copy)]
-#[serde(rename_all = "snake_case")]
-enum What {
-    /// The face of now is the neutral one.
-    #[default]
-    Neutral,
-    /// The head of now looks straight ahead.
-    Head,
-    /// Takes every calibration off.
-    Reset,
-    /// From here on the performer makes every face as far as it goes.
-    RangeBegin,
-    /// What each shape reached counts as 1.
-    RangeEnd,
-    /// Ends it, and nothing changes.
-    RangeCancel,
-}
-
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Calibrate {
     /// Name of the subject; every live one without it.
     subject: Option<String>,
+    /// `neutral` without it.
     #[serde(default)]
-    what: What,
+    #[schemars(with = "Option<String>", extend("enum" = CalibrationStep::ALL.map(|(_, word)| word)))]
+    what: CalibrationStep,
 }
 
 /// The subjects that it was done for.
@@ -568,17 +555,7 @@ fn calibrate(params: Calibrate, world: &mut World) -> Result<DoneFor, RemoteErro
     let endpoint = endpoint(world)?;
     for name in &subjects {
         // Those of the game's own sources and takes are not the endpoint's.
-        endpoint.calibration(name).ok_or_else(|| RemoteError::NoSubject(name.clone()))?;
-        let no_range = || RemoteError::NoRange(name.clone());
-        match params.what {
-            What::Neutral => drop(endpoint.calibrate_neutral(name)),
-            What::Head if endpoint.recentre_head(name) => {}
-            What::Head => return Err(RemoteError::NoHead(name.clone())),
-            What::Reset => drop(endpoint.set_calibration(name, Calibration::default())),
-            What::RangeBegin => drop(endpoint.begin_range_of_motion(name)),
-            What::RangeEnd => drop(endpoint.end_range_of_motion(name, true).ok_or_else(no_range)?),
-            What::RangeCancel => drop(endpoint.end_range_of_motion(name, false).ok_or_else(no_range)?),
-        }
+        endpoint.calibrate(name, params.what)?;
     }
     Ok(DoneFor { subjects })
 }

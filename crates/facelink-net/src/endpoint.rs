@@ -14,7 +14,7 @@ use crossbeam_channel::Receiver;
 #[cfg(feature = "seal")]
 use facelink::seal::RoomKey;
 use facelink::{
-    calibration::{Calibration, RangeCapture},
+    calibration::{CalibrateError, Calibration, CalibrationStep, RangeCapture},
     event::{LinkEvent, SubjectFrame, SubjectId},
     frame::FaceFrame,
     gesture::{GestureError, GestureRecognizer, GestureSet},
@@ -613,6 +613,14 @@ impl EndpointControl {
         check_ice(&IceConfig { servers: servers.clone(), ..self.hub.config.ice.clone() })?;
         self.hub.set_ice_servers(servers);
         Ok(())
+    }
+
+    /// Does one step of a subject's calibration, as HTTP, OSC and the Bevy Remote Protocol do.
+    ///
+    /// # Errors
+    /// [`CalibrateError`], when there is no such subject, or it has not what the step needs; nothing changes then.
+    pub fn calibrate(&self, subject: &str, step: CalibrationStep) -> Result<(), CalibrateError> {
+        self.hub.subjects().calibrate_by(subject, step)
     }
 
     /// Takes the face of now for a subject's neutral one. `false` when there is no such subject.

@@ -259,6 +259,7 @@ pub use facelink::mesh::MeshSettings;
 #[cfg(feature = "seal")]
 pub use facelink::seal::{KeyError, RoomKey};
 pub use facelink::{
+    calibration::{CalibrateError, CalibrationStep},
     event::*,
     mesh::{MeshRefused, MeshStats},
     source::*,

@@ -367,7 +367,10 @@ fn osc_control_calibrates_shows_emotions_and_reports_gestures() {
     frame(&endpoint, || say(0.25), |frame| frame.frame.get(Blendshape::JawOpen) == Some(0.0));
     assert_eq!(controller.ask("/facelink/calibrate/reset", &[OscType::Float(1.0)]).addr, "/facelink/calibrated");
     assert_eq!(error(controller.ask("/facelink/calibrate/head", &[])), "`Ann` has no head");
-    assert!(error(controller.ask("/facelink/calibrate/tail", &[])).contains("`neutral`, `head` and `reset`"));
+    assert!(
+        error(controller.ask("/facelink/calibrate/tail", &[]))
+            .contains("calibrate: expected `neutral`, `head`, `reset`")
+    );
     assert_eq!(error(controller.ask("/facelink/cut", &[string("Eve")])), "there is no subject `Eve`");
     assert!(error(controller.ask("/facelink/cut", &[])).contains("the name of a subject is missing"));
     // Buttons and sliders: by the address, or by arguments.

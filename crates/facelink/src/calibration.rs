@@ -1,5 +1,7 @@
 //! A performer's rest: the face and the head that count as neutral.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -18,6 +20,66 @@ const MOVED: f32 = 0.15;
 const MIN_RANGE: f32 = 0.25;
 /// Frames that a value has to last to count as reached: one is a glitch of the tracker.
 const LASTING: usize = 3;
+
+/// What a calibration takes from the face of now. HTTP, OSC and the Bevy Remote Protocol have these words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CalibrationStep {
+    /// `neutral`: the face of now is the one at rest.
+    #[default]
+    Neutral,
+    /// `head`: the head of now looks straight ahead.
+    Head,
+    /// `reset`: takes every calibration off.
+    Reset,
+    /// `range_begin`: from here on the performer makes every face as far as it goes.
+    RangeBegin,
+    /// `range_end`: what each shape reached counts as 1.
+    RangeEnd,
+    /// `range_cancel`: ends it, and nothing changes.
+    RangeCancel,
+}
+
+impl CalibrationStep {
+    /// All of them, with their words.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::Neutral, "neutral"),
+        (Self::Head, "head"),
+        (Self::Reset, "reset"),
+        (Self::RangeBegin, "range_begin"),
+        (Self::RangeEnd, "range_end"),
+        (Self::RangeCancel, "range_cancel"),
+    ];
+}
+
+impl FromStr for CalibrationStep {
+    type Err = CalibrationStepError;
+
+    fn from_str(word: &str) -> Result<Self, CalibrationStepError> {
+        let found = Self::ALL.iter().find(|(_, known)| *known == word);
+        found.map(|(step, _)| *step).ok_or(CalibrationStepError)
+    }
+}
+
+/// What is no word of a [`CalibrationStep`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected `neutral`, `head`, `reset`, `range_begin`, `range_end` or `range_cancel`")]
+pub struct CalibrationStepError;
+
+/// Why a step of a calibration is not done. Nothing changes then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CalibrateError {
+    /// No subject of this name is live.
+    #[error("there is no subject `{}`", .0.escape_debug())]
+    UnknownSubject(String),
+    /// Its source gives no head.
+    #[error("`{}` has no head", .0.escape_debug())]
+    NoHead(String),
+    /// A range of motion is to end, and none has begun.
+    #[error("no range of motion of `{}` has begun", .0.escape_debug())]
+    NoRange(String),
+}
 
 /// The offsets that are subtracted from every frame of one subject.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

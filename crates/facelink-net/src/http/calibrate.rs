@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use facelink::calibration::Calibration;
+use facelink::calibration::{CalibrateError, CalibrationStep};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -14,19 +14,8 @@ use super::{
 };
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum What {
-    Neutral,
-    Head,
-    Reset,
-    RangeBegin,
-    RangeEnd,
-    RangeCancel,
-}
-
-#[derive(Serialize, Deserialize)]
 struct Calibrate {
-    what: What,
+    what: CalibrationStep,
 }
 
 pub(super) async fn calibrate(
@@ -35,41 +24,17 @@ pub(super) async fn calibrate(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let wanted = match read::<Calibrate>(&server.hub, &headers, body) {
-        Ok(wanted) => wanted.what,
+    let Calibrate { what } = match read(&server.hub, &headers, body) {
+        Ok(calibrate) => calibrate,
         Err(response) => return *response,
     };
-    let range = match wanted {
-        What::RangeBegin => Some(server.hub.subjects().begin_range(&name).then_some(true)),
-        What::RangeEnd | What::RangeCancel => {
-            let keep = matches!(wanted, What::RangeEnd);
-            Some(server.hub.subjects().end_range(&name, keep).map(|capture| capture.is_some()))
-        }
-        What::Neutral | What::Head | What::Reset => None,
+    let Err(error) = server.hub.subjects().calibrate_by(&name, what) else {
+        return StatusCode::NO_CONTENT.into_response();
     };
-    match range {
-        Some(Some(true)) => return StatusCode::NO_CONTENT.into_response(),
-        Some(Some(false)) => return bad(&server.hub, StatusCode::CONFLICT, "no_range", "no range of motion has begun"),
-        Some(None) => {
-            return bad(&server.hub, StatusCode::NOT_FOUND, "unknown_subject", "no subject of this name is live");
-        }
-        None => {}
-    }
-    let done = server.hub.subjects().calibrate(&name, |calibration, frame| match wanted {
-        What::Neutral => {
-            calibration.set_neutral(frame);
-            true
-        }
-        What::Head => calibration.recentre(frame),
-        What::RangeBegin | What::RangeEnd | What::RangeCancel => true,
-        What::Reset => {
-            *calibration = Calibration::default();
-            true
-        }
-    });
-    match done {
-        Some(true) => StatusCode::NO_CONTENT.into_response(),
-        Some(false) => bad(&server.hub, StatusCode::CONFLICT, "no_head", "this subject has no head"),
-        None => bad(&server.hub, StatusCode::NOT_FOUND, "unknown_subject", "no subject of this name is live"),
-    }
+    let (status, code) = match error {
+        CalibrateError::NoHead(_) => (StatusCode::CONFLICT, "no_head"),
+        CalibrateError::NoRange(_) => (StatusCode::CONFLICT, "no_range"),
+        _ => (StatusCode::NOT_FOUND, "unknown_subject"),
+    };
+    bad(&server.hub, status, code, &error.to_string())
 }

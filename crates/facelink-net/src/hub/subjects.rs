@@ -10,7 +10,7 @@ use std::{
 };
 
 use facelink::{
-    calibration::{Calibration, RangeCapture},
+    calibration::{CalibrateError, Calibration, CalibrationStep, RangeCapture},
     event::{LostReason, SubjectId},
     frame::FaceFrame,
     gesture::GestureRecognizer,
@@ -372,6 +372,26 @@ impl Subjects {
             self.calibrate(name, |calibration, _| calibration.range = Some(range));
         }
         Some(capture)
+    }
+
+    /// Does one step of a calibration, by the newest frame.
+    pub fn calibrate_by(&mut self, name: &str, step: CalibrationStep) -> Result<(), CalibrateError> {
+        let unknown = || CalibrateError::UnknownSubject(name.to_owned());
+        let (done, failed) = match step {
+            CalibrationStep::Neutral => (self.calibrate(name, Calibration::set_neutral).map(|()| true), unknown()),
+            CalibrationStep::Head => {
+                (self.calibrate(name, Calibration::recentre), CalibrateError::NoHead(name.to_owned()))
+            }
+            CalibrationStep::Reset => {
+                (self.calibrate(name, |all, _| *all = Calibration::default()).map(|()| true), unknown())
+            }
+            CalibrationStep::RangeBegin => (self.begin_range(name).then_some(true), unknown()),
+            CalibrationStep::RangeEnd | CalibrationStep::RangeCancel => {
+                let ended = self.end_range(name, step == CalibrationStep::RangeEnd);
+                (ended.map(|ended| ended.is_some()), CalibrateError::NoRange(name.to_owned()))
+            }
+        };
+        if done.ok_or_else(unknown)? { Ok(()) } else { Err(failed) }
     }
 
     /// Changes what is taken off the frames of a subject, given the newest frame as it came. `None` without such a

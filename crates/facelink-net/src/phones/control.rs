@@ -18,7 +18,7 @@ use crate::{
     takes::{TakeOptions, Takes},
 };
 use facelink::{
-    calibration::Calibration,
+    calibration::{CalibrationStep, CalibrationStepError},
     event::{Emotion, LinkEvent},
     ltc::Timecode,
     wire::{
@@ -267,22 +267,11 @@ fn direct(
     match word {
         "calibrate" | "cut" if value == Some(0.0) => Ok(Vec::new()),
         "calibrate" => {
+            let step = if rest.is_empty() { Ok(CalibrationStep::Neutral) } else { rest.parse() };
+            let step = step.map_err(|error: CalibrationStepError| format!("calibrate: {error}"))?;
             let mut answers = Vec::new();
             for (_, name) in live(words.first().copied())? {
-                let done = hub.subjects().calibrate(&name, |calibration, frame| match rest {
-                    "" | "neutral" => {
-                        calibration.set_neutral(frame);
-                        Ok(())
-                    }
-                    "head" if calibration.recentre(frame) => Ok(()),
-                    "head" => Err(format!("`{name}` has no head")),
-                    "reset" => {
-                        *calibration = Calibration::default();
-                        Ok(())
-                    }
-                    _ => Err("calibrate: there are `neutral`, `head` and `reset`".to_owned()),
-                });
-                done.unwrap_or(Ok(()))?;
+                hub.subjects().calibrate_by(&name, step).map_err(|error| error.to_string())?;
                 answers.push(("/facelink/calibrated", vec![string(&name)]));
             }
             Ok(answers)
