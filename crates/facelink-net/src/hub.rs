@@ -418,6 +418,8 @@ impl Hub {
         for (subject, _) in leaving {
             subjects.put_back(subject);
         }
+        // A face of another relay may be called what a viewer wants.
+        self.queues.viewers.note_viewers();
     }
 
     /// Takes a frame, a viseme or both for a subject, which appears if it is new.

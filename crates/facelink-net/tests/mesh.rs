@@ -12,8 +12,10 @@ use std::{
 use facelink::{Blendshape, FaceFrame};
 use facelink_net::{
     Client, ClientConfig, Endpoint, EndpointConfig, LinkError, LinkEvent, MeshAddress, MeshConfig, MeshStats, RoomKey,
-    SourceKind, new_room_key,
+    SourceKind, SubjectRules, new_room_key,
 };
+use futures_util::{SinkExt, StreamExt};
+use tokio_tungstenite::tungstenite::Message;
 
 /// Far more than anything here takes; only a failure waits this long.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -241,6 +243,38 @@ fn mesh_name_at_two_relays_is_each_ones_own_and_the_firsts_elsewhere() {
         seen[2].extend(viewers[2].numbers("Ann").into_iter().map(|number| number % 2));
         seen[2].contains(&1).then_some(())
     });
+}
+
+#[test]
+fn mesh_face_that_is_renamed_is_watched_by_its_new_name() {
+    let relays = mesh(2);
+    let client = publisher(&relays[0], "iPhone", None);
+    until("the face is announced", || {
+        client.send(face(7));
+        (stats(&relays[1]).faces == 1).then_some(())
+    });
+    let address = format!("{}/ws", url(&relays[1]));
+    let runtime = relays[1].runtime().expect("it runs");
+    let mut viewer = runtime.block_on(async {
+        let (mut viewer, _) = tokio_tungstenite::connect_async(address).await.expect("a WebSocket");
+        let subscribe = r#"{"type":"subscribe","subject":"Hero"}"#;
+        viewer.send(Message::text(subscribe)).await.expect("sent");
+        viewer
+    });
+    until("it has subscribed", || (relays[1].stats().relay.viewers == 1).then_some(()));
+    let mut rules = SubjectRules::default();
+    rules.call("iPhone", "Hero").expect("a rule");
+    relays[1].set_subject_rules(rules);
+    let shown = async {
+        while let Some(message) = viewer.next().await {
+            if message.expect("good").into_text().is_ok_and(|text| text.contains("\"Hero\"") && text.contains("blend"))
+            {
+                return;
+            }
+        }
+        panic!("the connection ended");
+    };
+    runtime.block_on(async { tokio::time::timeout(LIMIT, shown).await.expect("in time") });
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl Viewers {
     }
 
     /// What viewers want may have changed.
-    fn note_viewers(&self) {
+    pub fn note_viewers(&self) {
         #[cfg(feature = "zenoh")]
         self.mesh.note_viewers();
     }
