@@ -875,6 +875,25 @@ fn check_ice(ice: &IceConfig) -> Result<(), IceError> {
     Ok(())
 }
 
+/// Waits for the tasks that say goodbye: a runtime that is shut down does not poll its tasks once more.
+#[cfg(not(target_arch = "wasm32"))]
+fn stop(runtime: Runtime, tasks: Vec<JoinHandle<()>>) {
+    let tasks = futures_util::future::join_all(tasks);
+    let _ = runtime.block_on(async { tokio::time::timeout(STOP_LIMIT, tasks).await });
+    runtime.shutdown_timeout(STOP_LIMIT);
+}
+
+/// The same on a thread of its own: Zenoh's session, which waits when it is dropped, must have ended before its runtime does.
+#[cfg(not(target_arch = "wasm32"))]
+fn stop_elsewhere(runtime: Runtime, tasks: Vec<JoinHandle<()>>) {
+    let (sender, given) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name("facelink stop".to_owned());
+    match thread.spawn(move || given.recv().map(|(runtime, tasks)| stop(runtime, tasks))) {
+        Ok(_) => drop(sender.send((runtime, tasks))),
+        Err(_) => runtime.shutdown_background(),
+    }
+}
+
 impl Drop for EndpointControl {
     fn drop(&mut self) {
         // The file is whole before the program may end; phones are stopped while their ports are open.
@@ -886,17 +905,23 @@ impl Drop for EndpointControl {
         #[cfg(not(target_arch = "wasm32"))]
         if let Some(runtime) = self.runtime.take() {
             // A runtime may not wait inside another one.
-            if Handle::try_current().is_ok() {
-                runtime.shutdown_background();
+            let inside = Handle::try_current().is_ok();
+            #[cfg(feature = "zenoh")]
+            let has_mesh = self.hub.config.mesh.is_some();
+            #[cfg(not(feature = "zenoh"))]
+            let has_mesh = false;
+            if inside && !has_mesh {
+                return runtime.shutdown_background();
+            }
+            #[cfg(feature = "phones")]
+            let mut tasks = std::mem::take(&mut self.ports);
+            #[cfg(not(feature = "phones"))]
+            let mut tasks = Vec::new();
+            tasks.append(self.tasks.get_mut());
+            if inside {
+                stop_elsewhere(runtime, tasks);
             } else {
-                // A runtime that is shut down does not poll its tasks once more.
-                #[cfg(feature = "phones")]
-                let ports = std::mem::take(&mut self.ports);
-                #[cfg(not(feature = "phones"))]
-                let ports = Vec::new();
-                let tasks = futures_util::future::join_all(ports.into_iter().chain(self.tasks.get_mut().drain(..)));
-                let _ = runtime.block_on(async { tokio::time::timeout(STOP_LIMIT, tasks).await });
-                runtime.shutdown_timeout(STOP_LIMIT);
+                stop(runtime, tasks);
             }
         }
     }

@@ -202,6 +202,19 @@ fn mesh_relay_that_stops_takes_its_faces_with_it() {
 }
 
 #[test]
+fn mesh_relay_that_is_dropped_within_a_runtime_says_goodbye() {
+    let mut relays = mesh(2);
+    let viewer = Viewer::new(&relays[1], None);
+    relays[0].publish("Ann", &face(1)).expect("published");
+    until("it is seen", || (viewer.numbers("Ann").contains(&1)).then_some(()));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let relay = relays.remove(0);
+    runtime.block_on(async move { drop(relay) });
+    viewer.loses("Ann");
+    until("it is reached no longer", || (stats(&relays[0]).relays == 0).then_some(()));
+}
+
+#[test]
 fn mesh_name_at_two_relays_is_each_ones_own_and_the_firsts_elsewhere() {
     let relays = mesh(3);
     let viewers: Vec<Viewer> = relays.iter().map(|relay| Viewer::new(relay, None)).collect();
