@@ -64,7 +64,20 @@ const DEFAULTS: [(&str, &str); 11] = [
 ];
 
 fn error(field: impl Into<String>, reason: impl ToString) -> LinkError {
-    LinkError::Mesh { field: field.into(), reason: reason.to_string() }
+    LinkError::Mesh { field: field.into(), reason: without_places(&reason.to_string()) }
+}
+
+/// The same without the places in its own source that Zenoh names, such as ` at src/lib.rs:7.`.
+fn without_places(text: &str) -> String {
+    let mut parts = text.split(" at ");
+    let mut words = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(".rs:") {
+            Some((_, rest)) => words.push_str(rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')),
+            None => words.extend([" at ", part]),
+        }
+    }
+    words
 }
 
 /// Zenoh's configuration.
@@ -74,7 +87,9 @@ fn error(field: impl Into<String>, reason: impl ToString) -> LinkError {
 pub(crate) fn config(mesh: &MeshConfig) -> Result<zenoh::Config, LinkError> {
     let defaults = zenoh::Config::default();
     let mut config = match &mesh.config {
-        Some(path) => zenoh::Config::from_file(path).map_err(|reason| error("config", reason))?,
+        Some(path) => {
+            zenoh::Config::from_file(path).map_err(|reason| error("config", format!("{}: {reason}", path.display())))?
+        }
         None => zenoh::Config::default(),
     };
     for (key, value) in DEFAULTS {
@@ -424,4 +439,20 @@ impl Task {
 
 fn source<'a>(id: SubjectId, name: &'a Arc<str>, from: &'a Origin) -> Source<'a> {
     Source { id, name, publisher: from.key, room: from.room.as_ref() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mesh_errors_name_no_place_in_the_source_of_zenoh() {
+        for (text, words) in [
+            ("no such file at /a/zenoh-config-1.10.2/src/lib.rs:1507.", "no such file"),
+            ("bind failed at /a/b.rs:7. - Caused by in use at C:\\c.rs:12.", "bind failed - Caused by in use"),
+            ("nothing at home", "nothing at home"),
+        ] {
+            assert_eq!(without_places(text), words);
+        }
+    }
 }
