@@ -4,7 +4,7 @@
 //! `FACELINK_MESH_VIEWERS`: viewers of each relay, 5 by default. The times are printed; what is asserted is that frames come
 //! again, and that none comes twice.
 
-#![expect(clippy::expect_used, reason = "helpers of tests")]
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 use std::{
     collections::BTreeMap,
@@ -191,7 +191,8 @@ async fn watch(url: &str, viewer: &Viewer) -> Result<(), tokio_tungstenite::tung
 }
 
 /// The relays under load.
-struct Load {
+struct Load<'a> {
+    network: &'a Network,
     viewers: Vec<Vec<Viewer>>,
     /// The number of the frames that are sent now.
     now: Arc<AtomicU32>,
@@ -200,9 +201,9 @@ struct Load {
     _runtime: tokio::runtime::Runtime,
 }
 
-impl Load {
+impl<'a> Load<'a> {
     /// A face for each relay, at 60 frames a second, and so many viewers at each.
-    fn new(network: &Network, count: usize) -> Self {
+    fn new(network: &'a Network, count: usize) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let clients: Vec<Client> = (0..RELAYS)
@@ -232,7 +233,7 @@ impl Load {
                 thread::sleep(Duration::from_micros(16_667));
             }
         });
-        Self { viewers, now, stop, sender: Some(sender), _runtime: runtime }
+        Self { network, viewers, now, stop, sender: Some(sender), _runtime: runtime }
     }
 
     /// Waits until the viewers of these relays have seen frames of all these faces that are sent from now on; the time.
@@ -243,7 +244,10 @@ impl Load {
             faces.iter().all(|face| seen.get(&name(*face)).is_some_and(|seen| seen.newest >= from))
         };
         while !relays.iter().flat_map(|relay| &self.viewers[*relay]).all(is_there) {
-            assert!(started.elapsed() < LIMIT, "{what}: frames do not come");
+            if started.elapsed() > LIMIT {
+                let stats: Vec<Value> = relays.iter().map(|relay| self.network.stats(*relay)).collect();
+                panic!("{what}: frames do not come: {stats:#?}");
+            }
             thread::sleep(Duration::from_millis(2));
         }
         let time = started.elapsed();
@@ -262,7 +266,7 @@ impl Load {
     }
 }
 
-impl Drop for Load {
+impl Drop for Load<'_> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(sender) = self.sender.take() {
