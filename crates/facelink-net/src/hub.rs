@@ -497,7 +497,6 @@ impl Hub {
     }
 
     /// The subjects of others that are shown: the one of this name, or all.
-    #[cfg(feature = "phones")]
     pub fn live(&self, name: Option<&str>) -> Vec<(SubjectId, Arc<str>)> {
         let subjects = self.subjects();
         let is_meant = |subject: &&subject::Subject| name.is_none_or(|name| *name == *subject.name);

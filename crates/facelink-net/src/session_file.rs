@@ -264,6 +264,7 @@ impl EndpointConfig {
         let secret = |is_set: bool, known: Option<Secret>, name: &str| {
             is_set.then(|| known.unwrap_or_else(|| Secret::Env(name.to_owned())))
         };
+        #[allow(unused_mut, reason = "features write more")]
         let mut written = SessionNetwork {
             lan,
             bind: if lan { Ipv4Addr::LOCALHOST.into() } else { self.bind },
