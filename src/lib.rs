@@ -117,6 +117,7 @@
 //! | [`FaceExpressions`], [`FaceSpeech`], [`FaceIdle`] | avatar or subject | layers over the face |
 //! | [`VirtualSubject`] | entity of its own | one face from several subjects |
 //! | [`TakePlayer`] | entity of its own | plays a [`FaceTake`], a recording, as if it were live |
+//! | `FaceRecorder` | parameter of systems | records takes |
 //! | [`SendFace`] | avatar or subject | sends the face to subscribers and dialled endpoints |
 //! | [`FaceSession`] | resource | all of it from one file: [`FaceLinkPlugin::session`] |
 //!
@@ -240,6 +241,8 @@ pub use plugin::FaceLinkPlugin;
 pub use pose::FacePose;
 #[cfg(feature = "net")]
 pub use rates::{AdaptiveFps, FpsLaw, RequestedFps, SubjectAdaptiveFps};
+#[cfg(sockets)]
+pub use recording::{FaceRecordError, FaceRecorder};
 pub use report::{AvatarBound, BindReport};
 #[cfg(feature = "net")]
 pub use send::{SendFace, SendFaceState};
@@ -257,6 +260,8 @@ pub use virtual_subject::{FacePart, VirtualSubject};
 pub mod prelude {
     #[cfg(feature = "aria")]
     pub use crate::ARIA;
+    #[cfg(sockets)]
+    pub use crate::FaceRecorder;
     #[cfg(feature = "panel")]
     pub use crate::panel::FaceLinkPanelPlugin;
     pub use crate::{

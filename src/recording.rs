@@ -1,8 +1,8 @@
-//! What takes that this game records hold of it: its avatars and their mappings, whoever begins the take.
+//! Recording takes in a game, and what they hold of it: its avatars and their mappings, whoever begins the take.
 
-use bevy::{asset::AssetPath, prelude::*};
+use bevy::{asset::AssetPath, ecs::system::SystemParam, prelude::*};
 use facelink::mapping::{Format, Mapping};
-use facelink_net::TakeFileContent;
+use facelink_net::{TakeFileContent, TakeOptions, TakeRecordError, TakeStatus};
 use serde::Serialize;
 
 use crate::{
@@ -12,6 +12,90 @@ use crate::{
     report::BindReport,
     sets::FaceLinkSystems,
 };
+
+/// Records takes: a parameter of systems, whether or not the endpoint runs that writes them.
+///
+/// ```
+/// use bevy::prelude::*;
+/// use bevy_facelink::{net::TakeOptions, prelude::*};
+///
+/// fn record(keys: Res<ButtonInput<KeyCode>>, recorder: FaceRecorder) {
+///     if keys.just_pressed(KeyCode::KeyR) {
+///         let options = TakeOptions { slate: Some("scene 7".into()), ..default() };
+///         let done = if recorder.is_recording() { recorder.stop() } else { recorder.start(options).map(drop) };
+///         if let Err(error) = done {
+///             warn!("{error}");
+///         }
+///     }
+/// }
+/// # bevy::ecs::system::assert_is_system(record);
+/// ```
+#[derive(SystemParam)]
+pub struct FaceRecorder<'w> {
+    endpoint: Option<Res<'w, FaceLinkEndpoint>>,
+}
+
+/// Why a take does not begin, or end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FaceRecordError {
+    /// No endpoint runs. One that listens nowhere records too: `EndpointConfig::dial_only`.
+    #[error("the network's endpoint does not run, which has to do this")]
+    NoEndpoint,
+    /// What the endpoint says.
+    #[error(transparent)]
+    Take(#[from] TakeRecordError),
+}
+
+impl FaceRecorder<'_> {
+    fn endpoint(&self) -> Result<&FaceLinkEndpoint, FaceRecordError> {
+        self.endpoint.as_deref().ok_or(FaceRecordError::NoEndpoint)
+    }
+
+    /// Whether an endpoint runs that can record.
+    pub fn is_available(&self) -> bool {
+        self.endpoint.is_some()
+    }
+
+    /// Begins a take of all faces, of the network and of the game's own sources.
+    ///
+    /// # Errors
+    /// [`FaceRecordError`], when one is being recorded already, its file cannot be made, or no endpoint runs.
+    pub fn start(&self, options: TakeOptions) -> Result<TakeStatus, FaceRecordError> {
+        Ok(self.endpoint()?.start_take(options)?)
+    }
+
+    /// Ends it, without waiting for its file to be whole: [`status`](Self::status) has what came of it.
+    ///
+    /// # Errors
+    /// [`FaceRecordError`], when none is being recorded, or no endpoint runs.
+    pub fn stop(&self) -> Result<(), FaceRecordError> {
+        let endpoint = self.endpoint()?;
+        if !self.is_recording() {
+            return Err(TakeRecordError::NotRecording.into());
+        }
+        endpoint.end_take();
+        Ok(())
+    }
+
+    /// Puts a mark into it.
+    ///
+    /// # Errors
+    /// [`FaceRecordError`], when none is being recorded, or the text is empty or too long.
+    pub fn mark(&self, text: impl Into<String>) -> Result<(), FaceRecordError> {
+        Ok(self.endpoint()?.mark_take(text)?)
+    }
+
+    /// The take that is being recorded, or the last one.
+    pub fn status(&self) -> Option<TakeStatus> {
+        self.endpoint().ok()?.take_status()
+    }
+
+    /// Whether one is being recorded.
+    pub fn is_recording(&self) -> bool {
+        self.status().is_some_and(|take| take.recording)
+    }
+}
 
 /// An avatar, in the attachment `avatars.json`.
 #[derive(Serialize)]

@@ -18,13 +18,13 @@ use super::{
     timeline::{Asked, Glance, Range, Read, parts, timeline},
 };
 #[cfg(sockets)]
-use crate::endpoint::FaceLinkEndpoint;
+use crate::recording::FaceRecorder;
 use crate::takes::{FaceTake, TakePlayback, TakePlayer, TakeState};
 
 #[derive(SystemParam)]
 pub(super) struct Takes<'w, 's> {
     #[cfg(sockets)]
-    endpoint: Option<Res<'w, FaceLinkEndpoint>>,
+    recorder: FaceRecorder<'w>,
     #[cfg(sockets)]
     slate: Local<'s, String>,
     #[cfg(sockets)]
@@ -37,7 +37,7 @@ pub(super) struct Takes<'w, 's> {
 impl Takes<'_, '_> {
     pub fn takes(&mut self, ui: &mut egui::Ui) {
         #[cfg(sockets)]
-        let records = self.endpoint.is_some();
+        let records = self.recorder.is_available();
         #[cfg(not(sockets))]
         let records = false;
         if !records && self.players.is_empty() {
@@ -76,20 +76,19 @@ impl Takes<'_, '_> {
     /// Slate and button, and what the take is so far.
     #[cfg(sockets)]
     fn record(&mut self, ui: &mut egui::Ui) {
-        let Some(endpoint) = &self.endpoint else { return };
-        let status = endpoint.take_status();
+        if !self.recorder.is_available() {
+            return;
+        }
+        let status = self.recorder.status();
         let recording = status.as_ref().is_some_and(|take| take.recording);
         ui.horizontal(|ui| {
             let (sign, word) = if recording { ("\u{23f9}", "Stop") } else { ("\u{23fa}", "Record") };
             let button = ui.button(small(format!("{sign} {word}"), if recording { TEXT } else { BAD }));
             if button.clicked() {
                 let slate = Some(self.slate.trim().to_owned()).filter(|slate| !slate.is_empty());
-                *self.refused = None;
-                if recording {
-                    endpoint.end_take();
-                } else if let Err(error) = endpoint.start_take(TakeOptions { slate, ..TakeOptions::default() }) {
-                    *self.refused = Some(error.to_string());
-                }
+                let options = TakeOptions { slate, ..TakeOptions::default() };
+                let done = if recording { self.recorder.stop() } else { self.recorder.start(options).map(drop) };
+                *self.refused = done.err().map(|error| error.to_string());
             }
             let slate = egui::TextEdit::singleline(&mut *self.slate).hint_text("slate").desired_width(f32::INFINITY);
             ui.add_enabled(!recording, slate);

@@ -10,8 +10,8 @@ use std::{
 
 use bevy::prelude::*;
 use bevy_facelink::{
-    AvatarMapping, BindReport, FaceAvatar, FaceInput, FaceLinkEndpoint, FaceLinkPlugin, FacePlayout, FaceSettings,
-    FaceSubjects, FaceTake, TakeClock, TakeMark, TakePlayback, TakePlayer, TakeState,
+    AvatarMapping, BindReport, FaceAvatar, FaceInput, FaceLinkEndpoint, FaceLinkPlugin, FacePlayout, FaceRecorder,
+    FaceSettings, FaceSubjects, FaceTake, TakeClock, TakeMark, TakePlayback, TakePlayer, TakeState,
     facelink::{
         Blendshape, FaceFrame,
         event::{LinkEvent, SubjectFrame, SubjectId},
@@ -281,6 +281,34 @@ fn own_frames_are_recorded_with_those_of_the_network() {
         }
     }
     assert_eq!((recorded, lost), (values.to_vec(), 1), "what was sent before the take is not in it");
+}
+
+#[test]
+fn recorder_works_from_a_system_and_without_an_endpoint() {
+    #[derive(Resource, Default)]
+    struct Done(Vec<Result<(), String>>);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("a.mcap");
+    let step = move |recorder: FaceRecorder, mut done: ResMut<Done>| {
+        let options = TakeOptions { file: Some(file.clone()), ..TakeOptions::default() };
+        let result = match done.0.len() % 3 {
+            0 => recorder.start(options).map(drop),
+            1 => recorder.mark("here"),
+            _ => recorder.stop(),
+        };
+        done.0.push(result.map_err(|error| error.to_string()));
+    };
+    let mut app = App::new();
+    app.add_plugins((MinimalPlugins, FaceLinkPlugin::without_sockets())).init_resource::<Done>();
+    app.add_systems(Update, step.clone());
+    app.update();
+    let refused = "the network's endpoint does not run, which has to do this".to_owned();
+    assert_eq!(app.world().resource::<Done>().0, [Err(refused)]);
+
+    let (mut app, _addresses) = live_app();
+    app.init_resource::<Done>().add_systems(Update, step);
+    (0..3).for_each(|_| app.update());
+    assert_eq!(app.world().resource::<Done>().0, [Ok(()), Ok(()), Ok(())]);
 }
 
 #[test]
