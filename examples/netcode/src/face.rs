@@ -15,7 +15,7 @@ use facelink::{
 
 use crate::measure::Samples;
 
-/// Whom everybody sees; the measurement knows what the face was at any time.
+/// The performer; the measurement knows what the face was at any time.
 pub(crate) const PERFORMANCE: Performance = Performance::new(11);
 
 /// On the server: the face of the player. A game has it from its own source, or from `FaceInput` of `bevy_facelink`.

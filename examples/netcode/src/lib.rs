@@ -5,9 +5,11 @@
 //! once: with faces as payloads of `facelink::netcode`, and with the 52 weights as floats, shown as they come.
 
 mod face;
+mod floats;
 mod measure;
 mod path;
 mod trial;
 
 pub use face::{FacesTo, Performer, ShownFace};
+pub use floats::{Floats, replicate_floats, take_floats};
 pub use trial::{Joined, Sends, run};

@@ -22,7 +22,7 @@ use bevy::{ecs::system::EntityCommand, prelude::*};
 use facelink_netcode::{FacesTo, Joined, Performer, Sends, ShownFace};
 use wtransport::{Identity, tls::Sha256Digest};
 
-/// Somebody with a face, by the number that the game gives to each.
+/// A player, who has a face, by the number that the game gives to each.
 #[derive(Component)]
 struct Player(u8);
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bevy::{ecs::entity::MapEntities, prelude::*, state::app::StatesPlugin};
-use facelink_netcode::{FacesTo, Joined, Performer, Sends, ShownFace};
+use facelink_netcode::{FacesTo, Floats, Joined, Performer, Sends, ShownFace, replicate_floats, take_floats};
 use lightyear::{
     netcode::{NetcodeClient, NetcodeServer},
     prelude::{client::*, server::*, *},
@@ -89,22 +89,6 @@ fn take_faces(
     }
 }
 
-/// The face as a replicated component, for comparison.
-#[derive(Component, Serialize, Deserialize)]
-struct Floats(Vec<f32>);
-
-fn replicate_floats(mut performer: ResMut<Performer>, player: Single<Entity, With<Player>>, mut commands: Commands) {
-    if let Some(floats) = performer.floats_due() {
-        commands.entity(*player).insert(Floats(floats));
-    }
-}
-
-fn take_floats(mut faces: Query<(&Floats, &mut ShownFace), Changed<Floats>>) {
-    for (floats, mut face) in &mut faces {
-        face.take_floats(&floats.0);
-    }
-}
-
 const PROTOCOL: u64 = 1;
 /// A game has a secret one, and gives its players tokens.
 const KEY: [u8; 32] = [0; 32];
@@ -119,7 +103,7 @@ fn server(sends: Sends) -> Result<(App, SocketAddr)> {
     });
     match sends {
         Sends::Payloads => app.add_systems(Update, (acknowledge, send_faces)),
-        Sends::Floats => app.add_systems(Update, replicate_floats),
+        Sends::Floats => app.add_systems(Update, replicate_floats::<Player>),
     };
     app.world_mut().spawn((Player, Replicate::to_clients(NetworkTarget::All)));
 

@@ -18,7 +18,7 @@ use bevy_replicon_renet::{
     },
     renet::ConnectionConfig,
 };
-use facelink_netcode::{FacesTo, Joined, Performer, Sends, ShownFace};
+use facelink_netcode::{FacesTo, Floats, Joined, Performer, Sends, ShownFace, replicate_floats, take_floats};
 use serde::{Deserialize, Serialize};
 
 /// A player, who has a face.
@@ -90,22 +90,6 @@ fn take_faces(
     }
 }
 
-/// The face as a replicated component, for comparison.
-#[derive(Component, Serialize, Deserialize)]
-struct Floats(Vec<f32>);
-
-fn replicate_floats(mut performer: ResMut<Performer>, player: Single<Entity, With<Player>>, mut commands: Commands) {
-    if let Some(floats) = performer.floats_due() {
-        commands.entity(*player).insert(Floats(floats));
-    }
-}
-
-fn take_floats(mut faces: Query<(&Floats, &mut ShownFace), Changed<Floats>>) {
-    for (floats, mut face) in &mut faces {
-        face.take_floats(&floats.0);
-    }
-}
-
 const PROTOCOL: u64 = 1;
 
 fn game() -> App {
@@ -129,7 +113,7 @@ fn server(sends: Sends) -> Result<(App, SocketAddr)> {
     app.register_required_components::<AuthorizedClient, FacesTo<Entity>>();
     match sends {
         Sends::Payloads => app.add_systems(Update, (acknowledge, send_faces)),
-        Sends::Floats => app.add_systems(Update, replicate_floats),
+        Sends::Floats => app.add_systems(Update, replicate_floats::<Player>),
     };
     app.world_mut().spawn((Player, Replicated));
 
