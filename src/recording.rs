@@ -1,4 +1,4 @@
-//! Recording takes in a game, and what they hold of it: its avatars and their mappings, whoever begins the take.
+//! Recording takes in a game, and what they hold of it: its avatars and their mappings, also when HTTP or OSC begins the take.
 
 use bevy::{asset::AssetPath, ecs::system::SystemParam, prelude::*};
 use facelink::mapping::{Format, Mapping};
@@ -124,8 +124,13 @@ impl Plugin for RecordingPlugin {
 type AvatarParts<'a> = (Entity, &'a FaceAvatar, &'a BindReport, Option<&'a AvatarMapping>, Option<&'a Name>);
 type AvatarChanged = Or<(Changed<FaceAvatar>, Changed<BindReport>, Changed<AvatarMapping>)>;
 
-/// Gives the endpoint what has changed, for the takes to come.
+/// Longest time for which changes in every frame, such as of a slider that is dragged, are not written down, seconds.
+const SETTLES_WITHIN: f32 = 1.0;
+
+/// Gives the endpoint what has changed, for the takes to come: once nothing changes any more, for writing down a crowd takes time.
 fn describe(
+    time: Res<Time<Real>>,
+    mut unwritten: Local<Option<f32>>,
     endpoint: Option<Res<FaceLinkEndpoint>>,
     avatars: Query<AvatarParts>,
     changed: Query<(), AvatarChanged>,
@@ -136,7 +141,14 @@ fn describe(
     let Some(endpoint) = endpoint else { return };
     let (mut avatars_gone, mut mappings_gone) = gone;
     let lost = avatars_gone.read().count() + mappings_gone.read().count() + edited.read().count();
-    if lost == 0 && changed.is_empty() && !endpoint.is_added() {
+    let changes = lost > 0 || !changed.is_empty() || endpoint.is_added();
+    let since = match (*unwritten, changes) {
+        (None, false) => return,
+        (None, true) => 0.0,
+        (Some(since), _) => since + time.delta_secs(),
+    };
+    *unwritten = (changes && since < SETTLES_WITHIN).then_some(since);
+    if unwritten.is_some() {
         return;
     }
     let mut files: Vec<TakeFileContent> = Vec::new();
