@@ -1,4 +1,4 @@
-//! Remote control by the Bevy Remote Protocol: methods `facelink.*` beside those of the engine.
+//! Remote control by the Bevy Remote Protocol: methods `facelink.*` next to those of the engine.
 //!
 //! They are there when the game adds `RemotePlugin`, before or after [`FaceLinkPlugin`](crate::FaceLinkPlugin):
 //!
@@ -51,6 +51,7 @@ use crate::{
     input::FaceInput,
     mapping::{AvatarMapping, FaceMapping, FacePresets},
     pose::FacePose,
+    recording::FaceRecordError,
     report::BindReport,
     subjects::{FaceSubjects, LinkQuality},
     takes::{FaceTake, TakePlayback, TakePlayer, TakeState},
@@ -121,12 +122,8 @@ enum RemoteError {
     Params(String),
     #[error("field `{field}`: {reason}")]
     Field { field: String, reason: String },
-    #[error("there is no subject `{}`", .0.escape_debug())]
-    NoSubject(String),
     #[error("there is no subject")]
     NoSubjects,
-    #[error("the network's endpoint does not run, which has to do this")]
-    NoEndpoint,
     #[error("{0} is no player of a take")]
     NoPlayer(Entity),
     #[error("{0} is no avatar")]
@@ -138,19 +135,26 @@ enum RemoteError {
     #[error(transparent)]
     Subject(#[from] SubjectError),
     #[error(transparent)]
-    Take(#[from] TakeRecordError),
+    Record(#[from] FaceRecordError),
+}
+
+impl From<TakeRecordError> for RemoteError {
+    fn from(error: TakeRecordError) -> Self {
+        Self::Record(error.into())
+    }
 }
 
 impl From<RemoteError> for BrpError {
     fn from(error: RemoteError) -> Self {
         let code = match &error {
             RemoteError::NoPlayer(_) | RemoteError::NoAvatar(_) => error_codes::ENTITY_NOT_FOUND,
-            RemoteError::NoEndpoint | RemoteError::NoAssets => error_codes::RESOURCE_NOT_PRESENT,
-            RemoteError::Take(TakeRecordError::Field { .. }) => error_codes::INVALID_PARAMS,
-            RemoteError::Take(_) => error_codes::INTERNAL_ERROR,
+            RemoteError::Record(FaceRecordError::NoEndpoint) | RemoteError::NoAssets => {
+                error_codes::RESOURCE_NOT_PRESENT
+            }
+            RemoteError::Record(FaceRecordError::Take(TakeRecordError::Field { .. })) => error_codes::INVALID_PARAMS,
+            RemoteError::Record(_) => error_codes::INTERNAL_ERROR,
             RemoteError::Params(_)
             | RemoteError::Field { .. }
-            | RemoteError::NoSubject(_)
             | RemoteError::NoSubjects
             | RemoteError::Calibrate(_)
             | RemoteError::Subject(_) => error_codes::INVALID_PARAMS,
@@ -163,8 +167,8 @@ fn field(field: &str, reason: impl Into<String>) -> RemoteError {
     RemoteError::Field { field: field.to_owned(), reason: reason.into() }
 }
 
-fn endpoint(world: &World) -> Result<&FaceLinkEndpoint, RemoteError> {
-    world.get_resource().ok_or(RemoteError::NoEndpoint)
+fn endpoint(world: &World) -> Result<&FaceLinkEndpoint, FaceRecordError> {
+    world.get_resource().ok_or(FaceRecordError::NoEndpoint)
 }
 
 /// Seconds of a parameter.
@@ -545,7 +549,7 @@ fn live(name: Option<String>, world: &World) -> Result<Vec<String>, RemoteError>
         live.map(|(name, _)| name.to_owned()).filter(|live| name.as_ref().is_none_or(|name| name == live)).collect();
     match (live.is_empty(), name) {
         (false, _) => Ok(live),
-        (true, Some(name)) => Err(RemoteError::NoSubject(name)),
+        (true, Some(name)) => Err(CalibrateError::UnknownSubject(name).into()),
         (true, None) => Err(RemoteError::NoSubjects),
     }
 }

@@ -140,7 +140,7 @@ fn remote_records_and_plays_a_take() {
     let ended = remote.call("facelink.record", &json!({}))["take"].take();
     assert_eq!((&ended["frames"], &ended["error"]), (&json!(1), &Value::Null), "{ended}");
     remote.app.world().resource::<FaceInput>().lose("Ann");
-    update_until(&mut remote.app, "nobody", |app| app.world().resource::<FaceSubjects>().is_empty());
+    update_until(&mut remote.app, "no subject", |app| app.world().resource::<FaceSubjects>().is_empty());
 
     let file = Path::new(ended["file"].as_str().unwrap()).file_name().unwrap().to_str().unwrap();
     let params = json!({"take": file, "looped": true, "speed": 0.5, "subjects": [["Ann", "Bea"]]});
@@ -194,7 +194,7 @@ fn remote_calibrates_and_renames() {
     there(&mut remote, "Ann");
     remote.call("facelink.enable", &json!({"subject": "Ann", "enabled": false}));
     let live = |app: &App| app.world().resource::<FaceSubjects>().first().is_some();
-    update_until(&mut remote.app, "nobody is live", |app| !live(app));
+    update_until(&mut remote.app, "no live subject", |app| !live(app));
     let (_, message) = remote.refused("facelink.calibrate", &json!({"subject": "Ann"}));
     assert_eq!(message, "there is no subject `Ann`");
 }

@@ -502,7 +502,7 @@ impl EndpointControl {
         self.takes.mark(text.into())
     }
 
-    /// Files to put into every take from the next one on, whoever begins it: what a program knows that the endpoint does not, such as
+    /// Files to put into every take from the next one on, also those begun by HTTP or OSC: what a program knows that the endpoint does not, such as
     /// the mappings of its avatars. They take the place of those that were set before.
     pub fn set_take_attachments(&self, attachments: Vec<TakeFileContent>) {
         self.takes.set_attachments(attachments);
@@ -625,17 +625,17 @@ impl EndpointControl {
 
     /// Takes the face of now for a subject's neutral one. `false` when there is no such subject.
     pub fn calibrate_neutral(&self, subject: &str) -> bool {
-        self.hub.subjects().calibrate(subject, Calibration::set_neutral).is_some()
+        self.calibrate(subject, CalibrationStep::Neutral).is_ok()
     }
 
     /// Takes the head of now for looking straight ahead. `false` when there is no such subject, or it has no head.
     pub fn recentre_head(&self, subject: &str) -> bool {
-        self.hub.subjects().calibrate(subject, Calibration::recentre).unwrap_or(false)
+        self.calibrate(subject, CalibrationStep::Head).is_ok()
     }
 
     /// Begins to follow a subject that makes every face as far as it goes. `false` when there is no such subject.
     pub fn begin_range_of_motion(&self, subject: &str) -> bool {
-        self.hub.subjects().begin_range(subject)
+        self.calibrate(subject, CalibrationStep::RangeBegin).is_ok()
     }
 
     /// What a range of motion that has begun has seen so far.

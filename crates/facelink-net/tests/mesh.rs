@@ -165,7 +165,7 @@ fn mesh_frames_reach_every_viewer_once_and_do_not_come_back() {
         eprintln!("mesh: {bytes:.0} bytes a frame without headers, {} missing", stats.missing);
     }
 
-    // Nobody watches there any more, and nothing is sent there.
+    // No viewer is left there, and nothing is sent there.
     drop(viewers);
     for relay in &relays[1..] {
         until("it lets the face go", || (stats(relay).faces_in == 0).then_some(()));

@@ -273,6 +273,16 @@ mod tests {
     use crate::wire::profile::rotation_from_euler;
 
     #[test]
+    fn calibration_steps_have_one_word_each() {
+        for (step, word) in CalibrationStep::ALL {
+            assert_eq!(serde_json::to_value(step).unwrap(), word);
+            assert_eq!(word.parse(), Ok(step));
+            assert!(CalibrationStepError.to_string().contains(&format!("`{word}`")), "{word}");
+        }
+        assert_eq!("tail".parse::<CalibrationStep>(), Err(CalibrationStepError));
+    }
+
+    #[test]
     fn calibration_neutral_face_is_zero_and_full_shape_stays_full() {
         let mut rest = FaceFrame::neutral();
         rest.set(Blendshape::MouthFrownLeft, 0.2);

@@ -376,22 +376,25 @@ impl Subjects {
 
     /// Does one step of a calibration, by the newest frame.
     pub fn calibrate_by(&mut self, name: &str, step: CalibrationStep) -> Result<(), CalibrateError> {
-        let unknown = || CalibrateError::UnknownSubject(name.to_owned());
-        let (done, failed) = match step {
-            CalibrationStep::Neutral => (self.calibrate(name, Calibration::set_neutral).map(|()| true), unknown()),
-            CalibrationStep::Head => {
-                (self.calibrate(name, Calibration::recentre), CalibrateError::NoHead(name.to_owned()))
-            }
-            CalibrationStep::Reset => {
-                (self.calibrate(name, |all, _| *all = Calibration::default()).map(|()| true), unknown())
-            }
-            CalibrationStep::RangeBegin => (self.begin_range(name).then_some(true), unknown()),
+        let done = match step {
+            CalibrationStep::Neutral => self.calibrate(name, |all, frame| {
+                all.set_neutral(frame);
+                Ok(())
+            }),
+            CalibrationStep::Head => self.calibrate(name, |all, frame| {
+                all.recentre(frame).then_some(()).ok_or_else(|| CalibrateError::NoHead(name.to_owned()))
+            }),
+            CalibrationStep::Reset => self.calibrate(name, |all, _| {
+                *all = Calibration::default();
+                Ok(())
+            }),
+            CalibrationStep::RangeBegin => self.begin_range(name).then_some(Ok(())),
             CalibrationStep::RangeEnd | CalibrationStep::RangeCancel => {
                 let ended = self.end_range(name, step == CalibrationStep::RangeEnd);
-                (ended.map(|ended| ended.is_some()), CalibrateError::NoRange(name.to_owned()))
+                ended.map(|capture| capture.map(drop).ok_or_else(|| CalibrateError::NoRange(name.to_owned())))
             }
         };
-        if done.ok_or_else(unknown)? { Ok(()) } else { Err(failed) }
+        done.unwrap_or_else(|| Err(CalibrateError::UnknownSubject(name.to_owned())))
     }
 
     /// Changes what is taken off the frames of a subject, given the newest frame as it came. `None` without such a
