@@ -7,7 +7,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { builtinFile, HOLD_MS, readProfile, SpeechAnalyzer, VisemeChanges, VISEMES } from '../../crates/facelink-net/web/speech.js';
-import { assert, binary, root, runAll } from './lib.mjs';
+import { CameraPage } from './camera-page.mjs';
+import { assert, binary, needBrowser, root, runAll, until } from './lib.mjs';
 
 if (spawnSync('espeak-ng', ['--version']).status !== 0) {
   const message = 'espeak-ng is not installed (apt-get install espeak-ng)';
@@ -91,6 +92,51 @@ const SENTENCES = [
   ['es+m2', 'Buenos días, amigo. ¿Cómo está usted en este momento?'],
   ['en+f3', 'We all saw the moon above the old bridge; peter fixed his broken sofa.'],
 ];
+
+/** Five vowels, with pauses before, between and after them. */
+const VOWELS = { aa: 'A:', E: 'E', ih: 'i:', oh: 'O:', ou: 'u:' };
+function vowels(voice) {
+  const pause = new Float32Array(33_600);
+  const parts = Object.values(VOWELS).flatMap((vowel) => [pause, resample(say(voice, `[[${vowel}${vowel}]]`, 110), 48_000)]);
+  return Float32Array.from([...parts, pause].flatMap((part) => [...part]));
+}
+
+/** A page whose microphone hears that file, again and again. */
+async function microphone(file, { args = [], ...more } = {}) {
+  const page = await CameraPage.open({ args: [`--use-file-for-fake-audio-capture=${file}`, ...args], ...more });
+  /** The text of a part of the card; null when it is hidden. */
+  page.said = (id) => page.run(`const e = document.getElementById('speech-${id}'); return e.checkVisibility() ? e.innerText : null;`);
+  page.press = (id) => page.run(`document.getElementById('speech-${id}').click();`);
+  page.listen = async () => {
+    await page.press('toggle');
+    await until('the microphone', async () => {
+      const trouble = await page.said('trouble');
+      if (trouble) throw new Error(`the page says: ${trouble}`);
+      return (await page.said('note')) === 'Listening';
+    });
+    return page;
+  };
+  /** The visemes at the server from that frame on. */
+  page.visemes = (from = 0) => page.frames(from).flatMap(({ at, shapes, ...frame }) => {
+    const name = Object.keys(shapes).find((key) => key.startsWith('viseme_'));
+    return name ? [{ ...frame, at, shapes, viseme: { viseme_I: 'ih', viseme_O: 'oh', viseme_U: 'ou' }[name] ?? name.slice(7), weight: shapes[name] }] : [];
+  });
+  return page;
+}
+
+/** Of each stretch between two silences, the viseme that lasts longest. */
+function stretches(visemes) {
+  const found = [];
+  let lasts = null;
+  for (let i = 1; i < visemes.length; i += 1) {
+    const { viseme, at } = visemes[i - 1];
+    if (viseme === 'sil') {
+      if (lasts) found.push(Object.entries(lasts).sort(([, a], [, b]) => b - a)[0][0]);
+      lasts = null;
+    } else (lasts ??= {})[viseme] = (lasts[viseme] ?? 0) + visemes[i].at - at;
+  }
+  return found;
+}
 
 await runAll({
   async analyzer_decides_as_the_crate_hop_by_hop() {
@@ -188,5 +234,117 @@ await runAll({
     const messages = hops.filter((frame) => thin.due(frame)).length;
     assert(HOLD_MS === 500 && messages < hops.length / 2, 'fewer than hops', [messages, hops.length]);
     return { messagesASecond: +((100 * messages) / hops.length).toFixed(1), msASecondOfSound: +cost.toFixed(2), rate };
+  },
+
+  async microphone_moves_the_mouth_at_the_server() {
+    needBrowser();
+    const s = await (await microphone(write('vowels.wav', 48_000, vowels('de')))).listen();
+    const heard = await until('two rounds of vowels', () => {
+      const all = stretches(s.visemes());
+      return all.length >= 10 && all;
+    }, 60_000);
+    // The recording may have begun in the middle.
+    const order = Object.keys(VOWELS);
+    const right = Math.max(...order.map((_, shift) => heard.filter((viseme, i) => viseme === order[(i + shift) % 5]).length));
+    assert(right / heard.length >= 0.8, 'the right vowels', heard);
+    const all = s.visemes();
+    assert(all.every(({ viseme, weight }) => (viseme === 'sil') === (weight === 0)), 'silence has no weight, and all else has');
+    const open = all.find(({ viseme }) => viseme === 'aa');
+    assert(open.shapes.jawOpen > 0.1 && open.source === 'webrtc', 'the mouth opens, over WebRTC', open);
+    assert(await s.run(`return [...document.querySelectorAll('#speech-choice option')].length > 0 && document.getElementById('speech-toggle-text').innerText === 'Stop the microphone';`), 'the card');
+    await until('the level', () => s.run(`return Number(document.getElementById('speech-level').style.getPropertyValue('--v')) > 0.3;`));
+    const processing = await s.run(`return facelink.speech.track.getSettings();`);
+    assert(!processing.echoCancellation && !processing.noiseSuppression && !processing.autoGainControl, 'the sound as it is', processing);
+    // Costs, in this browser.
+    const cost = await s.run(`
+      const { SpeechAnalyzer, readProfile } = await import('/speech.js');
+      const profile = readProfile(await (await fetch('/voice-wide.json')).json());
+      const analyzer = new SpeechAnalyzer(48000, profile);
+      const sound = Float32Array.from({ length: 480000 }, (_, i) => 0.3 * Math.sin(i * i / 3e6) * Math.sin(i / 20000));
+      const began = performance.now();
+      for (let i = 0; i < sound.length; i += 128) analyzer.push(sound.subarray(i, i + 128), () => {});
+      return (performance.now() - began) / 10;`);
+    // Stopped: silence at once, and the microphone is released.
+    await s.run('window.track0 = facelink.speech.track;');
+    await s.press('toggle');
+    await until('silence', () => s.visemes().at(-1).viseme === 'sil');
+    assert(await s.run(`return track0.readyState === 'ended' && facelink.speech.track === null;`), 'released');
+    assert((await s.said('note')) === 'Off' && (await s.said('heard')) === null, 'the card');
+    return { heard: heard.join(' '), right: `${right} of ${heard.length}`, msASecondOfSound: +cost.toFixed(2) };
+  },
+
+  async microphone_in_silence_leaves_the_mouth_at_rest() {
+    needBrowser();
+    const s = await (await microphone(write('silence.wav', 48_000, new Float32Array(48_000)))).listen();
+    const visemes = await until('repetitions', () => s.visemes().length >= 6 && s.visemes());
+    assert(visemes.every(({ viseme, shapes }) => viseme === 'sil' && !shapes.jawOpen), 'silence is silence', visemes.map(({ viseme }) => viseme));
+    assert((await s.said('figures')) === 'Silence', 'the card says so');
+    return { messages: visemes.length };
+  },
+
+  async microphone_and_camera_move_one_face() {
+    needBrowser();
+    const s = await (await microphone(write('vowels.wav', 48_000, vowels('de')))).listen();
+    await s.on();
+    await s.run(`standIn.show = 'smile';`);
+    const both = await until('a smile that says aa', () => s.visemes().find(({ viseme, shapes }) => viseme === 'aa' && shapes.mouthSmileLeft > 0.5));
+    assert(both.tracked && both.shapes.jawOpen > 0.1 && both.shapes.eyeBlinkRight > 0.3, 'eyes of the camera, mouth of the sound', both.shapes);
+    const subjects = (await s.server.get('/api/v1/subjects')).subjects.map(({ name }) => name);
+    assert(subjects.join() === 'Cam', 'one subject', subjects);
+    await s.click('toggle');
+    const from = s.server.frames.length;
+    await until('the sound alone', () => s.visemes(from).find(({ viseme, shapes }) => viseme === 'ou' && !shapes.mouthSmileLeft));
+    return { shapes: both.shapes.jawOpen };
+  },
+
+  async microphone_unavailable() {
+    needBrowser();
+    const file = write('silence.wav', 48_000, new Float32Array(48_000));
+    const s = await microphone(file);
+    for (const [name, words] of [['NotAllowedError', 'Allow the microphone'], ['NotReadableError', 'in use by another program'], ['NotFoundError', 'No microphone was found']]) {
+      await s.run(`
+        window.open0 ??= navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', '${name}'); };`);
+      await s.press('toggle');
+      await until(`the message for ${name}`, async () => (await s.said('trouble'))?.includes(words));
+      assert((await s.said('toggle-text')) === 'Mouth from sound', 'the button offers another try');
+    }
+    // One that was chosen is not connected any more: any other.
+    await s.run(`navigator.mediaDevices.getUserMedia = open0; localStorage.setItem('facelink.microphone', 'gone');`);
+    await s.page.post('/url', { url: s.url });
+    await until('the page', () => s.run('return window.facelink?.speech !== undefined;'));
+    await s.listen();
+    assert((await s.said('trouble')) === null, 'the message has gone');
+    // Unplugged.
+    await s.run(`window.track0 = facelink.speech.track; track0.dispatchEvent(new Event('ended'));`);
+    await until('the message', async () => (await s.said('trouble'))?.includes('disconnected'));
+    assert(await s.run(`return track0.readyState === 'ended';`), 'released');
+    // A voice of the user's: kept, used, removed; what is none is refused.
+    const load = (name, text) => s.run(`
+      const files = new DataTransfer();
+      files.items.add(new File([${JSON.stringify(text)}], '${name}'));
+      const input = document.getElementById('speech-file');
+      input.files = files.files;
+      input.dispatchEvent(new Event('change'));`);
+    await s.listen();
+    await load('other.json', '{"format":"facelink-voice","version":2}');
+    await until('the refusal', async () => (await s.said('voice-note'))?.includes('other.json was not loaded: voice profile: `version` is not 1'));
+    await load('ann.json', JSON.stringify({ ...builtin(48_000), name: 'Ann' }));
+    await until('the voice', async () => (await s.said('voice')) === 'Voice: Ann');
+    await s.page.post('/url', { url: s.url });
+    await until('the page', () => s.run('return window.facelink?.speech !== undefined;'));
+    await s.listen();
+    assert((await s.said('voice')) === 'Voice: Ann', 'it is kept');
+    await s.press('forget');
+    await until('no voice', async () => (await s.said('voice')) === 'No voice in particular');
+    assert(await s.run(`return localStorage.getItem('facelink.voice') === null;`), 'nothing is kept');
+    // A real refusal, and a page that is not secure.
+    const denied = await microphone(file, { args: ['--deny-permission-prompts'], allowed: false });
+    await denied.press('toggle');
+    await until('the refusal', async () => (await denied.said('trouble'))?.includes('was not allowed'));
+    const plain = await microphone(file, { url: (port) => `http://face.local:${port}/?subject=Cam` });
+    await plain.press('toggle');
+    await until('the advice', async () => /secure pages only[^]*https/.test((await plain.said('trouble')) ?? ''));
+    return {};
   },
 });

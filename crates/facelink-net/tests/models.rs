@@ -182,7 +182,17 @@ fn models_require_token_of_remote_peers() {
     assert_eq!(status("/models/face_landmarker.task?token=right", ""), 200);
     assert_eq!(status("/models/face_landmarker.task", "Authorization: Bearer right\r\n"), 200);
     // The page and its own modules need no token.
-    for path in ["/", "/app.js", "/camera.js", "/camera-panel.js", "/tracker.js", "/facelink.js", "/style.css"] {
+    for path in [
+        "/",
+        "/app.js",
+        "/camera.js",
+        "/camera-panel.js",
+        "/speech-worklet.js",
+        "/tracker.js",
+        "/facelink.js",
+        "/style.css",
+        "/voice-wide.json",
+    ] {
         assert_eq!(status(path, ""), 200, "{path}");
     }
 }

@@ -2,9 +2,9 @@
 /**
  * FaceLink's page: the camera, a synthetic performer, 55 sliders, a preview,
  * plots, the list of live subjects and a log. The connection itself is
- * facelink.js, the camera camera-panel.js.
+ * facelink.js, the camera camera-panel.js, the microphone speech-panel.js.
  *
- * URL parameters: `camera=1`, `perform=1`, `subject=Ann`, `webrtc=0|1`, `relay=1` (only
+ * URL parameters: `camera=1`, `microphone=1`, `perform=1`, `subject=Ann`, `webrtc=0|1`, `relay=1` (only
  * through TURN), `binary=float32|json`, `debug=1`, `token=...`,
  * `server=ws://host:port`. With `#k=...` faces are sealed with that key, end to end.
  */
@@ -13,8 +13,10 @@ import { makeCameraPanel } from './camera-panel.js';
 import {
   ARKIT_NAMES, FacialAnimationWebRTCClient, headAngles, headQuaternion, samplePerformance,
 } from './facelink.js';
+import { makeSpeechPanel } from './speech-panel.js';
 
 /** @typedef {ReturnType<typeof import('./camera-panel.js').makeCameraPanel>} CameraPanel */
+/** @typedef {ReturnType<typeof import('./speech-panel.js').makeSpeechPanel>} SpeechPanel */
 /** @typedef {import('./camera.js').Face} Face */
 /** @typedef {import('./facelink.js').Blendshapes} Blendshapes */
 /** @typedef {{ yaw: number, pitch: number, roll: number }} HeadAngles Radians; + left, + up */
@@ -168,7 +170,7 @@ function start(makeClient) {
   let watching = null;
   /** @type {FacialAnimationWebRTCClient} */
   let client = newClient();
-  /** For the console and for tests. @type {{ client: typeof client, panel?: CameraPanel }} */
+  /** For the console and for tests. @type {{ client: typeof client, panel?: CameraPanel, speech?: SpeechPanel }} */
   const facelink = { client };
   /** @type {any} */ (window).facelink = facelink;
 
@@ -322,11 +324,14 @@ function start(makeClient) {
   let head = { yaw: 0, pitch: 0, roll: 0 };
   let performing = false;
   let streaming = false;
+  let awake = false;
   let epoch = 0;
   const setTickRate = makeTicker(tick);
   let tickRate = 0;
   /** @type {CameraPanel | null} */
   let panel = null;
+  /** @type {SpeechPanel | null} */
+  let speech = null;
   /** The face of the camera's last video frame; null without one. @type {Face | null} */
   let seen = null;
   const filming = () => panel !== null && panel.on;
@@ -389,7 +394,10 @@ function start(makeClient) {
     if (on !== streaming) {
       streaming = on;
       if (!on) client.sendARKitData(neutral, { tracked: false });
-      void keepScreenOn(on);
+    }
+    if (awake !== (on || speech?.on === true)) {
+      awake = !awake;
+      void keepScreenOn(awake);
     }
     pose();
     write($('stage-note'), filming() ? (seen ? (pins.size ? 'From the camera, sliders held' : 'From the camera') : 'No face in sight') : performing ? (pins.size ? 'Performing, sliders held' : 'Performing') : streaming ? 'Streaming the sliders' : 'Neutral');
@@ -425,7 +433,7 @@ function start(makeClient) {
   document.addEventListener('visibilitychange', () => {
     if (document.visibilityState !== 'visible') return;
     wakeLock = null;
-    if (streaming) void keepScreenOn(true);
+    if (awake) void keepScreenOn(true);
     wake();
   });
 
@@ -884,6 +892,14 @@ function start(makeClient) {
     log,
   });
 
+  // ---- microphone -------------------------------------------------------------
+  speech = facelink.speech = makeSpeechPanel({
+    server: new URL(client.url.replace(/^ws/, 'http')).origin,
+    onViseme: (viseme, weight, durationMs) => client.sendViseme(viseme, weight, durationMs),
+    onChange: update,
+    log,
+  });
+
   // ---- start ------------------------------------------------------------------
   showState(client.state);
   update();
@@ -893,6 +909,7 @@ function start(makeClient) {
   void lookAtTakes();
   if (flag('perform', false)) perform(true);
   if (flag('camera', false)) void panel.start();
+  if (flag('microphone', false)) void speech.start();
 }
 
 /** What a server answered that did not do what it was asked for. */

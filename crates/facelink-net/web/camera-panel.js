@@ -50,6 +50,40 @@ function recall() {
   }
 }
 
+/**
+ * Says on a card what is wrong and what helps.
+ * @param {string} card Its elements' prefix
+ * @param {CameraProblem} problem
+ * @param {string} server Origin of our server
+ */
+export async function showTrouble(card, problem, server) {
+  /** @param {string} id */
+  const part = (id) => /** @type {HTMLElement} */ (document.getElementById(`${card}-${id}`));
+  write(part('trouble-what'), problem.message);
+  part('trouble-tried').replaceChildren(...problem.tried.map((text) => {
+    const item = document.createElement('li');
+    item.textContent = text;
+    return item;
+  }));
+  const link = /** @type {HTMLAnchorElement} */ (part('trouble-link'));
+  link.hidden = true;
+  write(part('trouble-advice'), problem.advice);
+  part('trouble').hidden = false;
+  write(part('note'), 'Not available');
+  if (problem.code !== 'insecure') return;
+  // The server may offer HTTPS on the same port.
+  const secure = await fetch(new URL('/api/v1/health', server)).then((answer) => answer.json()).catch(() => null);
+  if (secure?.https) {
+    const url = new URL(location.href);
+    url.protocol = 'https:';
+    link.href = url.href;
+    link.hidden = false;
+    write(part('trouble-advice'), `Open ${url.origin} instead. The browser will warn about its certificate, which this server made itself: continue.`);
+  } else {
+    write(part('trouble-advice'), 'Start the server with HTTPS (facelink listen --lan, or .lan(token) in a game) and open its https:// address.');
+  }
+}
+
 /** @param {PanelOptions} options */
 export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, log }) {
   const video = /** @type {HTMLVideoElement} */ ($('video'));
@@ -142,29 +176,7 @@ export function makeCameraPanel({ server, token, fps, onFace, onLost, onChange, 
   /** @param {CameraProblem} problem */
   async function showProblem(problem) {
     log('warn', `camera: ${problem.message} ${problem.tried.join('; ')}`);
-    write($('trouble-what'), problem.message);
-    $('trouble-tried').replaceChildren(...problem.tried.map((text) => {
-      const item = document.createElement('li');
-      item.textContent = text;
-      return item;
-    }));
-    const link = /** @type {HTMLAnchorElement} */ ($('trouble-link'));
-    link.hidden = true;
-    write($('trouble-advice'), problem.advice);
-    $('trouble').hidden = false;
-    write($('note'), 'Not available');
-    if (problem.code !== 'insecure') return;
-    // The server may offer HTTPS on the same port.
-    const secure = await fetch(new URL('/api/v1/health', server)).then((answer) => answer.json()).catch(() => null);
-    if (secure?.https) {
-      const url = new URL(location.href);
-      url.protocol = 'https:';
-      link.href = url.href;
-      link.hidden = false;
-      write($('trouble-advice'), `Open ${url.origin} instead. The browser will warn about its certificate, which this server made itself: continue.`);
-    } else {
-      write($('trouble-advice'), 'Start the server with HTTPS (facelink listen --lan, or .lan(token) in a game) and open its https:// address.');
-    }
+    await showTrouble('camera', problem, server);
   }
 
   camera.onProgress = (text) => wait(text);

@@ -309,32 +309,40 @@ export function restOf(faces) {
   return { shapes, head: { rotation: normal(sum), position: place } };
 }
 
+/** Browsers give a page that is not secure no camera and no microphone. @param {string} device */
+export function insecure(device) {
+  return new CameraProblem('insecure', `Browsers allow the ${device} on secure pages only, and this page is not secure.`, {
+    advice: 'Open it by its https:// address.',
+  });
+}
+
 /**
  * The problem behind an error of `getUserMedia`.
  * @param {any} error
+ * @param {string} [device] Its name
  * @returns {CameraProblem}
  */
-export function cameraProblem(error) {
+export function cameraProblem(error, device = 'camera') {
   if (error instanceof CameraProblem) return error;
   switch (error?.name) {
     case 'NotAllowedError':
     case 'SecurityError':
     case 'PermissionDeniedError':
-      return new CameraProblem('denied', 'The browser was not allowed to use the camera.', {
-        advice: 'Allow the camera for this page: tap the symbol next to its address (on an iPhone: aA, Website Settings), then press the button again.',
+      return new CameraProblem('denied', `The browser was not allowed to use the ${device}.`, {
+        advice: `Allow the ${device} for this page: tap the symbol next to its address (on an iPhone: aA, Website Settings), then press the button again.`,
         cause: error,
       });
     case 'NotFoundError':
     case 'DevicesNotFoundError':
-      return new CameraProblem('none', 'No camera was found.', { advice: 'Connect one, or open this page on a phone.', cause: error });
+      return new CameraProblem('none', `No ${device} was found.`, { advice: 'Connect one, or open this page on a phone.', cause: error });
     case 'NotReadableError':
     case 'TrackStartError':
     case 'AbortError':
-      return new CameraProblem('busy', 'The camera is in use by another program, or does not answer.', {
+      return new CameraProblem('busy', `The ${device} is in use by another program, or does not answer.`, {
         advice: 'Close other apps and pages that use it, then press the button again.', cause: error,
       });
     default:
-      return new CameraProblem('camera', `The camera could not be opened: ${error?.message || error}`, { cause: error });
+      return new CameraProblem('camera', `The ${device} could not be opened: ${error?.message || error}`, { cause: error });
   }
 }
 
@@ -708,11 +716,7 @@ export class FaceCamera {
 
   /** @param {Choice} choice @returns {Promise<MediaStream>} */
   async #open({ facing, deviceId }) {
-    if (!navigator.mediaDevices?.getUserMedia) {
-      throw new CameraProblem('insecure', 'Browsers allow the camera on secure pages only, and this page is not secure.', {
-        advice: 'Open it by its https:// address.',
-      });
-    }
+    if (!navigator.mediaDevices?.getUserMedia) throw insecure('camera');
     // The tracker reads 256 x 256 pixels of a face: a larger video only costs time.
     const size = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, resizeMode: { ideal: 'none' } };
     const which = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: { ideal: facing ?? 'user' } };

@@ -214,6 +214,7 @@ pub mod subject;
 pub mod take;
 pub mod time;
 pub mod timing;
+pub mod voices;
 pub mod vrchat;
 pub mod wire;
 

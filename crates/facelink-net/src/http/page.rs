@@ -14,6 +14,7 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
+use facelink::voices;
 use flate2::{Compression, write::GzEncoder};
 
 /// A file of the page.
@@ -43,7 +44,7 @@ macro_rules! file {
 
 static INDEX: File = file!("/", "text/html", "index.html");
 
-static FILES: [File; 17] = [
+static FILES: [File; 22] = [
     file!("/facelink.js", "text/javascript", "facelink.js"),
     file!("/facelink.classic.js", "text/javascript", classic),
     // The migration guide's name of it.
@@ -51,6 +52,11 @@ static FILES: [File; 17] = [
     file!("/app.js", "text/javascript", "app.js"),
     file!("/camera.js", "text/javascript", "camera.js"),
     file!("/camera-panel.js", "text/javascript", "camera-panel.js"),
+    file!("/speech.js", "text/javascript", "speech.js"),
+    file!("/speech-panel.js", "text/javascript", "speech-panel.js"),
+    file!("/speech-worklet.js", "text/javascript", "speech-worklet.js"),
+    file!("/voice-wide.json", "application/json", || voices::WIDE.into()),
+    file!("/voice-narrow.json", "application/json", || voices::NARROW.into()),
     file!("/quaternion.js", "text/javascript", "quaternion.js"),
     file!("/delta.js", "text/javascript", "delta.js"),
     file!("/seal.js", "text/javascript", "seal.js"),

@@ -216,8 +216,8 @@ impl VoiceProfile {
     /// The profile for voices that were not calibrated, for sound of this many samples a second: below 14.5 kHz the one
     /// for narrow-band sound. Made from synthetic voices by `.ci/speech-profile`.
     pub fn builtin(rate: u32) -> Self {
-        static WIDE: LazyLock<VoiceProfile> = LazyLock::new(|| committed(include_str!("profiles/wide.json")));
-        static NARROW: LazyLock<VoiceProfile> = LazyLock::new(|| committed(include_str!("profiles/narrow.json")));
+        static WIDE: LazyLock<VoiceProfile> = LazyLock::new(|| committed(crate::voices::WIDE));
+        static NARROW: LazyLock<VoiceProfile> = LazyLock::new(|| committed(crate::voices::NARROW));
         if rate < WIDE_RATE { NARROW.clone() } else { WIDE.clone() }
     }
 
