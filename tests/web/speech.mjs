@@ -250,9 +250,22 @@ await runAll({
     const all = s.visemes();
     assert(all.every(({ viseme, weight }) => (viseme === 'sil') === (weight === 0)), 'silence has no weight, and all else has');
     const open = all.find(({ viseme }) => viseme === 'aa');
-    assert(open.weight > 0.2 && open.source === 'webrtc', 'over WebRTC', open);
+    assert(open.shapes.jawOpen > 0.1 && open.source === 'webrtc', 'the mouth opens, over WebRTC', open);
     assert(await s.run(`return [...document.querySelectorAll('#speech-choice option')].length > 0 && document.getElementById('speech-toggle-text').innerText === 'Stop the microphone';`), 'the card');
     await until('the level', () => s.run(`return Number(document.getElementById('speech-level').style.getPropertyValue('--v')) > 0.3;`));
+    // What a viewer gets, who asks the server for this face.
+    const widest = await s.run(`
+      const { FacialAnimationWebRTCClient } = await import('/facelink.js');
+      const viewer = new FacialAnimationWebRTCClient();
+      const opens = new Promise((done) => {
+        viewer.onBlendshapeUpdate = ({ jawOpen }) => { if (jawOpen > 0.3) done(jawOpen); };
+      });
+      viewer.subscribe({ subject: 'Cam' });
+      await viewer.connect();
+      const widest = await opens;
+      viewer.close();
+      return widest;`);
+    assert(widest > 0.3, 'a viewer sees it', widest);
     const processing = await s.run(`return facelink.speech.track.getSettings();`);
     assert(!processing.echoCancellation && !processing.noiseSuppression && !processing.autoGainControl, 'the sound as it is', processing);
     // Costs, in this browser.
@@ -268,6 +281,7 @@ await runAll({
     await s.run('window.track0 = facelink.speech.track;');
     await s.press('toggle');
     await until('silence', () => s.visemes().at(-1).viseme === 'sil');
+    await until('the end of the face', () => s.frames().at(-1).tracked === false);
     assert(await s.run(`return track0.readyState === 'ended' && facelink.speech.track === null;`), 'released');
     assert((await s.said('note')) === 'Off' && (await s.said('heard')) === null, 'the card');
     return { heard: heard.join(' '), right: `${right} of ${heard.length}`, msASecondOfSound: +cost.toFixed(2) };

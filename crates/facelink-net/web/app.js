@@ -400,7 +400,7 @@ function start(makeClient) {
       void keepScreenOn(awake);
     }
     pose();
-    write($('stage-note'), filming() ? (seen ? (pins.size ? 'From the camera, sliders held' : 'From the camera') : 'No face in sight') : performing ? (pins.size ? 'Performing, sliders held' : 'Performing') : streaming ? 'Streaming the sliders' : 'Neutral');
+    write($('stage-note'), filming() ? (seen ? (pins.size ? 'From the camera, sliders held' : 'From the camera') : 'No face in sight') : performing ? (pins.size ? 'Performing, sliders held' : 'Performing') : streaming ? 'Streaming the sliders' : speech?.on ? 'At rest, mouth from sound' : 'Neutral');
     write($('slider-note'), pins.size ? `${pins.size} held` : '');
     wake();
   }
@@ -895,8 +895,15 @@ function start(makeClient) {
   // ---- microphone -------------------------------------------------------------
   speech = facelink.speech = makeSpeechPanel({
     server: new URL(client.url.replace(/^ws/, 'http')).origin,
-    onViseme: (viseme, weight, durationMs) => client.sendViseme(viseme, weight, durationMs),
-    onChange: update,
+    onViseme: (viseme, weight, durationMs) => {
+      // Viewers get the shapes that a face has: without the camera it has all, at rest.
+      if (!streaming) client.sendARKitData(neutral);
+      client.sendViseme(viseme, weight, durationMs);
+    },
+    onChange: (on) => {
+      if (!on && !streaming) client.sendARKitData(neutral, { tracked: false });
+      update();
+    },
     log,
   });
 
