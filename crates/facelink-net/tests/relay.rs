@@ -661,6 +661,32 @@ fn relay_publisher_takes_no_face_of_another_token() {
 }
 
 #[test]
+fn relay_viewers_see_a_mouth_that_only_speaks() {
+    let endpoint = start();
+    let address = endpoint.addresses().http;
+    block_on(&endpoint, async {
+        let mut viewer = open(address).await;
+        say(&mut viewer, json!({"type": "subscribe", "subject": "Vi", "binary": "facelink1"})).await;
+        say(&mut viewer, json!({"type": "ping", "t": 1})).await;
+        hear(&mut viewer, "pong").await;
+        let mut speaker = publisher(address).await;
+        let message = json!({"type": "viseme_data", "viseme": "aa", "weight": 1, "duration_ms": 50, "subject": "Vi"});
+        say(&mut speaker, message).await;
+        // `None` where a packet leaves the jaw out.
+        let mut decoder = facelink1::Decoder::default();
+        let mut jaw = None;
+        while jaw != Some(0.0) {
+            if let Message::Binary(bytes) = viewer.next().await.expect("open").expect("good") {
+                let mut given = None;
+                decoder.decode(&bytes, |face| given = face.frame.get(Blendshape::JawOpen)).expect("a packet");
+                assert!(jaw.is_some() || given > Some(0.5), "opens first: {given:?}");
+                jaw = given;
+            }
+        }
+    });
+}
+
+#[test]
 fn relay_viewers_follow_names_and_switches() {
     let endpoint = start();
     let address = endpoint.addresses().http;

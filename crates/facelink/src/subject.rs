@@ -36,6 +36,9 @@ pub const SUBJECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The bits of every shape.
 const ALL_SHAPES: u64 = (1 << BLENDSHAPE_COUNT) - 1;
 
+/// The bits of the shapes that visemes move.
+const SPOKEN_SHAPES: u64 = Viseme::moved_shapes();
+
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -59,6 +62,7 @@ pub struct SubjectState {
     head_seen: Option<Instant>,
     gaze_seen: Option<Instant>,
     viseme: Option<ActiveViseme>,
+    speaks: bool,
     viseme_names: Vec<(Viseme, Arc<str>)>,
     order: FrameOrder,
     anew: bool,
@@ -226,6 +230,7 @@ impl SubjectState {
             }
         };
         self.viseme = Some(ActiveViseme { message, since: now, channel });
+        self.speaks = true;
     }
 
     /// Ends a viseme whose time is over; `true` when it did.
@@ -240,7 +245,7 @@ impl SubjectState {
     }
 
     /// The face as it is now: the merged values, and the viseme that holds on top. A shape that both move takes the
-    /// larger value.
+    /// larger value. From the first viseme on, the shapes that visemes move count as given.
     pub fn current(&self) -> FaceFrame {
         let mut frame = self.merged.clone();
         self.add_viseme(&mut frame);
@@ -249,6 +254,9 @@ impl SubjectState {
 
     /// Puts the viseme that holds on a face.
     pub fn add_viseme(&self, frame: &mut FaceFrame) {
+        if self.speaks {
+            frame.present |= SPOKEN_SHAPES;
+        }
         let Some(viseme) = &self.viseme else { return };
         for (shape, share) in viseme.message.viseme.shapes() {
             let weight = &mut frame.weights[shape.index()];
@@ -398,6 +406,22 @@ mod tests {
         state.apply(&lost, Sent::at(None), start + Duration::from_secs(3));
         assert!(!state.tracked());
         assert_eq!(state.current().weights[Blendshape::JawOpen.index()], 0.5, "easing is the engine's part");
+    }
+
+    #[test]
+    fn subject_that_only_speaks_gives_its_mouth() {
+        let start = Instant::now();
+        let mut state = SubjectState::default();
+        let message = VisemeMessage { viseme: Viseme::Aa, weight: 1.0, duration: Some(Duration::from_millis(50)) };
+        assert_eq!(state.current().present, 0);
+        state.speak(message, start);
+        let spoken = state.current();
+        assert!(Viseme::Aa.shapes().iter().all(|(shape, share)| spoken.get(*shape) == Some(*share)));
+        assert_eq!(spoken.get(Blendshape::MouthPressLeft), Some(0.0), "of another viseme");
+        assert_eq!(spoken.get(Blendshape::EyeBlinkLeft), None);
+        assert!(state.expire_viseme(start + Duration::from_millis(50)));
+        assert_eq!(state.current().get(Blendshape::JawOpen), Some(0.0), "closed, not left out");
+        assert_eq!(state.merged().present, 0, "what is said is no part of the face");
     }
 
     #[test]

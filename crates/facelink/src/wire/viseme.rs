@@ -168,6 +168,21 @@ impl Viseme {
         }
     }
 
+    /// The shapes that visemes move, as bits by [`Blendshape::index`].
+    pub(crate) const fn moved_shapes() -> u64 {
+        let (mut bits, mut viseme) = (0, 0);
+        while viseme < Self::ALL.len() {
+            let shapes = Self::ALL[viseme].shapes();
+            let mut at = 0;
+            while at < shapes.len() {
+                bits |= 1 << shapes[at].0.index();
+                at += 1;
+            }
+            viseme += 1;
+        }
+        bits
+    }
+
     /// The ARKit shapes that make this mouth at weight 1.
     ///
     /// The share of each shape is our own choice for a natural mouth at conversational loudness.
