@@ -5,6 +5,7 @@
 mod receiver;
 mod rtc_sender;
 mod sender;
+mod soak;
 
 use std::{
     path::{Path, PathBuf},
@@ -24,6 +25,8 @@ pub use self::{
     rtc_sender::{Peer, Signalling, pong},
     sender::Args as SenderArgs,
     sender::run as send,
+    soak::Args as SoakArgs,
+    soak::run as soak,
 };
 use super::{
     common::{Res, load},
@@ -111,6 +114,13 @@ pub struct Args {
     /// Most senders that the ladder tries; 0 leaves it out.
     #[arg(long, default_value_t = 8000)]
     max: usize,
+    #[command(flatten)]
+    setup: Setup,
+}
+
+/// How the processes run.
+#[derive(clap::Args)]
+struct Setup {
     /// Senders take reports, as our own client does.
     #[arg(long)]
     reports: bool,
@@ -188,12 +198,14 @@ struct Bench {
     senders: Proc,
     receiver: Proc,
     stack: Stack,
+    /// Address of the receiver.
+    to: String,
     /// Senders that are open.
     open: usize,
 }
 
 impl Bench {
-    fn start(args: &Args, python: Option<(&Path, &Path)>, stack: Stack, carrier: Carrier) -> Res<Self> {
+    fn start(args: &Setup, python: Option<(&Path, &Path)>, stack: Stack, carrier: Carrier) -> Res<Self> {
         let (mut receiving, mut sending): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         let cores = if args.unpinned { None } else { Some(cores()?) };
         if let Some((receiver, sender)) = cores {
@@ -229,7 +241,7 @@ impl Bench {
         all.extend(sending.iter().map(String::as_str));
         let senders = Proc::start(None, &all)?;
         senders.wait("ready", LIMIT)?;
-        Ok(Self { senders, receiver, stack, open: 0 })
+        Ok(Self { senders, receiver, stack, to, open: 0 })
     }
 
     /// Processor time of what receives. The first thread of ours is the game that looks for faces, or waits.
@@ -327,7 +339,7 @@ fn measure(args: &Args, script: &Path) -> Res<()> {
     let python = args.python.as_deref().map(|python| (python, script));
     let stacks: Vec<Stack> =
         args.stacks.iter().copied().filter(|stack| *stack != Stack::Python || python.is_some()).collect();
-    let place = if args.unpinned { "anywhere" } else { "on one core" };
+    let place = if args.setup.unpinned { "anywhere" } else { "on one core" };
     println!("Senders at 60 Hz, {} s each, the receiver {place}; {}\n", args.seconds, load());
     let mut costs =
         Table::new(["carrier", "senders", "who", "received / sent", "median ms", "p99 ms", "µs per message", "ratio"]);
@@ -336,7 +348,7 @@ fn measure(args: &Args, script: &Path) -> Res<()> {
     for carrier in args.carriers.iter().copied() {
         let mut ours = Vec::new();
         for stack in stacks.iter().copied() {
-            let start = || Bench::start(args, python, stack, carrier);
+            let start = || Bench::start(&args.setup, python, stack, carrier);
             let mut bench = start()?;
             let mut last = None;
             for count in args.senders.iter().copied() {

@@ -13,8 +13,9 @@ use rustix::process::Signal;
 
 use super::{
     common::{Res, load},
-    proc::{Proc, status_of},
+    proc::Proc,
     table::Table,
+    usage::Usage,
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -58,54 +59,6 @@ enum End {
 const MODES: [Mode; 6] = [Mode::WebSocket, Mode::WebRtc, Mode::Offer, Mode::Udp, Mode::Room, Mode::Outward];
 const ENDS: [End; 3] = [End::Clean, End::Silent, End::Killed];
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Usage {
-    tasks: usize,
-    descriptors: usize,
-    sockets: usize,
-    threads: u64,
-    subjects: usize,
-    connections: usize,
-    rss_kib: u64,
-}
-
-impl Usage {
-    fn of(endpoint: &Endpoint) -> Self {
-        let stats = endpoint.stats();
-        let links = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-        let names: Vec<_> = links.filter_map(|link| std::fs::read_link(link.path()).ok()).collect();
-        Self {
-            tasks: endpoint.runtime().map_or(0, |runtime| runtime.metrics().num_alive_tasks()),
-            // Without the directory that is being read.
-            descriptors: names.iter().filter(|name| !name.starts_with("/proc")).count(),
-            sockets: names.iter().filter(|name| name.to_string_lossy().starts_with("socket:")).count(),
-            threads: status_of("self", "Threads:").unwrap_or(0),
-            subjects: stats.subjects.len(),
-            connections: stats.connections,
-            rss_kib: status_of("self", "VmRSS:").unwrap_or(0),
-        }
-    }
-
-    /// What must come back to where it was.
-    fn held(self) -> [usize; 5] {
-        [self.tasks, self.descriptors, self.sockets, self.subjects, self.connections]
-    }
-
-    fn row(self, name: String) -> [String; 8] {
-        let Self { tasks, descriptors, sockets, threads, subjects, connections, rss_kib } = self;
-        [
-            name,
-            tasks.to_string(),
-            descriptors.to_string(),
-            sockets.to_string(),
-            threads.to_string(),
-            subjects.to_string(),
-            connections.to_string(),
-            rss_kib.to_string(),
-        ]
-    }
-}
-
 struct Ring {
     endpoint: Endpoint,
     url: String,
@@ -134,16 +87,15 @@ pub fn run(args: &Args) -> Res<()> {
         ring.cycle(cycle)?;
     }
     let before = ring.quiet(started);
-    let mut table =
-        Table::new(["when", "tasks", "descriptors", "sockets", "threads", "subjects", "connections", "RSS KiB"]);
-    table.row(started.row("endpoint just started".to_owned()));
-    table.row(before.row(format!("after {} to warm up", args.warm_up)));
+    let mut table = Table::headed(["when"].into_iter().chain(Usage::COLUMNS));
+    table.push(started.row("endpoint just started".to_owned()));
+    table.push(before.row(format!("after {} to warm up", args.warm_up)));
     let mut after = before;
     for cycle in 0..args.cycles {
         ring.cycle(cycle)?;
         if (cycle + 1) % args.every.max(1) == 0 || cycle + 1 == args.cycles {
             after = ring.quiet(started);
-            table.row(after.row(format!("after {} cycles", cycle + 1)));
+            table.push(after.row(format!("after {} cycles", cycle + 1)));
         }
     }
     table.print();

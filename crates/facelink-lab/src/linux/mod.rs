@@ -24,6 +24,7 @@ mod sender;
 mod stall;
 mod storm;
 mod table;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -61,6 +62,8 @@ enum Command {
     Storm(storm::Args),
     /// What a message costs, and how many senders one core takes, next to other stacks.
     Capacity(capacity::Args),
+    /// Memory, tasks and ages over hours of senders, while viewers come and go. Fails when something stays.
+    Soak(capacity::SoakArgs),
     /// Many viewers of many faces through one relay on one core.
     Relay(relay::Args),
     /// A process of the lab: a relay.
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Bytes(args) => bytes::run(&args),
         Command::Storm(args) => storm::run(&args),
         Command::Capacity(args) => capacity::run(&args),
+        Command::Soak(args) => capacity::soak(&args),
         Command::Relay(args) => relay::run(&args),
         Command::RelayServer(args) => relay::serve(&args),
         Command::RelayLoad(args) => relay::load_viewers(&args),

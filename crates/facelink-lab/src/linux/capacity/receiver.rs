@@ -35,6 +35,7 @@ use crate::linux::{
     raw::Handler,
     role::{commands, say},
     table::quantile,
+    usage::Usage,
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -155,6 +156,7 @@ fn endpoint(args: &Args) -> Res<()> {
                     "queue": endpoint.frames().len(), "ports": endpoint.arrivals(),
                 }}));
             }
+            Ok(command) if command == "usage" => say(&json!({"usage": Usage::of(&endpoint).to_json()})),
             Ok(command) => ages.command(&command),
             Err(error) if error.is_empty() => {}
             Err(_) => return Ok(()),
