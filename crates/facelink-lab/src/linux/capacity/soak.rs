@@ -66,7 +66,7 @@ impl Viewers {
 
     fn visit(&self, url: &str, turn: u64) -> Res<()> {
         let endpoint = Endpoint::start(EndpointConfig { port: 0, ..EndpointConfig::default() })?;
-        let config = ClientConfig { receive: true, webrtc: turn % 2 == 0, ..ClientConfig::new(url) };
+        let config = ClientConfig { receive: true, webrtc: turn.is_multiple_of(2), ..ClientConfig::new(url) };
         let client: Client = endpoint.connect(config).ok_or("no runtime")?;
         let end = Instant::now() + STAY.mul_f64(fastrand::f64());
         let mut frames = 0;
