@@ -3,7 +3,8 @@
 use std::error::Error;
 
 use crate::clothes::{self, FLOOR};
-use crate::gltf::{Material, Mesh, Writer};
+use crate::detail::Detail;
+use crate::gltf::{Coarser, Material, Mesh, Writer};
 use crate::part::Part;
 use crate::proportion::{LIFT, settled};
 use crate::sculpt::EYE;
@@ -59,7 +60,22 @@ pub struct Model {
     pub face: face::Face,
     /// All meshes.
     pub meshes: Vec<(Mesh, Joint)>,
+    /// Level 1 of some, by the name of level 0.
+    pub lower: Vec<(&'static str, Lower)>,
 }
+
+/// A lower level of detail of a mesh.
+pub enum Lower {
+    /// A mesh of its own.
+    Mesh(Mesh),
+    /// The first vertices of level 0.
+    First(Coarser),
+}
+
+/// Height of the head that level 1 is made for, as a share of the viewport's height: larger ones are shown at level 0.
+const LOW_BELOW: f64 = 0.2;
+/// Height of the head, in modelling units.
+const HEAD_HEIGHT: f64 = 250.0;
 
 /// What a mesh hangs from.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,23 +109,36 @@ pub fn model() -> Model {
     };
     let meshes = vec![
         (skin, Joint::Model),
-        at_head(trims::brows(&face), "Brows", material::HAIR),
+        at_head(trims::brows(&face, Detail::Full), "Brows", material::HAIR),
         at_head(trims::lashes(&face), "Lashes", material::LASH),
         at_head(trims::nostrils(&face), "Nostrils", material::SKIN),
         at_head(settled(mouth::upper_teeth()), "TeethUpper", material::TEETH),
         at_head(settled(mouth::lower_teeth()), "TeethLower", material::TEETH),
         at_head(settled(mouth::tongue()), "Tongue", material::MOUTH),
-        at_head(settled(hair::build()), "Hair", material::HAIR),
-        at_eye(eyes::ball(), "EyeballLeft", material::EYE, Joint::EyeLeft),
+        at_head(settled(hair::build(Detail::Full)), "Hair", material::HAIR),
+        at_eye(eyes::ball(Detail::Full), "EyeballLeft", material::EYE, Joint::EyeLeft),
         at_eye(eyes::lights(), "CatchLightLeft", material::LIGHT, Joint::EyeLeft),
-        at_eye(eyes::ball(), "EyeballRight", material::EYE, Joint::EyeRight),
+        at_eye(eyes::ball(Detail::Full), "EyeballRight", material::EYE, Joint::EyeRight),
         at_eye(eyes::lights(), "CatchLightRight", material::LIGHT, Joint::EyeRight),
-        (settled(clothes::build()).into_mesh("Clothes", material::CLOTH, CHEST), Joint::Chest),
+        (settled(clothes::build(Detail::Full)).into_mesh("Clothes", material::CLOTH, CHEST), Joint::Chest),
+    ];
+    // The cage's own points are the first of the subdivided ones.
+    let cage =
+        Coarser { name: "Face_LOD1", vertices: face.cage.points.len(), indices: mesh::triangles(&face.cage.faces) };
+    let low = |part: Part, name, material, origin| Lower::Mesh(part.into_mesh(name, material, origin));
+    let lower = vec![
+        ("Face", Lower::First(cage)),
+        ("Brows", low(trims::brows(&face, Detail::Low), "Brows_LOD1", material::HAIR, HEAD)),
+        ("Hair", low(settled(hair::build(Detail::Low)), "Hair_LOD1", material::HAIR, HEAD)),
+        ("EyeballLeft", low(eyes::ball(Detail::Low), "EyeballLeft_LOD1", material::EYE, Vec3::ZERO)),
+        ("EyeballRight", low(eyes::ball(Detail::Low), "EyeballRight_LOD1", material::EYE, Vec3::ZERO)),
+        ("Clothes", low(settled(clothes::build(Detail::Low)), "Clothes_LOD1", material::CLOTH, CHEST)),
     ];
     Model {
         #[cfg(test)]
         face,
         meshes,
+        lower,
     }
 }
 
@@ -136,8 +165,10 @@ pub fn glb(model: &Model) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut of_chest = vec![neck];
     let mut of_head = vec![eye_left, eye_right];
     let (mut of_left, mut of_right) = (Vec::new(), Vec::new());
+    let mut nodes = Vec::new();
     for (mesh, joint) in &model.meshes {
         let node = w.mesh(mesh);
+        nodes.push((node, mesh));
         match joint {
             Joint::Model => of_root.push(node),
             Joint::Chest => of_chest.push(node),
@@ -145,6 +176,15 @@ pub fn glb(model: &Model) -> Result<Vec<u8>, Box<dyn Error>> {
             Joint::EyeLeft => of_left.push(node),
             Joint::EyeRight => of_right.push(node),
         }
+    }
+    for (node, mesh) in nodes {
+        let Some((_, lower)) = model.lower.iter().find(|(of, _)| *of == mesh.name) else { continue };
+        let lower = match lower {
+            Lower::Mesh(lower) => w.mesh(lower),
+            Lower::First(lower) => w.coarser(node, mesh, lower),
+        };
+        // All of them switch at one distance.
+        w.lower(node, lower, LOW_BELOW * 2.0 * mesh.radius() / HEAD_HEIGHT);
     }
     w.children(root, &of_root);
     w.children(chest, &of_chest);

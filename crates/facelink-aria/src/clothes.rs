@@ -2,6 +2,7 @@
 
 use std::f64::consts::TAU;
 
+use crate::detail::Detail;
 use crate::mesh;
 use crate::palette::{self, mix};
 use crate::part::Part;
@@ -28,13 +29,14 @@ fn torso_point(t: f64, azimuth: f64, lift: f64) -> Vec3 {
     sculpt::cast(sculpt::torso, v3(0.0, down, CENTRE.z), d) + d * lift
 }
 
-fn shirt() -> Part {
-    const COLUMNS: usize = 48;
+fn shirt(detail: Detail) -> Part {
+    let columns = detail.of(48, 24);
+    let rows = detail.lines(ROWS);
     let mut part = Part::default();
-    for r in 0..ROWS {
-        let t = r as f64 / (ROWS - 1) as f64;
-        for c in 0..COLUMNS {
-            let azimuth = TAU * c as f64 / COLUMNS as f64;
+    for r in &rows {
+        let t = *r as f64 / (ROWS - 1) as f64;
+        for c in 0..columns {
+            let azimuth = TAU * c as f64 / columns as f64;
             // Only the front shows; the rest stays well under the jacket.
             let lift = lerp(1.0, -8.0, smoothstep(0.75, 0.45, azimuth.cos()));
             part.points.push(torso_point(t, azimuth, lift));
@@ -42,17 +44,17 @@ fn shirt() -> Part {
             part.colours.push(palette::opaque(mix(palette::SHIRT, palette::SHIRT_SHADE, shade)));
         }
     }
-    part.faces = mesh::lattice(0, ROWS, COLUMNS, true);
-    part.append(ring(9.5, 3.8));
+    part.faces = mesh::lattice(0, rows.len(), columns, true);
+    part.append(ring(9.5, 3.8, detail));
     part
 }
 
 /// A rolled collar of the shirt round the neck.
-fn ring(width: f64, thick: f64) -> Part {
-    const AROUND: usize = 8;
+fn ring(width: f64, thick: f64, detail: Detail) -> Part {
     /// Ribs of the knit, each four columns wide.
     const RIBS: usize = 44;
-    let columns = 4 * RIBS;
+    let around = detail.of(8, 6);
+    let columns = detail.of(4 * RIBS, RIBS);
     let mut part = Part::default();
     for c in 0..columns {
         let a = TAU * c as f64 / columns as f64;
@@ -60,9 +62,10 @@ fn ring(width: f64, thick: f64) -> Part {
         let centre = v3(sin * 37.6, -158.5 + TORSO_LIFT - 6.0 * cos, -31.5 + cos * 38.0);
         let out = v3(sin, 0.25, cos).normalized();
         let up = v3(-sin * 0.25, 1.0, -cos * 0.25).normalized();
-        for k in 0..AROUND {
-            let (s, q) = (TAU * k as f64 / AROUND as f64).sin_cos();
-            let rib = 0.5 + 0.5 * (a * RIBS as f64).cos();
+        for k in 0..around {
+            let (s, q) = (TAU * k as f64 / around as f64).sin_cos();
+            // Where they are too fine to be built, their middle height.
+            let rib = 0.5 + detail.of(0.5, 0.0) * (a * RIBS as f64).cos();
             part.points.push(centre + out * (thick * q + 0.7 * rib * q.max(0.0)) + up * (width * s));
             let shade = if q < 0.0 { 0.8 } else { 0.75 * (1.0 - rib) };
             part.colours.push(palette::opaque(mix(palette::SHIRT, palette::SHIRT_SHADE, shade)));
@@ -70,9 +73,9 @@ fn ring(width: f64, thick: f64) -> Part {
     }
     for r in 0..columns {
         let n = (r + 1) % columns;
-        for k in 0..AROUND {
-            let d = (k + 1) % AROUND;
-            part.faces.push(vec![r * AROUND + k, n * AROUND + k, n * AROUND + d, r * AROUND + d]);
+        for k in 0..around {
+            let d = (k + 1) % around;
+            part.faces.push(vec![r * around + k, n * around + k, n * around + d, r * around + d]);
         }
     }
     part
@@ -83,15 +86,20 @@ fn opening(t: f64) -> f64 {
     curve(&[(0.0, 44.0), (0.3, 30.0), (0.6, 17.0), (1.0, 9.0)], t).to_radians()
 }
 
-fn jacket() -> Part {
+fn jacket(detail: Detail) -> Part {
     const COLUMNS: usize = 61;
+    /// Columns that make an edge with its trim.
+    const EDGE: usize = 4;
     const LIFT: f64 = 6.0;
+    let rows = detail.lines(ROWS);
+    let columns = detail.lines(COLUMNS).into_iter().filter(|c| (EDGE..COLUMNS - EDGE).contains(c));
+    let columns: Vec<usize> = (0..EDGE).chain(columns).chain(COLUMNS - EDGE..COLUMNS).collect();
     let mut part = Part::default();
-    for r in 0..ROWS {
-        let t = r as f64 / (ROWS - 1) as f64;
+    for r in &rows {
+        let t = *r as f64 / (ROWS - 1) as f64;
         let open = opening(t);
-        for c in 0..COLUMNS {
-            let u = c as f64 / (COLUMNS - 1) as f64;
+        for c in &columns {
+            let u = *c as f64 / (COLUMNS - 1) as f64;
             let azimuth = lerp(open, TAU - open, u);
             // The edges roll in.
             let edge = u.min(1.0 - u) * (COLUMNS - 1) as f64;
@@ -103,15 +111,15 @@ fn jacket() -> Part {
             part.colours.push(palette::opaque(mix(cloth, palette::TRIM, trim)));
         }
     }
-    part.faces = mesh::lattice(0, ROWS, COLUMNS, false);
-    part.append(zip());
-    part.append(collar());
-    part.append(base());
+    part.faces = mesh::lattice(0, rows.len(), columns.len(), false);
+    part.append(zip(detail));
+    part.append(collar(detail));
+    part.append(base(detail));
     part
 }
 
 /// The jacket's standing collar, open in front and leaning outwards.
-fn collar() -> Part {
+fn collar(detail: Detail) -> Part {
     const COLUMNS: usize = 49;
     /// Outline of the section, from the inner foot over the edge to the outer foot: outwards, upwards.
     const SECTION: [(f64, f64); 9] = [
@@ -125,9 +133,10 @@ fn collar() -> Part {
         (12.0, 4.0),
         (12.0, -10.0),
     ];
+    let columns = detail.lines(COLUMNS);
     let mut part = Part::default();
-    for c in 0..COLUMNS {
-        let u = c as f64 / (COLUMNS - 1) as f64;
+    for c in &columns {
+        let u = *c as f64 / (COLUMNS - 1) as f64;
         let a = lerp(38.0_f64.to_radians(), TAU - 38.0_f64.to_radians(), u);
         let (sin, cos) = a.sin_cos();
         let end = u.min(1.0 - u);
@@ -147,10 +156,10 @@ fn collar() -> Part {
             part.colours.push(palette::opaque(colour));
         }
     }
-    part.faces = mesh::lattice(0, COLUMNS, SECTION.len(), false);
+    part.faces = mesh::lattice(0, columns.len(), SECTION.len(), false);
     let n = mesh::normals(&part.points, &part.faces);
     // The sixth point of the section's middle column faces backwards, away from the neck.
-    if n[(COLUMNS / 2) * SECTION.len() + 6].z > 0.0 {
+    if n[(columns.len() / 2) * SECTION.len() + 6].z > 0.0 {
         for face in &mut part.faces {
             face.reverse();
         }
@@ -159,9 +168,9 @@ fn collar() -> Part {
 }
 
 /// The badge on the chest: two linked rings.
-fn badge() -> Part {
-    const STEPS: usize = 24;
-    const AROUND: usize = 8;
+fn badge(detail: Detail) -> Part {
+    let steps = detail.of(24, 12);
+    let around = detail.of(8, 5);
     const RADIUS: f64 = 6.0;
     const TUBE: f64 = 1.5;
     let azimuth = 62.0_f64.to_radians();
@@ -173,26 +182,26 @@ fn badge() -> Part {
     for sign in [-1.0, 1.0] {
         let base = part.points.len();
         let middle = centre + side * (sign * 0.68 * RADIUS);
-        for c in 0..STEPS {
-            let (s, q) = (TAU * c as f64 / STEPS as f64).sin_cos();
+        for c in 0..steps {
+            let (s, q) = (TAU * c as f64 / steps as f64).sin_cos();
             let radial = side * q + up * s;
             // One ring passes over the other on one side and under it on the other.
             let weave = out * (sign * 0.9 * s);
-            for k in 0..AROUND {
-                let (t, r) = (TAU * k as f64 / AROUND as f64).sin_cos();
+            for k in 0..around {
+                let (t, r) = (TAU * k as f64 / around as f64).sin_cos();
                 part.points.push(middle + radial * (RADIUS + TUBE * r) + out * (TUBE * t) + weave);
                 part.colours.push(palette::opaque(if sign < 0.0 { palette::TRIM } else { palette::SHIRT }));
             }
         }
-        for c in 0..STEPS {
-            let n = (c + 1) % STEPS;
-            for k in 0..AROUND {
-                let d = (k + 1) % AROUND;
+        for c in 0..steps {
+            let n = (c + 1) % steps;
+            for k in 0..around {
+                let d = (k + 1) % around;
                 part.faces.push(vec![
-                    base + c * AROUND + k,
-                    base + n * AROUND + k,
-                    base + n * AROUND + d,
-                    base + c * AROUND + d,
+                    base + c * around + k,
+                    base + n * around + k,
+                    base + n * around + d,
+                    base + c * around + d,
                 ]);
             }
         }
@@ -202,11 +211,12 @@ fn badge() -> Part {
 }
 
 /// Teeth of the jacket's open zip, along both its edges.
-fn zip() -> Part {
-    const TEETH: usize = 44;
+fn zip(detail: Detail) -> Part {
+    let teeth = detail.of(44, 22);
+    let long = detail.of(0.85, 1.5);
     let mut part = Part::default();
-    for k in 0..TEETH {
-        let t = lerp(0.16, 0.97, k as f64 / (TEETH - 1) as f64);
+    for k in 0..teeth {
+        let t = lerp(0.16, 0.97, k as f64 / (teeth - 1) as f64);
         let at = |t: f64| torso_point(t, opening(t) - 0.012, 4.4);
         let centre = at(t);
         let along = (at(t + 0.005) - at(t - 0.005)).normalized();
@@ -215,7 +225,7 @@ fn zip() -> Part {
         let mut tooth = Part::default();
         for corner in 0..8 {
             let sign = |bit: usize| if corner >> bit & 1 == 1 { 1.0 } else { -1.0 };
-            tooth.points.push(centre + side * (1.7 * sign(0)) + along * (0.85 * sign(1)) + out * (0.9 * sign(2)));
+            tooth.points.push(centre + side * (1.7 * sign(0)) + along * (long * sign(1)) + out * (0.9 * sign(2)));
             tooth.colours.push(palette::opaque(palette::BRASS));
         }
         for face in [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]] {
@@ -229,24 +239,24 @@ fn zip() -> Part {
 }
 
 /// Closes the bust below.
-fn base() -> Part {
-    const COLUMNS: usize = 48;
+fn base(detail: Detail) -> Part {
+    let columns = detail.of(48, 24);
     let mut part = Part::default();
     part.points.push(v3(0.0, FLOOR, CENTRE.z));
-    for c in 0..COLUMNS {
-        part.points.push(torso_point(1.0, TAU * c as f64 / COLUMNS as f64, 6.0));
+    for c in 0..columns {
+        part.points.push(torso_point(1.0, TAU * c as f64 / columns as f64, 6.0));
     }
     part.colours = vec![palette::opaque(palette::JACKET_DEEP); part.points.len()];
-    for c in 0..COLUMNS {
-        part.faces.push(vec![0, 1 + (c + 1) % COLUMNS, 1 + c]);
+    for c in 0..columns {
+        part.faces.push(vec![0, 1 + (c + 1) % columns, 1 + c]);
     }
     part
 }
 
 /// Shirt and jacket.
-pub fn build() -> Part {
-    let mut part = shirt();
-    part.append(jacket());
-    part.append(badge());
+pub fn build(detail: Detail) -> Part {
+    let mut part = shirt(detail);
+    part.append(jacket(detail));
+    part.append(badge(detail));
     part
 }

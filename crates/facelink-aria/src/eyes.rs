@@ -4,6 +4,7 @@
 
 use std::f64::consts::TAU;
 
+use crate::detail::Detail;
 use crate::mesh;
 use crate::palette::{self, mix};
 use crate::part::Part;
@@ -11,11 +12,15 @@ use crate::sculpt::EYE_RADIUS;
 use crate::vec3::{Vec3, bell, smoothstep, v3};
 
 const SEGMENTS: usize = 72;
+/// Of the lower level of detail, a divisor of the full one.
+const LOW_SEGMENTS: usize = 36;
 /// Angles from the line of sight, in degrees, of the rings; close together where colours change.
 const RINGS: [f64; 26] = [
     2.0, 6.0, 9.4, 10.4, 11.4, 12.6, 14.2, 16.0, 18.0, 20.0, 22.0, 23.8, 25.2, 26.2, 27.2, 28.4, 30.5, 34.0, 39.0,
     45.0, 52.0, 62.0, 76.0, 94.0, 120.0, 165.0,
 ];
+/// Of the lower level of detail.
+const LOW_RINGS: [f64; 13] = [5.0, 9.8, 11.4, 15.0, 20.0, 24.4, 26.6, 28.4, 34.0, 45.0, 64.0, 94.0, 150.0];
 const PUPIL_EDGE: f64 = 10.6;
 const IRIS_EDGE: f64 = 26.6;
 
@@ -67,7 +72,9 @@ fn depth(angle: f64) -> f64 {
 }
 
 /// The eyeball.
-pub fn ball() -> Part {
+pub fn ball(detail: Detail) -> Part {
+    let segments = detail.of(SEGMENTS, LOW_SEGMENTS);
+    let rings = detail.of(&RINGS[..], &LOW_RINGS);
     let mut part = Part::default();
     let at = |angle: f64, around: f64| {
         let (sin, cos) = angle.to_radians().sin_cos();
@@ -77,21 +84,21 @@ pub fn ball() -> Part {
     part.points.push(middle - v3(0.0, 0.0, depth(0.0)));
     part.normals.push(middle.normalized());
     part.colours.push(palette::opaque(palette::PUPIL));
-    for angle in RINGS {
-        for k in 0..SEGMENTS {
-            let around = TAU * k as f64 / SEGMENTS as f64;
+    for &angle in rings {
+        for k in 0..segments {
+            let around = TAU * k as f64 / segments as f64;
             let p = at(angle, around);
             part.points.push(p - v3(0.0, 0.0, depth(angle)));
             part.normals.push(p.normalized());
-            part.colours.push(colour(angle, around, k));
+            part.colours.push(colour(angle, around, k * SEGMENTS / segments));
         }
     }
-    for k in 0..SEGMENTS {
-        part.faces.push(vec![0, 1 + k, 1 + (k + 1) % SEGMENTS]);
+    for k in 0..segments {
+        part.faces.push(vec![0, 1 + k, 1 + (k + 1) % segments]);
     }
-    part.faces.extend(mesh::lattice(1, RINGS.len(), SEGMENTS, true));
-    let last = 1 + (RINGS.len() - 1) * SEGMENTS;
-    part.faces.push((0..SEGMENTS).map(|k| last + k).rev().collect());
+    part.faces.extend(mesh::lattice(1, rings.len(), segments, true));
+    let last = 1 + (rings.len() - 1) * segments;
+    part.faces.push((0..segments).map(|k| last + k).rev().collect());
     part
 }
 

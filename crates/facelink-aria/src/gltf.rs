@@ -1,4 +1,7 @@
-//! A small writer of binary glTF 2.0: nodes, materials, skinned and morphed meshes, sparse morph targets.
+//! A small writer of binary glTF 2.0: nodes, materials, skinned and morphed meshes, sparse morph targets, levels of detail
+//! (`MSFT_lod`).
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -49,6 +52,25 @@ pub struct Mesh {
     pub targets: Vec<Target>,
 }
 
+impl Mesh {
+    /// Radius of the sphere around its box, in modelling units.
+    pub fn radius(&self) -> f64 {
+        let points: Vec<[f32; 3]> = self.positions.iter().map(|v| to_floats(*v)).collect();
+        let (low, high) = bounds(&points);
+        low.iter().zip(high).map(|(low, high)| f64::from(high - low).powi(2)).sum::<f64>().sqrt() / 2.0
+    }
+}
+
+/// A mesh of the first vertices of another.
+pub struct Coarser {
+    /// Name of the mesh and of its node.
+    pub name: &'static str,
+    /// How many vertices it takes.
+    pub vertices: usize,
+    /// Triangle corners.
+    pub indices: Vec<u32>,
+}
+
 /// A material without textures.
 pub struct Material {
     /// Its name.
@@ -73,6 +95,7 @@ pub struct Writer {
     nodes: Vec<Value>,
     materials: Vec<Value>,
     skins: Vec<Value>,
+    extensions: BTreeSet<&'static str>,
 }
 
 fn to_metres(v: Vec3) -> [f32; 3] {
@@ -98,6 +121,32 @@ fn bounds(values: &[[f32; 3]]) -> (Vec<f32>, Vec<f32>) {
         }
     }
     (low, high)
+}
+
+/// The deltas of a target as they are written, and which of them are not zero.
+struct Deltas {
+    positions: Vec<[f32; 3]>,
+    normals: Vec<[f32; 3]>,
+    moved: Vec<usize>,
+}
+
+impl Deltas {
+    fn of(target: &Target) -> Self {
+        let mut positions: Vec<[f32; 3]> = target.positions.iter().map(|v| to_metres(*v)).collect();
+        let mut normals: Vec<[f32; 3]> = target.normals.iter().map(|v| to_floats(*v)).collect();
+        for p in &mut positions {
+            if length(*p) < SMALLEST_MOVE {
+                *p = [0.0; 3];
+            }
+        }
+        for n in &mut normals {
+            if length(*n) < SMALLEST_TURN {
+                *n = [0.0; 3];
+            }
+        }
+        let moved = (0..positions.len()).filter(|&i| positions[i] != [0.0; 3] || normals[i] != [0.0; 3]).collect();
+        Self { positions, normals, moved }
+    }
 }
 
 impl Writer {
@@ -133,20 +182,7 @@ impl Writer {
 
     /// Writes the deltas of one target, sparse where that is smaller, and never empty.
     fn target(&mut self, target: &Target) -> Value {
-        let mut positions: Vec<[f32; 3]> = target.positions.iter().map(|v| to_metres(*v)).collect();
-        let mut normals: Vec<[f32; 3]> = target.normals.iter().map(|v| to_floats(*v)).collect();
-        for p in &mut positions {
-            if length(*p) < SMALLEST_MOVE {
-                *p = [0.0; 3];
-            }
-        }
-        for n in &mut normals {
-            if length(*n) < SMALLEST_TURN {
-                *n = [0.0; 3];
-            }
-        }
-        let mut moved: Vec<usize> =
-            (0..positions.len()).filter(|&i| positions[i] != [0.0; 3] || normals[i] != [0.0; 3]).collect();
+        let Deltas { positions, normals, mut moved } = Deltas::of(target);
         if moved.is_empty() {
             moved.push(0);
         }
@@ -270,17 +306,7 @@ impl Writer {
                 "bufferView": view, "componentType": FLOAT, "count": weights.len(), "type": "VEC4",
             })));
         }
-        let short = mesh.positions.len() <= usize::from(u16::MAX);
-        let bytes: Vec<u8> = mesh
-            .indices
-            .iter()
-            .flat_map(|&i| if short { (i as u16).to_le_bytes().to_vec() } else { i.to_le_bytes().to_vec() })
-            .collect();
-        let view = self.view(&bytes, Some(INDEX_BUFFER));
-        let indices = self.accessor(json!({
-            "bufferView": view, "componentType": if short { UNSIGNED_SHORT } else { UNSIGNED_INT },
-            "count": mesh.indices.len(), "type": "SCALAR",
-        }));
+        let indices = self.indices(&mesh.indices, mesh.positions.len());
         let mut primitive = json!({ "attributes": attributes, "indices": indices, "material": mesh.material });
         let mut value = json!({ "name": mesh.name });
         if !mesh.targets.is_empty() {
@@ -290,13 +316,83 @@ impl Writer {
             value["extras"] = json!({ "targetNames": mesh.targets.iter().map(|t| t.name).collect::<Vec<_>>() });
         }
         value["primitives"] = json!([primitive]);
-        self.meshes.push(value);
-        let mut node = json!({ "name": mesh.name, "mesh": self.meshes.len() - 1 });
-        if mesh.weights.is_some() {
+        self.add_mesh(value, mesh.weights.is_some())
+    }
+
+    fn indices(&mut self, corners: &[u32], vertices: usize) -> usize {
+        let short = vertices <= usize::from(u16::MAX);
+        let bytes: Vec<u8> = corners
+            .iter()
+            .flat_map(|&i| if short { (i as u16).to_le_bytes().to_vec() } else { i.to_le_bytes().to_vec() })
+            .collect();
+        let view = self.view(&bytes, Some(INDEX_BUFFER));
+        self.accessor(json!({
+            "bufferView": view, "componentType": if short { UNSIGNED_SHORT } else { UNSIGNED_INT },
+            "count": corners.len(), "type": "SCALAR",
+        }))
+    }
+
+    /// Adds a mesh with the node that shows it.
+    fn add_mesh(&mut self, mesh: Value, skinned: bool) -> usize {
+        let mut node = json!({ "name": mesh["name"], "mesh": self.meshes.len() });
+        if skinned {
             node["skin"] = json!(0);
         }
+        self.meshes.push(mesh);
         self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    /// Adds a mesh of the first vertices of one that was added, with the same targets, and a node that shows it. It reads the same
+    /// bytes; only its corners are new.
+    pub fn coarser(&mut self, node: usize, of: &Mesh, coarse: &Coarser) -> usize {
+        let mut mesh = self.meshes[self.nodes[node]["mesh"].as_u64().map_or(0, |mesh| mesh as usize)].clone();
+        mesh["name"] = json!(coarse.name);
+        let count = coarse.vertices;
+        let mut primitive = mesh["primitives"][0].take();
+        let positions: Vec<[f32; 3]> = of.positions[..count].iter().map(|v| to_metres(*v)).collect();
+        for (name, accessor) in primitive["attributes"].as_object_mut().into_iter().flatten() {
+            *accessor = self.beginning(accessor, count, (name == "POSITION").then_some(&positions[..]), None);
+        }
+        for (value, target) in primitive["targets"].as_array_mut().into_iter().flatten().zip(&of.targets) {
+            let Deltas { positions, mut moved, .. } = Deltas::of(target);
+            moved.retain(|i| *i < count);
+            if moved.is_empty() {
+                let (positions, normals) = (target.positions[..count].to_vec(), target.normals[..count].to_vec());
+                *value = self.target(&Target { name: target.name, positions, normals });
+                continue;
+            }
+            value["POSITION"] = self.beginning(&value["POSITION"], count, Some(&positions[..count]), Some(moved.len()));
+            value["NORMAL"] = self.beginning(&value["NORMAL"], count, None, Some(moved.len()));
+        }
+        primitive["indices"] = json!(self.indices(&coarse.indices, count));
+        mesh["primitives"] = json!([primitive]);
+        self.add_mesh(mesh, of.weights.is_some())
+    }
+
+    /// An accessor of the first `count` elements of another; `sparse` of those are written where it is a sparse one.
+    fn beginning(&mut self, of: &Value, count: usize, bounded: Option<&[[f32; 3]]>, sparse: Option<usize>) -> Value {
+        let mut accessor = self.accessors[of.as_u64().map_or(0, |of| of as usize)].clone();
+        accessor["count"] = json!(count);
+        if let Some(values) = bounded {
+            let (low, high) = bounds(values);
+            accessor["min"] = json!(low);
+            accessor["max"] = json!(high);
+        }
+        if let (Some(sparse), Some(part)) = (sparse, accessor.get_mut("sparse")) {
+            part["count"] = json!(sparse);
+        }
+        json!(self.accessor(accessor))
+    }
+
+    /// Makes `lower` the lower level of detail of the node `of`, shown where the sphere around the mesh is smaller than
+    /// `coverage`, as a share of the viewport's height. It belongs to no scene, so that other programs show level 0.
+    pub fn lower(&mut self, of: usize, lower: usize, coverage: f64) {
+        let node = &mut self.nodes[of];
+        node["extensions"] = json!({ "MSFT_lod": { "ids": [lower] } });
+        // Never too small to be shown.
+        node["extras"] = json!({ "MSFT_screencoverage": [coverage, 0.0] });
+        self.extensions.insert("MSFT_lod");
     }
 
     /// The finished file, with `root` as the only root of the scene `Aria`.
@@ -311,7 +407,7 @@ impl Writer {
         while !self.bin.len().is_multiple_of(4) {
             self.bin.push(0);
         }
-        let document = json!({
+        let mut document = json!({
             "asset": { "version": "2.0", "generator": "facelink-aria" },
             "scene": 0,
             "scenes": [{ "name": name, "nodes": [root] }],
@@ -323,6 +419,9 @@ impl Writer {
             "bufferViews": self.views,
             "buffers": [{ "byteLength": self.bin.len() }],
         });
+        if !self.extensions.is_empty() {
+            document["extensionsUsed"] = json!(self.extensions);
+        }
         let mut text = serde_json::to_vec(&document)?;
         while !text.len().is_multiple_of(4) {
             text.push(b' ');

@@ -2,6 +2,7 @@
 
 use std::f64::consts::TAU;
 
+use crate::detail::Detail;
 use crate::mesh;
 use crate::palette::{self, mix};
 use crate::part::Part;
@@ -51,16 +52,16 @@ pub fn shade(p: Vec3) -> f64 {
     smoothstep(-9.0, 1.0, elevation - hairline(azimuth)) * smoothstep(-20.0, 0.0, elevation)
 }
 
-fn cap() -> Part {
-    const ROWS: usize = 14;
-    const COLUMNS: usize = 60;
+fn cap(detail: Detail) -> Part {
+    let rows = detail.of(14, 7);
+    let columns = detail.of(60, 30);
     let mut part = Part::default();
     part.points.push(on_hair(v3(0.0, 1.0, 0.0), 5.0));
     part.colours.push(palette::opaque(palette::HAIR_ROOT));
-    for r in 1..=ROWS {
-        let t = r as f64 / ROWS as f64;
-        for c in 0..COLUMNS {
-            let azimuth = 360.0 * c as f64 / COLUMNS as f64;
+    for r in 1..=rows {
+        let t = r as f64 / rows as f64;
+        for c in 0..columns {
+            let azimuth = 360.0 * c as f64 / columns as f64;
             let azimuth = if azimuth > 180.0 { azimuth - 360.0 } else { azimuth };
             let elevation = lerp(90.0, hairline(azimuth), t);
             let lift = lerp(5.0, 3.0, t) - 9.0 * smoothstep(0.86, 1.0, t);
@@ -68,10 +69,10 @@ fn cap() -> Part {
             part.colours.push(palette::opaque(mix(palette::HAIR_ROOT, palette::HAIR, 0.75)));
         }
     }
-    for c in 0..COLUMNS {
-        part.faces.push(vec![0, 1 + c, 1 + (c + 1) % COLUMNS]);
+    for c in 0..columns {
+        part.faces.push(vec![0, 1 + c, 1 + (c + 1) % columns]);
     }
-    part.faces.extend(mesh::lattice(1, ROWS, COLUMNS, true));
+    part.faces.extend(mesh::lattice(1, rows, columns, true));
     part
 }
 
@@ -154,37 +155,37 @@ impl Lock {
     }
 
     /// The body of the clump: the dark depth between the strands.
-    fn body(&self, stations: &[Station]) -> Part {
-        const STEPS: usize = 9;
-        const AROUND: usize = 8;
+    fn body(&self, stations: &[Station], detail: Detail) -> Part {
+        let steps = detail.of(9, 7);
+        let around = detail.of(8, 6);
         let mut part = Part::default();
-        for i in 0..STEPS {
-            let t = i as f64 / (STEPS - 1) as f64;
-            let here = stations[i * (STATIONS - 1) / (STEPS - 1)];
+        for i in 0..steps {
+            let t = i as f64 / (steps - 1) as f64;
+            let here = stations[i * (STATIONS - 1) / (steps - 1)];
             let (wide, high) = self.girth(t);
             // It ends within the strands, so that no blunt end shows.
             let (wide, high) = (wide * smoothstep(1.03, 0.86, t), high * smoothstep(1.03, 0.8, t));
-            for k in 0..AROUND {
-                let (sin, cos) = (TAU * k as f64 / AROUND as f64).sin_cos();
+            for k in 0..around {
+                let (sin, cos) = (TAU * k as f64 / around as f64).sin_cos();
                 // A soft ridge on the outside, flat within.
                 let height = if sin > 0.0 { sin } else { sin * 0.5 } * self.thick * high;
                 part.points.push(here.at + here.side * (cos * self.width * wide * 0.94) + here.out * (height - 0.5));
-                part.colours.push(palette::opaque(Self::colour(t, self.tone - 0.4, 0.0)));
+                part.colours.push(palette::opaque(Self::colour(t, self.tone - detail.of(0.4, 0.12), 0.0)));
             }
         }
-        part.faces.extend(mesh::lattice(0, STEPS, AROUND, true));
-        part.faces.push((0..AROUND).collect());
-        part.faces.push((0..AROUND).rev().map(|k| (STEPS - 1) * AROUND + k).collect());
+        part.faces.extend(mesh::lattice(0, steps, around, true));
+        part.faces.push((0..around).collect());
+        part.faces.push((0..around).rev().map(|k| (steps - 1) * around + k).collect());
         part.face_outwards();
         part
     }
 
     /// The strands that lie over the clump and show its flow.
-    fn strands(&self, stations: &[Station], seed: u64) -> Part {
-        /// Millimetres between the middles of two strands.
-        const SPACING: f64 = 4.4;
+    fn strands(&self, stations: &[Station], seed: u64, detail: Detail) -> Part {
+        // Millimetres between the middles of two strands.
+        let spacing = detail.of(4.4, 8.8);
         let mut part = Part::default();
-        let count = ((2.0 * self.width + self.thick) / SPACING).round().max(3.0) as usize;
+        let count = ((2.0 * self.width + self.thick) / spacing).round().max(detail.of(3.0, 2.0)) as usize;
         for n in 0..count {
             let seed = seed * 1000 + n as u64 * 16;
             let place = (n as f64 + 0.5 + 0.22 * swing(seed)) / count as f64;
@@ -195,15 +196,15 @@ impl Lock {
                 from: 0.05 * chance(seed + 3).powi(2),
                 to: 1.0 - 0.16 * chance(seed + 4).powi(2),
                 lift: 0.45 + 0.15 * chance(seed + 5),
-                width: SPACING * (0.66 + 0.2 * chance(seed + 6)),
-                thick: 1.2 + 0.4 * chance(seed + 7),
+                width: spacing * (detail.of(0.66, 0.8) + 0.2 * chance(seed + 6)),
+                thick: detail.of(1.2, 1.5) + 0.4 * chance(seed + 7),
                 tone: self.tone + 0.15 * swing(seed + 8),
                 shine: 0.35 + 0.08 * swing(seed + 9),
             };
-            part.append(strand.build(self, stations));
+            part.append(strand.build(self, stations, detail));
         }
-        // A few hairs that do not keep to it.
-        for n in 0..2 {
+        // A few hairs that do not keep to it, too thin to be seen from afar.
+        for n in 0..detail.of(2, 0) {
             let seed = seed * 1000 + 900 + n * 16;
             let strand = Strand {
                 angle: lerp(150.0, 30.0, chance(seed)).to_radians(),
@@ -217,7 +218,7 @@ impl Lock {
                 tone: self.tone + 0.1 * swing(seed + 8),
                 shine: 0.35,
             };
-            part.append(strand.build(self, stations));
+            part.append(strand.build(self, stations, detail));
         }
         part
     }
@@ -245,9 +246,9 @@ struct Strand {
 }
 
 impl Strand {
-    fn build(&self, lock: &Lock, stations: &[Station]) -> Part {
-        const STEPS: usize = 10;
-        const AROUND: usize = 4;
+    fn build(&self, lock: &Lock, stations: &[Station], detail: Detail) -> Part {
+        let steps = detail.of(10, 7);
+        let around = 4;
         let at = |t: f64| {
             let t = t.clamp(0.0, 1.0);
             let x = t * (STATIONS - 1) as f64;
@@ -265,8 +266,8 @@ impl Strand {
             (here + side * (cos * wide) + out * (sin * high) + normal * lift, normal)
         };
         let mut part = Part::default();
-        for i in 0..STEPS {
-            let u = i as f64 / (STEPS - 1) as f64;
+        for i in 0..steps {
+            let u = i as f64 / (steps - 1) as f64;
             let t = lerp(self.from, self.to, u);
             let (here, normal) = at(t);
             let along = (at((t + 0.02).min(1.0)).0 - at((t - 0.02).max(0.0)).0).normalized();
@@ -276,20 +277,20 @@ impl Strand {
             let out = side.cross(along).normalized();
             let girth = curve(&[(0.0, 0.2), (0.12, 0.7), (0.35, 1.0), (0.65, 0.92), (0.88, 0.5), (1.0, 0.03)], u);
             let shine = 0.42 * bell((t - self.shine) / 0.13);
-            for k in 0..AROUND {
+            for k in 0..around {
                 // One edge on top, one at each side, one beneath.
-                let (sin, cos) = (TAU * (k as f64 / AROUND as f64 + 0.25)).sin_cos();
+                let (sin, cos) = (TAU * (k as f64 / around as f64 + 0.25)).sin_cos();
                 let height = if sin > 0.0 { sin } else { 0.4 * sin };
                 let p = here + side * (cos * self.width * girth) + out * (height * self.thick * girth.sqrt());
                 part.points.push(p);
                 // Darker towards its edges and beneath.
-                let edge = if sin > 0.5 { 0.0 } else { 0.2 };
+                let edge = if sin > 0.5 { 0.0 } else { detail.of(0.2, 0.14) };
                 part.colours.push(palette::opaque(Lock::colour(t, self.tone - edge, shine)));
             }
         }
-        part.faces.extend(mesh::lattice(0, STEPS, AROUND, true));
-        part.faces.push((0..AROUND).collect());
-        part.faces.push((0..AROUND).rev().map(|k| (STEPS - 1) * AROUND + k).collect());
+        part.faces.extend(mesh::lattice(0, steps, around, true));
+        part.faces.push((0..around).collect());
+        part.faces.push((0..around).rev().map(|k| (steps - 1) * around + k).collect());
         part.face_outwards();
         part
     }
@@ -419,19 +420,19 @@ fn stud(at: Vec3) -> Part {
 }
 
 /// Short fine hairs that grow over the hairline, so that it does not end in an edge.
-fn first_hairs() -> Part {
-    const COUNT: u64 = 130;
-    const STEPS: usize = 6;
+fn first_hairs(detail: Detail) -> Part {
     const AROUND: usize = 3;
+    let count: u64 = detail.of(130, 52);
+    let steps = detail.of(6, 3);
     let mut part = Part::default();
-    for i in 0..COUNT {
+    for i in 0..count {
         let seed = 500_000 + i * 16;
-        let azimuth = lerp(-74.0, 78.0, (i as f64 + 0.5 * chance(seed)) / COUNT as f64);
+        let azimuth = lerp(-74.0, 78.0, (i as f64 + 0.5 * chance(seed)) / count as f64);
         let foot = hairline(azimuth) - 3.0 + 2.6 * swing(seed + 1);
         // Away from the parting, and back.
         let sweep = if azimuth > PARTING { 1.0 } else { -1.0 } * (7.0 + 7.0 * chance(seed + 2));
         let rise = 8.0 + 5.0 * chance(seed + 3);
-        let (wide, tone) = (0.42 + 0.3 * chance(seed + 4), 0.1 * swing(seed + 5) - 0.1);
+        let (wide, tone) = (detail.of(1.0, 2.0) * (0.42 + 0.3 * chance(seed + 4)), 0.1 * swing(seed + 5) - 0.1);
         let at = |t: f64| {
             let d = direction(azimuth + sweep * t * t, foot + rise * t * (1.0 - 0.3 * t));
             let skin = sculpt::cast(sculpt::head, CENTRE, d);
@@ -439,8 +440,8 @@ fn first_hairs() -> Part {
             skin.lerp(hair, smoothstep(0.1, 0.9, t)) + d.normalized() * 0.1
         };
         let base = part.points.len();
-        for step in 0..STEPS {
-            let t = step as f64 / (STEPS - 1) as f64;
+        for step in 0..steps {
+            let t = step as f64 / (steps - 1) as f64;
             let p = at(t);
             let along = (at(t + 0.02) - at(t - 0.02)).normalized();
             let side = along.cross(p - CENTRE).normalized();
@@ -455,9 +456,9 @@ fn first_hairs() -> Part {
             }
         }
         let mut strand = Part { points: part.points[base..].to_vec(), ..Part::default() };
-        strand.faces = mesh::lattice(0, STEPS, AROUND, true);
+        strand.faces = mesh::lattice(0, steps, AROUND, true);
         strand.faces.push((0..AROUND).collect());
-        strand.faces.push((0..AROUND).rev().map(|k| (STEPS - 1) * AROUND + k).collect());
+        strand.faces.push((0..AROUND).rev().map(|k| (steps - 1) * AROUND + k).collect());
         strand.face_outwards();
         part.faces.extend(strand.faces.into_iter().map(|face| face.into_iter().map(|v| v + base).collect()));
     }
@@ -465,29 +466,30 @@ fn first_hairs() -> Part {
 }
 
 /// Softens the normals towards the whole head of hair's: light then lies over it as one form.
-fn blend_normals(part: &mut Part) {
-    const SHARE: f64 = 0.68;
+fn blend_normals(part: &mut Part, detail: Detail) {
+    // Wide strands show their sides.
+    let (share, inwards) = detail.of((0.68, -0.3..0.3), (0.8, -0.7..-0.1));
     part.normals = mesh::normals(&part.points, &part.faces)
         .into_iter()
         .zip(&part.points)
         .map(|(n, p)| {
             let whole = sculpt::gradient(sculpt::hair_body, *p);
             // What looks inwards keeps its own.
-            n.lerp(whole, SHARE * smoothstep(-0.3, 0.3, n.dot(whole))).normalized()
+            n.lerp(whole, share * smoothstep(inwards.start, inwards.end, n.dot(whole))).normalized()
         })
         .collect();
 }
 
 /// All hair.
-pub fn build() -> Part {
-    let mut part = cap();
-    part.append(first_hairs());
+pub fn build(detail: Detail) -> Part {
+    let mut part = cap(detail);
+    part.append(first_hairs(detail));
     for (seed, lock) in front_locks().iter().chain(&back_locks()).enumerate() {
         let stations = lock.stations();
-        part.append(lock.body(&stations));
-        part.append(lock.strands(&stations, seed as u64));
+        part.append(lock.body(&stations, detail));
+        part.append(lock.strands(&stations, seed as u64, detail));
     }
-    blend_normals(&mut part);
+    blend_normals(&mut part, detail);
     let mut studs = Part::default();
     for side in [1.0, -1.0] {
         studs.append(stud(v3(side * 82.0, -29.5, -11.5)));

@@ -21,6 +21,7 @@
 mod aria;
 mod cage;
 mod clothes;
+mod detail;
 mod eyes;
 mod face;
 mod gltf;

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::aria::{self, Model};
+use crate::aria::{self, Lower, Model};
 use crate::cage::{EYE_POINTS, EYE_RINGS, LIP_SEAM, MOUTH_CORNER, MOUTH_POINTS, lid_place};
 use crate::gltf::Target;
 use crate::names;
@@ -138,8 +138,92 @@ fn aria_glb_is_well_formed() -> Outcome {
 }
 
 #[test]
+fn aria_lower_levels_are_out_of_the_scene_and_have_the_shapes() -> Outcome {
+    let (json, _) = {
+        let glb = aria::glb(model())?;
+        let (json, bin) = parse(&glb)?;
+        (json, bin.len())
+    };
+    assert_eq!(json["extensionsUsed"], serde_json::json!(["MSFT_lod"]));
+    assert!(json["extensionsRequired"].is_null(), "other programs show level 0");
+    let (nodes, meshes, accessors) = (list(&json, "nodes"), list(&json, "meshes"), list(&json, "accessors"));
+    let in_scene: HashSet<u64> = nodes
+        .iter()
+        .flat_map(|node| list(node, "children"))
+        .chain(list(&json["scenes"][0], "nodes"))
+        .filter_map(Value::as_u64)
+        .collect();
+    let attribute = |mesh: &Value, of: &str| -> Result<Value, Box<dyn Error>> {
+        Ok(accessors[index(&mesh["primitives"][0]["attributes"][of])?].clone())
+    };
+    let (mut full, mut low) = (0, 0);
+    let mut distances = Vec::new();
+    for node in nodes.iter().filter(|node| node["mesh"].is_u64()) {
+        let mesh = &meshes[index(&node["mesh"])?];
+        let position = attribute(mesh, "POSITION")?;
+        if in_scene.contains(&nodes.iter().position(|other| other == node).map_or(0, |place| place as u64)) {
+            full += index(&position["count"])?;
+        }
+        let Some(lower) = node["extensions"]["MSFT_lod"]["ids"].as_array() else {
+            let of_scene = in_scene.iter().any(|place| nodes[*place as usize]["name"] == node["name"]);
+            low += if of_scene { index(&position["count"])? } else { 0 };
+            continue;
+        };
+        assert_eq!(lower.len(), 1);
+        let id = lower[0].as_u64().ok_or("no index")?;
+        assert!(!in_scene.contains(&id));
+        let lower = &nodes[id as usize];
+        assert_eq!((&lower["skin"], &lower["translation"]), (&node["skin"], &node["translation"]));
+        let lower = &meshes[index(&lower["mesh"])?];
+        low += index(&attribute(lower, "POSITION")?["count"])?;
+        assert_eq!(lower["extras"], mesh["extras"], "the same targets");
+        assert_eq!(lower["primitives"][0]["material"], mesh["primitives"][0]["material"]);
+        // All switch at one distance: coverage is as large as the part.
+        let size = (0..3)
+            .map(|axis| {
+                let side = |end: &str| position[end][axis].as_f64().unwrap_or(f64::NAN);
+                (side("max") - side("min")).powi(2)
+            })
+            .sum::<f64>()
+            .sqrt();
+        let coverage = list(&node["extras"], "MSFT_screencoverage");
+        assert_eq!((coverage.len(), coverage[1].as_f64()), (2, Some(0.0)), "it never vanishes");
+        distances.push(size / coverage[0].as_f64().ok_or("no number")?);
+    }
+    assert!(low * 5 < full * 2, "{low} of {full} vertices");
+    assert!(distances.len() == 6 && distances.iter().all(|d| (d / distances[0] - 1.0).abs() < 1e-3), "{distances:?}");
+    // The face's lower level reads the bytes of the full one.
+    let [face, cage] = ["Face", "Face_LOD1"].map(|name| meshes.iter().find(|mesh| mesh["name"] == name));
+    let (face, cage) = (face.ok_or("no face")?, cage.ok_or("no lower face")?);
+    for of in ["POSITION", "NORMAL", "COLOR_0", "JOINTS_0", "WEIGHTS_0"] {
+        assert_eq!(attribute(face, of)?["bufferView"], attribute(cage, of)?["bufferView"]);
+    }
+    Ok(())
+}
+
+#[test]
+fn aria_lower_face_has_the_shapes_of_the_full_one() -> Outcome {
+    let model = model();
+    let (face, _) = &model.meshes[0];
+    let Some((_, Lower::First(cage))) = model.lower.iter().find(|(of, _)| *of == face.name) else {
+        return Err("no lower face".into());
+    };
+    assert!(cage.vertices * 3 < face.positions.len() && cage.indices.iter().all(|i| (*i as usize) < cage.vertices));
+    for target in &face.targets {
+        let far = |moves: &[Vec3]| moves.iter().map(|d| d.length()).fold(0.0, f64::max);
+        let (all, some) = (far(&target.positions), far(&target.positions[..cage.vertices]));
+        assert!(some > 0.8 * all, "{}: {some} of {all} mm", target.name);
+    }
+    Ok(())
+}
+
+#[test]
 fn aria_numbers_are_finite_and_indices_in_range() {
-    for (mesh, _) in &model().meshes {
+    let lower = model().lower.iter().filter_map(|(_, lower)| match lower {
+        Lower::Mesh(mesh) => Some(mesh),
+        Lower::First(_) => None,
+    });
+    for mesh in model().meshes.iter().map(|(mesh, _)| mesh).chain(lower) {
         let count = mesh.positions.len();
         assert_eq!(mesh.normals.len(), count);
         assert_eq!(mesh.colours.len(), count);

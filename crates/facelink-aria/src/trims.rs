@@ -3,6 +3,7 @@
 use std::f64::consts::{PI, TAU};
 
 use crate::cage::{self, EYE_MARGIN, EYE_POINTS};
+use crate::detail::Detail;
 use crate::face::Face;
 use crate::mesh;
 use crate::names;
@@ -47,29 +48,29 @@ fn brow_place(face: &Face, t: f64) -> BrowPlace {
 }
 
 /// The brows: a thin body for the mass, and single hairs that give it grain and a soft edge.
-pub fn brows(face: &Face) -> Part {
-    const STEPS: usize = 18;
-    const AROUND: usize = 10;
+pub fn brows(face: &Face, detail: Detail) -> Part {
+    let steps = detail.of(18, 10);
+    let around = detail.of(10, 6);
     let mut left = Part::default();
-    for i in 0..STEPS {
-        let t = i as f64 / (STEPS - 1) as f64;
+    for i in 0..steps {
+        let t = i as f64 / (steps - 1) as f64;
         let place = brow_place(face, t);
         let half = place.half * curve(&[(0.0, 0.1), (0.1, 0.55), (0.3, 0.72), (0.8, 0.8), (1.0, 0.5)], t);
         let thick = 0.12 * half + 0.12;
-        for k in 0..AROUND {
-            let (sin, cos) = (TAU * k as f64 / AROUND as f64).sin_cos();
+        for k in 0..around {
+            let (sin, cos) = (TAU * k as f64 / around as f64).sin_cos();
             left.points.push(place.on + place.up * (half * cos) + place.out * (0.05 + thick * sin));
             left.colours.push(palette::opaque(mix(palette::BROW, palette::HAIR, 0.15)));
         }
     }
     // Along the rows outwards, around from above over the front: seen from outside this runs clockwise.
-    for face in mesh::lattice(0, STEPS, AROUND, true) {
+    for face in mesh::lattice(0, steps, around, true) {
         left.faces.push(face.into_iter().rev().collect());
     }
-    left.faces.push((0..AROUND).collect());
-    left.faces.push((0..AROUND).rev().map(|k| (STEPS - 1) * AROUND + k).collect());
+    left.faces.push((0..around).collect());
+    left.faces.push((0..around).rev().map(|k| (steps - 1) * around + k).collect());
     left.face_outwards();
-    left.append(brow_hairs(face));
+    left.append(brow_hairs(face, detail));
     let mut both = Part::default();
     let right = left.mirrored();
     both.append(left);
@@ -89,11 +90,11 @@ pub fn brows(face: &Face) -> Part {
 
 /// The hairs of the left brow: upright at its inner end, laid outwards along the rest, and closing in from above and
 /// below over the arch.
-fn brow_hairs(face: &Face) -> Part {
-    const ALONG: usize = 34;
+fn brow_hairs(face: &Face, detail: Detail) -> Part {
     const ACROSS: [f64; 4] = [-0.95, -0.5, -0.05, 0.4];
-    const ROWS: usize = 4;
     const SIDES: usize = 3;
+    let along = detail.of(34, 15);
+    let rows = detail.of(4, 3);
     /// Places worked out along the brow; between them it is straight enough.
     const PLACES: usize = 40;
     let places: Vec<BrowPlace> = (0..=PLACES).map(|i| brow_place(face, i as f64 / PLACES as f64)).collect();
@@ -110,14 +111,14 @@ fn brow_hairs(face: &Face) -> Part {
         }
     };
     let mut part = Part::default();
-    for i in 0..ALONG {
+    for i in 0..along {
         for (lane, across) in ACROSS.iter().enumerate() {
             let seed = (i * ACROSS.len() + lane) as u64;
             let wild = |k: u64| {
                 let h = (seed * 8 + k + 3).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
                 (h % 2001) as f64 / 1000.0 - 1.0
             };
-            let t = ((i as f64 + 0.33 * lane as f64 + 0.4 * wild(0)) / ALONG as f64).clamp(0.0, 0.97);
+            let t = ((i as f64 + 0.33 * lane as f64 + 0.4 * wild(0)) / along as f64).clamp(0.0, 0.97);
             let place = brow_place(t);
             let lean = curve(&[(0.0, 60.0), (0.1, 40.0), (0.35, 16.0), (0.7, 2.0), (1.0, 0.0)], t)
                 - (22.0 * (across + 0.2)) * smoothstep(0.1, 0.5, t)
@@ -126,11 +127,11 @@ fn brow_hairs(face: &Face) -> Part {
             let direction = place.ahead * cos + place.up * sin;
             let long = curve(&[(0.0, 3.2), (0.2, 6.2), (0.6, 7.4), (1.0, 4.6)], t) * (1.0 + 0.2 * wild(2));
             let root = place.on + place.up * (place.half * across);
-            let girth = 0.62 + 0.12 * wild(3);
+            let girth = detail.of(1.0, 1.9) * (0.62 + 0.12 * wild(3));
             let tone = 0.4 + 0.4 * wild(4);
             let base = part.points.len();
-            for row in 0..ROWS {
-                let u = row as f64 / (ROWS - 1) as f64;
+            for row in 0..rows {
+                let u = row as f64 / (rows - 1) as f64;
                 let centre = root + direction * (long * u) + place.up * (-0.5 * u * u * sin);
                 // Kept on the skin, a little proud of it.
                 let centre =
@@ -143,7 +144,7 @@ fn brow_hairs(face: &Face) -> Part {
                     part.colours.push(palette::opaque(mix(palette::BROW, palette::HAIR, tone * u.max(0.3))));
                 }
             }
-            let mut faces = mesh::lattice(base, ROWS, SIDES, true);
+            let mut faces = mesh::lattice(base, rows, SIDES, true);
             // In whichever order the corners run, the top corner's normal points out of the skin.
             let quad = &faces[0];
             let n = (part.points[quad[1]] - part.points[quad[0]]).cross(part.points[quad[3]] - part.points[quad[0]]);
