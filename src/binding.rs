@@ -284,6 +284,8 @@ impl FaceBinding {
 /// What of a face the binding shows.
 fn report(binding: &FaceBinding, targets: Targets, mapped: &Mapped, rig: &Rig, turns_head: bool) -> BindReport {
     let driven = |index: &usize| !binding.meshes[*index].channels.is_empty() || binding.writes(*index);
+    // Lower levels of detail stand in for others.
+    let is_full = |index: &usize| binding.meshes[*index].lod.is_none_or(|(_, level)| level == 0);
     let skeletons = &binding.bones.skeletons;
     let shapes = |list: &[Blendshape]| list.iter().map(|shape| shape.name().to_owned()).collect();
     // What an expression moves is not unused.
@@ -310,7 +312,7 @@ fn report(binding: &FaceBinding, targets: Targets, mapped: &Mapped, rig: &Rig, t
         empty: rig.empty_targets(&targets.nodes, &targets.names, binding),
         problem: mapped.problem.clone(),
         failed: false,
-        meshes: (0..binding.meshes.len()).filter(driven).count(),
+        meshes: (0..binding.meshes.len()).filter(driven).filter(is_full).count(),
         bones: skeletons
             .iter()
             .flat_map(Skeleton::bones)
@@ -397,6 +399,9 @@ fn bind(
         let own_used = own.as_ref().and_then(|own| own.as_ref().ok()).copied();
         let mapped = cache.map(&targets.names, declared.has_table(), own, &presets);
         let mut binding = FaceBinding::new(&targets, &declared, &mapped);
+        for (mesh, lod) in binding.meshes.iter_mut().zip(rig.lods(avatar, &targets.nodes)) {
+            mesh.lod = lod;
+        }
         for (_, of) in targets.nodes.iter().enumerate().filter(|(index, _)| binding.writes(*index)) {
             // Culling knows nothing of morphs: an opened jaw must not vanish at the edge of the screen.
             for part in &of.parts {

@@ -10,10 +10,11 @@ use facelink::{
 
 use crate::{
     avatar::{FaceAvatar, ShapePreview, Shown},
-    binding::{FaceBinding, Morphs},
+    binding::{BoundMesh, FaceBinding, Morphs},
     bones::{Bone, Turned, angles, eye_turn, from_angles, limited},
     detail::{FaceDetail, FaceLoad},
     layers::{FaceExpressionLibrary, LayerTime, Layers, RefusedExpressions},
+    lod::LodGroup,
     pose::{FacePose, gaze_from_shapes, smooth},
     sets::Step,
     settings::FaceSettings,
@@ -210,30 +211,51 @@ impl FaceBinding {
     }
 }
 
-pub(crate) fn write_weights(mut avatars: Query<(&FaceAvatar, &mut FaceBinding, &Shown)>, mut morphs: Morphs) {
+pub(crate) fn write_weights(
+    mut avatars: Query<(&FaceAvatar, &mut FaceBinding, &Shown)>,
+    mut morphs: Morphs,
+    lods: Query<Ref<LodGroup>>,
+) {
     for (avatar, mut binding, shown) in &mut avatars {
-        write(avatar, &mut binding, shown, &mut morphs);
+        write(avatar, &mut binding, shown, &mut morphs, &lods);
     }
 }
 
 /// The same for models whose expressions another plugin drives, after it has cleared what they are bound to.
 #[cfg(all(feature = "vrm", bevy_0_20))]
-pub(crate) fn write_weights_again(mut avatars: Query<(&FaceAvatar, &mut FaceBinding, &Shown)>, mut morphs: Morphs) {
+pub(crate) fn write_weights_again(
+    mut avatars: Query<(&FaceAvatar, &mut FaceBinding, &Shown)>,
+    mut morphs: Morphs,
+    lods: Query<Ref<LodGroup>>,
+) {
     for (avatar, mut binding, shown) in &mut avatars {
         if binding.named.is_some() {
-            write(avatar, &mut binding, shown, &mut morphs);
+            write(avatar, &mut binding, shown, &mut morphs, &lods);
         }
     }
 }
 
-fn write(avatar: &FaceAvatar, binding: &mut FaceBinding, shown: &Shown, morphs: &mut Morphs) {
-    if shown.step <= 0.0 || shown.idle && is_neutral(shown) {
-        return;
-    }
+fn write(
+    avatar: &FaceAvatar,
+    binding: &mut FaceBinding,
+    shown: &Shown,
+    morphs: &mut Morphs,
+    lods: &Query<Ref<LodGroup>>,
+) {
+    let still = shown.step <= 0.0 || shown.idle && is_neutral(shown);
     for mesh in 0..binding.meshes.len() {
-        let node = binding.meshes[mesh].node;
+        let BoundMesh { node, lod, .. } = binding.meshes[mesh];
+        let group = lod.and_then(|(group, level)| Some((lods.get(group).ok()?, level)));
+        // What is not shown is not written, and is brought up to date once it is.
+        if group.as_ref().is_some_and(|(group, level)| group.shown != *level) {
+            continue;
+        }
+        let fresh = group.is_some_and(|(group, _)| group.is_changed());
+        if still && !fresh {
+            continue;
+        }
         if let Some(weights) = node.and_then(|node| morphs.get_mut(node)) {
-            binding.write(mesh, &shown.pose, avatar.gain, shown.step, weights);
+            binding.write(mesh, &shown.pose, avatar.gain, if fresh { 1.0 } else { shown.step }, weights);
         }
     }
 }

@@ -128,7 +128,7 @@
 //! | `net` | yes | the network: endpoint, connections, phones, sending; without it faces come by [`FaceInput`] alone |
 //! | `takes` | yes | recordings as assets, and playing them |
 //! | `animation` | no | takes as Bevy animations, by `animation::FaceBaker` |
-//! | `aria` | no | `ARIA`, an avatar inside the library, for a first face and for tests; 6.5 MB in the program |
+//! | `aria` | no | `ARIA`, an avatar inside the library, for a first face and for tests; 7.4 MB in the program |
 //! | `panel` | no | `FaceLinkPanelPlugin`: an egui panel with sources, statistics, the mapping and the 52 values |
 //! | `remote` | no | methods `facelink.*` of the Bevy Remote Protocol: `remote` |
 //! | `vrm` | no | VRM 1.0 avatars drawn by `bevy_vrm1`: put [`FaceAvatar`] on the entity with its `VrmHandle`; `.vrm` files open without it ([`FaceModel`]) |
@@ -178,6 +178,7 @@ pub mod head;
 pub mod input;
 pub mod layers;
 mod lifecycle;
+pub mod lod;
 pub mod mapping;
 pub mod model;
 #[cfg(feature = "panel")]
@@ -226,6 +227,7 @@ pub use head::HeadFrame;
 pub use input::{FaceInbox, FaceInjector};
 pub use input::{FaceInput, InputStats};
 pub use layers::{FaceExpressionLibrary, FaceExpressions, FaceIdle, FaceSpeech, IdleWhen, RefusedExpressions};
+pub use lod::{LodGroup, LodSettings};
 pub use mapping::{AvatarMapping, FaceMapping, FacePresets};
 pub use model::FaceModel;
 #[cfg(feature = "net")]

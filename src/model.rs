@@ -1,7 +1,7 @@
 //! Model files: the loader for `.vrm`, `.glb` and `.gltf`, and what a file declares about its face.
 //!
 //! The loader is Bevy's own behind [`facelink::model::mend`], so that a file is loaded that glTF allows and Bevy's loader
-//! refuses. What a VRM file declares is put on the entities of its scene, whichever loader reads it.
+//! refuses. What a VRM file declares, and levels of detail, are put on the entities of its scene, whichever loader reads it.
 
 use std::{fmt, io, sync::Arc};
 
@@ -25,7 +25,10 @@ use facelink::{
     model::{self, Expression, ExpressionKind, Vrm, VrmVersion},
 };
 
-use crate::bones::{KnownBones, nearest};
+use crate::{
+    bones::{KnownBones, nearest},
+    lod,
+};
 
 pub(crate) struct ModelPlugin;
 
@@ -303,13 +306,12 @@ impl GltfExtensionHandler for Declarations {
         root: Entity,
         world: &mut World,
     ) {
-        let Some(vrm) = &self.vrm else { return };
-        world.entity_mut(root).insert(VrmModel(vrm.clone()));
         // A node's children are its primitives and lights, and then the nodes below it in the order of the file.
         let below = |world: &World, entity: Entity, count: usize| -> Vec<Entity> {
             let children = world.get::<Children>(entity).map_or(&[][..], |children| children);
             children[children.len().saturating_sub(count)..].to_vec()
         };
+        let mut entities = HashMap::default();
         let mut nodes: Vec<_> = scene.nodes().zip(below(world, root, scene.nodes().len())).collect();
         while let Some((node, entity)) = nodes.pop() {
             let name = node.name().map_or_else(|| format!("GltfNode{}", node.index()), str::to_owned);
@@ -317,8 +319,15 @@ impl GltfExtensionHandler for Declarations {
                 continue;
             }
             let mesh = node.mesh().map(|mesh| mesh.index());
-            world.entity_mut(entity).insert(ModelNode { node: node.index(), mesh });
+            if self.vrm.is_some() {
+                world.entity_mut(entity).insert(ModelNode { node: node.index(), mesh });
+            }
+            entities.insert(node.index(), entity);
             nodes.extend(node.children().zip(below(world, entity, node.children().len())));
+        }
+        lod::add_groups(scene, &entities, world);
+        if let Some(vrm) = &self.vrm {
+            world.entity_mut(root).insert(VrmModel(vrm.clone()));
         }
     }
 }

@@ -14,8 +14,8 @@ use facelink_net::{
 
 use crate::{
     avatar::AvatarPlugin, binding::BindingPlugin, detail::DetailPlugin, drive::DrivePlugin, files::FilesPlugin,
-    gestures::GesturesPlugin, input::InputPlugin, layers::LayersPlugin, mapping::MappingPlugin, model::ModelPlugin,
-    playout::PlayoutPlugin, session::SessionPlugin, sets::SchedulePlugin, settings::FaceSettings,
+    gestures::GesturesPlugin, input::InputPlugin, layers::LayersPlugin, lod::LodPlugin, mapping::MappingPlugin,
+    model::ModelPlugin, playout::PlayoutPlugin, session::SessionPlugin, sets::SchedulePlugin, settings::FaceSettings,
     subjects::SubjectsPlugin, virtual_subject::VirtualSubjectPlugin,
 };
 #[cfg(feature = "net")]
@@ -244,6 +244,7 @@ impl Plugin for FaceLinkPlugin {
                 AvatarPlugin,
                 BindingPlugin,
                 DetailPlugin,
+                LodPlugin,
                 DrivePlugin,
             ))
             .add_plugins(SessionPlugin { file: self.session.clone() });

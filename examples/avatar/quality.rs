@@ -5,7 +5,7 @@ use clap::ValueEnum;
 /// What the command line asks for.
 #[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QualityArg {
-    /// Without multisampling and shadows, with materials that are quick to work out.
+    /// Without multisampling and shadows, with materials that are quick to work out, models at their second level of detail.
     Low,
     /// Everything.
     High,

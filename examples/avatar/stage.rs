@@ -24,7 +24,7 @@ use bevy::{
     },
     window::PresentMode,
 };
-use bevy_facelink::{FaceModel, HeadFrame, prelude::*};
+use bevy_facelink::{FaceModel, HeadFrame, LodSettings, prelude::*};
 use quality::{Quality, QualityArg};
 
 /// Vertical field of view: a portrait lens.
@@ -201,9 +201,9 @@ fn set_up(
             adapter.name,
             match (quality, setup.windowed || setup.draw) {
                 (Quality::Low, true) =>
-                    ": no multisampling, no shadows, simple materials; --quality high draws everything",
+                    ": no multisampling, no shadows, simple materials, less detail; --quality high draws everything",
                 (Quality::Low, false) =>
-                    ": no multisampling, no shadows, simple materials, and only the last frame is drawn",
+                    ": no multisampling, no shadows, simple materials, less detail, and only the last frame is drawn",
                 (Quality::High, true) => ", which takes seconds for each frame; --quality low is quicker",
                 (Quality::High, false) =>
                     ": only the last frame is drawn; --quality low draws it without shadows and multisampling",
@@ -267,6 +267,7 @@ fn set_up(
 
     if quality == Quality::Low {
         commands.insert_resource(simple::Simple);
+        commands.insert_resource(LodSettings { finest: 1, ..default() });
         // The next frame is begun while one is drawn and another shown: a processor draws to no screen that has to be waited for.
         for mut window in &mut windows {
             window.present_mode = PresentMode::AutoNoVsync;

@@ -18,6 +18,8 @@ use crate::bones::Bones;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct BoundMesh {
     pub node: Option<Entity>,
+    /// The group of levels of detail that it is in, and its level.
+    pub lod: Option<(Entity, u8)>,
     /// Targets that a channel of the same name drives.
     pub channels: Vec<BoundChannel>,
     /// Targets that expressions of the model move.

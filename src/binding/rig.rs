@@ -6,6 +6,7 @@ use bevy::{
     gltf::{GltfExtras, GltfMeshExtras},
     math::Affine3A,
     mesh::{MeshAccessError, VertexAttributeValues, morph::MAX_MORPH_WEIGHTS, skinning::SkinnedMesh},
+    platform::collections::HashMap,
     prelude::*,
     world_serialization::WorldAssetRoot,
 };
@@ -19,6 +20,7 @@ use crate::{
     bones::{self, Bone, Bones, KnownBones, Skeleton},
     eyes::{self, LookMesh},
     head::{HeadFrame, Shapes},
+    lod::LodGroup,
     model::{Declared, FaceModel, Models},
 };
 
@@ -49,6 +51,7 @@ pub(super) struct Rig<'w, 's> {
     mesh_extras: Query<'w, 's, &'static GltfMeshExtras>,
     extras: Query<'w, 's, &'static GltfExtras>,
     meshes: Res<'w, Assets<Mesh>>,
+    lods: Query<'w, 's, &'static LodGroup>,
     models: Models<'w, 's>,
     shapes: Shapes<'w, 's>,
 }
@@ -105,6 +108,22 @@ impl Rig<'_, '_> {
             }
         }
         nodes
+    }
+
+    /// Which group of levels of detail each of the nodes is in, and its level there.
+    pub fn lods(&self, avatar: Entity, nodes: &[MorphNode]) -> Vec<Option<(Entity, u8)>> {
+        let mut levels: HashMap<Entity, (Entity, u8)> = HashMap::default();
+        for entity in self.within(avatar) {
+            let lower = self.lods.get(entity).map_or(&[][..], |group| &group.lower);
+            if !lower.is_empty() {
+                levels.extend([entity].iter().chain(lower).copied().zip((0..u8::MAX).map(|level| (entity, level))));
+            }
+        }
+        let level = |of: &MorphNode| {
+            let up = std::iter::once(of.node).chain(self.parents.iter_ancestors(of.node));
+            up.take_while(|entity| *entity != avatar).find_map(|entity| levels.get(&entity).copied())
+        };
+        nodes.iter().map(level).collect()
     }
 
     /// The names of a node's targets, after checking that they are what they seem. `numbered`: a target without a name gets its

@@ -96,7 +96,10 @@ fn looks(app: &mut App, avatar: Entity) -> (Vec<f32>, Vec<Transform>) {
     while let Some(node) = nodes.pop() {
         let entity = app.world().entity(node);
         if node != avatar {
-            weights.extend(entity.get::<MorphWeights>().iter().flat_map(|morph| morph.weights()));
+            // A level of detail that is not shown is not written by a live face.
+            let shown = entity.get::<Visibility>().is_none_or(|visibility| *visibility != Visibility::Hidden);
+            let morph = entity.get::<MorphWeights>().filter(|_| shown);
+            weights.extend(morph.iter().flat_map(|morph| morph.weights()));
             places.extend(entity.get::<Transform>());
         }
         nodes.extend(entity.get::<Children>().into_iter().flatten());

@@ -53,12 +53,13 @@ fn bind(app: &mut App, file: &str) -> (Entity, BindReport) {
     (avatar, app.world().get::<BindReport>(avatar).expect("a report").clone())
 }
 
-/// The weight of a named target on every mesh that has it.
+/// The weight of a named target on every mesh that has it and is not hidden.
 fn shown(app: &mut App, target: &str) -> Vec<f32> {
-    let mut nodes = app.world_mut().query::<(&MorphWeights, &Name)>();
+    let mut nodes = app.world_mut().query::<(&MorphWeights, &Name, &Visibility)>();
     let found: Vec<_> = nodes
         .iter(app.world())
-        .filter_map(|(morph, _)| {
+        .filter(|(.., visibility)| **visibility != Visibility::Hidden)
+        .filter_map(|(morph, ..)| {
             let mesh = app.world().resource::<Assets<Mesh>>().get(morph.first_mesh()?)?;
             let place = mesh.try_morph_target_names().ok()??.iter().position(|name| name == target)?;
             morph.weights().get(place).copied()

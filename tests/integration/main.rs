@@ -11,6 +11,7 @@ mod game;
 mod gltf;
 mod layers;
 mod live;
+mod lod;
 mod mapping;
 mod models;
 mod outward;

@@ -1,18 +1,19 @@
-//! Files that glTF allows and the `gltf` crate refuses, or that Bevy reads with their targets mixed up.
+//! Files that glTF allows and the `gltf` crate refuses, or that Bevy reads with their targets mixed up or their levels of detail
+//! left out.
 
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{ModelError, glb, names::names_in_extras};
+use super::{ModelError, glb, lod, names::names_in_extras};
 
 /// A file after [`mend`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mended {
     /// The whole file, binary or JSON as it was.
     pub bytes: Vec<u8>,
-    /// What was changed, in words.
+    /// What was changed that its author would want to know, in words.
     pub notes: Vec<String>,
 }
 
@@ -29,7 +30,10 @@ const COMPRESSED: [&str; 3] = ["KHR_draco_mesh_compression", "EXT_meshopt_compre
 /// Extensions without which a model is complete, if plainer: a file that requires them can be shown.
 fn is_optional(extension: &str) -> bool {
     const LOOKS: [&str; 4] = ["KHR_materials_", "KHR_lights_", "KHR_xmp", "KHR_animation_pointer"];
-    extension == "VRM" || extension.starts_with("VRMC_") || LOOKS.iter().any(|start| extension.starts_with(start))
+    extension == "VRM"
+        || extension == lod::EXTENSION
+        || extension.starts_with("VRMC_")
+        || LOOKS.iter().any(|start| extension.starts_with(start))
 }
 
 /// Extensions that Bevy's loader reads: requiring them is no error.
@@ -53,6 +57,8 @@ struct Outline {
     meshes: Vec<MeshOutline>,
     #[serde(default)]
     extensions_required: Vec<String>,
+    #[serde(default)]
+    extensions_used: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -88,6 +94,7 @@ impl Outline {
             |target: &TargetOutline| target.position.is_some() || target.normal.is_some() || target.tangent.is_some();
         self.accessors.iter().all(|accessor| accessor.buffer_view.is_some() || accessor.sparse.is_some())
             && self.meshes.iter().flat_map(|mesh| &mesh.primitives).all(|part| part.targets.iter().all(full))
+            && !self.extensions_used.iter().any(|name| name == lod::EXTENSION)
             && self.extensions_required.iter().all(|name| SUPPORTED.contains(&name.as_str()) || !is_optional(name))
     }
 }
@@ -97,6 +104,8 @@ impl Outline {
 /// - An accessor without a buffer view is all zeros by the specification, and is how exporters write an empty morph target.
 ///   It gets a view of zeros.
 /// - A morph target without any attribute, which would move all later targets up by one, becomes one that moves nothing.
+/// - Lower levels of detail (`MSFT_lod`) are put next to the node that they stand in for, where a loader makes entities of them.
+///   Whoever loads the file shows one of them.
 /// - Required extensions that only change how a surface looks, or describe the avatar, are no longer required.
 ///
 /// # Errors
@@ -117,10 +126,11 @@ pub fn mend(bytes: &[u8]) -> Result<Option<Mended>, ModelError> {
         return Ok(None);
     }
     let mut notes = Vec::new();
-    relax(root, &mut notes);
+    let placed = lod::place(root, &mut notes);
+    let relaxed = relax(root, &mut notes);
     fill_targets(root, &mut notes);
     fill_accessors(root, &mut notes);
-    if notes.is_empty() {
+    if notes.is_empty() && !placed && !relaxed {
         return Ok(None);
     }
     let json = serde_json::to_vec(&document).map_err(|error| ModelError::Json(error.to_string()))?;
@@ -161,22 +171,27 @@ fn named(names: &[String]) -> String {
     text
 }
 
-fn relax(root: &mut Map<String, Value>, notes: &mut Vec<String>) {
-    let Some(required) = root.get_mut("extensionsRequired").and_then(Value::as_array_mut) else { return };
+/// Whether anything was changed.
+fn relax(root: &mut Map<String, Value>, notes: &mut Vec<String>) -> bool {
+    let Some(required) = root.get_mut("extensionsRequired").and_then(Value::as_array_mut) else { return false };
+    let before = required.len();
     let mut dropped = Vec::new();
     required.retain(|name| match name.as_str() {
         Some(name) if is_optional(name) && !SUPPORTED.contains(&name) => {
-            dropped.push(name.to_owned());
+            // Levels of detail are shown.
+            dropped.extend((name != lod::EXTENSION).then(|| name.to_owned()));
             false
         }
         _ => true,
     });
+    let relaxed = required.len() < before;
     if required.is_empty() {
         root.remove("extensionsRequired");
     }
     if !dropped.is_empty() {
         notes.push(format!("it is shown without the extensions {}", named(&dropped)));
     }
+    relaxed
 }
 
 /// Targets without attributes become targets of zeros.

@@ -6,11 +6,13 @@
 //! a model, for viewers with another engine.
 
 pub(crate) mod glb;
+mod lod;
 mod mend;
 mod names;
 mod rig;
 mod vrm;
 
+pub use lod::{EXTENSION as LOD_EXTENSION, MAX_LOWER_LEVELS, default_coverage, screen_coverage};
 pub use mend::{Mended, advice, mend};
 pub use names::{names_in_extras, target_names};
 pub use rig::{FaceRig, MAX_NODES, MAX_TARGETS, RigMesh};
