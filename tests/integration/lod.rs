@@ -62,8 +62,11 @@ fn level_of_detail_follows_size_on_screen_and_has_the_face() {
     assert_eq!(["Hair", "Hair_LOD1"].map(|name| hidden(&mut app, name)), [false, true]);
     assert_eq!(jaw(&mut app, "Face_LOD1"), 0.0, "what is hidden is not written");
 
+    let meshes = |app: &App| app.world().resource::<Assets<Mesh>>().len();
+    let before = meshes(&app);
     app.world_mut().entity_mut(camera).insert(at(20.0));
     update_until(&mut app, "level 1", |app| levels(app) == [1; 6]);
+    assert_eq!(meshes(&app), before, "no mesh is copied for a level");
     assert_eq!(["Hair", "Hair_LOD1"].map(|name| hidden(&mut app, name)), [true, false]);
     assert!(near(jaw(&mut app, "Face_LOD1"), 0.5), "it shows the face in its first frame");
     send(&mut app, 0.2, "Face_LOD1");
@@ -84,7 +87,7 @@ fn level_of_detail_can_be_fixed_for_all_and_for_one() {
     app.world_mut().get_mut::<LodGroup>(hair).expect("a group").fixed = Some(0);
     app.update();
     assert_eq!(["Hair", "Hair_LOD1", "Face"].map(|name| hidden(&mut app, name)), [false, true, true]);
-    // Twice as fine: level 0 is kept further away.
+    // Level 0 is kept further away.
     app.insert_resource(LodSettings { bias: 100.0, ..default() });
     app.world_mut().entity_mut(camera).insert(at(20.0));
     app.update();
