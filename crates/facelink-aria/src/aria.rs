@@ -123,8 +123,7 @@ pub fn model() -> Model {
         (settled(clothes::build(Detail::Full)).into_mesh("Clothes", material::CLOTH, CHEST), Joint::Chest),
     ];
     // The cage's own points are the first of the subdivided ones.
-    let cage =
-        Coarser { name: "Face_LOD1", vertices: face.cage.points.len(), indices: mesh::triangles(&face.cage.faces) };
+    let cage = Coarser { name: "Face_LOD1", vertices: face.cage.points.len(), indices: face.cage_triangles() };
     let low = |part: Part, name, material, origin| Lower::Mesh(part.into_mesh(name, material, origin));
     let lower = vec![
         ("Face", Lower::First(cage)),

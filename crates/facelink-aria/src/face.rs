@@ -281,6 +281,23 @@ pub fn build() -> Face {
 }
 
 impl Face {
+    /// Triangles of the cage, each quad split along the diagonal that is nearer to the smooth surface.
+    pub fn cage_triangles(&self) -> Vec<u32> {
+        let cage = self.cage.points.len();
+        let middle = |a: usize, b: usize| (self.points[a] + self.points[b]) * 0.5;
+        let turned = self.cage.faces.iter().enumerate().map(|(f, face)| {
+            let mut face = face.clone();
+            // Subdivision puts the faces' own points after those of the cage.
+            let smooth = self.points[cage + f];
+            let off = |a: usize, b: usize| (middle(face[a], face[b]) - smooth).length();
+            if face.len() == 4 && off(1, 3) < off(0, 2) {
+                face.rotate_left(1);
+            }
+            face
+        });
+        mesh::triangles(&turned.collect::<Vec<_>>())
+    }
+
     /// The shapes as glTF targets, with the change of the normals.
     pub fn targets(&self) -> Vec<Target> {
         let mut normals: Vec<Vec<Vec3>> =
