@@ -1,14 +1,14 @@
 //! The log of the WebRTC crates.
 //!
 //! At level `info` they report every step of every connection, and at `warn` and `error` what a peer sends or fails to
-//! send. What matters of it is in our own events and stats, so their log is left out unless the process logs at level
-//! `debug` or finer.
+//! send. What matters of it is in our own events and stats, so their log is left out unless the process logs one of them at
+//! level `debug` or finer.
 
 use std::sync::LazyLock;
 
 use tracing::{
-    Dispatch, Event, Metadata, Subscriber, instrument::WithSubscriber, level_filters::LevelFilter, span,
-    subscriber::Interest,
+    Dispatch, Event, Level, Metadata, Subscriber, enabled, instrument::WithSubscriber, level_filters::LevelFilter,
+    span, subscriber::Interest,
 };
 
 /// Takes no log. [`Dispatch::none`] would do it too, but what is logged first under that one is never logged again: tracing
@@ -45,13 +45,16 @@ impl Subscriber for Silent {
 
 static SILENT: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Silent));
 
+/// Whether the crates' log is wanted. The subscriber is asked, for [`LevelFilter::current`] is `TRACE` in every Bevy app.
+fn is_wanted() -> bool {
+    enabled!(target: "rtc", Level::DEBUG)
+        || enabled!(target: "rtc_ice", Level::DEBUG)
+        || enabled!(target: "webrtc", Level::DEBUG)
+}
+
 /// Runs a future of the WebRTC crates without their log.
 pub(super) async fn quiet<F: Future>(future: F) -> F::Output {
-    if LevelFilter::current() >= LevelFilter::DEBUG {
-        future.await
-    } else {
-        future.with_subscriber(SILENT.clone()).await
-    }
+    if is_wanted() { future.await } else { future.with_subscriber(SILENT.clone()).await }
 }
 
 #[cfg(test)]
@@ -63,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts events at this level or above.
+    /// Counts events at this level or above, of a process whose most verbose level is not known, as in Bevy.
     struct Count(LevelFilter, Arc<AtomicUsize>);
 
     impl Subscriber for Count {
@@ -71,8 +74,8 @@ mod tests {
             *metadata.level() <= self.0
         }
 
-        fn max_level_hint(&self) -> Option<LevelFilter> {
-            Some(self.0)
+        fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+            Interest::sometimes()
         }
 
         fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
