@@ -197,6 +197,7 @@ pub mod groups;
 pub mod layers;
 pub mod ltc;
 pub mod mapping;
+pub mod media;
 pub mod mesh;
 pub mod model;
 pub mod names;

@@ -13,11 +13,12 @@ use std::{
 use facelink::{
     BLENDSHAPE_COUNT, Blendshape, Channel, EyeGaze, FaceFrame, Gaze, HeadPose,
     event::{Emotion, LinkEvent, LostReason, Speech, SubjectFrame, SubjectId},
+    media::PictureCodec,
     performer::Performance,
     source::{PhonePort, SourceKind},
     take::{
-        Played, RecordedFrame, RecordedPacket, TakeAbout, TakeContent, TakeLane, TakePart, TakePlayer, TakeReadError,
-        TakeReader, TakeWriteError, TakeWriter,
+        Played, RecordedFrame, RecordedPacket, RecordedPicture, RecordedSound, TakeAbout, TakeContent, TakeLane,
+        TakePart, TakePlayer, TakeReadError, TakeReader, TakeWriteError, TakeWriter,
     },
     timing::{SourceClock, Stamp},
     wire::{facelink1, viseme::Viseme},
@@ -814,4 +815,33 @@ fn take_of_eight_hours_needs_little_memory() {
     assert!(hours[..7].iter().all(|hour| hour.abs_diff(hours[0]) < hours[0] / 50), "each hour is as long: {hours:?}");
     // The index of the chunks: some 400 bytes each, and the buffers of the compression.
     assert!(peak.bytes_max < 20 << 20, "{peak:?}");
+}
+
+#[test]
+fn picture_and_sound_are_read_as_written_next_to_the_face() {
+    let start = Instant::now();
+    let at = |millis| start + Duration::from_millis(millis);
+    let mut writer = TakeWriter::new(Vec::new(), &TakeAbout::new("a", 1, Duration::from_secs(100)), start).unwrap();
+    let picture = RecordedPicture {
+        subject: "Ann".into(),
+        codec: PictureCodec::H264,
+        data: vec![0, 0, 0, 1, 0x65, 7],
+        time: Some(Duration::from_millis(1_800_000_000_123)),
+    };
+    let sound = RecordedSound { subject: "Ann".into(), data: vec![9; 40], position: u32::MAX, sequence: 7, time: None };
+    writer.picture(&picture, at(10)).unwrap();
+    writer.sound(&sound, at(20)).unwrap();
+    writer.picture(&picture, at(30)).unwrap();
+    let file = writer.finish(at(40)).unwrap();
+    let text = String::from_utf8_lossy(&file);
+    assert!(text.contains("/picture/Ann") && text.contains("/sound/Ann"));
+    let mut reader = TakeReader::open(Cursor::new(file)).unwrap();
+    let entries: Vec<_> = std::iter::from_fn(|| reader.next_entry().unwrap()).collect();
+    let times: Vec<_> = entries.iter().map(|entry| entry.time.as_millis()).collect();
+    assert_eq!(times, [10, 20, 30, 40]);
+    assert!(matches!(&entries[0].content, TakeContent::Picture(read) if *read == picture));
+    // Before the source's clock is known, the time is that of the arrival here.
+    let arrived = RecordedSound { time: Some(Duration::from_millis(100_020)), ..sound };
+    assert!(matches!(&entries[1].content, TakeContent::Sound(read) if *read == arrived));
+    assert_eq!(reader.info().unwrap().damaged, 0);
 }

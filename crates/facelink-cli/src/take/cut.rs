@@ -160,6 +160,16 @@ fn copy<R: Read + Seek>(
             }
             TakeContent::Mark(text) => writer.mark(&text, at)?,
             TakeContent::Packet(packet) => writer.packet(&packet, at)?,
+            TakeContent::Picture(mut picture) => {
+                let Some(new) = kept(&picture.subject) else { continue };
+                picture.subject = new;
+                writer.picture(&picture, at)?;
+            }
+            TakeContent::Sound(mut sound) => {
+                let Some(new) = kept(&sound.subject) else { continue };
+                sound.subject = new;
+                writer.sound(&sound, at)?;
+            }
             TakeContent::Stats(text) => {
                 if let Ok(stats) = serde_json::from_str::<&serde_json::value::RawValue>(&text) {
                     writer.stats(&stats, at)?;

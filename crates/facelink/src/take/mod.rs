@@ -59,8 +59,9 @@ pub use edit::{AlignError, align};
 #[cfg(feature = "takes")]
 pub use file::{
     FLUSH_AFTER, FaceError, MAX_SUBJECTS, ObsRecording, PhoneRecording, Played, ProtoError, RecordedFrame,
-    RecordedPacket, RecordedSubject, SPEEDS, TakeAbout, TakeAttachment, TakeContent, TakeEntry, TakeInfo, TakeLane,
-    TakePart, TakePlayer, TakeReadError, TakeReader, TakeTimeline, TakeWriteError, TakeWriter,
+    RecordedPacket, RecordedPicture, RecordedSound, RecordedSubject, SPEEDS, TakeAbout, TakeAttachment, TakeContent,
+    TakeEntry, TakeInfo, TakeLane, TakePart, TakePlayer, TakeReadError, TakeReader, TakeTimeline, TakeWriteError,
+    TakeWriter,
 };
 pub use frames::{LONGEST_STEP, Take, TakeError, TakeFrame};
 pub use keys::{Curves, Keys, MAX_KEY_ERROR};

@@ -2,6 +2,7 @@
 
 mod face;
 mod log;
+mod media;
 mod packet;
 mod play;
 mod proto;
@@ -14,6 +15,7 @@ mod write;
 
 pub use face::{FaceError, RecordedFrame};
 pub use log::{ObsRecording, PhoneRecording};
+pub use media::{RecordedPicture, RecordedSound};
 pub use packet::RecordedPacket;
 pub use play::{Played, SPEEDS, TakePlayer};
 pub use proto::ProtoError;

@@ -331,6 +331,8 @@ impl<R: Read + Seek> TakePlayer<R> {
             | TakeContent::Phone(_)
             | TakeContent::Obs(_)
             | TakeContent::Packet(_)
+            | TakeContent::Picture(_)
+            | TakeContent::Sound(_)
             | TakeContent::Stats(_)
             | TakeContent::Stopped => {}
         }

@@ -14,6 +14,7 @@ use super::{
     super::{Take, TakeError, TakeFrame},
     face::{self, Names, RecordedFrame},
     log::{self, Logged, ObsRecording, PhoneRecording},
+    media::{self, RecordedPicture, RecordedSound},
     packet,
     packet::RecordedPacket,
     records,
@@ -100,6 +101,10 @@ pub enum TakeContent {
     Stats(String),
     /// A datagram as it was received.
     Packet(RecordedPacket),
+    /// A frame of a performer's picture.
+    Picture(RecordedPicture),
+    /// A packet of a performer's sound.
+    Sound(RecordedSound),
     /// The recording was ended here.
     Stopped,
 }
@@ -144,6 +149,8 @@ enum ChannelKind {
     Marks,
     Stats,
     Packets,
+    Pictures,
+    Sounds,
 }
 
 /// A message within a decoded chunk.
@@ -610,6 +617,8 @@ impl<R: Read + Seek> TakeReader<R> {
                 let usual = channel.metadata.get("source").and_then(|name| SourceKind::from_name(name));
                 ChannelKind::Face { name: name.into(), usual: usual.unwrap_or(SourceKind::Custom) }
             }
+            (_, "protobuf") if schema == schema::PICTURE => ChannelKind::Pictures,
+            (_, "protobuf") if schema == schema::SOUND => ChannelKind::Sounds,
             (PACKETS, "protobuf") => ChannelKind::Packets,
             (EVENTS, "json") => ChannelKind::Events,
             (MARKS, "json") => ChannelKind::Marks,
@@ -701,6 +710,8 @@ impl<R: Read + Seek> TakeReader<R> {
             ChannelKind::Marks => log::read_mark(data).ok().map(TakeContent::Mark),
             ChannelKind::Stats => std::str::from_utf8(data).ok().map(|text| TakeContent::Stats(text.to_owned())),
             ChannelKind::Packets => packet::decode(data).ok().map(TakeContent::Packet),
+            ChannelKind::Pictures => media::read_picture(data).ok().map(TakeContent::Picture),
+            ChannelKind::Sounds => media::read_sound(data).ok().map(TakeContent::Sound),
         };
         let entry = content.filter(|_| time <= MAX_TIME).map(|content| TakeEntry { time, content });
         self.damaged += u64::from(entry.is_none());

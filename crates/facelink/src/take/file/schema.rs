@@ -7,11 +7,18 @@ pub(super) const FACE: &str = "facelink.Face";
 /// Name of the message of a received datagram.
 pub(super) const PACKET: &str = "facelink.Packet";
 
+/// Name of the message of a frame of a picture, which is Foxglove's.
+pub(super) const PICTURE: &str = "foxglove.CompressedVideo";
+/// Name of the message of a packet of sound.
+pub(super) const SOUND: &str = "facelink.Sound";
+
 /// A type of protobuf, by its number in `FieldDescriptorProto.Type`.
 #[derive(Clone, Copy)]
 enum Kind {
     Float,
     Uint64,
+    Int64,
+    Int32,
     Uint32,
     Sint64,
     Sfixed32,
@@ -32,7 +39,7 @@ enum Label {
 
 type Field = (&'static str, u32, Kind, Label);
 
-use Kind::{Bool, Bytes, Float, Message, Sfixed32, Sint64, Text, Uint32, Uint64};
+use Kind::{Bool, Bytes, Float, Int32, Int64, Message, Sfixed32, Sint64, Text, Uint32, Uint64};
 use Label::{Optional, Plain, Repeated};
 
 /// Every message: name, and fields by name and number.
@@ -129,15 +136,45 @@ const MESSAGES: &[(&str, &[Field])] = &[
 /// The `FileDescriptorSet` of every message, which a schema of encoding `protobuf` is.
 pub(super) fn descriptor_set() -> Vec<u8> {
     let mut out = Vec::new();
-    message(&mut out, 1, |file| {
-        text(file, 1, "facelink.proto");
-        text(file, 2, "facelink");
-        for (name, fields) in MESSAGES {
+    file(&mut out, ("facelink.proto", "facelink"), &[], MESSAGES);
+    out
+}
+
+const TIMESTAMP_FILE: &str = "google/protobuf/timestamp.proto";
+const TIMESTAMP: &[(&str, &[Field])] = &[("Timestamp", &[("seconds", 1, Int64, Plain), ("nanos", 2, Int32, Plain)])];
+const AT: Field = ("timestamp", 1, Message(".google.protobuf.Timestamp"), Plain);
+
+/// The same of the messages of pictures and sounds.
+pub(super) fn media_descriptor_set() -> Vec<u8> {
+    let mut out = Vec::new();
+    file(&mut out, (TIMESTAMP_FILE, "google.protobuf"), &[], TIMESTAMP);
+    let picture: &[Field] = &[AT, ("frame_id", 2, Text, Plain), ("data", 3, Bytes, Plain), ("format", 4, Text, Plain)];
+    file(&mut out, ("foxglove/CompressedVideo.proto", "foxglove"), &[TIMESTAMP_FILE], &[("CompressedVideo", picture)]);
+    let sound: &[Field] = &[
+        AT,
+        ("subject", 2, Text, Plain),
+        ("data", 3, Bytes, Plain),
+        ("format", 4, Text, Plain),
+        ("position", 5, Uint32, Plain),
+        ("sequence", 6, Uint32, Plain),
+    ];
+    file(&mut out, ("facelink/Sound.proto", "facelink"), &[TIMESTAMP_FILE], &[("Sound", sound)]);
+    out
+}
+
+/// A `FileDescriptorProto` of a set.
+fn file(out: &mut Vec<u8>, (name, package): (&str, &str), imports: &[&str], messages: &[(&str, &[Field])]) {
+    message(out, 1, |file| {
+        text(file, 1, name);
+        text(file, 2, package);
+        for import in imports {
+            text(file, 3, import);
+        }
+        for (name, fields) in messages {
             message(file, 4, |out| descriptor(out, name, fields));
         }
         text(file, 12, "proto3");
     });
-    out
 }
 
 /// A `DescriptorProto`.
@@ -151,7 +188,9 @@ fn descriptor(out: &mut Vec<u8>, name: &str, fields: &[Field]) {
             required_uint(out, 4, if *label == Repeated { 3 } else { 1 });
             let (kind, of) = match kind {
                 Float => (2, ""),
+                Int64 => (3, ""),
                 Uint64 => (4, ""),
+                Int32 => (5, ""),
                 Bool => (8, ""),
                 Text => (9, ""),
                 Message(of) => (11, *of),

@@ -21,6 +21,7 @@ use serde::Serialize;
 use super::{
     face,
     log::{self, ObsRecording, PhoneRecording},
+    media::{self, RecordedPicture, RecordedSound},
     packet,
     packet::RecordedPacket,
     schema,
@@ -58,6 +59,8 @@ pub(super) const MARKS: &str = "/marks";
 pub(super) const STATS: &str = "/stats";
 pub(super) const PACKETS: &str = "/packets";
 pub(super) const FACES: &str = "/face/";
+pub(super) const PICTURES: &str = "/picture/";
+pub(super) const SOUNDS: &str = "/sound/";
 
 /// What a take is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -204,6 +207,8 @@ pub struct TakeWriter<W: Write> {
     marks: u16,
     stats: u16,
     packets: Option<u16>,
+    /// Channels of pictures and sounds, by topic.
+    media: HashMap<String, u16>,
     /// What OBS reported so far, put together.
     obs: Option<ObsRecording>,
     dropped: u64,
@@ -255,6 +260,7 @@ impl<W: Write> TakeWriter<W> {
             marks,
             stats,
             packets: None,
+            media: HashMap::new(),
             obs: None,
             dropped: 0,
             ended: false,
@@ -420,6 +426,57 @@ impl<W: Write> TakeWriter<W> {
         let mut data = mem::take(&mut self.scratch);
         data.clear();
         packet::encode(&mut data, packet);
+        let done = self.message(channel, time, &data);
+        self.scratch = data;
+        done
+    }
+
+    /// Records a frame of a performer's picture, at its arrival: a message `foxglove.CompressedVideo` of the topic
+    /// `/picture/SUBJECT`.
+    ///
+    /// # Errors
+    /// [`TakeWriteError`]; nothing more can be written then.
+    pub fn picture(&mut self, picture: &RecordedPicture, received: Instant) -> Result<(), TakeWriteError> {
+        self.media(PICTURES, &picture.subject, received, |out, arrived| media::picture(out, picture, arrived))
+    }
+
+    /// Records a packet of a performer's sound, at its arrival: a message `facelink.Sound` of the topic `/sound/SUBJECT`.
+    ///
+    /// # Errors
+    /// [`TakeWriteError`]; nothing more can be written then.
+    pub fn sound(&mut self, sound: &RecordedSound, received: Instant) -> Result<(), TakeWriteError> {
+        self.media(SOUNDS, &sound.subject, received, |out, arrived| media::sound(out, sound, arrived))
+    }
+
+    /// `encode` gets the Unix time of the arrival, by this machine's clock.
+    fn media(
+        &mut self,
+        prefix: &str,
+        subject: &Arc<str>,
+        received: Instant,
+        encode: impl FnOnce(&mut Vec<u8>, Duration),
+    ) -> Result<(), TakeWriteError> {
+        self.check_open()?;
+        let topic = format!("{prefix}{subject}");
+        let channel = match self.media.get(&topic) {
+            Some(channel) => *channel,
+            None if self.media.len() >= MAX_SUBJECTS => {
+                self.dropped += 1;
+                return Ok(());
+            }
+            None => {
+                let name = if prefix == PICTURES { schema::PICTURE } else { schema::SOUND };
+                let schema = self.writer.add_schema(name, "protobuf", &schema::media_descriptor_set())?;
+                let metadata = BTreeMap::from([("subject".to_owned(), subject.to_string())]);
+                let channel = self.writer.add_channel(schema, &topic, "protobuf", &metadata)?;
+                self.media.insert(topic, channel);
+                channel
+            }
+        };
+        let time = self.nanos(received);
+        let mut data = mem::take(&mut self.scratch);
+        data.clear();
+        encode(&mut data, Duration::from_nanos(self.started_ns.saturating_add(time)));
         let done = self.message(channel, time, &data);
         self.scratch = data;
         done
