@@ -192,6 +192,12 @@ impl Authentication {
         self.tokens.write().issued.remove(&id).is_some()
     }
 
+    /// Whether a token with roles still holds.
+    #[cfg(all(feature = "http", feature = "webrtc", not(target_arch = "wasm32")))]
+    pub fn holds(&self, id: TokenId) -> bool {
+        self.tokens.read().issued.contains_key(&id)
+    }
+
     /// Takes back the tokens that have expired.
     pub fn expire(&self, now: Instant) -> Vec<TokenId> {
         let is_over = |issued: &Issued| issued.expires.is_some_and(|expires| expires <= now);

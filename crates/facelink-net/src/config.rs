@@ -145,6 +145,11 @@ pub struct EndpointConfig {
     #[cfg(feature = "http")]
     /// The avatar that the viewer, `/view`, shows where its address names none. None by default.
     pub avatar: Option<AvatarFile>,
+    /// Whether performers may send their picture and sound, which the take that is being recorded has and viewers get who ask
+    /// for them. On by default: a performer switches them on in the page. None are taken where faces are end-to-end encrypted. See
+    /// `docs/picture.md`.
+    #[cfg(all(feature = "http", feature = "webrtc"))]
+    pub pictures: bool,
     /// Folder of takes that are recorded without a file of their own; relative to where the program runs, and made when
     /// it is needed. Default: `takes`.
     pub takes: PathBuf,
@@ -290,6 +295,8 @@ impl Default for EndpointConfig {
             models: Some(PathBuf::from(MODELS_FOLDER)),
             #[cfg(feature = "http")]
             avatar: None,
+            #[cfg(all(feature = "http", feature = "webrtc"))]
+            pictures: true,
             takes: PathBuf::from(TAKES_FOLDER),
             takes_with_phones: false,
             #[cfg(feature = "obs")]

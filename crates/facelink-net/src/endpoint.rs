@@ -35,6 +35,8 @@ use tokio_util::sync::CancellationToken;
 use crate::authority::CertificateAuthority;
 #[cfg(feature = "webrtc")]
 use crate::ice::{IceConfig, IceError};
+#[cfg(all(feature = "http", feature = "webrtc", not(target_arch = "wasm32")))]
+use crate::pictures::Pictures;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::{address::bind_tcp, http};
 use crate::{
@@ -211,6 +213,8 @@ impl Endpoint {
                 doctor: doctor.clone(),
                 #[cfg(feature = "http")]
                 takes: takes.clone(),
+                #[cfg(all(feature = "http", feature = "webrtc"))]
+                pictures: Pictures::new(hub.clone(), cancel.child_token()),
                 cancel: cancel.clone(),
                 #[cfg(feature = "http")]
                 https: secured.acceptor.is_some(),

@@ -192,6 +192,8 @@ mod pending;
 mod phone_config;
 #[cfg(feature = "phones")]
 mod phones;
+#[cfg(all(feature = "http", feature = "webrtc", not(target_arch = "wasm32")))]
+mod pictures;
 mod rate_limit;
 mod roles;
 #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]

@@ -265,6 +265,8 @@ impl PeerTask {
                     Some(PeerEvent::Ended) | None => return Cause::Failed,
                     Some(PeerEvent::Candidate(candidate)) => self.signal_candidate(Some(candidate)),
                     Some(PeerEvent::Gathered) => self.signal_candidate(None),
+                    // Pictures have a connection of their own.
+                    Some(PeerEvent::Track(_)) => Counters::add(&session.counters.refused, 1),
                     Some(PeerEvent::Channel(channel)) => {
                         let open = self.channels.open_of_peer().await;
                         let admission = self.peer.admit(&channel, open).await;

@@ -16,6 +16,7 @@
 mod addresses;
 mod candidates;
 mod log;
+mod media;
 mod runtime;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use candidates::Outgoing;
 use log::quiet;
+pub(crate) use media::{picture_codec, sound_codec};
 use parking_lot::Mutex;
 use rtc::{
     ice::mdns::MulticastDnsMode,
@@ -43,6 +45,7 @@ use tokio::{runtime::Handle, sync::mpsc};
 use webrtc::peer_connection::{RTCStatsReportEntry, StatsSelector};
 use webrtc::{
     data_channel::{DataChannel, RTCDataChannelInit, RTCDataChannelState},
+    media_stream::{track_local::TrackLocal, track_remote::TrackRemote},
     peer_connection::{
         PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfiguration, RTCConfigurationBuilder,
         RTCIceCandidateInit, RTCIceCandidateType, RTCIceGatheringState, RTCIceProtocol, RTCIceServer,
@@ -58,6 +61,7 @@ use crate::{
 };
 use facelink::{
     connection::PeerState,
+    media::PictureCodec,
     wire::json::{IceCandidate, IceServer},
 };
 
@@ -125,6 +129,8 @@ pub(crate) enum PeerEvent {
     State(RTCPeerConnectionState),
     /// The peer opened a channel in-band.
     Channel(Arc<dyn DataChannel>),
+    /// A picture or a sound of the peer.
+    Track(Arc<dyn TrackRemote>),
     /// The crate's driver has ended: nothing moves any more.
     Ended,
 }
@@ -178,6 +184,27 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
         let _ = self.events.send(PeerEvent::Channel(channel));
+    }
+
+    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
+        let _ = self.events.send(PeerEvent::Track(track));
+    }
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// It takes new sockets at a restart.
+    roaming: bool,
+    /// Small packets on TCP go out at once.
+    no_delay: bool,
+    /// It carries pictures in these codecs, and sounds; otherwise messages alone.
+    media: Option<&'static [PictureCodec]>,
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Self { roaming: false, no_delay: true, media: None }
     }
 }
 
@@ -292,7 +319,7 @@ impl RtcPeer {
     /// `bind` is what the endpoint is bound to. Its sockets stay for as long as it lives, unless it uses relays: then a
     /// restart of either side takes new ones.
     pub async fn new(bind: IpAddr, ice: &IceConfig) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
-        Self::open(bind, ice, false, true).await
+        Self::open(bind, ice, Kind::default()).await
     }
 
     /// The same on a machine that changes networks: [`restart`](Self::restart) takes new sockets, on the interfaces that
@@ -301,14 +328,27 @@ impl RtcPeer {
         bind: IpAddr,
         ice: &IceConfig,
     ) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
-        Self::open(bind, ice, true, true).await
+        Self::open(bind, ice, Kind { roaming: true, ..Kind::default() }).await
+    }
+
+    /// One that carries pictures in these codecs and sounds, and no messages.
+    pub async fn media(
+        bind: IpAddr,
+        ice: &IceConfig,
+        codecs: &'static [PictureCodec],
+    ) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
+        Self::open(bind, ice, Kind { media: Some(codecs), ..Kind::default() }).await
+    }
+
+    /// Sends a picture or a sound from the next description on.
+    pub async fn add_track(&self, track: Arc<dyn TrackLocal>) -> Result<(), RtcError> {
+        self.connection.add_track(track).await.map(|_| ()).map_err(RtcError::Open)
     }
 
     async fn open(
         bind: IpAddr,
         ice: &IceConfig,
-        roaming: bool,
-        no_delay: bool,
+        kind: Kind,
     ) -> Result<(Self, mpsc::UnboundedReceiver<PeerEvent>), RtcError> {
         let servers = ice.current().own;
         if ice.policy == IcePolicy::Relay && !has_relay(&servers) {
@@ -316,14 +356,13 @@ impl RtcPeer {
         }
         // With the sockets the crate would keep the relays, and sign for them with whatever credentials come later. To a
         // TURN server a relay is its first user's alone (RFC 8656, 5).
-        let roaming = roaming || has_relay(&servers);
+        let kind = Kind { roaming: kind.roaming || has_relay(&servers), ..kind };
         let ice = Arc::new(ice.clone());
         let outgoing = Arc::new(Outgoing::new(bind, &ice));
         let (events, receiver) = mpsc::unbounded_channel();
         let sent_candidates = SentCandidates::default();
         let handler = Handler { events, outgoing: outgoing.clone(), sent_candidates: sent_candidates.clone() };
-        let Connected { connection, tcp, traffic } =
-            connect(bind, &ice, &servers, roaming, no_delay, Arc::new(handler)).await?;
+        let Connected { connection, tcp, traffic } = connect(bind, &ice, &servers, kind, Arc::new(handler)).await?;
         let channel = connection.create_data_channel(CHANNEL_LABEL, Some(channel_init(Some(0)))).await;
         let channel = match channel {
             Ok(channel) => channel,
@@ -610,15 +649,15 @@ async fn connect(
     bind: IpAddr,
     ice: &Arc<IceConfig>,
     servers: &[IceServer],
-    roaming: bool,
-    no_delay: bool,
+    kind: Kind,
     handler: Arc<Handler>,
 ) -> Result<Connected, RtcError> {
+    let pace = if kind.media.is_some() { 1 } else { PACE };
     let mut attempt = 0;
     loop {
         attempt += 1;
         let (udp, tcp) = (Addresses::new(Protocol::Udp, bind, ice), Addresses::new(Protocol::Tcp, bind, ice));
-        let runtime = Arc::new(PeerRuntime::new(no_delay, handler.events.clone()));
+        let runtime = Arc::new(PeerRuntime::new(kind.no_delay, pace, handler.events.clone()));
         let relay_wait = match ice.policy {
             IcePolicy::All => RELAY_WAIT,
             IcePolicy::Relay => Duration::ZERO,
@@ -626,15 +665,20 @@ async fn connect(
         let settings = SettingEngineBuilder::new()
             // A browser's `.local` candidate need not be resolved: the browser finds ours, and is then known by its packets.
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-            .with_ice_timeouts(Some(DISCONNECTED * PACE), Some(FAILED * PACE), Some(KEEPALIVE * PACE))
-            .with_ice_connection_attempts(Some(CHECK_INTERVAL * PACE), Some(500))
+            .with_ice_timeouts(Some(DISCONNECTED * pace), Some(FAILED * pace), Some(KEEPALIVE * pace))
+            .with_ice_connection_attempts(Some(CHECK_INTERVAL * pace), Some(500))
             .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
             .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
-            .with_relay_acceptance_min_wait(Some(relay_wait * PACE))
-            .with_discard_local_candidates_during_ice_restart(roaming)
+            .with_relay_acceptance_min_wait(Some(relay_wait * pace))
+            .with_discard_local_candidates_during_ice_restart(kind.roaming)
             .with_answering_dtls_role(RTCDtlsRole::Server)
             .build();
-        let building = PeerConnectionBuilder::new()
+        let mut builder = PeerConnectionBuilder::new();
+        if let Some(codecs) = kind.media {
+            let (engine, interceptors) = media::engine(codecs).map_err(RtcError::Open)?;
+            builder = builder.with_media_engine(engine).with_interceptor_registry(interceptors);
+        }
+        let building = builder
             .with_configuration(configuration(ice.policy, servers))
             .with_setting_engine(settings)
             .with_handler(handler.clone())

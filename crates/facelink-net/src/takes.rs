@@ -584,6 +584,14 @@ impl Recorder {
             Tapped::Frame(frame) => self.writer.frame(&frame),
             Tapped::Event(event, at) => self.writer.event(&event, at),
             Tapped::Packet(packet, at) => self.writer.packet(&packet, at),
+            Tapped::Picture(picture, at) => {
+                self.tap.media_written(picture.data.len());
+                self.writer.picture(&picture, at)
+            }
+            Tapped::Sound(sound, at) => {
+                self.tap.media_written(sound.data.len());
+                self.writer.sound(&sound, at)
+            }
             Tapped::Mark(text, at) => self.writer.mark(&text, at),
             Tapped::Phone(recording, at) => self.writer.phone(&recording, at),
             Tapped::Obs { mut recording, started, at } => {

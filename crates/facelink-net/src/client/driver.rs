@@ -345,6 +345,8 @@ impl Driver {
                     self.connection.on_peer_state(id, state, now);
                 }
             }
+            #[cfg(all(feature = "webrtc", not(target_arch = "wasm32")))]
+            Some(PeerEvent::Track(_)) => {}
             // The endpoint speaks on the negotiated channel.
             Some(PeerEvent::Channel(channel)) => {
                 if let Some((_, rtc)) = self.transports.rtc()

@@ -205,6 +205,8 @@ fn permitted(request: &Request, grant: Grant) -> Result<Admitted, Refusal> {
     let role = match path {
         "/api/v1/rtc/offer" => None,
         "/api/v1/subjects" | "/api/v1/rig" => Some(TokenRole::View),
+        "/api/v1/pictures" | "/api/v1/whep" => Some(TokenRole::View),
+        _ if path.starts_with("/api/v1/whip") => Some(TokenRole::Publish),
         "/metrics" => Some(TokenRole::Direct),
         _ if is_public(path) || !path.starts_with("/api/") => None,
         _ => Some(TokenRole::Direct),

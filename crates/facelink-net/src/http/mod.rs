@@ -19,6 +19,8 @@ mod offer;
 mod page;
 #[cfg(all(feature = "http", feature = "phones"))]
 mod phones;
+#[cfg(all(feature = "http", feature = "webrtc"))]
+mod pictures;
 mod server;
 mod stall;
 mod state;

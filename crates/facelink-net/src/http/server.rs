@@ -21,6 +21,8 @@ use tower_service::Service;
 use super::certificate;
 #[cfg(all(feature = "http", feature = "phones"))]
 use super::phones;
+#[cfg(all(feature = "http", feature = "webrtc"))]
+use super::pictures;
 use super::{
     admission::admit,
     stall::StallLimit,
@@ -69,6 +71,8 @@ fn api_routes(hub: &Hub) -> Router<Server> {
         .route("/metrics", get(api::metrics))
         .merge(page::routes())
         .merge(view::routes());
+    #[cfg(feature = "webrtc")]
+    let routes = routes.merge(pictures::routes());
     #[cfg(feature = "tls")]
     let routes = routes.merge(certificate::routes());
     match &hub.config.models {

@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(all(feature = "http", feature = "tls"))]
 use crate::authority::CertificateAuthority;
+#[cfg(all(feature = "http", feature = "webrtc"))]
+use crate::pictures::Pictures;
 #[cfg(feature = "http")]
 use crate::takes::Takes;
 use crate::{auth::Grant, hub::Hub};
@@ -35,6 +37,8 @@ pub(crate) struct Server {
     pub doctor: Arc<Doctor>,
     #[cfg(feature = "http")]
     pub takes: Arc<Takes>,
+    #[cfg(all(feature = "http", feature = "webrtc"))]
+    pub pictures: Arc<Pictures>,
     pub cancel: CancellationToken,
     /// Whether the port speaks TLS too.
     #[cfg(feature = "http")]

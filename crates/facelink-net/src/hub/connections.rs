@@ -398,13 +398,20 @@ impl Connections {
         peer.link.clone()
     }
 
+    /// The connection that is there and that this secret resumes.
+    pub fn live(&self, resume_token: &str) -> Option<Arc<dyn Link>> {
+        let is_it = |token: &str| token.as_bytes().ct_eq(resume_token.as_bytes()).into();
+        let mut links =
+            self.by_key.values().filter(|connection| connection.is_admitted()).filter_map(|c| c.link.as_ref());
+        links.find(|link| link.role() == Role::Inbound && is_it(link.resume_token())).cloned()
+    }
+
     /// The connection that this secret resumes, for its client. An ended one is handed out once.
     pub fn resume(&mut self, resume_token: &str) -> Option<Resumed> {
-        let is_it = |token: &str| token.as_bytes().ct_eq(resume_token.as_bytes()).into();
-        let links = self.by_key.values().filter(|connection| connection.is_admitted()).filter_map(|c| c.link.as_ref());
-        if let Some(link) = links.clone().find(|link| link.role() == Role::Inbound && is_it(link.resume_token())) {
-            return Some(Resumed::Live(link.clone()));
+        if let Some(link) = self.live(resume_token) {
+            return Some(Resumed::Live(link));
         }
+        let is_it = |token: &str| token.as_bytes().ct_eq(resume_token.as_bytes()).into();
         let ended = self.ended.iter().position(|ended| is_it(&ended.resume_token))?;
         self.ended.remove(ended).map(|ended| Resumed::Ended(ended.subject))
     }

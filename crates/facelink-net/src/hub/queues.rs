@@ -153,6 +153,11 @@ impl Queues {
         *self.tap.write() = tap;
     }
 
+    /// Whether there is a recorder.
+    pub fn is_recording(&self) -> bool {
+        self.tap.read().is_some()
+    }
+
     /// Hands something to the recorder, if there is one. Never blocks for longer than that takes.
     pub fn tap(&self, hand: impl FnOnce(&Tap)) {
         if let Some(tap) = &*self.tap.read() {

@@ -180,6 +180,8 @@ pub(super) struct PeerRuntime {
     traffic: Arc<AtomicU64>,
     events: mpsc::UnboundedSender<PeerEvent>,
     start: Instant,
+    /// How much faster the crate's clock runs than ours.
+    pace: u32,
 }
 
 /// Reports the end of the driver, by whatever way: a panic of it ends its task alone.
@@ -192,8 +194,9 @@ impl Drop for Driver {
 }
 
 impl PeerRuntime {
-    /// `no_delay`: small packets on TCP go out at once, which only a measurement does without.
-    pub fn new(no_delay: bool, events: mpsc::UnboundedSender<PeerEvent>) -> Self {
+    /// `no_delay`: small packets on TCP go out at once, which only a measurement does without. `pace`: [`PACE`] for data
+    /// channels; 1 for pictures, since their senders judge the path by the times that are reported of it.
+    pub fn new(no_delay: bool, pace: u32, events: mpsc::UnboundedSender<PeerEvent>) -> Self {
         let opening = Opening {
             left: AtomicU32::new(OPENING_DATAGRAMS),
             passes: AtomicU64::default(),
@@ -210,6 +213,7 @@ impl PeerRuntime {
             traffic: Arc::default(),
             events,
             start: Instant::now(),
+            pace,
         }
     }
 
@@ -273,15 +277,15 @@ impl Runtime for PeerRuntime {
     }
 
     fn now(&self) -> Instant {
-        self.start + self.start.elapsed() * PACE
+        self.start + self.start.elapsed() * self.pace
     }
 
     fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
-        if self.opening.pass() { Box::pin(std::future::ready(())) } else { self.tokio.sleep(duration / PACE) }
+        if self.opening.pass() { Box::pin(std::future::ready(())) } else { self.tokio.sleep(duration / self.pace) }
     }
 
     fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
-        self.tokio.interval(period / PACE)
+        self.tokio.interval(period / self.pace)
     }
 
     fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
@@ -488,7 +492,7 @@ mod tests {
 
     #[tokio::test]
     async fn tcp_streams_are_limited() {
-        let runtime = PeerRuntime::new(true, mpsc::unbounded_channel().0);
+        let runtime = PeerRuntime::new(true, PACE, mpsc::unbounded_channel().0);
         let listener = runtime.wrap_tcp_listener(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let accepted = Arc::new(Mutex::new(Vec::new()));
@@ -519,7 +523,7 @@ mod tests {
     #[tokio::test]
     async fn tcp_stream_that_reads_nothing_is_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = PeerRuntime::new(true, mpsc::unbounded_channel().0)
+        let stream = PeerRuntime::new(true, PACE, mpsc::unbounded_channel().0)
             .connect_tcp(listener.local_addr().unwrap())
             .await
             .unwrap();

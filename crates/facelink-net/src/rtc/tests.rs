@@ -739,7 +739,7 @@ async fn dtls_role_follows_the_offer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn driver_end_is_reported() {
     let (events, mut reported) = mpsc::unbounded_channel();
-    let runtime = super::PeerRuntime::new(true, events);
+    let runtime = super::PeerRuntime::new(true, super::PACE, events);
     let drivers: [Box<dyn FnOnce() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>; 2] =
         [Box::new(|| Box::pin(async {})), Box::new(|| Box::pin(async { panic!("as the crate does") }))];
     for driver in drivers {
@@ -836,7 +836,9 @@ async fn measure_connection_setup() {
 #[ignore = "a measurement"]
 async fn measure_tcp_fallback() {
     for no_delay in [true, false] {
-        let open = || async { End::with(RtcPeer::open(LOOPBACK, &tcp(), false, no_delay).await.expect("a peer")) };
+        let open = || async {
+            End::with(RtcPeer::open(LOOPBACK, &tcp(), Kind { no_delay, ..Kind::default() }).await.expect("a peer"))
+        };
         let (mut a, mut b) = (open().await, open().await);
         establish(&mut a, &mut b, &only_tcp).await;
         let mut times = Vec::new();

@@ -280,6 +280,13 @@ impl Session {
         }
     }
 
+    /// The connection that this secret resumes, while it is there.
+    #[cfg(all(feature = "http", feature = "webrtc", not(target_arch = "wasm32")))]
+    pub fn resumable(hub: &Hub, resume_token: &str) -> Option<Arc<Self>> {
+        let link = hub.connections().live(resume_token)?;
+        (link as Arc<dyn Any + Send + Sync>).downcast::<Self>().ok()
+    }
+
     /// Whether the token of a `hello` lets the client in; closes the connection otherwise.
     fn authenticate(&self, token: Option<&str>, now: Instant, actions: &mut Actions) -> bool {
         // A connection without an address was not accepted from a socket.

@@ -280,6 +280,12 @@ impl Session {
         !dialled && self.identity.binary() != Binary::Sealed
     }
 
+    /// Whether its client seals what it sends.
+    #[cfg(all(feature = "http", feature = "webrtc", not(target_arch = "wasm32")))]
+    pub fn is_sealed(&self) -> bool {
+        self.identity.binary() == Binary::Sealed
+    }
+
     /// Refuses a face in the clear.
     pub(super) fn refuse_clear(&self, now: Instant, actions: &mut Actions) {
         self.sealing().count_not_sealed();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{MediaError, PictureCodec};
+use super::codec::{MediaError, PictureCodec};
 
 const START_CODE: &[u8] = &[0, 0, 0, 1];
 const IDR: u8 = 5;
