@@ -415,15 +415,12 @@ impl Incoming {
             return;
         }
         self.newest = Some(sequence);
-        let position = packet.header.timestamp;
         self.hub.queues.tap(|tap| {
             tap.push_media(packet.payload.len(), || {
                 let sound = RecordedSound {
                     subject: self.publisher.subject.lock().clone(),
                     data: packet.payload.to_vec(),
-                    position,
-                    sequence,
-                    time: self.clock.time(position),
+                    time: self.clock.time(packet.header.timestamp),
                 };
                 Tapped::Sound(sound, now)
             });

@@ -33,6 +33,7 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use candidates::Outgoing;
 use log::quiet;
+#[cfg(feature = "http")]
 pub(crate) use media::{picture_codec, sound_codec};
 use parking_lot::Mutex;
 use rtc::{

@@ -13,6 +13,7 @@ import { makeCameraPanel } from './camera-panel.js';
 import {
   ARKIT_NAMES, FacialAnimationWebRTCClient, headAngles, headQuaternion, samplePerformance,
 } from './facelink.js';
+import { makePicturePanel } from './picture-panel.js';
 import { makeSpeechPanel } from './speech-panel.js';
 
 /** @typedef {ReturnType<typeof import('./camera-panel.js').makeCameraPanel>} CameraPanel */
@@ -33,12 +34,12 @@ else void open();
 async function open() {
   const key = new URLSearchParams(location.hash.slice(1)).get('k');
   if (!key) {
-    start((server, options) => new FacialAnimationWebRTCClient(server, options));
+    start((server, options) => new FacialAnimationWebRTCClient(server, options), false);
     return;
   }
   try {
     const { SealedClient } = await import('./seal.js');
-    start((server, options) => new SealedClient(server, { ...options, key }));
+    start((server, options) => new SealedClient(server, { ...options, key }), true);
   } catch (error) {
     $('alert-text').textContent = `This link's faces are encrypted end to end, and that does not work here: ${error instanceof Error ? error.message : error}`;
     $('alert').hidden = false;
@@ -91,8 +92,8 @@ function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** @param {(server: string | undefined, options: import('./facelink.js').ClientOptions) => FacialAnimationWebRTCClient} makeClient */
-function start(makeClient) {
+/** @param {(server: string | undefined, options: import('./facelink.js').ClientOptions) => FacialAnimationWebRTCClient} makeClient @param {boolean} sealed */
+function start(makeClient, sealed) {
   const params = new URLSearchParams(location.search);
   const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
   /** @param {string} name @param {boolean} fallback */
@@ -170,7 +171,7 @@ function start(makeClient) {
   let watching = null;
   /** @type {FacialAnimationWebRTCClient} */
   let client = newClient();
-  /** For the console and for tests. @type {{ client: typeof client, panel?: CameraPanel, speech?: SpeechPanel }} */
+  /** For the console and for tests. @type {{ client: typeof client, panel?: CameraPanel, speech?: SpeechPanel, picture?: ReturnType<typeof makePicturePanel> }} */
   const facelink = { client };
   /** @type {any} */ (window).facelink = facelink;
 
@@ -904,6 +905,17 @@ function start(makeClient) {
       if (!on && !streaming) client.sendARKitData(neutral, { tracked: false });
       update();
     },
+    log,
+  });
+
+  // ---- picture and sound next to the face ---------------------------------------
+  const origin = () => new URL(client.url.replace(/^ws/, 'http')).origin;
+  facelink.picture = makePicturePanel({
+    where: () => ({ server: origin(), token: pageToken(), subject: subjectBox.value.trim() || null, resume: client.resumeToken }),
+    host: new URL(client.url).host,
+    sealed,
+    connected: () => client.state === 'connected',
+    tracks: () => ({ video: panel?.camera.track ?? null, audio: speech?.track ?? null }),
     log,
   });
 

@@ -2,7 +2,7 @@
 /**
  * A camera as a source: MediaPipe's Face Landmarker runs in the browser, and
  * this module converts its result into ARKit shapes, a head pose and a gaze, as
- * `facelink.js` sends them. The video never leaves the device.
+ * `facelink.js` sends them. The video is sent by picture.js alone.
  *
  * Pure functions first, which tests call in node; then the camera. `tracker.js`
  * loads and runs the tracker.
@@ -591,6 +591,11 @@ export class FaceCamera {
   /** The tracker in use, once it is loaded. */
   get tracker() {
     return this.#tracker;
+  }
+
+  /** The picture of the camera in use. @returns {MediaStreamTrack | null} */
+  get track() {
+    return this.#stream?.getVideoTracks()[0] ?? null;
   }
 
   /** The settings of the camera in use: its id, where it faces, its size. @returns {MediaTrackSettings} */

@@ -225,6 +225,8 @@ export class FacialAnimationWebRTCClient {
     get onBlendshapeUpdate(): ((blendshapes: Blendshapes, arkitRaw: Blendshapes, message: Message) => void) | null;
     /** @returns {ClientState} */
     get state(): ClientState;
+    /** The secret by which this client resumes its connection: whoever has it can take that over. @returns {string | null} */
+    get resumeToken(): string | null;
     /** What frames travel over now. @returns {Transport} */
     get transport(): Transport;
     /** The server's address, without the token. @returns {string} */

@@ -653,6 +653,11 @@ export class FacialAnimationWebRTCClient {
     return this.#state;
   }
 
+  /** The secret by which this client resumes its connection: whoever has it can take that over. @returns {string | null} */
+  get resumeToken() {
+    return this.#resumeToken;
+  }
+
   /** What frames travel over now. @returns {Transport} */
   get transport() {
     return this.#transport;

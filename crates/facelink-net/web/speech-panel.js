@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The microphone card of the page: a voice moves the mouth. The sound is
- * analysed in speech-worklet.js and never leaves the device.
+ * analysed in speech-worklet.js, and sent by picture.js alone.
  *
  * @module speech-panel
  */

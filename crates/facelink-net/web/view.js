@@ -4,7 +4,8 @@
  *
  * URL parameters, see docs/viewer.md: `subject=Ann` (several: repeated, or with commas), `model=file.vrm` (a file in the
  * server's folder, or a URL; one for all, or one for each subject), `camera=head|bust|full`, `transparent=1`,
- * `background=colour`, `mirror=1`, `names=0`, `room=stage`, `webrtc=0`, `token=...`, and behind `#` the key of sealed faces, `k=...`.
+ * `background=colour`, `mirror=1`, `names=0`, `picture=1` (the performer's
+ * camera in a corner, `thin=1`: half of its frames), `room=stage`, `webrtc=0`, `token=...`, and behind `#` the key of sealed faces, `k=...`.
  */
 import { FacialAnimationWebRTCClient } from './facelink.js';
 import { loadModel } from './model.js';
@@ -167,6 +168,29 @@ function receive(client) {
   void connect();
 }
 
+/** The camera of the performer in the first place, in a corner; muted until its sound is asked for. */
+async function showLive() {
+  const { PictureViewer } = await import('./picture.js');
+  const video = /** @type {HTMLVideoElement} */ ($('live-video'));
+  const sound = $('live-sound');
+  const viewer = new PictureViewer({
+    video, server: location.origin, token, thin: flag('thin', false),
+    onState: (state, problem) => {
+      $('live').hidden = state !== 'on';
+      if (state === 'off' && problem) console.warn(`facelink viewer: no picture: ${problem}`);
+    },
+  });
+  sound.addEventListener('click', () => {
+    video.muted = !video.muted;
+    sound.setAttribute('aria-pressed', String(!video.muted));
+    sound.textContent = video.muted ? 'Sound on' : 'Sound off';
+  });
+  const look = () => viewer.show(places[0].name);
+  setInterval(look, 1000);
+  look();
+  Object.assign(window, { live: viewer });
+}
+
 // ---- picture --------------------------------------------------------------------
 
 /** @param {import('./avatar.js').Stage} stage @param {typeof import('./avatar.js')} drawing @param {Place} place @param {Promise<import('./model.js').Model>} loading @param {number} [delay] */
@@ -271,6 +295,8 @@ async function open() {
       setTimeout(() => location.reload(), RETRY_MAX_MS);
     },
   ).catch((error) => tell('This browser draws no 3D pictures (WebGL).', String(error?.message ?? error)));
+  // What is sealed has no picture, and the picture alone shows the avatar alone.
+  if (flag('picture', false) && !transparent && !key) void showLive();
   try {
     receive(await makeClient(key));
   } catch (error) {

@@ -828,7 +828,7 @@ fn picture_and_sound_are_read_as_written_next_to_the_face() {
         data: vec![0, 0, 0, 1, 0x65, 7],
         time: Some(Duration::from_millis(1_800_000_000_123)),
     };
-    let sound = RecordedSound { subject: "Ann".into(), data: vec![9; 40], position: u32::MAX, sequence: 7, time: None };
+    let sound = RecordedSound { subject: "Ann".into(), data: vec![9; 40], time: None };
     writer.picture(&picture, at(10)).unwrap();
     writer.sound(&sound, at(20)).unwrap();
     writer.picture(&picture, at(30)).unwrap();

@@ -12,9 +12,13 @@ use std::{
 use facelink::{
     Channel, FaceFrame,
     event::{LinkEvent, Speech, SubjectFrame, SubjectId},
+    media::PictureCodec,
     performer::Performance,
     source::{PhonePort, SourceKind},
-    take::{PhoneRecording, RecordedFrame, RecordedPacket, TakeAbout, TakeContent, TakeReader, TakeWriter},
+    take::{
+        PhoneRecording, RecordedFrame, RecordedPacket, RecordedPicture, RecordedSound, TakeAbout, TakeContent,
+        TakeReader, TakeWriter,
+    },
     timing::SourceClock,
     wire::{facelink1, viseme::Viseme},
 };
@@ -87,6 +91,11 @@ fn record(path: &Path) {
     };
     writer.packet(&packet, end).expect("written");
     writer.phone(&PhoneRecording::new([192, 0, 2, 1].into(), true, "10:00:00:12"), end).expect("written");
+    let time = Some(Duration::new(1_790_000_001, 250_000_000));
+    let subject: std::sync::Arc<str> = NAMES[1].into();
+    let picture = RecordedPicture { subject: subject.clone(), codec: PictureCodec::H264, data: vec![0, 0, 0, 1], time };
+    writer.picture(&picture, end).expect("written");
+    writer.sound(&RecordedSound { subject, data: vec![0xfc, 1, 2, 3], time }, end).expect("written");
     writer.finish(end).expect("ended");
 }
 
@@ -161,6 +170,11 @@ fn take_is_read_by_the_mcap_packages() {
         assert_eq!(last("/stats"), Some(json!({"connections": 2})));
         let packet = json!({"data": "Af8=", "port": "live_link_face", "peer": "192.0.2.1:11111"});
         assert_eq!(last("/packets"), Some(packet));
+        let time = "2026-09-21T14:13:21.250Z";
+        let picture = json!({"timestamp": time, "frameId": NAMES[1], "data": "AAAAAQ==", "format": "h264"});
+        assert_eq!(last(&format!("/picture/{}", NAMES[1])), Some(picture));
+        let sound = json!({"timestamp": time, "data": "/AECAw==", "format": "opus"});
+        assert_eq!(last(&format!("/sound/{}", NAMES[1])), Some(sound));
         assert_eq!(last("/events"), Some(json!({"event": "stopped"})));
         let events = topics["/events"]["messages"].as_array().map_or(&[][..], Vec::as_slice);
         let phone =

@@ -44,7 +44,7 @@ macro_rules! file {
 
 static INDEX: File = file!("/", "text/html", "index.html");
 
-static FILES: [File; 22] = [
+static FILES: [File; 24] = [
     file!("/facelink.js", "text/javascript", "facelink.js"),
     file!("/facelink.classic.js", "text/javascript", classic),
     // The migration guide's name of it.
@@ -57,6 +57,8 @@ static FILES: [File; 22] = [
     file!("/speech-worklet.js", "text/javascript", "speech-worklet.js"),
     file!("/voice-wide.json", "application/json", || voices::WIDE.into()),
     file!("/voice-narrow.json", "application/json", || voices::NARROW.into()),
+    file!("/picture.js", "text/javascript", "picture.js"),
+    file!("/picture-panel.js", "text/javascript", "picture-panel.js"),
     file!("/quaternion.js", "text/javascript", "quaternion.js"),
     file!("/delta.js", "text/javascript", "delta.js"),
     file!("/seal.js", "text/javascript", "seal.js"),

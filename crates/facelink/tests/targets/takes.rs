@@ -10,8 +10,9 @@ use std::{
 use facelink::{
     FaceFrame,
     event::{SubjectFrame, SubjectId},
+    media::PictureCodec,
     source::SourceKind,
-    take::{TakeAbout, TakeContent, TakePlayer, TakeReader, TakeWriter},
+    take::{RecordedPicture, RecordedSound, TakeAbout, TakeContent, TakePlayer, TakeReader, TakeWriter},
 };
 
 use super::{Source, Target, check_face, name};
@@ -63,6 +64,15 @@ impl Target for TakeFiles {
             let _ = match source.below(8) {
                 0 => writer.mark(&name(source), at),
                 1 => writer.stats(&serde_json::json!({"connections": source.byte()}), at),
+                3 => {
+                    let (codec, data) = (source.pick(&PictureCodec::ALL), vec![source.byte(); source.below(64)]);
+                    let time = Some(Duration::from_millis(source.below(1 << 40) as u64));
+                    writer.picture(&RecordedPicture { subject: subject.as_str().into(), codec, data, time }, at)
+                }
+                4 => {
+                    let (subject, data) = (subject.as_str().into(), vec![source.byte()]);
+                    writer.sound(&RecordedSound { subject, data, time: None }, at)
+                }
                 2 => writer.attach(&name(source), "text/plain", b"some text"),
                 _ => {
                     let frame = frame(source, subject, at);

@@ -1,10 +1,10 @@
-//! A performer's picture and sound: the messages `foxglove.CompressedVideo` and `facelink.Sound`.
+//! A performer's picture and sound: Foxglove's messages `CompressedVideo` and `CompressedAudio`.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
     face::FaceError,
-    proto::{self, Fields, ProtoError},
+    proto::{self, Fields},
 };
 use crate::media::PictureCodec;
 
@@ -28,10 +28,6 @@ pub struct RecordedSound {
     pub subject: Arc<str>,
     /// The packet, which is Opus (RFC 6716).
     pub data: Vec<u8>,
-    /// Its place in the sound, in samples at 48 kHz from where the sender began to count; it turns over.
-    pub position: u32,
-    /// Its number, by which a lost one is noticed; it turns over.
-    pub sequence: u16,
     /// Unix time of its first sample by the source's clock, where that is known.
     pub time: Option<Duration>,
 }
@@ -53,11 +49,8 @@ pub(super) fn picture(out: &mut Vec<u8>, picture: &RecordedPicture, arrived: Dur
 
 pub(super) fn sound(out: &mut Vec<u8>, sound: &RecordedSound, arrived: Duration) {
     timestamp(out, sound.time.unwrap_or(arrived));
-    proto::text(out, 2, &sound.subject);
-    proto::bytes(out, 3, &sound.data);
-    proto::text(out, 4, "opus");
-    proto::uint(out, 5, u64::from(sound.position));
-    proto::uint(out, 6, u64::from(sound.sequence));
+    proto::bytes(out, 2, &sound.data);
+    proto::text(out, 3, "opus");
 }
 
 fn time(data: &[u8]) -> Result<Duration, FaceError> {
@@ -73,46 +66,40 @@ fn time(data: &[u8]) -> Result<Duration, FaceError> {
     Ok(Duration::new(seconds, nanos.ok_or(FaceError::Field("nanos"))?))
 }
 
-/// The fields that both messages have, and the numbers of a sound.
+/// What both messages have.
 #[derive(Default)]
 struct Read {
     time: Duration,
-    subject: Arc<str>,
     data: Vec<u8>,
     format: String,
-    position: u32,
-    sequence: u16,
 }
 
-fn read(message: &[u8]) -> Result<Read, FaceError> {
+/// Reads a message whose data and format are the fields of these numbers.
+fn read(message: &[u8], [data, format]: [u32; 2]) -> Result<Read, FaceError> {
     let mut read = Read::default();
     for field in Fields(message) {
         let (number, value) = field?;
-        let text = |name| value.text().ok_or(FaceError::Field(name));
-        let uint = |name| value.uint().ok_or(FaceError::Field(name));
-        match number {
-            1 => read.time = time(value.bytes().ok_or(FaceError::Field("timestamp"))?)?,
-            2 => read.subject = text("subject")?.into(),
-            3 => read.data = value.bytes().ok_or(FaceError::Field("data"))?.to_vec(),
-            4 => read.format = text("format")?.to_owned(),
-            5 => read.position = uint("position")?.try_into().map_err(|_| ProtoError::TooLong)?,
-            6 => read.sequence = uint("sequence")?.try_into().map_err(|_| ProtoError::TooLong)?,
-            _ => {}
+        if number == 1 {
+            read.time = time(value.bytes().ok_or(FaceError::Field("timestamp"))?)?;
+        } else if number == data {
+            read.data = value.bytes().ok_or(FaceError::Field("data"))?.to_vec();
+        } else if number == format {
+            read.format = value.text().ok_or(FaceError::Field("format"))?.to_owned();
         }
     }
     Ok(read)
 }
 
-pub(super) fn read_picture(message: &[u8]) -> Result<RecordedPicture, FaceError> {
-    let Read { time, subject, data, format, .. } = read(message)?;
+pub(super) fn read_picture(message: &[u8], subject: Arc<str>) -> Result<RecordedPicture, FaceError> {
+    let Read { time, data, format } = read(message, [3, 4])?;
     let codec = PictureCodec::from_name(&format).ok_or(FaceError::Field("format"))?;
     Ok(RecordedPicture { subject, codec, data, time: Some(time) })
 }
 
-pub(super) fn read_sound(message: &[u8]) -> Result<RecordedSound, FaceError> {
-    let Read { time, subject, data, format, position, sequence } = read(message)?;
+pub(super) fn read_sound(message: &[u8], subject: Arc<str>) -> Result<RecordedSound, FaceError> {
+    let Read { time, data, format } = read(message, [2, 3])?;
     if format != "opus" {
         return Err(FaceError::Field("format"));
     }
-    Ok(RecordedSound { subject, data, position, sequence, time: Some(time) })
+    Ok(RecordedSound { subject, data, time: Some(time) })
 }

@@ -21,7 +21,7 @@ use super::{
     records::{Channel, ChunkIndex},
     schema,
     subject_stats::{Counting, RecordedSubject},
-    write::{ABOUT, END, EVENTS, FACES, MARKS, OBS, PACKETS, PROFILE, STATS, SUBJECTS, TakeAbout},
+    write::{ABOUT, END, EVENTS, FACES, MARKS, OBS, PACKETS, PICTURES, PROFILE, SOUNDS, STATS, SUBJECTS, TakeAbout},
 };
 use crate::{event::LinkEvent, source::SourceKind};
 
@@ -149,8 +149,8 @@ enum ChannelKind {
     Marks,
     Stats,
     Packets,
-    Pictures,
-    Sounds,
+    Pictures(Arc<str>),
+    Sounds(Arc<str>),
 }
 
 /// A message within a decoded chunk.
@@ -610,15 +610,18 @@ impl<R: Read + Seek> TakeReader<R> {
 
     fn add_channel(&mut self, channel: &Channel<'_>) {
         let schema = self.schemas.get(&channel.schema).map_or("", String::as_str);
+        let subject = |topic: &str, prefix| {
+            let name = channel.metadata.get("subject").map(String::as_str);
+            name.unwrap_or_else(|| topic.strip_prefix(prefix).unwrap_or(topic)).into()
+        };
         let kind = match (channel.topic, channel.encoding) {
             (topic, "protobuf") if schema == schema::FACE => {
-                let name = channel.metadata.get("subject").map(String::as_str);
-                let name = name.unwrap_or_else(|| topic.strip_prefix(FACES).unwrap_or(topic));
+                let name = subject(topic, FACES);
                 let usual = channel.metadata.get("source").and_then(|name| SourceKind::from_name(name));
-                ChannelKind::Face { name: name.into(), usual: usual.unwrap_or(SourceKind::Custom) }
+                ChannelKind::Face { name, usual: usual.unwrap_or(SourceKind::Custom) }
             }
-            (_, "protobuf") if schema == schema::PICTURE => ChannelKind::Pictures,
-            (_, "protobuf") if schema == schema::SOUND => ChannelKind::Sounds,
+            (topic, "protobuf") if schema == schema::PICTURE => ChannelKind::Pictures(subject(topic, PICTURES)),
+            (topic, "protobuf") if schema == schema::SOUND => ChannelKind::Sounds(subject(topic, SOUNDS)),
             (PACKETS, "protobuf") => ChannelKind::Packets,
             (EVENTS, "json") => ChannelKind::Events,
             (MARKS, "json") => ChannelKind::Marks,
@@ -710,8 +713,8 @@ impl<R: Read + Seek> TakeReader<R> {
             ChannelKind::Marks => log::read_mark(data).ok().map(TakeContent::Mark),
             ChannelKind::Stats => std::str::from_utf8(data).ok().map(|text| TakeContent::Stats(text.to_owned())),
             ChannelKind::Packets => packet::decode(data).ok().map(TakeContent::Packet),
-            ChannelKind::Pictures => media::read_picture(data).ok().map(TakeContent::Picture),
-            ChannelKind::Sounds => media::read_sound(data).ok().map(TakeContent::Sound),
+            ChannelKind::Pictures(subject) => media::read_picture(data, subject).ok().map(TakeContent::Picture),
+            ChannelKind::Sounds(subject) => media::read_sound(data, subject).ok().map(TakeContent::Sound),
         };
         let entry = content.filter(|_| time <= MAX_TIME).map(|content| TakeEntry { time, content });
         self.damaged += u64::from(entry.is_none());

@@ -9,8 +9,8 @@ pub(super) const PACKET: &str = "facelink.Packet";
 
 /// Name of the message of a frame of a picture, which is Foxglove's.
 pub(super) const PICTURE: &str = "foxglove.CompressedVideo";
-/// Name of the message of a packet of sound.
-pub(super) const SOUND: &str = "facelink.Sound";
+/// Name of the message of a packet of sound, which is Foxglove's too.
+pub(super) const SOUND: &str = "foxglove.CompressedAudio";
 
 /// A type of protobuf, by its number in `FieldDescriptorProto.Type`.
 #[derive(Clone, Copy)]
@@ -150,15 +150,8 @@ pub(super) fn media_descriptor_set() -> Vec<u8> {
     file(&mut out, (TIMESTAMP_FILE, "google.protobuf"), &[], TIMESTAMP);
     let picture: &[Field] = &[AT, ("frame_id", 2, Text, Plain), ("data", 3, Bytes, Plain), ("format", 4, Text, Plain)];
     file(&mut out, ("foxglove/CompressedVideo.proto", "foxglove"), &[TIMESTAMP_FILE], &[("CompressedVideo", picture)]);
-    let sound: &[Field] = &[
-        AT,
-        ("subject", 2, Text, Plain),
-        ("data", 3, Bytes, Plain),
-        ("format", 4, Text, Plain),
-        ("position", 5, Uint32, Plain),
-        ("sequence", 6, Uint32, Plain),
-    ];
-    file(&mut out, ("facelink/Sound.proto", "facelink"), &[TIMESTAMP_FILE], &[("Sound", sound)]);
+    let sound: &[Field] = &[AT, ("data", 2, Bytes, Plain), ("format", 3, Text, Plain)];
+    file(&mut out, ("foxglove/CompressedAudio.proto", "foxglove"), &[TIMESTAMP_FILE], &[("CompressedAudio", sound)]);
     out
 }
 

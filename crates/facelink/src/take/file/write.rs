@@ -440,7 +440,7 @@ impl<W: Write> TakeWriter<W> {
         self.media(PICTURES, &picture.subject, received, |out, arrived| media::picture(out, picture, arrived))
     }
 
-    /// Records a packet of a performer's sound, at its arrival: a message `facelink.Sound` of the topic `/sound/SUBJECT`.
+    /// Records a packet of a performer's sound, at its arrival: a message `foxglove.CompressedAudio` of the topic `/sound/SUBJECT`.
     ///
     /// # Errors
     /// [`TakeWriteError`]; nothing more can be written then.
