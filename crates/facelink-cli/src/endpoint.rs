@@ -52,6 +52,9 @@ pub struct EndpointArgs {
     /// Folder with what the pages load: avatars and three.js for the viewer, the face tracker for "Use this camera".
     #[arg(long, value_name = "DIR", value_parser = folder)]
     models: Option<PathBuf>,
+    /// Take no pictures and no sound of performers; they are taken where faces are not sealed, and kept in takes alone.
+    #[arg(long)]
+    no_pictures: bool,
     /// Have the OBS at this address record while a take is recorded, such as ws://127.0.0.1:4455; its files are in the take.
     #[arg(long, value_name = "URL")]
     obs: Option<String>,
@@ -109,6 +112,7 @@ impl EndpointArgs {
             dual_stack: self.lan || (settings.dual_stack && self.bind.is_none()),
             port: self.port.unwrap_or(settings.port),
             token: self.token.or(settings.token),
+            pictures: !self.no_pictures && settings.pictures,
             allowed_origins: [settings.allowed_origins, self.allowed_origins].concat(),
             token_on_loopback: self.token_on_loopback || settings.token_on_loopback,
             tls: match (self.certificate, self.tls_key) {

@@ -214,7 +214,8 @@ impl Performer {
         for frame in n * 3..n * 3 + 3 {
             let (sequence, timestamp) = (frame.wrapping_mul(2), u32::from(frame) * 3000);
             // A NAL unit in two parts: of a key frame, of the lower layer and of the upper one.
-            let (header, kind) = if frame % 30 == 0 { (0x60, 5) } else { (if frame % 2 == 0 { 0x40 } else { 0 }, 1) };
+            let (header, kind) =
+                if frame.is_multiple_of(30) { (0x60, 5) } else { (if frame.is_multiple_of(2) { 0x40 } else { 0 }, 1) };
             let first = vec![header | 28, 0x80 | kind, frame as u8];
             Self::write(&self.picture, PICTURE, sequence, timestamp, false, first).await;
             let second = vec![header | 28, 0x40 | kind, 0xee];
@@ -274,9 +275,9 @@ fn picture_and_sound_are_in_the_take_by_the_clock_of_their_source() {
         for (place, picture) in pictures.iter().enumerate() {
             let n = first + place as u16;
             assert_eq!(frame(picture), n, "none is missing, and each is at its time");
-            let header = if n % 30 == 0 {
+            let header = if n.is_multiple_of(30) {
                 0x65
-            } else if n % 2 == 0 {
+            } else if n.is_multiple_of(2) {
                 0x41
             } else {
                 0x01

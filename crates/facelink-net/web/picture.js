@@ -124,6 +124,7 @@ export class PicturePublisher {
   #where;
   /** @type {string | null} */ #location = null;
   /** @type {{ video: MediaStreamTrack | null, audio: MediaStreamTrack | null }} */ #tracks = { video: null, audio: null };
+  /** Of the connection of the face that they belong to. @type {string | null} */ #resume = null;
 
   /** @param {PublishOptions} options */
   constructor({ where, onState }) {
@@ -138,8 +139,10 @@ export class PicturePublisher {
 
   /** Sends these from now on; without any, nothing. @param {MediaStreamTrack | null} video @param {MediaStreamTrack | null} audio */
   send(video, audio) {
-    if (video === this.#tracks.video && audio === this.#tracks.audio) return;
+    const { resume } = this.#where();
+    if (video === this.#tracks.video && audio === this.#tracks.audio && resume === this.#resume) return;
     this.stop();
+    this.#resume = resume;
     this.#tracks = { video, audio };
     if (!video && !audio) return;
     this.#kept.keep((pc) => this.#begin(pc), (error) => ['sealed', 'no_pictures', 'forbidden_role', 'unauthorized'].includes(error.code));

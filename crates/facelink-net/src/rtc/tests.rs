@@ -20,7 +20,7 @@ use webrtc::{
 };
 
 use super::{
-    FrameData, FrameSender, Handler, PeerEvent, PeerStats, RtcError, RtcPeer, candidates, channel_init, connect,
+    FrameData, FrameSender, Handler, Kind, PeerEvent, PeerStats, RtcError, RtcPeer, candidates, channel_init, connect,
 };
 use crate::ice::{IceConfig, IcePolicy};
 use facelink::wire::json::{IceCandidate, IceServer};
@@ -102,7 +102,7 @@ impl End {
             }
             PeerEvent::State(state) => self.state = Some(state),
             PeerEvent::Channel(channel) => self.channels.push(channel),
-            PeerEvent::Gathered | PeerEvent::Ended => {}
+            PeerEvent::Gathered | PeerEvent::Track(_) | PeerEvent::Ended => {}
         }
     }
 
@@ -557,7 +557,7 @@ async fn in_band_channel_frames_stay_fresh() {
         let ice = Arc::new(IceConfig::default());
         let (events, mut page_events) = mpsc::unbounded_channel();
         let handler = Handler { events, outgoing: Arc::default(), sent_candidates: Arc::default() };
-        let connected = connect(LOOPBACK, &ice, &[], false, true, Arc::new(handler)).await.expect("a page");
+        let connected = connect(LOOPBACK, &ice, &[], Kind::default(), Arc::new(handler)).await.expect("a page");
         let page = connected.connection;
         // The id 0 would be that of the negotiated one.
         let _first = page.create_data_channel("unused", Some(channel_init(Some(0)))).await.expect("a channel");
