@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -113,7 +113,7 @@ struct Publisher {
     session: Option<Arc<Session>>,
     token: Option<TokenId>,
     /// By payload type.
-    codecs: Vec<(u8, PictureCodec)>,
+    codecs: OnceLock<Vec<(u8, PictureCodec)>>,
     /// The one in use.
     codec: Mutex<Option<PictureCodec>>,
     cancel: CancellationToken,
@@ -163,51 +163,66 @@ impl Pictures {
         }
         let of_session = session.as_ref().and_then(|session| subject_of(&self.hub, session));
         let subject = of_session.or(offer.subject).ok_or(PictureError::NoSubject)?;
-        self.make_room(&subject, session.as_ref())?;
-        let config = self.hub.peer_config();
-        let (mut peer, mut events) = RtcPeer::media(config.bind, &config.ice, &PictureCodec::ALL).await?;
-        let answer = match peer.answer(offer.sdp).await {
-            Ok(_) => peer.complete_description(&mut events, GATHER_LIMIT).await,
-            Err(error) => Err(error),
-        };
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                peer.close().await;
-                return Err(error.into());
-            }
-        };
         let publisher = Arc::new(Publisher {
             id: new_secret().into(),
             subject: Mutex::new(subject),
             session,
             token: offer.token,
-            codecs: picture_types(&answer),
+            codecs: OnceLock::new(),
             codec: Mutex::default(),
             cancel: self.cancel.child_token(),
             packets: broadcast::channel(FORWARD_QUEUE).0,
             key_wanted: AtomicBool::new(false),
         });
-        self.publishers.lock().push(publisher.clone());
-        tracing::info!(subject = %publisher.subject.lock(), "a picture comes in");
-        let id = publisher.id.clone();
-        tokio::spawn(serve(self.clone(), publisher, peer, events));
-        Ok((id, answer))
+        self.enter(&publisher)?;
+        match self.answer(offer.sdp).await {
+            Ok((peer, events, answer)) => {
+                let _ = publisher.codecs.set(picture_types(&answer));
+                tracing::info!(subject = %publisher.subject.lock(), "a picture comes in");
+                let id = publisher.id.clone();
+                tokio::spawn(serve(self.clone(), publisher, peer, events));
+                Ok((id, answer))
+            }
+            Err(error) => {
+                self.leave(&publisher);
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn answer(&self, offer: String) -> Result<(RtcPeer, mpsc::UnboundedReceiver<PeerEvent>, String), RtcError> {
+        let config = self.hub.peer_config();
+        let (mut peer, mut events) = RtcPeer::media(config.bind, &config.ice, &PictureCodec::ALL).await?;
+        let answer = match peer.answer(offer).await {
+            Ok(_) => peer.complete_description(&mut events, GATHER_LIMIT).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(answer) => Ok((peer, events, answer)),
+            Err(error) => {
+                peer.close().await;
+                Err(error)
+            }
+        }
     }
 
     /// One picture of each face; that of the same connection takes the place of the one before.
-    fn make_room(&self, subject: &Arc<str>, session: Option<&Arc<Session>>) -> Result<(), PictureError> {
-        let publishers = self.publishers.lock();
-        let before = publishers.iter().find(|other| *other.subject.lock() == *subject);
-        match before {
-            Some(before) if session.is_some() && before.session.as_ref().map(|s| s.key) == session.map(|s| s.key) => {
-                before.cancel.cancel();
-                Ok(())
-            }
-            Some(_) => Err(PictureError::Taken(subject.clone())),
-            None if publishers.len() >= MAX_PUBLISHERS => Err(PictureError::TooMany),
-            None => Ok(()),
+    fn enter(&self, publisher: &Arc<Publisher>) -> Result<(), PictureError> {
+        let mut publishers = self.publishers.lock();
+        let subject = publisher.subject.lock().clone();
+        let key = |publisher: &Publisher| publisher.session.as_ref().map(|session| session.key);
+        match publishers.iter().find(|other| *other.subject.lock() == subject && !other.cancel.is_cancelled()) {
+            Some(before) if key(before).is_some() && key(before) == key(publisher) => before.cancel.cancel(),
+            Some(_) => return Err(PictureError::Taken(subject)),
+            None if publishers.len() >= MAX_PUBLISHERS => return Err(PictureError::TooMany),
+            None => {}
         }
+        publishers.push(publisher.clone());
+        Ok(())
+    }
+
+    fn leave(&self, publisher: &Arc<Publisher>) {
+        self.publishers.lock().retain(|other| !Arc::ptr_eq(other, publisher));
     }
 
     /// Ends what this secret began. `false` when it is none.
@@ -231,10 +246,15 @@ impl Pictures {
     pub async fn view(self: &Arc<Self>, offer: Offer) -> Result<String, PictureError> {
         self.check()?;
         let subject = offer.subject.ok_or(PictureError::NoSubject)?;
-        let publisher = self.publishers.lock().iter().find(|publisher| *publisher.subject.lock() == subject).cloned();
+        let publisher = self
+            .publishers
+            .lock()
+            .iter()
+            .find(|publisher| *publisher.subject.lock() == subject && !publisher.cancel.is_cancelled())
+            .cloned();
         let publisher = publisher.ok_or_else(|| PictureError::Unknown(subject.clone()))?;
         let place = Place::take(self).ok_or(PictureError::TooMany)?;
-        let preferred = || publisher.codecs.first().map(|(_, codec)| *codec);
+        let preferred = || publisher.codecs.get()?.first().map(|(_, codec)| *codec);
         let codec = (*publisher.codec.lock()).or_else(preferred).unwrap_or(PictureCodec::H264);
         let codecs: &'static [PictureCodec] =
             if codec == PictureCodec::Vp9 { &[PictureCodec::Vp9] } else { &[PictureCodec::H264] };
@@ -330,7 +350,7 @@ async fn serve(
         }
     }
     publisher.cancel.cancel();
-    pictures.publishers.lock().retain(|other| !Arc::ptr_eq(other, &publisher));
+    pictures.leave(&publisher);
     tracing::info!(subject = %publisher.subject.lock(), "a picture has ended");
     peer.close().await;
 }
@@ -429,7 +449,8 @@ impl Incoming {
 
     async fn take_picture(&mut self, packet: &rtp::Packet, now: Instant) {
         let header = &packet.header;
-        let codec = self.publisher.codecs.iter().find(|(number, _)| *number == header.payload_type);
+        let mut codecs = self.publisher.codecs.get().into_iter().flatten();
+        let codec = codecs.find(|(number, _)| *number == header.payload_type);
         let Some((_, codec)) = codec.copied() else {
             Counters::add(&self.hub.refused, 1);
             return;
