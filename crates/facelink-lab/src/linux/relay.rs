@@ -36,6 +36,12 @@ pub struct Args {
     /// Of each measurement.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Milliseconds that a frame waits for others in bundles, as of `facelink relay`.
+    #[arg(long)]
+    gather: Option<f64>,
+    /// Packets a second of all viewers together in bundles, as of `facelink relay`.
+    #[arg(long)]
+    max_packets: Option<f32>,
     /// Leaves the processes where the system puts them.
     #[arg(long)]
     unpinned: bool,
@@ -105,9 +111,10 @@ fn measure(args: &Args, carrier: Carrier, viewers: usize, mode: Mode) -> Res<[St
         serving.extend(["--core".to_owned(), server.to_string()]);
         loading.extend(["--core".to_owned(), viewers.to_string()]);
     }
-    if mode == Mode::Unbundled {
-        serving.push("--unbundled".to_owned());
-    }
+    let bundled = (args.gather, args.max_packets);
+    let (gather, max_packets) = if mode == Mode::Unbundled { (Some(0.0), Some(1e9)) } else { bundled };
+    serving.extend(gather.into_iter().flat_map(|gather| ["--gather".to_owned(), gather.to_string()]));
+    serving.extend(max_packets.into_iter().flat_map(|most| ["--max-packets".to_owned(), most.to_string()]));
     if matches!(mode, Mode::SpreadDeltas | Mode::Spread | Mode::Unbundled) {
         loading.push("--spread".to_owned());
     }

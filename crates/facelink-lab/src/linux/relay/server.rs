@@ -14,9 +14,12 @@ use crate::linux::{
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Each face has a packet of its own.
+    /// Milliseconds that a frame waits for others.
     #[arg(long)]
-    unbundled: bool,
+    gather: Option<f64>,
+    /// Packets a second of all viewers together.
+    #[arg(long)]
+    max_packets: Option<f32>,
     /// Core to run on.
     #[arg(long)]
     core: Option<usize>,
@@ -28,9 +31,10 @@ pub fn run(args: &Args) -> Res<()> {
     let commands = commands();
     let many = 16_384;
     let mut relay = RelaySettings::default();
-    if args.unbundled {
-        (relay.gather, relay.max_packets_per_second) = (Duration::ZERO, 1e9);
+    if let Some(gather) = args.gather {
+        relay.gather = Duration::try_from_secs_f64(gather / 1000.0)?;
     }
+    relay.max_packets_per_second = args.max_packets.unwrap_or(relay.max_packets_per_second);
     let endpoint = Endpoint::start(EndpointConfig {
         port: 0,
         relay,
