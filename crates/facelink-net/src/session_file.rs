@@ -137,6 +137,10 @@ impl EndpointConfig {
             self.takes = takes.into();
         }
         self.takes_with_phones = network.takes_with_phones;
+        #[cfg(all(feature = "http", feature = "webrtc"))]
+        {
+            self.pictures = network.pictures;
+        }
         self.set_key(network, folder)?;
         self.set_tls(network, folder)?;
         self.set_ice(network, folder)?;
@@ -278,6 +282,8 @@ impl EndpointConfig {
             allowed_origins: self.allowed_origins.clone(),
             takes: (self.takes != Path::new(crate::config::TAKES_FOLDER)).then(|| self.takes.display().to_string()),
             takes_with_phones: self.takes_with_phones,
+            #[cfg(all(feature = "http", feature = "webrtc"))]
+            pictures: self.pictures,
             connect: kept.connect,
             tls: kept.tls,
             ice_servers: kept.ice_servers,
@@ -460,7 +466,7 @@ mod tests {
     #[test]
     fn session_file_of_settings_gives_them_again() {
         let written = network(
-            r#"lan: true, port: 9000, tls: Off, live_link_face: None, udp_json: 0, takes: "shows", takes_with_phones: true,
+            r#"lan: true, port: 9000, tls: Off, live_link_face: None, udp_json: 0, takes: "shows", takes_with_phones: true, pictures: false,
             phones: Ports({ vmc: 0 }), call: [(address: "192.0.2.7", app: ifacialmocap)], osc_control: true,
             vmc_out: [(to: "127.0.0.1:39540", subject: "Hero", names: Presets)],
             vrchat_out: [(to: "127.0.0.1:9000"), (to: "192.0.2.8:9000", subject: "Ann", prefix: "FT/", max_fps: 30,

@@ -43,6 +43,9 @@ struct Info<'a> {
     dropped: Option<u64>,
     damaged: u64,
     subjects: Vec<Subject<'a>>,
+    /// Subjects with a performer's picture, and with their sound.
+    pictures: Vec<&'a str>,
+    sounds: Vec<&'a str>,
     attachments: Vec<&'a str>,
     /// What OBS recorded in step.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,6 +122,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
         dropped: info.dropped,
         damaged: info.damaged,
         subjects: info.subjects.iter().map(Subject::of).collect(),
+        pictures: info.pictures.iter().map(AsRef::as_ref).collect(),
+        sounds: info.sounds.iter().map(AsRef::as_ref).collect(),
         attachments: reader.attachment_names(),
         obs: info.obs.as_ref().map(|obs| Obs::of(obs, &info.subjects)),
     };
@@ -163,6 +168,11 @@ fn words(info: &Info<'_>, out: &mut impl Write) -> io::Result<()> {
             out,
             "{name}: {source}, {frames} frames at {fps:.1} fps, {lost} lost, {late} late, from {first_s:.1} to {last_s:.1} s"
         )?;
+    }
+    for (what, names) in [("Picture", &info.pictures), ("Sound", &info.sounds)] {
+        if !names.is_empty() {
+            writeln!(out, "{what} of {}", printable(&names.join(", ")))?;
+        }
     }
     Ok(())
 }

@@ -189,6 +189,9 @@ pub struct SessionNetwork {
     /// Whether phones record in step; off by default.
     #[serde(skip_serializing_if = "is_default")]
     pub takes_with_phones: bool,
+    /// Whether performers may send their picture and sound; on by default.
+    #[serde(skip_serializing_if = "is_on")]
+    pub pictures: bool,
 }
 
 fn is_loopback(address: &IpAddr) -> bool {
@@ -218,6 +221,7 @@ impl Default for SessionNetwork {
             obs: None,
             takes: None,
             takes_with_phones: false,
+            pictures: true,
         }
     }
 }

@@ -13,7 +13,7 @@ const WHOLE: &str = r#"(
         connect: [(url: "ws://192.0.2.9:8765")],
         vmc_out: [(to: "127.0.0.1:39540", subject: "Hero", names: PerfectSync)],
         vrchat_out: [(to: "127.0.0.1:9000", prefix: "FT/", mapping: File("own.face.ron")), (to: "192.0.2.8:9000", max_fps: 30)],
-        osc_control: true, obs: (url: "ws://192.0.2.5", password: Env("OBS"), starts_takes: true, names_files: false), takes: "shows", takes_with_phones: true,
+        osc_control: true, obs: (url: "ws://192.0.2.5", password: Env("OBS"), starts_takes: true, names_files: false), takes: "shows", takes_with_phones: true, pictures: false,
     ),
     simulated_phones: [(app: live_link_face, subject: "Ann", seed: 3), (app: vmc, subject: "Bob", fps: 30)],
     virtual_subjects: [(name: "Hero", parts: [(subject: "Ann"), (subject: "Bob", groups: ["jaw"], priority: 5)])],

@@ -1,7 +1,7 @@
 //! Reading a take: MCAP by its index, or from the start where it was cut.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io::{self, Read, Seek, SeekFrom},
     sync::Arc,
     time::Duration,
@@ -134,6 +134,10 @@ pub struct TakeInfo {
     pub duration: Duration,
     /// Every subject, by name.
     pub subjects: Vec<RecordedSubject>,
+    /// Those with a performer's picture, by name.
+    pub pictures: Vec<Arc<str>>,
+    /// Those with a performer's sound, by name.
+    pub sounds: Vec<Arc<str>>,
     /// What OBS recorded in step, if it did; known when the take was ended.
     pub obs: Option<ObsRecording>,
     /// Frames and events that were not recorded, because writing was too slow; known when it was ended.
@@ -306,12 +310,18 @@ impl<R: Read + Seek> TakeReader<R> {
             Some(map) => map.values().filter_map(|text| serde_json::from_str(text).ok()).collect(),
             None => self.count()?,
         };
+        let named = |name: fn(&ChannelKind) -> Option<&Arc<str>>| {
+            let names: BTreeSet<_> = self.channels.values().filter_map(name).cloned().collect();
+            names.into_iter().collect()
+        };
         let dropped = self.metadata.get(END).and_then(|end| end.get("dropped")).and_then(|text| text.parse().ok());
         Ok(TakeInfo {
             about: self.about.clone(),
             complete: self.complete,
             duration: self.duration(),
             subjects,
+            pictures: named(|kind| if let ChannelKind::Pictures(name) = kind { Some(name) } else { None }),
+            sounds: named(|kind| if let ChannelKind::Sounds(name) = kind { Some(name) } else { None }),
             obs: self.metadata.get(OBS).and_then(|map| serde_json::from_str(map.get("recording")?).ok()),
             dropped,
             damaged: self.damaged,
