@@ -10,6 +10,9 @@ pub(crate) use tokio::{spawn, task::yield_now};
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+/// What is left to the exact timer, whose thread is woken for each.
+const COARSE: Duration = Duration::from_millis(3);
+
 /// Time of day, Unix milliseconds.
 pub(crate) fn unix_ms() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
@@ -20,6 +23,19 @@ pub(crate) async fn sleep_until(deadline: Option<impl Into<Instant>>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => pending().await,
+    }
+}
+
+/// The same, as exactly as the system can: timers of the runtime have steps of 1 ms, and end up to 1 ms late.
+pub(crate) async fn sleep_exactly_until(deadline: Option<std::time::Instant>) {
+    let Some(deadline) = deadline else { return pending().await };
+    let left = || deadline.saturating_duration_since(std::time::Instant::now());
+    if let Some(most) = left().checked_sub(COARSE) {
+        tokio::time::sleep(most).await;
+    }
+    let left = left();
+    if !left.is_zero() {
+        futures_timer::Delay::new(left).await;
     }
 }
 

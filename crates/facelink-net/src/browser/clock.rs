@@ -37,6 +37,9 @@ pub(crate) async fn sleep_until(at: Option<Instant>) {
     }
 }
 
+/// A page has no finer timers.
+pub(crate) use sleep_until as sleep_exactly_until;
+
 /// Waits for so long.
 pub(crate) async fn sleep(time: Duration) {
     match Timer::start(time) {

@@ -30,7 +30,7 @@ use super::connections::{ConnectionKey, Link, Origin};
 #[cfg(feature = "zenoh")]
 use super::outlet::Outlet;
 use crate::{
-    clock::{sleep_until, unix_ms},
+    clock::{sleep_exactly_until, unix_ms},
     outbox::Outgoing,
     seal::{FrameSealer, Sealing},
 };
@@ -276,7 +276,7 @@ impl Viewers {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = self.wake.notified() => {}
-                () = sleep_until(wakes) => {}
+                () = sleep_exactly_until(wakes) => {}
             }
             self.seal(&mut seal);
             self.collect(&mut out);

@@ -11,7 +11,7 @@ use super::{
     output::Output,
     stats::{RelayStats, Sent, ViewerStats},
     subscription::{SubscribeError, Subscription},
-    viewer::{Buffers, Viewer},
+    viewer::{Buffers, Pace, Viewer},
 };
 use crate::{
     event::SubjectId,
@@ -21,17 +21,24 @@ use crate::{
     wire::sealed::{self, MAX_SEALED},
 };
 
-/// Longest time between two packets of one viewer.
+/// Time between two packets of one viewer in the mean, however few there are: beyond some hundred a second, headers outweigh faces.
+const MIN_SPACING: Duration = Duration::from_millis(2);
+/// The same, however many there are.
 const MAX_SPACING: Duration = Duration::from_micros(16_600);
+/// The part of the time between two packets that a frame waits for others at least: of faces that are captured at one time, the
+/// last would otherwise wait for the whole of it.
+const GATHER_PART: u32 = 16;
 
 /// How a relay works.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RelaySettings {
-    /// How long a frame waits for those of other faces, to share their packet; 1 ms by default.
+    /// How long a frame waits for those of other faces, to share their packet; 0.5 ms by default. With many viewers it is up
+    /// to 1 ms, since then each packet has to carry more.
     pub gather: Duration,
-    /// Packets a second that the relay sends at most, all viewers together, as long as each viewer has 60 a second; 6000 by
-    /// default, which one core sends over WebRTC. With many viewers, frames wait longer for others.
+    /// Packets a second that the relay sends at most, all viewers together, as long as each viewer has 60 a second; 12,000 by
+    /// default. Each viewer has an equal part of it, up to 500, and may use up that of a 60th of a second at once; beyond, its
+    /// frames wait longer for others.
     pub max_packets_per_second: f32,
     /// Most faces at a time; 1024 by default.
     pub max_faces: usize,
@@ -41,7 +48,8 @@ pub struct RelaySettings {
 
 impl Default for RelaySettings {
     fn default() -> Self {
-        Self { gather: Duration::from_millis(1), max_packets_per_second: 6000.0, max_faces: 1024, max_viewers: 4096 }
+        let gather = Duration::from_micros(500);
+        Self { gather, max_packets_per_second: 12_000.0, max_faces: 1024, max_viewers: 4096 }
     }
 }
 
@@ -250,16 +258,17 @@ impl Relay {
         }
     }
 
-    /// Time between two packets of one viewer, so that all together are not more than can be sent.
-    fn spacing(&self) -> Duration {
+    /// How long frames wait for others, so that all packets together are not more than can be sent.
+    fn pace(&self) -> Pace {
         let most = self.settings.max_packets_per_second.max(1.0);
-        Duration::from_secs_f32(self.viewers.len() as f32 / most).min(MAX_SPACING)
+        let spacing = Duration::from_secs_f32(self.viewers.len() as f32 / most).clamp(MIN_SPACING, MAX_SPACING);
+        Pace { gather: self.settings.gather.max(spacing / GATHER_PART), spacing }
     }
 
     /// When [`poll`](Self::poll) has something to send; `None` while there is nothing.
     pub fn timeout(&self) -> Option<Instant> {
-        let spacing = self.spacing();
-        self.viewers.values().filter_map(|viewer| viewer.due(self.settings.gather, spacing)).min()
+        let pace = self.pace();
+        self.viewers.values().filter_map(|viewer| viewer.due(pace)).min()
     }
 
     /// Sends what is due. `unix` is the time of day now; `ready` says whether a viewer's earlier packets have left. Where they
@@ -271,8 +280,8 @@ impl Relay {
         mut ready: impl FnMut(u64) -> bool,
         mut send: impl FnMut(u64, Output<'_>),
     ) {
-        let spacing = self.spacing();
-        let Self { settings, faces, viewers, buffers, .. } = self;
+        let pace = self.pace();
+        let Self { faces, viewers, buffers, .. } = self;
         for (key, viewer) in viewers {
             if viewer.match_due(now).is_some_and(|due| due <= now) {
                 viewer.matched(now);
@@ -285,7 +294,7 @@ impl Relay {
                     }
                 }
             }
-            if viewer.due(settings.gather, spacing).is_none_or(|due| due > now) {
+            if viewer.due(pace).is_none_or(|due| due > now) {
                 continue;
             }
             viewer.choose(faces, now);
@@ -294,6 +303,7 @@ impl Relay {
                 continue;
             }
             viewer.flush(faces, buffers, (unix, now), |output| send(*key, output));
+            viewer.pay(pace, now);
             if let Some(due) = viewer.match_due(now) {
                 viewer.pend(due);
             }

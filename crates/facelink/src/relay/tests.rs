@@ -150,14 +150,19 @@ fn queue(ms: f32) -> LinkReport {
     LinkReport::of_delay(DelayReport { standing_ms: ms, median_ms: ms, high_ms: ms, ..DelayReport::default() })
 }
 
-/// Runs faces at 60 frames a second, a millisecond apart, for so long; `each` is called before every round.
-fn run(world: &mut World, faces: u64, length: Duration, mut each: impl FnMut(&mut World, u64)) {
+/// Runs faces at 60 frames a second, 20 µs apart, for so long; `each` is called before every round.
+fn run(world: &mut World, faces: u64, length: Duration, each: impl FnMut(&mut World, u64)) {
+    run_apart(world, faces, 20, length, each);
+}
+
+/// The same, so many microseconds apart.
+fn run_apart(world: &mut World, faces: u64, apart_us: u64, length: Duration, mut each: impl FnMut(&mut World, u64)) {
     let performances: Vec<_> = (0..faces).map(Performance::new).collect();
     let (begin, rounds) = (world.now, length.as_micros() as u64 / FRAME_US);
     for round in 0..rounds {
         each(world, round);
         for (id, performance) in (0..faces).zip(&performances) {
-            world.until(begin + us(round * FRAME_US + id * 20));
+            world.until(begin + us(round * FRAME_US + id * apart_us));
             let at = world.now;
             world.publish(id, &FaceFrame { sequence: Some(round), ..performance.frame_at(at) });
         }
@@ -203,13 +208,54 @@ fn relay_faces_of_a_tick_share_packets() {
         assert_eq!(numbers, (0..rounds).collect::<Vec<_>>(), "in order, none twice");
         // No frame waits longer than the others need to come.
         let late = world.got(viewer).iter().filter_map(|got| got.at.checked_sub(got.captured? - UNIX)).max();
-        assert!(late.is_some_and(|late| late < us(1500)), "{late:?}");
+        assert!(late.is_some_and(|late| late < us(950)), "{late:?}");
     }
     let stats = world.relay.stats();
     assert_eq!((stats.viewers, stats.publishers, stats.faces, stats.subscriptions), (3, 20, 20, 60));
     assert_eq!(stats.sent.frames, 60 * rounds);
     assert_eq!(stats.sent.thinned.total(), 0);
     assert_eq!(stats.layers, BTreeMap::from([(Layer::All, 60)]));
+}
+
+/// Packets a second of all viewers together, and the longest time that a frame waited, of 20 faces so far apart.
+fn pace_of(viewers: u64, apart_us: u64) -> (f64, Duration) {
+    let mut world = World::new();
+    for viewer in 1..=viewers {
+        world.subscribe(viewer, None, facelink1());
+    }
+    run_apart(&mut world, 20, apart_us, Duration::from_millis(200), |_, _| {});
+    let begin = world.now;
+    run_apart(&mut world, 20, apart_us, Duration::from_millis(500), |_, _| {});
+    let (mut packets, mut longest) = (0, Duration::ZERO);
+    for viewer in 1..=viewers {
+        packets += world.packets[&viewer].iter().filter(|(at, _)| *at >= begin).count();
+        let waits = world.got(viewer).iter().filter(|got| got.at >= begin && !got.repeated);
+        longest = waits.filter_map(|got| got.at.checked_sub(got.captured? - UNIX)).fold(longest, Duration::max);
+    }
+    (packets as f64 * 1e6 / (500_000 / FRAME_US * FRAME_US) as f64, longest)
+}
+
+#[test]
+fn relay_faces_in_step_do_not_wait_for_the_packets_of_other_viewers() {
+    for viewers in [1, 10, 50, 100] {
+        let (packets, longest) = pace_of(viewers, 5);
+        assert!(packets <= viewers as f64 * 122.0, "{viewers}: {packets}");
+        assert!(longest <= us(850), "{viewers}: {longest:?}");
+    }
+    // Slowly written ones, and so many viewers that each has one packet in a 60th of a second.
+    let (packets, longest) = pace_of(200, 30);
+    assert!(packets <= 200.0 * 122.0 && longest <= us(1600), "{packets} {longest:?}");
+}
+
+#[test]
+fn relay_faces_apart_share_what_may_be_sent() {
+    let most = f64::from(RelaySettings::default().max_packets_per_second);
+    for (viewers, wait) in [(1, 2500), (10, 2500), (50, 4700), (100, 9000)] {
+        let (packets, longest) = pace_of(viewers, 833);
+        let most = most.min(viewers as f64 * 500.0);
+        assert!(packets <= most * 1.02, "{viewers}: {packets}");
+        assert!(longest <= us(wait), "{viewers}: {longest:?}");
+    }
 }
 
 #[test]

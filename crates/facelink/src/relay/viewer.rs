@@ -331,6 +331,10 @@ pub(super) struct Viewer {
     /// Since when there is something to send.
     pending: Option<Instant>,
     flushed: Option<Instant>,
+    /// When its part of what the relay may send allows the next packets.
+    allowed: Option<Instant>,
+    /// Packets that were not yet counted against it.
+    unpaid: u64,
     retry: Option<Instant>,
     settle: Option<Instant>,
     blocked: Option<Instant>,
@@ -339,6 +343,15 @@ pub(super) struct Viewer {
     refused: u32,
     choose_at: Option<Instant>,
     pub sent: Sent,
+}
+
+/// How long frames of a viewer wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// For those of other faces.
+    pub gather: Duration,
+    /// Between two packets, in the mean.
+    pub spacing: Duration,
 }
 
 impl Viewer {
@@ -359,6 +372,8 @@ impl Viewer {
             report: None,
             pending: None,
             flushed: None,
+            allowed: None,
+            unpaid: 0,
             retry: None,
             settle: None,
             blocked: None,
@@ -466,18 +481,30 @@ impl Viewer {
         (self.decision.fps / FULL_FPS).min(1.0)
     }
 
-    /// When its next packets are due. `gather` is the time that frames wait for others, `spacing` that between two packets.
-    pub fn due(&self, gather: Duration, spacing: Duration) -> Option<Instant> {
-        let spacing = if self.share() < 1.0 { FULL_SPACING.max(spacing) } else { spacing };
+    /// When its next packets are due.
+    pub fn due(&self, Pace { gather, spacing }: Pace) -> Option<Instant> {
         let pending = self.pending.map(|since| {
-            let due = since + gather;
-            let due = self.flushed.map_or(due, |flushed| due.max(flushed + spacing));
-            self.retry.map_or(due, |retry| due.max(retry))
+            let spaced = if self.share() < 1.0 {
+                self.flushed.map(|flushed| flushed + FULL_SPACING.max(spacing))
+            } else {
+                self.allowed
+            };
+            [spaced, self.retry].into_iter().flatten().fold(since + gather, Instant::max)
         });
         match (pending, self.settle) {
             (Some(pending), Some(settle)) => Some(pending.min(settle)),
             (due, None) | (None, due) => due,
         }
+    }
+
+    /// Counts what it was sent just now against its part of what the relay may send.
+    pub fn pay(&mut self, Pace { spacing, .. }: Pace, now: Instant) {
+        let packets = u32::try_from(std::mem::take(&mut self.unpaid)).unwrap_or(u32::MAX);
+        // However large its bundles are, it has 60 a second.
+        let cost = spacing.saturating_mul(packets).min(FULL_SPACING);
+        let unused = now.checked_sub(FULL_SPACING);
+        let from = unused.map_or(self.allowed, |unused| Some(self.allowed.map_or(unused, |at| at.max(unused))));
+        self.allowed = Some(from.unwrap_or(now) + cost);
     }
 
     /// Packets that wait for the transport keep those that follow here, where newer frames take their places.
@@ -648,6 +675,7 @@ impl Viewer {
         bundle.finish(|packet| out(Output::Packet(packet), &mut packets));
         compact.finish(|packet| out(Output::Packet(packet), &mut packets));
         self.next_packet = compact.number();
+        self.unpaid += packets.packets;
         sent.add(&packets);
     }
 

@@ -1,14 +1,23 @@
 //! A WebRTC peer that sends, by the bare `rtc` crate: without a runtime, so that a core holds as many as the endpoint's does.
 
 use std::{
-    io::ErrorKind,
+    io::IoSliceMut,
     net::{SocketAddr, UdpSocket},
+    os::fd::AsRawFd,
     thread,
     time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use nix::{
+    cmsg_space,
+    errno::Errno,
+    sys::{
+        socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt},
+        time::TimeSpec,
+    },
+};
 use rtc::{
     data_channel::{RTCDataChannelId, RTCDataChannelInit},
     peer_connection::{
@@ -71,13 +80,25 @@ pub struct Peer {
     open: bool,
     opened: bool,
     buffer: Vec<u8>,
-    received: Vec<BytesMut>,
+    /// For the kernel's time of a datagram.
+    control: Vec<u8>,
+    /// When the datagram came that is being read, Unix microseconds.
+    arrived_us: i64,
+    received: Vec<Received>,
+}
+
+/// A binary message.
+pub struct Received {
+    pub data: BytesMut,
+    /// When the kernel had its datagram, Unix microseconds: what this process does before it reads is not of the way here.
+    pub arrived_us: i64,
 }
 
 impl Peer {
     pub fn new(index: usize, signalling: &Signalling) -> Res<Self> {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.set_nonblocking(true)?;
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         let (local, now) = (socket.local_addr()?, Instant::now());
         let mut connection =
             RTCPeerConnectionBuilder::new().with_configuration(RTCConfigurationBuilder::new().build()).build(now)?;
@@ -116,6 +137,8 @@ impl Peer {
             open: false,
             opened: false,
             buffer: vec![0; 2048],
+            control: cmsg_space!(TimeSpec),
+            arrived_us: 0,
             received: Vec::new(),
         })
     }
@@ -134,7 +157,7 @@ impl Peer {
     }
 
     /// Binary messages since this was asked last.
-    pub fn take_received(&mut self) -> Vec<BytesMut> {
+    pub fn take_received(&mut self) -> Vec<Received> {
         std::mem::take(&mut self.received)
     }
 
@@ -146,11 +169,20 @@ impl Peer {
     /// Takes every datagram that waits.
     pub fn read(&mut self, now: Instant) -> Res<()> {
         loop {
-            let (length, peer_addr) = match self.socket.recv_from(&mut self.buffer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            let mut into = [IoSliceMut::new(&mut self.buffer)];
+            let fd = self.socket.as_raw_fd();
+            let got = match recvmsg::<SockaddrIn>(fd, &mut into, Some(&mut self.control), MsgFlags::empty()) {
+                Ok(got) => got,
+                Err(Errno::EAGAIN) => break,
                 Err(error) => return Err(error.into()),
             };
+            for control in got.cmsgs()? {
+                if let ControlMessageOwned::ScmTimestampns(at) = control {
+                    self.arrived_us = at.tv_sec() * 1_000_000 + at.tv_nsec() / 1000;
+                }
+            }
+            let (length, Some(peer_addr)) = (got.bytes, got.address) else { continue };
+            let peer_addr = SocketAddr::from((peer_addr.ip(), peer_addr.port()));
             let Some(message) = self.buffer.get(..length) else { continue };
             let transport = TransportContext {
                 local_addr: self.local,
@@ -159,6 +191,7 @@ impl Peer {
                 transport_protocol: TransportProtocol::UDP,
             };
             self.connection.handle_read(TaggedBytesMut { now, transport, message: BytesMut::from(message) })?;
+            self.take_messages(now)?;
         }
         self.drive(now)
     }
@@ -202,18 +235,7 @@ impl Peer {
                     (self.open, self.opened) = (true, true);
                 }
             }
-            while let Some(TaggedRTCMessage { message, .. }) = self.connection.poll_read() {
-                let RTCMessage::DataChannelMessage(_, message) = message else { continue };
-                if !message.is_string {
-                    self.received.push(message.data);
-                    continue;
-                }
-                let pong = message.is_string.then(|| std::str::from_utf8(&message.data).ok().and_then(pong)).flatten();
-                if let (Some(pong), Some(mut channel)) = (pong, self.connection.data_channel(self.channel)) {
-                    channel.send_text(now, pong)?;
-                    again = true;
-                }
-            }
+            again |= self.take_messages(now)?;
             if !again {
                 break;
             }
@@ -221,5 +243,23 @@ impl Peer {
         let horizon = now + Duration::from_secs(1);
         self.deadline = Some(self.connection.poll_timeout().map_or(horizon, |at| at.min(horizon)));
         Ok(())
+    }
+
+    /// Takes the messages that have come; whether one was answered.
+    fn take_messages(&mut self, now: Instant) -> Res<bool> {
+        let mut answered = false;
+        while let Some(TaggedRTCMessage { message, .. }) = self.connection.poll_read() {
+            let RTCMessage::DataChannelMessage(_, message) = message else { continue };
+            if !message.is_string {
+                self.received.push(Received { data: message.data, arrived_us: self.arrived_us });
+                continue;
+            }
+            let pong = std::str::from_utf8(&message.data).ok().and_then(pong);
+            if let (Some(pong), Some(mut channel)) = (pong, self.connection.data_channel(self.channel)) {
+                channel.send_text(now, pong)?;
+                answered = true;
+            }
+        }
+        Ok(answered)
     }
 }

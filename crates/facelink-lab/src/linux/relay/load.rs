@@ -81,9 +81,8 @@ struct Received {
 }
 
 impl Received {
-    /// Reads a packet; gives an `ack` if one is due.
-    fn take(&mut self, packet: &[u8], compact: &mut CompactDecoder, acks: &mut Acks) -> Res<Option<String>> {
-        let now = now_us();
+    /// Reads a packet that came then, Unix microseconds; gives an `ack` if one is due.
+    fn take(&mut self, packet: &[u8], now: i64, compact: &mut CompactDecoder, acks: &mut Acks) -> Res<Option<String>> {
         (self.packets, self.bytes) = (self.packets + 1, self.bytes + packet.len() as u64);
         let each = |face: facelink::wire::facelink1::Face<'_>| {
             self.frames += u64::from(!face.repeated);
@@ -139,7 +138,7 @@ impl Load {
                 Transport::WebSocket(socket) => loop {
                     match socket.read() {
                         Ok(Message::Binary(packet)) => {
-                            if let Some(ack) = self.received.take(&packet, compact, acks)? {
+                            if let Some(ack) = self.received.take(&packet, now_us(), compact, acks)? {
                                 socket.send(Message::text(ack))?;
                             }
                         }
@@ -156,7 +155,8 @@ impl Load {
                 Transport::WebRtc(peer) => {
                     peer.read(now)?;
                     for packet in peer.take_received() {
-                        if let Some(ack) = self.received.take(&packet, compact, acks)? {
+                        let ack = self.received.take(&packet.data, packet.arrived_us, compact, acks)?;
+                        if let Some(ack) = ack {
                             peer.send_text(&ack, now)?;
                         }
                     }
@@ -251,7 +251,7 @@ pub fn run(args: &Args) -> Res<()> {
     let offset =
         |face: usize| if args.spread { FRAME.mul_f64(face as f64 / args.faces as f64) } else { Duration::ZERO };
     let mut next: Vec<Instant> = (0..args.faces).map(|face| start + offset(face)).collect();
-    let (mut bytes, mut begun) = (Vec::new(), None);
+    let (mut written, mut begun) = (Vec::new(), None);
     let mut frames = 0_u64;
     let length = Duration::from_secs_f64(args.seconds);
     loop {
@@ -272,10 +272,14 @@ pub fn run(args: &Args) -> Res<()> {
             let (Some(performance), Some(encoder)) = (performances.get(face), encoders.get_mut(face)) else { continue };
             let mut frame: FaceFrame = performance.frame_at(now - start);
             frame.capture_time = Some(Duration::from_micros(now_us().unsigned_abs()));
-            bytes.clear();
+            let mut bytes = Vec::new();
             encoder.encode(&format!("face-{face:02}"), &frame, Clock::Unix, &mut bytes)?;
+            written.push((face, bytes));
+        }
+        // All of a tick one after the other, as a game sends them.
+        for (face, bytes) in written.drain(..) {
             let publisher = publishers.get_mut(face / 16).ok_or("no publisher")?;
-            publisher.send(Message::binary(bytes.clone()))?;
+            publisher.send(Message::binary(bytes))?;
             // Answers are of no account.
             while publisher.read().is_ok() {}
         }
