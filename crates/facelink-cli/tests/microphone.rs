@@ -83,15 +83,14 @@ fn listen_takes_timecode_of_an_audio_input() {
     thread::spawn(move || {
         let start = Instant::now();
         while let Ok(mut out) = fs::OpenOptions::new().write(true).open(&pipe) {
-            let mut next = (start.elapsed().as_millis() / 10) as usize;
-            for piece in samples.chunks(480).skip(next) {
-                let due = start + Duration::from_millis(10) * next as u32;
+            let begin = (start.elapsed().as_millis() / 10) as usize;
+            for (place, piece) in samples.chunks(480).enumerate().skip(begin) {
+                let due = start + Duration::from_millis(10) * place as u32;
                 thread::sleep(due.saturating_duration_since(Instant::now()));
                 let stereo: Vec<u8> = piece.iter().flat_map(|x| [*x, *x]).flat_map(f32::to_le_bytes).collect();
                 if out.write_all(&stereo).is_err() {
                     break;
                 }
-                next += 1;
             }
         }
     });
