@@ -6,7 +6,7 @@ use super::layers::Layer;
 
 /// Bytes of a packet besides its payload on a data channel: IP, UDP, DTLS, SCTP and its chunk.
 const HEADERS: f32 = 93.0;
-/// Time between two packets of a viewer whose path is full: what comes in between shares them.
+/// Time between two packets of a viewer whose path is full, and the longest of any in the mean: what comes in between shares them.
 pub(super) const FULL_SPACING: Duration = Duration::from_micros(16_600);
 
 /// A face, as far as the choice of its layer depends on it.

@@ -7,11 +7,12 @@ use std::{
 };
 
 use super::{
+    budget::FULL_SPACING,
     face::Face,
     output::Output,
     stats::{RelayStats, Sent, ViewerStats},
     subscription::{SubscribeError, Subscription},
-    viewer::{Buffers, Pace, Viewer},
+    viewer::{Buffers, Viewer},
 };
 use crate::{
     event::SubjectId,
@@ -21,10 +22,8 @@ use crate::{
     wire::sealed::{self, MAX_SEALED},
 };
 
-/// Time between two packets of one viewer in the mean, however few there are: beyond some hundred a second, headers outweigh faces.
+/// Shortest time between two packets of one viewer in the mean: beyond some hundred a second, headers outweigh faces.
 const MIN_SPACING: Duration = Duration::from_millis(2);
-/// The same, however many there are.
-const MAX_SPACING: Duration = Duration::from_micros(16_600);
 /// The part of the time between two packets that a frame waits for others at least: of faces that are captured at one time, the
 /// last would otherwise wait for the whole of it.
 const GATHER_PART: u32 = 16;
@@ -258,17 +257,21 @@ impl Relay {
         }
     }
 
-    /// How long frames wait for others, so that all packets together are not more than can be sent.
-    fn pace(&self) -> Pace {
+    /// Time between two packets of one viewer in the mean, so that all together are not more than can be sent.
+    fn spacing(&self) -> Duration {
         let most = self.settings.max_packets_per_second.max(1.0);
-        let spacing = Duration::from_secs_f32(self.viewers.len() as f32 / most).clamp(MIN_SPACING, MAX_SPACING);
-        Pace { gather: self.settings.gather.max(spacing / GATHER_PART), spacing }
+        Duration::from_secs_f32(self.viewers.len() as f32 / most).clamp(MIN_SPACING, FULL_SPACING)
+    }
+
+    /// How long a frame waits for those of other faces.
+    fn gather(&self) -> Duration {
+        self.settings.gather.max(self.spacing() / GATHER_PART)
     }
 
     /// When [`poll`](Self::poll) has something to send; `None` while there is nothing.
     pub fn timeout(&self) -> Option<Instant> {
-        let pace = self.pace();
-        self.viewers.values().filter_map(|viewer| viewer.due(pace)).min()
+        let gather = self.gather();
+        self.viewers.values().filter_map(|viewer| viewer.due(gather)).min()
     }
 
     /// Sends what is due. `unix` is the time of day now; `ready` says whether a viewer's earlier packets have left. Where they
@@ -280,7 +283,7 @@ impl Relay {
         mut ready: impl FnMut(u64) -> bool,
         mut send: impl FnMut(u64, Output<'_>),
     ) {
-        let pace = self.pace();
+        let (spacing, gather) = (self.spacing(), self.gather());
         let Self { faces, viewers, buffers, .. } = self;
         for (key, viewer) in viewers {
             if viewer.match_due(now).is_some_and(|due| due <= now) {
@@ -294,7 +297,7 @@ impl Relay {
                     }
                 }
             }
-            if viewer.due(pace).is_none_or(|due| due > now) {
+            if viewer.due(gather).is_none_or(|due| due > now) {
                 continue;
             }
             viewer.choose(faces, now);
@@ -302,8 +305,8 @@ impl Relay {
                 viewer.block(now);
                 continue;
             }
-            viewer.flush(faces, buffers, (unix, now), |output| send(*key, output));
-            viewer.pay(pace, now);
+            let packets = viewer.flush(faces, buffers, (unix, now), |output| send(*key, output));
+            viewer.pay(packets, spacing, now);
             if let Some(due) = viewer.match_due(now) {
                 viewer.pend(due);
             }

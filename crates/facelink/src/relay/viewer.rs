@@ -333,8 +333,6 @@ pub(super) struct Viewer {
     flushed: Option<Instant>,
     /// When its part of what the relay may send allows the next packets.
     allowed: Option<Instant>,
-    /// Packets that were not yet counted against it.
-    unpaid: u64,
     retry: Option<Instant>,
     settle: Option<Instant>,
     blocked: Option<Instant>,
@@ -343,15 +341,6 @@ pub(super) struct Viewer {
     refused: u32,
     choose_at: Option<Instant>,
     pub sent: Sent,
-}
-
-/// How long frames of a viewer wait.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    /// For those of other faces.
-    pub gather: Duration,
-    /// Between two packets, in the mean.
-    pub spacing: Duration,
 }
 
 impl Viewer {
@@ -373,7 +362,6 @@ impl Viewer {
             pending: None,
             flushed: None,
             allowed: None,
-            unpaid: 0,
             retry: None,
             settle: None,
             blocked: None,
@@ -481,14 +469,11 @@ impl Viewer {
         (self.decision.fps / FULL_FPS).min(1.0)
     }
 
-    /// When its next packets are due.
-    pub fn due(&self, Pace { gather, spacing }: Pace) -> Option<Instant> {
+    /// When its next packets are due, where frames wait so long for those of other faces.
+    pub fn due(&self, gather: Duration) -> Option<Instant> {
         let pending = self.pending.map(|since| {
-            let spaced = if self.share() < 1.0 {
-                self.flushed.map(|flushed| flushed + FULL_SPACING.max(spacing))
-            } else {
-                self.allowed
-            };
+            let spaced =
+                if self.share() < 1.0 { self.flushed.map(|flushed| flushed + FULL_SPACING) } else { self.allowed };
             [spaced, self.retry].into_iter().flatten().fold(since + gather, Instant::max)
         });
         match (pending, self.settle) {
@@ -497,14 +482,13 @@ impl Viewer {
         }
     }
 
-    /// Counts what it was sent just now against its part of what the relay may send.
-    pub fn pay(&mut self, Pace { spacing, .. }: Pace, now: Instant) {
-        let packets = u32::try_from(std::mem::take(&mut self.unpaid)).unwrap_or(u32::MAX);
+    /// Counts packets that it was sent now against its part of what the relay may send: one in `spacing`, and at once as many as
+    /// in [`FULL_SPACING`].
+    pub fn pay(&mut self, packets: u64, spacing: Duration, now: Instant) {
         // However large its bundles are, it has 60 a second.
-        let cost = spacing.saturating_mul(packets).min(FULL_SPACING);
-        let unused = now.checked_sub(FULL_SPACING);
-        let from = unused.map_or(self.allowed, |unused| Some(self.allowed.map_or(unused, |at| at.max(unused))));
-        self.allowed = Some(from.unwrap_or(now) + cost);
+        let cost = spacing.saturating_mul(u32::try_from(packets).unwrap_or(u32::MAX)).min(FULL_SPACING);
+        let earliest = now.checked_sub(FULL_SPACING).unwrap_or(now);
+        self.allowed = Some(self.allowed.map_or(earliest, |at| at.max(earliest)) + cost);
     }
 
     /// Packets that wait for the transport keep those that follow here, where newer frames take their places.
@@ -554,14 +538,14 @@ impl Viewer {
         }
     }
 
-    /// Sends what is new.
+    /// Sends what is new; how many packets that took.
     pub fn flush(
         &mut self,
         faces: &mut HashMap<SubjectId, Face>,
         Buffers { bundle, compact, text, sealed }: &mut Buffers,
         (unix, now): (Duration, Instant),
         mut send: impl FnMut(Output<'_>),
-    ) {
+    ) -> u64 {
         self.was_ready = true;
         (self.pending, self.blocked, self.retry, self.settle) = (None, None, None, None);
         self.flushed = Some(now);
@@ -675,8 +659,8 @@ impl Viewer {
         bundle.finish(|packet| out(Output::Packet(packet), &mut packets));
         compact.finish(|packet| out(Output::Packet(packet), &mut packets));
         self.next_packet = compact.number();
-        self.unpaid += packets.packets;
         sent.add(&packets);
+        packets.packets
     }
 
     pub fn stats(&self) -> ViewerStats {

@@ -225,7 +225,6 @@ impl Peer {
     /// Puts out what waits, and takes what has come.
     fn drive(&mut self, now: Instant) -> Res<()> {
         loop {
-            let mut again = false;
             while let Some(datagram) = self.connection.poll_write() {
                 // What the network does not take is lost, as on any.
                 let _ = self.socket.send_to(&datagram.message, datagram.transport.peer_addr);
@@ -235,8 +234,7 @@ impl Peer {
                     (self.open, self.opened) = (true, true);
                 }
             }
-            again |= self.take_messages(now)?;
-            if !again {
+            if !self.take_messages(now)? {
                 break;
             }
         }
